@@ -1,0 +1,253 @@
+package handshake
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// An Answer is what a plugin chose: the one line that it prints.
+type Answer struct {
+	// Version is the protocol version.
+	Version int
+	// Network and Address are where the plugin listens. Network is the
+	// transport's name.
+	Network, Address string
+	// Cert is the DER of the plugin's certificate; nil without mutual TLS.
+	Cert []byte
+	// Multiplex is the seventh field: "true", "false", or empty for anything
+	// else.
+	Multiplex string
+
+	// Plugwire is set when the plugin answered a PLUGWIRE_OFFER; the rest is
+	// only then on the wire, and is filled with what go-plugin means otherwise.
+	Plugwire bool
+	// Transport is the chosen version of the transport.
+	Transport transport.ID
+	// Session, Wire and Security are each one of those offered.
+	Session, Wire, Security string
+	// Protocol is the name of the plugin's protocol.
+	Protocol string
+	// Instance is the offer's, echoed.
+	Instance string
+	// Refusal is set when the plugin cannot serve; of the rest only Version,
+	// Protocol and Instance mean anything then. Its Host is not sent.
+	Refusal *Error
+}
+
+// Keys of the extended answer, beside protocol and instance.
+const (
+	keyTransport = "transport"
+	keySession   = "session"
+	keyWire      = "wire"
+	keyError     = "error"
+	keyOffer     = "offer" // in a refusal, what the plugin has of the thing that failed
+	keyHint      = "hint"  // in a refusal, what to do about it
+)
+
+// rpcGRPC is the fifth field. go-plugin's other value, netrpc, and a missing
+// field mean net/rpc.
+const rpcGRPC = "grpc"
+
+// extendedFrom is the index of the first field after go-plugin's seven.
+const extendedFrom = 7
+
+// maxLegacyData is the length up to which a foreign plugin's sixth field is not
+// a certificate but data of go-plugin's past (client.go there).
+const maxLegacyData = 50
+
+// MaxAnswerLen bounds an answer line. The longest part is a certificate, about
+// 800 bytes in base64 for the keys in use, and up to a few kilobytes for RSA.
+const MaxAnswerLen = 64 << 10
+
+// String returns the line without its newline: go-plugin's six fields, the
+// seventh if it is not empty, and for a Plugwire host the rest.
+func (a *Answer) String() string {
+	cert := base64.RawStdEncoding.EncodeToString(a.Cert)
+	line := []string{strconv.Itoa(CoreVersion), strconv.Itoa(a.Version), a.Network, a.Address, rpcGRPC, cert}
+	if a.Multiplex != "" || a.Plugwire {
+		line = append(line, a.Multiplex)
+	}
+	if !a.Plugwire {
+		return strings.Join(line, "|")
+	}
+	var f fields
+	f.add(keyInstance, a.Instance)
+	f.addNonempty(keyProtocol, a.Protocol)
+	if a.Refusal != nil {
+		f.add(keyError, string(a.Refusal.Code)+":"+clip(a.Refusal.Reason))
+		f.addNonempty(keyOffer, clip(a.Refusal.Plugin))
+		f.addNonempty(keyHint, clip(a.Refusal.Hint))
+	} else {
+		f.add(keyTransport, a.Transport.String())
+		f.add(keySession, a.Session)
+		f.add(keyWire, a.Wire)
+		f.add(keySecurity, a.Security)
+	}
+	return strings.Join(append(line, f.String()), "|")
+}
+
+// ErrNoise is returned by [ParseAnswer] for a line that is not an answer:
+// something else that the plugin, or a process that it started, printed.
+var ErrNoise = errors.New("not an answer")
+
+// ParseAnswer parses a line that a plugin printed, with or without its line
+// ending. The instance is the offer's: an extended answer that does not echo
+// it is noise. Any other error is an [*Error], for a line that is an answer
+// but a bad one.
+func ParseAnswer(line, instance string) (*Answer, error) {
+	if len(line) > MaxAnswerLen {
+		return nil, ErrNoise
+	}
+	parts := strings.Split(strings.TrimSpace(line), "|")
+	if len(parts) < 4 {
+		return nil, ErrNoise
+	}
+	core, err := strconv.Atoi(parts[0])
+	if err != nil {
+		return nil, ErrNoise
+	}
+	version, err := strconv.Atoi(parts[1])
+	if err != nil || version < 0 {
+		return nil, ErrNoise
+	}
+	if core != CoreVersion {
+		return nil, &Error{Code: CodeCore, Reason: fmt.Sprintf("the plugin's answer has version %d, and this host knows only version %d", core, CoreVersion)}
+	}
+	a := &Answer{Version: version, Network: parts[2], Address: parts[3]}
+	if len(parts) > 6 {
+		if mux, err := strconv.ParseBool(strings.TrimSpace(parts[6])); err == nil {
+			a.Multiplex = strconv.FormatBool(mux)
+		}
+	}
+	if len(parts) > extendedFrom {
+		if err := a.parseExtended(strings.Join(parts[extendedFrom:], "|"), instance); err != nil {
+			return nil, err
+		}
+	}
+	if a.Refusal != nil {
+		a.Network, a.Address = "", ""
+		return a, nil
+	}
+	if err := a.parseRPC(parts); err != nil {
+		return nil, err
+	}
+	if err := a.parseCert(parts); err != nil {
+		return nil, err
+	}
+	if !a.Plugwire {
+		if err := a.asForeign(); err != nil {
+			return nil, err
+		}
+	}
+	if err := transport.CheckAddress(a.Address); err != nil {
+		return nil, &Error{Code: CodeAnswer, Reason: "the plugin answered with an address that is not valid: " + err.Error()}
+	}
+	return a, nil
+}
+
+// parseExtended reads the fields after the seventh. Fields that follow no
+// grammar of ours are ignored, as go-plugin hosts do.
+func (a *Answer) parseExtended(text, instance string) error {
+	f, mistake := parseFields(text)
+	echo, ok := f.get(keyInstance)
+	switch {
+	case !ok && !ours(f):
+		return nil
+	case echo != instance || instance == "":
+		return ErrNoise
+	case mistake == nil:
+		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keyError, keyOffer, keyHint)
+	}
+	if mistake != nil {
+		return &Error{Code: CodeAnswer, Reason: "the plugin's answer is not valid: " + mistake.Error()}
+	}
+	a.Plugwire = true
+	a.Instance = echo
+	a.Protocol, _ = f.get(keyProtocol)
+	if text, ok := f.get(keyError); ok {
+		a.Refusal = parseRefusal(text, f)
+		return nil
+	}
+	a.Session = f.getOr(keySession, SessionDirect)
+	a.Wire = f.getOr(keyWire, WireH2)
+	a.Security = f.getOr(keySecurity, SecurityMTLS)
+	name := f.getOr(keyTransport, a.Network+"/1")
+	id, err := transport.ParseID(name)
+	if err != nil || id.Name != a.Network {
+		return &Error{Code: CodeAnswer, Reason: fmt.Sprintf("the plugin's answer names transport %.64q beside network %.64q", name, a.Network)}
+	}
+	a.Transport = id
+	return nil
+}
+
+func parseRefusal(text string, f fields) *Error {
+	code, reason, ok := strings.Cut(text, ":")
+	if !ok {
+		code, reason = string(CodeInternal), text
+	}
+	return &Error{Code: Code(code), Reason: reason, Plugin: f.getOr(keyOffer, ""), Hint: f.getOr(keyHint, "")}
+}
+
+// ours reports whether any key is one of an extended answer.
+func ours(f fields) bool {
+	return slices.ContainsFunc(f, func(x field) bool {
+		switch x.key {
+		case keyProtocol, keyTransport, keySession, keyWire, keySecurity, keyError:
+			return true
+		}
+		return false
+	})
+}
+
+func (a *Answer) parseRPC(parts []string) error {
+	rpc := "netrpc"
+	if len(parts) > 4 && parts[4] != "" {
+		rpc = parts[4]
+	}
+	if rpc == rpcGRPC {
+		return nil
+	}
+	return &Error{
+		Code: CodeWire, Reason: fmt.Sprintf("the plugin speaks %.64q", rpc), Host: rpcGRPC,
+		Hint: "rebuild the plugin so that it serves gRPC (in go-plugin: set ServeConfig.GRPCServer)",
+	}
+}
+
+func (a *Answer) parseCert(parts []string) error {
+	if len(parts) <= 5 || parts[5] == "" || (len(parts[5]) <= maxLegacyData && !a.Plugwire) {
+		return nil
+	}
+	der, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(parts[5], "="))
+	if err == nil {
+		_, err = x509.ParseCertificate(der)
+	}
+	if err != nil {
+		return &Error{Code: CodeSecurity, Reason: "the plugin answered with a certificate that does not parse: " + err.Error()}
+	}
+	a.Cert = der
+	return nil
+}
+
+// asForeign fills in what a plugin means that knows only go-plugin's fields.
+func (a *Answer) asForeign() error {
+	id, err := transport.ParseID(a.Network + "/1")
+	if err != nil {
+		return &Error{Code: CodeAnswer, Reason: fmt.Sprintf("the plugin's answer names network %.64q, which is no transport", a.Network)}
+	}
+	a.Transport = id
+	a.Session, a.Wire, a.Security = SessionDirect, WireH2, SecurityNone
+	switch {
+	case a.Cert != nil:
+		a.Security = SecurityMTLS
+	case a.Network == "unix":
+		a.Security = SecurityPeerCred
+	}
+	return nil
+}

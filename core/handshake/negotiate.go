@@ -1,0 +1,228 @@
+package handshake
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// Capabilities are what a plugin has, for [Choose].
+type Capabilities struct {
+	// Protocol and Versions are what it serves. Versions is not empty.
+	Protocol string
+	Versions []int
+	// Transports that it can listen on, in any order.
+	Transports []transport.ID
+	// Sessions and Wires that it has, in any order.
+	Sessions, Wires []string
+}
+
+// A Choice is what a plugin makes of an offer, as far as it can be said before
+// a transport is opened.
+type Choice struct {
+	// Version of the protocol.
+	Version int
+	// Transports to try in turn: the first that can be opened is taken.
+	Transports []transport.ID
+	// Session and Wire.
+	Session, Wire string
+}
+
+// Choose applies the rules of negotiation on the plugin's side. An error is an
+// [*Error].
+//
+// The protocol version is the highest that both have. With a foreign host and
+// none in common it is the plugin's lowest, because that host can only explain
+// the mismatch if it gets an answer. Transports are the names that both have
+// in the host's order, each at the highest version that both have.
+func Choose(o *Offer, have Capabilities) (Choice, error) {
+	var c Choice
+	if o.Protocol != "" && o.Protocol != have.Protocol {
+		return c, differentProtocols(o.Protocol, have.Protocol)
+	}
+	common := slices.DeleteFunc(slices.Clone(have.Versions), func(v int) bool { return !slices.Contains(o.Versions, v) })
+	switch {
+	case len(common) > 0:
+		c.Version = slices.Max(common)
+	case o.Plugwire:
+		return c, &Error{
+			Code: CodeVersion, Reason: "host and plugin have no version of protocol " + have.Protocol + " in common",
+			Host: describeVersions(o.Versions), Plugin: describeVersions(have.Versions),
+		}
+	default:
+		c.Version = slices.Min(have.Versions)
+	}
+	c.Transports = commonTransports(o.Transports, have.Transports)
+	if len(c.Transports) == 0 {
+		return c, &Error{
+			Code: CodeTransport, Reason: "host and plugin have no transport in common",
+			Host: strings.Join(transportStrings(o.Transports), ", "), Plugin: strings.Join(transportStrings(have.Transports), ", "),
+		}
+	}
+	c.Session, c.Wire = SessionDirect, WireH2
+	if !o.Plugwire {
+		return c, nil
+	}
+	var ok bool
+	if c.Session, ok = first(o.Sessions, have.Sessions); !ok {
+		return c, &Error{Code: CodeSession, Reason: "host and plugin have no kind of session in common", Host: strings.Join(o.Sessions, ", "), Plugin: strings.Join(have.Sessions, ", ")}
+	}
+	if c.Wire, ok = first(o.Wires, have.Wires); !ok {
+		return c, &Error{Code: CodeWire, Reason: "host and plugin have no wire in common", Host: strings.Join(o.Wires, ", "), Plugin: strings.Join(have.Wires, ", ")}
+	}
+	return c, nil
+}
+
+// ChooseSecurity returns the security for a transport that was opened: the
+// first in the host's order that is in able. A foreign host gets mutual TLS if
+// and only if it sent its certificate.
+func ChooseSecurity(o *Offer, able []string) (string, error) {
+	if !o.Plugwire {
+		if o.ClientCert != "" {
+			return SecurityMTLS, nil
+		}
+		return SecurityNone, nil
+	}
+	if s, ok := first(o.Security, able); ok {
+		return s, nil
+	}
+	e := &Error{Code: CodeSecurity, Reason: "host and plugin have no security in common", Host: strings.Join(o.Security, ", "), Plugin: strings.Join(able, ", ")}
+	if slices.Contains(o.Security, SecurityTLS) {
+		e.Hint = "the host uses its own TLS configuration: give the plugin one with plugin.WithTLSConfig"
+	}
+	return "", e
+}
+
+func differentProtocols(host, plugin string) *Error {
+	return &Error{Code: CodeProtocol, Reason: "host and plugin speak different protocols", Host: host, Plugin: plugin}
+}
+
+// Check reports whether the answer keeps to the offer that it answers. An
+// error is an [*Error]. The answer of a foreign plugin says nothing of security
+// and may be completed: when the host brings its own TLS configuration,
+// Security becomes [SecurityTLS].
+func (a *Answer) Check(o *Offer) error {
+	if a.Refusal != nil {
+		return a.refused(o)
+	}
+	if a.Protocol != "" && a.Protocol != o.Protocol {
+		return differentProtocols(o.Protocol, a.Protocol)
+	}
+	if !slices.Contains(o.Versions, a.Version) {
+		return &Error{Code: CodeVersion, Reason: "host and plugin have no protocol version in common", Host: describeVersions(o.Versions), Plugin: describeVersions([]int{a.Version})}
+	}
+	if !slices.Contains(o.Transports, a.Transport) {
+		return &Error{
+			Code: CodeTransport, Reason: fmt.Sprintf("the plugin answered with transport %s, which was not offered", a.Transport),
+			Host: strings.Join(transportStrings(o.Transports), ", "), Hint: "give the host that transport with host.WithTransports, or the plugin one of the host's",
+		}
+	}
+	if !a.Plugwire {
+		return a.checkForeign(o)
+	}
+	if !slices.Contains(o.Sessions, a.Session) {
+		return &Error{Code: CodeSession, Reason: fmt.Sprintf("the plugin answered with session %.64q, which was not offered", a.Session), Host: strings.Join(o.Sessions, ", ")}
+	}
+	if !slices.Contains(o.Wires, a.Wire) {
+		return &Error{Code: CodeWire, Reason: fmt.Sprintf("the plugin answered with wire %.64q, which was not offered", a.Wire), Host: strings.Join(o.Wires, ", ")}
+	}
+	if !slices.Contains(offeredSecurity(o.Security), a.Security) {
+		return &Error{Code: CodeSecurity, Reason: fmt.Sprintf("the plugin answered with security %.64q, which was not offered", a.Security), Host: strings.Join(o.Security, ", ")}
+	}
+	if a.Security == SecurityMTLS && a.Cert == nil {
+		return &Error{Code: CodeSecurity, Reason: "the plugin answered with mutual TLS but sent no certificate"}
+	}
+	return nil
+}
+
+// checkForeign holds a plugin that knows nothing of PLUGWIRE_OFFER to the
+// security that was offered: mutual TLS is always good enough, the kernel's
+// word only where it was offered, and nothing never. The host's own TLS
+// configuration replaces all of it.
+func (a *Answer) checkForeign(o *Offer) error {
+	if slices.Contains(o.Security, SecurityTLS) {
+		a.Security = SecurityTLS
+		return nil
+	}
+	if a.Cert != nil && o.ClientCert != "" {
+		return nil
+	}
+	if a.Cert != nil {
+		return &Error{Code: CodeSecurity, Reason: "the plugin answered with a certificate, but the host sent none"}
+	}
+	if slices.Contains(o.Security, a.Security) {
+		return nil
+	}
+	e := &Error{
+		Code: CodeSecurity, Reason: fmt.Sprintf("the plugin answered on %s without a certificate, which is weaker than what was offered", a.Network),
+		Host: strings.Join(o.Security, ", "),
+		Hint: "the plugin must serve mutual TLS with the certificate in " + EnvClientCert,
+	}
+	if a.Security == SecurityNone {
+		e.Hint += ", or the host must allow plaintext with host.WithPlaintext"
+	}
+	return e
+}
+
+// refused completes the plugin's refusal with what the host offered.
+func (a *Answer) refused(o *Offer) error {
+	e := *a.Refusal
+	e.Reason = "the plugin refused: " + e.Reason
+	switch e.Code {
+	case CodeProtocol:
+		e.Host = o.Protocol
+	case CodeVersion:
+		e.Host = describeVersions(o.Versions)
+	case CodeTransport:
+		e.Host = strings.Join(transportStrings(o.Transports), ", ")
+	case CodeSession:
+		e.Host = strings.Join(o.Sessions, ", ")
+	case CodeWire:
+		e.Host = strings.Join(o.Wires, ", ")
+	case CodeSecurity:
+		e.Host = strings.Join(o.Security, ", ")
+	default:
+	}
+	return &e
+}
+
+func commonTransports(offered, have []transport.ID) []transport.ID {
+	var common []transport.ID
+	for _, name := range transportNames(offered) {
+		best := transport.ID{Name: name}
+		for _, id := range offered {
+			if id.Name == name && id.Version > best.Version && slices.Contains(have, id) {
+				best = id
+			}
+		}
+		if best.Version > 0 {
+			common = append(common, best)
+		}
+	}
+	return common
+}
+
+// first returns the first of offered that is in have.
+func first(offered, have []string) (string, bool) {
+	for _, s := range offered {
+		if slices.Contains(have, s) {
+			return s, true
+		}
+	}
+	return "", false
+}
+
+func describeVersions(versions []int) string {
+	if len(versions) == 0 {
+		return "no version"
+	}
+	sorted := slices.Sorted(slices.Values(versions))
+	slices.Reverse(sorted)
+	word := "version "
+	if len(sorted) > 1 {
+		word = "versions "
+	}
+	return word + strings.ReplaceAll(joinInts(sorted), ",", ", ")
+}

@@ -1,0 +1,258 @@
+package handshake
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// An Offer is what a host can do, in order of its preference.
+type Offer struct {
+	Cookie Cookie
+	// Versions are the protocol versions the host speaks, highest first.
+	Versions []int
+	// MinPort and MaxPort are where a plugin that listens on TCP should look
+	// for a port. 0 and 0: any.
+	MinPort, MaxPort int
+	// ClientCert is the PEM of the host's one-time certificate; empty when it
+	// wants no mutual TLS.
+	ClientCert string
+	// Multiplex is the raw value of PLUGIN_MULTIPLEX_GRPC. Any value but the
+	// empty one asks for the answer's seventh field.
+	Multiplex string
+	// SocketDir is the directory for the plugin's socket, made and removed by
+	// the host; empty when it made none.
+	SocketDir string
+	// Transports in order of preference.
+	Transports []transport.ID
+
+	// Plugwire is set when the offer holds PLUGWIRE_OFFER, which is where all
+	// that follows comes from. Without it the host is a foreign one, and the
+	// answer must be in the form that go-plugin understands.
+	Plugwire bool
+	// Protocol is the name of the host's protocol.
+	Protocol string
+	// Sessions, Wires and Security in order of preference. SecurityNone is not
+	// sent: among Security it lets [Answer.Check] accept a foreign plugin that
+	// has nothing better.
+	Sessions, Wires, Security []string
+	// Instance is a random value that the answer must echo, not empty.
+	Instance string
+	// LogLevel is the lowest level that the host's logger shows: trace, debug,
+	// info, warn or error; empty when the host does not say.
+	LogLevel string
+	// Lifeline is the descriptor of a pipe whose end of file tells the plugin
+	// that its host is gone; 0 for none.
+	Lifeline int
+}
+
+// Keys of PLUGWIRE_OFFER. Protocol and instance stand in the answer too.
+const (
+	keyProtocol   = "protocol"
+	keyTransports = "transports"
+	keySessions   = "sessions"
+	keyWires      = "wires"
+	keySecurity   = "security"
+	keyInstance   = "instance"
+	keyLogLevel   = "loglevel"
+	keyLifeline   = "lifeline"
+)
+
+// Environ returns the variables of the offer as "NAME=value", for a plugin's
+// environment.
+func (o *Offer) Environ() []string {
+	env := []string{
+		o.Cookie.Name + "=" + o.Cookie.Value,
+		EnvVersions + "=" + joinInts(o.Versions),
+		EnvMinPort + "=" + strconv.Itoa(o.MinPort),
+		EnvMaxPort + "=" + strconv.Itoa(o.MaxPort),
+	}
+	optional := func(name, value string) {
+		if value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	optional(EnvTransports, strings.Join(transportNames(o.Transports), ","))
+	optional(EnvClientCert, o.ClientCert)
+	optional(EnvMultiplex, o.Multiplex)
+	optional(EnvSocketDir, o.SocketDir)
+	if o.Plugwire {
+		env = append(env, EnvOffer+"="+o.fields().String())
+	}
+	return env
+}
+
+func (o *Offer) fields() fields {
+	var f fields
+	f.addNonempty(keyProtocol, o.Protocol)
+	// An empty list is written too: a missing one would mean the default.
+	f.add(keyTransports, strings.Join(transportStrings(o.Transports), ","))
+	f.add(keySessions, strings.Join(o.Sessions, ","))
+	f.add(keyWires, strings.Join(o.Wires, ","))
+	f.add(keySecurity, strings.Join(offeredSecurity(o.Security), ","))
+	f.add(keyInstance, o.Instance)
+	f.addNonempty(keyLogLevel, o.LogLevel)
+	if o.Lifeline > 0 {
+		f.add(keyLifeline, strconv.Itoa(o.Lifeline))
+	}
+	return f
+}
+
+func offeredSecurity(security []string) []string {
+	return slices.DeleteFunc(slices.Clone(security), func(s string) bool { return s == SecurityNone })
+}
+
+// ParseOffer reads an offer from the environment of a plugin that was told to
+// expect cookie, on the operating system goos (a value of runtime.GOOS), which
+// decides the transports of a host that names none.
+//
+// An error is an [*Error]. With it comes whatever was understood, which is
+// enough to say how the answer must be formed: [Offer.Plugwire] and
+// [Offer.Instance].
+func ParseOffer(lookup func(name string) (string, bool), cookie Cookie, goos string) (*Offer, error) {
+	o := &Offer{Cookie: cookie}
+	if value, ok := lookup(cookie.Name); !ok || value != cookie.Value {
+		reason := "this program is a plugin: it is meant to be started by its host application, not by hand"
+		if ok {
+			reason = fmt.Sprintf("the host started this plugin with another value of %s than it expects", cookie.Name)
+		}
+		// A mistake in the offer does not matter beside a wrong cookie.
+		_ = o.parseExtended(lookup)
+		return o, &Error{
+			Code: CodeCookie, Reason: reason,
+			Hint: fmt.Sprintf("the host and the plugin must be given the same cookie (this plugin expects %s=%s)", cookie.Name, cookie.Value),
+		}
+	}
+	value := func(name string) string { v, _ := lookup(name); return v }
+	o.Versions = parseVersions(value(EnvVersions))
+	o.MinPort = parsePort(value(EnvMinPort))
+	o.MaxPort = parsePort(value(EnvMaxPort))
+	o.ClientCert = value(EnvClientCert)
+	o.Multiplex = value(EnvMultiplex)
+	o.SocketDir = value(EnvSocketDir)
+	o.Transports = foreignTransports(value(EnvTransports), goos)
+	if err := o.parseExtended(lookup); err != nil {
+		return o, &Error{Code: CodeOffer, Reason: "the host's " + EnvOffer + " is not valid: " + err.Error()}
+	}
+	return o, nil
+}
+
+// parseExtended reads PLUGWIRE_OFFER, if there is one, over what the other
+// variables said.
+func (o *Offer) parseExtended(lookup func(string) (string, bool)) error {
+	text, _ := lookup(EnvOffer)
+	if text == "" {
+		return nil
+	}
+	o.Plugwire = true
+	f, err := parseFields(text)
+	o.Instance, _ = f.get(keyInstance)
+	if err != nil {
+		return err
+	}
+	if err := f.understood(keyProtocol, keyTransports, keySessions, keyWires, keySecurity, keyInstance, keyLogLevel, keyLifeline); err != nil {
+		return err
+	}
+	if o.Instance == "" {
+		return fmt.Errorf("key %s is missing or empty", keyInstance)
+	}
+	o.Protocol, _ = f.get(keyProtocol)
+	if _, ok := f.get(keyTransports); ok {
+		o.Transports = parseTransports(f.list(keyTransports))
+	}
+	o.Sessions = f.list(keySessions, SessionDirect)
+	o.Wires = f.list(keyWires, WireH2)
+	o.Security = f.list(keySecurity, SecurityMTLS)
+	o.LogLevel, _ = f.get(keyLogLevel)
+	if fd, ok := f.get(keyLifeline); ok {
+		n, err := strconv.ParseUint(fd, 10, 16)
+		if err != nil || n < firstInheritable {
+			return fmt.Errorf("%s=%.64q is not a descriptor that can be inherited", keyLifeline, fd)
+		}
+		o.Lifeline = int(n)
+	}
+	return nil
+}
+
+// firstInheritable is the first descriptor after stdin, stdout and stderr.
+const firstInheritable = 3
+
+// parseVersions reads go-plugin's list. Its order is random there, and items
+// that are no numbers are skipped there.
+func parseVersions(s string) []int {
+	var versions []int
+	for item := range strings.SplitSeq(s, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(item))
+		if err == nil && n >= 0 && !slices.Contains(versions, n) && len(versions) < maxItems {
+			versions = append(versions, n)
+		}
+	}
+	slices.SortFunc(versions, func(a, b int) int { return b - a })
+	return versions
+}
+
+func parsePort(s string) int {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// foreignTransports reads rpcplugin's list of names, which all mean version 1.
+// go-plugin sends none and speaks unix, or on Windows tcp.
+func foreignTransports(s, goos string) []transport.ID {
+	names := splitList(s)
+	if len(names) == 0 {
+		names = []string{"unix", "tcp"}
+		if goos == "windows" {
+			names = []string{"tcp"}
+		}
+	}
+	for i, name := range names {
+		names[i] = name + "/1"
+	}
+	return parseTransports(names)
+}
+
+// parseTransports skips items that are not of the known form, as any unknown
+// item.
+func parseTransports(items []string) []transport.ID {
+	var ids []transport.ID
+	for _, item := range items {
+		if id, err := transport.ParseID(item); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func transportStrings(ids []transport.ID) []string {
+	s := make([]string, len(ids))
+	for i, id := range ids {
+		s[i] = id.String()
+	}
+	return s
+}
+
+// transportNames returns the distinct names in order of first appearance.
+func transportNames(ids []transport.ID) []string {
+	var names []string
+	for _, id := range ids {
+		if !slices.Contains(names, id.Name) {
+			names = append(names, id.Name)
+		}
+	}
+	return names
+}
+
+func joinInts(values []int) string {
+	s := make([]string, len(values))
+	for i, v := range values {
+		s[i] = strconv.Itoa(v)
+	}
+	return strings.Join(s, ",")
+}

@@ -1,0 +1,403 @@
+package handshake
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// vectors is testdata/vectors.json, which is written for implementations in any
+// language. Package session runs the preambles.
+type vectors struct {
+	About        string
+	Cookie       Cookie
+	Encodings    []fieldsVector
+	Decodings    []fieldsVector
+	Offers       []offerVector
+	Answers      []answerVector
+	Checks       []checkVector
+	Negotiations []negotiationVector
+	Preambles    []json.RawMessage
+}
+
+type fieldsVector struct {
+	Name   string
+	Text   string
+	Fields []struct {
+		Key      string
+		Must     bool
+		Value    string
+		ValueHex string `json:"value_hex"`
+	}
+	Error bool
+}
+
+type offerVector struct {
+	Name   string
+	Cookie *Cookie
+	OS     string
+	Env    map[string]string
+
+	Offer    *vectorOffer
+	Error    Code
+	Plugwire bool
+	Instance string
+	Written  bool
+}
+
+type vectorOffer struct {
+	Versions   []int
+	MinPort    int    `json:"min_port"`
+	MaxPort    int    `json:"max_port"`
+	ClientCert string `json:"client_cert"`
+	Multiplex  string
+	SocketDir  string `json:"socket_dir"`
+	Transports []string
+	Plugwire   bool
+	Protocol   string
+	Sessions   []string
+	Wires      []string
+	Security   []string
+	Instance   string
+	LogLevel   string
+	Lifeline   int
+}
+
+type answerVector struct {
+	Name   string
+	Line   string
+	Append struct {
+		Text  string
+		Times int
+	}
+	Instance string
+
+	Answer  *vectorAnswer
+	Noise   bool
+	Error   Code
+	Written bool
+}
+
+type vectorAnswer struct {
+	Version   int
+	Network   string
+	Address   string
+	Cert      string
+	Multiplex string
+	Plugwire  bool
+	Transport string
+	Session   string
+	Wire      string
+	Security  string
+	Protocol  string
+	Instance  string
+	Refusal   *struct {
+		Code   Code
+		Reason string
+		Offer  string
+		Hint   string
+	}
+}
+
+type checkVector struct {
+	Name     string
+	Offer    vectorOffer
+	Line     string
+	Security string
+	Error    Code
+}
+
+type negotiationVector struct {
+	Name   string
+	Offer  vectorOffer
+	Plugin struct {
+		Protocol                              string
+		Versions                              []int
+		Transports, Sessions, Wires, Security []string
+	}
+	Choice *struct {
+		Version       int
+		Transports    []string
+		Session, Wire string
+		Security      string
+	}
+	Error Code
+}
+
+func readVectors(t testing.TB) *vectors {
+	t.Helper()
+	data, err := os.ReadFile("testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	v := new(vectors)
+	if err := d.Decode(v); err != nil {
+		t.Fatal(err)
+	}
+	for name, n := range map[string]int{
+		"encodings": len(v.Encodings), "decodings": len(v.Decodings), "offers": len(v.Offers), "answers": len(v.Answers),
+		"checks": len(v.Checks), "negotiations": len(v.Negotiations), "preambles": len(v.Preambles),
+	} {
+		if n == 0 {
+			t.Errorf("no %s", name)
+		}
+	}
+	return v
+}
+
+func TestVectorsEncodings(t *testing.T) {
+	for _, v := range readVectors(t).Encodings {
+		t.Run(v.Name, func(t *testing.T) {
+			want := v.fields(t)
+			if got := want.String(); got != v.Text {
+				t.Errorf("written as %q, want %q", got, v.Text)
+			}
+			checkFields(t, v.Text, want)
+		})
+	}
+}
+
+func TestVectorsDecodings(t *testing.T) {
+	for _, v := range readVectors(t).Decodings {
+		t.Run(v.Name, func(t *testing.T) {
+			if !v.Error {
+				checkFields(t, v.Text, v.fields(t))
+			} else if f, err := parseFields(v.Text); err == nil {
+				t.Errorf("parsed as %v, want an error", f)
+			}
+		})
+	}
+}
+
+func (v *fieldsVector) fields(t *testing.T) fields {
+	t.Helper()
+	var f fields
+	for _, x := range v.Fields {
+		value := []byte(x.Value)
+		if x.ValueHex != "" {
+			value = unhex(t, x.ValueHex)
+		}
+		f = append(f, field{x.Key, string(value), x.Must})
+	}
+	return f
+}
+
+func checkFields(t *testing.T, text string, want fields) {
+	t.Helper()
+	got, err := parseFields(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(field{})); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+}
+
+func TestVectorsOffers(t *testing.T) {
+	all := readVectors(t)
+	for _, v := range all.Offers {
+		t.Run(v.Name, func(t *testing.T) {
+			cookie := all.Cookie
+			if v.Cookie != nil {
+				cookie = *v.Cookie
+			}
+			got, err := ParseOffer(lookupIn(v.Env), cookie, v.OS)
+			checkCode(t, err, v.Error)
+			if v.Error != "" {
+				if got.Plugwire != v.Plugwire || got.Instance != v.Instance {
+					t.Errorf("plugwire %t, instance %q; want %t, %q", got.Plugwire, got.Instance, v.Plugwire, v.Instance)
+				}
+				return
+			}
+			want := v.Offer.offer(t)
+			want.Cookie = cookie
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("offer (-want +got):\n%s", diff)
+			}
+			if v.Written {
+				if diff := cmp.Diff(v.Env, environMap(t, want.Environ())); diff != "" {
+					t.Errorf("environment (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestVectorsAnswers(t *testing.T) {
+	for _, v := range readVectors(t).Answers {
+		t.Run(v.Name, func(t *testing.T) {
+			line := v.Line + strings.Repeat(v.Append.Text, v.Append.Times)
+			got, err := ParseAnswer(line, v.Instance)
+			if v.Noise {
+				if !errors.Is(err, ErrNoise) {
+					t.Fatalf("error %v, want ErrNoise", err)
+				}
+				return
+			}
+			checkCode(t, err, v.Error)
+			if v.Error != "" {
+				return
+			}
+			want := v.Answer.answer(t)
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+			if v.Written {
+				if text := want.String(); text != line {
+					t.Errorf("written as %q, want %q", text, line)
+				}
+			}
+		})
+	}
+}
+
+func TestVectorsChecks(t *testing.T) {
+	for _, v := range readVectors(t).Checks {
+		t.Run(v.Name, func(t *testing.T) {
+			offer := v.Offer.offer(t)
+			a, err := ParseAnswer(v.Line, offer.Instance)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkCode(t, a.Check(offer), v.Error)
+			if v.Error == "" && a.Security != v.Security {
+				t.Errorf("security %q, want %q", a.Security, v.Security)
+			}
+		})
+	}
+}
+
+func TestVectorsNegotiations(t *testing.T) {
+	for _, v := range readVectors(t).Negotiations {
+		t.Run(v.Name, func(t *testing.T) {
+			offer := v.Offer.offer(t)
+			choice, err := Choose(offer, Capabilities{
+				Protocol: v.Plugin.Protocol, Versions: v.Plugin.Versions, Transports: transportIDs(t, v.Plugin.Transports),
+				Sessions: v.Plugin.Sessions, Wires: v.Plugin.Wires,
+			})
+			var security string
+			if err == nil {
+				security, err = ChooseSecurity(offer, v.Plugin.Security)
+			}
+			checkCode(t, err, v.Error)
+			if v.Error != "" {
+				return
+			}
+			want := Choice{
+				Version: v.Choice.Version, Transports: transportIDs(t, v.Choice.Transports),
+				Session: v.Choice.Session, Wire: v.Choice.Wire,
+			}
+			if diff := cmp.Diff(want, choice); diff != "" {
+				t.Errorf("choice (-want +got):\n%s", diff)
+			}
+			if security != v.Choice.Security {
+				t.Errorf("security %q, want %q", security, v.Choice.Security)
+			}
+		})
+	}
+}
+
+func (v *vectorOffer) offer(t *testing.T) *Offer {
+	t.Helper()
+	return &Offer{
+		Versions: v.Versions, MinPort: v.MinPort, MaxPort: v.MaxPort, ClientCert: v.ClientCert, Multiplex: v.Multiplex,
+		SocketDir: v.SocketDir, Transports: transportIDs(t, v.Transports), Plugwire: v.Plugwire, Protocol: v.Protocol,
+		Sessions: v.Sessions, Wires: v.Wires, Security: v.Security, Instance: v.Instance, LogLevel: v.LogLevel, Lifeline: v.Lifeline,
+	}
+}
+
+func (v *vectorAnswer) answer(t *testing.T) *Answer {
+	t.Helper()
+	cert, err := base64.RawStdEncoding.DecodeString(v.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Answer{
+		Version: v.Version, Network: v.Network, Address: v.Address, Cert: cert, Multiplex: v.Multiplex, Plugwire: v.Plugwire,
+		Session: v.Session, Wire: v.Wire, Security: v.Security, Protocol: v.Protocol, Instance: v.Instance,
+	}
+	if v.Transport != "" {
+		a.Transport = transportIDs(t, []string{v.Transport})[0]
+	}
+	if r := v.Refusal; r != nil {
+		a.Refusal = &Error{Code: r.Code, Reason: r.Reason, Plugin: r.Offer, Hint: r.Hint}
+	}
+	return a
+}
+
+// checkCode checks that err is an [*Error] with that code, or nil for none.
+func checkCode(t *testing.T, err error, want Code) {
+	t.Helper()
+	if want == "" {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("error %v, want code %s", err, want)
+	}
+	if e.Code != want {
+		t.Fatalf("code %s (%v), want %s", e.Code, err, want)
+	}
+	if e.Reason == "" {
+		t.Error("the error gives no reason")
+	}
+}
+
+func transportIDs(t *testing.T, names []string) []transport.ID {
+	t.Helper()
+	var ids []transport.ID
+	for _, name := range names {
+		id, err := transport.ParseID(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func lookupIn(env map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		value, ok := env[name]
+		return value, ok
+	}
+}
+
+func environMap(t *testing.T, environ []string) map[string]string {
+	t.Helper()
+	env := make(map[string]string)
+	for _, entry := range environ {
+		name, value, ok := strings.Cut(entry, "=")
+		if _, dup := env[name]; dup || !ok {
+			t.Errorf("entry %q is malformed, or its name stands twice in %q", entry, slices.Sorted(maps.Keys(env)))
+		}
+		env[name] = value
+	}
+	return env
+}
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

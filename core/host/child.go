@@ -1,0 +1,145 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/process"
+)
+
+// child is a started process and all that hangs on it: its output, its
+// directory, its lifeline.
+type child struct {
+	Process
+	command  string
+	dir      *process.Dir // nil where there are none
+	lifeline *os.File     // our end; nil where there are none
+
+	answers        <-chan answerResult
+	stdout, stderr *logs.Collector
+
+	// gone is done when the process has ended and its output was read; status
+	// and waitErr are set then.
+	gone    context.Context //nolint:containedctx // it is the child's own life, not a caller's
+	status  ExitStatus
+	waitErr error
+}
+
+// drainTimeout bounds how long the output of a process is read after it and its
+// group have ended. Only a descendant that left the group can still hold the
+// pipe then; what it has written is in the pipe and is read at once.
+const drainTimeout = 500 * time.Millisecond
+
+// startChild starts cmd. The child owns dir and lifeline from then on, also if
+// the start fails.
+func startChild(cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, lifeline *os.File) (*child, error) {
+	c := &child{command: describe(cmd), dir: dir, lifeline: lifeline}
+	cfg.trace.processStart(cmd)
+	p, err := cfg.runner.Start(cmd)
+	if err != nil {
+		c.release()
+		return nil, err
+	}
+	c.Process = p
+	cfg.trace.processStarted(p.ID())
+
+	stdout, stderr := p.Output()
+	logger := cfg.logger.With("plugin", programName(cmd), "pid", p.ID())
+	answers := newAnswerReader(stdout, instance)
+	c.answers = answers.found
+	c.stdout = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: cfg.stdout})
+	c.stderr = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: cfg.stderr})
+	read := make(chan struct{}, 2)
+	collect := func(collector *logs.Collector, r io.Reader) {
+		if err := collector.Run(r); err != nil {
+			logger.Warn("reading the plugin's output ended", "error", err)
+		}
+		read <- struct{}{}
+	}
+	go collect(c.stdout, answers)
+	go collect(c.stderr, stderr)
+
+	gone, end := context.WithCancelCause(context.Background())
+	c.gone = gone
+	go func() {
+		c.status, c.waitErr = p.Wait()
+		timer := time.NewTimer(drainTimeout)
+		defer timer.Stop()
+		for range cap(read) {
+			select {
+			case <-read:
+			case <-timer.C:
+				logger.Warn("a process that left the plugin's group still holds its output: no longer read")
+				timer.Reset(0)
+				_ = errors.Join(stdout.Close(), stderr.Close()) // ends the readers
+				<-read
+			}
+		}
+		_ = errors.Join(stdout.Close(), stderr.Close()) // only ever read from
+		cfg.trace.processExited(c.status)
+		end(errExited)
+	}()
+	return c, nil
+}
+
+// errExited is the cause with which child.gone ends.
+var errExited = errors.New("the process ended")
+
+// release gives back what this side made for the process.
+func (c *child) release() {
+	if c.lifeline != nil {
+		_ = c.lifeline.Close()
+	}
+	if c.dir != nil {
+		c.dir.Close()
+	}
+}
+
+// killTimeout bounds the wait for a process that was sent SIGKILL. The kernel
+// ends it at once unless it is stuck in a driver.
+const killTimeout = 5 * time.Second
+
+// stop kills the process and releases everything. An error means that it still
+// runs.
+func (c *child) stop() error {
+	defer c.release()
+	err := c.Kill()
+	if c.endsWithin(killTimeout) {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("process %s is still there %v after it was killed", c.ID(), killTimeout), err)
+}
+
+// endsWithin waits for the end of the process, and reports whether it came.
+func (c *child) endsWithin(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c.gone.Done():
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// exitError describes the end of the process. Call it when the child is gone.
+func (c *child) exitError(step Step, reason error) *ExitError {
+	e := &ExitError{
+		Command: c.command, ID: c.ID(), Status: c.status, Step: step,
+		Stderr: c.stderr.Tail(), Err: errors.Join(reason, c.waitErr),
+	}
+	e.Panic, e.Stack, _ = c.stderr.Panic()
+	return e
+}
+
+var _ slog.LogValuer = ExitStatus{}
+
+// LogValue implements [slog.LogValuer].
+func (s ExitStatus) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -1,0 +1,107 @@
+package host
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// diagnose turns what the system says of a program that it could not start into
+// words that say what to do.
+func diagnose(command string, err error) (cause error, hint string) {
+	var pathErr *fs.PathError
+	if !errors.As(err, &pathErr) {
+		return err, ""
+	}
+	path := pathErr.Path
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		return err, describeFormat(path)
+	case errors.Is(err, fs.ErrNotExist):
+		if _, statErr := os.Stat(path); statErr != nil {
+			return err, "check the path of the plugin, and that it was built"
+		}
+		return err, "the file is there, but " + missingInterpreter(path)
+	case errors.Is(err, fs.ErrPermission):
+		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+			return err, "it is a directory"
+		} else if statErr == nil && info.Mode().Perm()&0o111 == 0 {
+			return err, fmt.Sprintf("the file is not executable (mode %v): chmod +x %s", info.Mode().Perm(), path)
+		}
+		return err, fmt.Sprintf("user %d may not execute it, or its file system is mounted noexec", os.Geteuid())
+	default:
+		return err, ""
+	}
+}
+
+// headLen is how much of a file tells its format: the first line of a script,
+// or the header of a binary.
+const headLen = 256
+
+func head(path string) []byte {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	b := make([]byte, headLen)
+	n, _ := io.ReadFull(f, b) // a short file has a short head
+	return b[:n]
+}
+
+// missingInterpreter says which program the file needs that is not there.
+func missingInterpreter(path string) string {
+	if line, ok := strings.CutPrefix(string(head(path)), "#!"); ok {
+		line, _, _ = strings.Cut(line, "\n")
+		interpreter, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		return fmt.Sprintf("its interpreter %s is not: install that, or correct the script's first line", interpreter)
+	}
+	return "the loader that it was linked for is not: build it for this system, or statically (CGO_ENABLED=0)"
+}
+
+// elfMachines are the ELF machine numbers (gABI, e_machine) of the systems that
+// Go builds for.
+var elfMachines = map[uint16]string{3: "386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64", 258: "loong64"}
+
+// describeFormat says what the file is that this system cannot execute.
+func describeFormat(path string) string {
+	b := head(path)
+	here := runtime.GOOS + "/" + runtime.GOARCH
+	const elfHeader = 20 // up to the end of e_machine
+	switch {
+	case len(b) == 0:
+		return "the file is empty"
+	case len(b) >= elfHeader && string(b[:4]) == "\x7fELF":
+		order := binary.ByteOrder(binary.LittleEndian)
+		if b[5] == 2 {
+			order = binary.BigEndian
+		}
+		machine := order.Uint16(b[18:])
+		name, ok := elfMachines[machine]
+		if !ok {
+			name = fmt.Sprintf("machine %d", machine)
+		}
+		return fmt.Sprintf("it is an ELF binary for %s, and this system is %s: build it with GOARCH=%s", name, here, runtime.GOARCH)
+	case string(b[:2]) == "MZ":
+		return fmt.Sprintf("it is a Windows program, and this system is %s: build it with GOOS=%s", here, runtime.GOOS)
+	case len(b) >= 4 && isMachO(binary.BigEndian.Uint32(b)):
+		return fmt.Sprintf("it is a macOS binary, and this system is %s: build it with GOOS=%s", here, runtime.GOOS)
+	default:
+		return "it is neither a program of this system nor a script that begins with #!"
+	}
+}
+
+// isMachO recognizes the magic numbers of mach-o/loader.h and mach-o/fat.h.
+func isMachO(magic uint32) bool {
+	switch magic {
+	case 0xfeedface, 0xfeedfacf, 0xcefaedfe, 0xcffaedfe, 0xcafebabe:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,121 @@
+package host
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Phase is how far a start came.
+type Phase string
+
+// The phases of a start.
+const (
+	PhasePrepare   Phase = "prepare"   // options, certificate, directory
+	PhaseStart     Phase = "start"     // starting the process
+	PhaseHandshake Phase = "handshake" // waiting for the answer and checking it
+	PhaseConnect   Phase = "connect"   // dialing and authenticating
+)
+
+// StartError is why a plugin could not be started. It unwraps to the cause,
+// such as a [*github.com/plugwire/plugwire/core/handshake.Error], the error of
+// the operating system, or the context's.
+type StartError struct {
+	// Phase is how far the start came.
+	Phase Phase
+	// Command is the program and its arguments.
+	Command string
+	// Exit is how the process ended, nil if it was still running.
+	Exit *ExitStatus
+	// Stdout is the last of what the process printed that was not an answer,
+	// and Stderr the last of its standard error.
+	Stdout, Stderr string
+	// Elapsed is the time since the start.
+	Elapsed time.Duration
+	// Hint is what to do about it; may be empty.
+	Hint string
+	// Err is the cause.
+	Err error
+}
+
+// Error returns everything a person needs, on several lines if the plugin
+// printed something.
+func (e *StartError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "plugin %s did not start (%s", e.Command, e.Phase)
+	if e.Phase != PhasePrepare {
+		fmt.Fprintf(&b, ", after %v", e.Elapsed.Round(time.Millisecond))
+	}
+	fmt.Fprintf(&b, "): %v", e.Err)
+	if e.Hint != "" {
+		b.WriteString(": " + e.Hint)
+	}
+	appendOutput(&b, "stdout", e.Stdout)
+	appendOutput(&b, "stderr", e.Stderr)
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// ExitError is how a plugin ended that was not asked to, or did not when it was
+// asked. Calls that it could not answer fail with codes.Unavailable and unwrap
+// to it.
+type ExitError struct {
+	// Command is the program and its arguments, ID the runner's name for the
+	// process: its number.
+	Command, ID string
+	// Status is how the process ended.
+	Status ExitStatus
+	// Step is what it took to end it; empty if it ended by itself.
+	Step Step
+	// Panic and Stack are of the panic or the fatal error that ended a plugin
+	// written in Go; empty otherwise.
+	Panic, Stack string
+	// Stderr is the last of its standard error.
+	Stderr string
+	// Err is why the host ended it, or could not learn how it ended; may be
+	// nil.
+	Err error
+}
+
+// Error says how the plugin ended, and with what words. The stack is left to
+// the log.
+func (e *ExitError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "plugin %s (process %s) ", e.Command, e.ID)
+	switch {
+	case e.Panic != "":
+		fmt.Fprintf(&b, "crashed: %s (%v)", e.Panic, e.Status)
+	case e.Step == StepTerminate:
+		fmt.Fprintf(&b, "did not stop in time when asked and was terminated (%v)", e.Status)
+	case e.Step == StepKill:
+		fmt.Fprintf(&b, "did not stop in time when asked, nor when terminated, and was killed (%v)", e.Status)
+	case e.Step == StepAsk:
+		fmt.Fprintf(&b, "stopped when asked, with an error (%v)", e.Status)
+	default:
+		fmt.Fprintf(&b, "ended (%v)", e.Status)
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	if e.Panic == "" {
+		appendOutput(&b, "stderr", e.Stderr)
+	}
+	return b.String()
+}
+
+// Unwrap returns Err.
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// appendOutput quotes what a process printed, one line of it a line.
+func appendOutput(b *strings.Builder, name, text string) {
+	text = strings.TrimRight(text, "\r\n")
+	if text == "" {
+		return
+	}
+	fmt.Fprintf(b, "\n  its last lines on %s:", name)
+	for line := range strings.Lines(text) {
+		b.WriteString("\n    " + strings.TrimRight(line, "\r\n"))
+	}
+}

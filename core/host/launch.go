@@ -1,0 +1,281 @@
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/control"
+	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// launch is one start of one plugin.
+type launch struct {
+	*config
+	started  time.Time
+	phase    Phase
+	command  string
+	identity *secure.Identity
+	offer    *handshake.Offer
+	child    *child // nil until the process is started
+	uid      int    // the user as whom the plugin runs
+}
+
+var errStartTimeout = errors.New("not ready in time")
+
+func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*Plugin, error) {
+	l.command = describe(template)
+	var err error
+	if l.config, err = newConfig(opts); err != nil {
+		return nil, err
+	}
+	ctx, cancelTimeout := context.WithTimeoutCause(ctx, l.startTimeout, fmt.Errorf("%w: the limit is %v (host.WithStartTimeout)", errStartTimeout, l.startTimeout))
+	defer cancelTimeout()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	cmd, err := fromTemplate(template, l.cookie.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.start(cmd); err != nil {
+		return nil, err
+	}
+	// From here on the end of the process ends every wait.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(l.child.gone, func() { cancel(context.Cause(l.child.gone)) })
+	defer stop()
+
+	l.phase = PhaseHandshake
+	answer, err := l.awaitAnswer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.phase = PhaseConnect
+	peer, err := l.connect(ctx, answer)
+	l.trace.connected(err)
+	if err != nil {
+		return nil, err
+	}
+	p := l.plugin(answer, peer)
+	l.trace.ready(p.info)
+	go p.supervise()
+	return p, nil
+}
+
+// start prepares what the process needs and starts it.
+func (l *launch) start(cmd *exec.Cmd) (err error) {
+	l.uid = userOf(cmd)
+	if l.stdin != nil {
+		cmd.Stdin = l.stdin
+	}
+	l.offer = &handshake.Offer{
+		Cookie:     l.cookie,
+		Versions:   l.family.Versions(),
+		MinPort:    defaultMinPort,
+		MaxPort:    defaultMaxPort,
+		Transports: l.transports.IDs(),
+		Plugwire:   true,
+		Protocol:   l.family.Name(),
+		Sessions:   []string{handshake.SessionDirect},
+		Wires:      []string{handshake.WireH2},
+		Security:   l.security(),
+		Instance:   rand.Text(),
+		LogLevel:   logs.LevelName(logs.Lowest(l.logger)),
+	}
+	if l.tls == nil {
+		if l.identity, err = secure.NewIdentity(); err != nil {
+			return err
+		}
+		l.offer.ClientCert = l.identity.PEM()
+	}
+	var dir *process.Dir
+	if process.DirSupported {
+		if dir, err = process.NewDir(pluginUID(cmd)); err != nil {
+			return err
+		}
+		l.offer.SocketDir = dir.Path()
+	}
+	var lifeline *os.File
+	if l.runner == (localRunner{}) && process.LifelineSupported {
+		r, w, err := os.Pipe()
+		if err != nil {
+			if dir != nil {
+				dir.Close()
+			}
+			return fmt.Errorf("lifeline: %w", err)
+		}
+		defer r.Close() //nolint:errcheck // the process has it
+		lifeline = w
+		cmd.ExtraFiles = append(cmd.ExtraFiles, r)
+		l.offer.Lifeline = firstExtraFile + len(cmd.ExtraFiles) - 1
+	}
+	cmd.Env = append(cmd.Env, l.offer.Environ()...)
+	l.phase = PhaseStart
+	l.child, err = startChild(l.config, cmd, l.offer.Instance, dir, lifeline)
+	return err
+}
+
+const (
+	// firstExtraFile is the descriptor of a process's first inherited file
+	// after its standard three ([exec.Cmd.ExtraFiles]).
+	firstExtraFile = 3
+	// defaultMinPort and defaultMaxPort are go-plugin's, for plugins of that
+	// kind that listen on TCP (client.go there).
+	defaultMinPort, defaultMaxPort = 10000, 25000
+)
+
+// awaitAnswer waits for the answer and checks it against the offer.
+func (l *launch) awaitAnswer(ctx context.Context) (*handshake.Answer, error) {
+	var result answerResult
+	select {
+	case result = <-l.child.answers:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	var none *noAnswerError
+	if errors.As(result.err, &none) && l.child.endsWithin(exitAfterLoss) {
+		// The output ended because the process did, which says more.
+		return nil, errors.Join(errExited, ifHalf(none))
+	}
+	if result.err != nil {
+		return nil, result.err
+	}
+	l.trace.answer(result.answer)
+	return result.answer, result.answer.Check(l.offer)
+}
+
+func ifHalf(e *noAnswerError) error {
+	if e.half == "" {
+		return nil
+	}
+	return e
+}
+
+// connect dials the plugin, authenticates both sides, and opens the peer.
+func (l *launch) connect(ctx context.Context, answer *handshake.Answer) (*rpc.Peer, error) {
+	creds, err := l.credentials(answer)
+	if err != nil {
+		return nil, err
+	}
+	l.trace.dial(answer.Transport, answer.Address)
+	conn, err := session.Dial(ctx, l.transports.ByName(answer.Transport.Name),
+		transport.DialConfig{Version: answer.Transport.Version, Address: answer.Address},
+		session.Preamble{Purpose: session.Calls}, !answer.Plugwire)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", answer.Transport, err)
+	}
+	peer, err := rpc.New(rpc.Config{
+		Credentials:    creds,
+		MaxMessageSize: l.maxMessageSize,
+		Conn:           conn,
+		UnaryClient:    l.unary,
+		StreamClient:   l.stream,
+		IsControl:      control.IsControl,
+	})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if err := peer.Connect(ctx); err != nil {
+		peer.Close()
+		return nil, fmt.Errorf("authenticate the plugin by %s: %w", answer.Security, err)
+	}
+	return peer, nil
+}
+
+func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, error) {
+	switch answer.Security {
+	case handshake.SecurityPeerCred:
+		return secure.PeerCred(l.uid), nil
+	case handshake.SecurityMTLS:
+		return secure.MutualTLS(l.identity, answer.Cert), nil
+	case handshake.SecurityTLS:
+		return secure.OwnTLS(handshake.SecurityTLS, l.tls), nil
+	case handshake.SecurityNone:
+		return secure.Plaintext(), nil
+	default:
+		return nil, fmt.Errorf("security %q is not known here", answer.Security)
+	}
+}
+
+func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
+	pid, _ := strconv.Atoi(l.child.ID()) // 0 where the runner's processes have no number
+	return &Plugin{
+		config:   l.config,
+		child:    l.child,
+		peer:     peer,
+		protocol: l.family.Version(answer.Version),
+		foreign:  !answer.Plugwire,
+		done:     make(chan struct{}),
+		info: Info{
+			Protocol:      l.family.Name(),
+			Version:       answer.Version,
+			Transport:     answer.Transport,
+			Session:       answer.Session,
+			Security:      answer.Security,
+			PID:           pid,
+			StartDuration: time.Since(l.started),
+		},
+	}
+}
+
+// fail ends what was started and says why.
+func (l *launch) fail(cause error) error {
+	e := &StartError{Phase: l.phase, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
+	if l.phase == PhaseStart {
+		e.Err, e.Hint = diagnose(l.command, cause)
+	}
+	if c := l.child; c != nil {
+		ended := errors.Is(cause, errExited) || c.gone.Err() != nil
+		if err := c.stop(); err != nil {
+			e.Err = errors.Join(e.Err, err)
+		}
+		if ended {
+			e.Exit = &c.status
+			e.Err = fmt.Errorf("the process ended with %v before it was ready", c.status)
+			if !errors.Is(cause, errExited) {
+				e.Err = fmt.Errorf("%w (%w)", cause, e.Err)
+			}
+		}
+		e.Stdout, e.Stderr = c.stdout.Tail(), c.stderr.Tail()
+		e.Hint = hint(e)
+	}
+	return e
+}
+
+func hint(e *StartError) string {
+	switch {
+	case errors.Is(e.Err, errStartTimeout) && e.Phase == PhaseHandshake:
+		return "is it a plugin? One prints a line such as 1|1|unix|/path|grpc as soon as it is ready"
+	case e.Hint == "" && e.Exit != nil && e.Exit.Code == 0 && e.Stderr == "":
+		return "is it a plugin? It ended as if its work was done"
+	default:
+		return e.Hint
+	}
+}
+
+func programName(cmd *exec.Cmd) string {
+	return strings.TrimSuffix(filepath.Base(cmd.Path), ".exe")
+}
+
+func quoteShort(s string) string {
+	const most = 200 // bytes of a line that a person wants to see in an error
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strconv.Quote(s)
+}

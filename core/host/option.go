@@ -1,0 +1,259 @@
+package host
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// Option changes how a plugin is launched and called.
+type Option interface {
+	apply(cfg *config) error
+}
+
+type optionFunc func(*config) error
+
+func (f optionFunc) apply(cfg *config) error { return f(cfg) }
+
+type config struct {
+	family         protocol.Family
+	transports     transport.Set
+	logger         *slog.Logger
+	startTimeout   time.Duration
+	unary          []grpc.UnaryClientInterceptor
+	stream         []grpc.StreamClientInterceptor
+	maxMessageSize int
+	cookie         handshake.Cookie
+	tls            *tls.Config
+	mutualTLS      bool
+	plaintext      bool
+	stdin          *os.File
+	stdout, stderr io.Writer
+	trace          *Trace
+	runner         Runner
+}
+
+func newConfig(opts []Option) (*config, error) {
+	cfg := &config{
+		startTimeout:   DefaultStartTimeout,
+		maxMessageSize: rpc.DefaultMaxMessageSize,
+		cookie:         handshake.DefaultCookie(),
+		trace:          &Trace{},
+		runner:         localRunner{},
+	}
+	var errs []error
+	for _, o := range opts {
+		errs = append(errs, o.apply(cfg))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	switch {
+	case cfg.family == nil:
+		return nil, errors.New("no protocol given: add host.WithProtocols with the generated Protocol value")
+	case len(cfg.transports) == 0:
+		return nil, errors.New(`no transport given: go get github.com/plugwire/plugwire/transport/unix, import "github.com/plugwire/plugwire/transport/unix", and add host.WithTransports(unix.New())`)
+	}
+	if cfg.logger == nil {
+		cfg.logger = logs.Default(os.Stderr, slog.LevelInfo)
+	}
+	return cfg, nil
+}
+
+// security is what the host offers, in order of preference.
+func (c *config) security() []string {
+	var offer []string
+	switch {
+	case c.tls != nil:
+		return []string{handshake.SecurityTLS}
+	case !c.mutualTLS && secure.PeerCredSupported:
+		offer = []string{handshake.SecurityPeerCred, handshake.SecurityMTLS}
+	default:
+		offer = []string{handshake.SecurityMTLS}
+	}
+	if c.plaintext {
+		offer = append(offer, handshake.SecurityNone)
+	}
+	return offer
+}
+
+// WithProtocols sets the versions of one protocol that the host speaks; the
+// highest that the plugin has too is chosen. Required.
+func WithProtocols(protocols ...*protocol.Protocol) Option {
+	return optionFunc(func(cfg *config) (err error) {
+		cfg.family, err = protocol.NewFamily(protocols...)
+		return err
+	})
+}
+
+// WithTransports sets the transports that the host can dial, most preferred
+// first. Required.
+func WithTransports(transports ...transport.Transport) Option {
+	return optionFunc(func(cfg *config) (err error) {
+		cfg.transports, err = transport.NewSet(transports...)
+		return err
+	})
+}
+
+// WithLogger sets where the plugin's log lines and the framework's own go. The
+// level of the logger is passed on to the plugin. By default records at info
+// and above go to standard error, for a person if that is a terminal and as
+// JSON otherwise.
+func WithLogger(logger *slog.Logger) Option {
+	return optionFunc(func(cfg *config) error {
+		if logger == nil {
+			return errors.New("host.WithLogger: the logger is nil")
+		}
+		cfg.logger = logger
+		return nil
+	})
+}
+
+// WithStartTimeout bounds the start, beside the context. The default is
+// [DefaultStartTimeout].
+func WithStartTimeout(d time.Duration) Option {
+	return optionFunc(func(cfg *config) error {
+		if d <= 0 {
+			return fmt.Errorf("host.WithStartTimeout(%v): want more than 0", d)
+		}
+		cfg.startTimeout = d
+		return nil
+	})
+}
+
+// WithInterceptors adds interceptors around calls to the plugin, outside those
+// added later. Either may be nil. They never see the framework's own calls. The
+// *grpc.ClientConn that they are given is for identification only.
+func WithInterceptors(unary grpc.UnaryClientInterceptor, stream grpc.StreamClientInterceptor) Option {
+	return optionFunc(func(cfg *config) error {
+		if unary != nil {
+			cfg.unary = append(cfg.unary, unary)
+		}
+		if stream != nil {
+			cfg.stream = append(cfg.stream, stream)
+		}
+		return nil
+	})
+}
+
+// WithMaxMessageSize sets the largest message, in bytes, that the host sends or
+// receives. The default is 256 MiB. The plugin has a limit of its own.
+func WithMaxMessageSize(bytes int) Option {
+	return optionFunc(func(cfg *config) error {
+		if bytes <= 0 {
+			return fmt.Errorf("host.WithMaxMessageSize(%d): want at least 1", bytes)
+		}
+		cfg.maxMessageSize = bytes
+		return nil
+	})
+}
+
+// WithCookie sets the environment variable by which the plugin recognizes its
+// host. The default is PLUGIN_MAGIC_COOKIE=plugwire. It is a hint for people
+// who run a plugin by hand, not security.
+func WithCookie(name, value string) Option {
+	return optionFunc(func(cfg *config) error {
+		if name == "" {
+			return errors.New("host.WithCookie: the name is empty")
+		}
+		cfg.cookie = handshake.Cookie{Name: name, Value: value}
+		return nil
+	})
+}
+
+// WithTLSConfig authenticates with the given configuration, which is cloned,
+// instead of one-time certificates; the plugin must be given its side of it
+// (plugin.WithTLSConfig). ServerName defaults to "localhost".
+func WithTLSConfig(cfg *tls.Config) Option {
+	return optionFunc(func(c *config) error {
+		if cfg == nil {
+			return errors.New("host.WithTLSConfig: the configuration is nil")
+		}
+		c.tls = cfg.Clone()
+		return nil
+	})
+}
+
+// WithMutualTLS demands mutual TLS with one-time certificates also where the
+// kernel vouches for the plugin, and refuses a plugin that has less.
+func WithMutualTLS() Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.mutualTLS = true
+		return nil
+	})
+}
+
+// WithPlaintext accepts a plugin of another framework that listens on TCP
+// without TLS: anyone on this machine can then call it, or answer in its place.
+// Plugwire's own plugins never do.
+func WithPlaintext() Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.plaintext = true
+		return nil
+	})
+}
+
+// WithStdin gives the plugin a standard input, for example [os.Stdin]. The
+// default is the null device.
+func WithStdin(f *os.File) Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.stdin = f
+		return nil
+	})
+}
+
+// WithStdout sets a writer that gets the bytes which the plugin writes to its
+// standard output, apart from the answer of the handshake. They are logged as
+// well. A Write that blocks blocks the plugin.
+func WithStdout(w io.Writer) Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.stdout = w
+		return nil
+	})
+}
+
+// WithStderr sets a writer that gets the bytes which the plugin writes to its
+// standard error. They are logged as well. A Write that blocks blocks the
+// plugin.
+func WithStderr(w io.Writer) Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.stderr = w
+		return nil
+	})
+}
+
+// WithTrace sets hooks that are called as the plugin goes through its life.
+func WithTrace(trace *Trace) Option {
+	return optionFunc(func(cfg *config) error {
+		if trace == nil {
+			return errors.New("host.WithTrace: the trace is nil")
+		}
+		cfg.trace = trace
+		return nil
+	})
+}
+
+// WithRunner sets who starts the plugin. The default starts a process of this
+// machine.
+func WithRunner(r Runner) Option {
+	return optionFunc(func(cfg *config) error {
+		if r == nil {
+			return errors.New("host.WithRunner: the runner is nil")
+		}
+		cfg.runner = r
+		return nil
+	})
+}

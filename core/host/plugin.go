@@ -1,0 +1,153 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/plugwire/plugwire/core/internal/control"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// Plugin is a handle on a running plugin. It is a [grpc.ClientConnInterface]:
+// generated clients are made from it. Its methods are safe for concurrent use.
+//
+// A plugin ends once: when it was asked to, or when its process ends or can no
+// longer be reached. After that every call, those in flight and those that wait
+// for readiness too, fails at once with codes.Unavailable and the reason, and
+// Done is closed.
+type Plugin struct {
+	*config
+	child    *child
+	peer     *rpc.Peer
+	protocol *protocol.Protocol
+	foreign  bool // speaks only go-plugin's part of the handshake
+	info     Info
+
+	step atomic.Pointer[Step] // the last step of a shutdown; nil before one
+	done chan struct{}        // closed when everything is over; err is set then
+	err  error
+}
+
+var _ grpc.ClientConnInterface = (*Plugin)(nil)
+
+// Info is what was agreed on at the start.
+type Info struct {
+	// Protocol and Version are what is spoken.
+	Protocol string
+	Version  int
+	// Transport is how the bytes travel, for example unix/1.
+	Transport transport.ID
+	// Session is how streams are made: "direct" or "yamux".
+	Session string
+	// Security is how the two sides know each other: "peercred", "mtls", "tls"
+	// or "none".
+	Security string
+	// PID is the number of the plugin's process, 0 if it has none.
+	PID int
+	// StartDuration is the time from Launch to the first possible call.
+	StartDuration time.Duration
+}
+
+// Invoke makes a unary call. It is for generated code.
+func (p *Plugin) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return p.peer.Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream begins a streaming call. It is for generated code.
+func (p *Plugin) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return p.peer.NewStream(ctx, desc, method, opts...)
+}
+
+// Protocol returns the version of the protocol that was chosen: one of the
+// values given to [WithProtocols].
+func (p *Plugin) Protocol() *protocol.Protocol { return p.protocol }
+
+// Info returns what was agreed on at the start.
+func (p *Plugin) Info() Info { return p.info }
+
+// Ping asks the plugin for its health and returns nil if it is serving.
+func (p *Plugin) Ping(ctx context.Context) error {
+	resp, err := healthpb.NewHealthClient(p.peer).Check(ctx, &healthpb.HealthCheckRequest{Service: control.HealthService})
+	if err != nil {
+		return err
+	}
+	if state := resp.GetStatus(); state != healthpb.HealthCheckResponse_SERVING {
+		return fmt.Errorf("plugin %s reports %v", p.child.command, state)
+	}
+	return nil
+}
+
+// Done is closed when the plugin has ended and nothing of it is left: no
+// process, socket, directory or goroutine.
+func (p *Plugin) Done() <-chan struct{} { return p.done }
+
+// Err returns nil while the plugin lives and after it stopped in good order
+// because it was asked to, else an [*ExitError].
+func (p *Plugin) Err() error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// exitAfterLoss is how long a process may take to end after its connection or
+// its output did, before it counts as one that lives on without it. It bounds
+// how long a call waits to learn why it failed.
+const exitAfterLoss = 500 * time.Millisecond
+
+var (
+	errLost   = errors.New("the connection to it was lost while it went on running, so it was killed")
+	errClosed = fmt.Errorf("the plugin was stopped by its host: %w", net.ErrClosed)
+)
+
+// supervise owns the end of the plugin, whatever brings it about.
+func (p *Plugin) supervise() {
+	defer close(p.done)
+	var reason error
+	select {
+	case <-p.child.gone.Done():
+	case <-p.peer.Lost():
+		if !p.child.endsWithin(exitAfterLoss) && p.step.Load() == nil {
+			reason = errLost
+			p.step.CompareAndSwap(nil, new(Step))
+			_ = p.child.Kill() // a process that is gone already is what is wanted
+		}
+		// A shutdown that is under way bounds this, or the kill above.
+		<-p.child.gone.Done()
+	}
+	p.err = p.outcome(reason)
+	if p.err != nil {
+		p.peer.Fail(p.err)
+	} else {
+		p.peer.Fail(errClosed)
+	}
+	p.peer.Close()
+	p.child.release()
+}
+
+// outcome is nil for a plugin that was asked to stop and did.
+func (p *Plugin) outcome(reason error) error {
+	var step Step
+	if s := p.step.Load(); s != nil {
+		step = *s
+	}
+	clean := reason == nil && p.child.waitErr == nil && p.child.status == ExitStatus{}
+	if clean && step == StepAsk {
+		return nil
+	}
+	if p.foreign && step == stepTerminateForeign {
+		return nil
+	}
+	return p.child.exitError(step, reason)
+}

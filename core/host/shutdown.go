@@ -1,0 +1,118 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/control"
+)
+
+// Step is a step of a shutdown.
+type Step string
+
+// The steps, in the order in which they are taken. Each later one is taken only
+// if the plugin did not end by the one before.
+const (
+	StepAsk       Step = "ask"       // ask it to drain and end
+	StepTerminate Step = "terminate" // send its process group SIGTERM
+	StepKill      Step = "kill"      // send its process group SIGKILL
+)
+
+// stepTerminateForeign is StepTerminate for a plugin that cannot be asked.
+const stepTerminateForeign Step = "terminate, as it cannot be asked"
+
+// terminateTimeout is how long a process group may take to end after SIGTERM,
+// once its grace is over.
+const terminateTimeout = time.Second
+
+// Close stops the plugin with a grace of [DefaultGrace], as [Plugin.Shutdown]
+// does. It is idempotent.
+func (p *Plugin) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultGrace)
+	defer cancel()
+	return p.Shutdown(ctx)
+}
+
+// Shutdown stops the plugin: it is asked to let its calls in flight finish and
+// to end; when ctx ends before it has, its process group is sent SIGTERM, and a
+// second later SIGKILL. A context without a deadline gets that of
+// [DefaultGrace].
+//
+// It returns nil if the plugin ended in good order, when asked, now or earlier;
+// otherwise an [*ExitError], whose Step says what it took. When it returns,
+// nothing of the plugin is left, except for a process that the system itself
+// cannot end, which the error says. It may be called often and by many at once;
+// the shortest grace counts.
+func (p *Plugin) Shutdown(ctx context.Context) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultGrace)
+		defer cancel()
+	}
+	if p.ask(ctx) && p.endsBy(ctx) {
+		return p.err
+	}
+	if p.terminate() && p.endsWithin(terminateTimeout) {
+		return p.err
+	}
+	p.take(StepKill)
+	err := p.child.Kill()
+	if p.endsWithin(killTimeout) {
+		return p.err
+	}
+	return fmt.Errorf("plugin %s (process %s) is still there %v after it was killed: %w", p.child.command, p.child.ID(), killTimeout, errors.Join(err, errStuck))
+}
+
+var errStuck = errors.New("the system does not end it")
+
+// take notes that a step is taken, unless the plugin has ended.
+func (p *Plugin) take(step Step) {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	p.step.Store(&step)
+	p.trace.stopping(step)
+}
+
+// ask reports whether it is worth waiting for the plugin to end.
+func (p *Plugin) ask(ctx context.Context) bool {
+	if p.step.Load() == nil {
+		p.take(StepAsk)
+	}
+	deadline, _ := ctx.Deadline()
+	err := control.Shutdown(ctx, p.peer, time.Until(deadline), p.foreign)
+	if p.foreign && status.Code(err) == codes.Unimplemented {
+		p.take(stepTerminateForeign)
+		return p.child.Terminate() == nil
+	}
+	// Any other error is of a plugin that has ended, is ending, or is stuck;
+	// waiting tells which.
+	return true
+}
+
+func (p *Plugin) terminate() bool {
+	p.take(StepTerminate)
+	return p.child.Terminate() == nil
+}
+
+func (p *Plugin) endsBy(ctx context.Context) bool {
+	select {
+	case <-p.done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (p *Plugin) endsWithin(d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return p.endsBy(ctx)
+}

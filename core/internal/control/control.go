@@ -1,0 +1,111 @@
+// Package control is the services that every plugin has beside the
+// application's: health, reflection, and plugwire.v1.Control for information
+// and shutdown. The messages of go-plugin's own services are never registered
+// with protobuf's global registry, where a program that also links go-plugin
+// would find them twice and panic at start.
+package control
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/plugwire/plugwire/core/internal/control/controlpb"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+)
+
+// HealthService is the name whose health go-plugin's hosts ask for
+// (grpc_server.go there). The empty name means the process, and has the same.
+const HealthService = "plugin"
+
+// IsControl reports whether a method is one of the framework's own, or of
+// go-plugin's.
+func IsControl(fullMethod string) bool {
+	service, _, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
+	switch service {
+	case controlpb.Control_ServiceDesc.ServiceName, healthpb.Health_ServiceDesc.ServiceName:
+		return true
+	default:
+		return strings.HasPrefix(service, "grpc.reflection.") || strings.HasPrefix(service, "plugin.GRPC")
+	}
+}
+
+// Services are the built-in services of one plugin.
+type Services struct {
+	health *health.Server
+	server
+}
+
+// Register adds the built-in services to r, after the application's. The
+// plugin is serving from the start; info is what the host is told, and shutdown
+// is called, at least once and possibly often, when the host asks for it. It
+// must not block.
+func Register(r rpc.Registrar, info *controlpb.InfoResponse, started time.Time, shutdown func(grace time.Duration)) *Services {
+	s := &Services{health: health.NewServer(), server: server{info: info, started: started, shutdown: shutdown}}
+	s.SetServing(true)
+	controlpb.RegisterControlServer(r, &s.server)
+	healthpb.RegisterHealthServer(r, s.health)
+	reflection.Register(r)
+	return s
+}
+
+// SetServing sets the health of the plugin. After Stopping it has no effect.
+func (s *Services) SetServing(serving bool) {
+	state := healthpb.HealthCheckResponse_NOT_SERVING
+	if serving {
+		state = healthpb.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", state)
+	s.health.SetServingStatus(HealthService, state)
+}
+
+// Stopping sets the health to NOT_SERVING for good.
+func (s *Services) Stopping() { s.health.Shutdown() }
+
+type server struct {
+	controlpb.UnsafeControlServer
+	info     *controlpb.InfoResponse
+	started  time.Time
+	shutdown func(grace time.Duration)
+}
+
+// Info implements plugwire.v1.Control.
+func (s *server) Info(context.Context, *controlpb.InfoRequest) (*controlpb.InfoResponse, error) {
+	return &controlpb.InfoResponse{
+		Protocol:           s.info.Protocol,
+		Version:            s.info.Version,
+		Pid:                s.info.Pid,
+		FrameworkVersion:   s.info.FrameworkVersion,
+		Services:           s.info.Services,
+		UptimeMilliseconds: time.Since(s.started).Milliseconds(),
+	}, nil
+}
+
+// Shutdown implements plugwire.v1.Control. It only begins the shutdown: the end
+// of the process is the answer that counts.
+func (s *server) Shutdown(_ context.Context, req *controlpb.ShutdownRequest) (*controlpb.ShutdownResponse, error) {
+	s.shutdown(time.Duration(min(max(req.GetGraceMilliseconds(), 0), maxGrace.Milliseconds())) * time.Millisecond)
+	return &controlpb.ShutdownResponse{}, nil
+}
+
+// maxGrace bounds the grace that a host can ask for: longer is a mistake, and a
+// duration must not overflow.
+const maxGrace = 24 * time.Hour
+
+// Shutdown asks a plugin to drain within grace and exit. A foreign plugin is
+// asked the way go-plugin does, which has no grace. The context bounds the
+// call.
+func Shutdown(ctx context.Context, cc grpc.ClientConnInterface, grace time.Duration, foreign bool) error {
+	if foreign {
+		// plugin.Empty has no fields, so any empty message is it on the wire.
+		return cc.Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
+	}
+	_, err := controlpb.NewControlClient(cc).Shutdown(ctx, &controlpb.ShutdownRequest{GraceMilliseconds: grace.Milliseconds()})
+	return err
+}

@@ -1,0 +1,49 @@
+package logs_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+)
+
+var benchLines = []struct{ name, line string }{
+	{"JSON", `{"level":"info","time":"2026-02-03T04:05:06.123456Z","message":"request served","method":"GET","path":"/index.html","status":200,"took":"1.5ms"}` + "\n"},
+	{"Logfmt", `time=2026-02-03T04:05:06.123Z level=INFO msg="request served" method=GET path=/index.html status=200 took=1.5ms` + "\n"},
+	{"Plain", "2026/02/03 04:05:06 request served: GET /index.html 200 in 1.5ms\n"},
+}
+
+// discard is a handler that costs nothing.
+type discard struct{ level slog.Level }
+
+func (d discard) Enabled(_ context.Context, l slog.Level) bool { return l >= d.level }
+func (discard) Handle(context.Context, slog.Record) error      { return nil }
+func (d discard) WithAttrs([]slog.Attr) slog.Handler           { return d }
+func (d discard) WithGroup(string) slog.Handler                { return d }
+
+func BenchmarkLine(b *testing.B) {
+	for _, bench := range benchLines {
+		for name, level := range map[string]slog.Level{"enabled": slog.LevelInfo, "not enabled": slog.LevelWarn} {
+			b.Run(bench.name+"/"+name, func(b *testing.B) {
+				c, line := newCollector(discard{level}), []byte(bench.line)
+				b.ReportAllocs()
+				b.SetBytes(int64(len(line)))
+				for b.Loop() {
+					c.Write(line)
+				}
+			})
+		}
+	}
+}
+
+// A line that no one wants must not produce garbage, whatever a plugin writes.
+func TestAllocsOfLineNotEnabled(t *testing.T) {
+	for _, bench := range benchLines {
+		if bench.name == "Logfmt" {
+			continue // its values are read before its level is known
+		}
+		c, line := newCollector(discard{slog.LevelWarn}), []byte(bench.line)
+		if got := testing.AllocsPerRun(100, func() { c.Write(line) }); got > 1 {
+			t.Errorf("%s: %v allocations", bench.name, got)
+		}
+	}
+}

@@ -1,0 +1,333 @@
+// Package logs carries log lines both ways: it reads what a plugin writes to
+// stderr and stdout into records of the host's logger, and it writes the form
+// that a host understands.
+//
+// A host runs one [Collector] for each stream. Hosts and plugins that were given
+// no logger use [Default]. The package does not decide where a record goes: that
+// is the [slog.Handler]'s.
+package logs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	// readSize is what one read asks for: a full pipe on Linux.
+	readSize = 64 << 10
+	// maxPiece bounds how much of a line, and of a panic, is held in memory, so that
+	// a plugin that never ends its line cannot exhaust it. What is longer comes in
+	// pieces.
+	maxPiece = 1 << 20
+	// keepBuffer is the size up to which the buffer of an unfinished line is kept
+	// for the next one.
+	keepBuffer = 64 << 10
+)
+
+// The attributes that a Collector adds.
+const (
+	// streamKey is on lines of plain text: which stream they came from.
+	streamKey = "stream"
+	// stackKey is on the record of a panic: all that follows its message.
+	stackKey = "stack"
+	// pieceKey and lastKey are on the records of a line or a panic too long for
+	// one record: the piece's number from 1, and whether it is the last.
+	pieceKey = "piece"
+	lastKey  = "last"
+)
+
+// CollectorConfig is what a [Collector] may be told.
+type CollectorConfig struct {
+	// Stream names the stream, "stderr" or "stdout". It becomes the attribute
+	// "stream" of plain lines and is part of error messages.
+	Stream string
+	// Copy, if set, gets every byte as it was read, before any of it is logged. It
+	// is written to by Run only and never closed. An error from it is logged once
+	// as a warning and ends the copying; reading goes on.
+	Copy io.Writer
+}
+
+// Collector turns one stream of a plugin into log records.
+//
+// Each line becomes one record. A line that zerolog, slog, zap, hclog or logrus
+// wrote, as a JSON object or in the form of [slog.TextHandler], has its own level,
+// time, message and fields; "[LEVEL] text", also after a timestamp, has its own
+// level and time. Any other line is plain text: a record at info with the whole
+// line as its message and the attribute "stream".
+//
+// What the Go runtime prints when it ends the process becomes one record at error:
+// its message, and the rest as the attribute "stack".
+//
+// No line is lost or cut. One above 1 MiB comes in pieces, which are plain text
+// with the attributes "piece" and "last"; only empty lines make no record. Text
+// with control characters or invalid UTF-8, which could do harm to a terminal, is
+// quoted as by [strconv.Quote].
+//
+// The logger's handler is called by Run's goroutine, so a slow handler slows the
+// plugin down rather than losing lines. A panic in it loses that record and is
+// reported to it once; an error is the handler's own business, as with
+// [slog.Logger].
+type Collector struct {
+	logger   *slog.Logger
+	cfg      CollectorConfig
+	maxPiece int // the constant, unless a test needs short pieces
+
+	// Of Run's goroutine only.
+	parser  parser
+	partial []byte // the line so far, without a line end
+	pieces  int    // pieces of this line that were delivered already
+	failed  bool   // a panic of the handler has been reported
+
+	mu        sync.Mutex // guards what follows
+	tail      tail
+	block     panicBlock
+	lastPanic string // the first piece of the last finished block
+}
+
+// NewCollector returns a Collector that writes to logger, which must not be nil.
+func NewCollector(logger *slog.Logger, cfg CollectorConfig) *Collector {
+	c := &Collector{logger: logger, cfg: cfg, maxPiece: maxPiece}
+	c.parser.enabled = c.enabled
+	return c
+}
+
+// Run reads r to its end and returns nil then; a reader that was closed counts as
+// ended. Any other error is returned, after what was read before it has been
+// logged. Run is to be called once; it ends early when r is closed.
+//
+// When r has SetReadDeadline, the deadline is Run's: it sets one to deliver a panic
+// that nothing follows. Without it, that has to wait for the next line or the end.
+func (c *Collector) Run(r io.Reader) error {
+	defer c.flush()
+	timer, _ := r.(interface{ SetReadDeadline(t time.Time) error })
+	armed := false
+	buf := make([]byte, readSize)
+	for {
+		deadline := c.deadline()
+		if timer != nil && (armed || !deadline.IsZero()) {
+			if err := timer.SetReadDeadline(deadline); err != nil {
+				timer = nil // a file that has none, or a closed one, as Read will tell
+			}
+			armed = !deadline.IsZero()
+		}
+		n, err := r.Read(buf)
+		c.write(buf[:n])
+		switch {
+		case err == nil:
+		case armed && errors.Is(err, os.ErrDeadlineExceeded):
+			c.endPanic()
+		case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed),
+			errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
+			return nil
+		default:
+			return fmt.Errorf("read %s: %w", c.cfg.Stream, err)
+		}
+	}
+}
+
+// Tail returns the end of the stream for an error message: the last 20 lines, and
+// no more than the last 8 KiB, made safe to print, without a final line end. It
+// may be called at any time, from any goroutine.
+func (c *Collector) Tail() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tail.String()
+}
+
+// Panic returns what the Go runtime printed last when it ended the process: the
+// message without "panic: " or "fatal error: ", for example "runtime error: index
+// out of range [3] with length 2", and the rest, which is mostly goroutine traces
+// and may be empty. Very long ones are cut, saying so. It reports false when there
+// was none.
+//
+// A living program can print the same; only together with the process's exit code
+// 2 or an abort signal does it tell how the process ended. Panic may be called at
+// any time, from any goroutine.
+func (c *Collector) Panic() (text, stack string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	block := c.lastPanic
+	if c.block.open() && c.block.piece == 1 {
+		block = string(c.block.text)
+	}
+	if block == "" {
+		return "", "", false
+	}
+	text, stack = splitPanic(block)
+	text, stack = panicText(text), strings.TrimRight(stack, "\n")
+	return printable(shortened(text, maxPanicText)), printable(shortened(stack, maxPanicStack)), true
+}
+
+// write takes in one read.
+func (c *Collector) write(chunk []byte) {
+	if len(chunk) == 0 {
+		return
+	}
+	c.copy(chunk)
+	c.mu.Lock()
+	c.tail.write(chunk)
+	c.mu.Unlock()
+	if deadline := c.deadline(); !deadline.IsZero() && time.Now().After(deadline) {
+		c.endPanic()
+	}
+	for len(chunk) > 0 {
+		text, rest, complete := bytes.Cut(chunk, []byte{'\n'})
+		chunk = rest
+		if complete && len(c.partial) == 0 && c.pieces == 0 && len(text) <= c.maxPiece {
+			c.line(bytes.TrimSuffix(text, []byte{'\r'}))
+			continue
+		}
+		c.partial = append(c.partial, text...)
+		for len(c.partial) > c.maxPiece {
+			n := wholeRunes(c.partial[:c.maxPiece])
+			c.pieces++
+			c.piece(c.partial[:n], false)
+			c.partial = append(c.partial[:0], c.partial[n:]...)
+		}
+		if complete {
+			c.partial = bytes.TrimSuffix(c.partial, []byte{'\r'})
+			c.endLine()
+		}
+	}
+}
+
+// endLine delivers the unfinished line, or the last piece of it.
+func (c *Collector) endLine() {
+	if c.pieces > 0 {
+		c.pieces++
+		c.piece(c.partial, true)
+	} else {
+		c.line(c.partial)
+	}
+	c.pieces = 0
+	c.partial = c.partial[:0]
+	if cap(c.partial) > keepBuffer {
+		c.partial = nil
+	}
+}
+
+// flush delivers what is pending at the end of the stream.
+func (c *Collector) flush() {
+	if len(c.partial) > 0 || c.pieces > 0 {
+		c.endLine()
+	}
+	c.endPanic()
+}
+
+// line delivers one whole line without its line end.
+func (c *Collector) line(text []byte) {
+	inPanic := c.block.open()
+	if startsPanic(text, inPanic) {
+		c.endPanic()
+		c.addToPanic(text, true)
+		return
+	}
+	if len(text) == 0 && !inPanic {
+		return
+	}
+	e, wanted := c.parser.parse(text)
+	if inPanic {
+		if !e.structured {
+			c.addToPanic(text, true)
+			return
+		}
+		c.endPanic()
+	}
+	if !wanted {
+		return
+	}
+	if e.time.IsZero() {
+		e.time = time.Now()
+	}
+	record := slog.NewRecord(e.time, e.level, e.message, 0)
+	record.AddAttrs(e.attrs...)
+	if !e.structured {
+		record.AddAttrs(slog.String(streamKey, c.cfg.Stream))
+	}
+	c.handle(record)
+}
+
+// piece delivers the next part of a line that is too long for one record.
+func (c *Collector) piece(text []byte, last bool) {
+	if c.pieces == 1 && startsPanic(text, c.block.open()) {
+		c.endPanic()
+		c.addToPanic(text, last)
+		return
+	}
+	if c.block.open() {
+		c.addToPanic(text, last)
+		return
+	}
+	if c.enabled(plainLevel) {
+		record := slog.NewRecord(time.Now(), plainLevel, printable(string(text)), 0)
+		record.AddAttrs(slog.String(streamKey, c.cfg.Stream), slog.Int(pieceKey, c.pieces), slog.Bool(lastKey, last))
+		c.handle(record)
+	}
+}
+
+// copy passes a chunk on until that fails.
+func (c *Collector) copy(chunk []byte) {
+	if c.cfg.Copy == nil {
+		return
+	}
+	n, err := c.cfg.Copy.Write(chunk)
+	if err == nil && n < len(chunk) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		return
+	}
+	c.cfg.Copy = nil
+	if c.enabled(slog.LevelWarn) {
+		record := slog.NewRecord(time.Now(), slog.LevelWarn, "no longer copying the output of the plugin", 0)
+		record.AddAttrs(slog.String(streamKey, c.cfg.Stream), slog.Any("error", err))
+		c.handle(record)
+	}
+}
+
+func (c *Collector) enabled(level slog.Level) (ok bool) {
+	defer c.recoverHandler()
+	return c.logger.Enabled(context.Background(), level)
+}
+
+func (c *Collector) handle(record slog.Record) {
+	defer c.recoverHandler()
+	// The error is the handler's to deal with, as it is for slog.Logger.
+	_ = c.logger.Handler().Handle(context.Background(), record)
+}
+
+// recoverHandler keeps a bug in the user's handler, which some odd line of a
+// plugin may be the first to touch, from ending the host. It is to be deferred.
+func (c *Collector) recoverHandler() {
+	cause := recover()
+	if cause == nil || c.failed {
+		return
+	}
+	c.failed = true
+	record := slog.NewRecord(time.Now(), slog.LevelError, "the log handler panicked; at least one record of the plugin is lost", 0)
+	record.AddAttrs(slog.String(streamKey, c.cfg.Stream), slog.Any("panic", cause))
+	c.handle(record)
+}
+
+// wholeRunes returns how much of b to take so as not to cut a character.
+func wholeRunes(b []byte) int {
+	for n := len(b); n > len(b)-utf8.UTFMax; n-- {
+		if utf8.RuneStart(b[n-1]) {
+			if utf8.FullRune(b[n-1:]) {
+				return len(b)
+			}
+			return n - 1
+		}
+	}
+	return len(b)
+}

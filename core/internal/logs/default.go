@@ -1,0 +1,55 @@
+package logs
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+)
+
+// Default returns the logger of a host or a plugin that was given none. It writes
+// records of at least the given level to w: for people when w is a terminal (in
+// colour, unless the environment has NO_COLOR), and otherwise as zerolog's JSON
+// lines, which a [Collector] at the other end of a pipe reads back with level,
+// time, groups and fields as they were. Errors and durations are written as their
+// text, for example "1.5s".
+//
+// The logger is safe for concurrent use. It does not close w.
+func Default(w *os.File, level slog.Level) *slog.Logger {
+	if isatty.IsTerminal(w.Fd()) || isatty.IsCygwinTerminal(w.Fd()) {
+		return newDefault(console(w), level)
+	}
+	return newDefault(w, level)
+}
+
+func newDefault(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(&handler{logger: zerolog.New(w), form: zerologForm, level: level})
+}
+
+// Hclog returns a logger for a plugin under a go-plugin host: the JSON lines of
+// hclog, the only ones that such a host reads as log records. It has no level
+// above error and none between two names. Otherwise it is as [Default].
+func Hclog(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(&handler{logger: zerolog.New(w), form: hclogForm, level: level})
+}
+
+// console returns zerolog's writer for people. The stack of a panic comes last
+// and on lines of its own.
+func console(w io.Writer) io.Writer {
+	return zerolog.ConsoleWriter{
+		Out:           w,
+		TimeFormat:    "15:04:05.000",
+		FieldsExclude: []string{stackKey},
+		FormatExtra: func(event map[string]any, line *bytes.Buffer) error {
+			if stack, ok := event[stackKey]; ok {
+				line.WriteString("\n\t" + strings.ReplaceAll(fmt.Sprint(stack), "\n", "\n\t"))
+			}
+			return nil
+		},
+	}
+}

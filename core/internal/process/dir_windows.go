@@ -1,0 +1,15 @@
+package process
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// DirSupported says whether this system has private directories. No transport
+// that is offered on Windows needs one.
+const DirSupported = false
+
+func lockDir(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func ownedPrivately(fs.FileInfo) bool { return false }

@@ -1,0 +1,143 @@
+// Package process starts, watches and stops an operating-system process: its
+// own group, its private directory, and its life bound to the host's. It knows
+// nothing of handshakes or calls.
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// Process is a running plugin and everything in its process group.
+type Process struct {
+	cmd    *exec.Cmd
+	stdout *os.File
+	stderr *os.File
+	group  group
+
+	started chan error    // receives the result of the start, once
+	exited  chan struct{} // closed after state is set and the group is gone
+	state   *os.ProcessState
+	waitErr error
+}
+
+// Start starts cmd, which the caller has made for this one start: its Stdout
+// and Stderr are taken over, and a nil Stdin is the null device. The process
+// leads a group of its own, which ends with it.
+func Start(cmd *exec.Cmd) (_ *Process, err error) {
+	p := &Process{cmd: cmd, started: make(chan error, 1), exited: make(chan struct{})}
+	var theirs []*os.File // ends of pipes that only the child keeps
+	defer func() {
+		for _, f := range theirs {
+			_ = f.Close()
+		}
+		if err != nil {
+			for _, f := range []*os.File{p.stdout, p.stderr} {
+				if f != nil {
+					_ = f.Close()
+				}
+			}
+		}
+	}()
+	pipe := func(ours **os.File) (*os.File, error) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, fmt.Errorf("pipe: %w", err)
+		}
+		*ours = r
+		theirs = append(theirs, w)
+		return w, nil
+	}
+	stdout, err := pipe(&p.stdout)
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := pipe(&p.stderr)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if p.group, err = newGroup(cmd); err != nil {
+		return nil, err
+	}
+	go p.run()
+	if err := <-p.started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// run starts the process and waits for it, in one goroutine that stays on one
+// thread: on Linux the parent-death signal that binds a foreign plugin to this
+// process is sent when the starting thread ends, not the process. Waiting
+// blocks a thread anyway, so this costs nothing.
+func (p *Process) run() {
+	unlock := p.group.lockThread()
+	defer unlock()
+	err := p.cmd.Start()
+	if err == nil {
+		err = p.group.started(p.cmd.Process)
+		if err != nil {
+			// A process whose life is not bound to ours must not live.
+			err = errors.Join(err, p.cmd.Process.Kill())
+			_ = p.cmd.Wait() // the error above is the one that counts
+		}
+	}
+	if err != nil {
+		p.group.close()
+		p.started <- err
+		return
+	}
+	p.started <- nil
+	// Whoever is left in the group goes with its leader.
+	err = p.group.wait(p.cmd.Wait)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		p.waitErr = err
+	}
+	p.state = p.cmd.ProcessState
+	p.group.close()
+	close(p.exited)
+}
+
+// PID returns the process's number.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Output returns the read ends of the process's standard output and standard
+// error. The caller closes them.
+func (p *Process) Output() (stdout, stderr *os.File) { return p.stdout, p.stderr }
+
+// Wait waits until the process has ended, and its group with it, and returns
+// how it ended: with an exit code, or by a signal, whose name is then not
+// empty.
+func (p *Process) Wait() (code int, signal string, err error) {
+	<-p.exited
+	if p.waitErr != nil {
+		return 0, "", p.waitErr
+	}
+	if status, ok := p.state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 0, status.Signal().String(), nil
+	}
+	return p.state.ExitCode(), "", nil
+}
+
+// Terminate asks the whole group to end: SIGTERM. On Windows, which has no such
+// request, it returns [errors.ErrUnsupported].
+func (p *Process) Terminate() error { return p.signal(p.group.terminate) }
+
+// Kill ends the whole group.
+func (p *Process) Kill() error { return p.signal(p.group.kill) }
+
+// signal does nothing once the process is reaped, when its number may be
+// another's.
+func (p *Process) signal(send func() error) error {
+	select {
+	case <-p.exited:
+		return nil
+	default:
+		return send()
+	}
+}

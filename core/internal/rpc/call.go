@@ -1,0 +1,139 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+)
+
+// Invoke implements [grpc.ClientConnInterface].
+func (p *Peer) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	err := p.client.Invoke(ctx, method, args, reply, opts...)
+	if err == nil {
+		return nil
+	}
+	return p.explain(ctx, err)
+}
+
+// NewStream implements [grpc.ClientConnInterface].
+func (p *Peer) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := p.client.NewStream(ctx, desc, method, opts...)
+	if err != nil {
+		return nil, p.explain(ctx, err)
+	}
+	return &clientStream{ClientStream: s, peer: p}, nil
+}
+
+// clientStream explains the error that ends a stream.
+type clientStream struct {
+	grpc.ClientStream
+	peer *Peer
+}
+
+func (s *clientStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return s.peer.explain(s.Context(), err)
+}
+
+// CallError is the error of a call that the other side can no longer answer.
+// Its status is codes.Unavailable; it unwraps to the reason, such as how the
+// plugin's process ended.
+type CallError struct {
+	reason error
+}
+
+// Error returns the status and the reason.
+func (e *CallError) Error() string { return e.GRPCStatus().Err().Error() }
+
+// GRPCStatus makes status.FromError and status.Code work.
+func (e *CallError) GRPCStatus() *status.Status {
+	return status.New(codes.Unavailable, e.reason.Error())
+}
+
+// Unwrap returns the reason.
+func (e *CallError) Unwrap() error { return e.reason }
+
+// explain is off the path of a call that succeeds. It replaces what grpc says
+// of a connection that is gone by the reason why it is gone, and adds to an
+// error about size what to do. What a handler returned stays as it is.
+func (p *Peer) explain(ctx context.Context, err error) error {
+	switch status.Code(err) {
+	case codes.ResourceExhausted:
+		return explainSize(err)
+	case codes.Unavailable, codes.Canceled:
+		if !p.broken() {
+			return err
+		}
+		// Whoever owns the peer is finding out why; it calls Fail in bounded
+		// time after Lost was closed.
+		select {
+		case <-p.failed:
+			if ctx.Err() != nil && status.Code(err) == codes.Canceled {
+				return err
+			}
+			return &CallError{reason: p.reason}
+		case <-ctx.Done():
+			return err
+		}
+	default:
+		return err
+	}
+}
+
+// broken reports whether the connection is closed, as it always is before grpc
+// ends the streams on it. A handler that returns codes.Unavailable over a live
+// connection is told apart by this.
+func (p *Peer) broken() bool {
+	select {
+	case <-p.failed:
+		return true
+	case <-p.lost:
+		return true
+	default:
+	}
+	if sc, ok := p.conn.(syscall.Conn); ok {
+		raw, err := sc.SyscallConn()
+		return err != nil || errors.Is(raw.Control(func(uintptr) {}), net.ErrClosed)
+	}
+	return p.client.GetState() != connectivity.Ready
+}
+
+// sizeMarks are in the messages of grpc's errors about size (rpc_util.go,
+// stream.go and server.go there).
+var sizeMarks = []string{"message larger than max", "message after decompression larger than max"}
+
+func explainSize(err error) error {
+	s := status.Convert(err)
+	for _, mark := range sizeMarks {
+		if strings.Contains(s.Message(), mark) && !strings.Contains(s.Message(), "WithMaxMessageSize") {
+			p := s.Proto()
+			p.Message += "; raise the limit on both sides with host.WithMaxMessageSize and plugin.WithMaxMessageSize"
+			return status.ErrorProto(p)
+		}
+	}
+	return err
+}
+
+func statusMessage(err error) string {
+	if err == nil {
+		return "no error"
+	}
+	msg := status.Convert(err).Message()
+	// grpc's prefixes say nothing to a person.
+	for _, prefix := range []string{"connection error: desc = ", "transport: authentication handshake failed: "} {
+		msg = strings.TrimPrefix(msg, prefix)
+		msg = strings.TrimPrefix(strings.Trim(msg, `"`), prefix)
+	}
+	return msg
+}

@@ -1,0 +1,63 @@
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+)
+
+// The functions here keep a user's interceptors away from the framework's own
+// methods: one that demands a token must not keep the host from stopping the
+// plugin.
+
+func (c *Config) unaryServer() []grpc.UnaryServerInterceptor {
+	return each(c.UnaryServer, func(intercept grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+		return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			if c.IsControl(info.FullMethod) {
+				return next(ctx, req)
+			}
+			return intercept(ctx, req, info, next)
+		}
+	})
+}
+
+func (c *Config) streamServer() []grpc.StreamServerInterceptor {
+	return each(c.StreamServer, func(intercept grpc.StreamServerInterceptor) grpc.StreamServerInterceptor {
+		return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+			if c.IsControl(info.FullMethod) {
+				return next(srv, ss)
+			}
+			return intercept(srv, ss, info, next)
+		}
+	})
+}
+
+func (c *Config) unaryClient() []grpc.UnaryClientInterceptor {
+	return each(c.UnaryClient, func(intercept grpc.UnaryClientInterceptor) grpc.UnaryClientInterceptor {
+		return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			if c.IsControl(method) {
+				return next(ctx, method, req, reply, cc, opts...)
+			}
+			return intercept(ctx, method, req, reply, cc, next, opts...)
+		}
+	})
+}
+
+func (c *Config) streamClient() []grpc.StreamClientInterceptor {
+	return each(c.StreamClient, func(intercept grpc.StreamClientInterceptor) grpc.StreamClientInterceptor {
+		return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			if c.IsControl(method) {
+				return next(ctx, desc, cc, method, opts...)
+			}
+			return intercept(ctx, desc, cc, method, next, opts...)
+		}
+	})
+}
+
+func each[T any](list []T, wrap func(T) T) []T {
+	wrapped := make([]T, len(list))
+	for i, x := range list {
+		wrapped[i] = wrap(x)
+	}
+	return wrapped
+}

@@ -1,0 +1,220 @@
+// Package rpc is how calls travel over a session: today gRPC over HTTP/2. It is
+// the only package that knows of HTTP/2, and the seam where another wire can be
+// negotiated.
+//
+// One type, [Peer], is each side's end: it serves calls in, makes calls out, or
+// both.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+)
+
+// DefaultMaxMessageSize is the limit on one message, in either direction and on
+// either side: what Terraform, the largest user of this handshake, raises
+// go-plugin's 4 MiB to.
+const DefaultMaxMessageSize = 256 << 20
+
+// connectTimeout bounds authentication of one accepted connection: a peer that
+// connects and says nothing is dropped after it. Generous, because both ends
+// are on one machine, which may be starting a hundred plugins.
+const connectTimeout = 10 * time.Second
+
+// Config says what a Peer does.
+type Config struct {
+	// Credentials of this side, for calls in and out.
+	Credentials credentials.TransportCredentials
+	// MaxMessageSize in bytes.
+	MaxMessageSize int
+
+	// Conn is the stream on which calls out go; nil for a peer that makes none.
+	// The peer closes it.
+	Conn net.Conn
+	// UnaryClient and StreamClient intercept the application's calls out, the
+	// first outermost.
+	UnaryClient  []grpc.UnaryClientInterceptor
+	StreamClient []grpc.StreamClientInterceptor
+
+	// Listener yields streams on which calls come in; nil for a peer that
+	// serves none. The peer closes it.
+	Listener net.Listener
+	// Register adds the services to serve.
+	Register func(Registrar)
+	// UnaryServer and StreamServer intercept the application's calls in, the
+	// first outermost.
+	UnaryServer  []grpc.UnaryServerInterceptor
+	StreamServer []grpc.StreamServerInterceptor
+	// IsControl tells the framework's own methods from the application's: they
+	// are served while the peer drains, and draining does not wait for them.
+	IsControl func(fullMethod string) bool
+	// OnPanic is told of a panic in a handler, with its stack.
+	OnPanic func(ctx context.Context, method string, value any, stack []byte)
+}
+
+// Registrar takes services and tells which it has, as reflection needs.
+type Registrar interface {
+	grpc.ServiceRegistrar
+	GetServiceInfo() map[string]grpc.ServiceInfo
+}
+
+// Peer is one side's end of a session. Its methods are safe for concurrent use,
+// except that Connect comes before all others.
+type Peer struct {
+	client *grpc.ClientConn // nil: makes no calls
+	conn   net.Conn         // what client runs on
+	server *grpc.Server     // nil: serves no calls
+	ln     net.Listener
+	gate   gate
+
+	lost   chan struct{} // closed when conn is no longer usable
+	failed chan struct{} // closed by Fail, after reason is set
+	reason error         // why calls fail; read only after failed is closed
+
+	failOnce  sync.Once
+	watchDone chan struct{} // closed when the goroutine of watch has ended
+	stopWatch context.CancelFunc
+}
+
+var _ grpc.ClientConnInterface = (*Peer)(nil)
+
+// New makes a peer. A peer with a Conn still has to Connect, one with a
+// Listener to Serve.
+func New(cfg Config) (*Peer, error) {
+	p := &Peer{
+		conn:      cfg.Conn,
+		ln:        cfg.Listener,
+		lost:      make(chan struct{}),
+		failed:    make(chan struct{}),
+		watchDone: make(chan struct{}),
+		stopWatch: func() {},
+	}
+	close(p.watchDone)
+	if cfg.Listener != nil {
+		p.server = p.newServer(cfg)
+	}
+	if cfg.Conn != nil {
+		client, err := p.newClient(cfg)
+		if err != nil {
+			return nil, err
+		}
+		p.client = client
+	}
+	return p, nil
+}
+
+var errRedial = errors.New("the connection is gone, and is not dialed again")
+
+func (p *Peer) newClient(cfg Config) (*grpc.ClientConn, error) {
+	var dialed atomic.Bool
+	return grpc.NewClient("passthrough:///plugin",
+		grpc.WithTransportCredentials(cfg.Credentials),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			// The stream was opened before: a second dial is grpc's silent
+			// reconnect, which would hide that the plugin has died.
+			if dialed.Swap(true) {
+				return nil, errRedial
+			}
+			return cfg.Conn, nil
+		}),
+		grpc.WithAuthority("localhost"),
+		grpc.WithIdleTimeout(0),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(cfg.MaxMessageSize),
+			grpc.MaxCallSendMsgSize(cfg.MaxMessageSize),
+		),
+		grpc.WithChainUnaryInterceptor(cfg.unaryClient()...),
+		grpc.WithChainStreamInterceptor(cfg.streamClient()...),
+	)
+}
+
+// Connect authenticates the other side and waits until calls can be made. The
+// context bounds only that. When the connection is lost later, the channel
+// returned by [Peer.Lost] is closed.
+func (p *Peer) Connect(ctx context.Context) error {
+	p.client.Connect()
+	for {
+		state := p.client.GetState()
+		switch state {
+		case connectivity.Ready:
+			watchCtx, cancel := context.WithCancel(context.Background())
+			p.stopWatch = cancel
+			p.watchDone = make(chan struct{})
+			go p.watch(watchCtx)
+			return nil
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return p.connectError(ctx)
+		default:
+		}
+		if !p.client.WaitForStateChange(ctx, state) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// watch closes lost when grpc gives the connection up.
+func (p *Peer) watch(ctx context.Context) {
+	defer close(p.watchDone)
+	if p.client.WaitForStateChange(ctx, connectivity.Ready) {
+		close(p.lost)
+	}
+}
+
+// connectError gets the reason that grpc keeps to itself until a call is made.
+func (p *Peer) connectError(ctx context.Context) error {
+	err := p.client.Invoke(ctx, "/plugwire/connect", nil, nil)
+	return errors.New(statusMessage(err))
+}
+
+// Lost is closed when the connection for calls out is no longer usable. Who
+// owns the peer then finds out why and calls Fail.
+func (p *Peer) Lost() <-chan struct{} { return p.lost }
+
+// Serve accepts and serves calls in until Close or Drain. It returns nil then.
+func (p *Peer) Serve() error {
+	err := p.server.Serve(p.ln)
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// Fail ends every call, those in flight and those to come, those that wait for
+// readiness too, with codes.Unavailable and reason. Only the first reason
+// counts.
+func (p *Peer) Fail(reason error) {
+	p.failOnce.Do(func() {
+		p.reason = reason
+		close(p.failed)
+		if p.client != nil {
+			// First the connection, so that grpc does not wait for a write to a
+			// side that no longer reads.
+			_ = p.conn.Close()
+			_ = p.client.Close()
+		}
+	})
+}
+
+// ErrClosed is the reason of calls on a peer that its own side has closed.
+var ErrClosed = net.ErrClosed
+
+// Close ends the peer at once, with everything in flight, and waits for its
+// goroutines. To let calls finish, Drain first.
+func (p *Peer) Close() {
+	p.Fail(ErrClosed)
+	p.stopWatch()
+	<-p.watchDone
+	if p.server != nil {
+		p.server.Stop()
+	}
+}

@@ -1,0 +1,160 @@
+package plugin
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// Option changes how a plugin serves.
+type Option interface {
+	apply(cfg *config) error
+}
+
+type optionFunc func(*config) error
+
+func (f optionFunc) apply(cfg *config) error { return f(cfg) }
+
+type config struct {
+	transports     transport.Set
+	logger         *slog.Logger // nil: the default, at the host's level
+	unary          []grpc.UnaryServerInterceptor
+	stream         []grpc.StreamServerInterceptor
+	maxMessageSize int
+	cookie         handshake.Cookie
+	tls            *tls.Config
+	onShutdown     []func(context.Context) error
+	lookupEnv      func(string) (string, bool)
+	answer         io.Writer
+}
+
+func newConfig(opts []Option) (*config, error) {
+	cfg := &config{
+		maxMessageSize: rpc.DefaultMaxMessageSize,
+		cookie:         handshake.DefaultCookie(),
+		lookupEnv:      os.LookupEnv,
+		answer:         os.Stdout,
+	}
+	var errs []error
+	for _, o := range opts {
+		errs = append(errs, o.apply(cfg))
+	}
+	return cfg, errors.Join(errs...)
+}
+
+var errNoTransports = errors.New(`no transport given: go get github.com/plugwire/plugwire/transport/unix, import "github.com/plugwire/plugwire/transport/unix", and add plugin.WithTransports(unix.New())`)
+
+// WithTransports sets the transports that the plugin can listen on. The host's
+// order of preference decides which is taken. Required.
+func WithTransports(transports ...transport.Transport) Option {
+	return optionFunc(func(cfg *config) (err error) {
+		cfg.transports, err = transport.NewSet(transports...)
+		return err
+	})
+}
+
+// WithLogger sets the logger that [Logger] returns and that the framework logs
+// to. By default it writes JSON lines to standard error, at the level that the
+// host's logger has, and the host turns them into records of its own.
+func WithLogger(logger *slog.Logger) Option {
+	return optionFunc(func(cfg *config) error {
+		if logger == nil {
+			return errors.New("plugin.WithLogger: the logger is nil")
+		}
+		cfg.logger = logger
+		return nil
+	})
+}
+
+// WithInterceptors adds interceptors around the application's handlers, outside
+// those added later. Either may be nil. They never see calls of the framework's
+// own services (health, reflection, shutdown).
+func WithInterceptors(unary grpc.UnaryServerInterceptor, stream grpc.StreamServerInterceptor) Option {
+	return optionFunc(func(cfg *config) error {
+		if unary != nil {
+			cfg.unary = append(cfg.unary, unary)
+		}
+		if stream != nil {
+			cfg.stream = append(cfg.stream, stream)
+		}
+		return nil
+	})
+}
+
+// WithMaxMessageSize sets the largest message, in bytes, that the plugin
+// receives or sends. The default is 256 MiB. The host has a limit of its own.
+func WithMaxMessageSize(bytes int) Option {
+	return optionFunc(func(cfg *config) error {
+		if bytes <= 0 {
+			return fmt.Errorf("plugin.WithMaxMessageSize(%d): want at least 1", bytes)
+		}
+		cfg.maxMessageSize = bytes
+		return nil
+	})
+}
+
+// WithCookie sets the environment variable by which the plugin recognizes its
+// host. The default is PLUGIN_MAGIC_COOKIE=plugwire. It must be the host's.
+func WithCookie(name, value string) Option {
+	return optionFunc(func(cfg *config) error {
+		if name == "" {
+			return errors.New("plugin.WithCookie: the name is empty")
+		}
+		cfg.cookie = handshake.Cookie{Name: name, Value: value}
+		return nil
+	})
+}
+
+// WithTLSConfig serves with the given configuration, which is cloned, instead
+// of one-time certificates. The host must use host.WithTLSConfig.
+func WithTLSConfig(cfg *tls.Config) Option {
+	return optionFunc(func(c *config) error {
+		if cfg == nil {
+			return errors.New("plugin.WithTLSConfig: the configuration is nil")
+		}
+		c.tls = cfg.Clone()
+		return nil
+	})
+}
+
+// OnShutdown adds a function that runs when the plugin stops, after the calls
+// in flight have ended. Functions run one after another, the last added first.
+// The context ends when the host's patience does. An error is logged and makes
+// the exit code 1. They do not run when the host was killed.
+func OnShutdown(f func(ctx context.Context) error) Option {
+	return optionFunc(func(cfg *config) error {
+		if f == nil {
+			return errors.New("plugin.OnShutdown: the function is nil")
+		}
+		cfg.onShutdown = append(cfg.onShutdown, f)
+		return nil
+	})
+}
+
+// WithLookupEnv sets where the host's offer is looked up. The default is
+// [os.LookupEnv].
+func WithLookupEnv(lookup func(name string) (value string, ok bool)) Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.lookupEnv = lookup
+		return nil
+	})
+}
+
+// WithAnswerWriter sets where the one-line answer is written, in one Write. The
+// default is [os.Stdout].
+func WithAnswerWriter(w io.Writer) Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.answer = w
+		return nil
+	})
+}

@@ -1,0 +1,71 @@
+// Package plugin is the plugin's side: it reads the host's offer, negotiates,
+// listens, answers, serves, and drains when it is told to stop.
+//
+// A plugin's main function is one call:
+//
+//	func main() {
+//		plugin.Main(example.ServeDataProcessor(&processor{}), plugin.WithTransports(unix.New()))
+//	}
+//
+// [Serve] is the same for a program that owns its main. In handlers, [Logger]
+// writes to the host's log and [SetHealth] changes what the host sees.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/protocol"
+)
+
+// Main serves binding until the host says stop, and exits the process: with 0
+// after an orderly stop, with 1 when it cannot serve. It does not return.
+//
+// SIGINT is swallowed, because a terminal sends it to the plugin as well as to
+// the host, and the host decides when to stop. SIGTERM begins an orderly stop
+// with [DefaultGrace]; a second one, or one during a stop, ends it.
+//
+// Run by hand, without a host, it says so on standard error and exits with 1.
+func Main(binding protocol.Binding, opts ...Option) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for s := range signals {
+			if s == syscall.SIGTERM {
+				signal.Reset(syscall.SIGTERM)
+				cancel()
+			}
+		}
+	}()
+	os.Exit(exitCode(Serve(ctx, binding, opts...)))
+}
+
+// exitCode reports err where a person or a foreign host looks for it.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	var refusal *refusedError
+	var mismatch *handshake.Error
+	switch {
+	case errors.As(err, &refusal):
+		// The host has it from the answer.
+	case errors.As(err, &mismatch) && mismatch.Code == handshake.CodeCookie:
+		fmt.Fprintf(os.Stderr, "%s: %s.\nRun the host application instead; %s.\n", os.Args[0], mismatch.Reason, mismatch.Hint)
+	default:
+		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
+	}
+	return 1
+}
+
+// refusedError marks an error that the answer has already told the host.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }

@@ -1,0 +1,341 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	goruntime "runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/control"
+	"github.com/plugwire/plugwire/core/internal/control/controlpb"
+	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
+	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// DefaultGrace is how long a stop may take in all when nobody said otherwise:
+// when the context of [Serve] ends, or the host asks without a limit.
+const DefaultGrace = 10 * time.Second
+
+// Serve serves binding to the host that started this process, until the host
+// says stop or ctx ends, and returns nil after an orderly stop. A stop lets
+// calls in flight finish, for three quarters of the time it has; what is left
+// of it is for OnShutdown functions. When the host asked for the stop, the end
+// of ctx cuts it short.
+//
+// An error that satisfies errors.As with [*handshake.Error] means that no host
+// started this process or that the two did not agree. Serve changes nothing
+// outside of itself but for one case: when the host dies, it removes the
+// listener and kills its own process group.
+func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error {
+	cfg, optErr := newConfig(opts)
+	offer, err := handshake.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
+	s := &server{config: cfg, offer: offer}
+	if err != nil {
+		return s.refuse(err)
+	}
+	if s.lifeline, err = openLifeline(offer.Lifeline); err != nil {
+		return s.refuse(err)
+	}
+	defer s.lifeline.close()
+	if optErr != nil {
+		return s.refuse(optErr)
+	}
+	if s.family, err = binding.Family(); err != nil {
+		return s.refuse(err)
+	}
+	if err := s.listen(ctx); err != nil {
+		return s.refuse(err)
+	}
+	return s.serve(ctx, binding)
+}
+
+// server is one call of Serve.
+type server struct {
+	*config
+	offer    *handshake.Offer
+	family   protocol.Family
+	lifeline *lifeline
+
+	// Set by listen.
+	protocol *protocol.Protocol
+	answer   handshake.Answer
+	listener net.Listener
+	creds    *secure.Credentials
+}
+
+// refuse tells a Plugwire host why it gets no plugin, and returns the reason. A
+// foreign host has only standard error and the exit code.
+func (s *server) refuse(reason error) error {
+	if !s.offer.Plugwire {
+		return reason
+	}
+	var refusal *handshake.Error
+	if !errors.As(reason, &refusal) {
+		refusal = &handshake.Error{Code: handshake.CodeInternal, Reason: reason.Error()}
+	}
+	answer := handshake.Answer{Plugwire: true, Instance: s.offer.Instance, Refusal: refusal}
+	if s.family != nil {
+		answer.Protocol = s.family.Name()
+	}
+	if err := s.writeAnswer(&answer); err != nil {
+		return errors.Join(reason, err)
+	}
+	return &refusedError{reason}
+}
+
+func (s *server) writeAnswer(a *handshake.Answer) error {
+	line := a.String() + "\n"
+	if a.Plugwire {
+		// Ends a line that something else may have begun. A foreign host looks
+		// at the first line only.
+		line = "\n" + line
+	}
+	if _, err := io.WriteString(s.config.answer, line); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
+
+// listen negotiates and opens the first transport that can be opened.
+func (s *server) listen(ctx context.Context) error {
+	if len(s.transports) == 0 {
+		return errNoTransports
+	}
+	choice, err := handshake.Choose(s.offer, handshake.Capabilities{
+		Protocol:   s.family.Name(),
+		Versions:   s.family.Versions(),
+		Transports: s.transports.IDs(),
+		Sessions:   []string{handshake.SessionDirect},
+		Wires:      []string{handshake.WireH2},
+	})
+	if err != nil {
+		return err
+	}
+	s.protocol = s.family.Version(choice.Version)
+	id, err := s.open(ctx, choice.Transports)
+	if err != nil {
+		return err
+	}
+	s.answer = handshake.Answer{
+		Version:   choice.Version,
+		Network:   id.Name,
+		Address:   s.listener.Addr().String(),
+		Plugwire:  s.offer.Plugwire,
+		Transport: id,
+		Session:   choice.Session,
+		Wire:      choice.Wire,
+		Protocol:  s.family.Name(),
+		Instance:  s.offer.Instance,
+	}
+	if !s.offer.Plugwire && s.offer.Multiplex != "" {
+		s.answer.Multiplex = "false" // asked for: the host reports it cleanly
+	}
+	err = transport.CheckAddress(s.answer.Address)
+	if err == nil {
+		err = s.secure()
+	}
+	if err != nil {
+		return errors.Join(err, s.listener.Close())
+	}
+	return nil
+}
+
+func (s *server) open(ctx context.Context, ids []transport.ID) (transport.ID, error) {
+	var errs []error
+	for _, id := range ids {
+		ln, err := s.lifeline.listen(func() (net.Listener, error) {
+			return s.transports.ByName(id.Name).Listen(ctx, transport.ListenConfig{Version: id.Version, Dir: s.offer.SocketDir})
+		})
+		if err == nil {
+			s.listener = ln
+			return id, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", id, err))
+	}
+	return transport.ID{}, &handshake.Error{Code: handshake.CodeTransport, Reason: "the plugin could not listen: " + errors.Join(errs...).Error()}
+}
+
+// secure chooses how the two sides know each other on the listener.
+func (s *server) secure() error {
+	var able []string
+	if s.listener.Addr().Network() == "unix" && secure.PeerCredSupported {
+		able = append(able, handshake.SecurityPeerCred)
+	}
+	if s.offer.ClientCert != "" {
+		able = append(able, handshake.SecurityMTLS)
+	}
+	if s.tls != nil {
+		able = append(able, handshake.SecurityTLS)
+	}
+	chosen, err := handshake.ChooseSecurity(s.offer, able)
+	if err != nil {
+		return err
+	}
+	if s.tls != nil && !s.offer.Plugwire {
+		chosen = handshake.SecurityTLS // as go-plugin's TLSProvider: both sides were told
+	}
+	s.answer.Security = chosen
+	switch chosen {
+	case handshake.SecurityPeerCred:
+		s.creds = secure.PeerCred(os.Geteuid())
+	case handshake.SecurityTLS:
+		s.creds = secure.OwnTLS(handshake.SecurityTLS, s.tls)
+	case handshake.SecurityMTLS:
+		return s.mutualTLS()
+	default:
+		s.creds = secure.Plaintext()
+	}
+	return nil
+}
+
+func (s *server) mutualTLS() error {
+	host, err := secure.ParsePEM(s.offer.ClientCert)
+	if err != nil {
+		return &handshake.Error{Code: handshake.CodeSecurity, Reason: fmt.Sprintf("the host's certificate in %s does not parse: %v", handshake.EnvClientCert, err)}
+	}
+	id, err := secure.NewIdentity()
+	if err != nil {
+		return err
+	}
+	s.answer.Cert = id.DER()
+	s.creds = secure.MutualTLS(id, host)
+	return nil
+}
+
+// serve answers, serves, and stops.
+func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
+	started := time.Now()
+	rt := &runtime{logger: s.newLogger()}
+	stop := make(chan time.Duration, 1)
+	var creds credentials.TransportCredentials = s.creds.WithOwner(rt)
+	if s.offer.Plugwire {
+		creds = session.Admit(creds)
+	}
+	peer, err := rpc.New(rpc.Config{
+		Credentials:    creds,
+		MaxMessageSize: s.maxMessageSize,
+		Listener:       s.listener,
+		Register: func(r rpc.Registrar) {
+			binding.Register(r, s.protocol)
+			rt.services = control.Register(r, s.info(), started, func(grace time.Duration) {
+				select {
+				case stop <- grace:
+				default: // a stop is already under way
+				}
+			})
+		},
+		UnaryServer:  s.unary,
+		StreamServer: s.stream,
+		IsControl:    control.IsControl,
+		OnPanic: func(ctx context.Context, method string, value any, stack []byte) {
+			rt.logger.ErrorContext(ctx, "panic in a handler", "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
+		},
+	})
+	if err != nil {
+		return s.refuse(errors.Join(err, s.listener.Close()))
+	}
+	defer peer.Close()
+
+	served := make(chan error, 1)
+	go func() { served <- peer.Serve() }()
+	err = s.writeAnswer(&s.answer)
+	if err == nil {
+		err = s.wait(ctx, peer, rt, stop, served)
+	}
+	peer.Close()
+	return errors.Join(err, <-served)
+}
+
+// wait returns when the plugin has stopped or can no longer accept.
+func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-chan time.Duration, served chan error) error {
+	var grace time.Duration
+	select {
+	case grace = <-stop:
+	case <-ctx.Done():
+		ctx = context.WithoutCancel(ctx)
+	case err := <-served:
+		served <- nil
+		return err
+	}
+	if grace <= 0 {
+		grace = DefaultGrace
+	}
+	rt.services.Stopping()
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, runtimeKey{}, rt), grace)
+	defer cancel()
+	drainCtx, cancelDrain := context.WithTimeout(ctx, grace*3/4)
+	defer cancelDrain()
+	if err := peer.Drain(drainCtx); err != nil {
+		rt.logger.WarnContext(ctx, "calls were cut off by the shutdown", "error", err)
+		peer.Stop()
+	}
+	err := s.runHooks(ctx, rt.logger)
+	peer.Stop()
+	return err
+}
+
+func (s *server) runHooks(ctx context.Context, logger *slog.Logger) error {
+	var errs []error
+	for _, hook := range slices.Backward(s.onShutdown) {
+		if err := runHook(ctx, hook); err != nil {
+			logger.ErrorContext(ctx, "a shutdown function failed", "error", err)
+			errs = append(errs, fmt.Errorf("shutdown function: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// runHook returns when hook does or when ctx ends, whichever is first: the
+// process is about to exit.
+func runHook(ctx context.Context, hook func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if value := recover(); value != nil {
+				done <- fmt.Errorf("panic: %v\n%s", value, debug.Stack())
+			}
+		}()
+		done <- hook(ctx)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("not done in time: %w", context.Cause(ctx))
+	}
+}
+
+func (s *server) newLogger() *slog.Logger {
+	if s.logger != nil {
+		return s.logger
+	}
+	level, ok := logs.ParseLevel(s.offer.LogLevel)
+	if !ok {
+		level = slog.LevelInfo
+	}
+	return logs.Default(os.Stderr, level)
+}
+
+func (s *server) info() *controlpb.InfoResponse {
+	return &controlpb.InfoResponse{
+		Protocol:         s.protocol.Name(),
+		Version:          int32(s.protocol.Version()), //nolint:gosec // versions are small numbers
+		Pid:              int64(os.Getpid()),
+		FrameworkVersion: control.Version(),
+		Services:         s.protocol.Services(),
+	}
+}

@@ -1,0 +1,236 @@
+package protocol
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+)
+
+// A Binding is handlers bound to the services of one or more versions of a
+// protocol: what a plugin serves. The zero value serves nothing, which is an
+// error where it is used. A Binding is immutable.
+type Binding struct {
+	bound []bound
+	err   error
+}
+
+type bound struct {
+	protocol *Protocol
+	service  *grpc.ServiceDesc
+	handler  any
+}
+
+// Bind binds handler to those of p's services that are named in services, or,
+// when none are named, to every service of p whose methods handler has.
+//
+// A handler fits when it implements the service's generated server interface;
+// an error names the method that is missing or of the wrong form. Errors, also
+// those of [New], are kept in the Binding and returned by plugin.Main and
+// plugin.Serve, so that calls nest. Generated code calls Bind with an adaptor
+// around a handler interface that has the RPC methods only; that way a missing
+// method is a compile error.
+func Bind(p *Protocol, handler any, services ...string) Binding {
+	b, err := bind(p, handler, services)
+	if err != nil {
+		return Binding{err: fmt.Errorf("bind handler %T: %w", handler, err)}
+	}
+	return Binding{bound: b}
+}
+
+func bind(p *Protocol, handler any, services []string) ([]bound, error) {
+	if p == nil {
+		return nil, errors.New("the protocol is nil")
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	if isNil(handler) {
+		return nil, fmt.Errorf("the handler for protocol %s is nil", p)
+	}
+	var fits []bound
+	if len(services) > 0 {
+		for _, name := range services {
+			desc := p.service(name)
+			if desc == nil {
+				return nil, fmt.Errorf("protocol %s has no service %s (it has %s)", p, name, strings.Join(p.Services(), ", "))
+			}
+			if err := misfit(desc, handler); err != nil {
+				return nil, err
+			}
+			fits = append(fits, bound{p, desc, handler})
+		}
+		return fits, nil
+	}
+	var errs []error
+	for _, desc := range p.services {
+		if err := misfit(desc, handler); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		fits = append(fits, bound{p, desc, handler})
+	}
+	if len(fits) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return fits, nil
+}
+
+// misfit says why handler cannot serve desc. It exists because grpc's
+// RegisterService ends the process where this returns an error.
+func misfit(desc *grpc.ServiceDesc, handler any) error {
+	want := reflect.TypeOf(desc.HandlerType)
+	if want == nil || want.Kind() != reflect.Pointer || want.Elem().Kind() != reflect.Interface {
+		return fmt.Errorf("service %s: its description has no handler interface", desc.ServiceName)
+	}
+	want = want.Elem()
+	have := reflect.TypeOf(handler)
+	if have.Implements(want) {
+		return nil
+	}
+	for m := range want.Methods() {
+		got, ok := have.MethodByName(m.Name)
+		switch {
+		case !ok && m.PkgPath != "":
+			// An unexported method cannot be looked up by name; it is the one
+			// that generated code demands as a mark of an embedded struct.
+			continue
+		case !ok && hasPointerMethod(have, m.Name):
+			return fmt.Errorf("service %s: method %s has a pointer receiver: bind &handler", desc.ServiceName, m.Name)
+		case !ok:
+			return fmt.Errorf("service %s: method %s is missing", desc.ServiceName, m.Name)
+		case !sameSignature(got.Type, m.Type):
+			return fmt.Errorf("service %s: method %s has the wrong form: want %s", desc.ServiceName, m.Name, m.Type)
+		}
+	}
+	return fmt.Errorf("service %s: the handler does not embed the generated Unimplemented (or Unsafe) struct that %s demands", desc.ServiceName, want)
+}
+
+func hasPointerMethod(t reflect.Type, name string) bool {
+	if t.Kind() == reflect.Pointer {
+		return false
+	}
+	_, ok := reflect.PointerTo(t).MethodByName(name)
+	return ok
+}
+
+// sameSignature compares a concrete method, whose first parameter is its
+// receiver, with an interface's.
+func sameSignature(concrete, iface reflect.Type) bool {
+	if concrete.NumIn() != iface.NumIn()+1 || concrete.NumOut() != iface.NumOut() || concrete.IsVariadic() != iface.IsVariadic() {
+		return false
+	}
+	for i := range iface.NumIn() {
+		if concrete.In(i+1) != iface.In(i) {
+			return false
+		}
+	}
+	for i := range iface.NumOut() {
+		if concrete.Out(i) != iface.Out(i) {
+			return false
+		}
+	}
+	return true
+}
+
+func isNil(handler any) bool {
+	if handler == nil {
+		return true
+	}
+	v := reflect.ValueOf(handler)
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice:
+		return v.IsNil()
+	default:
+		return false
+	}
+}
+
+// Join returns one Binding with everything that bindings hold: services of one
+// protocol version, several versions, or both.
+func Join(bindings ...Binding) Binding {
+	var joined Binding
+	var errs []error
+	for _, b := range bindings {
+		if b.err != nil {
+			errs = append(errs, b.err)
+		}
+		joined.bound = append(joined.bound, b.bound...)
+	}
+	joined.err = errors.Join(errs...)
+	return joined
+}
+
+// Family checks the whole binding and returns the protocol versions that it
+// serves. Each service of each version must be bound exactly once.
+func (b Binding) Family() (Family, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	if len(b.bound) == 0 {
+		return nil, errors.New("nothing is bound: use a generated Serve function or protocol.Bind")
+	}
+	var protocols []*Protocol
+	for _, x := range b.bound {
+		if !slices.Contains(protocols, x.protocol) {
+			protocols = append(protocols, x.protocol)
+		}
+	}
+	family, err := NewFamily(protocols...)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range family {
+		for _, desc := range p.services {
+			switch n := b.count(p, desc); {
+			case n == 0:
+				return nil, fmt.Errorf("protocol %s: service %s is not bound%s", p, desc.ServiceName, b.nearest(p, desc))
+			case n > 1:
+				return nil, fmt.Errorf("protocol %s: service %s is bound %d times: name the services in Bind", p, desc.ServiceName, n)
+			}
+		}
+	}
+	return family, nil
+}
+
+func (b Binding) count(p *Protocol, desc *grpc.ServiceDesc) int {
+	n := 0
+	for _, x := range b.bound {
+		if x.protocol == p && x.service == desc {
+			n++
+		}
+	}
+	return n
+}
+
+// nearest says why the one kind of handler that was bound to p does not also
+// serve desc; with several kinds nobody can tell which was meant.
+func (b Binding) nearest(p *Protocol, desc *grpc.ServiceDesc) string {
+	var handler any
+	for _, x := range b.bound {
+		if x.protocol != p {
+			continue
+		}
+		if handler != nil && reflect.TypeOf(handler) != reflect.TypeOf(x.handler) {
+			return ""
+		}
+		handler = x.handler
+	}
+	if handler == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (handler %T: %v)", handler, misfit(desc, handler))
+}
+
+// Register registers the services of p, and of no other protocol in the
+// binding, with r. Call it only after [Binding.Family] returned no error.
+func (b Binding) Register(r grpc.ServiceRegistrar, p *Protocol) {
+	for _, x := range b.bound {
+		if x.protocol == p {
+			r.RegisterService(x.service, x.handler)
+		}
+	}
+}

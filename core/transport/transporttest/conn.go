@@ -1,0 +1,340 @@
+package transporttest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/net/nettest"
+)
+
+// maxInFlight is more than any connection may hold between a writer and a
+// reader that does not read. The buffers of a kernel hold a few hundred
+// kilobytes, or some megabytes where they are tuned for fast networks.
+const maxInFlight = 64 << 20
+
+// source returns an endless stream of bytes that the seed determines.
+func source(seed byte) io.Reader { return rand.NewChaCha8([32]byte{seed}) }
+
+// transfer sends size bytes of source(seed) and checks that they arrive. From
+// and to are the ends of a connection, or one end whose other end echoes.
+func transfer(from io.Writer, to io.Reader, size int64, seed byte) error {
+	sent := start(func() error {
+		_, err := io.CopyN(from, source(seed), size)
+		return err
+	})
+	if err := receive(to, size, seed); err != nil {
+		return err // the sender ends when the connection is closed
+	}
+	if err := <-sent; err != nil {
+		return fmt.Errorf("sending %d bytes: %w", size, err)
+	}
+	return nil
+}
+
+// receive reads size bytes and checks that they are those of source(seed).
+func receive(from io.Reader, size int64, seed byte) error {
+	got, want := sha256.New(), sha256.New()
+	if n, err := io.CopyN(got, from, size); err != nil {
+		return fmt.Errorf("receiving %d bytes: %w after %d", size, err, n)
+	}
+	if _, err := io.CopyN(want, source(seed), size); err != nil {
+		return err
+	}
+	if !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
+		return fmt.Errorf("%d bytes arrived, but not those that were sent", size)
+	}
+	return nil
+}
+
+// readEOF checks that nothing but the end of the stream comes.
+func readEOF(from io.Reader) error {
+	if n, err := from.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read %d bytes and %v, want 0 and io.EOF", n, err)
+	}
+	return nil
+}
+
+func checkEcho(e *env) {
+	ln := e.listen()
+	dialed, accepted := e.pair(ln)
+	if err := transfer(accepted, dialed, 1000, 1); err != nil {
+		e.Errorf("the end that accepted speaks first: %v", err)
+	}
+	if err := transfer(dialed, accepted, 1000, 2); err != nil {
+		e.Error(err)
+	}
+	e.echo(ln)
+	conn := e.dial(ln)
+	for _, size := range []int64{1, 2, 1000, 64 << 10} {
+		if err := transfer(conn, conn, size, 3); err != nil {
+			e.Error(err)
+		}
+	}
+}
+
+// checkTransfer sends size bytes each way at the same time.
+func checkTransfer(size int64) func(*env) {
+	return func(e *env) {
+		dialed, accepted := e.pair(e.listen())
+		back := start(func() error { return transfer(accepted, dialed, size, 1) })
+		if err := errors.Join(transfer(dialed, accepted, size, 2), <-back); err != nil {
+			e.Error(err)
+		}
+	}
+}
+
+// checkManyConnections opens connections at the same time, keeps them all open
+// and uses all at the same time.
+func checkManyConnections(e *env) {
+	const n = 100
+	ln := e.listen()
+	e.echo(ln)
+	conns := make([]net.Conn, n)
+	results := make([]<-chan error, n)
+	for i := range n {
+		results[i] = start(func() (err error) {
+			conns[i], err = e.dialAddress(e.Context(), ln.Addr().String())
+			return err
+		})
+	}
+	for i := range n {
+		if err := <-results[i]; err != nil {
+			e.Errorf("Dial of connection %d: %v", i, err)
+		} else {
+			e.keep(conns[i])
+		}
+	}
+	if e.Failed() {
+		return
+	}
+	for i := range n {
+		results[i] = start(func() error { return transfer(conns[i], conns[i], 64<<10, byte(i)) })
+	}
+	for i := range n {
+		if err := <-results[i]; err != nil {
+			e.Errorf("connection %d: %v", i, err)
+		}
+	}
+}
+
+// checkBusyConnections opens and uses a connection while the writer of another
+// is blocked and a third is in the middle of a transfer.
+func checkBusyConnections(e *env) {
+	ln := e.listen()
+	blocked, unread := e.pair(ln)
+	writer := start(func() error {
+		_, err := io.CopyN(blocked, source(1), maxInFlight)
+		return err
+	})
+	if err := receive(unread, 1, 1); err != nil {
+		e.Fatal(err)
+	}
+	busy, other := e.pair(ln)
+	transferred := start(func() error { return transfer(busy, other, 16<<20, 2) })
+
+	dialed, accepted := e.pair(ln)
+	if err := errors.Join(transfer(dialed, accepted, 64<<10, 3), transfer(accepted, dialed, 64<<10, 4)); err != nil {
+		e.Errorf("a connection beside busy ones: %v", err)
+	}
+	if err := <-transferred; err != nil {
+		e.Errorf("a transfer while other connections are opened: %v", err)
+	}
+	if err := blocked.Close(); err != nil {
+		e.Errorf("Close: %v", err)
+	}
+	if err := <-writer; !errors.Is(err, net.ErrClosed) {
+		e.Errorf("the blocked writer ends with %v, want net.ErrClosed", err)
+	}
+}
+
+// blockTime is how long a writer has to fill the buffers of a connection.
+const blockTime = 500 * time.Millisecond
+
+// checkSlowReader writes to an end that does not read. The writer is blocked
+// before it has written without bound, its deadline ends that, and every byte
+// that it is told was written arrives.
+func checkSlowReader(e *env) {
+	e.eachWay(func(local, remote net.Conn) {
+		if err := local.SetWriteDeadline(time.Now().Add(blockTime)); err != nil {
+			e.Fatal(err)
+		}
+		sent, err := io.Copy(local, io.LimitReader(source(1), maxInFlight))
+		if err == nil {
+			e.Fatalf("wrote %d bytes to an end that does not read", sent)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			e.Errorf("Write past its deadline: %v, want os.ErrDeadlineExceeded", err)
+		}
+		if err := receive(remote, sent, 1); err != nil {
+			e.Errorf("what was written before the deadline: %v", err)
+		}
+		if err := local.SetWriteDeadline(time.Time{}); err != nil {
+			e.Fatal(err)
+		}
+		if err := transfer(local, remote, 1000, 2); err != nil {
+			e.Errorf("after the deadline was lifted: %v", err)
+		}
+	})
+}
+
+func checkDeadlines(e *env) {
+	e.eachWay(func(local, remote net.Conn) {
+		buf := make([]byte, 1)
+		if err := local.SetDeadline(time.Unix(1, 0)); err != nil {
+			e.Fatal(err)
+		}
+		if _, err := local.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+			e.Errorf("Read after its deadline: %v, want os.ErrDeadlineExceeded", err)
+		}
+		if _, err := local.Write(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+			e.Errorf("Write after its deadline: %v, want os.ErrDeadlineExceeded", err)
+		}
+
+		// One that passes while Read is blocked, and one that is set then.
+		if err := local.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			e.Fatal(err)
+		}
+		if _, err := local.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+			e.Errorf("Read past its deadline: %v, want os.ErrDeadlineExceeded", err)
+		}
+		if err := local.SetDeadline(time.Time{}); err != nil {
+			e.Fatal(err)
+		}
+		read := start(func() error {
+			_, err := local.Read(buf)
+			return err
+		})
+		yield()
+		if err := local.SetReadDeadline(time.Now()); err != nil {
+			e.Fatal(err)
+		}
+		if err := <-read; !errors.Is(err, os.ErrDeadlineExceeded) {
+			e.Errorf("Read whose deadline is moved: %v, want os.ErrDeadlineExceeded", err)
+		}
+
+		if err := local.SetDeadline(time.Time{}); err != nil {
+			e.Fatal(err)
+		}
+		if err := errors.Join(transfer(remote, local, 1000, 1), transfer(local, remote, 1000, 2)); err != nil {
+			e.Errorf("after the deadline was lifted: %v", err)
+		}
+	})
+}
+
+// checkCloseGivesEOF closes an end right after its last Write.
+func checkCloseGivesEOF(e *env) {
+	const size = 1 << 20
+	e.eachWay(func(local, remote net.Conn) {
+		sent := start(func() error {
+			_, err := io.CopyN(local, source(1), size)
+			return errors.Join(err, local.Close())
+		})
+		if err := errors.Join(receive(remote, size, 1), readEOF(remote), <-sent); err != nil {
+			e.Error(err)
+		}
+	})
+}
+
+func checkCloseUnblocks(e *env) {
+	e.eachWay(func(local, remote net.Conn) {
+		read := start(func() error {
+			_, err := local.Read(make([]byte, 1))
+			return err
+		})
+		write := start(func() error {
+			_, err := local.Write(make([]byte, maxInFlight))
+			return err
+		})
+		// The first byte tells that Write has begun. It cannot end.
+		if _, err := io.ReadFull(remote, make([]byte, 1)); err != nil {
+			e.Fatal(err)
+		}
+		yield()
+		if err := local.Close(); err != nil {
+			e.Errorf("Close: %v", err)
+		}
+		if err := <-read; !errors.Is(err, net.ErrClosed) {
+			e.Errorf("Read while the connection is closed: %v, want net.ErrClosed", err)
+		}
+		if err := <-write; !errors.Is(err, net.ErrClosed) {
+			e.Errorf("Write while the connection is closed: %v, want net.ErrClosed", err)
+		}
+	})
+}
+
+func checkCloseTwice(e *env) {
+	e.eachWay(func(local, _ net.Conn) {
+		if err := local.Close(); err != nil {
+			e.Errorf("Close: %v", err)
+		}
+		if err := closeAgain(local); err != nil {
+			e.Errorf("second Close: %v, want nil or net.ErrClosed", err)
+		}
+		buf := make([]byte, 1)
+		if _, err := local.Read(buf); !errors.Is(err, net.ErrClosed) {
+			e.Errorf("Read after Close: %v, want net.ErrClosed", err)
+		}
+		if _, err := local.Write(buf); !errors.Is(err, net.ErrClosed) {
+			e.Errorf("Write after Close: %v, want net.ErrClosed", err)
+		}
+	})
+}
+
+// checkPeerClosed writes to an end that is closed. The first bytes may be
+// lost silently, but a writer must not go on for ever.
+func checkPeerClosed(e *env) {
+	e.eachWay(func(local, remote net.Conn) {
+		if err := remote.Close(); err != nil {
+			e.Errorf("Close: %v", err)
+		}
+		if n, err := io.CopyN(local, source(1), maxInFlight); err == nil {
+			e.Errorf("wrote %d bytes to an end that is closed", n)
+		}
+	})
+}
+
+func checkHalfClose(e *env) {
+	const size = 64 << 10
+	e.eachWay(func(local, remote net.Conn) {
+		half, ok := local.(interface{ CloseWrite() error })
+		if !ok {
+			e.Skipf("%T has no CloseWrite", local)
+		}
+		sent := start(func() error {
+			_, err := io.CopyN(local, source(1), size)
+			return errors.Join(err, half.CloseWrite())
+		})
+		if err := errors.Join(receive(remote, size, 1), readEOF(remote), <-sent); err != nil {
+			e.Error(err)
+		}
+		if _, err := local.Write(make([]byte, 1)); err == nil {
+			e.Error("Write after CloseWrite: no error")
+		}
+		if err := transfer(remote, local, size, 2); err != nil {
+			e.Errorf("the other way, after CloseWrite: %v", err)
+		}
+	})
+}
+
+// checkNetTest runs the tests that golang.org/x/net has for any net.Conn. They
+// bound themselves, to a minute each, and are subtests, which only the test's
+// own goroutine may start.
+func checkNetTest(e *env) {
+	defer e.cleanup()
+	ln := e.listen()
+	nettest.TestConn(e.T, func() (dialed, accepted net.Conn, stop func(), err error) {
+		dialed, accepted, err = e.connect(ln)
+		return dialed, accepted, func() {
+			if err := errors.Join(closeAgain(dialed), closeAgain(accepted)); err != nil {
+				e.Errorf("Close: %v", err)
+			}
+		}, err
+	})
+}

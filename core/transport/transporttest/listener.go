@@ -1,0 +1,258 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+func checkIdentity(t *testing.T, one, other transport.Transport) {
+	t.Helper()
+	if _, err := transport.NewSet(one); err != nil {
+		t.Fatal(err)
+	}
+	if one.Name() != other.Name() || !slices.Equal(one.Versions(), other.Versions()) {
+		t.Errorf("two values differ: %s %v and %s %v", one.Name(), one.Versions(), other.Name(), other.Versions())
+	}
+}
+
+func checkAddress(e *env) {
+	ln := e.listen()
+	address := ln.Addr().String()
+	if err := transport.CheckAddress(address); err != nil {
+		e.Fatal(err)
+	}
+	e.pair(ln)
+	if got := ln.Addr().String(); got != address {
+		e.Errorf("the address changed from %q to %q", address, got)
+	}
+}
+
+// checkListeners opens several listeners at once, which must not share an
+// address or take each other's connections.
+func checkListeners(e *env) {
+	const n = 10
+	listeners := make([]net.Listener, n)
+	opened := make([]<-chan error, n)
+	for i := range n {
+		opened[i] = start(func() (err error) {
+			listeners[i], err = e.plugin.Listen(e.Context(), transport.ListenConfig{Version: e.version, Dir: e.dir})
+			return err
+		})
+	}
+	for i := range n {
+		if err := <-opened[i]; err != nil {
+			e.Errorf("Listen: %v", err)
+		} else {
+			e.keep(listeners[i])
+		}
+	}
+	if e.Failed() {
+		return
+	}
+	seen := make(map[string]bool, n)
+	for i, ln := range listeners {
+		address := ln.Addr().String()
+		if seen[address] {
+			e.Fatalf("two listeners have the address %s", address)
+		}
+		seen[address] = true
+		dialed, accepted := e.pair(ln)
+		if err := transfer(dialed, accepted, 1000, byte(i)); err != nil {
+			e.Error(err)
+		}
+	}
+}
+
+// checkReopen listens again where a listener was closed.
+func checkReopen(e *env) {
+	for range 10 {
+		ln := e.listen()
+		dialed, accepted := e.pair(ln)
+		if err := transfer(dialed, accepted, 1000, 1); err != nil {
+			e.Error(err)
+		}
+		if err := ln.Close(); err != nil {
+			e.Fatalf("Close of the listener: %v", err)
+		}
+	}
+}
+
+func checkDirectory(e *env) {
+	// The given one is used, and is empty but still there after Close.
+	ln := e.listen()
+	e.pair(ln)
+	wantEmpty(e.T, e.tmp)
+	if err := ln.Close(); err != nil {
+		e.Errorf("Close of the listener: %v", err)
+	}
+	wantEmpty(e.T, e.dir)
+
+	// None given: two listeners do not disturb each other.
+	e.dir = ""
+	one, other := e.listen(), e.listen()
+	if err := one.Close(); err != nil {
+		e.Errorf("Close of the listener: %v", err)
+	}
+	e.pair(other)
+	if err := other.Close(); err != nil {
+		e.Errorf("Close of the listener: %v", err)
+	}
+	wantEmpty(e.T, e.tmp)
+}
+
+func checkUnknownVersion(e *env) {
+	address := e.listen().Addr().String()
+	for _, e.version = range []int{0, -1, slices.Max(e.plugin.Versions()) + 1} {
+		ln, err := e.plugin.Listen(e.Context(), transport.ListenConfig{Version: e.version, Dir: e.dir})
+		if err == nil {
+			e.keep(ln)
+			e.Errorf("Listen with version %d: no error", e.version)
+		}
+		conn, err := e.dialAddress(e.Context(), address)
+		if err == nil {
+			e.keep(conn)
+			e.Errorf("Dial with version %d: no error", e.version)
+		}
+	}
+}
+
+// maxErrorLen bounds the error for a bad address, so that a peer cannot fill a
+// log: an address of the longest kind with every byte escaped, and some words.
+const maxErrorLen = 8 * transport.MaxAddressLen
+
+func checkGarbageAddress(e *env) {
+	good := e.listen().Addr().String()
+	garbage := []string{
+		// What CheckAddress refuses, most of it close to a good one.
+		"", " ", "\x00", "\n", "\xff\xfe", "ü",
+		good + "\x00", good + "\x00" + good, "\x00" + good,
+		good + "\n", good + "|", "|" + good, " " + good, good + " ",
+		good + strings.Repeat("x", transport.MaxAddressLen),
+		strings.Repeat("/", transport.MaxAddressLen+1),
+		strings.Repeat("9", 1<<20), // the length of a message, not of an address
+		// What passes it, and is nobody's syntax.
+		"x", "/", ".", "..", "@", "@x", ":", "::::", "[", "[::1", "-1", "%00", "%s%n",
+		"://", "file:///", "127.0.0.1", "127.0.0.1:", "127.0.0.1:-1", "127.0.0.1:99999", "256.0.0.1:1",
+		strings.Repeat("x", transport.MaxAddressLen),
+		strings.Repeat("/x", transport.MaxAddressLen/2),
+		strings.Repeat("../", transport.MaxAddressLen/3),
+	}
+	ctx, cancel := context.WithTimeout(e.Context(), limit/2)
+	defer cancel()
+	for _, address := range garbage {
+		err := e.refused(ctx, address)
+		if text := err.Error(); len(text) > maxErrorLen || strings.ContainsAny(text, "\x00\xff") {
+			e.Errorf("Dial(%.80q): the error is %d bytes long, at most %d are allowed, and none unprintable: %.80q", address, len(text), maxErrorLen, text)
+		}
+	}
+	if ctx.Err() != nil {
+		e.Error("addresses were refused only when the context ended")
+	}
+}
+
+func checkNobodyListening(e *env) {
+	ln := e.listen()
+	address := ln.Addr().String()
+	if err := ln.Close(); err != nil {
+		e.Fatalf("Close of the listener: %v", err)
+	}
+	// The transport's own bound may be the context.
+	ctx, cancel := context.WithTimeout(e.Context(), limit/2)
+	defer cancel()
+	if err := e.refused(ctx, address); !strings.Contains(err.Error(), address) {
+		e.Errorf("the error does not name the address %s: %v", address, err)
+	}
+}
+
+func checkContextEndedBefore(e *env) {
+	address := e.listen().Addr().String()
+	cancelled, cancel := context.WithCancel(e.Context())
+	cancel()
+	expired, cancel := context.WithTimeout(e.Context(), 0)
+	defer cancel()
+	for _, ctx := range []context.Context{cancelled, expired} {
+		ln, err := e.plugin.Listen(ctx, transport.ListenConfig{Version: e.version, Dir: e.dir})
+		if err == nil {
+			e.keep(ln)
+		}
+		if !errors.Is(err, ctx.Err()) {
+			e.Errorf("Listen: error %v, want %v", err, ctx.Err())
+		}
+		conn, err := e.dialAddress(ctx, address)
+		if err == nil {
+			e.keep(conn)
+		}
+		if !errors.Is(err, ctx.Err()) {
+			e.Errorf("Dial: error %v, want %v", err, ctx.Err())
+		}
+	}
+}
+
+// openTime is more than it takes to open a listener and two connections on any
+// machine.
+const openTime = 2 * time.Second
+
+// checkContextEndsAfter lets the contexts of Listen and Dial pass their
+// deadline, which governs neither the listener nor the connection.
+func checkContextEndsAfter(e *env) {
+	ctx, cancel := context.WithTimeout(e.Context(), openTime)
+	defer cancel()
+	ln, err := e.plugin.Listen(ctx, transport.ListenConfig{Version: e.version, Dir: e.dir})
+	if err != nil {
+		e.Fatalf("Listen: %v", err)
+	}
+	e.keep(ln)
+	e.echo(ln)
+	conn, err := e.dialAddress(ctx, ln.Addr().String())
+	if err != nil {
+		e.Fatalf("Dial: %v", err)
+	}
+	e.keep(conn)
+	// A little later, when the same deadline on a connection has passed too.
+	after, cancel := context.WithTimeout(e.Context(), openTime+100*time.Millisecond)
+	defer cancel()
+	<-after.Done()
+	if err := transfer(conn, conn, 1000, 1); err != nil {
+		e.Errorf("a connection, after the context of Dial has ended: %v", err)
+	}
+	late := e.dial(ln)
+	if err := transfer(late, late, 1000, 1); err != nil {
+		e.Errorf("a listener, after the context of Listen has ended: %v", err)
+	}
+}
+
+func checkListenerClose(e *env) {
+	ln := e.listen()
+	dialed, accepted := e.pair(ln)
+
+	accept := start(func() error {
+		conn, err := ln.Accept()
+		if err == nil {
+			err = errors.Join(errors.New("a connection that nobody dialed"), conn.Close())
+		}
+		return err
+	})
+	yield()
+	if err := ln.Close(); err != nil {
+		e.Errorf("Close: %v", err)
+	}
+	if err := <-accept; !errors.Is(err, net.ErrClosed) {
+		e.Errorf("Accept while the listener is closed: %v, want net.ErrClosed", err)
+	}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		e.Errorf("Accept after Close: %v, want net.ErrClosed", err)
+	}
+	if err := closeAgain(ln); err != nil {
+		e.Errorf("second Close: %v, want nil or net.ErrClosed", err)
+	}
+	if err := errors.Join(transfer(dialed, accepted, 1000, 1), transfer(accepted, dialed, 1000, 2)); err != nil {
+		e.Errorf("an accepted connection, after Close of its listener: %v", err)
+	}
+}

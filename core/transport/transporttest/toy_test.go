@@ -1,0 +1,181 @@
+package transporttest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// toy is a correct transport: TCP on the loopback interface, in two versions
+// that are the same.
+type toy struct{}
+
+func (toy) Name() string    { return "toy" }
+func (toy) Versions() []int { return []int{1, 2} }
+
+func (t toy) Listen(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
+	if !slices.Contains(t.Versions(), cfg.Version) {
+		return nil, fmt.Errorf("toy: version %d is not known", cfg.Version)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("toy: %w", err)
+	}
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", "127.0.0.1:0")
+}
+
+func (t toy) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
+	if !slices.Contains(t.Versions(), cfg.Version) {
+		return nil, fmt.Errorf("toy: version %d is not known", cfg.Version)
+	}
+	if err := transport.CheckAddress(cfg.Address); err != nil {
+		return nil, fmt.Errorf("toy: %w", err)
+	}
+	if _, err := netip.ParseAddrPort(cfg.Address); err != nil {
+		return nil, fmt.Errorf("toy: %w", err)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", cfg.Address)
+}
+
+// broken is the toy with parts replaced. A nil part is the toy's.
+type broken struct {
+	toy
+	name     string
+	versions []int
+	listen   func(context.Context, transport.ListenConfig) (net.Listener, error)
+	dial     func(context.Context, transport.DialConfig) (net.Conn, error)
+	// listener and conn wrap what Listen, and what Dial and Accept, return.
+	listener func(net.Listener) net.Listener
+	conn     func(net.Conn) net.Conn
+}
+
+func (b *broken) Name() string {
+	if b.name != "" {
+		return b.name
+	}
+	return b.toy.Name()
+}
+
+func (b *broken) Versions() []int {
+	if b.versions != nil {
+		return b.versions
+	}
+	return b.toy.Versions()
+}
+
+func (b *broken) Listen(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
+	listen := b.toy.Listen
+	if b.listen != nil {
+		listen = b.listen
+	}
+	ln, err := listen(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if b.conn != nil {
+		accept := ln.Accept
+		ln = &brokenListener{Listener: ln, accept: func() (net.Conn, error) {
+			conn, err := accept()
+			if err != nil {
+				return nil, err
+			}
+			return b.conn(conn), nil
+		}}
+	}
+	if b.listener != nil {
+		ln = b.listener(ln)
+	}
+	return ln, nil
+}
+
+func (b *broken) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
+	dial := b.toy.Dial
+	if b.dial != nil {
+		dial = b.dial
+	}
+	conn, err := dial(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if b.conn != nil {
+		conn = b.conn(conn)
+	}
+	return conn, nil
+}
+
+// brokenListener is a listener with methods replaced. A nil one is the
+// listener's own.
+type brokenListener struct {
+	net.Listener
+	accept  func() (net.Conn, error)
+	close   func() error
+	address func() string
+}
+
+func (l *brokenListener) Accept() (net.Conn, error) {
+	if l.accept != nil {
+		return l.accept()
+	}
+	return l.Listener.Accept()
+}
+
+func (l *brokenListener) Close() error {
+	if l.close != nil {
+		return l.close()
+	}
+	return l.Listener.Close()
+}
+
+func (l *brokenListener) Addr() net.Addr {
+	if l.address != nil {
+		return address(l.address())
+	}
+	return l.Listener.Addr()
+}
+
+type address string
+
+func (address) Network() string  { return "toy" }
+func (a address) String() string { return string(a) }
+
+// brokenConn is a connection with methods replaced. A nil one is the
+// connection's own.
+type brokenConn struct {
+	net.Conn    // without what io.Copy would use instead of Read and Write
+	read, write func([]byte) (int, error)
+	close       func() error
+	closeWrite  func() error
+}
+
+func (c *brokenConn) Read(p []byte) (int, error) {
+	if c.read != nil {
+		return c.read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *brokenConn) Write(p []byte) (int, error) {
+	if c.write != nil {
+		return c.write(p)
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *brokenConn) Close() error {
+	if c.close != nil {
+		return c.close()
+	}
+	return c.Conn.Close()
+}
+
+func (c *brokenConn) CloseWrite() error {
+	if c.closeWrite != nil {
+		return c.closeWrite()
+	}
+	return c.Conn.(*net.TCPConn).CloseWrite()
+}

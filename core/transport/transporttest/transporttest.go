@@ -1,0 +1,322 @@
+// Package transporttest is the conformance suite for implementations of
+// [transport.Transport]. One call runs all of it:
+//
+//	func TestConformance(t *testing.T) {
+//		transporttest.Run(t, unix.New)
+//	}
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// limit bounds one check. The slowest takes a few seconds on a slow machine
+// under the race detector; more than this is a transport that hangs.
+const limit = 30 * time.Second
+
+// Run checks that a transport keeps the contract of [transport.Transport], in
+// every version that it speaks. newTransport returns a fresh value on each
+// call: the two ends of a connection never share one, as they are two
+// processes in life.
+//
+// Each check must also end within half a minute and leave no goroutine and no
+// file behind. Run sets the variables that name the directory for temporary
+// files, so t must not be parallel.
+func Run[T transport.Transport](t *testing.T, newTransport func() T) {
+	t.Helper()
+	run(t, func() transport.Transport { return newTransport() }, limit)
+}
+
+func run(t *testing.T, newTransport func() transport.Transport, limit time.Duration) {
+	t.Helper()
+	if !t.Run("Identity", func(t *testing.T) { checkIdentity(t, newTransport(), newTransport()) }) {
+		return
+	}
+	for _, version := range newTransport().Versions() {
+		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
+			for _, c := range checks {
+				t.Run(c.name, func(t *testing.T) {
+					newEnv(t, version, newTransport).run(c.run, limit)
+				})
+			}
+			t.Run("NetTest", func(t *testing.T) {
+				checkNetTest(newEnv(t, version, newTransport))
+			})
+		})
+	}
+}
+
+// checks is the suite, simplest first: where several fail, the first is the
+// one to look at.
+var checks = []struct {
+	name string
+	run  func(*env)
+}{
+	{"Echo", checkEcho},
+	{"Address", checkAddress},
+	{"Listeners", checkListeners},
+	{"Reopen", checkReopen},
+	{"Directory", checkDirectory},
+	{"UnknownVersion", checkUnknownVersion},
+	{"GarbageAddress", checkGarbageAddress},
+	{"NobodyListening", checkNobodyListening},
+	{"ContextEndedBefore", checkContextEndedBefore},
+	{"ContextEndsAfter", checkContextEndsAfter},
+	{"ListenerClose", checkListenerClose},
+	{"CloseGivesEOF", checkCloseGivesEOF},
+	{"CloseUnblocks", checkCloseUnblocks},
+	{"CloseTwice", checkCloseTwice},
+	{"PeerClosed", checkPeerClosed},
+	{"HalfClose", checkHalfClose},
+	{"Deadlines", checkDeadlines},
+	{"SlowReader", checkSlowReader},
+	{"Transfer1MiB", checkTransfer(1 << 20)},
+	{"Transfer64MiB", checkTransfer(64 << 20)},
+	{"ManyConnections", checkManyConnections},
+	{"BusyConnections", checkBusyConnections},
+}
+
+// env is what one check works with. Its methods, except those that say so, are
+// for the check's own goroutine.
+type env struct {
+	*testing.T
+	version int
+	// plugin listens and host dials.
+	plugin, host transport.Transport
+	// dir is such as a host makes, tmp is the one for temporary files. Both
+	// are empty at the start and must be at the end.
+	dir, tmp string
+	// cleanups run in reverse order when the check is over.
+	cleanups []func()
+}
+
+func newEnv(t *testing.T, version int, newTransport func() transport.Transport) *env {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		if !t.Failed() {
+			goleak.VerifyNone(t, before)
+		}
+	})
+	e := &env{
+		T: t, version: version,
+		plugin: newTransport(), host: newTransport(),
+		dir: emptyDir(t), tmp: emptyDir(t),
+	}
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} { // Unix, then Windows
+		t.Setenv(name, e.tmp)
+	}
+	return e
+}
+
+// emptyDir returns a new directory that must be empty again when the test
+// ends. Its path is short, unlike that of t.TempDir, because the path of a
+// socket is limited to about a hundred bytes.
+func emptyDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tt-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			wantEmpty(t, dir)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func wantEmpty(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, entry := range entries {
+		t.Errorf("left behind in %s: %s", dir, entry.Name())
+	}
+}
+
+// run runs a check and its cleanups in a goroutine that is given up when it
+// takes too long, with the stacks that tell where it hangs.
+func (e *env) run(check func(*env), limit time.Duration) {
+	e.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer e.cleanup() // also after FailNow
+		check(e)
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		stacks := make([]byte, 64<<10) // some dozens of goroutines
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		e.Fatalf("the check has not ended after %v:\n%s", limit, stacks)
+	}
+}
+
+func (e *env) cleanup() {
+	for len(e.cleanups) > 0 {
+		last := len(e.cleanups) - 1
+		f := e.cleanups[last]
+		e.cleanups = e.cleanups[:last]
+		f()
+	}
+}
+
+// keep closes c when the check is over. It may be closed by then.
+func (e *env) keep(c io.Closer) {
+	e.cleanups = append(e.cleanups, func() {
+		if err := closeAgain(c); err != nil {
+			e.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// closeAgain closes what may be closed already.
+func closeAgain(c io.Closer) error {
+	if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// listen opens a listener in e.dir.
+func (e *env) listen() net.Listener {
+	e.Helper()
+	ln, err := e.plugin.Listen(e.Context(), transport.ListenConfig{Version: e.version, Dir: e.dir})
+	if err != nil {
+		e.Fatalf("Listen: %v", err)
+	}
+	e.keep(ln)
+	return ln
+}
+
+// dialAddress dials as a host does. It is safe for concurrent use; the caller
+// closes the connection.
+func (e *env) dialAddress(ctx context.Context, address string) (net.Conn, error) {
+	return e.host.Dial(ctx, transport.DialConfig{Version: e.version, Address: address})
+}
+
+// refused dials and returns the error, which there must be.
+func (e *env) refused(ctx context.Context, address string) error {
+	e.Helper()
+	conn, err := e.dialAddress(ctx, address)
+	if err == nil {
+		e.keep(conn)
+		e.Fatalf("Dial(%.80q): no error", address)
+	}
+	return err
+}
+
+// dial opens a connection to ln.
+func (e *env) dial(ln net.Listener) net.Conn {
+	e.Helper()
+	conn, err := e.dialAddress(e.Context(), ln.Addr().String())
+	if err != nil {
+		e.Fatalf("Dial: %v", err)
+	}
+	e.keep(conn)
+	return conn
+}
+
+// pair opens a connection to ln and returns both ends.
+func (e *env) pair(ln net.Listener) (dialed, accepted net.Conn) {
+	e.Helper()
+	dialed, accepted, err := e.connect(ln)
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.keep(dialed)
+	e.keep(accepted)
+	return dialed, accepted
+}
+
+// connect opens a connection to ln, both ends of which the caller closes. It
+// is safe for concurrent use.
+func (e *env) connect(ln net.Listener) (dialed, accepted net.Conn, err error) {
+	var conn net.Conn
+	accept := start(func() (err error) {
+		conn, err = ln.Accept()
+		return err
+	})
+	dialed, err = e.dialAddress(e.Context(), ln.Addr().String())
+	if err != nil {
+		return nil, nil, fmt.Errorf("dial: %w", err) // Accept ends with the listener
+	}
+	if err := <-accept; err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("accept: %w", err), dialed.Close())
+	}
+	return dialed, conn, nil
+}
+
+// eachWay runs f on a new connection as seen from the end that dialed, and on
+// another as seen from the end that accepted.
+func (e *env) eachWay(f func(local, remote net.Conn)) {
+	e.Helper()
+	ln := e.listen()
+	dialed, accepted := e.pair(ln)
+	f(dialed, accepted)
+	dialed, accepted = e.pair(ln)
+	f(accepted, dialed)
+}
+
+// echo accepts connections from ln and sends back what they receive, until the
+// check is over. Dial them only after.
+func (e *env) echo(ln net.Listener) {
+	var conns sync.WaitGroup
+	accept := start(func() error {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return err
+			}
+			conns.Go(func() {
+				_, _ = io.Copy(conn, conn) // what fails here is missed at the other end
+				_ = conn.Close()
+			})
+		}
+	})
+	e.cleanups = append(e.cleanups, func() {
+		if err := closeAgain(ln); err != nil {
+			e.Errorf("Close of the listener: %v", err)
+		}
+		if err := <-accept; !errors.Is(err, net.ErrClosed) {
+			e.Errorf("Accept after Close: %v, want net.ErrClosed", err)
+		}
+		conns.Wait()
+	})
+}
+
+// start runs f in a goroutine. Its result must be received.
+func start(f func() error) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- f() }()
+	return result
+}
+
+// yield lets goroutines that were just started run until they block. Nothing
+// depends on it: what follows must hold whether they have or not, but the
+// former is the harder case.
+func yield() {
+	for range 100 {
+		runtime.Gosched()
+	}
+}

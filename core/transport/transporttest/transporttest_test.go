@@ -1,0 +1,72 @@
+package transporttest
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+func TestToyPasses(t *testing.T) {
+	Run(t, func() toy { return toy{} })
+}
+
+// variantEnv makes this test binary run the suite on one of the variants.
+const variantEnv = "TRANSPORTTEST_VARIANT"
+
+// TestVariant is run by TestBrokenTransportsFail, in a process of its own.
+func TestVariant(t *testing.T) {
+	name := os.Getenv(variantEnv)
+	if name == "" {
+		t.Skip("for TestBrokenTransportsFail only")
+	}
+	v, ok := variants[name]
+	if !ok {
+		t.Fatalf("no variant %q", name)
+	}
+	limit := limit
+	if v.says == hangs {
+		limit = 5 * time.Second
+	}
+	run(t, func() transport.Transport { return v.transport() }, limit)
+}
+
+// TestBrokenTransportsFail proves that each check of the suite can fail: a
+// transport that is broken in the way that the check is there to find must
+// fail it, and do so as a test does, without a crash.
+func TestBrokenTransportsFail(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	proven := make(map[string]bool)
+	for name, v := range variants {
+		proven[v.check] = true
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test := "TestVariant/" + v.check
+			pattern := "^" + strings.ReplaceAll(test, "/", "$/^") + "$"
+			cmd := exec.CommandContext(t.Context(), exe, "-test.run="+pattern)
+			cmd.Env = append(os.Environ(), variantEnv+"="+name)
+			out, err := cmd.CombinedOutput()
+			exit := new(exec.ExitError)
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 ||
+				!strings.Contains(string(out), "--- FAIL: "+test) || !strings.Contains(string(out), v.says) {
+				t.Errorf("the suite ended with %v, want exit status 1 and a failure of %s that says %q; its output:\n%s", err, test, v.says, out)
+			}
+		})
+	}
+	names := []string{"Identity", "v1/NetTest"}
+	for _, c := range checks {
+		names = append(names, "v1/"+c.name)
+	}
+	for _, name := range names {
+		if !proven[name] {
+			t.Errorf("no variant proves that the check %s can fail", name)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+// Package unix is the transport over unix domain sockets, unix/1: what
+// go-plugin speaks, and the first choice wherever host and plugin share a
+// machine. The kernel vouches for the peer, so Plugwire needs no encryption on
+// it.
+//
+// Give [New] to host.WithTransports and plugin.WithTransports.
+package unix
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// Name is the transport's name on the wire.
+const Name = "unix"
+
+// version is the one that this module speaks: the address is the path of a
+// stream socket, and nothing precedes the session's first byte.
+const version = 1
+
+// maxPath is the longest path that this system can bind: 107 bytes on Linux,
+// 103 on macOS.
+const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// Transport is unix/1. It holds nothing and is safe for concurrent use.
+type Transport struct{}
+
+var _ transport.Transport = (*Transport)(nil)
+
+// New returns the transport.
+func New() *Transport { return &Transport{} }
+
+// Name implements [transport.Transport].
+func (*Transport) Name() string { return Name }
+
+// Versions implements [transport.Transport].
+func (*Transport) Versions() []int { return []int{version} }
+
+// Listen implements [transport.Transport]. The socket is made in cfg.Dir, or,
+// when that is empty, in a directory of its own that Close removes. Connections
+// are *net.UnixConn.
+func (*Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
+	if cfg.Version != version {
+		return nil, fmt.Errorf("unix: version %d: only %d is known", cfg.Version, version)
+	}
+	dir, own := cfg.Dir, ""
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "plugin-"); err != nil {
+			return nil, fmt.Errorf("unix: directory for the socket: %w", err)
+		}
+		own = dir
+	}
+	ln, err := listen(ctx, dir)
+	if err != nil {
+		if own != "" {
+			err = errors.Join(err, os.Remove(own))
+		}
+		return nil, err
+	}
+	return &listener{UnixListener: ln, dir: own}, nil
+}
+
+func listen(ctx context.Context, dir string) (*net.UnixListener, error) {
+	var random [4]byte
+	_, _ = rand.Read(random[:]) // never fails, by its contract
+	path := filepath.Join(dir, "plugin-"+hex.EncodeToString(random[:]))
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("unix: the socket's path %s is %d bytes long, and this system allows %d: set TMPDIR of the host to a shorter directory", path, len(path), maxPath)
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("unix: %w", err)
+	}
+	// The directory is the fence; this is for one that a foreign host made.
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("unix: %w", err), ln.Close())
+	}
+	return ln.(*net.UnixListener), nil
+}
+
+// Dial implements [transport.Transport]. The address is an absolute path. The
+// connection is a *net.UnixConn.
+func (*Transport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
+	if cfg.Version != version {
+		return nil, fmt.Errorf("unix: version %d: only %d is known", cfg.Version, version)
+	}
+	if !filepath.IsAbs(cfg.Address) || len(cfg.Address) > maxPath {
+		return nil, fmt.Errorf("unix: %q is not an absolute path of at most %d bytes", cfg.Address, maxPath)
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", cfg.Address)
+	if err != nil {
+		return nil, fmt.Errorf("unix: %w", err)
+	}
+	return conn, nil
+}
+
+// listener removes the directory that Listen made, if it made one. The socket
+// itself is removed by net.
+type listener struct {
+	*net.UnixListener
+	dir       string
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Close implements [net.Listener]. A second call returns the same.
+func (l *listener) Close() error {
+	l.closeOnce.Do(func() {
+		l.closeErr = l.UnixListener.Close()
+		if l.dir != "" {
+			l.closeErr = errors.Join(l.closeErr, os.Remove(l.dir))
+		}
+	})
+	return l.closeErr
+}

@@ -129,13 +129,22 @@ func (c *child) endsWithin(d time.Duration) bool {
 	}
 }
 
+// goCrashCode is the exit code of a Go program after a panic or a fatal error
+// (runtime/panic.go).
+const goCrashCode = 2
+
 // exitError describes the end of the process. Call it when the child is gone.
 func (c *child) exitError(step Step, reason error) *ExitError {
 	e := &ExitError{
 		Command: c.command, ID: c.ID(), Status: c.status, Step: step,
 		Stderr: c.stderr.Tail(), Err: errors.Join(reason, c.waitErr),
 	}
-	e.Panic, e.Stack, _ = c.stderr.Panic()
+	// A process that lives on can print the same words, so they count only if it
+	// ended as Go's runtime ends one: with code 2, or by SIGABRT or the signal
+	// that it died of.
+	if c.status.Code == goCrashCode || c.status.Signal != "" {
+		e.Panic, e.Stack, _ = c.stderr.Panic()
+	}
 	return e
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/plugwire/plugwire/core/handshake"
@@ -229,8 +230,10 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		Credentials:    creds,
 		MaxMessageSize: s.maxMessageSize,
 		Listener:       s.listener,
-		Register: func(r rpc.Registrar) {
+		RegisterApplication: func(r grpc.ServiceRegistrar) {
 			binding.Register(r, s.protocol)
+		},
+		RegisterControl: func(r rpc.Registrar) {
 			rt.services = control.Register(r, s.info(), started, func(grace time.Duration) {
 				select {
 				case stop <- grace:
@@ -240,7 +243,6 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		},
 		UnaryServer:  s.unary,
 		StreamServer: s.stream,
-		IsControl:    control.IsControl,
 		OnPanic: func(ctx context.Context, method string, value any, stack []byte) {
 			rt.logger.ErrorContext(ctx, "panic in a handler", "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
 		},

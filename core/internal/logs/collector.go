@@ -115,10 +115,10 @@ func (c *Collector) Run(r io.Reader) error {
 	for {
 		deadline := c.deadline()
 		if timer != nil && (armed || !deadline.IsZero()) {
-			if err := timer.SetReadDeadline(deadline); err != nil {
-				timer = nil // a file that has none, or a closed one, as Read will tell
-			}
-			armed = !deadline.IsZero()
+			// An error is that of a file without deadlines, or of a closed one, which
+			// Read will tell.
+			err := timer.SetReadDeadline(deadline)
+			armed = err == nil && !deadline.IsZero()
 		}
 		n, err := r.Read(buf)
 		c.write(buf[:n])

@@ -25,6 +25,11 @@ type awkward struct{}
 
 func (awkward) LogValue() slog.Value { return slog.GroupValue(slog.Int("a", 1), slog.Group("none")) }
 
+// void resolves to nothing.
+type void struct{}
+
+func (void) LogValue() slog.Value { return slog.GroupValue() }
+
 // What a plugin logs with the default logger is what its host's handler gets.
 func TestRoundTrip(t *testing.T) {
 	r, w, err := os.Pipe()
@@ -54,7 +59,7 @@ func TestRoundTrip(t *testing.T) {
 		slog.Any("addr", netip.MustParseAddr("::1")), slog.Any("list", []string{"a", "b"}), slog.Any("func", math.NaN),
 		slog.Float64("nan", math.NaN()),
 		slog.Group("g", slog.Int("a", 1), slog.Group("h", slog.String("b", "x")), slog.Group("empty")),
-		slog.Any("value", awkward{}), slog.Group("", slog.Int("inlined", 1), slog.Int("level", 2)),
+		slog.Any("value", awkward{}), slog.Any("void", void{}), slog.Group("", slog.Int("inlined", 1), slog.Int("level", 2)),
 		slog.String("level", "high"), slog.String("time", "noon"), slog.String("message", "other"), slog.Group("own", slog.Int("level", 3), slog.Group("", slog.Int("in", 4))))
 	handler = handler.WithAttrs([]slog.Attr{slog.Int("before", 1)}).WithGroup("g").WithGroup("").WithAttrs([]slog.Attr{slog.Int("in", 2)})
 	log(slog.LevelInfo, "nested", slog.Int("rec", 3))

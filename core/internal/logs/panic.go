@@ -151,10 +151,10 @@ func panicText(message string) string {
 	return message
 }
 
-// shortened cuts s after limit bytes and says so.
+// shortened cuts s after about limit bytes and says so.
 func shortened(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
-	return strings.ToValidUTF8(s[:limit], "") + "... (cut; the log has all of it)"
+	return s[:wholeRunes([]byte(s[:limit]))] + "... (cut; the log has all of it)"
 }

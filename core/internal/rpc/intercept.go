@@ -10,28 +10,6 @@ import (
 // methods: one that demands a token must not keep the host from stopping the
 // plugin.
 
-func (c *Config) unaryServer() []grpc.UnaryServerInterceptor {
-	return each(c.UnaryServer, func(intercept grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
-		return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-			if c.IsControl(info.FullMethod) {
-				return next(ctx, req)
-			}
-			return intercept(ctx, req, info, next)
-		}
-	})
-}
-
-func (c *Config) streamServer() []grpc.StreamServerInterceptor {
-	return each(c.StreamServer, func(intercept grpc.StreamServerInterceptor) grpc.StreamServerInterceptor {
-		return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-			if c.IsControl(info.FullMethod) {
-				return next(srv, ss)
-			}
-			return intercept(srv, ss, info, next)
-		}
-	})
-}
-
 func (c *Config) unaryClient() []grpc.UnaryClientInterceptor {
 	return each(c.UnaryClient, func(intercept grpc.UnaryClientInterceptor) grpc.UnaryClientInterceptor {
 		return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {

@@ -9,6 +9,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -40,22 +41,24 @@ type Config struct {
 	// The peer closes it.
 	Conn net.Conn
 	// UnaryClient and StreamClient intercept the application's calls out, the
-	// first outermost.
+	// first outermost. IsControl tells the framework's own methods from those.
 	UnaryClient  []grpc.UnaryClientInterceptor
 	StreamClient []grpc.StreamClientInterceptor
+	IsControl    func(fullMethod string) bool
 
 	// Listener yields streams on which calls come in; nil for a peer that
 	// serves none. The peer closes it.
 	Listener net.Listener
-	// Register adds the services to serve.
-	Register func(Registrar)
+	// RegisterApplication adds the application's services. Their calls are
+	// intercepted, and draining waits for them.
+	RegisterApplication func(grpc.ServiceRegistrar)
+	// RegisterControl adds the framework's own services. They are served until
+	// the end.
+	RegisterControl func(Registrar)
 	// UnaryServer and StreamServer intercept the application's calls in, the
 	// first outermost.
 	UnaryServer  []grpc.UnaryServerInterceptor
 	StreamServer []grpc.StreamServerInterceptor
-	// IsControl tells the framework's own methods from the application's: they
-	// are served while the peer drains, and draining does not wait for them.
-	IsControl func(fullMethod string) bool
 	// OnPanic is told of a panic in a handler, with its stack.
 	OnPanic func(ctx context.Context, method string, value any, stack []byte)
 }
@@ -128,14 +131,17 @@ func (p *Peer) newClient(cfg Config) (*grpc.ClientConn, error) {
 		grpc.WithAuthority("localhost"),
 		grpc.WithIdleTimeout(0),
 		grpc.WithDisableRetry(),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithDefaultCallOptions(
-			grpc.MaxCallRecvMsgSize(cfg.MaxMessageSize),
-			grpc.MaxCallSendMsgSize(cfg.MaxMessageSize),
-		),
+		grpc.WithDisableServiceConfig(), // one from a resolver; there is none
+		grpc.WithDefaultServiceConfig(sizeConfig(cfg.MaxMessageSize)),
 		grpc.WithChainUnaryInterceptor(cfg.unaryClient()...),
 		grpc.WithChainStreamInterceptor(cfg.streamClient()...),
 	)
+}
+
+// sizeConfig sets the limit on messages for every method. A service config
+// costs a call nothing; call options would cost it three allocations.
+func sizeConfig(maxMessageSize int) string {
+	return fmt.Sprintf(`{"methodConfig":[{"name":[{}],"maxRequestMessageBytes":%d,"maxResponseMessageBytes":%[1]d}]}`, maxMessageSize)
 }
 
 // Connect authenticates the other side and waits until calls can be made. The

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/core/internal/e2e/echo"
+	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+// plainSocket is the variable with the path of the socket on which the plugin
+// also serves plain grpc-go; a plugin inherits a user's variables.
+const plainSocket = "BENCH_PLAIN_SOCKET"
+
+// handler also tells how often its process has allocated.
+type handler struct{ echo.Handler }
+
+func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
+	if req.GetHow() != "mallocs" {
+		return h.Handler.Fail(ctx, req)
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return &echopb.Payload{Data: strconv.AppendUint(nil, m.Mallocs, 10)}, nil
+}
+
+func servePlugin() {
+	if path := os.Getenv(plainSocket); path != "" {
+		server, ln, err := plainServer(path)
+		if err != nil {
+			exit(err)
+		}
+		go func() { exit(server.Serve(ln)) }()
+	}
+	plugin.Main(echopb.ServeEcho(handler{}), plugin.WithTransports(unix.New()))
+}
+
+// plainServer is what somebody would write who uses grpc-go alone.
+func plainServer(path string) (*grpc.Server, net.Listener, error) {
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, nil, err
+	}
+	server := grpc.NewServer()
+	echopb.RegisterEchoServer(server, plainEcho{EchoHandler: handler{}})
+	return server, ln, nil
+}
+
+type plainEcho struct {
+	echopb.EchoHandler
+	echopb.UnsafeEchoServer
+}
+
+// servePlain serves and says when it can be dialed, the way a plugin does.
+func servePlain(path string) error {
+	server, ln, err := plainServer(path)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	return server.Serve(ln)
+}

@@ -2,7 +2,6 @@ package host
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 
@@ -18,6 +17,7 @@ type answerReader struct {
 	found    chan answerResult // has room for the one result that is ever sent
 	decided  bool              // a result was sent
 	midLine  bool              // the next bytes continue a line that was let through
+	blank    bool              // an empty line was held back: it may be the answer's first byte
 	rest     []byte            // read and not yet let through
 }
 
@@ -27,7 +27,7 @@ type answerResult struct {
 	err    error
 }
 
-// errNoAnswer is the reason when the output ended before an answer came. half
+// noAnswerError is the reason when the output ended before an answer came. half
 // is the unfinished line it ended with, if any.
 type noAnswerError struct{ half string }
 
@@ -55,7 +55,10 @@ func (a *answerReader) Read(b []byte) (int, error) {
 		line, err := a.r.ReadSlice('\n')
 		if len(line) == 0 && err != nil {
 			a.decide(answerResult{err: &noAnswerError{}})
-			return 0, err
+			if a.rest = a.released(nil); len(a.rest) == 0 {
+				return 0, err
+			}
+			break
 		}
 		a.rest = a.examine(line, err)
 	}
@@ -70,20 +73,32 @@ func (a *answerReader) examine(line []byte, err error) []byte {
 	starts := !a.midLine
 	a.midLine = errors.Is(err, bufio.ErrBufferFull)
 	if !starts || a.midLine || a.decided {
-		return line
+		return a.released(line)
 	}
-	if len(bytes.TrimSpace(line)) == 0 {
-		return nil
+	if string(line) == "\n" {
+		released := a.released(nil)
+		a.blank = true
+		return released
 	}
 	answer, parseErr := handshake.ParseAnswer(string(line), a.instance)
-	if errors.Is(parseErr, handshake.ErrNoise) {
-		if err != nil {
-			a.decide(answerResult{err: &noAnswerError{half: string(line)}})
-		}
+	switch {
+	case parseErr != nil && err != nil: // whatever is wrong with it, it was cut off
+		a.decide(answerResult{err: &noAnswerError{half: string(line)}})
+	case !errors.Is(parseErr, handshake.ErrNoise):
+		a.decide(answerResult{answer: answer, err: parseErr})
+		a.blank = false
+		return nil
+	}
+	return a.released(line)
+}
+
+// released returns line after the empty line that was held back, if one was.
+func (a *answerReader) released(line []byte) []byte {
+	if !a.blank {
 		return line
 	}
-	a.decide(answerResult{answer: answer, err: parseErr})
-	return nil
+	a.blank = false
+	return append([]byte{'\n'}, line...)
 }
 
 func (a *answerReader) decide(result answerResult) {

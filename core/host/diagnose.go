@@ -7,36 +7,50 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 )
 
-// diagnose turns what the system says of a program that it could not start into
-// words that say what to do.
-func diagnose(command string, err error) (cause error, hint string) {
+// diagnose turns what the system says of a program that it could not start,
+// with dir as its working directory, into words that say what to do. It returns
+// none for any other error.
+func diagnose(err error, dir string) (hint string) {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, exec.ErrDot) {
+		return "give exec.Command the path of the plugin, such as ./plugin"
+	}
 	var pathErr *fs.PathError
 	if !errors.As(err, &pathErr) {
-		return err, ""
+		return ""
 	}
 	path := pathErr.Path
+	if dir != "" {
+		if info, statErr := os.Stat(dir); statErr != nil || !info.IsDir() {
+			return "the working directory " + dir + " is not there"
+		}
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path) // as exec.Cmd documents it
+		}
+	}
 	switch {
 	case errors.Is(err, syscall.ENOEXEC):
-		return err, describeFormat(path)
+		return describeFormat(path)
 	case errors.Is(err, fs.ErrNotExist):
 		if _, statErr := os.Stat(path); statErr != nil {
-			return err, "check the path of the plugin, and that it was built"
+			return "check the path of the plugin, and that it was built"
 		}
-		return err, "the file is there, but " + missingInterpreter(path)
+		return "the file is there, but " + missingInterpreter(path)
 	case errors.Is(err, fs.ErrPermission):
 		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
-			return err, "it is a directory"
+			return "it is a directory"
 		} else if statErr == nil && info.Mode().Perm()&0o111 == 0 {
-			return err, fmt.Sprintf("the file is not executable (mode %v): chmod +x %s", info.Mode().Perm(), path)
+			return fmt.Sprintf("the file is not executable (mode %v): chmod +x %s", info.Mode().Perm(), path)
 		}
-		return err, fmt.Sprintf("user %d may not execute it, or its file system is mounted noexec", os.Geteuid())
+		return fmt.Sprintf("user %d may not execute it, or its file system is mounted noexec", os.Geteuid())
 	default:
-		return err, ""
+		return ""
 	}
 }
 

@@ -32,9 +32,33 @@ type launch struct {
 	offer    *handshake.Offer
 	child    *child // nil until the process is started
 	uid      int    // the user as whom the plugin runs
+	dir      string // the working directory of the plugin, if not this one's
 }
 
-var errStartTimeout = errors.New("not ready in time")
+// timeoutError is the cause when the start took longer than the option allows.
+type timeoutError struct{ limit time.Duration }
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("it was not ready within %v (host.WithStartTimeout)", e.limit)
+}
+
+// Is makes it a context.DeadlineExceeded.
+func (e *timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// Timeout makes it a net.Error's kind.
+func (e *timeoutError) Timeout() bool { return true }
+
+// because returns why ctx ended, if it did, and err otherwise.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	err = context.Cause(ctx)
+	if err == context.Canceled || err == context.DeadlineExceeded { //nolint:errorlint // exactly these: nothing else says whose context it was
+		return fmt.Errorf("the context given to Launch ended: %w", err)
+	}
+	return err
+}
 
 func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*Plugin, error) {
 	l.command = describe(template)
@@ -42,9 +66,9 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if l.config, err = newConfig(opts); err != nil {
 		return nil, err
 	}
-	ctx, cancelTimeout := context.WithTimeoutCause(ctx, l.startTimeout, fmt.Errorf("%w: the limit is %v (host.WithStartTimeout)", errStartTimeout, l.startTimeout))
+	ctx, cancelTimeout := context.WithTimeoutCause(ctx, l.startTimeout, &timeoutError{l.startTimeout})
 	defer cancelTimeout()
-	if err := context.Cause(ctx); err != nil {
+	if err := because(ctx, nil); err != nil {
 		return nil, err
 	}
 	cmd, err := fromTemplate(template, l.cookie.Name)
@@ -79,7 +103,7 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 
 // start prepares what the process needs and starts it.
 func (l *launch) start(cmd *exec.Cmd) (err error) {
-	l.uid = userOf(cmd)
+	l.uid, l.dir = userOf(cmd), cmd.Dir
 	if l.stdin != nil {
 		cmd.Stdin = l.stdin
 	}
@@ -145,7 +169,12 @@ func (l *launch) awaitAnswer(ctx context.Context) (*handshake.Answer, error) {
 	select {
 	case result = <-l.child.answers:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		// A plugin that refuses ends at once, but its answer says more.
+		select {
+		case result = <-l.child.answers:
+		default:
+			return nil, because(ctx, nil)
+		}
 	}
 	var none *noAnswerError
 	if errors.As(result.err, &none) && l.child.endsWithin(exitAfterLoss) {
@@ -177,7 +206,7 @@ func (l *launch) connect(ctx context.Context, answer *handshake.Answer) (*rpc.Pe
 		transport.DialConfig{Version: answer.Transport.Version, Address: answer.Address},
 		session.Preamble{Purpose: session.Calls}, !answer.Plugwire)
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", answer.Transport, err)
+		return nil, fmt.Errorf("dial %s: %w", answer.Transport, because(ctx, err))
 	}
 	peer, err := rpc.New(rpc.Config{
 		Credentials:    creds,
@@ -192,7 +221,7 @@ func (l *launch) connect(ctx context.Context, answer *handshake.Answer) (*rpc.Pe
 	}
 	if err := peer.Connect(ctx); err != nil {
 		peer.Close()
-		return nil, fmt.Errorf("authenticate the plugin by %s: %w", answer.Security, err)
+		return nil, fmt.Errorf("authenticate the plugin by %s: %w", answer.Security, because(ctx, err))
 	}
 	return peer, nil
 }
@@ -236,8 +265,8 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 // fail ends what was started and says why.
 func (l *launch) fail(cause error) error {
 	e := &StartError{Phase: l.phase, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
-	if l.phase == PhaseStart {
-		e.Err, e.Hint = diagnose(l.command, cause)
+	if l.child == nil {
+		e.Hint = diagnose(cause, l.dir)
 	}
 	if c := l.child; c != nil {
 		ended := errors.Is(cause, errExited) || c.gone.Err() != nil
@@ -259,7 +288,7 @@ func (l *launch) fail(cause error) error {
 
 func hint(e *StartError) string {
 	switch {
-	case errors.Is(e.Err, errStartTimeout) && e.Phase == PhaseHandshake:
+	case errors.Is(e.Err, context.DeadlineExceeded) && e.Phase == PhaseHandshake:
 		return "is it a plugin? One prints a line such as 1|1|unix|/path|grpc as soon as it is ready"
 	case e.Hint == "" && e.Exit != nil && e.Exit.Code == 0 && e.Stderr == "":
 		return "is it a plugin? It ended as if its work was done"

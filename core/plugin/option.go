@@ -65,7 +65,8 @@ func WithTransports(transports ...transport.Transport) Option {
 
 // WithLogger sets the logger that [Logger] returns and that the framework logs
 // to. By default it writes JSON lines to standard error, at the level that the
-// host's logger has, and the host turns them into records of its own.
+// host's logger has, and the host turns them into records of its own. Under a
+// go-plugin host they are hclog's, at every level.
 func WithLogger(logger *slog.Logger) Option {
 	return optionFunc(func(cfg *config) error {
 		if logger == nil {

@@ -325,6 +325,9 @@ func (s *server) newLogger() *slog.Logger {
 	if s.logger != nil {
 		return s.logger
 	}
+	if !s.offer.Plugwire {
+		return logs.Hclog(os.Stderr, logs.LevelTrace) // it does not tell its level, and filters
+	}
 	level, ok := logs.ParseLevel(s.offer.LogLevel)
 	if !ok {
 		level = slog.LevelInfo

@@ -101,9 +101,9 @@ func CheckAddress(address string) error {
 	case len(address) > MaxAddressLen:
 		return fmt.Errorf("the address is %d bytes long, at most %d are allowed", len(address), MaxAddressLen)
 	}
-	for _, c := range []byte(address) {
+	for _, c := range address {
 		if c <= ' ' || c > '~' || c == '|' {
-			return fmt.Errorf("the address %q holds the byte %q: only printable ASCII without spaces and '|' can be sent", address, c)
+			return fmt.Errorf("the address %q holds %q: only printable ASCII without spaces and '|' can be sent", address, c)
 		}
 	}
 	return nil
@@ -118,6 +118,8 @@ type ID struct {
 // String returns "name/version".
 func (id ID) String() string { return id.Name + "/" + strconv.Itoa(id.Version) }
 
+// validName allows 32 bytes: the names of many transports fit on one line that
+// a person reads.
 var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
 // ParseID parses "name/version".
@@ -144,7 +146,7 @@ func NewSet(transports ...Transport) (Set, error) {
 		}
 		name := t.Name()
 		if !validName.MatchString(name) {
-			return nil, fmt.Errorf("transport %T: name %q: want lower-case letters, digits and '-', starting with a letter", t, name)
+			return nil, fmt.Errorf("transport %T: name %q: want lower-case letters, digits and '-', starting with a letter, at most 32", t, name)
 		}
 		if seen[name] {
 			return nil, fmt.Errorf("transport %s is given twice", name)

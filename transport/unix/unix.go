@@ -53,6 +53,9 @@ func (*Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.L
 	if cfg.Version != version {
 		return nil, fmt.Errorf("unix: version %d: only %d is known", cfg.Version, version)
 	}
+	if err := ctx.Err(); err != nil { // net looks at it only while it waits
+		return nil, fmt.Errorf("unix: listen: %w", err)
+	}
 	dir, own := cfg.Dir, ""
 	if dir == "" {
 		var err error
@@ -74,9 +77,15 @@ func (*Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.L
 func listen(ctx context.Context, dir string) (*net.UnixListener, error) {
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails, by its contract
-	path := filepath.Join(dir, "plugin-"+hex.EncodeToString(random[:]))
+	path, err := filepath.Abs(filepath.Join(dir, "plugin-"+hex.EncodeToString(random[:])))
+	if err != nil {
+		return nil, fmt.Errorf("unix: directory for the socket: %w", err)
+	}
+	if err := transport.CheckAddress(path); err != nil {
+		return nil, fmt.Errorf("unix: the path of the socket: %w: set XDG_RUNTIME_DIR or TMPDIR of the host to another directory", err)
+	}
 	if len(path) > maxPath {
-		return nil, fmt.Errorf("unix: the socket's path %s is %d bytes long, and this system allows %d: set TMPDIR of the host to a shorter directory", path, len(path), maxPath)
+		return nil, fmt.Errorf("unix: the socket's path %s is %d bytes long, and this system allows %d: set XDG_RUNTIME_DIR or TMPDIR of the host to a shorter directory", path, len(path), maxPath)
 	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "unix", path)
@@ -95,6 +104,9 @@ func listen(ctx context.Context, dir string) (*net.UnixListener, error) {
 func (*Transport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 	if cfg.Version != version {
 		return nil, fmt.Errorf("unix: version %d: only %d is known", cfg.Version, version)
+	}
+	if err := transport.CheckAddress(cfg.Address); err != nil {
+		return nil, fmt.Errorf("unix: %w", err)
 	}
 	if !filepath.IsAbs(cfg.Address) || len(cfg.Address) > maxPath {
 		return nil, fmt.Errorf("unix: %q is not an absolute path of at most %d bytes", cfg.Address, maxPath)

@@ -3,6 +3,7 @@ package transporttest
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,11 +21,15 @@ import (
 const maxInFlight = 64 << 20
 
 // source returns an endless stream of bytes that the seed determines.
-func source(seed byte) io.Reader { return rand.NewChaCha8([32]byte{seed}) }
+func source(seed int) io.Reader {
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], uint64(seed)) //nolint:gosec // any bits will do
+	return rand.NewChaCha8(key)
+}
 
 // transfer sends size bytes of source(seed) and checks that they arrive. From
 // and to are the ends of a connection, or one end whose other end echoes.
-func transfer(from io.Writer, to io.Reader, size int64, seed byte) error {
+func transfer(from io.Writer, to io.Reader, size int64, seed int) error {
 	sent := start(func() error {
 		_, err := io.CopyN(from, source(seed), size)
 		return err
@@ -39,7 +44,7 @@ func transfer(from io.Writer, to io.Reader, size int64, seed byte) error {
 }
 
 // receive reads size bytes and checks that they are those of source(seed).
-func receive(from io.Reader, size int64, seed byte) error {
+func receive(from io.Reader, size int64, seed int) error {
 	got, want := sha256.New(), sha256.New()
 	if n, err := io.CopyN(got, from, size); err != nil {
 		return fmt.Errorf("receiving %d bytes: %w after %d", size, err, n)
@@ -55,8 +60,12 @@ func receive(from io.Reader, size int64, seed byte) error {
 
 // readEOF checks that nothing but the end of the stream comes.
 func readEOF(from io.Reader) error {
-	if n, err := from.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read %d bytes and %v, want 0 and io.EOF", n, err)
+	_, err := io.ReadFull(from, make([]byte, 1))
+	switch {
+	case err == nil:
+		return errors.New("more was received than was sent")
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("the end of the stream: %w, want io.EOF", err)
 	}
 	return nil
 }
@@ -115,7 +124,7 @@ func checkManyConnections(e *env) {
 		return
 	}
 	for i := range n {
-		results[i] = start(func() error { return transfer(conns[i], conns[i], 64<<10, byte(i)) })
+		results[i] = start(func() error { return transfer(conns[i], conns[i], 64<<10, i) })
 	}
 	for i := range n {
 		if err := <-results[i]; err != nil {

@@ -8,8 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/plugwire/plugwire/core/transport"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestToyPasses(t *testing.T) {
 	Run(t, func() toy { return toy{} })
@@ -30,7 +34,7 @@ func TestVariant(t *testing.T) {
 	}
 	limit := limit
 	if v.says == hangs {
-		limit = 5 * time.Second
+		limit = time.Second
 	}
 	run(t, func() transport.Transport { return v.transport() }, limit)
 }
@@ -39,6 +43,7 @@ func TestVariant(t *testing.T) {
 // transport that is broken in the way that the check is there to find must
 // fail it, and do so as a test does, without a crash.
 func TestBrokenTransportsFail(t *testing.T) {
+	t.Parallel()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ var variants = map[string]struct {
 	"it accepts after the first byte only": {"v1/Echo", hangs, func() *broken {
 		return &broken{listener: acceptingAfterByte}
 	}},
-	"its address cannot be sent": {"v1/Address", "holds the byte '|'", func() *broken {
+	"its address cannot be sent": {"v1/Address", "holds '|'", func() *broken {
 		return &broken{
 			listener: func(ln net.Listener) net.Listener {
 				return &brokenListener{Listener: ln, address: func() string { return ln.Addr().String() + "|" }}
@@ -231,11 +231,11 @@ var variants = map[string]struct {
 			}
 		})
 	}},
-	"a closed connection ends with an error of its own": {"v1/CloseGivesEOF", "want 0 and io.EOF", func() *broken {
+	"a closed connection ends with an error of its own": {"v1/CloseGivesEOF", "want io.EOF", func() *broken {
 		return withConn(func(conn *brokenConn) {
 			conn.read = func(p []byte) (int, error) {
 				n, err := conn.Conn.Read(p)
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					err = io.ErrUnexpectedEOF
 				}
 				return n, err

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/plugwire/plugwire/plugins/dataprocessor/example"
+)
+
+// The bounds of what is under way: lines that have been read and whose results
+// have not been printed. They bound the memory that an input of any size needs.
+const (
+	maxCalls = 64
+	// A line longer than this does not fit into a message.
+	maxLine = 256 << 20
+	// No further line is taken while this much is under way: one line of the
+	// greatest length, or 64 lines of 4 MiB.
+	maxBytes = maxLine
+)
+
+// A pipeline sends the lines of an input to the plugin, many at a time, and
+// prints the responses in the order of the lines.
+type pipeline struct {
+	maxCalls int
+	maxBytes int // of lines under way, exceeded by at most one line
+	maxLine  int
+	send     func(ctx context.Context, text string) (*example.ProcessResponse, error)
+	print    func(line, *example.ProcessResponse) error
+}
+
+// A call is one line on its way through the plugin.
+type call struct {
+	line line
+	done chan struct{} // closed when response or err is set
+
+	response *example.ProcessResponse
+	err      error
+}
+
+// A lineError says which line of the input an error is about.
+type lineError struct {
+	line int
+	err  error
+}
+
+func (e *lineError) Error() string { return message(e) }
+func (e *lineError) Unwrap() error { return e.err }
+
+// run processes input until its end or the first error. When it returns, every
+// response before that has been printed and no call is under way. It returns as
+// soon as ctx is done, even while a read of input blocks.
+func (p *pipeline) run(ctx context.Context, input io.Reader) error {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	lines := make(chan line)
+	// Not waited for: nothing can interrupt a read from a terminal. It ends with
+	// that read, or with the process.
+	go readLines(ctx, input, p.maxLine, lines)
+
+	var queue []*call // in the order of the lines
+	queued := 0       // bytes
+	for lines != nil || len(queue) > 0 {
+		next := lines
+		if len(queue) >= p.maxCalls || queued >= p.maxBytes {
+			next = nil
+		}
+		var done <-chan struct{}
+		if len(queue) > 0 {
+			done = queue[0].done
+		}
+		select {
+		case l, ok := <-next:
+			if !ok {
+				lines = nil
+				continue
+			}
+			c := &call{line: l, done: make(chan struct{})}
+			calls.Go(func() { p.call(ctx, c) })
+			queue = append(queue, c)
+			queued += l.size
+		case <-done:
+			c := queue[0]
+			queue = slices.Delete(queue, 0, 1)
+			queued -= c.line.size
+			if c.err != nil {
+				return &lineError{c.line.number, c.err}
+			}
+			if err := p.print(c.line, c.response); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// call sends the line to the plugin. An empty line stays empty without a call,
+// since the plugin takes empty data for a mistake.
+func (p *pipeline) call(ctx context.Context, c *call) {
+	defer close(c.done)
+	switch {
+	case c.line.err != nil:
+		c.err = c.line.err
+	case c.line.text == "":
+		c.response = &example.ProcessResponse{}
+	default:
+		c.response, c.err = p.send(ctx, c.line.text)
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestProgress(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		total int64
+		add   []int
+		want  string // shown; empty means nothing
+	}{
+		{"long file", longInput, []int{longInput / 2, longInput / 2}, "100%"},
+		{"short file", longInput - 1, []int{longInput - 1}, ""},
+		{"file that grows", longInput, []int{longInput, 1}, "100%"},
+		{"long stream", -1, []int{longInput - 1, 1}, "1.0 MB"},
+		{"short stream", -1, []int{longInput - 1}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stderr bytes.Buffer
+			p := &progress{enabled: true, total: tt.total, stderr: &stderr}
+			for _, n := range tt.add {
+				p.add(n)
+				p.makeRoom() // does nothing: the results go elsewhere
+			}
+			if got := stderr.String(); !strings.Contains(got, tt.want) || (tt.want == "") != (got == "") {
+				t.Errorf("shown: %q, want %q", got, tt.want)
+			}
+			if n := strings.Count(stderr.String(), eraseLine); n != 0 {
+				t.Errorf("erased %d times before the end", n)
+			}
+			p.remove()
+			p.remove()
+			if n := strings.Count(stderr.String(), eraseLine); (tt.want == "") != (n == 0) || n > 1 {
+				t.Errorf("erased %d times", n)
+			}
+		})
+	}
+}
+
+func TestProgressMakesRoom(t *testing.T) {
+	var stderr bytes.Buffer
+	p := &progress{enabled: true, shared: true, total: longInput, stderr: &stderr}
+	p.makeRoom()
+	p.add(longInput)
+	p.makeRoom()
+	p.makeRoom()
+	if got := stderr.String(); strings.Count(got, eraseLine) != 1 || !strings.HasSuffix(got, eraseLine) {
+		t.Errorf("shown: %q, want the bar and then one erasure", got)
+	}
+}
+
+func TestProgressNeedsATerminal(t *testing.T) {
+	input := filepath.Join(t.TempDir(), "input")
+	if err := os.WriteFile(input, make([]byte, longInput), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if p := newProgress(f, f, f); p.enabled || p.shared || p.total != longInput {
+		t.Errorf("progress %+v, want it disabled, and a total of %d", p, longInput)
+	}
+}
+
+type brokenTerminal struct{}
+
+func (brokenTerminal) Write([]byte) (int, error) { return 0, errors.New("hung up") }
+
+// The work goes on when the terminal is gone.
+func TestProgressGivesUp(t *testing.T) {
+	p := &progress{enabled: true, total: longInput, stderr: brokenTerminal{}}
+	p.add(longInput)
+	if p.enabled {
+		t.Error("the bar is still enabled")
+	}
+	p.remove()
+}

@@ -1,0 +1,14 @@
+// Command dataprocessor-plugin is the sample's plugin. A host starts it, for
+// example dataprocessor-host; by hand it only says so.
+package main
+
+import (
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/plugins/dataprocessor/example"
+	"github.com/plugwire/plugwire/plugins/dataprocessor/processor"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+func main() {
+	plugin.Main(example.ServeDataProcessor(processor.New()), plugin.WithTransports(unix.New()))
+}

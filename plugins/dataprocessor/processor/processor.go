@@ -1,0 +1,143 @@
+// Package processor is the sample's data processor: it transforms text as the
+// caller's options say and remembers the results. Start with [New]; the value
+// serves example.DataProcessor. How calls reach it is not its business.
+package processor
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/plugins/dataprocessor/example"
+)
+
+// Version is the release of the processor, which GetStatus reports. It equals
+// the module's tag without the leading "v".
+const Version = "0.1.0"
+
+// statusOK is the status_code of every response: a failure is a gRPC status.
+const statusOK = 0
+
+// defaultLimit is how many results StreamResults sends when the request does
+// not say: about a screenful.
+const defaultLimit = 10
+
+// A Processor serves example.DataProcessor. It keeps the newest results, at
+// most 10,000 of them and at most 64 MiB of text, for StreamResults; a result
+// that is larger than that alone is returned but not kept. Its methods are safe
+// for concurrent use.
+type Processor struct {
+	started time.Time
+	results store
+}
+
+var _ example.DataProcessorHandler = (*Processor)(nil)
+
+// New returns a processor without results, whose uptime starts now.
+func New() *Processor {
+	return &Processor{
+		started: time.Now(),
+		results: store{maxEntries: maxEntries, maxBytes: maxBytes},
+	}
+}
+
+// ProcessData applies the request's options to its data, puts its tags before
+// the result and stores it. The options are "true" or "false" and are applied
+// in this order: trim (white space at both ends), uppercase or lowercase
+// (Unicode's full case mapping: ß becomes SS), reverse (by what a reader takes
+// for a character), sha256 (the digest of the text so far, in hexadecimal).
+func (p *Processor) ProcessData(ctx context.Context, request *example.ProcessRequest) (*example.ProcessResponse, error) {
+	start := time.Now()
+	if request.GetData() == "" {
+		return nil, invalid("data", "data field is required")
+	}
+	steps, err := parseOptions(request.GetOptions())
+	if err != nil {
+		return nil, err
+	}
+	result := request.GetData()
+	for _, s := range steps {
+		if err := ctx.Err(); err != nil {
+			return nil, status.FromContextError(err).Err()
+		}
+		result = s.apply(result)
+	}
+	if tags := request.GetTags(); len(tags) > 0 {
+		result = "[" + strings.Join(tags, ",") + "] " + result
+	}
+	stored := p.results.add(result, time.Now())
+	elapsed := time.Since(start)
+	plugin.Logger(ctx).LogAttrs(ctx, slog.LevelDebug, "processed",
+		slog.Int("bytes", len(request.GetData())),
+		slog.Int("steps", len(steps)),
+		slog.Bool("stored", stored),
+		slog.Duration("elapsed", elapsed))
+	return &example.ProcessResponse{
+		Result:         result,
+		StatusCode:     statusOK,
+		ProcessingTime: elapsed.Seconds(),
+	}, nil
+}
+
+// StreamResults sends the stored results that contain the request's query,
+// newest first, as they stood when the call began; one that has to make room
+// for a newer one meanwhile is left out.
+func (p *Processor) StreamResults(request *example.StreamRequest, stream grpc.ServerStreamingServer[example.ResultItem]) error {
+	limit := int(request.GetLimit())
+	switch {
+	case limit < 0:
+		return invalid("limit", "limit must not be negative, it is "+strconv.Itoa(limit))
+	case limit == 0:
+		limit = defaultLimit
+	}
+	ctx := stream.Context()
+	sent := 0
+	for r := range p.results.newestFirst() {
+		// Also while nothing matches: a scan of the whole store takes a while.
+		if err := ctx.Err(); err != nil {
+			return status.FromContextError(err).Err()
+		}
+		if !strings.Contains(r.data, request.GetQuery()) {
+			continue
+		}
+		item := &example.ResultItem{Id: strconv.FormatUint(r.id, 10), Data: r.data, Timestamp: r.timestamp}
+		if err := stream.Send(item); err != nil {
+			return err
+		}
+		if sent++; sent == limit {
+			break
+		}
+	}
+	plugin.Logger(ctx).LogAttrs(ctx, slog.LevelDebug, "streamed results", slog.Int("sent", sent))
+	return nil
+}
+
+// GetStatus reports the status "healthy", [Version] and the time since [New].
+func (p *Processor) GetStatus(context.Context, *example.StatusRequest) (*example.StatusResponse, error) {
+	return &example.StatusResponse{
+		Status:  "healthy",
+		Version: Version,
+		Uptime:  int64(time.Since(p.started) / time.Second),
+	}, nil
+}
+
+// invalid returns an INVALID_ARGUMENT status, with a detail that tells a
+// program which field of the request is meant.
+func invalid(field, message string) error {
+	s := status.New(codes.InvalidArgument, message)
+	detailed, err := s.WithDetails(&errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: message}},
+	})
+	if err != nil {
+		return s.Err() // the text says it all
+	}
+	return detailed.Err()
+}

@@ -14,10 +14,10 @@ type Dir struct {
 	lock *os.File
 }
 
-// dirPrefix marks the directories of this project. The rest of the name is
+// dirPrefix marks the directories that NewDir makes. The rest of the name is
 // random; the whole stays short, because a socket's path is limited to about a
 // hundred bytes.
-const dirPrefix = "plugwire-"
+const dirPrefix = "plugwire-run-"
 
 // dirAttempts bounds how often a new directory can be swept away by another
 // host in the instant before it is locked.
@@ -96,8 +96,21 @@ func sweep(base string) {
 		}
 		path := filepath.Join(base, e.Name())
 		if lock, err := lockDir(path); err == nil {
-			_ = os.RemoveAll(path)
+			removeSockets(path)
 			_ = lock.Close()
 		}
 	}
+}
+
+// removeSockets removes the sockets in a directory, and then the directory if
+// nothing else is in it: whoever chose the same name for files of his own keeps
+// them.
+func removeSockets(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Type() == os.ModeSocket {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	_ = os.Remove(dir)
 }

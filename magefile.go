@@ -1,0 +1,146 @@
+//go:build mage
+
+// Plugwire's targets. They run at the root of the repository and need nothing but Go, unless they say so. -v shows the commands.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/magefile/mage/mg"
+)
+
+const (
+	benchCommand = "./core/internal/e2e/cmd/bench"
+	soakPackages = "./core/internal/e2e/..."
+
+	// soakTimeout is several times what the soak takes on two slow cores.
+	soakTimeout = "20m"
+)
+
+// Build compiles the commands of all modules that are released into ./bin.
+func Build(ctx context.Context) error {
+	return build(ctx, func(module) bool { return true })
+}
+
+// build compiles the commands of those modules for which want is true.
+func build(ctx context.Context, want func(module) bool) error {
+	mods, err := modules()
+	if err != nil {
+		return err
+	}
+	args := []string{"go", "build", "-o", "bin/"}
+	for _, m := range mods {
+		if m.published() && len(m.commands) > 0 && want(m) {
+			args = append(args, "./"+m.dir+"/cmd/...")
+		}
+	}
+	return root.run(ctx, args...)
+}
+
+// Test runs the tests of all modules, with the race detector if a C compiler works.
+func Test(ctx context.Context) error {
+	all, err := scopes()
+	if err != nil {
+		return err
+	}
+	args := []string{"go", "test"}
+	var env []string
+	if mg.Verbose() {
+		args = append(args, "-v")
+	}
+	cgo := root.with("CGO_ENABLED=1")
+	if err := cgo.run(ctx, "go", "build", "-race", "runtime/cgo"); err == nil {
+		args, env = append(args, "-race"), []string{"CGO_ENABLED=1"}
+	} else if err := skipped("race detector", "it needs a working C compiler: "+err.Error()); err != nil {
+		return err
+	}
+	return each(all, func(s scope) error {
+		return s.with(env...).run(ctx, append(args, s.pattern)...)
+	})
+}
+
+// Fuzz runs every fuzz target of all modules for FUZZTIME, by default 30s each.
+func Fuzz(ctx context.Context) error {
+	return fuzz(ctx, cmp.Or(os.Getenv("FUZZTIME"), "30s"))
+}
+
+func fuzz(ctx context.Context, duration string) error {
+	all, err := scopes()
+	if err != nil {
+		return err
+	}
+	return each(all, func(s scope) error {
+		targets, err := tests(ctx, s, "^Fuzz")
+		if err != nil {
+			return err
+		}
+		return each(targets, func(t test) error {
+			fmt.Println("fuzz", t.pkg, t.name)
+			return s.run(ctx, "go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", duration, t.pkg)
+		})
+	})
+}
+
+// Bench compares Plugwire with plain grpc-go over a unix socket, as ratios from one run.
+func Bench(ctx context.Context) error {
+	return root.run(ctx, "go", "run", benchCommand)
+}
+
+// benchOnce shows that the benchmarks work. It measures nothing.
+func benchOnce(ctx context.Context) error {
+	all, err := scopes()
+	if err != nil {
+		return err
+	}
+	return each(all, func(s scope) error {
+		return s.run(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "1x", s.pattern)
+	})
+}
+
+// Soak runs the long life tests: start and close 1,000 times, kill the host 100 times.
+func Soak(ctx context.Context) error {
+	s := scope{root.with("PLUGWIRE_SOAK=full"), soakPackages}
+	found, err := tests(ctx, s, "Soak")
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return errors.New("soak: no test in " + soakPackages + " has Soak in its name")
+	}
+	return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak", s.pattern)
+}
+
+// A test is a test function, a benchmark or a fuzz target.
+type test struct{ pkg, name string }
+
+// tests lists the tests of a scope whose name matches the pattern.
+func tests(ctx context.Context, s scope, pattern string) ([]test, error) {
+	out, err := s.output(ctx, "go", "test", "-vet", "off", "-list", pattern, s.pattern)
+	if err != nil {
+		return nil, err
+	}
+	// The names of a package's tests come before its line "ok <package> <time>".
+	var found []test
+	var names []string
+	for line := range strings.Lines(out) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 1 && testName.MatchString(fields[0]):
+			names = append(names, fields[0])
+		case len(fields) > 1 && fields[0] == "ok":
+			for _, name := range names {
+				found = append(found, test{fields[1], name})
+			}
+			names = nil
+		}
+	}
+	return found, nil
+}
+
+var testName = regexp.MustCompile(`^(Test|Fuzz|Benchmark|Example)\w*$`)

@@ -1,0 +1,155 @@
+//go:build mage
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+)
+
+const (
+	// Heavy tools are run at a pinned version: as a dependency of the root
+	// module, a tool's requirements would merge into every module's build.
+	golangciLint = "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0"
+
+	generateDir = "internal/generate"
+	ciScript    = ".ci/run"
+)
+
+type platform struct{ os, arch string }
+
+// platforms are those that the project promises to compile for.
+var platforms = []platform{
+	{"linux", "amd64"},
+	{"linux", "arm64"},
+	{"darwin", "amd64"},
+	{"darwin", "arm64"},
+	{"windows", "amd64"},
+	{"windows", "arm64"},
+}
+
+// Lint runs golangci-lint, gofmt, vet for the magefiles and, where installed, shellcheck.
+func Lint(ctx context.Context) error {
+	return errors.Join(
+		golangci(ctx),
+		gofmt(ctx),
+		root.run(ctx, "go", "vet", "-tags", "mage", "."),
+		shellcheck(ctx),
+	)
+}
+
+// golangci checks the workspace in one run, and each module outside of it.
+func golangci(ctx context.Context) error {
+	mods, err := modules()
+	if err != nil {
+		return err
+	}
+	lint := []string{"go", "run", golangciLint, "run"}
+	workspace := slices.Clone(lint)
+	var errs []error
+	for _, m := range mods {
+		if m.inWorkspace {
+			workspace = append(workspace, "./"+filepath.ToSlash(filepath.Join(m.dir, "...")))
+		} else {
+			errs = append(errs, m.run(ctx, append(slices.Clone(lint), "./...")...))
+		}
+	}
+	return errors.Join(append(errs, root.run(ctx, workspace...))...)
+}
+
+// gofmt also sees what golangci-lint does not load here: the files of other
+// operating systems.
+func gofmt(ctx context.Context) error {
+	goroot, err := root.output(ctx, "go", "env", "GOROOT")
+	if err != nil {
+		return err
+	}
+	files, err := find("*.go")
+	if err != nil {
+		return err
+	}
+	args := append([]string{filepath.Join(goroot, "bin", "gofmt"), "-l"}, files...)
+	switch unformatted, err := root.output(ctx, args...); {
+	case err != nil:
+		return err
+	case unformatted != "":
+		return fmt.Errorf("gofmt would change:\n%s", unformatted)
+	default:
+		return nil
+	}
+}
+
+func shellcheck(ctx context.Context) error {
+	if _, err := exec.LookPath("shellcheck"); err != nil {
+		return skipped("shellcheck of "+ciScript, err.Error())
+	}
+	return root.run(ctx, "shellcheck", ciScript)
+}
+
+// Cross vets all modules for Linux, macOS and Windows on amd64 and arm64.
+func Cross(ctx context.Context) error {
+	all, err := scopes()
+	if err != nil {
+		return err
+	}
+	return each(platforms, func(p platform) error {
+		fmt.Println("cross", p.os, p.arch)
+		return each(all, func(s scope) error {
+			s.name += " for " + p.os + "/" + p.arch
+			return s.with("GOOS="+p.os, "GOARCH="+p.arch).run(ctx, "go", "vet", "-tags", "mage", s.pattern)
+		})
+	})
+}
+
+// Isolate builds and vets each module alone, and checks that its go.mod is tidy.
+func Isolate(ctx context.Context) error {
+	mods, err := modules()
+	if err != nil {
+		return err
+	}
+	return each(mods, func(m module) error {
+		fmt.Println("isolate", m.path())
+		alone := m.alone()
+		return errors.Join(
+			alone.run(ctx, "go", "build", "-o", "/dev/null", "./..."),
+			alone.run(ctx, "go", "vet", "-tags", "mage", "./..."),
+			alone.run(ctx, "go", "mod", "tidy", "-diff"),
+		)
+	})
+}
+
+// Generate writes the Go code of every .proto file; in CI it checks that what is committed is current.
+func Generate(ctx context.Context) error {
+	if inCI() {
+		return checkGenerated(ctx)
+	}
+	return generate(ctx)
+}
+
+func checkGenerated(ctx context.Context) error {
+	if err := generate(ctx, "-check"); err != nil {
+		return fmt.Errorf("%w\nrun: go tool mage generate", err)
+	}
+	return nil
+}
+
+func generate(ctx context.Context, flags ...string) error {
+	protos, err := find("*.proto")
+	if err != nil {
+		return err
+	}
+	args := append([]string{"go", "run", "."}, flags...)
+	for _, proto := range protos {
+		args = append(args, filepath.ToSlash(proto))
+	}
+	tool := place{name: generateDir, dir: generateDir, env: []string{noCgo, "GOWORK=off"}}
+	if err := tool.run(ctx, args...); err != nil {
+		return err
+	}
+	fmt.Printf("the generated code of %d .proto files is current\n", len(protos))
+	return nil
+}

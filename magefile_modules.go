@@ -1,0 +1,149 @@
+//go:build mage
+
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+)
+
+// noCgo is the setting of every target but the race detector's: the project
+// has no C, and with one setting all targets share what they compile.
+const noCgo = "CGO_ENABLED=0"
+
+// root is where commands run that concern the workspace as a whole.
+var root = place{name: "workspace", dir: ".", env: []string{noCgo}}
+
+// A module is one Go module of this repository. As a place it is the module
+// the way a developer sees it: part of the workspace if go.work lists it.
+type module struct {
+	place
+	file        *modfile.File
+	commands    []string // names; their packages are in the module's cmd directory
+	inWorkspace bool
+}
+
+func (m module) path() string { return m.file.Module.Mod.Path }
+
+// alone is the module the way a consumer sees it: without the workspace.
+func (m module) alone() place { return m.with("GOWORK=off") }
+
+// published reports whether the module is released. The root holds tools, and
+// what is internal or for interoperability tests has no users.
+func (m module) published() bool {
+	parts := strings.Split(filepath.ToSlash(m.dir), "/")
+	return m.dir != "." && parts[0] != "interop" && !slices.Contains(parts, "internal")
+}
+
+// needsSideCommit reports whether go install would refuse the module as it is
+// on main: it has commands, and replaces its siblings.
+func (m module) needsSideCommit() bool { return len(m.commands) > 0 && len(m.file.Replace) > 0 }
+
+// modules finds every module of the repository, in the order of their paths.
+func modules() ([]module, error) {
+	used, err := workspaceDirs()
+	if err != nil {
+		return nil, err
+	}
+	files, err := find("go.mod")
+	if err != nil {
+		return nil, err
+	}
+	var found []module
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		file, err := modfile.Parse(name, data, nil)
+		if err != nil {
+			return nil, err
+		}
+		dir := filepath.Dir(name)
+		commands, err := filepath.Glob(filepath.Join(dir, "cmd", "*"))
+		if err != nil {
+			return nil, err
+		}
+		for i, command := range commands {
+			commands[i] = filepath.Base(command)
+		}
+		m := module{
+			place:       place{name: file.Module.Mod.Path, dir: dir, env: []string{noCgo}},
+			file:        file,
+			commands:    commands,
+			inWorkspace: slices.Contains(used, dir),
+		}
+		if !m.inWorkspace {
+			m.place = m.alone()
+		}
+		found = append(found, m)
+	}
+	return found, nil
+}
+
+// workspaceDirs returns the directories of the modules that go.work lists.
+func workspaceDirs() ([]string, error) {
+	data, err := os.ReadFile("go.work")
+	if err != nil {
+		return nil, err
+	}
+	work, err := modfile.ParseWork("go.work", data, nil)
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, use := range work.Use {
+		dirs = append(dirs, filepath.Clean(use.Path))
+	}
+	return dirs, nil
+}
+
+// find returns the files of the repository whose name matches the pattern. It
+// leaves out test data, and hidden directories.
+func find(pattern string) ([]string, error) {
+	var found []string
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch name := entry.Name(); {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != "." && (name == "testdata" || name[0] == '.'):
+			return filepath.SkipDir
+		case entry.IsDir():
+			return nil
+		default:
+			matched, err := filepath.Match(pattern, name)
+			if matched {
+				found = append(found, path)
+			}
+			return err
+		}
+	})
+	return found, err
+}
+
+// A scope is as many packages as one go command can name.
+type scope struct {
+	place
+	pattern string
+}
+
+// scopes returns the scopes that together are all packages of the repository:
+// the workspace, then each module outside of it.
+func scopes() ([]scope, error) {
+	mods, err := modules()
+	if err != nil {
+		return nil, err
+	}
+	found := []scope{{root, "work"}}
+	for _, m := range mods {
+		if !m.inWorkspace {
+			found = append(found, scope{m.place, "./..."})
+		}
+	}
+	return found, nil
+}

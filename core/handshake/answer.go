@@ -78,17 +78,17 @@ func (a *Answer) String() string {
 		return strings.Join(line, "|")
 	}
 	var f fields
-	f.add(keyInstance, a.Instance)
-	f.addNonempty(keyProtocol, a.Protocol)
+	f = f.with(keyInstance, a.Instance)
+	f = f.withNonempty(keyProtocol, a.Protocol)
 	if a.Refusal != nil {
-		f.add(keyError, string(a.Refusal.Code)+":"+clip(a.Refusal.Reason))
-		f.addNonempty(keyOffer, clip(a.Refusal.Plugin))
-		f.addNonempty(keyHint, clip(a.Refusal.Hint))
+		f = f.with(keyError, string(a.Refusal.Code)+":"+clip(a.Refusal.Reason))
+		f = f.withNonempty(keyOffer, clip(a.Refusal.Plugin))
+		f = f.withNonempty(keyHint, clip(a.Refusal.Hint))
 	} else {
-		f.add(keyTransport, a.Transport.String())
-		f.add(keySession, a.Session)
-		f.add(keyWire, a.Wire)
-		f.add(keySecurity, a.Security)
+		f = f.with(keyTransport, a.Transport.String())
+		f = f.with(keySession, a.Session)
+		f = f.with(keyWire, a.Wire)
+		f = f.with(keySecurity, a.Security)
 	}
 	return strings.Join(append(line, f.String()), "|")
 }
@@ -109,12 +109,9 @@ func ParseAnswer(line, instance string) (*Answer, error) {
 	if len(parts) < 4 {
 		return nil, ErrNoise
 	}
-	core, err := strconv.Atoi(parts[0])
-	if err != nil {
-		return nil, ErrNoise
-	}
-	version, err := strconv.Atoi(parts[1])
-	if err != nil || version < 0 {
+	core, coreOK := parseNumber(parts[0])
+	version, versionOK := parseNumber(parts[1])
+	if !coreOK || !versionOK {
 		return nil, ErrNoise
 	}
 	if core != CoreVersion {
@@ -122,9 +119,7 @@ func ParseAnswer(line, instance string) (*Answer, error) {
 	}
 	a := &Answer{Version: version, Network: parts[2], Address: parts[3]}
 	if len(parts) > 6 {
-		if mux, err := strconv.ParseBool(strings.TrimSpace(parts[6])); err == nil {
-			a.Multiplex = strconv.FormatBool(mux)
-		}
+		a.Multiplex = parseMultiplex(parts[6])
 	}
 	if len(parts) > extendedFrom {
 		if err := a.parseExtended(strings.Join(parts[extendedFrom:], "|"), instance); err != nil {
@@ -133,7 +128,7 @@ func ParseAnswer(line, instance string) (*Answer, error) {
 	}
 	if a.Refusal != nil {
 		a.Network, a.Address = "", ""
-		return a, nil
+		return a, nil //nolint:nilerr // a refusal is what was parsed, not why parsing failed
 	}
 	if err := a.parseRPC(parts); err != nil {
 		return nil, err
@@ -150,6 +145,11 @@ func ParseAnswer(line, instance string) (*Answer, error) {
 		return nil, &Error{Code: CodeAnswer, Reason: "the plugin answered with an address that is not valid: " + err.Error()}
 	}
 	return a, nil
+}
+
+func parseNumber(s string) (int, bool) {
+	n, err := strconv.Atoi(s)
+	return n, err == nil && n >= 0
 }
 
 // parseExtended reads the fields after the seventh. Fields that follow no
@@ -204,6 +204,14 @@ func ours(f fields) bool {
 		}
 		return false
 	})
+}
+
+func parseMultiplex(s string) string {
+	mux, err := strconv.ParseBool(strings.TrimSpace(s))
+	if err != nil {
+		return ""
+	}
+	return strconv.FormatBool(mux)
 }
 
 func (a *Answer) parseRPC(parts []string) error {

@@ -29,13 +29,14 @@ type field struct {
 	must       bool // marked with '!': whoever reads it must understand the key
 }
 
-func (f *fields) add(key, value string) { *f = append(*f, field{key: key, value: value}) }
+func (f fields) with(key, value string) fields { return append(f, field{key: key, value: value}) }
 
-// addNonempty adds a field whose absence means the same as an empty value.
-func (f *fields) addNonempty(key, value string) {
-	if value != "" {
-		f.add(key, value)
+// withNonempty is for a field whose absence means the same as an empty value.
+func (f fields) withNonempty(key, value string) fields {
+	if value == "" {
+		return f
 	}
+	return f.with(key, value)
 }
 
 func (f fields) get(key string) (string, bool) {

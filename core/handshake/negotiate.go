@@ -89,8 +89,11 @@ func ChooseSecurity(o *Offer, able []string) (string, error) {
 		return s, nil
 	}
 	e := &Error{Code: CodeSecurity, Reason: "host and plugin have no security in common", Host: strings.Join(o.Security, ", "), Plugin: strings.Join(able, ", ")}
-	if slices.Contains(o.Security, SecurityTLS) {
+	switch {
+	case slices.Contains(o.Security, SecurityTLS):
 		e.Hint = "the host uses its own TLS configuration: give the plugin one with plugin.WithTLSConfig"
+	case slices.Contains(able, SecurityTLS):
+		e.Hint = "the plugin uses its own TLS configuration: give the host one with host.WithTLSConfig"
 	}
 	return "", e
 }

@@ -87,16 +87,16 @@ func (o *Offer) Environ() []string {
 
 func (o *Offer) fields() fields {
 	var f fields
-	f.addNonempty(keyProtocol, o.Protocol)
+	f = f.withNonempty(keyProtocol, o.Protocol)
 	// An empty list is written too: a missing one would mean the default.
-	f.add(keyTransports, strings.Join(transportStrings(o.Transports), ","))
-	f.add(keySessions, strings.Join(o.Sessions, ","))
-	f.add(keyWires, strings.Join(o.Wires, ","))
-	f.add(keySecurity, strings.Join(offeredSecurity(o.Security), ","))
-	f.add(keyInstance, o.Instance)
-	f.addNonempty(keyLogLevel, o.LogLevel)
+	f = f.with(keyTransports, strings.Join(transportStrings(o.Transports), ","))
+	f = f.with(keySessions, strings.Join(o.Sessions, ","))
+	f = f.with(keyWires, strings.Join(o.Wires, ","))
+	f = f.with(keySecurity, strings.Join(offeredSecurity(o.Security), ","))
+	f = f.with(keyInstance, o.Instance)
+	f = f.withNonempty(keyLogLevel, o.LogLevel)
 	if o.Lifeline > 0 {
-		f.add(keyLifeline, strconv.Itoa(o.Lifeline))
+		f = f.with(keyLifeline, strconv.Itoa(o.Lifeline))
 	}
 	return f
 }

@@ -136,24 +136,24 @@ type negotiationVector struct {
 	Error Code
 }
 
-func readVectors(t testing.TB) *vectors {
-	t.Helper()
+func readVectors(tb testing.TB) *vectors {
+	tb.Helper()
 	data, err := os.ReadFile("testdata/vectors.json")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	v := new(vectors)
 	if err := d.Decode(v); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for name, n := range map[string]int{
 		"encodings": len(v.Encodings), "decodings": len(v.Decodings), "offers": len(v.Offers), "answers": len(v.Answers),
 		"checks": len(v.Checks), "negotiations": len(v.Negotiations), "preambles": len(v.Preambles),
 	} {
 		if n == 0 {
-			t.Errorf("no %s", name)
+			tb.Errorf("no %s", name)
 		}
 	}
 	return v

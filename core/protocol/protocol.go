@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -240,11 +241,11 @@ func (f Family) Version(version int) *Protocol {
 	return nil
 }
 
-// String returns "name versions 2, 1".
+// String returns the name and the versions, "name 2, 1".
 func (f Family) String() string {
 	versions := make([]string, len(f))
 	for i, p := range f {
-		versions[i] = fmt.Sprint(p.version)
+		versions[i] = strconv.Itoa(p.version)
 	}
 	return f.Name() + " " + strings.Join(versions, ", ")
 }

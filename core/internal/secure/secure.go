@@ -86,7 +86,7 @@ func (c *Credentials) Info() credentials.ProtocolInfo {
 	if c.isTLS() {
 		protocol = "tls" // what makes grpc say https
 	}
-	return credentials.ProtocolInfo{SecurityProtocol: protocol, ServerName: serverName}
+	return credentials.ProtocolInfo{SecurityProtocol: protocol}
 }
 
 // Clone implements [credentials.TransportCredentials]. Credentials are

@@ -25,11 +25,12 @@ type child struct {
 	answers        <-chan answerResult
 	stdout, stderr *logs.Collector
 
-	// gone is done when the process has ended and its output was read; status
-	// and waitErr are set then.
-	gone    context.Context //nolint:containedctx // it is the child's own life, not a caller's
-	status  ExitStatus
-	waitErr error
+	exited  chan struct{} // closed when the process has ended
+	status  ExitStatus    // set then
+	waitErr error         // set then
+
+	// gone is done when the process has ended and its output was read.
+	gone context.Context //nolint:containedctx // it is the child's own life, not a caller's
 }
 
 // drainTimeout bounds how long the output of a process is read after it and its
@@ -68,8 +69,10 @@ func startChild(cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, l
 
 	gone, end := context.WithCancelCause(context.Background())
 	c.gone = gone
+	c.exited = make(chan struct{})
 	go func() {
 		c.status, c.waitErr = p.Wait()
+		close(c.exited)
 		timer := time.NewTimer(drainTimeout)
 		defer timer.Stop()
 		for range cap(read) {
@@ -111,18 +114,21 @@ const killTimeout = 5 * time.Second
 func (c *child) stop() error {
 	defer c.release()
 	err := c.Kill()
-	if c.endsWithin(killTimeout) {
+	if closesWithin(c.gone.Done(), killTimeout) {
 		return nil
 	}
 	return errors.Join(fmt.Errorf("process %s is still there %v after it was killed", c.ID(), killTimeout), err)
 }
 
-// endsWithin waits for the end of the process, and reports whether it came.
-func (c *child) endsWithin(d time.Duration) bool {
+// exitsWithin waits for the end of the process, and reports whether it came. Its
+// output may go on: another process can hold it.
+func (c *child) exitsWithin(d time.Duration) bool { return closesWithin(c.exited, d) }
+
+func closesWithin(ch <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-c.gone.Done():
+	case <-ch:
 		return true
 	case <-timer.C:
 		return false

@@ -59,7 +59,7 @@ func diagnose(err error, dir string) (hint string) {
 const headLen = 256
 
 func head(path string) []byte {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // it is the program that the user names
 	if err != nil {
 		return nil
 	}
@@ -73,6 +73,9 @@ func head(path string) []byte {
 func missingInterpreter(path string) string {
 	if line, ok := strings.CutPrefix(string(head(path)), "#!"); ok {
 		line, _, _ = strings.Cut(line, "\n")
+		if strings.HasSuffix(line, "\r") {
+			return "its first line ends in a carriage return, which the system takes for a part of the interpreter's name: save it with Unix line ends"
+		}
 		interpreter, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 		return fmt.Sprintf("its interpreter %s is not: install that, or correct the script's first line", interpreter)
 	}

@@ -85,6 +85,9 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	defer stop()
 
 	l.phase = PhaseHandshake
+	if dir := l.child.dir; dir != nil {
+		dir.Sweep() // while the process starts
+	}
 	answer, err := l.awaitAnswer(ctx)
 	if err != nil {
 		return nil, err
@@ -121,17 +124,20 @@ func (l *launch) start(cmd *exec.Cmd) (err error) {
 		Instance:   rand.Text(),
 		LogLevel:   logs.LevelName(logs.Lowest(l.logger)),
 	}
-	if l.tls == nil {
-		if l.identity, err = secure.NewIdentity(); err != nil {
-			return err
-		}
-		l.offer.ClientCert = l.identity.PEM()
-	}
+	// The certificate takes about as long as the directory: side by side.
+	identity := make(chan error, 1)
+	go func() { identity <- l.newIdentity() }()
 	var dir *process.Dir
 	if process.DirSupported {
-		if dir, err = process.NewDir(pluginUID(cmd)); err != nil {
-			return err
+		dir, err = process.NewDir(pluginUID(cmd))
+	}
+	if err = errors.Join(err, <-identity); err != nil {
+		if dir != nil {
+			dir.Close()
 		}
+		return err
+	}
+	if dir != nil {
 		l.offer.SocketDir = dir.Path()
 	}
 	var lifeline *os.File
@@ -152,6 +158,19 @@ func (l *launch) start(cmd *exec.Cmd) (err error) {
 	l.phase = PhaseStart
 	l.child, err = startChild(l.config, cmd, l.offer.Instance, dir, lifeline)
 	return err
+}
+
+// newIdentity makes the one-time certificate and offers it, unless the user
+// brings a TLS configuration.
+func (l *launch) newIdentity() (err error) {
+	if l.tls != nil {
+		return nil
+	}
+	if l.identity, err = secure.NewIdentity(); err != nil {
+		return err
+	}
+	l.offer.ClientCert = l.identity.PEM()
+	return nil
 }
 
 const (
@@ -177,7 +196,7 @@ func (l *launch) awaitAnswer(ctx context.Context) (*handshake.Answer, error) {
 		}
 	}
 	var none *noAnswerError
-	if errors.As(result.err, &none) && l.child.endsWithin(exitAfterLoss) {
+	if errors.As(result.err, &none) && l.child.exitsWithin(exitAfterLoss) {
 		// The output ended because the process did, which says more.
 		return nil, errors.Join(errExited, ifHalf(none))
 	}

@@ -118,7 +118,7 @@ func (p *Plugin) supervise() {
 	select {
 	case <-p.child.gone.Done():
 	case <-p.peer.Lost():
-		if !p.child.endsWithin(exitAfterLoss) && p.step.Load() == nil {
+		if !p.child.exitsWithin(exitAfterLoss) && p.step.Load() == nil {
 			reason = errLost
 			p.step.CompareAndSwap(nil, new(Step))
 			_ = p.child.Kill() // a process that is gone already is what is wanted

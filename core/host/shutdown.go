@@ -87,7 +87,10 @@ func (p *Plugin) ask(ctx context.Context) bool {
 		p.take(StepAsk)
 	}
 	deadline, _ := ctx.Deadline()
-	err := control.Shutdown(ctx, p.peer, time.Until(deadline), p.foreign)
+	// The last tenth is for the process to exit in: one that used all of its
+	// grace is not to be ended by force for that.
+	grace := time.Until(deadline) * 9 / 10
+	err := control.Shutdown(ctx, p.peer, grace, p.foreign)
 	if p.foreign && status.Code(err) == codes.Unimplemented {
 		p.take(stepTerminateForeign)
 		return p.child.Terminate() == nil

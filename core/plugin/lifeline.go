@@ -1,22 +1,25 @@
 package plugin
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// lifeline watches the pipe whose other end the host holds. A nil lifeline
-// watches nothing: a foreign host gave none.
+// lifeline watches the pipe whose other end the host holds, until this process
+// ends: also when Serve has returned, a killed host must leave nothing behind. A
+// nil lifeline watches nothing: a foreign host gave none.
 type lifeline struct {
 	pipe *os.File
-	done chan struct{} // closed when the goroutine of watch has ended
 
-	mu       sync.Mutex // guards listener; held while one is opened
+	// mu guards listener. It is held while one is opened, and by watch for good
+	// once the host is gone.
+	mu       sync.Mutex
 	listener net.Listener
 }
 
@@ -28,7 +31,10 @@ func openLifeline(fd int) (*lifeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lifeline{pipe: pipe, done: make(chan struct{})}
+	l := &lifeline{pipe: pipe}
+	// With the host gone, a write to standard output or error would end this
+	// process before watch has removed the socket. Now it only fails.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go l.watch()
 	return l, nil
 }
@@ -36,11 +42,7 @@ func openLifeline(fd int) (*lifeline, error) {
 // watch ends the process group when the host has ended. There is nobody left to
 // drain for, and a handler may be stuck, so nothing is waited for.
 func (l *lifeline) watch() {
-	defer close(l.done)
-	_, err := io.Copy(io.Discard, l.pipe)
-	if errors.Is(err, os.ErrClosed) {
-		return // this side is stopping
-	}
+	_, _ = io.Copy(io.Discard, l.pipe) // however it ends, nothing watches any more
 	l.mu.Lock()
 	if l.listener != nil {
 		_ = l.listener.Close() // removes the socket
@@ -63,9 +65,13 @@ func (l *lifeline) listen(open func() (net.Listener, error)) (net.Listener, erro
 	return ln, err
 }
 
-func (l *lifeline) close() {
+// release waits for the end if the host is gone: the listener that watch has
+// closed must not make Serve return, and this process end, before its group
+// does.
+func (l *lifeline) release() {
 	if l != nil {
-		_ = l.pipe.Close()
-		<-l.done
+		l.mu.Lock()
+		l.listener = nil
+		l.mu.Unlock()
 	}
 }

@@ -146,6 +146,9 @@ func OnShutdown(f func(ctx context.Context) error) Option {
 // [os.LookupEnv].
 func WithLookupEnv(lookup func(name string) (value string, ok bool)) Option {
 	return optionFunc(func(cfg *config) error {
+		if lookup == nil {
+			return errors.New("plugin.WithLookupEnv: the function is nil")
+		}
 		cfg.lookupEnv = lookup
 		return nil
 	})
@@ -155,6 +158,9 @@ func WithLookupEnv(lookup func(name string) (value string, ok bool)) Option {
 // default is [os.Stdout].
 func WithAnswerWriter(w io.Writer) Option {
 	return optionFunc(func(cfg *config) error {
+		if w == nil {
+			return errors.New("plugin.WithAnswerWriter: the writer is nil")
+		}
 		cfg.answer = w
 		return nil
 	})

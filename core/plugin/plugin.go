@@ -33,17 +33,17 @@ import (
 // Run by hand, without a host, it says so on standard error and exits with 1.
 func Main(binding protocol.Binding, opts ...Option) {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		for s := range signals {
-			if s == syscall.SIGTERM {
-				signal.Reset(syscall.SIGTERM)
-				cancel()
-			}
-		}
-	}()
-	os.Exit(exitCode(Serve(ctx, binding, opts...)))
+	err := serve(ctx, binding, opts, func() {
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt) // unlike Ignore, not inherited by children
+		terminate := make(chan os.Signal, 1)
+		signal.Notify(terminate, syscall.SIGTERM)
+		go func() {
+			<-terminate
+			signal.Reset(syscall.SIGTERM)
+			cancel()
+		}()
+	})
+	os.Exit(exitCode(err))
 }
 
 // exitCode reports err where a person or a foreign host looks for it.

@@ -40,8 +40,18 @@ const DefaultGrace = 10 * time.Second
 // An error that satisfies errors.As with [*handshake.Error] means that no host
 // started this process or that the two did not agree. Serve changes nothing
 // outside of itself but for one case: when the host dies, it removes the
-// listener and kills its own process group.
+// listener and kills its own process group, also after it has returned. So that
+// it can, writes to a broken standard output or error fail instead of ending the
+// process, and the parent-death signal that the host has set is turned off. On
+// Linux, in a program with cgo, that fails once signal.Notify was called: use
+// [Main], or call Serve first, or the socket of a killed host's plugin stays until
+// the next host sweeps it.
 func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error {
+	return serve(ctx, binding, opts, func() {})
+}
+
+// serve is Serve. It calls bound when the plugin's life is bound to the host's.
+func serve(ctx context.Context, binding protocol.Binding, opts []Option, bound func()) error {
 	cfg, optErr := newConfig(opts)
 	offer, err := handshake.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
 	s := &server{config: cfg, offer: offer}
@@ -51,17 +61,34 @@ func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error 
 	if s.lifeline, err = openLifeline(offer.Lifeline); err != nil {
 		return s.refuse(err)
 	}
-	defer s.lifeline.close()
+	defer s.lifeline.release()
+	bound()
 	if optErr != nil {
 		return s.refuse(optErr)
 	}
-	if s.family, err = binding.Family(); err != nil {
+	if s.family, err = binding.Family(); err == nil {
+		err = notOurs(s.family)
+	}
+	if err != nil {
 		return s.refuse(err)
 	}
 	if err := s.listen(ctx); err != nil {
 		return s.refuse(err)
 	}
 	return s.serve(ctx, binding)
+}
+
+// notOurs returns an error for a service that the framework itself serves:
+// registered twice, it would end the process.
+func notOurs(family protocol.Family) error {
+	for _, p := range family {
+		for _, name := range p.Services() {
+			if control.IsControl("/" + name + "/") {
+				return fmt.Errorf("protocol %s: service %s is one that the framework itself serves in every plugin: leave it out", p, name)
+			}
+		}
+	}
+	return nil
 }
 
 // server is one call of Serve.
@@ -180,7 +207,7 @@ func (s *server) secure() error {
 		able = append(able, handshake.SecurityMTLS)
 	}
 	if s.tls != nil {
-		able = append(able, handshake.SecurityTLS)
+		able = []string{handshake.SecurityTLS} // its user wants no less
 	}
 	chosen, err := handshake.ChooseSecurity(s.offer, able)
 	if err != nil {
@@ -281,13 +308,16 @@ func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-c
 	defer cancel()
 	drainCtx, cancelDrain := context.WithTimeout(ctx, grace*3/4)
 	defer cancelDrain()
+	var stuck error
 	if err := peer.Drain(drainCtx); err != nil {
 		rt.logger.WarnContext(ctx, "calls were cut off by the shutdown", "error", err)
-		peer.Stop()
+		stuck = peer.Stop(grace / 8)
 	}
 	err := s.runHooks(ctx, rt.logger)
-	peer.Stop()
-	return err
+	if stuck == nil {
+		stuck = peer.Stop(grace / 8)
+	}
+	return errors.Join(err, stuck)
 }
 
 func (s *server) runHooks(ctx context.Context, logger *slog.Logger) error {

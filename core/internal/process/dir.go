@@ -23,11 +23,10 @@ const dirPrefix = "plugwire-run-"
 // host in the instant before it is locked.
 const dirAttempts = 10
 
-// NewDir makes a private directory, after sweeping those whose host was killed.
-// It belongs to uid if that is not -1, for a plugin that runs as another user.
+// NewDir makes a private directory. It belongs to uid if that is not -1, for a
+// plugin that runs as another user.
 func NewDir(uid int) (*Dir, error) {
 	base := dirBase(uid)
-	sweep(base)
 	for range dirAttempts {
 		path, err := os.MkdirTemp(base, dirPrefix)
 		if err != nil {
@@ -66,7 +65,7 @@ func (d *Dir) Close() {
 func dirBase(uid int) string {
 	runtime := os.Getenv("XDG_RUNTIME_DIR")
 	if runtime != "" && uid < 0 && filepath.IsAbs(runtime) {
-		if info, err := os.Stat(runtime); err == nil && info.IsDir() && ownedPrivately(info) {
+		if info, err := os.Stat(runtime); err == nil && info.IsDir() && ownedPrivately(info) { //nolint:gosec // the user's own environment
 			return runtime
 		}
 	}
@@ -77,11 +76,12 @@ func dirBase(uid int) string {
 // directory for temporary files does not slow a start down.
 const maxSweep = 4096
 
-// sweep removes the directories of hosts that were killed: those of this user
-// that nobody holds the lock of. Whatever goes wrong with one is left to a
+// Sweep removes the directories beside d whose host was killed: those of this
+// user that nobody holds the lock of. Whatever goes wrong with one is left to a
 // later sweep.
-func sweep(base string) {
-	f, err := os.Open(base)
+func (d *Dir) Sweep() {
+	base := filepath.Dir(d.path)
+	f, err := os.Open(base) //nolint:gosec // see dirBase
 	if err != nil {
 		return
 	}

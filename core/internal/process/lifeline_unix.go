@@ -11,10 +11,10 @@ import (
 
 // OpenLifeline takes the inherited descriptor fd as the plugin's end of the
 // lifeline, keeps it from the plugin's own children, and turns the parent-death
-// signal off, which would not let the plugin remove its socket. The caller
-// closes the file; a Read that ends means that the host is gone.
+// signal off, which would not let the plugin remove its socket. A Read that ends
+// means that the host is gone.
 func OpenLifeline(fd int) (*os.File, error) {
-	// In non-blocking mode, so that Close ends a Read.
+	// In non-blocking mode, so that a Read does not keep a thread.
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, fmt.Errorf("lifeline: descriptor %d: %w", fd, err)
 	}

@@ -94,8 +94,7 @@ func (p *Process) run() {
 	p.started <- nil
 	// Whoever is left in the group goes with its leader.
 	err = p.group.wait(p.cmd.Wait)
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
+	if _, ended := errors.AsType[*exec.ExitError](err); !ended {
 		p.waitErr = err
 	}
 	p.state = p.cmd.ProcessState

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -29,21 +30,30 @@ func (p *Peer) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	if err != nil {
 		return nil, p.explain(ctx, err)
 	}
-	return &clientStream{ClientStream: s, peer: p}, nil
+	return &clientStream{ClientStream: s, peer: p, ctx: ctx}, nil
 }
 
-// clientStream explains the error that ends a stream.
+// clientStream explains the errors of a stream.
 type clientStream struct {
 	grpc.ClientStream
 	peer *Peer
+	ctx  context.Context //nolint:containedctx // the caller's: the stream's own has ended when there is something to explain
 }
 
-func (s *clientStream) RecvMsg(m any) error {
-	err := s.ClientStream.RecvMsg(m)
+func (s *clientStream) Header() (metadata.MD, error) {
+	md, err := s.ClientStream.Header()
+	return md, s.explain(err)
+}
+
+func (s *clientStream) SendMsg(m any) error { return s.explain(s.ClientStream.SendMsg(m)) }
+
+func (s *clientStream) RecvMsg(m any) error { return s.explain(s.ClientStream.RecvMsg(m)) }
+
+func (s *clientStream) explain(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return s.peer.explain(s.Context(), err)
+	return s.peer.explain(s.ctx, err)
 }
 
 // CallError is the error of a call that the other side can no longer answer.

@@ -43,20 +43,33 @@ func (p *Peer) Drain(ctx context.Context) error {
 	}
 }
 
-// Stop ends the server: answers that are written get out, whatever still runs
-// is cut off after flushTimeout. Never call it from a handler.
-func (p *Peer) Stop() {
+// Stop ends the server: answers that are written get out, and whatever still
+// runs after flushTimeout is cut off. An error says how many handlers were still
+// running after patience all the same: those that do not heed their context.
+// Never call it from a handler.
+func (p *Peer) Stop(patience time.Duration) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		p.server.GracefulStop()
 	}()
-	timer := time.NewTimer(flushTimeout)
+	if closesWithin(done, flushTimeout) {
+		return nil
+	}
+	p.server.Stop()
+	if closesWithin(done, patience) {
+		return nil
+	}
+	return fmt.Errorf("%d calls were cut off and go on all the same: their handlers do not heed the context", p.gate.inFlight())
+}
+
+func closesWithin(ch <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-done:
+	case <-ch:
+		return true
 	case <-timer.C:
-		p.server.Stop()
-		<-done
+		return false
 	}
 }

@@ -80,7 +80,7 @@ func (Handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Paylo
 		panic("asked to panic")
 	case "nil pointer":
 		var req *echopb.Payload
-		return &echopb.Payload{Data: req.Data}, nil
+		return &echopb.Payload{Data: req.Data}, nil //nolint:govet // that is how it goes wrong
 	case "status":
 		st, err := status.New(codes.FailedPrecondition, "not now").WithDetails(&errdetails.ErrorInfo{Reason: "TEST", Domain: "plugwire.example"})
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"text/tabwriter"
 	"time"
 )
@@ -32,12 +33,16 @@ func main() {
 			exit(servePlain(os.Args[2]))
 		}
 	}
-	var cfg config
+	cfg := config{run: regexp.MustCompile("")}
 	asJSON := flag.Bool("json", false, "print one JSON object a line instead of a table")
 	flag.IntVar(&cfg.rounds, "rounds", 15, "how often each measurement is repeated, each time beside its counterpart")
 	flag.DurationVar(&cfg.slice, "slice", 200*time.Millisecond, "how long one round of one side lasts")
+	flag.Func("run", "measure only what has a name that matches this `regexp`", func(s string) (err error) {
+		cfg.run, err = regexp.Compile(s)
+		return err
+	})
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: bench [-json] [-rounds N] [-slice D]\n\nMeasures Plugwire beside plain grpc-go over a unix socket and prints ratios.")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: bench [-json] [-rounds N] [-slice D] [-run REGEXP]\n\nMeasures Plugwire beside plain grpc-go over a unix socket and prints ratios.")
 		flag.PrintDefaults()
 	}
 	flag.Parse()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -27,6 +28,7 @@ import (
 type config struct {
 	rounds int
 	slice  time.Duration
+	run    *regexp.Regexp // what to measure, by name
 }
 
 // aimRatio is how much more than plain grpc-go anything may cost in the default
@@ -36,7 +38,12 @@ const (
 	aimTLS   = 3 * time.Millisecond
 )
 
-// measure runs every measurement.
+const (
+	startName  = "start to first answer"
+	allocsName = "allocations"
+)
+
+// measure runs the measurements.
 func measure(ctx context.Context, cfg config, progress func(name string)) ([]result, error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
@@ -47,10 +54,12 @@ func measure(ctx context.Context, cfg config, progress func(name string)) ([]res
 	if err != nil {
 		return nil, err
 	}
-	progress("start to first answer")
-	results, err := measureStart(ctx, cfg, self, dir)
-	if err != nil {
-		return nil, err
+	var results []result
+	if cfg.run.MatchString(startName) {
+		progress(startName)
+		if results, err = measureStart(ctx, cfg, self, dir); err != nil {
+			return nil, err
+		}
 	}
 	socket := filepath.Join(dir, "both")
 	p, err := launch(ctx, self, []string{plainSocket + "=" + socket})
@@ -65,6 +74,9 @@ func measure(ctx context.Context, cfg config, progress func(name string)) ([]res
 	defer cc.Close()
 	plugwire, plain := echopb.NewEchoClient(p), echopb.NewEchoClient(cc)
 	for _, m := range measurements {
+		if !cfg.run.MatchString(m.name) {
+			continue
+		}
 		progress(m.name)
 		r, err := m.compare(ctx, cfg, plugwire, plain)
 		if err != nil {
@@ -72,7 +84,10 @@ func measure(ctx context.Context, cfg config, progress func(name string)) ([]res
 		}
 		results = append(results, r)
 	}
-	progress("allocations")
+	if !cfg.run.MatchString(allocsName) {
+		return results, nil
+	}
+	progress(allocsName)
 	allocs, err := measureAllocs(ctx, plugwire, plain)
 	return append(results, allocs...), err
 }
@@ -201,7 +216,7 @@ func measureStart(ctx context.Context, cfg config, self, dir string) ([]result, 
 	}
 	tls := median(withTLS) - median(byDefault)
 	return []result{
-		compared("start to first answer", "ms", median(byDefault), median(plain)),
+		compared(startName, "ms", median(byDefault), median(plain)),
 		{
 			"start with TLS forced", "ms", median(withTLS), median(plain), median(withTLS) / median(plain),
 			fmt.Sprintf("<= default + %v", aimTLS), tls <= float64(aimTLS)/float64(time.Millisecond),
@@ -275,8 +290,8 @@ func measureAllocs(ctx context.Context, plugwire, plain echopb.EchoClient) ([]re
 		plugins[side] = (after - there) / allocCalls
 	}
 	return []result{
-		compared("allocations in the host", "1/call", hosts[0], hosts[1]),
-		compared("allocations in the plugin", "1/call", plugins[0], plugins[1]),
+		compared(allocsName+" in the host", "1/call", hosts[0], hosts[1]),
+		compared(allocsName+" in the plugin", "1/call", plugins[0], plugins[1]),
 	}, nil
 }
 

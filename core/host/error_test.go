@@ -1,0 +1,53 @@
+package host
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestStartErrorText(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("it was a cause")
+	for _, tt := range []struct {
+		err  StartError
+		want string
+	}{
+		{StartError{Phase: PhasePrepare, Command: "p -v", Elapsed: time.Second, Err: cause}, "plugin p -v did not start (prepare): it was a cause"},
+		{StartError{Phase: PhaseStart, Command: "p", Elapsed: 1234567 * time.Nanosecond, Err: cause, Hint: "do this"}, "plugin p did not start (start, after 1ms): it was a cause: do this"},
+		{
+			StartError{Phase: PhaseHandshake, Command: "p", Err: cause, Stdout: "a\nb\n", Stderr: "c\r\nd\n\n"},
+			"plugin p did not start (handshake, after 0s): it was a cause\n  its last lines on stdout:\n    a\n    b\n  its last lines on stderr:\n    c\n    d",
+		},
+	} {
+		if got := tt.err.Error(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+		if !errors.Is(&tt.err, cause) {
+			t.Errorf("%v does not unwrap to its cause", &tt.err)
+		}
+	}
+}
+
+func TestExitErrorText(t *testing.T) {
+	t.Parallel()
+	const who = "plugin p (process 7) "
+	for _, tt := range []struct {
+		err  ExitError
+		want string
+	}{
+		{ExitError{}, "ended (exit code 0)"},
+		{ExitError{Status: ExitStatus{Code: 3}, Stderr: "oh\n"}, "ended (exit code 3)\n  its last lines on stderr:\n    oh"},
+		{ExitError{Status: ExitStatus{Signal: "killed"}}, "ended (signal: killed)"},
+		{ExitError{Status: ExitStatus{Code: 2}, Panic: "no", Stack: "goroutine 1", Stderr: "panic: no\n"}, "crashed: no (exit code 2)"},
+		{ExitError{Step: StepAsk, Status: ExitStatus{Code: 1}}, "stopped when asked, with an error (exit code 1)"},
+		{ExitError{Step: StepTerminate, Status: ExitStatus{Signal: "terminated"}}, "did not stop in time when asked and was terminated (signal: terminated)"},
+		{ExitError{Step: StepKill, Status: ExitStatus{Signal: "killed"}}, "did not stop in time when asked, nor when terminated, and was killed (signal: killed)"},
+		{ExitError{Status: ExitStatus{Signal: "killed"}, Err: errors.New("why")}, "ended (signal: killed): why"},
+	} {
+		tt.err.Command, tt.err.ID = "p", "7"
+		if got := tt.err.Error(); got != who+tt.want {
+			t.Errorf("%q, want %q", got, who+tt.want)
+		}
+	}
+}

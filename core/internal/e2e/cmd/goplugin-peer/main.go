@@ -1,0 +1,170 @@
+// Command goplugin-peer is a program that links both this framework and
+// hashicorp/go-plugin, and uses either:
+//
+//	goplugin-peer serve               is a plugin on go-plugin
+//	goplugin-peer plugwire            is a plugin on this framework
+//	goplugin-peer host [-mtls] PATH   is a host on go-plugin that calls the plugin
+//	goplugin-peer both                is a host on both, of itself as both plugins
+//
+// All plugins serve the echo service. A host prints what it has done, one line
+// for each plugin, and exits with 0 if all of it went well.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/e2e/echo"
+	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+func main() {
+	mode, args := "", os.Args[1:]
+	if len(args) > 0 {
+		mode, args = args[0], args[1:]
+	}
+	var err error
+	switch mode {
+	case "serve":
+		goplugin.Serve(&goplugin.ServeConfig{
+			HandshakeConfig: cookie,
+			Plugins:         plugins,
+			GRPCServer:      goplugin.DefaultGRPCServer,
+			Logger:          hclog.New(&hclog.LoggerOptions{Output: os.Stderr, JSONFormat: true, Level: hclog.Info}),
+		})
+	case "plugwire":
+		plugin.Main(echopb.ServeEcho(echo.Handler{}), plugin.WithTransports(unix.New()))
+	case "host":
+		mutualTLS := slices.Contains(args, "-mtls")
+		err = hostGoPlugin(exec.Command(args[len(args)-1]), mutualTLS)
+	case "both":
+		err = errors.Join(
+			hostGoPlugin(exec.Command(os.Args[0], "serve"), true),
+			hostPlugwire(exec.Command(os.Args[0], "plugwire")),
+			hostPlugwire(exec.Command(os.Args[0], "serve")),
+			hostGoPlugin(exec.Command(os.Args[0], "plugwire"), true),
+		)
+	default:
+		err = fmt.Errorf("unknown mode %q", mode)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// timeout bounds all that a host does with one plugin.
+const timeout = 30 * time.Second
+
+// What go-plugin has to be told.
+var (
+	cookie  = goplugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: handshake.DefaultCookieName, MagicCookieValue: handshake.DefaultCookieValue}
+	plugins = goplugin.PluginSet{"echo": echoPlugin{}}
+)
+
+// echoPlugin is the echo service for go-plugin.
+type echoPlugin struct {
+	goplugin.NetRPCUnsupportedPlugin
+}
+
+var _ goplugin.GRPCPlugin = echoPlugin{}
+
+func (echoPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
+	echopb.RegisterEchoServer(s, struct {
+		echo.Handler
+		echopb.UnsafeEchoServer
+	}{})
+	return nil
+}
+
+func (echoPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return echopb.NewEchoClient(conn), nil
+}
+
+func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool) error {
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  cookie,
+		Plugins:          plugins,
+		Cmd:              cmd,
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		AutoMTLS:         mutualTLS,
+		StartTimeout:     timeout,
+		Logger:           hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info}),
+	})
+	defer client.Kill()
+	conn, err := client.Client()
+	if err != nil {
+		return fmt.Errorf("go-plugin: %w", err)
+	}
+	if err := conn.Ping(); err != nil {
+		return fmt.Errorf("go-plugin: ping: %w", err)
+	}
+	service, err := conn.Dispense("echo")
+	if err != nil {
+		return fmt.Errorf("go-plugin: %w", err)
+	}
+	if err := call(service.(echopb.EchoClient)); err != nil {
+		return fmt.Errorf("go-plugin: %w", err)
+	}
+	fmt.Printf("go-plugin called %v, mutual TLS %t\n", cmd.Args, mutualTLS)
+	return nil
+}
+
+func hostPlugwire(cmd *exec.Cmd) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	p, err := host.Launch(ctx, cmd, host.WithProtocols(echopb.EchoProtocol), host.WithTransports(unix.New()))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if err := p.Ping(ctx); err != nil {
+		return err
+	}
+	if err := call(echopb.NewEchoClient(p)); err != nil {
+		return err
+	}
+	fmt.Printf("plugwire called %v, security %s\n", cmd.Args, p.Info().Security)
+	return nil
+}
+
+// call makes one call of two kinds.
+func call(client echopb.EchoClient) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	resp, err := client.Unary(ctx, &echopb.Payload{Data: []byte("hello")})
+	if err != nil {
+		return err
+	}
+	if string(resp.GetData()) != "hello" {
+		return fmt.Errorf("the answer of Unary is %q", resp.GetData())
+	}
+	chat, err := client.Chat(ctx)
+	if err != nil {
+		return err
+	}
+	if err := chat.Send(&echopb.Payload{Data: []byte("word")}); err != nil {
+		return err
+	}
+	resp, err = chat.Recv()
+	if err != nil {
+		return err
+	}
+	if string(resp.GetData()) != "word" {
+		return fmt.Errorf("the answer of Chat is %q", resp.GetData())
+	}
+	return chat.CloseSend()
+}

@@ -1,0 +1,149 @@
+//go:build linux
+
+// Command life-host is a host for the end-to-end tests to interrupt and to
+// kill. It says on its standard output how far it is.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+func main() {
+	how := flag.String("how", "", "with hold: a request to the plugin's method Fail, made once it is ready")
+	thread := flag.Bool("thread", false, "with hold: launch from a thread that ends then")
+	stdin := flag.Bool("stdin", false, "with hold: pass this host's standard input on")
+	flag.Usage = func() {
+		_, _ = fmt.Fprintln(flag.CommandLine.Output(), `usage: life-host [flags] once|hold|drain|churn PLUGIN [ARGUMENT...]
+
+  once   launch the plugin, stop it, exit
+  hold   launch it, and wait to be killed
+  drain  launch it, be in a call, and finish that after SIGINT
+  churn  launch it over and over, and leave it in all states`)
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if flag.NArg() < 2 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	h := &lifeHost{template: exec.Command(flag.Arg(1), flag.Args()[2:]...)}
+	if *stdin {
+		h.opts = append(h.opts, host.WithStdin(os.Stdin))
+	}
+	var err error
+	switch mode := flag.Arg(0); mode {
+	case "once":
+		err = h.once()
+	case "hold":
+		err = h.hold(*how, *thread)
+	case "drain":
+		err = h.drain()
+	case "churn":
+		err = h.churn()
+	default:
+		err = fmt.Errorf("no mode %q", mode)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "life-host:", err)
+		os.Exit(1)
+	}
+}
+
+// lifeHost launches one kind of plugin.
+type lifeHost struct {
+	template *exec.Cmd
+	opts     []host.Option
+}
+
+func (h *lifeHost) launch(opts ...host.Option) (*host.Plugin, error) {
+	opts = append(opts, h.opts...)
+	opts = append(opts,
+		host.WithProtocols(echopb.EchoProtocol),
+		host.WithTransports(unix.New()),
+		host.WithLogger(slog.New(slog.DiscardHandler)),
+	)
+	return host.Launch(context.Background(), h.template, opts...)
+}
+
+func (h *lifeHost) once() error {
+	p, err := h.launch()
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
+// hold says "started" when there is a process, and "ready" when the plugin is
+// where it should be.
+func (h *lifeHost) hold(how string, thread bool) error {
+	trace := host.WithTrace(&host.Trace{ProcessStarted: func(id string) { fmt.Println("started", id) }})
+	var p *host.Plugin
+	var err error
+	launched := make(chan struct{})
+	go func() {
+		defer close(launched)
+		if thread {
+			runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
+		}
+		p, err = h.launch(trace)
+	}()
+	<-launched
+	if err != nil {
+		return err
+	}
+	if how != "" {
+		if _, err := echopb.NewEchoClient(p).Fail(context.Background(), &echopb.FailRequest{How: how}); err != nil {
+			return err
+		}
+	}
+	fmt.Println("ready")
+	<-p.Done()
+	return fmt.Errorf("the plugin ended while its host held it: %w", p.Err())
+}
+
+// drain says "ready" when it is in a call, and "drained" when that, which goes
+// on after SIGINT, is over and the plugin has stopped.
+func (h *lifeHost) drain() error {
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, syscall.SIGINT)
+	p, err := h.launch()
+	if err != nil {
+		return err
+	}
+	chat, err := echopb.NewEchoClient(p).Chat(context.Background())
+	if err != nil {
+		return err
+	}
+	if err := exchange(chat); err != nil {
+		return fmt.Errorf("before the interrupt: %w", err)
+	}
+	fmt.Println("ready")
+	<-interrupts
+	// That many round trips take longer than a signal takes to end a process.
+	const roundTrips = 1000
+	for range roundTrips {
+		if err := exchange(chat); err != nil {
+			return fmt.Errorf("after the interrupt: %w", err)
+		}
+	}
+	if err := finish(chat); err != nil {
+		return fmt.Errorf("at the end of the call: %w", err)
+	}
+	if err := p.Close(); err != nil {
+		return err
+	}
+	fmt.Println("drained")
+	return nil
+}

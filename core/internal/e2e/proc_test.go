@@ -1,0 +1,214 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// buildLife builds the commands that the life tests are about, once.
+var buildLife = sync.OnceValue(func() error {
+	args := []string{"build", "-o", binDir + "/"}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "./cmd/life-plugin", "./cmd/life-host")...)
+	if !raceEnabled {
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // most plugins are built so; the race detector needs it
+	}
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", build, err, out)
+	}
+	return nil
+})
+
+// lifePlugin returns the command of a plugin that ends in the given way; see
+// cmd/life-plugin.
+func lifePlugin(tb testing.TB, ending ...string) *exec.Cmd {
+	tb.Helper()
+	if err := buildLife(); err != nil {
+		tb.Fatal(err)
+	}
+	return command("life-plugin", ending...)
+}
+
+// foreign returns the command of a plugin that takes its host for one of
+// go-plugin's, and so has no lifeline.
+func foreign(cmd *exec.Cmd) *exec.Cmd {
+	script := `unset PLUGWIRE_OFFER; exec "$0" "$@"`
+	return exec.Command("/bin/sh", append([]string{"-c", script}, cmd.Args...)...)
+}
+
+// eventually waits until check returns nothing to complain of.
+func eventually(tb testing.TB, within time.Duration, check func() (complaint string)) {
+	tb.Helper()
+	const interval = 5 * time.Millisecond
+	for deadline := time.Now().Add(within); ; time.Sleep(interval) {
+		complaint := check()
+		if complaint == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("still after %v: %s", within, complaint)
+		}
+	}
+}
+
+// place is a directory for temporary files of a test's own, and a mark by which
+// every process that was started there, by whomever, is found again.
+type place struct {
+	dir  string
+	mark string
+}
+
+// markVariable holds the mark.
+const markVariable = "LIFE_MARK"
+
+// newPlace makes a place. When the test ends, nothing may be left there but
+// empty directories.
+func newPlace(tb testing.TB) *place {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "l-") //nolint:usetesting // that one is too long for a socket's path
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := &place{dir: dir, mark: rand.Text()}
+	tb.Cleanup(func() {
+		for _, pid := range p.processes() {
+			tb.Errorf("process %s is left", describeProcess(pid))
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			tb.Error(err)
+		}
+	})
+	return p
+}
+
+// env returns the environment of a process that belongs to the place.
+func (p *place) env() []string {
+	return append(os.Environ(), markVariable+"="+p.mark, "TMPDIR="+p.dir, "XDG_RUNTIME_DIR=")
+}
+
+// processes returns those that were started here and have not ended.
+func (p *place) processes() []int {
+	var found []int
+	variable := []byte(markVariable + "=" + p.mark + "\x00")
+	for _, pid := range allProcesses() {
+		// That of one that has ended, reaped or not, is empty.
+		environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if bytes.Contains(environ, variable) {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// files returns everything here that is not a directory.
+func (p *place) files() []string {
+	var found []string
+	_ = filepath.WalkDir(p.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			found = append(found, path)
+		}
+		return nil // what goes away meanwhile is not found
+	})
+	return found
+}
+
+// left says what is still here, nothing if all is gone but for directories.
+func (p *place) left() string {
+	return strings.TrimSpace(p.leftRunning() + " " + strings.Join(p.files(), " "))
+}
+
+// leftRunning says which processes are still here.
+func (p *place) leftRunning() string {
+	var left []string
+	for _, pid := range p.processes() {
+		left = append(left, describeProcess(pid))
+	}
+	return strings.Join(left, ", ")
+}
+
+func allProcesses() []int {
+	var all []int
+	entries, _ := os.ReadDir("/proc") // always there on Linux
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
+// children returns the processes whose parent is this one, zombies included.
+func children() []int {
+	var found []int
+	for _, pid := range allProcesses() {
+		if _, parent, ok := processState(pid); ok && parent == os.Getpid() {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// processState reads /proc/PID/stat: the state's letter and the parent.
+func processState(pid int) (state string, parent int, ok bool) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", 0, false
+	}
+	// The name, in parentheses, may hold anything.
+	_, err = fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &parent)
+	return state, parent, err == nil
+}
+
+// isRunning reports whether a process is there and has not ended.
+func isRunning(pid int) bool {
+	state, _, ok := processState(pid)
+	return ok && state != "Z" && state != "X"
+}
+
+func describeProcess(pid int) string {
+	cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // may have ended
+	state, parent, _ := processState(pid)
+	return fmt.Sprintf("%d (%s) in state %q with parent %d", pid, bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '}), state, parent)
+}
+
+// descriptors returns what the descriptors of a process are open on, by number.
+func descriptors(pid int) (map[int]string, error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	open := make(map[int]string, len(entries))
+	for _, entry := range entries {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			return nil, err
+		}
+		target, err := os.Readlink(filepath.Join(dir, entry.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the one by which this was read, when it is of this process
+		}
+		if err != nil {
+			return nil, err
+		}
+		open[fd] = target
+	}
+	return open, nil
+}

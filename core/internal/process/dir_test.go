@@ -1,0 +1,194 @@
+//go:build unix
+
+package process_test
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/plugwire/plugwire/core/internal/process"
+)
+
+// tempDir makes a directory for temporary files that is short enough for
+// sockets and the place where NewDir makes its own.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	base, err := os.MkdirTemp("", "dir-") //nolint:usetesting // the path of a socket has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(base); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	t.Setenv("TMPDIR", base)
+	return base
+}
+
+func newDir(t *testing.T) *process.Dir {
+	t.Helper()
+	dir, err := process.NewDir(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(dir.Close)
+	return dir
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func TestDirIsPrivate(t *testing.T) {
+	base := tempDir(t)
+	dir := newDir(t)
+	info, err := os.Stat(dir.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o700 || filepath.Dir(dir.Path()) != base {
+		t.Errorf("%s with mode %v", dir.Path(), info.Mode())
+	}
+	if err := os.WriteFile(filepath.Join(dir.Path(), "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir.Close()
+	dir.Close()
+	if exists(dir.Path()) {
+		t.Error("Close leaves the directory")
+	}
+}
+
+func TestDirBase(t *testing.T) {
+	base := tempDir(t)
+	private := filepath.Join(base, "run")
+	if err := os.Mkdir(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, runtime string
+		mode          os.FileMode
+		want          string
+	}{
+		{"private", private, 0o700, private},
+		{"open to others", private, 0o755, base},
+		{"not there", filepath.Join(base, "none"), 0o700, base},
+		{"relative", "run", 0o700, base},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := os.Chmod(private, tt.mode); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("XDG_RUNTIME_DIR", tt.runtime)
+			if got := filepath.Dir(newDir(t).Path()); got != tt.want {
+				t.Errorf("in %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDirForAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may give a directory away")
+	}
+	base := tempDir(t)
+	t.Setenv("XDG_RUNTIME_DIR", base) // which the other user could not enter
+	const nobody = 65534
+	dir, err := process.NewDir(nobody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	info, err := os.Stat(dir.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != nobody || info.Mode().Perm() != 0o700 {
+		t.Errorf("owner %d, mode %v", uid, info.Mode())
+	}
+}
+
+// TestSweep has directories of hosts that live, that were killed, and of
+// others.
+func TestSweep(t *testing.T) {
+	base := tempDir(t)
+	mine := newDir(t)
+	prefix := strings.TrimRight(filepath.Base(mine.Path()), "0123456789")
+	mkdir := func(name string, mode os.FileMode) string {
+		path := filepath.Join(base, name)
+		if err := os.Mkdir(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	socket := func(dir string) {
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: filepath.Join(dir, "socket")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln.SetUnlinkOnClose(false)
+		if err := ln.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dead := mkdir(prefix+"1", 0o700)
+	socket(dead)
+	empty := mkdir(prefix+"2", 0o700)
+	open := mkdir(prefix+"3", 0o755)
+	foreign := mkdir("something-else", 0o700)
+	precious := mkdir(prefix+"4", 0o700)
+	if err := os.WriteFile(filepath.Join(precious, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(base, prefix+"5")
+	if err := os.Symlink(foreign, link); err != nil {
+		t.Fatal(err)
+	}
+	// A directory of another process that lives: flock is of the open file.
+	locked := mkdir(prefix+"6", 0o700)
+	holder := exec.Command("flock", locked, "sh", "-c", "echo held; cat")
+	stdin, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	haveFlock := holder.Start() == nil
+	if haveFlock {
+		if _, err := stdout.Read(make([]byte, len("held"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	newDir(t).Sweep()
+
+	for path, want := range map[string]bool{
+		mine.Path(): true, dead: false, empty: false, open: true, foreign: true, precious: true, link: true, locked: haveFlock,
+	} {
+		if got := exists(path); got != want {
+			t.Errorf("%s is there: %t, want %t", filepath.Base(path), got, want)
+		}
+	}
+	if haveFlock {
+		if err := stdin.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := holder.Wait(); err != nil {
+			t.Error(err)
+		}
+		mine.Sweep()
+		if exists(locked) {
+			t.Error("the directory of a process that has ended is left")
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package plugintest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/core/plugintest"
+	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// loop is a transport over the loopback interface.
+type loop struct{ err error } // of Listen
+
+func (loop) Name() string    { return "loop" }
+func (loop) Versions() []int { return []int{1} }
+
+func (l loop) Listen(ctx context.Context, _ transport.ListenConfig) (net.Listener, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", "127.0.0.1:0")
+}
+
+func (loop) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", cfg.Address)
+}
+
+// handler counts.
+type handler struct {
+	testpb.UnimplementedTestServiceServer
+}
+
+func (handler) UnaryCall(ctx context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+	if req.GetPayload() == nil {
+		panic("no payload")
+	}
+	plugin.Logger(ctx).InfoContext(ctx, "called")
+	return &testpb.SimpleResponse{Payload: req.GetPayload()}, nil
+}
+
+var testProtocol = protocol.New("test", 1, &testpb.TestService_ServiceDesc)
+
+func TestStart(t *testing.T) {
+	t.Parallel()
+	p := plugintest.Start(t, protocol.Bind(testProtocol, handler{}), loop{})
+	if info := p.Info(); info.Security != "mtls" || info.Transport.String() != "loop/1" || info.PID != 0 {
+		t.Errorf("%+v", info)
+	}
+	client := testpb.NewTestServiceClient(p)
+	resp, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{Payload: &testpb.Payload{Body: []byte("x")}})
+	if err != nil || string(resp.GetPayload().GetBody()) != "x" {
+		t.Errorf("%v, %v", resp, err)
+	}
+	if _, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{}); status.Code(err) != codes.Internal {
+		t.Errorf("a panic: %v", err)
+	}
+	if err := p.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStartWith has options for both sides, and the end by hand.
+func TestStartWith(t *testing.T) {
+	t.Parallel()
+	stopped := make(chan struct{})
+	var log strings.Builder
+	p := plugintest.StartWith(t, protocol.Bind(testProtocol, handler{}), loop{},
+		[]plugin.Option{
+			plugin.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
+			plugin.OnShutdown(func(context.Context) error { close(stopped); return nil }),
+		},
+		host.WithMaxMessageSize(1000))
+	client := testpb.NewTestServiceClient(p)
+	if _, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{Payload: &testpb.Payload{Body: make([]byte, 2000)}}); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("above the limit: %v", err)
+	}
+	if _, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{Payload: &testpb.Payload{}}); err != nil {
+		t.Error(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	<-stopped
+	if !strings.Contains(log.String(), "called") {
+		t.Errorf("log %q", log.String())
+	}
+}
+
+// failing is a test that notes how it fails.
+type failing struct {
+	testing.TB
+	messages []string
+	cleanups []func()
+}
+
+type failed struct{}
+
+func (f *failing) Helper()          {}
+func (f *failing) Cleanup(c func()) { f.cleanups = append(f.cleanups, c) }
+
+func (f *failing) Errorf(format string, args ...any) {
+	f.messages = append(f.messages, fmt.Sprintf(format, args...))
+}
+
+func (f *failing) Fatalf(format string, args ...any) {
+	f.Errorf(format, args...)
+	panic(failed{})
+}
+
+// failure runs f as a test of its own and returns what it complains of.
+func failure(t *testing.T, f func(tb testing.TB)) string {
+	t.Helper()
+	tb := &failing{TB: t}
+	func() {
+		defer func() {
+			if value := recover(); value != nil && value != any(failed{}) {
+				panic(value)
+			}
+		}()
+		f(tb)
+	}()
+	for _, c := range tb.cleanups {
+		c()
+	}
+	return strings.Join(tb.messages, "\n")
+}
+
+// TestFailures has plugins that cannot start and that do not stop in good
+// order: the test fails and says why.
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	good := protocol.Bind(testProtocol, handler{})
+	for _, tt := range []struct {
+		name string
+		test func(tb testing.TB)
+		want string
+	}{
+		{"no binding", func(tb testing.TB) { tb.Helper(); plugintest.Start(tb, protocol.Binding{}, loop{}) }, "nothing is bound"},
+		{"cannot listen", func(tb testing.TB) { tb.Helper(); plugintest.Start(tb, good, loop{err: errors.New("no room")}) }, "could not listen: loop/1: no room"},
+		{"other protocol", func(tb testing.TB) {
+			tb.Helper()
+			other := protocol.New("other", 1, &testpb.TestService_ServiceDesc)
+			plugintest.Start(tb, good, loop{}, host.WithProtocols(other))
+		}, "speak different protocols (host: other; plugin: test)"},
+		{"error at the end", func(tb testing.TB) {
+			tb.Helper()
+			plugintest.StartWith(tb, good, loop{}, []plugin.Option{plugin.OnShutdown(func(context.Context) error { return errors.New("not saved") })})
+		}, "not saved"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := failure(t, tt.test); !strings.Contains(got, "plugintest: ") || !strings.Contains(got, tt.want) {
+				t.Errorf("the test fails with %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

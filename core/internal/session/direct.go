@@ -58,8 +58,8 @@ func (a *admission) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthIn
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.Purpose != Calls {
-		return nil, nil, fmt.Errorf("preamble: purpose %d is not known here", p.Purpose)
+	if p != (Preamble{Purpose: Calls}) {
+		return nil, nil, fmt.Errorf("preamble: purpose %d with name %q is not known here", p.Purpose, p.Name)
 	}
 	return a.TransportCredentials.ServerHandshake(conn)
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -42,7 +43,7 @@ func main() {
 		return err
 	})
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: bench [-json] [-rounds N] [-slice D] [-run REGEXP]\n\nMeasures Plugwire beside plain grpc-go over a unix socket and prints ratios.")
+		_, _ = io.WriteString(flag.CommandLine.Output(), "usage: bench [-json] [-rounds N] [-slice D] [-run REGEXP]\n\nMeasures Plugwire beside plain grpc-go over a unix socket and prints ratios.\n\n")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -54,7 +55,7 @@ func main() {
 	defer stop()
 	results, err := measure(ctx, cfg, func(name string) { fmt.Fprintln(os.Stderr, "measuring:", name) })
 	if err == nil {
-		err = print(os.Stdout, results, *asJSON)
+		err = write(os.Stdout, results, *asJSON)
 	}
 	exit(err)
 }
@@ -82,7 +83,7 @@ type result struct {
 	Met      bool    `json:"met"`
 }
 
-func print(w io.Writer, results []result, asJSON bool) error {
+func write(w io.Writer, results []result, asJSON bool) error {
 	if asJSON {
 		enc := json.NewEncoder(w)
 		for _, r := range results {
@@ -92,14 +93,18 @@ func print(w io.Writer, results []result, asJSON bool) error {
 		}
 		return nil
 	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "measurement\tunit\tplugwire\tgrpc-go\tratio\taim\tmet\t")
+	var table strings.Builder
+	table.WriteString("measurement\tunit\tplugwire\tgrpc-go\tratio\taim\tmet\t\n")
 	for _, r := range results {
 		met := "yes"
 		if !r.Met {
 			met = "no"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%.1f\t%.1f\t%.2f\t%s\t%s\t\n", r.Name, r.Unit, r.Plugwire, r.Plain, r.Ratio, r.Aim, met)
+		fmt.Fprintf(&table, "%s\t%s\t%.1f\t%.1f\t%.2f\t%s\t%s\t\n", r.Name, r.Unit, r.Plugwire, r.Plain, r.Ratio, r.Aim, met)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if _, err := io.WriteString(tw, table.String()); err != nil {
+		return err
 	}
 	return tw.Flush()
 }

@@ -44,17 +44,16 @@ const (
 )
 
 // measure runs the measurements.
-func measure(ctx context.Context, cfg config, progress func(name string)) ([]result, error) {
+func measure(ctx context.Context, cfg config, progress func(name string)) (results []result, err error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	var results []result
 	if cfg.run.MatchString(startName) {
 		progress(startName)
 		if results, err = measureStart(ctx, cfg, self, dir); err != nil {
@@ -66,12 +65,12 @@ func measure(ctx context.Context, cfg config, progress func(name string)) ([]res
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close()
+	defer func() { err = errors.Join(err, p.Close()) }()
 	cc, err := dialPlain(socket)
 	if err != nil {
 		return nil, err
 	}
-	defer cc.Close()
+	defer func() { err = errors.Join(err, cc.Close()) }()
 	plugwire, plain := echopb.NewEchoClient(p), echopb.NewEchoClient(cc)
 	for _, m := range measurements {
 		if !cfg.run.MatchString(m.name) {

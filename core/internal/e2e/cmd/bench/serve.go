@@ -45,7 +45,8 @@ func servePlugin() {
 
 // plainServer is what somebody would write who uses grpc-go alone.
 func plainServer(path string) (*grpc.Server, net.Listener, error) {
-	ln, err := net.Listen("unix", path)
+	var lc net.ListenConfig
+	ln, err := lc.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -208,8 +208,9 @@ func TestAdmitRefuses(t *testing.T) {
 		{"HTTP/2", write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), ErrNoPreamble.Error()},
 		{"TLS", write("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on"), ErrNoPreamble.Error()},
 		{"another version", write(magic + "\x02\x01\x00\x00\x00\x00"), "preamble version 2, want 1"},
-		{"a purpose that is not known", preamble(Preamble{Purpose: 2}), "preamble: purpose 2 is not known here"},
-		{"no purpose", preamble(Preamble{}), "preamble: purpose 0 is not known here"},
+		{"a purpose that is not known", preamble(Preamble{Purpose: 2}), "preamble: purpose 2 with name \"\" is not known here"},
+		{"no purpose", preamble(Preamble{}), "preamble: purpose 0 with name \"\" is not known here"},
+		{"a name", preamble(Preamble{Purpose: Calls, Name: "x"}), "preamble: purpose 1 with name \"x\" is not known here"},
 		{"a client that goes away", net.Conn.Close, "read preamble: EOF"},
 		{"half a preamble", func(conn net.Conn) error { return errors.Join(write(magic)(conn), conn.Close()) }, "read preamble: unexpected EOF"},
 	} {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/plugwire/plugwire/core/internal/logs"
@@ -27,7 +29,7 @@ type child struct {
 
 	exited  chan struct{} // closed when the process has ended
 	status  ExitStatus    // set then
-	waitErr error         // set then
+	waitErr error         // set when gone is done
 
 	// gone is done when the process has ended and its output was read.
 	gone context.Context //nolint:containedctx // it is the child's own life, not a caller's
@@ -57,15 +59,23 @@ func startChild(cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, l
 	c.answers = answers.found
 	c.stdout = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: cfg.stdout})
 	c.stderr = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: cfg.stderr})
-	read := make(chan struct{}, 2)
+	read := make(chan struct{}) // closed when both streams were read to their end
+	var cut atomic.Bool         // they were closed before that
+	var readers sync.WaitGroup
 	collect := func(collector *logs.Collector, r io.Reader) {
 		if err := collector.Run(r); err != nil {
 			logger.Warn("reading the plugin's output ended", "error", err)
 		}
-		read <- struct{}{}
+		if cut.Load() {
+			logger.Warn("a process that left the plugin's group still holds its output, which is no longer read")
+		}
 	}
-	go collect(c.stdout, answers)
-	go collect(c.stderr, stderr)
+	readers.Go(func() { collect(c.stdout, answers) })
+	readers.Go(func() { collect(c.stderr, stderr) })
+	go func() {
+		readers.Wait()
+		close(read)
+	}()
 
 	gone, end := context.WithCancelCause(context.Background())
 	c.gone = gone
@@ -73,24 +83,19 @@ func startChild(cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, l
 	go func() {
 		c.status, c.waitErr = p.Wait()
 		close(c.exited)
-		timer := time.NewTimer(drainTimeout)
-		defer timer.Stop()
-		for range cap(read) {
-			select {
-			case <-read:
-			case <-timer.C:
-				logger.Warn("a process that left the plugin's group still holds its output: no longer read")
-				timer.Reset(0)
-				_ = errors.Join(stdout.Close(), stderr.Close()) // ends the readers
-				<-read
-			}
-		}
+		cut.Store(!closesWithin(read, drainTimeout))
 		_ = errors.Join(stdout.Close(), stderr.Close()) // only ever read from
+		if cut.Load() && !closesWithin(read, drainTimeout) {
+			c.waitErr = errors.Join(c.waitErr, errOutputStuck)
+		}
 		cfg.trace.processExited(c.status)
 		end(errExited)
 	}()
 	return c, nil
 }
+
+// errOutputStuck is about the user's own code: nothing of ours waits for it.
+var errOutputStuck = errors.New("what it printed last is not logged: a writer given with host.WithStdout or host.WithStderr, or the logger, does not return")
 
 // errExited is the cause with which child.gone ends.
 var errExited = errors.New("the process ended")
@@ -114,7 +119,8 @@ const killTimeout = 5 * time.Second
 func (c *child) stop() error {
 	defer c.release()
 	err := c.Kill()
-	if closesWithin(c.gone.Done(), killTimeout) {
+	if closesWithin(c.exited, killTimeout) {
+		<-c.gone.Done() // drainTimeout bounds it
 		return nil
 	}
 	return errors.Join(fmt.Errorf("process %s is still there %v after it was killed", c.ID(), killTimeout), err)
@@ -123,6 +129,15 @@ func (c *child) stop() error {
 // exitsWithin waits for the end of the process, and reports whether it came. Its
 // output may go on: another process can hold it.
 func (c *child) exitsWithin(d time.Duration) bool { return closesWithin(c.exited, d) }
+
+func (c *child) hasExited() bool {
+	select {
+	case <-c.exited:
+		return true
+	default:
+		return false
+	}
+}
 
 func closesWithin(ch <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)

@@ -91,6 +91,8 @@ func (e *ExitError) Error() string {
 		fmt.Fprintf(&b, "did not stop in time when asked and was terminated (%v)", e.Status)
 	case e.Step == StepKill:
 		fmt.Fprintf(&b, "did not stop in time when asked, nor when terminated, and was killed (%v)", e.Status)
+	case e.Step == StepAsk && e.Status.Signal != "":
+		fmt.Fprintf(&b, "ended while it was being stopped (%v)", e.Status)
 	case e.Step == StepAsk:
 		fmt.Fprintf(&b, "stopped when asked, with an error (%v)", e.Status)
 	default:

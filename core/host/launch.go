@@ -96,6 +96,9 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	peer, err := l.connect(ctx, answer)
 	l.trace.connected(err)
 	if err != nil {
+		if ctx.Err() == nil {
+			l.child.exitsWithin(exitAfterLoss) // a process that ends says more than its socket
+		}
 		return nil, err
 	}
 	p := l.plugin(answer, peer)
@@ -240,7 +243,7 @@ func (l *launch) connect(ctx context.Context, answer *handshake.Answer) (*rpc.Pe
 	}
 	if err := peer.Connect(ctx); err != nil {
 		peer.Close()
-		return nil, fmt.Errorf("authenticate the plugin by %s: %w", answer.Security, because(ctx, err))
+		return nil, fmt.Errorf("connect over %s, authenticated by %s: %w", answer.Transport, answer.Security, because(ctx, err))
 	}
 	return peer, nil
 }
@@ -288,7 +291,7 @@ func (l *launch) fail(cause error) error {
 		e.Hint = diagnose(cause, l.dir)
 	}
 	if c := l.child; c != nil {
-		ended := errors.Is(cause, errExited) || c.gone.Err() != nil
+		ended := c.hasExited()
 		if err := c.stop(); err != nil {
 			e.Err = errors.Join(e.Err, err)
 		}

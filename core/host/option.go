@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/mattn/go-isatty"
 	"google.golang.org/grpc"
 
 	"github.com/plugwire/plugwire/core/handshake"
@@ -206,10 +207,15 @@ func WithPlaintext() Option {
 	})
 }
 
-// WithStdin gives the plugin a standard input, for example [os.Stdin]. The
-// default is the null device.
+// WithStdin gives the plugin a standard input: a file, a pipe, or an [os.Stdin]
+// that is one of these. A terminal is refused: it belongs to the host's process
+// group, and the system stops a process of another group that reads from it.
+// The default is the null device.
 func WithStdin(f *os.File) Option {
 	return optionFunc(func(cfg *config) error {
+		if f != nil && isatty.IsTerminal(f.Fd()) {
+			return errors.New("host.WithStdin: the file is a terminal, from which a plugin, in a process group of its own, cannot read: read it in the host")
+		}
 		cfg.stdin = f
 		return nil
 	})

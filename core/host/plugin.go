@@ -106,6 +106,10 @@ func (p *Plugin) Err() error {
 // how long a call waits to learn why it failed.
 const exitAfterLoss = 500 * time.Millisecond
 
+// lostGrace is how long a process may run on without its connection: as long as
+// a plugin has by default that stops because somebody else told it to.
+const lostGrace = DefaultGrace
+
 var (
 	errLost   = errors.New("the connection to it was lost while it went on running, so it was killed")
 	errClosed = fmt.Errorf("the plugin was stopped by its host: %w", net.ErrClosed)
@@ -118,9 +122,8 @@ func (p *Plugin) supervise() {
 	select {
 	case <-p.child.gone.Done():
 	case <-p.peer.Lost():
-		if !p.child.exitsWithin(exitAfterLoss) && p.step.Load() == nil {
+		if p.outlivesConnection() && p.step.CompareAndSwap(nil, new(Step)) {
 			reason = errLost
-			p.step.CompareAndSwap(nil, new(Step))
 			_ = p.child.Kill() // a process that is gone already is what is wanted
 		}
 		// A shutdown that is under way bounds this, or the kill above.
@@ -134,6 +137,20 @@ func (p *Plugin) supervise() {
 	}
 	p.peer.Close()
 	p.child.release()
+}
+
+// outlivesConnection reports whether the process goes on running for too long
+// after its connection ended. Calls end before that. A plugin that was told to
+// stop by somebody else than its host first takes no new calls, and may take
+// its time to end once the last one is answered.
+func (p *Plugin) outlivesConnection() bool {
+	if p.child.exitsWithin(exitAfterLoss) {
+		return false
+	}
+	if p.step.Load() == nil && p.peer.Broken() {
+		p.peer.Fail(fmt.Errorf("the connection to plugin %s (process %s) was lost while it went on running", p.child.command, p.child.ID()))
+	}
+	return !p.child.exitsWithin(lostGrace)
 }
 
 // outcome is nil for a plugin that was asked to stop and did.

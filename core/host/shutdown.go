@@ -70,12 +70,10 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 
 var errStuck = errors.New("the system does not end it")
 
-// take notes that a step is taken, unless the plugin has ended.
+// take notes that a step is taken, unless the plugin has ended without it.
 func (p *Plugin) take(step Step) {
-	select {
-	case <-p.done:
+	if p.child.hasExited() {
 		return
-	default:
 	}
 	p.step.Store(&step)
 	p.trace.stopping(step)
@@ -83,8 +81,8 @@ func (p *Plugin) take(step Step) {
 
 // ask reports whether it is worth waiting for the plugin to end.
 func (p *Plugin) ask(ctx context.Context) bool {
-	if p.step.Load() == nil {
-		p.take(StepAsk)
+	if step := StepAsk; !p.child.hasExited() && p.step.CompareAndSwap(nil, &step) {
+		p.trace.stopping(step)
 	}
 	deadline, _ := ctx.Deadline()
 	// The last tenth is for the process to exit in: one that used all of its

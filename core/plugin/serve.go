@@ -308,16 +308,12 @@ func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-c
 	defer cancel()
 	drainCtx, cancelDrain := context.WithTimeout(ctx, grace*3/4)
 	defer cancelDrain()
-	var stuck error
 	if err := peer.Drain(drainCtx); err != nil {
 		rt.logger.WarnContext(ctx, "calls were cut off by the shutdown", "error", err)
-		stuck = peer.Stop(grace / 8)
+		// Before the shutdown functions, which may close what handlers use.
+		return errors.Join(peer.Stop(drainCtx, grace/8), s.runHooks(ctx, rt.logger))
 	}
-	err := s.runHooks(ctx, rt.logger)
-	if stuck == nil {
-		stuck = peer.Stop(grace / 8)
-	}
-	return errors.Join(err, stuck)
+	return errors.Join(s.runHooks(ctx, rt.logger), peer.Stop(ctx, grace/8))
 }
 
 func (s *server) runHooks(ctx context.Context, logger *slog.Logger) error {

@@ -209,7 +209,7 @@ func TestChildrenEndWithThePlugin(t *testing.T) {
 		if took := time.Since(began); took > prompt {
 			t.Errorf("Close took %v", took)
 		}
-		book.await(t, "a process that left the plugin's group still holds its output: no longer read")
+		book.await(t, "a process that left the plugin's group still holds its output, which is no longer read")
 	})
 }
 

@@ -336,21 +336,28 @@ func TestCrashWhileAnotherHoldsTheOutput(t *testing.T) {
 	}
 }
 
-// TestDisconnectedPlugin has a plugin that cuts its connection and lives on.
+// TestDisconnectedPlugin has a plugin that cuts its connection and lives on:
+// calls end at once, and the process when it has had time to end by itself.
 func TestDisconnectedPlugin(t *testing.T) {
 	t.Parallel()
 	p := launch(t, lifePlugin(t))
 	_, err := echopb.NewEchoClient(p).Fail(testContext(t), fail("disconnect"))
-	if exit := asExit(t, err); exit.Status != (host.ExitStatus{Signal: "killed"}) {
-		t.Errorf("the call's error has %v, want a plugin that was killed", exit.Status)
+	for _, err := range []error{err, p.Ping(testContext(t))} {
+		if status.Code(err) != codes.Unavailable {
+			t.Fatalf("a call = %v, want Unavailable", err)
+		}
+		assertSays(t, err.Error(), "was lost while it went on running")
+	}
+	if p.Err() != nil {
+		t.Errorf("Err = %v before the end", p.Err())
 	}
 	waitFor(t, "the end of the plugin", p.Done())
+	if exit, ok := errors.AsType[*host.ExitError](p.Err()); !ok || exit.Status != (host.ExitStatus{Signal: "killed"}) {
+		t.Errorf("it ended with %v, want a plugin that was killed", p.Err())
+	}
 	assertSays(t, p.Err().Error(), "the connection to it was lost while it went on running, so it was killed")
 	if err := p.Close(); !errors.Is(err, p.Err()) {
 		t.Errorf("Close = %v, want %v", err, p.Err())
-	}
-	if err := p.Ping(testContext(t)); status.Code(err) != codes.Unavailable || !errors.Is(err, p.Err()) {
-		t.Errorf("Ping = %v, want Unavailable with %v", err, p.Err())
 	}
 }
 

@@ -60,13 +60,13 @@ func TestSoakCycles(t *testing.T) {
 		soak(t, soakLength(1000, 20), 1, callAndClose())
 	})
 	t.Run("mutual TLS", func(t *testing.T) {
-		soak(t, soakLength(1000, 10), 1, callAndClose(host.WithMutualTLS()))
+		soak(t, soakLength(500, 10), 1, callAndClose(host.WithMutualTLS()))
 	})
 	t.Run("four at once", func(t *testing.T) {
 		soak(t, soakLength(1000, 24), 4, callAndClose(), callAndClose(host.WithMutualTLS()))
 	})
 	t.Run("failing starts", func(t *testing.T) {
-		soak(t, soakLength(1000, 24), 4,
+		soak(t, soakLength(500, 24), 4,
 			failingStart(exec.Command("/no/such/plugin")),
 			failingStart(exec.Command("/bin/sh", "-c", "echo not an answer; echo nor this")),
 			failingStart(exec.Command("/bin/sh", "-c", "exit 3")),
@@ -78,7 +78,7 @@ func TestSoakCycles(t *testing.T) {
 		)
 	})
 	t.Run("crashes", func(t *testing.T) {
-		soak(t, soakLength(1000, 15), 4, crash("crash"), crash("exit"), killed)
+		soak(t, soakLength(500, 15), 4, crash("crash"), crash("exit"), killed)
 	})
 }
 

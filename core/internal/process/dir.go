@@ -91,26 +91,15 @@ func (d *Dir) Sweep() {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), dirPrefix) {
 			continue
 		}
-		if info, err := e.Info(); err != nil || !ownedPrivately(info) {
+		path := filepath.Join(base, e.Name())
+		lock, err := lockDir(path)
+		if err != nil {
 			continue
 		}
-		path := filepath.Join(base, e.Name())
-		if lock, err := lockDir(path); err == nil {
-			removeSockets(path)
-			_ = lock.Close()
+		if info, err := lock.Stat(); err == nil && ownedPrivately(info) {
+			removeSockets(lock)
+			_ = os.Remove(path) // fails if there is anything else in it
 		}
+		_ = lock.Close()
 	}
-}
-
-// removeSockets removes the sockets in a directory, and then the directory if
-// nothing else is in it: whoever chose the same name for files of his own keeps
-// them.
-func removeSockets(dir string) {
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		if e.Type() == os.ModeSocket {
-			_ = os.Remove(filepath.Join(dir, e.Name()))
-		}
-	}
-	_ = os.Remove(dir)
 }

@@ -32,6 +32,18 @@ func lockDir(path string) (*os.File, error) {
 	return f, nil
 }
 
+// removeSockets removes the sockets in an open directory and nothing else:
+// whoever chose the same name for files of his own keeps them. It goes by the
+// open directory, not by a path that its owner could point elsewhere meanwhile.
+func removeSockets(dir *os.File) {
+	entries, _ := dir.ReadDir(maxSweep)
+	for _, e := range entries {
+		if e.Type() == os.ModeSocket {
+			_ = unix.Unlinkat(int(dir.Fd()), e.Name(), 0)
+		}
+	}
+}
+
 func sameFile(f *os.File, path string) error {
 	held, err := f.Stat()
 	if err != nil {

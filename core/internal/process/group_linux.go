@@ -31,5 +31,8 @@ func (g *group) wait(reap func() error) error {
 			break // ended, or not ours to wait for, which reap reports
 		}
 	}
-	return errors.Join(g.kill(), reap())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gone = true
+	return errors.Join(g.signal(unix.SIGKILL), reap())
 }

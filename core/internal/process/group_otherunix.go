@@ -5,6 +5,8 @@ package process
 import (
 	"errors"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // bindToParent does nothing: only Linux has a parent-death signal. A Plugwire
@@ -18,5 +20,8 @@ func (g *group) lockThread() (unlock func()) { return func() {} }
 // round in between.
 func (g *group) wait(reap func() error) error {
 	err := reap()
-	return errors.Join(err, g.kill())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gone = true
+	return errors.Join(err, kill(-g.pid, unix.SIGKILL))
 }

@@ -24,10 +24,10 @@ type group struct {
 // killedExitCode is the exit code of a group that was killed.
 const killedExitCode = 1
 
-func newGroup(*exec.Cmd) (group, error) {
+func newGroup(*exec.Cmd) (*group, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
-		return group{}, fmt.Errorf("create job object: %w", err)
+		return nil, fmt.Errorf("create job object: %w", err)
 	}
 	info := windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION{
 		BasicLimitInformation: windows.JOBOBJECT_BASIC_LIMIT_INFORMATION{
@@ -37,9 +37,9 @@ func newGroup(*exec.Cmd) (group, error) {
 	_, err = windows.SetInformationJobObject(job, windows.JobObjectExtendedLimitInformation,
 		uintptr(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info)))
 	if err != nil {
-		return group{}, errors.Join(fmt.Errorf("set up job object: %w", err), windows.CloseHandle(job))
+		return nil, errors.Join(fmt.Errorf("set up job object: %w", err), windows.CloseHandle(job))
 	}
-	return group{job: job}, nil
+	return &group{job: job}, nil
 }
 
 func (g *group) lockThread() (unlock func()) { return func() {} }

@@ -16,7 +16,7 @@ type Process struct {
 	cmd    *exec.Cmd
 	stdout *os.File
 	stderr *os.File
-	group  group
+	group  *group
 
 	started chan error    // receives the result of the start, once
 	exited  chan struct{} // closed after state is set and the group is gone
@@ -125,18 +125,7 @@ func (p *Process) Wait() (code int, signal string, err error) {
 
 // Terminate asks the whole group to end: SIGTERM. On Windows, which has no such
 // request, it returns [errors.ErrUnsupported].
-func (p *Process) Terminate() error { return p.signal(p.group.terminate) }
+func (p *Process) Terminate() error { return p.group.terminate() }
 
 // Kill ends the whole group.
-func (p *Process) Kill() error { return p.signal(p.group.kill) }
-
-// signal does nothing once the process is reaped, when its number may be
-// another's.
-func (p *Process) signal(send func() error) error {
-	select {
-	case <-p.exited:
-		return nil
-	default:
-		return send()
-	}
-}
+func (p *Process) Kill() error { return p.group.kill() }

@@ -82,7 +82,7 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 	case codes.ResourceExhausted:
 		return explainSize(err)
 	case codes.Unavailable, codes.Canceled:
-		if !p.broken() {
+		if !p.Broken() {
 			return err
 		}
 		// Whoever owns the peer is finding out why; it calls Fail in bounded
@@ -101,14 +101,13 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 	}
 }
 
-// broken reports whether the connection is closed, as it always is before grpc
-// ends the streams on it. A handler that returns codes.Unavailable over a live
-// connection is told apart by this.
-func (p *Peer) broken() bool {
+// Broken reports whether the connection for calls out is closed, as it always is
+// before grpc ends the streams on it. A handler that returns codes.Unavailable
+// over a live connection is told apart by this, as is a plugin that takes no new
+// calls while those in flight end.
+func (p *Peer) Broken() bool {
 	select {
 	case <-p.failed:
-		return true
-	case <-p.lost:
 		return true
 	default:
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 )
@@ -29,6 +30,10 @@ const DefaultMaxMessageSize = 256 << 20
 // connects and says nothing is dropped after it. Generous, because both ends
 // are on one machine, which may be starting a hundred plugins.
 const connectTimeout = 10 * time.Second
+
+// maxConnectTimeout is grpc's limit on one attempt to connect, where its default
+// is 20 s. The context of Connect is the limit that counts; this is beyond any.
+const maxConnectTimeout = 24 * time.Hour
 
 // Config says what a Peer does.
 type Config struct {
@@ -77,6 +82,10 @@ type Peer struct {
 	server *grpc.Server     // nil: serves no calls
 	ln     net.Listener
 	gate   gate
+	greets *handshakes // nil: serves no calls
+
+	stopOnce sync.Once
+	stopping chan struct{} // closed by Stop
 
 	lost   chan struct{} // closed when conn is no longer usable
 	failed chan struct{} // closed by Fail, after reason is set
@@ -95,6 +104,7 @@ func New(cfg Config) (*Peer, error) {
 	p := &Peer{
 		conn:      cfg.Conn,
 		ln:        cfg.Listener,
+		stopping:  make(chan struct{}),
 		lost:      make(chan struct{}),
 		failed:    make(chan struct{}),
 		watchDone: make(chan struct{}),
@@ -114,7 +124,7 @@ func New(cfg Config) (*Peer, error) {
 	return p, nil
 }
 
-var errRedial = errors.New("the connection is gone, and is not dialed again")
+var errRedial = errors.New("the plugin is shutting down, or the connection to it was lost")
 
 func (p *Peer) newClient(cfg Config) (*grpc.ClientConn, error) {
 	var dialed atomic.Bool
@@ -129,6 +139,7 @@ func (p *Peer) newClient(cfg Config) (*grpc.ClientConn, error) {
 			return cfg.Conn, nil
 		}),
 		grpc.WithAuthority("localhost"),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: maxConnectTimeout}),
 		grpc.WithIdleTimeout(0),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(), // one from a resolver; there is none
@@ -178,7 +189,7 @@ func (p *Peer) watch(ctx context.Context) {
 
 // connectError gets the reason that grpc keeps to itself until a call is made.
 func (p *Peer) connectError(ctx context.Context) error {
-	err := p.client.Invoke(ctx, "/plugwire/connect", nil, nil)
+	err := p.client.Invoke(ctx, "/plugwire.v1.Control/Connect", nil, nil)
 	return errors.New(statusMessage(err))
 }
 
@@ -221,6 +232,7 @@ func (p *Peer) Close() {
 	p.stopWatch()
 	<-p.watchDone
 	if p.server != nil {
+		p.greets.close()
 		p.server.Stop()
 	}
 }

@@ -233,7 +233,7 @@ func TestDrain(t *testing.T) {
 	if err := receive(t, "the end of the call", called); err != nil {
 		t.Errorf("the call in flight: %v", err)
 	}
-	if err := p.server.Stop(hang); err != nil {
+	if err := p.server.Stop(bounded(t), hang); err != nil {
 		t.Errorf("Stop: %v", err)
 	}
 }
@@ -256,7 +256,9 @@ func TestStop(t *testing.T) {
 		called <- err
 	}()
 	receive(t, "the call", begun)
-	if err := p.server.Stop(hang); err != nil {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.server.Stop(over, hang); err != nil {
 		t.Errorf("Stop: %v", err)
 	}
 	receive(t, "Lost", p.client.Lost())
@@ -281,7 +283,9 @@ func TestStopOfStuckHandler(t *testing.T) {
 		called <- err
 	}()
 	receive(t, "the call", begun)
-	err := p.server.Stop(time.Millisecond)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := p.server.Stop(over, time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), "1 calls were cut off and go on all the same") {
 		t.Errorf("Stop: %v", err)
 	}
@@ -290,7 +294,7 @@ func TestStopOfStuckHandler(t *testing.T) {
 		t.Errorf("the call: %v", err)
 	}
 	close(release)
-	if err := p.server.Stop(hang); err != nil {
+	if err := p.server.Stop(bounded(t), hang); err != nil {
 		t.Errorf("Stop once the handler has ended: %v", err)
 	}
 }

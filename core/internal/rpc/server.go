@@ -2,15 +2,18 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
 )
 
 func (p *Peer) newServer(cfg Config) *grpc.Server {
+	p.greets = &handshakes{TransportCredentials: cfg.Credentials, pending: make(map[net.Conn]struct{})}
 	server := grpc.NewServer(
-		grpc.Creds(cfg.Credentials),
+		grpc.Creds(p.greets),
 		grpc.ConnectionTimeout(connectTimeout),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageSize),
 		grpc.MaxSendMsgSize(cfg.MaxMessageSize),
@@ -22,14 +25,9 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 		stream:  chainStream(cfg.StreamServer),
 		onPanic: cfg.OnPanic,
 	})
-	cfg.RegisterControl(server)
+	cfg.RegisterControl(&control{Server: server, stopping: p.stopping})
 	return server
 }
-
-// flushTimeout bounds how long Stop waits for the last answers to be written. A
-// health watch or a reflection stream never ends by itself, so this is waited
-// out whenever one is open.
-const flushTimeout = 100 * time.Millisecond
 
 // Drain refuses new application calls and waits until those in flight have
 // ended. It returns an error that says how many were left when ctx ended first.
@@ -43,24 +41,34 @@ func (p *Peer) Drain(ctx context.Context) error {
 	}
 }
 
-// Stop ends the server: answers that are written get out, and whatever still
-// runs after flushTimeout is cut off. An error says how many handlers were still
-// running after patience all the same: those that do not heed their context.
-// Never call it from a handler.
-func (p *Peer) Stop(patience time.Duration) error {
+// Stop ends the server. Until ctx ends, answers that handlers have given get
+// out, at whatever pace the other side reads; then what is left is cut off. The
+// framework's own streams end at once, and are not waited for. An error says
+// what was cut off, and how many handlers went on all the same for longer than
+// patience: those that do not heed their context. Never call it from a handler.
+func (p *Peer) Stop(ctx context.Context, patience time.Duration) error {
+	p.stopOnce.Do(func() { close(p.stopping) })
+	p.greets.close()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		p.server.GracefulStop()
 	}()
-	if closesWithin(done, flushTimeout) {
+	select {
+	case <-done:
 		return nil
+	case <-ctx.Done():
 	}
-	p.server.Stop()
-	if closesWithin(done, patience) {
-		return nil
+	calls := p.gate.inFlight()
+	go p.server.Stop() // ends no later than GracefulStop, which is waited for below
+	switch {
+	case !closesWithin(done, patience):
+		return fmt.Errorf("%d calls were cut off and go on all the same: their handlers do not heed the context", p.gate.inFlight())
+	case calls > 0:
+		return nil // Drain has said so
+	default:
+		return errors.New("the other side did not read its last answers in time")
 	}
-	return fmt.Errorf("%d calls were cut off and go on all the same: their handlers do not heed the context", p.gate.inFlight())
 }
 
 func closesWithin(ch <-chan struct{}, d time.Duration) bool {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -96,6 +97,10 @@ func shutDown(ctx context.Context, way string) error {
 		panic("nothing to save")
 	case "hang":
 		select {}
+	case "slow": // for longer than a host waits that takes its connection for lost
+		time.Sleep(time.Second)
+		plugin.Logger(ctx).InfoContext(ctx, "shutdown function is done")
+		return nil
 	default:
 		return nil
 	}

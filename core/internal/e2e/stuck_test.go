@@ -1,0 +1,188 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// unhurried is how soon something must end that has nothing to wait for. The
+// shortest limit that would otherwise end it is the grace of 10 s.
+const unhurried = 5 * time.Second
+
+// TestSilentConnectionDoesNotDelayClose has a connection to the plugin's socket
+// that never says who it is.
+func TestSilentConnectionDoesNotDelayClose(t *testing.T) {
+	t.Parallel()
+	var address string
+	trace := &host.Trace{Dial: func(_ transport.ID, a string) { address = a }}
+	p := launch(t, echoPlugin(), host.WithTrace(trace))
+	conn, err := net.Dial("unix", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // nothing was written
+	// That many round trips take longer than it takes to accept.
+	for range 100 {
+		if err := p.Ping(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	took, err := shutdown(p, host.DefaultGrace)
+	if err != nil || took > unhurried {
+		t.Errorf("Shutdown: %v after %v", err, took)
+	}
+}
+
+// stuckWriter does not return from Write until it is released.
+type stuckWriter struct {
+	entered, release chan struct{}
+}
+
+func (w *stuckWriter) Write(b []byte) (int, error) {
+	select {
+	case w.entered <- struct{}{}:
+	default:
+	}
+	<-w.release
+	return len(b), nil
+}
+
+// TestStuckWriter has a writer of the user's own block for ever: how the plugin
+// ended is told all the same.
+func TestStuckWriter(t *testing.T) {
+	t.Parallel()
+	w := &stuckWriter{entered: make(chan struct{}, 1), release: make(chan struct{})}
+	t.Cleanup(func() { close(w.release) })
+	p := launch(t, echoPlugin(), host.WithStdout(w))
+	client := echopb.NewEchoClient(p)
+	if _, err := client.Fail(testContext(t), fail("print")); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the writer", w.entered)
+	began := time.Now()
+	_, err := client.Fail(testContext(t), fail("exit"))
+	exit := asExit(t, err)
+	if exit.Status != (host.ExitStatus{Code: 7}) {
+		t.Errorf("%v, want exit code 7", exit.Status)
+	}
+	assertSays(t, err.Error(), "host.WithStdout")
+	waitFor(t, "Done", p.Done())
+	if err := p.Close(); !errors.Is(err, p.Err()) {
+		t.Errorf("Close = %v, want what Err returns", err)
+	}
+	if took := time.Since(began); took > unhurried {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// TestTerminatedPluginRunsItsHooks sends SIGTERM to a plugin alone, with a call
+// that outlives the draining: the shutdown functions have the time that is left,
+// although the connection has ended. It waits for 3/4 of the default grace.
+func TestTerminatedPluginRunsItsHooks(t *testing.T) {
+	t.Parallel()
+	logger, book := newJournal(t, 0)
+	p := launch(t, command("misbehave", "-hooks", "slow"), host.WithLogger(logger))
+	called := make(chan error, 1)
+	go func() {
+		_, err := echopb.NewEchoClient(p).Fail(context.Background(), fail("wait"))
+		called <- err
+	}()
+	book.await(t, "waiting")
+	if err := syscall.Kill(p.Info().PID, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "Done", p.Done())
+	if err := waitFor(t, "the call", called); status.Code(err) != codes.Unavailable {
+		t.Errorf("the call ended with %v, want %v", err, codes.Unavailable)
+	}
+	if _, ok := book.find("shutdown function is done"); !ok {
+		t.Error("the shutdown function was cut off")
+	}
+	var exit *host.ExitError
+	if !errors.As(p.Err(), &exit) || exit.Status != (host.ExitStatus{}) || exit.Step != "" {
+		t.Errorf("Err = %v, want an ExitError with exit code 0 that nobody asked for", p.Err())
+	}
+}
+
+// TestCloseAfterKill closes a plugin that somebody else has just killed: it did
+// not stop because it was asked to.
+func TestCloseAfterKill(t *testing.T) {
+	t.Parallel()
+	p := launch(t, echoPlugin())
+	if err := syscall.Kill(p.Info().PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	err := p.Close()
+	if err == nil {
+		t.Fatal("Close = nil for a plugin that was killed")
+	}
+	assertSays(t, err.Error(), "(signal: killed)")
+	if strings.Contains(err.Error(), "stopped when asked") {
+		t.Errorf("a plugin that was killed from outside: %v", err)
+	}
+}
+
+// TestSlowReader has a stream whose handler has long returned when its last
+// answers are read: a shutdown does not cut them off.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	const count = 20
+	p := launch(t, echoPlugin())
+	stream, err := echopb.NewEchoClient(p).Download(testContext(t), &echopb.DownloadRequest{Count: count, Size: 16 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- p.Close() }()
+	pace := time.NewTicker(40 * time.Millisecond)
+	defer pace.Stop()
+	got := 1
+	for ; ; got++ {
+		<-pace.C
+		if _, err = stream.Recv(); err != nil {
+			break
+		}
+	}
+	if got != count || !errors.Is(err, io.EOF) {
+		t.Errorf("%d of %d, then %v", got, count, err)
+	}
+	if err := waitFor(t, "Close", closed); err != nil {
+		t.Error(err)
+	}
+}
+
+// answering returns a script that answers with an address and goes on with then.
+func answering(address, then string) string {
+	return echoed + `echo "1|1|unix|` + address + `|grpc|||instance=$i|transport=unix/1|session=direct|wire=h2|security=` + handshake.SecurityPeerCred + `"; ` + then
+}
+
+// TestAnswersAndExits has the end of the process, which says more than the
+// socket that is not there.
+func TestAnswersAndExits(t *testing.T) {
+	t.Parallel()
+	script := answering("/no/such/socket", "sleep 0.1; echo 'the configuration is broken' >&2; exit 3")
+	e := startError(testContext(t), t, shell(script))
+	if e.Phase != host.PhaseConnect || exitText(e) != "exit code 3" {
+		t.Errorf("phase %s, exit %q; want %s and exit code 3", e.Phase, exitText(e), host.PhaseConnect)
+	}
+	assertSays(t, e.Error(), "exit code 3", "the configuration is broken")
+}

@@ -1,0 +1,46 @@
+package rpc
+
+import (
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// control registers the framework's own services. Their streams, a health watch
+// or one of reflection, would last as long as the connection; here they end when
+// the peer stops, so that stopping need not tell them from answers that are
+// still on their way.
+type control struct {
+	*grpc.Server
+	stopping <-chan struct{}
+}
+
+// RegisterService implements [grpc.ServiceRegistrar].
+func (c *control) RegisterService(desc *grpc.ServiceDesc, handler any) {
+	ending := *desc
+	ending.Streams = slices.Clone(desc.Streams)
+	for i := range ending.Streams {
+		ending.Streams[i].Handler = c.end(ending.Streams[i].Handler)
+	}
+	c.Server.RegisterService(&ending, handler)
+}
+
+var errStopping = status.Error(codes.Unavailable, "the plugin is shutting down")
+
+// end returns a handler that returns when next does or when the peer stops. next
+// then ends too, since its stream has: grpc cancels the context of a stream
+// whose handler has returned.
+func (c *control) end(next grpc.StreamHandler) grpc.StreamHandler {
+	return func(srv any, ss grpc.ServerStream) error {
+		done := make(chan error, 1)
+		go func() { done <- next(srv, ss) }()
+		select {
+		case err := <-done:
+			return err
+		case <-c.stopping:
+			return errStopping
+		}
+	}
+}

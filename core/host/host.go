@@ -12,8 +12,13 @@
 //	resp, err := example.NewDataProcessorClient(p).ProcessData(ctx, req)
 //
 // Nothing is left behind: when a plugin ends, or this process does, in whatever
-// way, its whole process group, its socket and its directory go too. Package
-// plugintest starts a plugin inside a test's own process.
+// way, its whole process group, its socket and its directory go too. There are
+// two limits. A plugin that is itself killed or stopped (SIGSTOP) when its host
+// dies cannot clean up: the next Launch sweeps its socket. And one of another
+// framework does not watch its host: on Linux the kernel kills it, but not what
+// it has started; on macOS it lives on.
+//
+// Package plugintest starts a plugin inside a test's own process.
 package host
 
 import (

@@ -18,7 +18,7 @@ func TestStdinIsNoTerminal(t *testing.T) {
 		if err != nil {
 			t.Skipf("no terminal to try it with: %v", err)
 		}
-		defer terminal.Close() //nolint:errcheck // nothing was written
+		defer terminal.Close()
 		err = WithStdin(terminal).apply(&config{})
 		if err == nil || !strings.Contains(err.Error(), "host.WithStdin: the file is a terminal") {
 			t.Errorf("error %v, want one that names the option", err)
@@ -30,7 +30,7 @@ func TestStdinIsNoTerminal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer null.Close() //nolint:errcheck // opened for reading
+		defer null.Close()
 		cfg := &config{}
 		if err := WithStdin(null).apply(cfg); err != nil || cfg.stdin != null {
 			t.Errorf("%v, and the standard input is %v", err, cfg.stdin)

@@ -15,7 +15,7 @@ import (
 // ends: also when Serve has returned, a killed host must leave nothing behind. A
 // nil lifeline watches nothing: a foreign host gave none.
 type lifeline struct {
-	pipe *os.File
+	pipe *process.Lifeline
 
 	// mu guards listener. It is held while one is opened, and by watch for good
 	// once the host is gone.
@@ -47,7 +47,7 @@ func (l *lifeline) watch() {
 	if l.listener != nil {
 		_ = l.listener.Close() // removes the socket
 	}
-	process.KillGroup()
+	l.pipe.KillGroup()
 }
 
 // listen opens a listener that is closed when the host is gone, also if that

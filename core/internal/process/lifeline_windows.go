@@ -5,8 +5,11 @@ import (
 	"os"
 )
 
-// OpenLifeline is not supported: a Job object binds the plugin's life here.
-func OpenLifeline(int) (*os.File, error) { return nil, errors.ErrUnsupported }
+// Lifeline does not exist: a Job object binds the plugin's life here.
+type Lifeline struct{ *os.File }
+
+// OpenLifeline is not supported.
+func OpenLifeline(int) (*Lifeline, error) { return nil, errors.ErrUnsupported }
 
 // KillGroup ends this process.
-func KillGroup() { os.Exit(killedExitCode) }
+func (*Lifeline) KillGroup() { os.Exit(killedExitCode) }

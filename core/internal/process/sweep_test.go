@@ -40,7 +40,7 @@ func TestRemoveSocketsGoesByTheLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close() //nolint:errcheck // opened for reading
+	defer lock.Close()
 	if err := os.Rename(swept, moved); err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func TestStopEndsHandshakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written
+	defer conn.Close()
 	receive(t, "the handshake", begun)
 	began := time.Now()
 	if err := p.Stop(bounded(t), hang); err != nil {

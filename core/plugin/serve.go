@@ -363,10 +363,9 @@ func (s *server) newLogger() *slog.Logger {
 
 func (s *server) info() *controlpb.InfoResponse {
 	return &controlpb.InfoResponse{
-		Protocol:         s.protocol.Name(),
-		Version:          int32(s.protocol.Version()), //nolint:gosec // versions are small numbers
-		Pid:              int64(os.Getpid()),
-		FrameworkVersion: control.Version(),
-		Services:         s.protocol.Services(),
+		Protocol: s.protocol.Name(),
+		Version:  int32(s.protocol.Version()), //nolint:gosec // versions are small numbers
+		Pid:      int64(os.Getpid()),
+		Services: s.protocol.Services(),
 	}
 }

@@ -81,7 +81,7 @@ func (s *server) Info(context.Context, *controlpb.InfoRequest) (*controlpb.InfoR
 		Protocol:           s.info.Protocol,
 		Version:            s.info.Version,
 		Pid:                s.info.Pid,
-		FrameworkVersion:   s.info.FrameworkVersion,
+		FrameworkVersion:   Version(), // here, as it takes too long for a start
 		Services:           s.info.Services,
 		UptimeMilliseconds: time.Since(s.started).Milliseconds(),
 	}, nil

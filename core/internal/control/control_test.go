@@ -90,9 +90,9 @@ func TestRegister(t *testing.T) {
 
 func TestInfo(t *testing.T) {
 	t.Parallel()
-	p, _ := register(&controlpb.InfoResponse{Protocol: "p", Version: 2, Pid: 3, FrameworkVersion: "v", Services: []string{"s"}}, time.Now().Add(-time.Hour), nil)
+	p, _ := register(&controlpb.InfoResponse{Protocol: "p", Version: 2, Pid: 3, Services: []string{"s"}}, time.Now().Add(-time.Hour), nil)
 	info := invoke(t, p, "/plugwire.v1.Control/Info", func(any) error { return nil }).(*controlpb.InfoResponse)
-	if info.GetProtocol() != "p" || info.GetVersion() != 2 || info.GetPid() != 3 || info.GetFrameworkVersion() != "v" || !slices.Equal(info.GetServices(), []string{"s"}) {
+	if info.GetProtocol() != "p" || info.GetVersion() != 2 || info.GetPid() != 3 || info.GetFrameworkVersion() != control.Version() || !slices.Equal(info.GetServices(), []string{"s"}) {
 		t.Errorf("%v", info)
 	}
 	if up := time.Duration(info.GetUptimeMilliseconds()) * time.Millisecond; up < time.Hour || up > time.Hour+time.Minute {

@@ -277,8 +277,6 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	if err != nil {
 		return s.refuse(errors.Join(err, s.listener.Close()))
 	}
-	defer peer.Close()
-
 	served := make(chan error, 1)
 	go func() { served <- peer.Serve() }()
 	err = s.writeAnswer(&s.answer)

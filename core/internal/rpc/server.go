@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"google.golang.org/grpc"
 )
 
 func (p *Peer) newServer(cfg Config) *grpc.Server {
-	p.greets = &handshakes{TransportCredentials: cfg.Credentials, pending: make(map[net.Conn]struct{})}
+	p.greets = newHandshakes(cfg.Credentials)
 	server := grpc.NewServer(
 		grpc.Creds(p.greets),
 		grpc.ConnectionTimeout(connectTimeout),
@@ -61,23 +60,13 @@ func (p *Peer) Stop(ctx context.Context, patience time.Duration) error {
 	}
 	calls := p.gate.inFlight()
 	go p.server.Stop() // ends no later than GracefulStop, which is waited for below
-	switch {
-	case !closesWithin(done, patience):
-		return fmt.Errorf("%d calls were cut off and go on all the same: their handlers do not heed the context", p.gate.inFlight())
-	case calls > 0:
-		return nil // Drain has said so
-	default:
-		return errors.New("the other side did not read its last answers in time")
-	}
-}
-
-func closesWithin(ch <-chan struct{}, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-ch:
-		return true
-	case <-timer.C:
-		return false
+	case <-done:
+	case <-time.After(patience):
+		return fmt.Errorf("%d calls were cut off and go on all the same: their handlers do not heed the context", p.gate.inFlight())
 	}
+	if calls > 0 {
+		return nil // Drain has said so
+	}
+	return errors.New("the other side did not read its last answers in time")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"sync/atomic"
 
 	"google.golang.org/grpc/credentials"
 
@@ -31,29 +30,19 @@ func Dial(ctx context.Context, t transport.Transport, cfg transport.DialConfig, 
 	return conn, nil
 }
 
-// maxPending bounds the connections that have been accepted and not yet said
-// who they are. A host opens a handful; the bound is for whoever else can reach
-// the address.
-const maxPending = 64
-
 // Admit returns credentials for a plugin's server: they read the preamble that
 // a Plugwire host sends, and then authenticate with inner. They run where grpc
 // shakes hands, in a goroutine of the connection with a deadline on it, so that
 // a silent connection never keeps another waiting.
 func Admit(inner credentials.TransportCredentials) credentials.TransportCredentials {
-	return &admission{TransportCredentials: inner, pending: new(atomic.Int64)}
+	return admission{inner}
 }
 
 type admission struct {
 	credentials.TransportCredentials
-	pending *atomic.Int64
 }
 
-func (a *admission) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	defer a.pending.Add(-1)
-	if a.pending.Add(1) > maxPending {
-		return nil, nil, fmt.Errorf("more than %d connections are waiting to say who they are", maxPending)
-	}
+func (a admission) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	p, err := ReadPreamble(conn)
 	if err != nil {
 		return nil, nil, err
@@ -64,4 +53,4 @@ func (a *admission) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthIn
 	return a.TransportCredentials.ServerHandshake(conn)
 }
 
-func (a *admission) Clone() credentials.TransportCredentials { return a }
+func (a admission) Clone() credentials.TransportCredentials { return a }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,43 +255,6 @@ func TestAdmitSilentConnectionEndsByItsDeadline(t *testing.T) {
 		_, _, err := Admit(insecure.NewCredentials()).ServerHandshake(ours)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("got %v, want the deadline", err)
-		}
-	})
-}
-
-func TestAdmitBoundsPendingConnections(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		creds := Admit(insecure.NewCredentials())
-		var silent []net.Conn
-		ended := make(chan error, maxPending)
-		for range maxPending {
-			ours, theirs := net.Pipe()
-			defer ours.Close()
-			silent = append(silent, theirs)
-			go func() {
-				_, _, err := creds.ServerHandshake(ours)
-				ended <- err
-			}()
-		}
-		synctest.Wait()
-		if len(ended) > 0 {
-			t.Fatalf("%d of %d connections did not wait: %v", len(ended), maxPending, <-ended)
-		}
-		_, err := shake(t, creds, preamble(Preamble{Purpose: Calls}))
-		if err == nil || !strings.Contains(err.Error(), "more than 64 connections") {
-			t.Errorf("the connection after the last: got %v, want it refused", err)
-		}
-		if err := silent[0].Close(); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		if _, err := shake(t, creds, preamble(Preamble{Purpose: Calls})); err != nil {
-			t.Errorf("after one has gone: %v", err)
-		}
-		for _, conn := range silent[1:] {
-			if err := conn.Close(); err != nil {
-				t.Error(err)
-			}
 		}
 	})
 }

@@ -33,11 +33,12 @@ func (m module) path() string { return m.file.Module.Mod.Path }
 // alone is the module the way a consumer sees it: without the workspace.
 func (m module) alone() place { return m.with("GOWORK=off") }
 
-// published reports whether the module is released. The root holds tools, and
-// what is internal or for interoperability tests has no users.
+// published reports whether the module is released. The root holds tools, what
+// is internal or for interoperability tests has no users, and an example is
+// there to be read.
 func (m module) published() bool {
 	parts := strings.Split(filepath.ToSlash(m.dir), "/")
-	return m.dir != "." && parts[0] != "interop" && !slices.Contains(parts, "internal")
+	return m.dir != "." && parts[0] != "interop" && parts[0] != "examples" && !slices.Contains(parts, "internal")
 }
 
 // needsSideCommit reports whether go install would refuse the module as it is

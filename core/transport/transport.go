@@ -12,9 +12,12 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -73,6 +76,20 @@ type ListenConfig struct {
 	// file system it creates there and nowhere else. Empty when the host gave
 	// none: a transport that needs one then makes and removes its own.
 	Dir string
+	// MinPort and MaxPort, both included, are where a transport with ports
+	// looks for a free one. 0 and 0: any that the system chooses.
+	MinPort, MaxPort int
+	// TLS is how the plugin proves who it is and knows its host. It is set for
+	// a [Native] transport and nil for any other. The transport may clone it
+	// and set NextProtos, and leaves the rest as it is.
+	TLS *tls.Config
+	// Files are what the plugin inherited of a [Preparer]'s Prepared.Files, in
+	// the same order; nil for any other transport. Listen owns them, also when
+	// it fails.
+	Files []*os.File
+	// Logger takes what an operator should know and no error says, such as a
+	// limit of the system that costs speed. Nil: nothing is logged.
+	Logger *slog.Logger
 }
 
 // DialConfig is what a transport is told when it opens a connection. Fields may
@@ -85,6 +102,11 @@ type DialConfig struct {
 	// input, of any length and with any bytes. What does not pass
 	// [CheckAddress], or is not in the transport's own syntax, is refused.
 	Address string
+	// TLS is how the host proves who it is and knows its plugin, as in
+	// [ListenConfig].
+	TLS *tls.Config
+	// Logger is as in [ListenConfig].
+	Logger *slog.Logger
 }
 
 // MaxAddressLen bounds an address. It is part of the one-line answer, which a

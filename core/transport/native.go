@@ -1,0 +1,44 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+)
+
+// Native is implemented by a transport whose one connection carries many
+// streams by itself and does its own TLS, as QUIC does. Nothing is multiplexed
+// or encrypted above it.
+//
+// Its listener's Accept returns the streams that hosts open, of all
+// connections; Close of the listener leaves them open, as any listener's does.
+// Dial opens a connection for one stream, and Close of that stream ends the
+// connection. Each stream keeps the contract of a connection in [Transport],
+// and a stream that is not read never keeps another of the same connection
+// waiting. Both ends of a stream implement [Secured].
+type Native interface {
+	Transport
+
+	// DialSession opens one connection to a plugin's listener and authenticates
+	// both sides with cfg.TLS. The context bounds only that.
+	DialSession(ctx context.Context, cfg DialConfig) (Session, error)
+}
+
+// Session is the host's end of a [Native] transport's connection. Its methods
+// are safe for concurrent use.
+type Session interface {
+	// OpenStream opens a stream, which the listener's Accept returns without
+	// waiting for its first byte. The context bounds only that. The caller
+	// closes the stream.
+	OpenStream(ctx context.Context) (net.Conn, error)
+
+	// Close ends the connection and every stream on it at once, without
+	// waiting for what was written. A second Close is harmless.
+	Close() error
+}
+
+// Secured is implemented by a connection that the transport itself has
+// encrypted. A *tls.Conn and the streams of a [Native] transport do.
+type Secured interface {
+	ConnectionState() tls.ConnectionState
+}

@@ -1,0 +1,46 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"os"
+)
+
+// Preparer is implemented by a transport whose one connection is made before
+// the plugin's process starts, which inherits its end: a pair of sockets, for
+// example. There is no address, and Dial returns errors.ErrUnsupported. The
+// listener that Listen makes of ListenConfig.Files yields that one connection;
+// its Addr tells the kind of network and is not sent to the host.
+//
+// All streams of a host and its plugin then share the connection, multiplexed
+// by yamux. Only a host that starts a process of its own machine can use it.
+type Preparer interface {
+	Transport
+
+	// Prepare is called on the host's side for each start in which the
+	// transport is offered, also if the plugin then chooses another. The
+	// context bounds only that.
+	Prepare(ctx context.Context, cfg PrepareConfig) (*Prepared, error)
+}
+
+// PrepareConfig is what a transport is told when it prepares a start. Fields
+// may be added.
+type PrepareConfig struct {
+	// Version is the highest version that the host offers. A plugin may choose
+	// a lower one.
+	Version int
+}
+
+// Prepared is a prepared start. Its owner is the caller of Prepare, who closes
+// all of it.
+type Prepared struct {
+	// Files are what the plugin's process inherits, at most [MaxFiles]. They
+	// are closed when it has started.
+	Files []*os.File
+	// Conn is the host's end of the connection.
+	Conn net.Conn
+}
+
+// MaxFiles bounds the files that one transport passes to a process: the offer,
+// which lists them, must stay readable.
+const MaxFiles = 8

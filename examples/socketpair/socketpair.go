@@ -1,0 +1,2 @@
+// Package socketpair is a transport over a pair of sockets that the plugin inherits.
+package socketpair

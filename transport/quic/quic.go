@@ -1,0 +1,2 @@
+// Package quic is the transport over QUIC.
+package quic

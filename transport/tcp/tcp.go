@@ -1,0 +1,2 @@
+// Package tcp is the transport over TCP.
+package tcp

@@ -37,6 +37,16 @@ type Session interface {
 	Close() error
 }
 
+// Lingerer is implemented by the listener of a transport that delivers what was
+// written in this process and not in the kernel, as QUIC does: what is not
+// delivered when the process exits is lost.
+type Lingerer interface {
+	// Linger waits until hosts have ended their sessions, or ctx ends. It is
+	// called after Close of the listener and of all streams, just before the
+	// process exits.
+	Linger(ctx context.Context)
+}
+
 // Secured is implemented by a connection that the transport itself has
 // encrypted. A *tls.Conn and the streams of a [Native] transport do.
 type Secured interface {

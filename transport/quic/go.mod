@@ -2,6 +2,14 @@ module github.com/plugwire/plugwire/transport/quic
 
 go 1.26.0
 
-require github.com/plugwire/plugwire/core v0.1.0
+require (
+	github.com/plugwire/plugwire/core v0.1.0
+	github.com/quic-go/quic-go v0.65.0
+	go.uber.org/goleak v1.3.0
+	golang.org/x/net v0.60.0
+	golang.org/x/sys v0.48.0
+)
+
+require golang.org/x/crypto v0.57.0 // indirect
 
 replace github.com/plugwire/plugwire/core => ../../core

@@ -28,19 +28,28 @@ func source(seed int) io.Reader {
 }
 
 // transfer sends size bytes of source(seed) and checks that they arrive. From
-// and to are the ends of a connection, or one end whose other end echoes.
+// and to are the ends of a connection, or one end whose other end echoes. When
+// one side fails, the other ends when the connection is closed.
 func transfer(from io.Writer, to io.Reader, size int64, seed int) error {
 	sent := start(func() error {
-		_, err := io.CopyN(from, source(seed), size)
-		return err
+		if _, err := io.CopyN(from, source(seed), size); err != nil {
+			return fmt.Errorf("sending %d bytes: %w", size, err)
+		}
+		return nil
 	})
-	if err := receive(to, size, seed); err != nil {
-		return err // the sender ends when the connection is closed
+	received := start(func() error { return receive(to, size, seed) })
+	select {
+	case err := <-sent:
+		if err != nil {
+			return err
+		}
+		return <-received
+	case err := <-received:
+		if err != nil {
+			return err
+		}
+		return <-sent
 	}
-	if err := <-sent; err != nil {
-		return fmt.Errorf("sending %d bytes: %w", size, err)
-	}
-	return nil
 }
 
 // receive reads size bytes and checks that they are those of source(seed).
@@ -71,16 +80,16 @@ func readEOF(from io.Reader) error {
 }
 
 func checkEcho(e *env) {
-	ln := e.listen()
-	dialed, accepted := e.pair(ln)
+	dialed, accepted := e.pair(e.listen())
 	if err := transfer(accepted, dialed, 1000, 1); err != nil {
 		e.Errorf("the end that accepted speaks first: %v", err)
 	}
 	if err := transfer(dialed, accepted, 1000, 2); err != nil {
 		e.Error(err)
 	}
+	ln := e.listen()
 	e.echo(ln)
-	conn := e.dial(ln)
+	conn := e.open(e.Context(), ln)
 	for _, size := range []int64{1, 2, 1000, 64 << 10} {
 		if err := transfer(conn, conn, size, 3); err != nil {
 			e.Error(err)
@@ -109,7 +118,7 @@ func checkManyConnections(e *env) {
 	results := make([]<-chan error, n)
 	for i := range n {
 		results[i] = start(func() (err error) {
-			conns[i], err = e.dialAddress(e.Context(), ln.Addr().String())
+			conns[i], err = ln.open(e.Context())
 			return err
 		})
 	}
@@ -133,18 +142,37 @@ func checkManyConnections(e *env) {
 	}
 }
 
+// blockTime is how long a writer has to fill the buffers of a connection.
+const blockTime = 500 * time.Millisecond
+
+// fill writes bytes of source(seed) to an end whose other end does not read,
+// until that blocks, and returns how many.
+func fill(conn net.Conn, seed int) (int64, error) {
+	if err := conn.SetWriteDeadline(time.Now().Add(blockTime)); err != nil {
+		return 0, err
+	}
+	sent, err := io.Copy(conn, io.LimitReader(source(seed), maxInFlight))
+	if err == nil {
+		return sent, fmt.Errorf("wrote %d bytes to an end that does not read", sent)
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return sent, fmt.Errorf("a Write past its deadline: %w, want os.ErrDeadlineExceeded", err)
+	}
+	return sent, conn.SetWriteDeadline(time.Time{})
+}
+
 // checkBusyConnections opens and uses a connection while the writer of another
 // is blocked and a third is in the middle of a transfer.
 func checkBusyConnections(e *env) {
 	ln := e.listen()
-	blocked, unread := e.pair(ln)
-	writer := start(func() error {
-		_, err := io.CopyN(blocked, source(1), maxInFlight)
-		return err
-	})
-	if err := receive(unread, 1, 1); err != nil {
+	blocked, _ := e.pair(ln)
+	if _, err := fill(blocked, 1); err != nil {
 		e.Fatal(err)
 	}
+	writer := start(func() error {
+		_, err := blocked.Write(make([]byte, maxInFlight))
+		return err
+	})
 	busy, other := e.pair(ln)
 	transferred := start(func() error { return transfer(busy, other, 16<<20, 2) })
 
@@ -163,29 +191,17 @@ func checkBusyConnections(e *env) {
 	}
 }
 
-// blockTime is how long a writer has to fill the buffers of a connection.
-const blockTime = 500 * time.Millisecond
-
 // checkSlowReader writes to an end that does not read. The writer is blocked
 // before it has written without bound, its deadline ends that, and every byte
 // that it is told was written arrives.
 func checkSlowReader(e *env) {
 	e.eachWay(func(local, remote net.Conn) {
-		if err := local.SetWriteDeadline(time.Now().Add(blockTime)); err != nil {
+		sent, err := fill(local, 1)
+		if err != nil {
 			e.Fatal(err)
-		}
-		sent, err := io.Copy(local, io.LimitReader(source(1), maxInFlight))
-		if err == nil {
-			e.Fatalf("wrote %d bytes to an end that does not read", sent)
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			e.Errorf("Write past its deadline: %v, want os.ErrDeadlineExceeded", err)
 		}
 		if err := receive(remote, sent, 1); err != nil {
 			e.Errorf("what was written before the deadline: %v", err)
-		}
-		if err := local.SetWriteDeadline(time.Time{}); err != nil {
-			e.Fatal(err)
 		}
 		if err := transfer(local, remote, 1000, 2); err != nil {
 			e.Errorf("after the deadline was lifted: %v", err)
@@ -337,8 +353,16 @@ func checkHalfClose(e *env) {
 // own goroutine may start.
 func checkNetTest(e *env) {
 	defer e.cleanup()
-	ln := e.listen()
+	var ln *link
+	if e.way != prepared {
+		ln = e.listen()
+	}
 	nettest.TestConn(e.T, func() (dialed, accepted net.Conn, stop func(), err error) {
+		if e.way == prepared {
+			if ln, err = e.tryListen(e.Context()); err != nil { // each has one connection
+				return nil, nil, nil, err
+			}
+		}
 		dialed, accepted, err = e.connect(ln)
 		return dialed, accepted, func() {
 			if err := errors.Join(closeAgain(dialed), closeAgain(accepted)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,11 @@ func checkIdentity(t *testing.T, one, other transport.Transport) {
 	t.Helper()
 	if _, err := transport.NewSet(one); err != nil {
 		t.Fatal(err)
+	}
+	_, native := one.(transport.Native)
+	_, preparer := one.(transport.Preparer)
+	if native && preparer {
+		t.Error("it is both a transport.Native and a transport.Preparer: a host can use it one way only")
 	}
 	if one.Name() != other.Name() || !slices.Equal(one.Versions(), other.Versions()) {
 		t.Errorf("two values differ: %s %v and %s %v", one.Name(), one.Versions(), other.Name(), other.Versions())
@@ -42,7 +48,7 @@ func checkListeners(e *env) {
 	opened := make([]<-chan error, n)
 	for i := range n {
 		opened[i] = start(func() (err error) {
-			listeners[i], err = e.plugin.Listen(e.Context(), transport.ListenConfig{Version: e.version, Dir: e.dir})
+			listeners[i], err = e.plugin.Listen(e.Context(), e.listenConfig())
 			return err
 		})
 	}
@@ -63,7 +69,7 @@ func checkListeners(e *env) {
 			e.Fatalf("two listeners have the address %s", address)
 		}
 		seen[address] = true
-		dialed, accepted := e.pair(ln)
+		dialed, accepted := e.pair(e.link(ln))
 		if err := transfer(dialed, accepted, 1000, i); err != nil {
 			e.Error(err)
 		}
@@ -107,15 +113,53 @@ func checkDirectory(e *env) {
 	wantEmpty(e.T, e.tmp)
 }
 
+// portAttempts is how often a port that was free may be taken by somebody else
+// before it is listened on.
+const portAttempts = 5
+
+// checkPorts listens on a range of one port, which is used and then taken. An
+// address that tells a port is that of a transport with ports.
+func checkPorts(e *env) {
+	ln := e.listen()
+	if _, err := netip.ParseAddrPort(ln.Addr().String()); err != nil {
+		e.Skipf("the address %s has no port", ln.Addr())
+	}
+	var err error
+	for range portAttempts {
+		free := e.listen()
+		port := int(netip.MustParseAddrPort(free.Addr().String()).Port())
+		if err := free.Close(); err != nil {
+			e.Fatalf("Close of the listener: %v", err)
+		}
+		cfg := e.listenConfig()
+		cfg.MinPort, cfg.MaxPort = port, port
+		var ln net.Listener
+		if ln, err = e.plugin.Listen(e.Context(), cfg); err != nil {
+			continue
+		}
+		e.keep(ln)
+		if got := netip.MustParseAddrPort(ln.Addr().String()).Port(); int(got) != port {
+			e.Fatalf("Listen with the ports %d to %d: port %d", port, port, got)
+		}
+		e.pair(e.link(ln))
+		if second, err := e.plugin.Listen(e.Context(), cfg); err == nil {
+			e.keep(second)
+			e.Error("Listen when the only port is taken: no error")
+		}
+		return
+	}
+	e.Errorf("Listen with one port that was free, %d times: %v", portAttempts, err)
+}
+
 func checkUnknownVersion(e *env) {
 	address := e.listen().Addr().String()
 	for _, e.version = range []int{0, -1, slices.Max(e.plugin.Versions()) + 1} {
-		ln, err := e.plugin.Listen(e.Context(), transport.ListenConfig{Version: e.version, Dir: e.dir})
+		ln, err := e.plugin.Listen(e.Context(), e.listenConfig())
 		if err == nil {
 			e.keep(ln)
 			e.Errorf("Listen with version %d: no error", e.version)
 		}
-		conn, err := e.dialAddress(e.Context(), address)
+		conn, err := e.dial(e.Context(), address)
 		if err == nil {
 			e.keep(conn)
 			e.Errorf("Dial with version %d: no error", e.version)
@@ -178,14 +222,14 @@ func checkContextEndedBefore(e *env) {
 	expired, cancel := context.WithTimeout(e.Context(), 0)
 	defer cancel()
 	for _, ctx := range []context.Context{cancelled, expired} {
-		ln, err := e.plugin.Listen(ctx, transport.ListenConfig{Version: e.version, Dir: e.dir})
+		ln, err := e.plugin.Listen(ctx, e.listenConfig())
 		if err == nil {
 			e.keep(ln)
 		}
 		if !errors.Is(err, ctx.Err()) {
 			e.Errorf("Listen: error %v, want %v", err, ctx.Err())
 		}
-		conn, err := e.dialAddress(ctx, address)
+		conn, err := e.dial(ctx, address)
 		if err == nil {
 			e.keep(conn)
 		}
@@ -204,17 +248,12 @@ const openTime = 2 * time.Second
 func checkContextEndsAfter(e *env) {
 	ctx, cancel := context.WithTimeout(e.Context(), openTime)
 	defer cancel()
-	ln, err := e.plugin.Listen(ctx, transport.ListenConfig{Version: e.version, Dir: e.dir})
+	ln, err := e.tryListen(ctx)
 	if err != nil {
-		e.Fatalf("Listen: %v", err)
+		e.Fatal(err)
 	}
-	e.keep(ln)
 	e.echo(ln)
-	conn, err := e.dialAddress(ctx, ln.Addr().String())
-	if err != nil {
-		e.Fatalf("Dial: %v", err)
-	}
-	e.keep(conn)
+	conn := e.open(ctx, ln)
 	// A little later, when the same deadline on a connection has passed too.
 	after, cancel := context.WithTimeout(e.Context(), openTime+100*time.Millisecond)
 	defer cancel()
@@ -222,7 +261,10 @@ func checkContextEndsAfter(e *env) {
 	if err := transfer(conn, conn, 1000, 1); err != nil {
 		e.Errorf("a connection, after the context of Dial has ended: %v", err)
 	}
-	late := e.dial(ln)
+	if e.way == prepared {
+		return
+	}
+	late := e.open(e.Context(), ln)
 	if err := transfer(late, late, 1000, 1); err != nil {
 		e.Errorf("a listener, after the context of Listen has ended: %v", err)
 	}

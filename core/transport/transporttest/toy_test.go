@@ -2,10 +2,12 @@ package transporttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -25,7 +27,18 @@ func (t toy) Listen(ctx context.Context, cfg transport.ListenConfig) (net.Listen
 		return nil, fmt.Errorf("toy: %w", err)
 	}
 	var lc net.ListenConfig
-	return lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if cfg.MinPort == 0 {
+		return lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	}
+	var taken []error
+	for port := cfg.MinPort; port <= cfg.MaxPort; port++ {
+		ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return ln, nil
+		}
+		taken = append(taken, err)
+	}
+	return nil, errors.Join(taken...)
 }
 
 func (t toy) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {

@@ -32,6 +32,14 @@ const limit = 30 * time.Second
 // call: the two ends of a connection never share one, as they are two
 // processes in life.
 //
+// A [transport.Native] transport is run with connections that Dial opens, and
+// again with streams of a session, in checks whose names begin with Session;
+// both sides have one-time certificates. A [transport.Preparer] is run with the
+// connections that it prepares, in checks whose names begin with Prepared; it
+// gets its files as a process inherits them, under new descriptors. Where a
+// process cannot inherit files, on Windows, those are skipped. No Logger is
+// given.
+//
 // Each check must also end within half a minute and leave no goroutine and no
 // file behind. Run sets the variables that name the directory for temporary
 // files, so t must not be parallel.
@@ -47,53 +55,86 @@ func run(t *testing.T, newTransport func() transport.Transport, limit time.Durat
 	}
 	for _, version := range newTransport().Versions() {
 		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
-			for _, c := range checks {
-				t.Run(c.name, func(t *testing.T) {
-					newEnv(t, version, newTransport).run(c.run, limit)
-				})
+			for _, w := range ways(newTransport()) {
+				runWay(t, w, version, newTransport, limit)
 			}
-			t.Run("NetTest", func(t *testing.T) {
-				checkNetTest(newEnv(t, version, newTransport))
-			})
 		})
 	}
 }
 
+func runWay(t *testing.T, w way, version int, newTransport func() transport.Transport, limit time.Duration) {
+	t.Helper()
+	if w == prepared && !canInherit {
+		t.Skip("a process of this system cannot inherit the files of a prepared start")
+	}
+	for _, c := range checks {
+		if c.ways&w != 0 {
+			t.Run(w.prefix()+c.name, func(t *testing.T) {
+				newEnv(t, w, version, newTransport).run(c.run, limit)
+			})
+		}
+	}
+	t.Run(w.prefix()+netTest, func(t *testing.T) {
+		checkNetTest(newEnv(t, w, version, newTransport))
+	})
+}
+
+// check is a part of the suite, for some ways.
+type check struct {
+	name string
+	ways way
+	run  func(*env)
+}
+
 // checks is the suite, simplest first: where several fail, the first is the
 // one to look at.
-var checks = []struct {
-	name string
-	run  func(*env)
-}{
-	{"Echo", checkEcho},
-	{"Address", checkAddress},
-	{"Listeners", checkListeners},
-	{"Reopen", checkReopen},
-	{"Directory", checkDirectory},
-	{"UnknownVersion", checkUnknownVersion},
-	{"GarbageAddress", checkGarbageAddress},
-	{"NobodyListening", checkNobodyListening},
-	{"ContextEndedBefore", checkContextEndedBefore},
-	{"ContextEndsAfter", checkContextEndsAfter},
-	{"ListenerClose", checkListenerClose},
-	{"CloseGivesEOF", checkCloseGivesEOF},
-	{"CloseUnblocks", checkCloseUnblocks},
-	{"CloseTwice", checkCloseTwice},
-	{"PeerClosed", checkPeerClosed},
-	{"HalfClose", checkHalfClose},
-	{"Deadlines", checkDeadlines},
-	{"SlowReader", checkSlowReader},
-	{"Transfer1MiB", checkTransfer(1 << 20)},
-	{"Transfer64MiB", checkTransfer(64 << 20)},
-	{"ManyConnections", checkManyConnections},
-	{"BusyConnections", checkBusyConnections},
+var checks = []check{
+	{"Files", prepared, checkFiles},
+	{"Echo", anyWay, checkEcho},
+	{"Address", byAddress, checkAddress},
+	{"Listeners", byAddress, checkListeners},
+	{"Reopen", dialing, checkReopen},
+	{"Directory", byAddress, checkDirectory},
+	{"Ports", byAddress, checkPorts},
+	{"UnknownVersion", dialing, checkUnknownVersion},
+	{"GarbageAddress", dialing, checkGarbageAddress},
+	{"NobodyListening", dialing, checkNobodyListening},
+	{"ContextEndedBefore", dialing, checkContextEndedBefore},
+	{"ContextEndsAfter", anyWay, checkContextEndsAfter},
+	{"NoTLS", bySession, checkNoTLS},
+	{"State", bySession, checkState},
+	{"WrongCertificate", bySession, checkWrongCertificate},
+	{"RefusedFiles", prepared, checkRefusedFiles},
+	{"OneConnection", prepared, checkOneConnection},
+	{"ClosedUnused", prepared, checkClosedUnused},
+	{"ListenerClose", anyWay, checkListenerClose},
+	{"CloseGivesEOF", anyWay, checkCloseGivesEOF},
+	{"CloseUnblocks", anyWay, checkCloseUnblocks},
+	{"CloseTwice", anyWay, checkCloseTwice},
+	{"PeerClosed", anyWay, checkPeerClosed},
+	{"HalfClose", anyWay, checkHalfClose},
+	{"Deadlines", anyWay, checkDeadlines},
+	{"SlowReader", anyWay, checkSlowReader},
+	{"Transfer1MiB", anyWay, checkTransfer(1 << 20)},
+	{"Transfer64MiB", anyWay, checkTransfer(64 << 20)},
+	{"ManyConnections", dialing, checkManyConnections},
+	{"BusyConnections", dialing, checkBusyConnections},
+	{"UnreadStreams", bySession, checkUnreadStreams},
+	{"ShortStreams", bySession, checkShortStreams},
+	{"Close", bySession, checkSessionClose},
 }
+
+// netTest is the name of the check that runs the tests of x/net, each of which
+// is a subtest and has a bound of its own.
+const netTest = "NetTest"
 
 // env is what one check works with. Its methods, except those that say so, are
 // for the check's own goroutine.
 type env struct {
 	*testing.T
+	way     way
 	version int
+	tls     tlsPair
 	// plugin listens and host dials.
 	plugin, host transport.Transport
 	// dir is such as a host makes, tmp is the one for temporary files. Both
@@ -103,7 +144,7 @@ type env struct {
 	cleanups []func()
 }
 
-func newEnv(t *testing.T, version int, newTransport func() transport.Transport) *env {
+func newEnv(t *testing.T, w way, version int, newTransport func() transport.Transport) *env {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
@@ -112,12 +153,18 @@ func newEnv(t *testing.T, version int, newTransport func() transport.Transport) 
 		}
 	})
 	e := &env{
-		T: t, version: version,
+		T: t, way: w, version: version,
 		plugin: newTransport(), host: newTransport(),
 		dir: emptyDir(t), tmp: emptyDir(t),
 	}
 	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} { // Unix, then Windows
 		t.Setenv(name, e.tmp)
+	}
+	if _, ok := e.host.(transport.Native); ok {
+		var err error
+		if e.tls, err = newTLSPair(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return e
 }
@@ -198,27 +245,10 @@ func closeAgain(c io.Closer) error {
 	return nil
 }
 
-// listen opens a listener in e.dir.
-func (e *env) listen() net.Listener {
-	e.Helper()
-	ln, err := e.plugin.Listen(e.Context(), transport.ListenConfig{Version: e.version, Dir: e.dir})
-	if err != nil {
-		e.Fatalf("Listen: %v", err)
-	}
-	e.keep(ln)
-	return ln
-}
-
-// dialAddress dials as a host does. It is safe for concurrent use; the caller
-// closes the connection.
-func (e *env) dialAddress(ctx context.Context, address string) (net.Conn, error) {
-	return e.host.Dial(ctx, transport.DialConfig{Version: e.version, Address: address})
-}
-
 // refused dials and returns the error, which there must be.
 func (e *env) refused(ctx context.Context, address string) error {
 	e.Helper()
-	conn, err := e.dialAddress(ctx, address)
+	conn, err := e.dial(ctx, address)
 	if err == nil {
 		e.keep(conn)
 		e.Fatalf("Dial(%.80q): no error", address)
@@ -226,10 +256,10 @@ func (e *env) refused(ctx context.Context, address string) error {
 	return err
 }
 
-// dial opens a connection to ln.
-func (e *env) dial(ln net.Listener) net.Conn {
+// open opens a connection to ln.
+func (e *env) open(ctx context.Context, ln *link) net.Conn {
 	e.Helper()
-	conn, err := e.dialAddress(e.Context(), ln.Addr().String())
+	conn, err := ln.open(ctx)
 	if err != nil {
 		e.Fatalf("Dial: %v", err)
 	}
@@ -238,7 +268,7 @@ func (e *env) dial(ln net.Listener) net.Conn {
 }
 
 // pair opens a connection to ln and returns both ends.
-func (e *env) pair(ln net.Listener) (dialed, accepted net.Conn) {
+func (e *env) pair(ln *link) (dialed, accepted net.Conn) {
 	e.Helper()
 	dialed, accepted, err := e.connect(ln)
 	if err != nil {
@@ -251,13 +281,13 @@ func (e *env) pair(ln net.Listener) (dialed, accepted net.Conn) {
 
 // connect opens a connection to ln, both ends of which the caller closes. It
 // is safe for concurrent use.
-func (e *env) connect(ln net.Listener) (dialed, accepted net.Conn, err error) {
+func (e *env) connect(ln *link) (dialed, accepted net.Conn, err error) {
 	var conn net.Conn
 	accept := start(func() (err error) {
 		conn, err = ln.Accept()
 		return err
 	})
-	dialed, err = e.dialAddress(e.Context(), ln.Addr().String())
+	dialed, err = ln.open(e.Context())
 	if err != nil {
 		return nil, nil, fmt.Errorf("dial: %w", err) // Accept ends with the listener
 	}
@@ -271,16 +301,15 @@ func (e *env) connect(ln net.Listener) (dialed, accepted net.Conn, err error) {
 // another as seen from the end that accepted.
 func (e *env) eachWay(f func(local, remote net.Conn)) {
 	e.Helper()
-	ln := e.listen()
-	dialed, accepted := e.pair(ln)
+	dialed, accepted := e.pair(e.listen())
 	f(dialed, accepted)
-	dialed, accepted = e.pair(ln)
+	dialed, accepted = e.pair(e.listen())
 	f(accepted, dialed)
 }
 
 // echo accepts connections from ln and sends back what they receive, until the
 // check is over. Dial them only after.
-func (e *env) echo(ln net.Listener) {
+func (e *env) echo(ln *link) {
 	var conns sync.WaitGroup
 	accept := start(func() error {
 		for {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,14 @@ func TestToyPasses(t *testing.T) {
 	Run(t, func() toy { return toy{} })
 }
 
+func TestPreparedToyPasses(t *testing.T) {
+	Run(t, func() preparedToy { return preparedToy{} })
+}
+
+func TestNativeToyPasses(t *testing.T) {
+	Run(t, func() nativeToy { return nativeToy{} })
+}
+
 // variantEnv makes this test binary run the suite on one of the variants.
 const variantEnv = "TRANSPORTTEST_VARIANT"
 
@@ -28,7 +37,7 @@ func TestVariant(t *testing.T) {
 	if name == "" {
 		t.Skip("for TestBrokenTransportsFail only")
 	}
-	v, ok := variants[name]
+	v, ok := variants()[name]
 	if !ok {
 		t.Fatalf("no variant %q", name)
 	}
@@ -49,10 +58,13 @@ func TestBrokenTransportsFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	proven := make(map[string]bool)
-	for name, v := range variants {
+	for name, v := range variants() {
 		proven[v.check] = true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if strings.HasPrefix(v.check, "v1/"+prepared.prefix()) && !canInherit {
+				t.Skip("a process of this system cannot inherit files")
+			}
 			test := "TestVariant/" + v.check
 			pattern := "^" + strings.ReplaceAll(test, "/", "$/^") + "$"
 			cmd := exec.CommandContext(t.Context(), exe, "-test.run="+pattern)
@@ -65,13 +77,17 @@ func TestBrokenTransportsFail(t *testing.T) {
 			}
 		})
 	}
-	names := []string{"Identity", "v1/NetTest"}
-	for _, c := range checks {
-		names = append(names, "v1/"+c.name)
+	if !proven["Identity"] {
+		t.Error("no variant proves that the check Identity can fail")
 	}
-	for _, name := range names {
-		if !proven[name] {
-			t.Errorf("no variant proves that the check %s can fail", name)
+	for _, c := range append(checks, check{name: netTest, ways: anyWay}) {
+		if c.ways == prepared && !canInherit {
+			continue
+		}
+		if !slices.ContainsFunc([]way{byAddress, bySession, prepared}, func(w way) bool {
+			return c.ways&w != 0 && proven["v1/"+w.prefix()+c.name]
+		}) {
+			t.Errorf("no variant proves that the check %s can fail", c.name)
 		}
 	}
 }

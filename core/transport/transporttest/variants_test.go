@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,29 +20,42 @@ import (
 // hangs is what a check says that waits for ever.
 const hangs = "the check has not ended"
 
-// variants are ways to break the toy, by a few words that say how, each with
-// the check that must find it, though others may too, and with a part of what
-// that check must say.
-var variants = map[string]struct {
+// variant is a broken transport, with the check that must find it, though
+// others may too, and with a part of what that check must say.
+type variant struct {
 	check, says string
-	transport   func() *broken
-}{
-	"its name is not valid": {"Identity", `name "Toy 1"`, func() *broken {
+	transport   func() transport.Transport
+}
+
+// variants are ways to break a toy, by a few words that say how.
+func variants() map[string]variant {
+	all := make(map[string]variant)
+	for _, some := range []map[string]variant{toyVariants, nativeVariants, preparedVariants} {
+		maps.Copy(all, some)
+	}
+	return all
+}
+
+var toyVariants = map[string]variant{
+	"its name is not valid": {"Identity", `name "Toy 1"`, func() transport.Transport {
 		return &broken{name: "Toy 1"}
 	}},
-	"it has no versions": {"Identity", "versions []", func() *broken {
+	"it has no versions": {"Identity", "versions []", func() transport.Transport {
 		return &broken{versions: []int{}}
 	}},
-	"it leaves a goroutine": {"v1/Echo", "found unexpected goroutines", func() *broken {
+	"it is both native and prepared": {"Identity", "it is both", func() transport.Transport {
+		return undecided{}
+	}},
+	"it leaves a goroutine": {"v1/Echo", "found unexpected goroutines", func() transport.Transport {
 		return &broken{listener: func(ln net.Listener) net.Listener {
 			go func() { select {} }()
 			return ln
 		}}
 	}},
-	"it accepts after the first byte only": {"v1/Echo", hangs, func() *broken {
+	"it accepts after the first byte only": {"v1/Echo", hangs, func() transport.Transport {
 		return &broken{listener: acceptingAfterByte}
 	}},
-	"its address cannot be sent": {"v1/Address", "holds '|'", func() *broken {
+	"its address cannot be sent": {"v1/Address", "holds '|'", func() transport.Transport {
 		return &broken{
 			listener: func(ln net.Listener) net.Listener {
 				return &brokenListener{Listener: ln, address: func() string { return ln.Addr().String() + "|" }}
@@ -52,7 +66,7 @@ var variants = map[string]struct {
 			},
 		}
 	}},
-	"its address means something in one process only": {"v1/Address", "this value has no listener", func() *broken {
+	"its address means something in one process only": {"v1/Address", "this value has no listener", func() transport.Transport {
 		listening := false
 		return &broken{
 			listener: func(ln net.Listener) net.Listener { listening = true; return ln },
@@ -64,11 +78,11 @@ var variants = map[string]struct {
 			},
 		}
 	}},
-	"all its listeners are one": {"v1/Listeners", "two listeners have the address", func() *broken {
+	"all its listeners are one": {"v1/Listeners", "two listeners have the address", func() transport.Transport {
 		one := sync.OnceValues(func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") })
 		return &broken{listen: func(context.Context, transport.ListenConfig) (net.Listener, error) { return one() }}
 	}},
-	"it listens once": {"v1/Reopen", "address in use", func() *broken {
+	"it listens once": {"v1/Reopen", "address in use", func() transport.Transport {
 		var listened atomic.Bool
 		return &broken{listen: func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 			if listened.Swap(true) {
@@ -77,10 +91,10 @@ var variants = map[string]struct {
 			return toy{}.Listen(ctx, cfg)
 		}}
 	}},
-	"it leaves a file in the directory": {"v1/Directory", "left behind", func() *broken {
+	"it leaves a file in the directory": {"v1/Directory", "left behind", func() transport.Transport {
 		return withFile(func(dir string) string { return dir })
 	}},
-	"it leaves a file in a directory of its own": {"v1/Directory", "left behind", func() *broken {
+	"it leaves a file in a directory of its own": {"v1/Directory", "left behind", func() transport.Transport {
 		return withFile(func(dir string) string {
 			if dir == "" {
 				return os.TempDir()
@@ -88,10 +102,10 @@ var variants = map[string]struct {
 			return ""
 		})
 	}},
-	"it does not use the directory": {"v1/Directory", "left behind", func() *broken {
+	"it does not use the directory": {"v1/Directory", "left behind", func() transport.Transport {
 		return withFile(func(string) string { return os.TempDir() })
 	}},
-	"it needs a directory": {"v1/Directory", "Listen: no directory", func() *broken {
+	"it needs a directory": {"v1/Directory", "listen: no directory", func() transport.Transport {
 		return &broken{listen: func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 			if cfg.Dir == "" {
 				return nil, errors.New("no directory")
@@ -99,25 +113,41 @@ var variants = map[string]struct {
 			return toy{}.Listen(ctx, cfg)
 		}}
 	}},
-	"it listens in any version": {"v1/UnknownVersion", "Listen with version 0: no error", func() *broken {
+	"it ignores the range of ports": {"v1/Ports", "Listen with the ports", func() transport.Transport {
+		return &broken{listen: func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
+			cfg.MinPort, cfg.MaxPort = 0, 0
+			return toy{}.Listen(ctx, cfg)
+		}}
+	}},
+	"it leaves the range of ports when that is taken": {"v1/Ports", "Listen when the only port is taken: no error", func() transport.Transport {
+		return &broken{listen: func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
+			ln, err := toy{}.Listen(ctx, cfg)
+			if err == nil {
+				return ln, nil
+			}
+			cfg.MinPort, cfg.MaxPort = 0, 0
+			return toy{}.Listen(ctx, cfg)
+		}}
+	}},
+	"it listens in any version": {"v1/UnknownVersion", "Listen with version 0: no error", func() transport.Transport {
 		return &broken{listen: func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 			cfg.Version = 1
 			return toy{}.Listen(ctx, cfg)
 		}}
 	}},
-	"it dials in any version": {"v1/UnknownVersion", "Dial with version 0: no error", func() *broken {
+	"it dials in any version": {"v1/UnknownVersion", "Dial with version 0: no error", func() transport.Transport {
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			cfg.Version = 1
 			return toy{}.Dial(ctx, cfg)
 		}}
 	}},
-	"it reads an address up to the first NUL": {"v1/GarbageAddress", `\x00"): no error`, func() *broken {
+	"it reads an address up to the first NUL": {"v1/GarbageAddress", `\x00"): no error`, func() transport.Transport {
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			cfg.Address, _, _ = strings.Cut(cfg.Address, "\x00")
 			return toy{}.Dial(ctx, cfg)
 		}}
 	}},
-	"its error repeats a long address": {"v1/GarbageAddress", "bytes long, at most 8192", func() *broken {
+	"its error repeats a long address": {"v1/GarbageAddress", "bytes long, at most 8192", func() transport.Transport {
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			conn, err := toy{}.Dial(ctx, cfg)
 			if err != nil {
@@ -126,7 +156,7 @@ var variants = map[string]struct {
 			return conn, nil
 		}}
 	}},
-	"its error does not name the address": {"v1/NobodyListening", "does not name the address", func() *broken {
+	"its error does not name the address": {"v1/NobodyListening", "does not name the address", func() transport.Transport {
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			conn, err := toy{}.Dial(ctx, cfg)
 			if err != nil {
@@ -135,7 +165,7 @@ var variants = map[string]struct {
 			return conn, nil
 		}}
 	}},
-	"it waits for a listener for ever": {"v1/NobodyListening", hangs, func() *broken {
+	"it waits for a listener for ever": {"v1/NobodyListening", hangs, func() transport.Transport {
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			conn, err := toy{}.Dial(ctx, cfg)
 			if err != nil {
@@ -144,17 +174,17 @@ var variants = map[string]struct {
 			return conn, nil
 		}}
 	}},
-	"Listen ignores its context": {"v1/ContextEndedBefore", "Listen: error <nil>, want context canceled", func() *broken {
+	"Listen ignores its context": {"v1/ContextEndedBefore", "Listen: error <nil>, want context canceled", func() transport.Transport {
 		return &broken{listen: func(_ context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 			return toy{}.Listen(context.Background(), cfg)
 		}}
 	}},
-	"Dial ignores its context": {"v1/ContextEndedBefore", "Dial: error <nil>, want context canceled", func() *broken {
+	"Dial ignores its context": {"v1/ContextEndedBefore", "Dial: error <nil>, want context canceled", func() transport.Transport {
 		return &broken{dial: func(_ context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			return toy{}.Dial(context.Background(), cfg)
 		}}
 	}},
-	"the context of Listen closes the listener": {"v1/ContextEndsAfter", "connection refused", func() *broken {
+	"the context of Listen closes the listener": {"v1/ContextEndsAfter", "connection refused", func() transport.Transport {
 		return &broken{listen: func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 			ln, err := toy{}.Listen(ctx, cfg)
 			if err == nil {
@@ -163,7 +193,7 @@ var variants = map[string]struct {
 			return ln, err
 		}}
 	}},
-	"the context of Dial closes the connection": {"v1/ContextEndsAfter", "after the context of Dial has ended", func() *broken {
+	"the context of Dial closes the connection": {"v1/ContextEndsAfter", "after the context of Dial has ended", func() transport.Transport {
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			conn, err := toy{}.Dial(ctx, cfg)
 			if err == nil {
@@ -172,7 +202,7 @@ var variants = map[string]struct {
 			return conn, err
 		}}
 	}},
-	"the deadline of Dial stays on the connection": {"v1/ContextEndsAfter", "after the context of Dial has ended", func() *broken {
+	"the deadline of Dial stays on the connection": {"v1/ContextEndsAfter", "after the context of Dial has ended", func() transport.Transport {
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			conn, err := toy{}.Dial(ctx, cfg)
 			if deadline, ok := ctx.Deadline(); ok && err == nil {
@@ -181,12 +211,12 @@ var variants = map[string]struct {
 			return conn, err
 		}}
 	}},
-	"Close of the listener does not unblock Accept": {"v1/ListenerClose", hangs, func() *broken {
+	"Close of the listener does not unblock Accept": {"v1/ListenerClose", hangs, func() transport.Transport {
 		return &broken{listener: func(ln net.Listener) net.Listener {
 			return &brokenListener{Listener: ln, close: func() error { return nil }}
 		}}
 	}},
-	"Accept ends with an error of its own": {"v1/ListenerClose", "no more connections, want net.ErrClosed", func() *broken {
+	"Accept ends with an error of its own": {"v1/ListenerClose", "no more connections, want net.ErrClosed", func() transport.Transport {
 		return &broken{listener: func(ln net.Listener) net.Listener {
 			return &brokenListener{Listener: ln, accept: func() (net.Conn, error) {
 				conn, err := ln.Accept()
@@ -197,12 +227,12 @@ var variants = map[string]struct {
 			}}
 		}}
 	}},
-	"a second Close of the listener fails": {"v1/ListenerClose", "second Close: closed twice", func() *broken {
+	"a second Close of the listener fails": {"v1/ListenerClose", "second Close: closed twice", func() transport.Transport {
 		return &broken{listener: func(ln net.Listener) net.Listener {
 			return &brokenListener{Listener: ln, close: failingTwice(ln.Close)}
 		}}
 	}},
-	"accepted connections end with the listener": {"v1/ListenerClose", "after Close of its listener", func() *broken {
+	"accepted connections end with the listener": {"v1/ListenerClose", "after Close of its listener", func() transport.Transport {
 		return &broken{listener: func(ln net.Listener) net.Listener {
 			var accepted []net.Conn
 			return &brokenListener{
@@ -224,14 +254,14 @@ var variants = map[string]struct {
 			}
 		}}
 	}},
-	"Close throws away what was written": {"v1/CloseGivesEOF", "connection reset by peer", func() *broken {
+	"Close throws away what was written": {"v1/CloseGivesEOF", "connection reset by peer", func() transport.Transport {
 		return withConn(func(conn *brokenConn) {
 			conn.close = func() error {
 				return errors.Join(conn.Conn.(*net.TCPConn).SetLinger(0), conn.Conn.Close())
 			}
 		})
 	}},
-	"a closed connection ends with an error of its own": {"v1/CloseGivesEOF", "want io.EOF", func() *broken {
+	"a closed connection ends with an error of its own": {"v1/CloseGivesEOF", "want io.EOF", func() transport.Transport {
 		return withConn(func(conn *brokenConn) {
 			conn.read = func(p []byte) (int, error) {
 				n, err := conn.Conn.Read(p)
@@ -242,12 +272,12 @@ var variants = map[string]struct {
 			}
 		})
 	}},
-	"Close does not unblock": {"v1/CloseUnblocks", hangs, func() *broken {
+	"Close does not unblock": {"v1/CloseUnblocks", hangs, func() transport.Transport {
 		return withConn(func(conn *brokenConn) {
 			conn.close = func() error { return nil }
 		})
 	}},
-	"Close unblocks with an error of its own": {"v1/CloseUnblocks", "Read while the connection is closed: io: read/write on closed pipe", func() *broken {
+	"Close unblocks with an error of its own": {"v1/CloseUnblocks", "Read while the connection is closed: io: read/write on closed pipe", func() transport.Transport {
 		return withConn(func(conn *brokenConn) {
 			conn.read = func(p []byte) (int, error) {
 				n, err := conn.Conn.Read(p)
@@ -258,10 +288,10 @@ var variants = map[string]struct {
 			}
 		})
 	}},
-	"a second Close fails": {"v1/CloseTwice", "second Close: closed twice", func() *broken {
+	"a second Close fails": {"v1/CloseTwice", "second Close: closed twice", func() transport.Transport {
 		return withConn(func(conn *brokenConn) { conn.close = failingTwice(conn.Conn.Close) })
 	}},
-	"Write does not say that the peer is gone": {"v1/PeerClosed", "to an end that is closed", func() *broken {
+	"Write does not say that the peer is gone": {"v1/PeerClosed", "to an end that is closed", func() transport.Transport {
 		return withConn(func(conn *brokenConn) {
 			conn.write = func(p []byte) (int, error) {
 				_, _ = conn.Conn.Write(p)
@@ -269,13 +299,13 @@ var variants = map[string]struct {
 			}
 		})
 	}},
-	"CloseWrite closes both ways": {"v1/HalfClose", "the other way, after CloseWrite", func() *broken {
+	"CloseWrite closes both ways": {"v1/HalfClose", "the other way, after CloseWrite", func() transport.Transport {
 		return withConn(func(conn *brokenConn) { conn.closeWrite = conn.Conn.Close })
 	}},
-	"CloseWrite does nothing": {"v1/HalfClose", hangs, func() *broken {
+	"CloseWrite does nothing": {"v1/HalfClose", hangs, func() transport.Transport {
 		return withConn(func(conn *brokenConn) { conn.closeWrite = func() error { return nil } })
 	}},
-	"a deadline has an error of its own": {"v1/Deadlines", "Read after its deadline: context deadline exceeded", func() *broken {
+	"a deadline has an error of its own": {"v1/Deadlines", "Read after its deadline: context deadline exceeded", func() transport.Transport {
 		return withConn(func(conn *brokenConn) {
 			conn.read = func(p []byte) (int, error) {
 				n, err := conn.Conn.Read(p)
@@ -286,10 +316,10 @@ var variants = map[string]struct {
 			}
 		})
 	}},
-	"it buffers without bound": {"v1/SlowReader", "to an end that does not read", func() *broken {
+	"it buffers without bound": {"v1/SlowReader", "to an end that does not read", func() transport.Transport {
 		return withConn(func(conn *brokenConn) { conn.write = io.Discard.Write })
 	}},
-	"Write counts what its deadline cut off": {"v1/SlowReader", hangs, func() *broken {
+	"Write counts what its deadline cut off": {"v1/SlowReader", hangs, func() transport.Transport {
 		return withConn(func(conn *brokenConn) {
 			conn.write = func(p []byte) (int, error) {
 				_, err := conn.Conn.Write(p)
@@ -297,13 +327,13 @@ var variants = map[string]struct {
 			}
 		})
 	}},
-	"the 600,000th byte is wrong": {"v1/Transfer1MiB", "not those that were sent", func() *broken {
+	"the 600,000th byte is wrong": {"v1/Transfer1MiB", "not those that were sent", func() transport.Transport {
 		return withConn(func(conn *brokenConn) { conn.read = corrupting(conn.Conn, 600_000) })
 	}},
-	"the 60,000,000th byte is wrong": {"v1/Transfer64MiB", "not those that were sent", func() *broken {
+	"the 60,000,000th byte is wrong": {"v1/Transfer64MiB", "not those that were sent", func() transport.Transport {
 		return withConn(func(conn *brokenConn) { conn.read = corrupting(conn.Conn, 60_000_000) })
 	}},
-	"it has room for 50 connections": {"v1/ManyConnections", "too many connections", func() *broken {
+	"it has room for 50 connections": {"v1/ManyConnections", "too many connections", func() transport.Transport {
 		var dialed atomic.Int32
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			if dialed.Add(1) > 50 {
@@ -312,7 +342,7 @@ var variants = map[string]struct {
 			return toy{}.Dial(ctx, cfg)
 		}}
 	}},
-	"its connections share a stream": {"v1/ManyConnections", "not those that were sent", func() *broken {
+	"its connections share a stream": {"v1/ManyConnections", "not those that were sent", func() transport.Transport {
 		var mu sync.Mutex
 		var shared net.Conn
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (_ net.Conn, err error) {
@@ -324,7 +354,7 @@ var variants = map[string]struct {
 			return shared, err
 		}}
 	}},
-	"one blocked writer blocks all": {"v1/BusyConnections", hangs, func() *broken {
+	"one blocked writer blocks all": {"v1/BusyConnections", hangs, func() transport.Transport {
 		var mu sync.Mutex
 		return withConn(func(conn *brokenConn) {
 			conn.write = func(p []byte) (int, error) {
@@ -334,7 +364,7 @@ var variants = map[string]struct {
 			}
 		})
 	}},
-	"a deadline is not a net.Error": {"v1/NetTest", "want net.Error", func() *broken {
+	"a deadline is not a net.Error": {"v1/NetTest", "want net.Error", func() transport.Transport {
 		return withConn(func(conn *brokenConn) {
 			conn.read = func(p []byte) (int, error) {
 				n, err := conn.Conn.Read(p)
@@ -345,6 +375,13 @@ var variants = map[string]struct {
 			}
 		})
 	}},
+}
+
+// undecided is native and prepared.
+type undecided struct{ nativeToy }
+
+func (undecided) Prepare(ctx context.Context, cfg transport.PrepareConfig) (*transport.Prepared, error) {
+	return preparedToy{}.Prepare(ctx, cfg)
 }
 
 // withConn is the toy with each connection as f changes it.

@@ -1,0 +1,14 @@
+//go:build !unix
+
+package transporttest
+
+import (
+	"errors"
+	"os"
+)
+
+// canInherit tells whether a process can inherit any open file on this system.
+// package os/exec does not support ExtraFiles here.
+const canInherit = false
+
+func inherit(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -1,0 +1,232 @@
+package quic
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// patience is far more than anything here takes that is not stuck.
+const patience = 20 * time.Second
+
+// tlsPair returns the configurations of a plugin and a host that know each
+// other.
+func tlsPair(tb testing.TB) (plugin, host *tls.Config) {
+	tb.Helper()
+	p, h := certificate(tb), certificate(tb)
+	return pinned(p, h), pinned(h, p)
+}
+
+// certificate makes a one-time certificate.
+func certificate(tb testing.TB) tls.Certificate {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// pinned is the configuration of a side that presents own and accepts peer.
+func pinned(own, peer tls.Certificate) *tls.Config {
+	return &tls.Config{
+		Certificates:       []tls.Certificate{own},
+		ServerName:         "localhost",
+		ClientAuth:         tls.RequireAnyClientCert,
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) == 0 || !bytes.Equal(state.PeerCertificates[0].Raw, peer.Certificate[0]) {
+				return errors.New("the peer's certificate is not the pinned one")
+			}
+			return nil
+		},
+		SessionTicketsDisabled: true,
+		CurvePreferences:       []tls.CurveID{tls.X25519, tls.CurveP256},
+	}
+}
+
+// plugin is a listener and what its host must know.
+type plugin struct {
+	net.Listener
+	tr   *Transport
+	host *tls.Config
+}
+
+// listen opens a listener with limits that the test changes.
+func listen(tb testing.TB, change func(*limits)) *plugin {
+	tb.Helper()
+	tr := New()
+	if change != nil {
+		change(&tr.limits)
+	}
+	own, host := tlsPair(tb)
+	ln, err := tr.Listen(tb.Context(), transport.ListenConfig{Version: version, TLS: own})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := ln.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return &plugin{ln, tr, host}
+}
+
+func (p *plugin) dialConfig() transport.DialConfig {
+	return transport.DialConfig{Version: version, Address: p.Addr().String(), TLS: p.host}
+}
+
+// session dials as a host does.
+func (p *plugin) session(tb testing.TB) transport.Session {
+	tb.Helper()
+	s, err := p.tr.DialSession(tb.Context(), p.dialConfig())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+// open opens a stream and returns both ends.
+func (p *plugin) open(tb testing.TB, s transport.Session) (opened, accepted net.Conn) {
+	tb.Helper()
+	opened, err := s.OpenStream(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { opened.Close() })
+	return opened, p.accept(tb)
+}
+
+func (p *plugin) accept(tb testing.TB) net.Conn {
+	tb.Helper()
+	accepted, err := p.Accept()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { accepted.Close() })
+	return accepted
+}
+
+// raw connects as a host that then does what it likes.
+func (p *plugin) raw(tb testing.TB, cfg *quic.Config, protocols ...string) (*quic.Conn, error) {
+	tb.Helper()
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tr := &quic.Transport{Conn: socket}
+	tb.Cleanup(func() {
+		if err := errors.Join(tr.Close(), socket.Close()); err != nil {
+			tb.Error(err)
+		}
+	})
+	host := p.host.Clone()
+	host.NextProtos = protocols
+	conn, err := tr.Dial(tb.Context(), p.Addr(), host, cfg)
+	if err == nil {
+		tb.Cleanup(func() { conn.CloseWithError(0, "") })
+	}
+	return conn, err
+}
+
+// rawGreeted is raw with the control stream as it must be.
+func (p *plugin) rawGreeted(tb testing.TB) *quic.Conn {
+	tb.Helper()
+	conn, err := p.raw(tb, nil, alpn)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	control := rawStream(tb, conn, manyStreams)
+	if err := errors.Join(control.Close(), expectFirstByte(control)); err != nil {
+		tb.Fatal(err)
+	}
+	return conn
+}
+
+// rawStream opens a stream and writes to it.
+func rawStream(tb testing.TB, conn *quic.Conn, b ...byte) *quic.Stream {
+	tb.Helper()
+	str, err := conn.OpenStream()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := str.Write(b); err != nil {
+		tb.Fatal(err)
+	}
+	return str
+}
+
+// wantClosed waits until the peer has closed the connection.
+func wantClosed(tb testing.TB, conn *quic.Conn, code quic.ApplicationErrorCode) {
+	tb.Helper()
+	select {
+	case <-conn.Context().Done():
+	case <-time.After(patience):
+		tb.Fatal("the connection goes on")
+	}
+	err := context.Cause(conn.Context())
+	if app, ok := errors.AsType[*quic.ApplicationError](err); !ok || !app.Remote || app.ErrorCode != code {
+		tb.Errorf("the connection ended with %v, want code %d of the peer", err, code)
+	}
+}
+
+// exchange sends a byte each way.
+func exchange(tb testing.TB, a, b net.Conn) {
+	tb.Helper()
+	for _, ends := range [][2]net.Conn{{a, b}, {b, a}} {
+		if _, err := ends[0].Write([]byte{42}); err != nil {
+			tb.Fatal(err)
+		}
+		if got, err := readByte(ends[1]); err != nil || got != 42 {
+			tb.Fatalf("read %d, %v, want 42", got, err)
+		}
+	}
+}
+
+// start runs f in a goroutine. Its result must be received.
+func start(f func() error) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- f() }()
+	return result
+}
+
+// wait receives the result of start.
+func wait(tb testing.TB, what string, result <-chan error) error {
+	tb.Helper()
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(patience):
+		tb.Fatalf("%s has not ended after %v", what, patience)
+		return nil
+	}
+}
+
+func readAll(conn net.Conn) error {
+	_, err := io.Copy(io.Discard, conn)
+	return err
+}

@@ -1,0 +1,138 @@
+package quic
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// session is the host's end of a connection. It has a socket of its own.
+type session struct {
+	conn    *quic.Conn
+	control *quic.Stream
+	tr      *quic.Transport
+	socket  *net.UDPConn
+	limits  limits
+	close   func() error // once
+}
+
+// connect makes a connection, and returns it when the plugin has accepted it. A
+// plugin that has no room, be it for a moment, is asked again.
+func (t *Transport) connect(ctx context.Context, address netip.AddrPort, tlsConfig *tls.Config, use byte) (*session, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.limits.handshake,
+		fmt.Errorf("no answer in %v: %w", t.limits.handshake, os.ErrDeadlineExceeded))
+	defer cancel()
+	refused := false
+	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
+		s, err := t.tryConnect(ctx, address, tlsConfig, use)
+		switch {
+		case errors.Is(err, &quic.TransportError{ErrorCode: quic.ConnectionRefused, Remote: true}):
+			refused = true
+		case err == nil, !refused, ctx.Err() == nil:
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the plugin has no room for one more connection: %w", context.Cause(ctx))
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (t *Transport) tryConnect(ctx context.Context, address netip.AddrPort, tlsConfig *tls.Config, use byte) (*session, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "udp", address.String())
+	if err != nil {
+		return nil, err
+	}
+	s := &session{socket: conn.(*net.UDPConn), limits: t.limits}
+	s.tr = &quic.Transport{Conn: coalesce(peer{s.socket, true})}
+	s.close = sync.OnceValue(s.closeAll)
+	enlargeBuffers(s.socket)
+	cfg := t.config(address.Addr())
+	cfg.KeepAlivePeriod = keepAlive // one side's is enough
+	s.conn, err = s.tr.Dial(ctx, net.UDPAddrFromAddrPort(address), tlsConfig, cfg)
+	if err == nil {
+		err = s.greet(ctx, use)
+	}
+	if err != nil {
+		return nil, errors.Join(dialError(ctx, err), s.Close())
+	}
+	return s, nil
+}
+
+// greet opens the control stream and waits for the plugin's answer. With TLS
+// 1.3, a host whose handshake is over does not know yet what the plugin thinks
+// of its certificate (RFC 8446 section 2).
+func (s *session) greet(ctx context.Context, use byte) error {
+	var err error
+	if s.control, err = s.conn.OpenStreamSync(ctx); err != nil {
+		return err
+	}
+	if _, err := s.control.Write([]byte{use}); err != nil {
+		return err
+	}
+	if err := s.control.Close(); err != nil {
+		return err
+	}
+	return within(ctx, s.control, expectFirstByte)
+}
+
+// OpenStream implements [transport.Session].
+func (s *session) OpenStream(ctx context.Context) (net.Conn, error) {
+	return s.open(ctx, func() {})
+}
+
+func (s *session) open(ctx context.Context, onClose func()) (net.Conn, error) {
+	str, err := s.conn.OpenStreamSync(ctx)
+	if err == nil {
+		_, err = str.Write([]byte{firstByte}) // which does not wait
+	}
+	switch {
+	case err == nil:
+		return newStream(str, s.conn, onClose), nil
+	case s.conn.Context().Err() != nil:
+		return nil, fmt.Errorf("quic: open a stream: %w", connError(err))
+	default:
+		return nil, fmt.Errorf("quic: open a stream: %w", err)
+	}
+}
+
+// Close implements [transport.Session].
+func (s *session) Close() error { return s.close() }
+
+func (s *session) closeAll() error {
+	var err error
+	if s.conn != nil {
+		err = s.conn.CloseWithError(codeDone, "")
+	}
+	return errors.Join(err, s.tr.Close(), s.socket.Close())
+}
+
+// linger closes the session when the plugin has closed its streams too, and
+// does not wait for that.
+func (s *session) linger() {
+	go func() {
+		_ = s.control.SetReadDeadline(time.Now().Add(s.limits.linger)) // never fails, by its contract
+		_, _ = io.Copy(io.Discard, s.control)                          // until it ends, in whatever way
+		_ = s.Close()                                                  // nobody is left to be told
+	}()
+}
+
+// within calls f with a stream whose Read ends with the context.
+func within(ctx context.Context, str *quic.Stream, f func(io.Reader) error) error {
+	stop := context.AfterFunc(ctx, func() {
+		_ = str.SetReadDeadline(time.Now()) // never fails, by its contract
+	})
+	defer stop()
+	return f(str)
+}

@@ -1,0 +1,251 @@
+package quic
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+func TestDialErrors(t *testing.T) {
+	_, host := tlsPair(t)
+	for address, want := range map[string]string{
+		"localhost:1234":        `"localhost:1234" is not an IP address and a port`,
+		"127.0.0.1":             "is not an IP address and a port",
+		"127.0.0.1:http":        "is not an IP address and a port",
+		"127.0.0.1:0":           "127.0.0.1:0 has no port",
+		"[ff02::1]:1234":        "is not an IP address and a port",
+		"@127.0.0.1:1234":       "is not an IP address and a port",
+		"127.0.0.1:1234 ":       `holds ' '`,
+		strings.Repeat("1", 80): "is not an IP address and a port",
+	} {
+		_, err := New().DialSession(t.Context(), transport.DialConfig{Version: version, Address: address, TLS: host})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("DialSession(%q): %v, want %q", address, err, want)
+		}
+	}
+}
+
+// The system says that nobody listens: nobody waits for a timeout.
+func TestNobodyListening(t *testing.T) {
+	_, host := tlsPair(t)
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := transport.DialConfig{Version: version, Address: socket.LocalAddr().String(), TLS: host}
+	if err := socket.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New().DialSession(t.Context(), cfg); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("DialSession: %v, want ECONNREFUSED", err)
+	}
+}
+
+// silentSocket takes packets and never answers.
+func silentSocket(tb testing.TB) string {
+	tb.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { socket.Close() })
+	return socket.LocalAddr().String()
+}
+
+func TestSilentPlugin(t *testing.T) {
+	_, host := tlsPair(t)
+	cfg := transport.DialConfig{Version: version, Address: silentSocket(t), TLS: host}
+	t.Run("bounded", func(t *testing.T) {
+		tr := New()
+		tr.limits.handshake = 200 * time.Millisecond
+		_, err := tr.DialSession(t.Context(), cfg)
+		if err == nil || !strings.Contains(err.Error(), cfg.Address) {
+			t.Errorf("DialSession: %v, want an error that names %s", err, cfg.Address)
+		}
+	})
+	t.Run("context", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := New().Dial(ctx, cfg); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Dial: %v, want %v", err, context.DeadlineExceeded)
+		}
+	})
+}
+
+// Each side refuses a peer that it does not know, and the host is told which of
+// them it was.
+func TestWrongCertificate(t *testing.T) {
+	p := listen(t, nil)
+	stranger := p.host.Clone()
+	stranger.Certificates = []tls.Certificate{certificate(t)}
+	anonymous := p.host.Clone()
+	anonymous.Certificates = nil
+	_, other := tlsPair(t) // of another plugin
+	other.Certificates = p.host.Certificates
+	for name, test := range map[string]struct {
+		host *tls.Config
+		want string
+	}{
+		"the plugin does not know the host":   {stranger, "the plugin refused the TLS handshake"},
+		"the host has none":                   {anonymous, "the plugin refused the TLS handshake"},
+		"the host does not know the plugin":   {other, "the peer's certificate is not the pinned one"},
+		"a plugin that speaks something else": {p.host, "no application protocol"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := p.dialConfig()
+			cfg.TLS = test.host
+			if test.host == p.host {
+				cfg.Address = speaking(t, "h3")
+			}
+			for _, dial := range []func() error{
+				func() error { _, err := p.tr.Dial(t.Context(), cfg); return err },
+				func() error { _, err := p.tr.DialSession(t.Context(), cfg); return err },
+			} {
+				begin := time.Now()
+				if err := dial(); err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("%v, want %q", err, test.want)
+				}
+				if d := time.Since(begin); d > p.tr.limits.handshake/2 {
+					t.Errorf("it took %v", d)
+				}
+			}
+		})
+	}
+	opened, accepted := p.open(t, p.session(t))
+	exchange(t, opened, accepted)
+}
+
+// speaking returns the address of a QUIC server with another protocol.
+func speaking(tb testing.TB, protocol string) string {
+	tb.Helper()
+	cfg, _ := tlsPair(tb)
+	cfg.NextProtos = []string{protocol}
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tr := &quic.Transport{Conn: socket}
+	if _, err := tr.Listen(cfg, nil); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := errors.Join(tr.Close(), socket.Close()); err != nil {
+			tb.Error(err)
+		}
+	})
+	return socket.LocalAddr().String()
+}
+
+func TestOpenStreamAtLimit(t *testing.T) {
+	p := listen(t, nil)
+	s := p.session(t)
+	var opened, accepted net.Conn
+	for range maxStreams {
+		opened, accepted = p.open(t, s)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.OpenStream(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("OpenStream with %d streams open: %v, want %v", maxStreams, err, context.DeadlineExceeded)
+	}
+	exchange(t, opened, accepted)
+	if err := errors.Join(opened.Close(), accepted.Close()); err != nil {
+		t.Fatal(err)
+	}
+	opened, accepted = p.open(t, s)
+	exchange(t, opened, accepted)
+}
+
+// What was written before Close arrives, although the reader takes its time.
+func TestDialedCloseDelivers(t *testing.T) {
+	p := listen(t, nil)
+	dialed, err := p.tr.Dial(t.Context(), p.dialConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := p.accept(t)
+	want := bytes.Repeat([]byte("plugwire"), streamWindow/16)
+	if _, err := dialed.Write(want); err != nil {
+		t.Fatal(err)
+	}
+	if err := dialed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(accepted, bytes.NewReader(make([]byte, 4*streamWindow))); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("Write to the stream that its other end has closed: %v, want EPIPE", err)
+	}
+	got, err := io.ReadAll(accepted)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read %d bytes, %v, want %d", len(got), err, len(want))
+	}
+	if err := accepted.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The connection of a dialed stream ends with it, though the plugin never closes
+// its end.
+func TestDialedCloseIsBounded(t *testing.T) {
+	p := listen(t, func(l *limits) { l.linger = 100 * time.Millisecond })
+	dialed, err := p.tr.Dial(t.Context(), p.dialConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := p.accept(t)
+	if err := readEOFAfterClose(dialed, accepted); err != nil {
+		t.Error(err)
+	}
+	wantClosed(t, accepted.(*stream).conn, codeDone)
+	if err := accepted.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := accepted.Write([]byte{0}); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Write when the connection has ended: %v, want an error", err)
+	}
+}
+
+func readEOFAfterClose(local, remote net.Conn) error {
+	err := local.Close()
+	if _, readErr := remote.Read(make([]byte, 1)); !errors.Is(readErr, io.EOF) {
+		err = errors.Join(err, readErr, errors.New("want io.EOF"))
+	}
+	return err
+}
+
+// When the plugin's socket is gone, without a word, the host learns it from the
+// system.
+func TestPluginVanishes(t *testing.T) {
+	p := listen(t, nil)
+	opened, accepted := p.open(t, p.session(t))
+	exchange(t, opened, accepted)
+	ln := p.Listener.(*listener)
+	if err := errors.Join(ln.tr.Close(), ln.socket.Close()); err != nil {
+		t.Fatal(err)
+	}
+	read := start(func() error {
+		_, err := readByte(opened)
+		return err
+	})
+	if _, err := opened.Write([]byte{0}); err != nil && !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write: %v, want net.ErrClosed", err)
+	}
+	if err := wait(t, "Read", read); !errors.Is(err, net.ErrClosed) || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("Read: %v, want net.ErrClosed and ECONNREFUSED", err)
+	}
+	_ = accepted
+	ln.close = func() error { return nil } // it was done above
+	ln.end()
+	ln.running.Wait()
+}

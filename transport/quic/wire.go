@@ -1,0 +1,57 @@
+package quic
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/quic-go/quic-go"
+)
+
+// What the first byte of a connection's first stream, the control stream, says
+// of the streams that the host will open.
+const (
+	manyStreams byte = 0
+	oneStream   byte = 1
+)
+
+// firstByte starts every other stream, and the plugin's side of the control
+// stream. A stream exists for the plugin when something of it has arrived, and
+// its user may wait for the plugin to speak first.
+const firstByte byte = 0
+
+// Why a connection is closed.
+const (
+	codeDone     quic.ApplicationErrorCode = 0 // by its owner
+	codeProtocol quic.ApplicationErrorCode = 1 // the peer does not speak quic/1
+)
+
+// Why one direction of a stream is stopped.
+const (
+	codeClosed   quic.StreamErrorCode = 0 // its owner has closed the stream
+	codeRefused  quic.StreamErrorCode = 1 // the listener is closed, or the one stream has been
+	codeBadStart quic.StreamErrorCode = 2 // the first byte is wrong or late
+)
+
+// readByte reads the byte that starts a stream.
+func readByte(r io.Reader) (byte, error) {
+	var b [1]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return 0, err
+	}
+	return b[0], nil
+}
+
+// expectFirstByte reads the byte that starts a stream and checks it.
+func expectFirstByte(r io.Reader) error {
+	b, err := readByte(r)
+	if err == nil && b != firstByte {
+		err = fmt.Errorf("the stream starts with byte %#x, want %#x", b, firstByte)
+	}
+	return err
+}
+
+// refuse ends a stream that nobody will have.
+func refuse(str *quic.Stream, code quic.StreamErrorCode) {
+	str.CancelRead(code)
+	str.CancelWrite(code)
+}

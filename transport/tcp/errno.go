@@ -1,0 +1,10 @@
+//go:build !windows
+
+package tcp
+
+import "syscall"
+
+const (
+	errInUse     = syscall.EADDRINUSE
+	errForbidden = syscall.EACCES
+)

@@ -1,0 +1,9 @@
+package tcp
+
+import "syscall"
+
+// Winsock has numbers of its own: syscall.EADDRINUSE is none that it returns.
+const (
+	errInUse     = syscall.Errno(10048) // WSAEADDRINUSE
+	errForbidden = syscall.WSAEACCES    // the port is reserved, for Hyper-V for example
+)

@@ -1,0 +1,46 @@
+package tcp_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+
+	"github.com/plugwire/plugwire/core/transport"
+	"github.com/plugwire/plugwire/transport/tcp"
+)
+
+// A host and a plugin only pass New to WithTransports. This is what then
+// happens on each side.
+func Example() {
+	ctx := context.Background()
+
+	// The plugin listens and prints its address.
+	ln, err := tcp.New().Listen(ctx, transport.ListenConfig{Version: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Fprint(conn, "hello from the plugin")
+		conn.Close()
+	}()
+
+	// The host dials it.
+	conn, err := tcp.New().Dial(ctx, transport.DialConfig{Version: 1, Address: ln.Addr().String()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	said, err := io.ReadAll(conn)
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn.Close()
+	ln.Close()
+	fmt.Printf("%s/1: %s\n", tcp.Name, said)
+
+	// Output: tcp/1: hello from the plugin
+}

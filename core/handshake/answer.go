@@ -32,6 +32,10 @@ type Answer struct {
 	Transport transport.ID
 	// Session, Wire and Security are each one of those offered.
 	Session, Wire, Security string
+	// Skipped says why the plugin took none of the transports that the host
+	// prefers to this one, for people; empty if it took the first that both
+	// have.
+	Skipped string
 	// Protocol is the name of the plugin's protocol.
 	Protocol string
 	// Instance is the offer's, echoed.
@@ -45,6 +49,7 @@ type Answer struct {
 const (
 	keyTransport = "transport"
 	keySession   = "session"
+	keySkipped   = "skipped"
 	keyWire      = "wire"
 	keyError     = "error"
 	keyOffer     = "offer" // in a refusal, what the plugin has of the thing that failed
@@ -89,6 +94,7 @@ func (a *Answer) String() string {
 		f = f.with(keySession, a.Session)
 		f = f.with(keyWire, a.Wire)
 		f = f.with(keySecurity, a.Security)
+		f = f.withNonempty(keySkipped, clip(a.Skipped))
 	}
 	return strings.Join(append(line, f.String()), "|")
 }
@@ -163,7 +169,7 @@ func (a *Answer) parseExtended(text, instance string) error {
 	case echo != instance || instance == "":
 		return ErrNoise
 	case mistake == nil:
-		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keyError, keyOffer, keyHint)
+		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keySkipped, keyError, keyOffer, keyHint)
 	}
 	if mistake != nil {
 		return &Error{Code: CodeAnswer, Reason: "the plugin's answer is not valid: " + mistake.Error()}
@@ -178,6 +184,7 @@ func (a *Answer) parseExtended(text, instance string) error {
 	a.Session = f.getOr(keySession, SessionDirect)
 	a.Wire = f.getOr(keyWire, WireH2)
 	a.Security = f.getOr(keySecurity, SecurityMTLS)
+	a.Skipped = oneLine(f.getOr(keySkipped, ""))
 	name := f.getOr(keyTransport, a.Network+"/1")
 	id, err := transport.ParseID(name)
 	if err != nil || id.Name != a.Network {

@@ -76,9 +76,10 @@ func ExampleChoose() {
 	choice, err := handshake.Choose(&o, handshake.Capabilities{
 		Versions:   []int{3, 2, 1},
 		Transports: []transport.ID{{Name: "unix", Version: 1}},
+		Sessions:   map[string][]string{"unix": {handshake.SessionDirect}},
 	})
-	fmt.Println(choice.Version, choice.Transports, choice.Session, choice.Wire, err)
-	// Output: 2 [unix/1] direct h2 <nil>
+	fmt.Println(choice.Version, choice.Candidates, choice.Wire, err)
+	// Output: 2 [{unix/1 direct}] h2 <nil>
 }
 
 func ExampleChooseSecurity() {

@@ -69,6 +69,7 @@ const CoreVersion = 1
 const (
 	SessionDirect = "direct" // a connection for each stream
 	SessionYamux  = "yamux"  // one connection, multiplexed by yamux
+	SessionNative = "native" // one connection with streams of its own, as QUIC has
 )
 
 // WireH2 is gRPC over HTTP/2, in the offer's key "wires".

@@ -160,7 +160,7 @@ func TestLongRefusalFitsIntoAnAnswer(t *testing.T) {
 func TestChooseMessages(t *testing.T) {
 	have := handshake.Capabilities{
 		Protocol: "example", Versions: []int{3, 1}, Transports: []transport.ID{{Name: "unix", Version: 1}},
-		Sessions: []string{"direct"}, Wires: []string{"h2"},
+		Sessions: map[string][]string{"unix": {"direct"}}, Wires: []string{"h2"},
 	}
 	for _, tt := range []struct {
 		name   string
@@ -171,7 +171,7 @@ func TestChooseMessages(t *testing.T) {
 		{"version", func(o *handshake.Offer) { o.Versions = []int{2} }, "host and plugin have no version of protocol example in common (host: version 2; plugin: versions 3, 1)"},
 		{"no version", func(o *handshake.Offer) { o.Versions = nil }, "host and plugin have no version of protocol example in common (host: no version; plugin: versions 3, 1)"},
 		{"transport", func(o *handshake.Offer) { o.Transports = []transport.ID{{Name: "quic", Version: 1}} }, "host and plugin have no transport in common (host: quic/1; plugin: unix/1)"},
-		{"session", func(o *handshake.Offer) { o.Sessions = []string{"yamux"} }, "host and plugin have no kind of session in common (host: yamux; plugin: direct)"},
+		{"session", func(o *handshake.Offer) { o.Sessions = []string{"yamux"} }, "host and plugin have no kind of session in common (host: yamux; plugin: direct (unix/1))"},
 		{"wire", func(o *handshake.Offer) { o.Wires = []string{"w9"} }, "host and plugin have no wire in common (host: w9; plugin: h2)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestChooseDoesNotChangeItsArguments(t *testing.T) {
 	o := offer()
 	have := handshake.Capabilities{
 		Protocol: "example", Versions: []int{1, 7, 2}, Transports: []transport.ID{{Name: "tcp", Version: 1}, {Name: "unix", Version: 1}},
-		Sessions: []string{"direct"}, Wires: []string{"h2"},
+		Sessions: map[string][]string{"tcp": {"direct"}, "unix": {"direct"}}, Wires: []string{"h2"},
 	}
 	if _, err := handshake.Choose(o, have); err != nil {
 		t.Fatal(err)

@@ -15,8 +15,17 @@ type Capabilities struct {
 	Versions []int
 	// Transports that it can listen on, in any order.
 	Transports []transport.ID
-	// Sessions and Wires that it has, in any order.
-	Sessions, Wires []string
+	// Sessions that it has on each transport, by its name, and Wires that it
+	// has, in any order.
+	Sessions map[string][]string
+	Wires    []string
+}
+
+// A Candidate is a transport that both sides have, and the kind of session on
+// it.
+type Candidate struct {
+	Transport transport.ID
+	Session   string
 }
 
 // A Choice is what a plugin makes of an offer, as far as it can be said before
@@ -24,10 +33,10 @@ type Capabilities struct {
 type Choice struct {
 	// Version of the protocol.
 	Version int
-	// Transports to try in turn: the first that can be opened is taken.
-	Transports []transport.ID
-	// Session and Wire.
-	Session, Wire string
+	// Candidates to try in turn: the first that can be opened is taken.
+	Candidates []Candidate
+	// Wire.
+	Wire string
 }
 
 // Choose applies the rules of negotiation on the plugin's side. An error is an
@@ -35,17 +44,19 @@ type Choice struct {
 //
 // The protocol version is the highest that both have. With a foreign host and
 // none in common it is the plugin's lowest, because that host can only explain
-// the mismatch if it gets an answer. Transports are the names that both have
-// in the host's order, each at the highest version that both have.
+// the mismatch if it gets an answer. The candidates are the transports whose
+// names both have, in the host's order, each at the highest version that both
+// have and with the first of the host's sessions that the plugin has on it;
+// those without any are left out.
 func Choose(o *Offer, have Capabilities) (Choice, error) {
 	var c Choice
 	if o.Protocol != "" && o.Protocol != have.Protocol {
 		return c, differentProtocols(o.Protocol, have.Protocol)
 	}
-	common := slices.DeleteFunc(slices.Clone(have.Versions), func(v int) bool { return !slices.Contains(o.Versions, v) })
+	versions := slices.DeleteFunc(slices.Clone(have.Versions), func(v int) bool { return !slices.Contains(o.Versions, v) })
 	switch {
-	case len(common) > 0:
-		c.Version = slices.Max(common)
+	case len(versions) > 0:
+		c.Version = slices.Max(versions)
 	case o.Plugwire:
 		return c, &Error{
 			Code: CodeVersion, Reason: "host and plugin have no version of protocol " + have.Protocol + " in common",
@@ -54,21 +65,30 @@ func Choose(o *Offer, have Capabilities) (Choice, error) {
 	default:
 		c.Version = slices.Min(have.Versions)
 	}
-	c.Transports = commonTransports(o.Transports, have.Transports)
-	if len(c.Transports) == 0 {
+	common := commonTransports(o.Transports, have.Transports)
+	if len(common) == 0 {
 		return c, &Error{
 			Code: CodeTransport, Reason: "host and plugin have no transport in common",
 			Host: strings.Join(transportStrings(o.Transports), ", "), Plugin: strings.Join(transportStrings(have.Transports), ", "),
 		}
 	}
-	c.Session, c.Wire = SessionDirect, WireH2
+	sessions := o.Sessions
+	if !o.Plugwire {
+		sessions = []string{SessionDirect}
+	}
+	for _, id := range common {
+		if session, ok := first(sessions, have.Sessions[id.Name]); ok {
+			c.Candidates = append(c.Candidates, Candidate{id, session})
+		}
+	}
+	if len(c.Candidates) == 0 {
+		return c, &Error{Code: CodeSession, Reason: "host and plugin have no kind of session in common", Host: strings.Join(sessions, ", "), Plugin: describeSessions(common, have.Sessions)}
+	}
+	c.Wire = WireH2
 	if !o.Plugwire {
 		return c, nil
 	}
 	var ok bool
-	if c.Session, ok = first(o.Sessions, have.Sessions); !ok {
-		return c, &Error{Code: CodeSession, Reason: "host and plugin have no kind of session in common", Host: strings.Join(o.Sessions, ", "), Plugin: strings.Join(have.Sessions, ", ")}
-	}
 	if c.Wire, ok = first(o.Wires, have.Wires); !ok {
 		return c, &Error{Code: CodeWire, Reason: "host and plugin have no wire in common", Host: strings.Join(o.Wires, ", "), Plugin: strings.Join(have.Wires, ", ")}
 	}
@@ -215,6 +235,15 @@ func first(offered, have []string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// describeSessions returns "direct, yamux (unix/1); native (quic/1)".
+func describeSessions(ids []transport.ID, sessions map[string][]string) string {
+	parts := make([]string, len(ids))
+	for i, id := range ids {
+		parts[i] = fmt.Sprintf("%s (%s)", strings.Join(sessions[id.Name], ", "), id)
+	}
+	return strings.Join(parts, "; ")
 }
 
 func describeVersions(versions []int) string {

@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +48,12 @@ type Offer struct {
 	// Lifeline is the descriptor of a pipe whose end of file tells the plugin
 	// that its host is gone; 0 for none.
 	Lifeline int
+	// Callbacks is set when the host serves too: it then opens a stream for
+	// the plugin's calls to it.
+	Callbacks bool
+	// Files are the descriptors that the plugin inherits for a transport, by
+	// its name.
+	Files map[string][]int
 }
 
 // Keys of PLUGWIRE_OFFER. Protocol and instance stand in the answer too.
@@ -59,6 +66,8 @@ const (
 	keyInstance   = "instance"
 	keyLogLevel   = "loglevel"
 	keyLifeline   = "lifeline"
+	keyCallbacks  = "callbacks"
+	keyFiles      = "files"
 )
 
 // Environ returns the variables of the offer as "NAME=value", for a plugin's
@@ -98,8 +107,15 @@ func (o *Offer) fields() fields {
 	if o.Lifeline > 0 {
 		f = f.with(keyLifeline, strconv.Itoa(o.Lifeline))
 	}
-	return f
+	if o.Callbacks {
+		f = f.with(keyCallbacks, callbacksOpened)
+	}
+	return f.withNonempty(keyFiles, formatFiles(o.Files))
 }
+
+// callbacksOpened is the one value of the key callbacks. Any other counts as
+// none: it would be another way that this side does not know.
+const callbacksOpened = "1"
 
 func offeredSecurity(security []string) []string {
 	return slices.DeleteFunc(slices.Clone(security), func(s string) bool { return s == SecurityNone })
@@ -153,7 +169,7 @@ func (o *Offer) parseExtended(lookup func(string) (string, bool)) error {
 	if err != nil {
 		return err
 	}
-	if err := f.understood(keyProtocol, keyTransports, keySessions, keyWires, keySecurity, keyInstance, keyLogLevel, keyLifeline); err != nil {
+	if err := f.understood(keyProtocol, keyTransports, keySessions, keyWires, keySecurity, keyInstance, keyLogLevel, keyLifeline, keyCallbacks, keyFiles); err != nil {
 		return err
 	}
 	if o.Instance == "" {
@@ -168,13 +184,55 @@ func (o *Offer) parseExtended(lookup func(string) (string, bool)) error {
 	o.Security = f.list(keySecurity, SecurityMTLS)
 	o.LogLevel, _ = f.get(keyLogLevel)
 	if fd, ok := f.get(keyLifeline); ok {
-		n, err := strconv.ParseUint(fd, 10, 16)
-		if err != nil || n < firstInheritable {
-			return fmt.Errorf("%s=%.64q is not a descriptor that can be inherited", keyLifeline, fd)
+		if o.Lifeline, err = parseDescriptor(fd); err != nil {
+			return fmt.Errorf("%s: %w", keyLifeline, err)
 		}
-		o.Lifeline = int(n)
+	}
+	o.Callbacks = f.getOr(keyCallbacks, "") == callbacksOpened
+	if o.Files, err = parseFiles(f.list(keyFiles)); err != nil {
+		return fmt.Errorf("%s: %w", keyFiles, err)
 	}
 	return nil
+}
+
+func parseDescriptor(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n < firstInheritable {
+		return 0, fmt.Errorf("%.64q is not a descriptor that can be inherited", s)
+	}
+	return int(n), nil
+}
+
+// formatFiles writes a list of name:descriptor, with a '+' between several
+// descriptors.
+func formatFiles(files map[string][]int) string {
+	var items []string
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		items = append(items, name+":"+strings.ReplaceAll(joinInts(files[name]), ",", "+"))
+	}
+	return strings.Join(items, ",")
+}
+
+func parseFiles(items []string) (map[string][]int, error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	files := make(map[string][]int, len(items))
+	for _, item := range items {
+		name, list, ok := strings.Cut(item, ":")
+		descriptors := strings.Split(list, "+")
+		if _, dup := files[name]; !ok || dup || len(descriptors) > transport.MaxFiles {
+			return nil, fmt.Errorf("%.64q is not a transport and its descriptors, each transport once and with at most %d", item, transport.MaxFiles)
+		}
+		for _, descriptor := range descriptors {
+			fd, err := parseDescriptor(descriptor)
+			if err != nil {
+				return nil, err
+			}
+			files[name] = append(files[name], fd)
+		}
+	}
+	return files, nil
 }
 
 // firstInheritable is the first descriptor after stdin, stdout and stderr.

@@ -73,6 +73,8 @@ type vectorOffer struct {
 	Instance   string
 	LogLevel   string
 	Lifeline   int
+	Callbacks  bool
+	Files      map[string][]int
 }
 
 type answerVector struct {
@@ -101,6 +103,7 @@ type vectorAnswer struct {
 	Session   string
 	Wire      string
 	Security  string
+	Skipped   string
 	Protocol  string
 	Instance  string
 	Refusal   *struct {
@@ -123,15 +126,16 @@ type negotiationVector struct {
 	Name   string
 	Offer  vectorOffer
 	Plugin struct {
-		Protocol                              string
-		Versions                              []int
-		Transports, Sessions, Wires, Security []string
+		Protocol                    string
+		Versions                    []int
+		Transports, Wires, Security []string
+		Sessions                    map[string][]string
 	}
 	Choice *struct {
-		Version       int
-		Transports    []string
-		Session, Wire string
-		Security      string
+		Version    int
+		Candidates []struct{ Transport, Session string }
+		Wire       string
+		Security   string
 	}
 	Error Code
 }
@@ -297,9 +301,9 @@ func TestVectorsNegotiations(t *testing.T) {
 			if v.Error != "" {
 				return
 			}
-			want := Choice{
-				Version: v.Choice.Version, Transports: transportIDs(t, v.Choice.Transports),
-				Session: v.Choice.Session, Wire: v.Choice.Wire,
+			want := Choice{Version: v.Choice.Version, Wire: v.Choice.Wire}
+			for _, c := range v.Choice.Candidates {
+				want.Candidates = append(want.Candidates, Candidate{transportIDs(t, []string{c.Transport})[0], c.Session})
 			}
 			if diff := cmp.Diff(want, choice); diff != "" {
 				t.Errorf("choice (-want +got):\n%s", diff)
@@ -317,6 +321,7 @@ func (v *vectorOffer) offer(t *testing.T) *Offer {
 		Versions: v.Versions, MinPort: v.MinPort, MaxPort: v.MaxPort, ClientCert: v.ClientCert, Multiplex: v.Multiplex,
 		SocketDir: v.SocketDir, Transports: transportIDs(t, v.Transports), Plugwire: v.Plugwire, Protocol: v.Protocol,
 		Sessions: v.Sessions, Wires: v.Wires, Security: v.Security, Instance: v.Instance, LogLevel: v.LogLevel, Lifeline: v.Lifeline,
+		Callbacks: v.Callbacks, Files: v.Files,
 	}
 }
 
@@ -328,7 +333,7 @@ func (v *vectorAnswer) answer(t *testing.T) *Answer {
 	}
 	a := &Answer{
 		Version: v.Version, Network: v.Network, Address: v.Address, Cert: cert, Multiplex: v.Multiplex, Plugwire: v.Plugwire,
-		Session: v.Session, Wire: v.Wire, Security: v.Security, Protocol: v.Protocol, Instance: v.Instance,
+		Session: v.Session, Wire: v.Wire, Security: v.Security, Skipped: v.Skipped, Protocol: v.Protocol, Instance: v.Instance,
 	}
 	if v.Transport != "" {
 		a.Transport = transportIDs(t, []string{v.Transport})[0]

@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"google.golang.org/grpc"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
@@ -30,9 +33,11 @@ type launch struct {
 	command  string
 	identity *secure.Identity
 	offer    *handshake.Offer
-	child    *child // nil until the process is started
-	uid      int    // the user as whom the plugin runs
-	dir      string // the working directory of the plugin, if not this one's
+	prepared prepared
+	child    *child           // nil until the process is started
+	session  *session.Session // nil until it is opened
+	uid      int              // the user as whom the plugin runs
+	dir      string           // the working directory of the plugin, if not this one's
 }
 
 // timeoutError is the cause when the start took longer than the option allows.
@@ -75,6 +80,10 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if err != nil {
 		return nil, err
 	}
+	if l.prepared, err = l.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { l.prepared.close() }()
 	if err := l.start(cmd); err != nil {
 		return nil, err
 	}
@@ -102,6 +111,9 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 		return nil, err
 	}
 	p := l.plugin(answer, peer)
+	if answer.Skipped != "" {
+		l.logger.Warn("the plugin did not take a transport that its host prefers", "plugin", l.command, "transport", answer.Transport.String(), "skipped", answer.Skipped)
+	}
 	l.trace.ready(p.info)
 	go p.supervise()
 	return p, nil
@@ -116,17 +128,19 @@ func (l *launch) start(cmd *exec.Cmd) (err error) {
 	l.offer = &handshake.Offer{
 		Cookie:     l.cookie,
 		Versions:   l.family.Versions(),
-		MinPort:    defaultMinPort,
-		MaxPort:    defaultMaxPort,
+		MinPort:    l.minPort,
+		MaxPort:    l.maxPort,
 		Transports: l.transports.IDs(),
 		Plugwire:   true,
+		Callbacks:  len(l.services) > 0,
 		Protocol:   l.family.Name(),
-		Sessions:   []string{handshake.SessionDirect},
+		Sessions:   sessions(l.transports),
 		Wires:      []string{handshake.WireH2},
 		Security:   l.security(),
 		Instance:   rand.Text(),
 		LogLevel:   logs.LevelName(logs.Lowest(l.logger)),
 	}
+	l.offer.Files = make(map[string][]int)
 	// The certificate takes about as long as the directory: side by side.
 	identity := make(chan error, 1)
 	go func() { identity <- l.newIdentity() }()
@@ -154,13 +168,24 @@ func (l *launch) start(cmd *exec.Cmd) (err error) {
 		}
 		defer r.Close() //nolint:errcheck // the process has it
 		lifeline = w
-		cmd.ExtraFiles = append(cmd.ExtraFiles, r)
-		l.offer.Lifeline = firstExtraFile + len(cmd.ExtraFiles) - 1
+		l.offer.Lifeline = inherit(cmd, r)
+	}
+	for name, p := range l.prepared {
+		for _, f := range p.Files {
+			l.offer.Files[name] = append(l.offer.Files[name], inherit(cmd, f))
+		}
 	}
 	cmd.Env = append(cmd.Env, l.offer.Environ()...)
 	l.phase = PhaseStart
 	l.child, err = startChild(l.config, cmd, l.offer.Instance, dir, lifeline)
-	return err
+	return errors.Join(err, l.prepared.closeFiles())
+}
+
+// inherit adds a file to those that the process gets, and returns the number
+// under which it does.
+func inherit(cmd *exec.Cmd, f *os.File) int {
+	cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	return firstExtraFile + len(cmd.ExtraFiles) - 1
 }
 
 // newIdentity makes the one-time certificate and offers it, unless the user
@@ -176,14 +201,21 @@ func (l *launch) newIdentity() (err error) {
 	return nil
 }
 
-const (
-	// firstExtraFile is the descriptor of a process's first inherited file
-	// after its standard three ([exec.Cmd.ExtraFiles]).
-	firstExtraFile = 3
-	// defaultMinPort and defaultMaxPort are go-plugin's, for plugins of that
-	// kind that listen on TCP (client.go there).
-	defaultMinPort, defaultMaxPort = 10000, 25000
-)
+// sessions returns the kinds of session that the transports can have, the best
+// first.
+func sessions(transports transport.Set) []string {
+	var kinds []string
+	for _, kind := range []string{handshake.SessionDirect, handshake.SessionYamux, handshake.SessionNative} {
+		if slices.ContainsFunc(transports, func(t transport.Transport) bool { return slices.Contains(session.Kinds(t), kind) }) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+// firstExtraFile is the descriptor of a process's first inherited file after its
+// standard three ([exec.Cmd.ExtraFiles]).
+const firstExtraFile = 3
 
 // awaitAnswer waits for the answer and checks it against the offer.
 func (l *launch) awaitAnswer(ctx context.Context) (*handshake.Answer, error) {
@@ -219,33 +251,90 @@ func ifHalf(e *noAnswerError) error {
 
 // connect dials the plugin, authenticates both sides, and opens the peer.
 func (l *launch) connect(ctx context.Context, answer *handshake.Answer) (*rpc.Peer, error) {
+	if err := l.openSession(ctx, answer); err != nil {
+		return nil, fmt.Errorf("%s: %w", answer.Transport, because(ctx, err))
+	}
+	peer, err := l.openPeer(ctx, answer)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", answer.Transport, because(ctx, err)), l.session.Close())
+	}
+	return peer, nil
+}
+
+func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) error {
 	creds, err := l.credentials(answer)
+	if err != nil {
+		return err
+	}
+	t := l.transports.ByName(answer.Transport.Name)
+	if !slices.Contains(session.Kinds(t), answer.Session) {
+		return &handshake.Error{Code: handshake.CodeSession, Reason: fmt.Sprintf("the plugin answered with session %q, which this transport does not have", answer.Session)}
+	}
+	l.trace.dial(answer.Transport, answer.Address)
+	l.session, err = session.Dial(ctx, session.Config{
+		Kind:        answer.Session,
+		Transport:   t,
+		Dial:        transport.DialConfig{Version: answer.Transport.Version, Address: answer.Address, Logger: l.logger},
+		Conn:        l.prepared.take(t.Name()),
+		Credentials: creds,
+		Foreign:     !answer.Plugwire,
+	})
+	return err
+}
+
+func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.Peer, error) {
+	conn, info, err := l.session.Open(ctx, session.Preamble{Purpose: session.Calls})
 	if err != nil {
 		return nil, err
 	}
-	l.trace.dial(answer.Transport, answer.Address)
-	conn, err := session.Dial(ctx, l.transports.ByName(answer.Transport.Name),
-		transport.DialConfig{Version: answer.Transport.Version, Address: answer.Address},
-		session.Preamble{Purpose: session.Calls}, !answer.Plugwire)
-	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", answer.Transport, because(ctx, err))
+	cfg := rpc.Config{
+		Side:              "host",
+		Other:             "plugin",
+		MaxMessageSize:    l.maxMessageSize,
+		Conn:              conn,
+		ClientCredentials: secure.Known(info),
+		UnaryClient:       l.unary,
+		StreamClient:      l.stream,
+		IsControl:         control.IsControl,
 	}
-	peer, err := rpc.New(rpc.Config{
-		Credentials:    creds,
-		MaxMessageSize: l.maxMessageSize,
-		Conn:           conn,
-		UnaryClient:    l.unary,
-		StreamClient:   l.stream,
-		IsControl:      control.IsControl,
-	})
+	if len(l.services) > 0 && answer.Plugwire {
+		stream, info, err := l.session.Open(ctx, session.Preamble{Purpose: session.Callbacks})
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		l.serve(&cfg, &session.Stream{Conn: stream, Info: info})
+	}
+	peer, err := rpc.New(cfg)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
+	if cfg.Listener != nil {
+		go func() {
+			if err := peer.Serve(); err != nil {
+				l.logger.Error("serving the plugin ended", "plugin", l.command, "error", err)
+			}
+		}()
+	}
 	if err := peer.Connect(ctx); err != nil {
 		peer.Close()
-		return nil, fmt.Errorf("connect over %s, authenticated by %s: %w", answer.Transport, answer.Security, because(ctx, err))
+		return nil, fmt.Errorf("connect, authenticated by %s: %w", answer.Security, err)
 	}
 	return peer, nil
+}
+
+// serve has the peer serve the host's services to the plugin on s.
+func (l *launch) serve(cfg *rpc.Config, s *session.Stream) {
+	cfg.Listener = session.Single(s)
+	cfg.ServerCredentials = session.Credentials()
+	cfg.RegisterApplication = func(r grpc.ServiceRegistrar) {
+		for _, s := range l.services {
+			s.binding.Register(r, s.protocol)
+		}
+	}
+	cfg.UnaryServer, cfg.StreamServer = l.unaryServer, l.streamServer
+	cfg.OnPanic = func(ctx context.Context, method string, value any, stack []byte) {
+		l.logger.ErrorContext(ctx, "panic in a handler of the host", "plugin", l.command, "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
+	}
 }
 
 func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, error) {
@@ -268,6 +357,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 	return &Plugin{
 		config:   l.config,
 		child:    l.child,
+		session:  l.session,
 		peer:     peer,
 		protocol: l.family.Version(answer.Version),
 		foreign:  !answer.Plugwire,
@@ -278,6 +368,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 			Transport:     answer.Transport,
 			Session:       answer.Session,
 			Security:      answer.Security,
+			Skipped:       answer.Skipped,
 			PID:           pid,
 			StartDuration: time.Since(l.started),
 		},

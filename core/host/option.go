@@ -7,12 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/mattn/go-isatty"
 	"google.golang.org/grpc"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -36,7 +38,12 @@ type config struct {
 	startTimeout   time.Duration
 	unary          []grpc.UnaryClientInterceptor
 	stream         []grpc.StreamClientInterceptor
+	services       []service
+	unaryServer    []grpc.UnaryServerInterceptor
+	streamServer   []grpc.StreamServerInterceptor
 	maxMessageSize int
+	minPort        int
+	maxPort        int
 	cookie         handshake.Cookie
 	tls            *tls.Config
 	mutualTLS      bool
@@ -45,6 +52,12 @@ type config struct {
 	stdout, stderr io.Writer
 	trace          *Trace
 	runner         Runner
+}
+
+// service is one version of a protocol that the host serves to the plugin.
+type service struct {
+	protocol *protocol.Protocol
+	binding  protocol.Binding
 }
 
 func newConfig(opts []Option) (*config, error) {
@@ -146,6 +159,73 @@ func WithInterceptors(unary grpc.UnaryClientInterceptor, stream grpc.StreamClien
 		if stream != nil {
 			cfg.stream = append(cfg.stream, stream)
 		}
+		return nil
+	})
+}
+
+// WithServices serves bindings to the plugin, which calls them through
+// plugin.Host. The plugin may do so from its first call on, in the middle of the
+// host's own calls, to any depth. Each binding has one version of a protocol of
+// its own, which is not negotiated: the generated Serve functions make them.
+//
+// Handlers run until the plugin ends; their contexts end with it. A plugin of
+// another framework cannot call them.
+func WithServices(bindings ...protocol.Binding) Option {
+	return optionFunc(func(cfg *config) error {
+		for _, b := range bindings {
+			family, err := b.Family()
+			if err == nil && len(family) > 1 {
+				err = fmt.Errorf("protocol %s has %d versions, and those of a host's services are not negotiated: bind one", family.Name(), len(family))
+			}
+			if err == nil {
+				err = control.CheckFamily(family)
+			}
+			if err == nil {
+				err = cfg.addService(service{family[0], b})
+			}
+			if err != nil {
+				return fmt.Errorf("host.WithServices: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+func (c *config) addService(added service) error {
+	for _, have := range c.services {
+		for _, name := range have.protocol.Services() {
+			if slices.Contains(added.protocol.Services(), name) {
+				return fmt.Errorf("service %s is bound twice", name)
+			}
+		}
+	}
+	c.services = append(c.services, added)
+	return nil
+}
+
+// WithServiceInterceptors adds interceptors around the handlers that were given
+// with [WithServices], outside those added later. Either may be nil.
+func WithServiceInterceptors(unary grpc.UnaryServerInterceptor, stream grpc.StreamServerInterceptor) Option {
+	return optionFunc(func(cfg *config) error {
+		if unary != nil {
+			cfg.unaryServer = append(cfg.unaryServer, unary)
+		}
+		if stream != nil {
+			cfg.streamServer = append(cfg.streamServer, stream)
+		}
+		return nil
+	})
+}
+
+// WithPortRange tells the plugin in which range, both ends included, to look for
+// a free port, for transports that have ports. The default is a port of the
+// system's choice.
+func WithPortRange(minPort, maxPort int) Option {
+	return optionFunc(func(cfg *config) error {
+		if minPort < 1 || maxPort < minPort || maxPort > 1<<16-1 {
+			return fmt.Errorf("host.WithPortRange(%d, %d): want 1 <= min <= max <= 65535", minPort, maxPort)
+		}
+		cfg.minPort, cfg.maxPort = minPort, maxPort
 		return nil
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -27,6 +28,7 @@ import (
 type Plugin struct {
 	*config
 	child    *child
+	session  *session.Session
 	peer     *rpc.Peer
 	protocol *protocol.Protocol
 	foreign  bool // speaks only go-plugin's part of the handshake
@@ -46,7 +48,11 @@ type Info struct {
 	Version  int
 	// Transport is how the bytes travel, for example unix/1.
 	Transport transport.ID
-	// Session is how streams are made: "direct" or "yamux".
+	// Skipped says why the plugin took none of the transports that the host
+	// prefers to this one, in words for people; empty if it took the first
+	// that both have.
+	Skipped string
+	// Session is how streams are made: "direct", "yamux" or "native".
 	Session string
 	// Security is how the two sides know each other: "peercred", "mtls", "tls"
 	// or "none".
@@ -65,6 +71,38 @@ func (p *Plugin) Invoke(ctx context.Context, method string, args, reply any, opt
 // NewStream begins a streaming call. It is for generated code.
 func (p *Plugin) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	return p.peer.NewStream(ctx, desc, method, opts...)
+}
+
+// OpenStream opens a stream of bytes to the plugin, and returns when the plugin
+// has accepted it under the same name (plugin.AcceptStream). The context bounds
+// the wait and nothing after it; without a deadline it lasts until the plugin
+// ends.
+//
+// The caller closes the stream. CloseWrite() error, which it has on every
+// transport of this project, ends it in one direction. A stream ends with the
+// plugin; a name is at most 255 bytes. A plugin of another framework has no
+// streams.
+func (p *Plugin) OpenStream(ctx context.Context, name string) (net.Conn, error) {
+	return p.named(ctx, session.Offered, "open", name)
+}
+
+// AcceptStream returns the next stream that the plugin opens under that name
+// (plugin.OpenStream). All else is as for [Plugin.OpenStream].
+func (p *Plugin) AcceptStream(ctx context.Context, name string) (net.Conn, error) {
+	return p.named(ctx, session.Awaited, "accept", name)
+}
+
+func (p *Plugin) named(ctx context.Context, purpose session.Purpose, verb, name string) (net.Conn, error) {
+	// The end of the process ends the wait, whatever its connection says.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(p.child.gone, func() { cancel(context.Cause(p.child.gone)) })
+	defer stop()
+	conn, err := p.session.Named(ctx, purpose, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s stream %q of plugin %s: %w", verb, name, p.child.command, err)
+	}
+	return conn, nil
 }
 
 // Protocol returns the version of the protocol that was chosen: one of the
@@ -135,8 +173,22 @@ func (p *Plugin) supervise() {
 	} else {
 		p.peer.Fail(errClosed)
 	}
+	_ = p.session.Close() // there is nobody at its other end
 	p.peer.Close()
+	p.awaitHandlers()
 	p.child.release()
+}
+
+// handlerPatience is how long the host's own handlers may take to heed their
+// contexts, which have ended with the plugin.
+const handlerPatience = time.Second
+
+func (p *Plugin) awaitHandlers() {
+	ctx, cancel := context.WithTimeout(context.Background(), handlerPatience)
+	defer cancel()
+	if err := p.peer.Drain(ctx); err != nil {
+		p.logger.Warn("handlers given with host.WithServices do not heed their context, which has ended with the plugin", "plugin", p.child.command, "error", err)
+	}
 }
 
 // outlivesConnection reports whether the process goes on running for too long

@@ -6,12 +6,15 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
 )
 
 // runtime is what handlers reach through their context.
 type runtime struct {
 	logger   *slog.Logger
 	services *control.Services
+	host     *hostConn
+	session  *session.Listener
 }
 
 // runtimeKey is the key under which the context of OnShutdown functions holds

@@ -30,6 +30,8 @@ type config struct {
 	logger         *slog.Logger // nil: the default, at the host's level
 	unary          []grpc.UnaryServerInterceptor
 	stream         []grpc.StreamServerInterceptor
+	unaryClient    []grpc.UnaryClientInterceptor
+	streamClient   []grpc.StreamClientInterceptor
 	maxMessageSize int
 	cookie         handshake.Cookie
 	tls            *tls.Config
@@ -87,6 +89,21 @@ func WithInterceptors(unary grpc.UnaryServerInterceptor, stream grpc.StreamServe
 		}
 		if stream != nil {
 			cfg.stream = append(cfg.stream, stream)
+		}
+		return nil
+	})
+}
+
+// WithHostInterceptors adds interceptors around the plugin's calls to its host
+// ([Host]), outside those added later. Either may be nil. The *grpc.ClientConn
+// that they are given is for identification only.
+func WithHostInterceptors(unary grpc.UnaryClientInterceptor, stream grpc.StreamClientInterceptor) Option {
+	return optionFunc(func(cfg *config) error {
+		if unary != nil {
+			cfg.unaryClient = append(cfg.unaryClient, unary)
+		}
+		if stream != nil {
+			cfg.streamClient = append(cfg.streamClient, stream)
 		}
 		return nil
 	})

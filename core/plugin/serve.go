@@ -11,10 +11,10 @@ import (
 	goruntime "runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
@@ -55,6 +55,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, bound f
 	cfg, optErr := newConfig(opts)
 	offer, err := handshake.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
 	s := &server{config: cfg, offer: offer}
+	s.runtime = &runtime{logger: s.newLogger()}
 	if err != nil {
 		return s.refuse(err)
 	}
@@ -63,11 +64,15 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, bound f
 	}
 	defer s.lifeline.release()
 	bound()
+	if s.files, err = inherit(offer.Files); err != nil {
+		return s.refuse(err)
+	}
+	defer s.files.close()
 	if optErr != nil {
 		return s.refuse(optErr)
 	}
 	if s.family, err = binding.Family(); err == nil {
-		err = notOurs(s.family)
+		err = control.CheckFamily(s.family)
 	}
 	if err != nil {
 		return s.refuse(err)
@@ -78,25 +83,14 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, bound f
 	return s.serve(ctx, binding)
 }
 
-// notOurs returns an error for a service that the framework itself serves:
-// registered twice, it would end the process.
-func notOurs(family protocol.Family) error {
-	for _, p := range family {
-		for _, name := range p.Services() {
-			if control.IsControl("/" + name + "/") {
-				return fmt.Errorf("protocol %s: service %s is one that the framework itself serves in every plugin: leave it out", p, name)
-			}
-		}
-	}
-	return nil
-}
-
 // server is one call of Serve.
 type server struct {
 	*config
 	offer    *handshake.Offer
+	runtime  *runtime
 	family   protocol.Family
 	lifeline *lifeline
+	files    inherited
 
 	// Set by listen.
 	protocol *protocol.Protocol
@@ -147,34 +141,91 @@ func (s *server) listen(ctx context.Context) error {
 		Protocol:   s.family.Name(),
 		Versions:   s.family.Versions(),
 		Transports: s.transports.IDs(),
-		Sessions:   []string{handshake.SessionDirect},
+		Sessions:   s.sessions(),
 		Wires:      []string{handshake.WireH2},
 	})
 	if err != nil {
 		return err
 	}
 	s.protocol = s.family.Version(choice.Version)
-	id, err := s.open(ctx, choice.Transports)
-	if err != nil {
-		return err
-	}
 	s.answer = handshake.Answer{
-		Version:   choice.Version,
-		Network:   id.Name,
-		Address:   s.listener.Addr().String(),
-		Plugwire:  s.offer.Plugwire,
-		Transport: id,
-		Session:   choice.Session,
-		Wire:      choice.Wire,
-		Protocol:  s.family.Name(),
-		Instance:  s.offer.Instance,
+		Version:  choice.Version,
+		Plugwire: s.offer.Plugwire,
+		Wire:     choice.Wire,
+		Protocol: s.family.Name(),
+		Instance: s.offer.Instance,
 	}
 	if !s.offer.Plugwire && s.offer.Multiplex != "" {
 		s.answer.Multiplex = "false" // asked for: the host reports it cleanly
 	}
-	err = transport.CheckAddress(s.answer.Address)
-	if err == nil {
-		err = s.secure()
+	return s.openFirst(ctx, choice.Candidates)
+}
+
+// sessions returns the kinds of session on each transport.
+func (s *server) sessions() map[string][]string {
+	kinds := make(map[string][]string, len(s.transports))
+	for _, t := range s.transports {
+		kinds[t.Name()] = session.Kinds(t)
+	}
+	return kinds
+}
+
+// openFirst opens the first candidate that can be opened. The answer says why
+// it is not one that the host prefers.
+func (s *server) openFirst(ctx context.Context, candidates []handshake.Candidate) error {
+	var skipped []string
+	var refusals []*handshake.Error
+	for _, c := range candidates {
+		err := s.open(ctx, c)
+		if err == nil {
+			s.answer.Skipped = strings.Join(skipped, "; ")
+			return nil
+		}
+		skipped = append(skipped, fmt.Sprintf("%s: %v", c.Transport, err))
+		if refusal, ok := errors.AsType[*handshake.Error](err); ok {
+			refusals = append(refusals, refusal)
+		}
+	}
+	if len(refusals) == len(skipped) { // it was not for the transports
+		return refusals[0]
+	}
+	return &handshake.Error{Code: handshake.CodeTransport, Reason: "the plugin could not listen: " + strings.Join(skipped, "; ")}
+}
+
+// open listens on one transport, and chooses how the two sides know each other
+// on it.
+func (s *server) open(ctx context.Context, c handshake.Candidate) error {
+	t := s.transports.ByName(c.Transport.Name)
+	s.creds, s.answer.Cert = nil, nil
+	cfg := transport.ListenConfig{
+		Version: c.Transport.Version,
+		Dir:     s.offer.SocketDir,
+		MinPort: s.offer.MinPort,
+		MaxPort: s.offer.MaxPort,
+		Files:   s.files.take(t.Name()),
+		Logger:  s.runtime.logger,
+	}
+	if c.Session == handshake.SessionNative {
+		if err := s.secure(false); err != nil {
+			return err
+		}
+		cfg.TLS = s.creds.TLSConfig()
+	}
+	var err error
+	if s.listener, err = s.lifeline.listen(func() (net.Listener, error) { return t.Listen(ctx, cfg) }); err != nil {
+		return err
+	}
+	s.answer.Network, s.answer.Transport, s.answer.Session = t.Name(), c.Transport, c.Session
+	peerCred := secure.PeerCredSupported
+	if _, prepared := t.(transport.Preparer); prepared {
+		peerCred = secure.PeerCredOfPairs
+		s.answer.Address = session.NoAddress
+	} else {
+		s.answer.Address = s.listener.Addr().String()
+		err = transport.CheckAddress(s.answer.Address)
+	}
+	if err == nil && s.creds == nil {
+		err = s.secure(peerCred && s.listener.Addr().Network() == "unix")
 	}
 	if err != nil {
 		return errors.Join(err, s.listener.Close())
@@ -182,25 +233,11 @@ func (s *server) listen(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) open(ctx context.Context, ids []transport.ID) (transport.ID, error) {
-	var errs []error
-	for _, id := range ids {
-		ln, err := s.lifeline.listen(func() (net.Listener, error) {
-			return s.transports.ByName(id.Name).Listen(ctx, transport.ListenConfig{Version: id.Version, Dir: s.offer.SocketDir})
-		})
-		if err == nil {
-			s.listener = ln
-			return id, nil
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", id, err))
-	}
-	return transport.ID{}, &handshake.Error{Code: handshake.CodeTransport, Reason: "the plugin could not listen: " + errors.Join(errs...).Error()}
-}
-
-// secure chooses how the two sides know each other on the listener.
-func (s *server) secure() error {
+// secure chooses how the two sides know each other. peerCred says whether the
+// kernel vouches for the peer on the transport.
+func (s *server) secure(peerCred bool) error {
 	var able []string
-	if s.listener.Addr().Network() == "unix" && secure.PeerCredSupported {
+	if peerCred {
 		able = append(able, handshake.SecurityPeerCred)
 	}
 	if s.offer.ClientCert != "" {
@@ -247,16 +284,21 @@ func (s *server) mutualTLS() error {
 // serve answers, serves, and stops.
 func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	started := time.Now()
-	rt := &runtime{logger: s.newLogger()}
+	rt := s.runtime
+	rt.host = newHostConn(s.config, s.offer)
+	rt.session = session.NewListener(s.listener, session.ListenerConfig{
+		Kind:        s.answer.Session,
+		Credentials: s.creds.WithOwner(rt),
+		Foreign:     !s.offer.Plugwire,
+		OnCallbacks: rt.host.connect,
+	})
 	stop := make(chan time.Duration, 1)
-	var creds credentials.TransportCredentials = s.creds.WithOwner(rt)
-	if s.offer.Plugwire {
-		creds = session.Admit(creds)
-	}
 	peer, err := rpc.New(rpc.Config{
-		Credentials:    creds,
-		MaxMessageSize: s.maxMessageSize,
-		Listener:       s.listener,
+		Side:              "plugin",
+		Other:             "host",
+		MaxMessageSize:    s.maxMessageSize,
+		Listener:          rt.session,
+		ServerCredentials: session.Credentials(),
 		RegisterApplication: func(r grpc.ServiceRegistrar) {
 			binding.Register(r, s.protocol)
 		},
@@ -275,7 +317,8 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		},
 	})
 	if err != nil {
-		return s.refuse(errors.Join(err, s.listener.Close()))
+		rt.session.End()
+		return s.refuse(err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- peer.Serve() }()
@@ -283,8 +326,25 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	if err == nil {
 		err = s.wait(ctx, peer, rt, stop, served)
 	}
+	rt.host.close()
 	peer.Close()
+	s.linger()
+	rt.session.End()
 	return errors.Join(err, <-served)
+}
+
+// lingerTimeout bounds how long the plugin waits for its host to have what was
+// written last. The host ends its session at once when it has read the end of
+// the last call.
+const lingerTimeout = time.Second
+
+// linger waits for the host to have what this process would take with it.
+func (s *server) linger() {
+	if l, ok := s.listener.(transport.Lingerer); ok {
+		ctx, cancel := context.WithTimeout(context.Background(), lingerTimeout)
+		defer cancel()
+		l.Linger(ctx)
+	}
 }
 
 // wait returns when the plugin has stopped or can no longer accept.

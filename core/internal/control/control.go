@@ -7,6 +7,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
 	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/protocol"
 )
 
 // HealthService is the name whose health go-plugin's hosts ask for
@@ -34,6 +36,19 @@ func IsControl(fullMethod string) bool {
 	default:
 		return strings.HasPrefix(service, "grpc.reflection.") || strings.HasPrefix(service, "plugin.GRPC")
 	}
+}
+
+// CheckFamily returns an error for a service that the framework itself serves:
+// registered twice, it would end the process.
+func CheckFamily(family protocol.Family) error {
+	for _, p := range family {
+		for _, name := range p.Services() {
+			if IsControl("/" + name + "/") {
+				return fmt.Errorf("protocol %s: service %s is one that the framework itself serves: leave it out", p, name)
+			}
+		}
+	}
+	return nil
 }
 
 // Services are the built-in services of one plugin.

@@ -30,7 +30,7 @@ import (
 const hang = time.Minute
 
 // commands are built once for each run of the tests.
-var commands = []string{"echo-plugin", "misbehave", "goplugin-peer"}
+var commands = []string{"echo-plugin", "duplex-plugin", "versions-plugin", "misbehave", "goplugin-peer", "matrix-plugin", "interop-plugin", "interop-host"}
 
 // binDir is where they are; set by TestMain.
 var binDir string

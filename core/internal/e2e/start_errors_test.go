@@ -135,7 +135,7 @@ func TestStartErrors(t *testing.T) {
 		},
 		{
 			name: "an answer and nobody there", cmd: shell("echo '1|1|unix|/no/such/socket|grpc'" + asleep), phase: host.PhaseConnect,
-			says: []string{"did not start (connect, after", "dial unix/1", "/no/such/socket", "no such file or directory"},
+			says: []string{"did not start (connect, after", "unix/1: dial", "/no/such/socket", "no such file or directory"},
 		},
 		{
 			name: "net/rpc", cmd: shell("echo '1|1|unix|/tmp/x|netrpc'" + asleep), phase: host.PhaseHandshake, code: handshake.CodeWire,

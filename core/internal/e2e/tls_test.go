@@ -115,7 +115,7 @@ func TestTLSMismatch(t *testing.T) {
 		},
 		{
 			name: "another root", args: []string{"-tls", file}, opts: []host.Option{host.WithTLSConfig(other)}, phase: host.PhaseConnect,
-			says: []string{"connect over unix/1, authenticated by tls", "certificate signed by unknown authority"},
+			says: []string{"unix/1: authenticate by tls", "certificate signed by unknown authority"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

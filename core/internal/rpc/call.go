@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"strings"
-	"syscall"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -111,11 +108,7 @@ func (p *Peer) Broken() bool {
 		return true
 	default:
 	}
-	if sc, ok := p.conn.(syscall.Conn); ok {
-		raw, err := sc.SyscallConn()
-		return err != nil || errors.Is(raw.Control(func(uintptr) {}), net.ErrClosed)
-	}
-	return p.client.GetState() != connectivity.Ready
+	return isClosed(p.conn)
 }
 
 // sizeMarks are in the messages of grpc's errors about size (rpc_util.go,

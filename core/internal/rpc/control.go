@@ -14,6 +14,7 @@ import (
 // still on their way.
 type control struct {
 	*grpc.Server
+	side     string
 	stopping <-chan struct{}
 }
 
@@ -27,8 +28,6 @@ func (c *control) RegisterService(desc *grpc.ServiceDesc, handler any) {
 	c.Server.RegisterService(&ending, handler)
 }
 
-var errStopping = status.Error(codes.Unavailable, "the plugin is shutting down")
-
 // end returns a handler that returns when next does or when the peer stops. next
 // then ends too, since its stream has: grpc cancels the context of a stream
 // whose handler has returned.
@@ -40,7 +39,7 @@ func (c *control) end(next grpc.StreamHandler) grpc.StreamHandler {
 		case err := <-done:
 			return err
 		case <-c.stopping:
-			return errStopping
+			return status.Errorf(codes.Unavailable, "the %s is shutting down", c.side)
 		}
 	}
 }

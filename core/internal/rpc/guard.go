@@ -20,6 +20,7 @@ import (
 type guard struct {
 	server  *grpc.Server
 	gate    *gate
+	side    string
 	unary   grpc.UnaryServerInterceptor  // nil if there is none
 	stream  grpc.StreamServerInterceptor // nil if there is none
 	onPanic func(ctx context.Context, method string, value any, stack []byte)
@@ -48,7 +49,7 @@ func (g *guard) RegisterService(desc *grpc.ServiceDesc, handler any) {
 func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (resp any, err error) {
 		if !g.gate.enter() {
-			return nil, errDraining
+			return nil, g.draining()
 		}
 		defer g.gate.leave()
 		defer g.recover(ctx, method, &err)
@@ -59,7 +60,7 @@ func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 func (g *guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler) grpc.StreamHandler {
 	return func(srv any, ss grpc.ServerStream) (err error) {
 		if !g.gate.enter() {
-			return errDraining
+			return g.draining()
 		}
 		defer g.gate.leave()
 		defer g.recover(ss.Context(), info.FullMethod, &err)
@@ -70,7 +71,9 @@ func (g *guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler
 	}
 }
 
-var errDraining = status.Error(codes.Unavailable, "the plugin is shutting down and takes no new calls")
+func (g *guard) draining() error {
+	return status.Errorf(codes.Unavailable, "the %s is shutting down and takes no new calls", g.side)
+}
 
 func (g *guard) recover(ctx context.Context, method string, err *error) {
 	value := recover()

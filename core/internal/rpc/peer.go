@@ -26,9 +26,9 @@ import (
 // go-plugin's 4 MiB to.
 const DefaultMaxMessageSize = 256 << 20
 
-// connectTimeout bounds authentication of one accepted connection: a peer that
-// connects and says nothing is dropped after it. Generous, because both ends
-// are on one machine, which may be starting a hundred plugins.
+// connectTimeout bounds how long an accepted stream may take to begin HTTP/2.
+// Generous, because both ends are on one machine, which may be starting a
+// hundred plugins.
 const connectTimeout = 10 * time.Second
 
 // maxConnectTimeout is grpc's limit on one attempt to connect, where its default
@@ -37,14 +37,16 @@ const maxConnectTimeout = 24 * time.Hour
 
 // Config says what a Peer does.
 type Config struct {
-	// Credentials of this side, for calls in and out.
-	Credentials credentials.TransportCredentials
+	// Side and Other are what this side and the other are called in errors.
+	Side, Other string
 	// MaxMessageSize in bytes.
 	MaxMessageSize int
 
 	// Conn is the stream on which calls out go; nil for a peer that makes none.
 	// The peer closes it.
 	Conn net.Conn
+	// ClientCredentials take Conn.
+	ClientCredentials credentials.TransportCredentials
 	// UnaryClient and StreamClient intercept the application's calls out, the
 	// first outermost. IsControl tells the framework's own methods from those.
 	UnaryClient  []grpc.UnaryClientInterceptor
@@ -54,11 +56,13 @@ type Config struct {
 	// Listener yields streams on which calls come in; nil for a peer that
 	// serves none. The peer closes it.
 	Listener net.Listener
+	// ServerCredentials take what Listener yields.
+	ServerCredentials credentials.TransportCredentials
 	// RegisterApplication adds the application's services. Their calls are
 	// intercepted, and draining waits for them.
 	RegisterApplication func(grpc.ServiceRegistrar)
 	// RegisterControl adds the framework's own services. They are served until
-	// the end.
+	// the end. May be nil.
 	RegisterControl func(Registrar)
 	// UnaryServer and StreamServer intercept the application's calls in, the
 	// first outermost.
@@ -82,7 +86,7 @@ type Peer struct {
 	server *grpc.Server     // nil: serves no calls
 	ln     net.Listener
 	gate   gate
-	greets *handshakes // nil: serves no calls
+	side   string
 
 	stopOnce sync.Once
 	stopping chan struct{} // closed by Stop
@@ -102,7 +106,7 @@ var _ grpc.ClientConnInterface = (*Peer)(nil)
 // Listener to Serve.
 func New(cfg Config) (*Peer, error) {
 	p := &Peer{
-		conn:      cfg.Conn,
+		side:      cfg.Side,
 		ln:        cfg.Listener,
 		stopping:  make(chan struct{}),
 		lost:      make(chan struct{}),
@@ -115,6 +119,7 @@ func New(cfg Config) (*Peer, error) {
 		p.server = p.newServer(cfg)
 	}
 	if cfg.Conn != nil {
+		p.conn = track(cfg.Conn)
 		client, err := p.newClient(cfg)
 		if err != nil {
 			return nil, err
@@ -124,19 +129,17 @@ func New(cfg Config) (*Peer, error) {
 	return p, nil
 }
 
-var errRedial = errors.New("the plugin is shutting down, or the connection to it was lost")
-
 func (p *Peer) newClient(cfg Config) (*grpc.ClientConn, error) {
 	var dialed atomic.Bool
-	return grpc.NewClient("passthrough:///plugin",
-		grpc.WithTransportCredentials(cfg.Credentials),
+	return grpc.NewClient("passthrough:///"+cfg.Other,
+		grpc.WithTransportCredentials(cfg.ClientCredentials),
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
 			// The stream was opened before: a second dial is grpc's silent
 			// reconnect, which would hide that the plugin has died.
 			if dialed.Swap(true) {
-				return nil, errRedial
+				return nil, fmt.Errorf("the %s is shutting down, or the connection to it was lost", cfg.Other)
 			}
-			return cfg.Conn, nil
+			return p.conn, nil
 		}),
 		grpc.WithAuthority("localhost"),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: maxConnectTimeout}),
@@ -232,7 +235,6 @@ func (p *Peer) Close() {
 	p.stopWatch()
 	<-p.watchDone
 	if p.server != nil {
-		p.greets.close()
 		p.server.Stop()
 	}
 }

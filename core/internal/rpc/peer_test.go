@@ -84,15 +84,19 @@ func connect(t *testing.T, svc *service, change ...func(client, server *rpc.Conf
 		t.Fatal(err)
 	}
 	clientConfig := rpc.Config{
-		Credentials:    secure.Plaintext(),
-		MaxMessageSize: rpc.DefaultMaxMessageSize,
-		Conn:           p.conn,
-		IsControl:      func(method string) bool { return strings.HasPrefix(method, "/grpc.health.") },
+		Side:              "host",
+		Other:             "plugin",
+		MaxMessageSize:    rpc.DefaultMaxMessageSize,
+		Conn:              p.conn,
+		ClientCredentials: secure.Plaintext(),
+		IsControl:         func(method string) bool { return strings.HasPrefix(method, "/grpc.health.") },
 	}
 	serverConfig := rpc.Config{
-		Credentials:         secure.Plaintext(),
+		Side:                "plugin",
+		Other:               "host",
 		MaxMessageSize:      rpc.DefaultMaxMessageSize,
 		Listener:            ln,
+		ServerCredentials:   secure.Plaintext(),
 		RegisterApplication: func(r grpc.ServiceRegistrar) { testpb.RegisterTestServiceServer(r, svc) },
 		RegisterControl:     func(r rpc.Registrar) { healthpb.RegisterHealthServer(r, health{}) },
 		OnPanic: func(_ context.Context, method string, value any, stack []byte) {
@@ -513,7 +517,14 @@ func TestConnectFails(t *testing.T) {
 				tt.answer(theirs)
 				_, _ = io.Copy(io.Discard, theirs)
 			}()
-			peer, err := rpc.New(rpc.Config{Credentials: secure.Plaintext(), MaxMessageSize: 1000, Conn: ours, IsControl: func(string) bool { return false }})
+			peer, err := rpc.New(rpc.Config{
+				Side:              "host",
+				Other:             "plugin",
+				MaxMessageSize:    1000,
+				Conn:              ours,
+				ClientCredentials: secure.Plaintext(),
+				IsControl:         func(string) bool { return false },
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,9 +10,8 @@ import (
 )
 
 func (p *Peer) newServer(cfg Config) *grpc.Server {
-	p.greets = newHandshakes(cfg.Credentials)
 	server := grpc.NewServer(
-		grpc.Creds(p.greets),
+		grpc.Creds(cfg.ServerCredentials),
 		grpc.ConnectionTimeout(connectTimeout),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageSize),
 		grpc.MaxSendMsgSize(cfg.MaxMessageSize),
@@ -20,11 +19,14 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 	cfg.RegisterApplication(&guard{
 		server:  server,
 		gate:    &p.gate,
+		side:    cfg.Side,
 		unary:   chainUnary(cfg.UnaryServer),
 		stream:  chainStream(cfg.StreamServer),
 		onPanic: cfg.OnPanic,
 	})
-	cfg.RegisterControl(&control{Server: server, stopping: p.stopping})
+	if cfg.RegisterControl != nil {
+		cfg.RegisterControl(&control{Server: server, side: cfg.Side, stopping: p.stopping})
+	}
 	return server
 }
 
@@ -47,7 +49,6 @@ func (p *Peer) Drain(ctx context.Context) error {
 // patience: those that do not heed their context. Never call it from a handler.
 func (p *Peer) Stop(ctx context.Context, patience time.Duration) error {
 	p.stopOnce.Do(func() { close(p.stopping) })
-	p.greets.close()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -28,10 +27,12 @@ func TestConnectIsBoundedByItsContext(t *testing.T) {
 			read <- err
 		}()
 		p, err := rpc.New(rpc.Config{
-			Credentials:    secure.Plaintext(),
-			MaxMessageSize: rpc.DefaultMaxMessageSize,
-			Conn:           ours,
-			IsControl:      func(string) bool { return false },
+			Side:              "host",
+			Other:             "plugin",
+			MaxMessageSize:    rpc.DefaultMaxMessageSize,
+			Conn:              ours,
+			ClientCredentials: secure.Plaintext(),
+			IsControl:         func(string) bool { return false },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -53,56 +54,70 @@ func TestConnectIsBoundedByItsContext(t *testing.T) {
 	})
 }
 
-// noticed tells of connections that are about to say who they are.
-type noticed struct {
-	credentials.TransportCredentials
-	begun chan<- struct{}
+// oneStream is a listener that yields one connection.
+type oneStream struct {
+	net.Listener
+	conn   chan net.Conn
+	closed chan struct{}
 }
 
-func (n noticed) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	n.begun <- struct{}{}
-	if _, err := conn.Read(make([]byte, 1)); err != nil {
-		return nil, nil, err
+func (o oneStream) Accept() (net.Conn, error) {
+	select {
+	case conn := <-o.conn:
+		return conn, nil
+	case <-o.closed:
+		return nil, net.ErrClosed
 	}
-	return n.TransportCredentials.ServerHandshake(conn)
 }
 
-// TestStopEndsHandshakes has a connection that never says who it is.
-func TestStopEndsHandshakes(t *testing.T) {
-	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	begun := make(chan struct{}, 1)
-	p, err := rpc.New(rpc.Config{
-		Credentials:         noticed{secure.Plaintext(), begun},
-		MaxMessageSize:      rpc.DefaultMaxMessageSize,
-		Listener:            ln,
-		RegisterApplication: func(grpc.ServiceRegistrar) {},
-		RegisterControl:     func(rpc.Registrar) {},
+func (o oneStream) Close() error {
+	close(o.closed)
+	return nil
+}
+
+func (o oneStream) Addr() net.Addr { return &net.UnixAddr{Name: "silent", Net: "unix"} }
+
+// TestStopWithASilentStream has a host that has opened its stream for calls and
+// never begins HTTP/2: it holds Stop up for as long as it may take to begin.
+func TestStopWithASilentStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		ln := oneStream{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
+		ln.conn <- ours
+		p, err := rpc.New(rpc.Config{
+			Side:                "plugin",
+			Other:               "host",
+			MaxMessageSize:      rpc.DefaultMaxMessageSize,
+			Listener:            ln,
+			ServerCredentials:   secure.Plaintext(),
+			RegisterApplication: func(grpc.ServiceRegistrar) {},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- p.Serve() }()
+		synctest.Wait()
+		if len(ln.conn) > 0 {
+			t.Fatal("the stream was not accepted")
+		}
+		const most = 10 * time.Second
+		began := time.Now()
+		if err := p.Stop(t.Context(), 0); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+		if took := time.Since(began); took > most {
+			t.Errorf("Stop took %v, more than the %v that a stream may take to begin", took, most)
+		}
+		if _, err := io.Copy(io.Discard, theirs); err != nil {
+			t.Errorf("the silent stream was not closed: %v", err)
+		}
+		if err := theirs.Close(); err != nil {
+			t.Error(err)
+		}
+		p.Close()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- p.Serve() }()
-	conn, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	receive(t, "the handshake", begun)
-	began := time.Now()
-	if err := p.Stop(bounded(t), hang); err != nil {
-		t.Errorf("Stop: %v", err)
-	}
-	const most = 5 * time.Second // half of what a handshake may take
-	if took := time.Since(began); took > most {
-		t.Errorf("Stop took %v", took)
-	}
-	p.Close()
-	if err := receive(t, "the end of Serve", served); err != nil {
-		t.Errorf("Serve: %v", err)
-	}
 }

@@ -47,6 +47,7 @@ func FromContext(ctx context.Context) (Info, bool) {
 type Credentials struct {
 	security string
 	owner    any
+	config   *tls.Config // nil without TLS
 	client   func(ctx context.Context, conn net.Conn) (net.Conn, Info, error)
 	server   func(conn net.Conn) (net.Conn, Info, error)
 }
@@ -59,6 +60,9 @@ func (c *Credentials) WithOwner(owner any) *Credentials {
 	d.owner = owner
 	return &d
 }
+
+// Security is one of the handshake.Security values.
+func (c *Credentials) Security() string { return c.security }
 
 // ClientHandshake implements [credentials.TransportCredentials].
 func (c *Credentials) ClientHandshake(ctx context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {

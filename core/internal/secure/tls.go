@@ -16,8 +16,6 @@ import (
 	"net"
 	"time"
 
-	"google.golang.org/grpc/credentials"
-
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
@@ -126,6 +124,7 @@ func OwnTLS(security string, cfg *tls.Config) *Credentials {
 	}
 	return &Credentials{
 		security: security,
+		config:   cfg,
 		client: func(ctx context.Context, conn net.Conn) (net.Conn, Info, error) {
 			return handshakeTLS(ctx, tls.Client(conn, cfg))
 		},
@@ -140,11 +139,7 @@ func handshakeTLS(ctx context.Context, conn *tls.Conn) (net.Conn, Info, error) {
 		return nil, Info{}, fmt.Errorf("TLS handshake: %w", err)
 	}
 	state := conn.ConnectionState()
-	return conn, Info{
-		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		UID:            -1,
-		TLS:            &state,
-	}, nil
+	return conn, infoOf(&state), nil
 }
 
 func (c *Credentials) isTLS() bool {

@@ -1,8 +1,3 @@
-// Package session is one connection between a host and a plugin as the rest of
-// core sees it: streams, each with a purpose. Today that is direct sessions,
-// where every stream is a connection of its own that the host dials, and is the
-// transport's own net.Conn, unwrapped, with no goroutine of this package
-// reading it.
 package session
 
 import (
@@ -16,9 +11,14 @@ import (
 // Purpose is what a stream is for.
 type Purpose byte
 
-// Calls is the stream on which the host is gRPC's client and the plugin its
-// server. Further purposes get the next numbers.
-const Calls Purpose = 1
+// The purposes. The host opens every stream, whoever speaks first on it.
+const (
+	Calls     Purpose = 1 // the host is gRPC's client and the plugin its server
+	Callbacks Purpose = 2 // the plugin is gRPC's client and the host its server
+	Offered   Purpose = 3 // bytes: the host has opened a stream, which the plugin accepts by its name
+	Awaited   Purpose = 4 // bytes: the host accepts a stream, which the plugin opens by its name
+	Carrier   Purpose = 5 // the one connection of a yamux session, which carries all the others
+)
 
 // A Preamble is the first bytes that a Plugwire host sends on each connection
 // to a Plugwire plugin (docs/protocol.md, "Preamble"): ten bytes of magic, the
@@ -26,8 +26,8 @@ const Calls Purpose = 1
 // The first byte is neither HTTP/2's nor TLS's.
 type Preamble struct {
 	Purpose Purpose
-	// Name says which of several streams of one purpose is meant; empty for
-	// Calls.
+	// Name says which of several streams is meant, Offered or Awaited; empty
+	// for any other purpose.
 	Name string
 }
 
@@ -35,8 +35,8 @@ const (
 	magic           = "\x00PLUGWIRE\n"
 	preambleVersion = 1
 	preambleLen     = len(magic) + 6
-	// maxName bounds a stream's name, which the reader allocates before it
-	// knows the peer.
+	// maxName bounds a stream's name, in bytes, which the reader allocates
+	// before it knows the peer.
 	maxName = 255
 )
 
@@ -46,7 +46,7 @@ var ErrNoPreamble = errors.New("the connection does not start with Plugwire's pr
 // WriteTo writes the preamble in one Write.
 func (p Preamble) WriteTo(w io.Writer) (int64, error) {
 	if len(p.Name) > maxName {
-		return 0, fmt.Errorf("stream name of %d bytes, at most %d are allowed", len(p.Name), maxName)
+		return 0, errLongName(p.Name)
 	}
 	b := make([]byte, 0, preambleLen+len(p.Name))
 	b = append(b, magic...)
@@ -85,4 +85,8 @@ func ReadPreamble(r io.Reader) (Preamble, error) {
 	}
 	p.Name = string(name)
 	return p, nil
+}
+
+func errLongName(name string) error {
+	return fmt.Errorf("stream name of %d bytes, at most %d are allowed", len(name), maxName)
 }

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package e2e_test
+
+const canForbidUDP = false

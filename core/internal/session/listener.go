@@ -1,0 +1,309 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/secure"
+)
+
+const (
+	// maxPending bounds the streams of one address, or of one yamux session,
+	// that have been accepted and not yet said who they are and what they are
+	// for. More wait for their turn, as a host may open a thousand at once; the
+	// bound is for whoever else can reach the address.
+	maxPending = 64
+	// admitTimeout is how long a stream may take for that. Generous, because
+	// both ends are on one machine, which may be starting a hundred plugins.
+	admitTimeout = 10 * time.Second
+	// maxAcceptDelay bounds the pause after an Accept that failed for a reason
+	// which may pass, such as too many open files.
+	maxAcceptDelay = time.Second
+)
+
+// ListenerConfig says what a plugin accepts.
+type ListenerConfig struct {
+	// Kind is one of the handshake.Session values.
+	Kind string
+	// Credentials authenticate the two sides.
+	Credentials *secure.Credentials
+	// Foreign is set for a host that knows nothing of preambles.
+	Foreign bool
+	// OnCallbacks is given the stream for the plugin's calls to its host, in a
+	// goroutine of its own. With an error the stream is still the caller's. It
+	// must return soon when the stream is closed.
+	OnCallbacks func(*Stream) error
+}
+
+// Listener is a plugin's end. As a net.Listener it yields the streams for calls,
+// each a *Stream; others go where their purpose says. No stream keeps another
+// waiting while it is authenticated.
+type Listener struct {
+	cfg     ListenerConfig
+	ln      net.Listener
+	meeting *meeting
+
+	calls  chan *Stream
+	failed chan struct{} // closed when accepting ended by itself; err is set then
+	err    error
+
+	ctx    context.Context //nolint:containedctx // the listener's own life, not a caller's
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu      sync.Mutex            // guards the fields below
+	pending map[net.Conn]struct{} // not yet admitted
+	muxes   map[*mux]struct{}
+	closed  bool // by Close: nothing more is accepted
+	ended   bool // by End
+}
+
+var _ net.Listener = (*Listener)(nil)
+
+// NewListener accepts streams from ln, which it owns from then on. End it.
+func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
+	if cfg.Kind == handshake.SessionNative {
+		cfg.Credentials = cfg.Credentials.ByTransport()
+	}
+	l := &Listener{
+		cfg:     cfg,
+		ln:      ln,
+		meeting: newMeeting(),
+		calls:   make(chan *Stream),
+		failed:  make(chan struct{}),
+		pending: make(map[net.Conn]struct{}),
+		muxes:   make(map[*mux]struct{}),
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	top := admission{creds: cfg.Credentials, preamble: !cfg.Foreign, carrier: cfg.Kind == handshake.SessionYamux}
+	l.tasks.Go(func() {
+		if err := l.acceptFrom(ln, top); err != nil {
+			l.err = err
+			close(l.failed)
+		}
+	})
+	return l
+}
+
+// Accept implements [net.Listener]. It returns a *Stream.
+func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case s := <-l.calls:
+		return s, nil
+	case <-l.failed:
+		return nil, l.err
+	case <-l.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Addr implements [net.Listener].
+func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
+
+// Close implements [net.Listener]: nothing more is accepted, what is not
+// admitted yet is dropped, and what is goes on.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return net.ErrClosed
+	}
+	l.closed = true
+	for conn := range l.pending {
+		_ = conn.Close() // who admits it closes it again, and has nobody to tell either
+	}
+	l.mu.Unlock()
+	l.cancel()
+	return l.ln.Close()
+}
+
+// End closes the listener, what streams share, and named streams that have not
+// met, and waits for its goroutines.
+func (l *Listener) End() {
+	_ = l.Close() // it may be closed already, and what is left of a socket the host removes
+	l.mu.Lock()
+	l.ended = true
+	for m := range l.muxes {
+		_ = m.close() // nothing is left to say on it
+	}
+	l.mu.Unlock()
+	l.meeting.end() // after the muxes, on which it may be writing
+	l.tasks.Wait()
+}
+
+// admission is what a stream has to do to be let in.
+type admission struct {
+	creds    *secure.Credentials
+	preamble bool          // it begins with one
+	carrier  bool          // it carries all others, and nothing else is let in
+	turns    chan struct{} // holds one for each that is doing it
+}
+
+// acceptFrom admits what ln accepts, each in a goroutine of its own, until ln
+// ends. Once this Listener is closed it drops what comes, and that end is no
+// error.
+func (l *Listener) acceptFrom(ln net.Listener, a admission) error {
+	a.turns = make(chan struct{}, maxPending)
+	var delay time.Duration
+	for {
+		conn, err := ln.Accept()
+		if l.ctx.Err() != nil {
+			if err != nil {
+				return nil //nolint:nilerr // as it is to be
+			}
+			_ = conn.Close() // it came too late
+			continue
+		}
+		if isTemporary(err) {
+			delay = min(max(2*delay, time.Millisecond), maxAcceptDelay)
+			select {
+			case <-time.After(delay):
+			case <-l.ctx.Done():
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		delay = 0
+		a.turns <- struct{}{} // waits for admitTimeout at most, and for nothing after Close
+		if !l.begin(conn) {
+			<-a.turns
+			_ = conn.Close() // none is wanted any more
+			continue
+		}
+		l.tasks.Go(func() { l.admit(conn, a) })
+	}
+}
+
+// isTemporary reports whether Accept may work later, as grpc and net/http find
+// it out.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+func (l *Listener) begin(conn net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.pending[conn] = struct{}{}
+	return true
+}
+
+// admit authenticates a stream and sends it where its purpose says. There is
+// nobody to report a failure to but the other end, which sees it closed.
+func (l *Listener) admit(conn net.Conn, a admission) {
+	p, s, err := l.authenticate(conn, a)
+	l.mu.Lock()
+	delete(l.pending, conn)
+	l.mu.Unlock()
+	<-a.turns
+	if err == nil {
+		err = l.dispatch(p, s)
+	}
+	if err != nil {
+		_ = conn.Close()
+	}
+}
+
+func (l *Listener) authenticate(conn net.Conn, a admission) (Preamble, *Stream, error) {
+	if err := conn.SetDeadline(time.Now().Add(admitTimeout)); err != nil {
+		return Preamble{}, nil, err
+	}
+	p := Preamble{Purpose: Calls}
+	if a.preamble {
+		var err error
+		if p, err = ReadPreamble(conn); err != nil {
+			return p, nil, err
+		}
+	}
+	if err := p.check(a.carrier); err != nil {
+		return p, nil, err
+	}
+	stream, info, err := a.creds.ServerHandshake(conn)
+	if err != nil {
+		return p, nil, err
+	}
+	return p, &Stream{Conn: stream, Info: info.(secure.Info)}, stream.SetDeadline(time.Time{})
+}
+
+// check reports whether a stream may say that it is for this.
+func (p Preamble) check(carrier bool) error {
+	switch {
+	case carrier != (p.Purpose == Carrier):
+	case p.Purpose == Offered || p.Purpose == Awaited:
+		return nil
+	case p.Name == "" && p.Purpose >= Calls && p.Purpose <= Carrier:
+		return nil
+	}
+	return fmt.Errorf("preamble: purpose %d with name %q is not known here", p.Purpose, p.Name)
+}
+
+// dispatch hands a stream on. With an error it is still the caller's.
+func (l *Listener) dispatch(p Preamble, s *Stream) error {
+	switch p.Purpose {
+	case Calls:
+		select {
+		case l.calls <- s:
+			return nil
+		case <-l.ctx.Done():
+			return net.ErrClosed
+		}
+	case Callbacks:
+		return l.cfg.OnCallbacks(s)
+	case Carrier:
+		return l.carry(s)
+	default:
+		l.meeting.park(p, s.Conn)
+		return nil
+	}
+}
+
+// carry admits the streams of a yamux session until it ends.
+func (l *Listener) carry(s *Stream) error {
+	m, err := newMuxServer(s.Conn)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	ended := l.ended
+	if !ended {
+		l.muxes[m] = struct{}{}
+	}
+	l.mu.Unlock()
+	if ended {
+		return m.close()
+	}
+	_ = l.acceptFrom(m, admission{creds: secure.Known(s.Info), preamble: true}) // it ended with the connection
+	l.mu.Lock()
+	delete(l.muxes, m)
+	l.mu.Unlock()
+	return m.close()
+}
+
+// AcceptNamed returns the next stream with that name that the host opens. The
+// context bounds the wait, as does End.
+func (l *Listener) AcceptNamed(ctx context.Context, name string) (net.Conn, error) {
+	return l.named(ctx, Preamble{Offered, name})
+}
+
+// OpenNamed opens a stream with that name and returns when the host has accepted
+// it. The context bounds the wait, as does End.
+func (l *Listener) OpenNamed(ctx context.Context, name string) (net.Conn, error) {
+	return l.named(ctx, Preamble{Awaited, name})
+}
+
+func (l *Listener) named(ctx context.Context, p Preamble) (net.Conn, error) {
+	if l.cfg.Foreign {
+		return nil, errors.New("the host is of another framework, which has no named streams")
+	}
+	return l.meeting.meet(ctx, p)
+}

@@ -1,0 +1,588 @@
+package session
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/secure"
+)
+
+func writing(s string) func(net.Conn) error {
+	return func(conn net.Conn) error {
+		_, err := io.WriteString(conn, s)
+		return err
+	}
+}
+
+func preamble(p Preamble) func(net.Conn) error {
+	return func(conn net.Conn) error {
+		_, err := p.WriteTo(conn)
+		return err
+	}
+}
+
+// dialPipe opens a connection to ln.
+func dialPipe(t *testing.T, ln *pipes) net.Conn {
+	t.Helper()
+	conn, err := ln.Dial(t.Context(), ln.got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// count returns how many streams are not yet admitted, and how many yamux sessions
+// there are.
+func (l *Listener) count() (pending, muxes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.pending), len(l.muxes)
+}
+
+func TestListenerRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		host func(net.Conn) error
+	}{
+		{"HTTP/2", writing("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")},
+		{"TLS", writing("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on")},
+		{"another version", writing(magic + "\x02\x01\x00\x00\x00\x00")},
+		{"reserved bytes", writing(magic + "\x01\x01\x00\x00\x00\x01")},
+		{"a long name", writing(magic + "\x01\x03\x01\x00\x00\x00")},
+		{"an unknown purpose", preamble(Preamble{Purpose: Carrier + 1})},
+		{"no purpose", preamble(Preamble{})},
+		{"calls with a name", preamble(Preamble{Calls, "x"})},
+		{"callbacks with a name", preamble(Preamble{Callbacks, "x"})},
+		{"callbacks that are not wanted", preamble(Preamble{Purpose: Callbacks})},
+		{"a carrier in a direct session", preamble(Preamble{Purpose: Carrier})},
+		{"half a preamble", writing(magic)},
+		{"silence", func(net.Conn) error { return nil }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ln := newPipes()
+				l := NewListener(ln, ListenerConfig{
+					Kind:        handshake.SessionDirect,
+					Credentials: secure.Plaintext(),
+					OnCallbacks: func(*Stream) error { return errors.New("not wanted") },
+				})
+				conn := dialPipe(t, ln)
+				wrote := make(chan error, 1)
+				go func() { wrote <- tt.host(conn) }()
+				began := time.Now()
+				if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+					t.Errorf("read %d bytes, %v; want the end", n, err)
+				}
+				if took := time.Since(began); took != 0 && took != admitTimeout {
+					t.Errorf("it took %v, want no time or %v", took, admitTimeout)
+				}
+				<-wrote // may have been cut off
+				synctest.Wait()
+				if pending, _ := l.count(); pending != 0 {
+					t.Errorf("%d streams are pending", pending)
+				}
+				l.End()
+				checkClose(t, conn)
+			})
+		})
+	}
+}
+
+// Only the carrier comes by itself, and it comes only so.
+func TestPurposesOfYamuxSessions(t *testing.T) {
+	for _, purpose := range []Purpose{Calls, Callbacks, Offered, Awaited} {
+		host, ln, plugin := socketConfigs(t, handshake.SessionYamux)
+		l := NewListener(ln, plugin)
+		host.Kind = handshake.SessionDirect
+		s, err := Dial(bounded(t), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, _, err := s.Open(bounded(t), Preamble{Purpose: purpose})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkEnded(t, conn) // only the carrier may come by itself
+		checkClose(t, conn)
+		l.End()
+	}
+	s, l := connect(t, handshake.SessionYamux)
+	conn, _, err := s.Open(bounded(t), Preamble{Purpose: Carrier})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	checkEnded(t, conn) // and none may come in it
+	m := meet(t, s, l, Offered, "n")
+	checkPassing(t, m.host, m.plugin)
+}
+
+func TestListenerYieldsCalls(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			type owner struct{}
+			s, l := connect(t, kind, func(_ *Config, plugin *ListenerConfig) {
+				plugin.Credentials = plugin.Credentials.WithOwner(owner{})
+			})
+			conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			accepted, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer accepted.Close()
+			if got := accepted.(*Stream).Info.Owner; got != (owner{}) {
+				t.Errorf("its owner is %v", got)
+			}
+			checkPassing(t, conn, accepted)
+			if got := l.Addr(); got == nil || got.Network() != "unix" {
+				t.Errorf("the address is %v", got)
+			}
+		})
+	}
+}
+
+// The deadline of the admission is not one of the stream.
+func TestAdmittedStreamHasNoDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := newPipes()
+		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
+		conn, _, err := direct(t, ln, false).Open(t.Context(), Preamble{Purpose: Calls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := start(func() (int, error) { return accepted.Read(make([]byte, 1)) })
+		<-time.After(10 * admitTimeout)
+		if len(read) > 0 {
+			t.Errorf("the read ended: %v", (<-read).err)
+		}
+		checkClose(t, conn)
+		if r := <-read; !errors.Is(r.err, io.EOF) {
+			t.Errorf("read: %v, want the end", r.err)
+		}
+		checkClose(t, accepted)
+		l.End()
+	})
+}
+
+func TestCallbacks(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			got := make(chan *Stream, 1)
+			s, _ := connect(t, kind, func(_ *Config, plugin *ListenerConfig) {
+				var taken atomic.Bool
+				plugin.OnCallbacks = func(s *Stream) error {
+					if taken.Swap(true) {
+						return errors.New("one is enough")
+					}
+					got <- s
+					return nil
+				}
+			})
+			first, _, err := s.Open(bounded(t), Preamble{Purpose: Callbacks})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer first.Close()
+			second, _, err := s.Open(bounded(t), Preamble{Purpose: Callbacks})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer second.Close()
+			stream := receive(t, "the stream", got)
+			defer stream.Close()
+			if _, err := stream.Write([]byte{1}); err != nil {
+				t.Fatal(err)
+			}
+			// Which of the two came first nobody says: the other was refused.
+			met, refused := first, second
+			if n, _ := met.Read(make([]byte, 1)); n == 0 {
+				met, refused = second, first
+				if n, err := met.Read(make([]byte, 1)); n == 0 {
+					t.Fatal(err)
+				}
+			}
+			checkEnded(t, refused)
+			checkPassing(t, met, stream)
+		})
+	}
+}
+
+// A foreign host sends no preamble: its streams are all for calls.
+func TestForeignHost(t *testing.T) {
+	s, l := connect(t, handshake.SessionDirect, func(host *Config, plugin *ListenerConfig) { host.Foreign, plugin.Foreign = true, true })
+	conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	checkPassing(t, conn, accepted)
+}
+
+// As many silent streams as there may be wait; another is let in as soon as one
+// of them has gone.
+func TestPendingStreamsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := newPipes()
+		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
+		var silent []net.Conn
+		for range maxPending {
+			silent = append(silent, dialPipe(t, ln))
+		}
+		synctest.Wait()
+		if pending, _ := l.count(); pending != maxPending {
+			t.Fatalf("%d streams are pending, want %d", pending, maxPending)
+		}
+		next := dialPipe(t, ln)
+		wrote := start(func() (int64, error) { return Preamble{Purpose: Calls}.WriteTo(next) })
+		synctest.Wait()
+		if pending, _ := l.count(); pending != maxPending || len(wrote) > 0 {
+			t.Errorf("%d streams are pending, want %d and one that waits for its turn", pending, maxPending)
+		}
+		checkClose(t, silent[0])
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := <-wrote; r.err != nil {
+			t.Error(r.err)
+		}
+		began := time.Now()
+		for _, conn := range silent[1:] {
+			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("a silent stream: %v, want the end", err)
+			}
+			checkClose(t, conn)
+		}
+		if took := time.Since(began); took != admitTimeout {
+			t.Errorf("the silent streams ended after %v, want %v", took, admitTimeout)
+		}
+		l.End()
+		checkClose(t, next, accepted)
+	})
+}
+
+// A silent stream does not hold a shutdown up.
+func TestCloseDropsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := newPipes()
+		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
+		calls, _, err := direct(t, ln, false).Open(t.Context(), Preamble{Purpose: Calls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		admitted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		unaccepted, _, err := direct(t, ln, false).Open(t.Context(), Preamble{Purpose: Calls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var silent []net.Conn
+		for range maxPending {
+			silent = append(silent, dialPipe(t, ln))
+		}
+		synctest.Wait()
+		late := dialPipe(t, ln)
+
+		began := time.Now()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a second Close: %v", err)
+		}
+		if conn, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept after Close: %v, %v", conn, err)
+		}
+		for _, conn := range append(silent, unaccepted) {
+			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("a stream that was not admitted: %v, want the end", err)
+			}
+			checkClose(t, conn)
+		}
+		checkPassing(t, calls, admitted)
+		l.End()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		select {
+		case conn := <-ln.conns:
+			checkClose(t, conn) // it was never accepted
+		default:
+		}
+		checkClose(t, late, calls, admitted)
+	})
+}
+
+func TestCloseUnblocksAccept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewListener(newPipes(), ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
+		accepted := start(l.Accept)
+		synctest.Wait()
+		checkClose(t, l)
+		if r := <-accepted; !errors.Is(r.err, net.ErrClosed) {
+			t.Errorf("got %v, %v; want %v", r.value, r.err, net.ErrClosed)
+		}
+		l.End()
+	})
+}
+
+// A yamux session goes on after Close, as connections do; nothing more is opened
+// on it. End ends it.
+func TestCloseAndEndOfYamux(t *testing.T) {
+	s, l := connect(t, handshake.SessionYamux)
+	calls, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer calls.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	m := meet(t, s, l, Offered, "n")
+	checkClose(t, l)
+	for range 3 {
+		late, _, err := s.Open(bounded(t), Preamble{Purpose: Awaited})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := late.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("a stream after Close: %v, want the end", err)
+		}
+		checkClose(t, late)
+	}
+	checkPassing(t, calls, accepted)
+	checkPassing(t, m.host, m.plugin)
+	l.End()
+	checkEnded(t, calls)
+	if _, muxes := l.count(); muxes != 0 {
+		t.Errorf("%d yamux sessions are left", muxes)
+	}
+}
+
+// A yamux session that the host ends is forgotten, and another may come.
+func TestYamuxSessionsComeAndGo(t *testing.T) {
+	host, ln, plugin := socketConfigs(t, handshake.SessionYamux)
+	l := NewListener(ln, plugin)
+	defer l.End()
+	for range 3 {
+		s, err := Dial(bounded(t), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := meet(t, s, l, Offered, "n")
+		checkPassing(t, m.host, m.plugin)
+		checkClose(t, s)
+		checkEnded(t, m.plugin)
+	}
+	for {
+		_, muxes := l.count()
+		if muxes == 0 {
+			return
+		}
+		select {
+		case <-bounded(t).Done():
+			t.Fatalf("%d yamux sessions are left", muxes)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// errListener is a listener whose Accept fails before each connection.
+type errListener struct {
+	*pipes
+	errs chan error
+}
+
+func (e errListener) Accept() (net.Conn, error) {
+	select {
+	case err := <-e.errs:
+		return nil, err
+	default:
+		return e.pipes.Accept()
+	}
+}
+
+func TestTemporaryErrorsOfAccept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const errs = 13
+		ln := errListener{newPipes(), make(chan error, errs)}
+		for range errs {
+			ln.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+		}
+		began := time.Now()
+		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
+		conn := dialPipe(t, ln.pipes)
+		wrote := start(func() (int64, error) { return Preamble{Purpose: Calls}.WriteTo(conn) })
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// 1, 2, 4 ... 512 ms, and then a second each.
+		if took, want := time.Since(began), 1023*time.Millisecond+(errs-10)*maxAcceptDelay; took != want {
+			t.Errorf("it paused for %v, want %v", took, want)
+		}
+		if r := <-wrote; r.err != nil {
+			t.Error(r.err)
+		}
+		checkClose(t, conn, accepted)
+		l.End()
+	})
+}
+
+// Close does not wait for a pause to pass.
+func TestCloseDuringAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := errListener{newPipes(), make(chan error, 1)}
+		ln.errs <- syscall.EMFILE
+		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
+		synctest.Wait()
+		began := time.Now()
+		l.End()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("End took %v", took)
+		}
+	})
+}
+
+func TestPermanentErrorOfAccept(t *testing.T) {
+	ln := errListener{newPipes(), make(chan error, 1)}
+	want := errors.New("the socket is broken")
+	ln.errs <- want
+	l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
+	for range 2 {
+		if conn, err := l.Accept(); !errors.Is(err, want) {
+			t.Errorf("got %v, %v; want %v", conn, err, want)
+		}
+	}
+	l.End()
+}
+
+// A stream that is slow to authenticate keeps nobody waiting.
+func TestSlowHandshake(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			host, plugin := identity(t), identity(t)
+			var address string
+			s, l := connect(t, kind, func(h *Config, p *ListenerConfig) {
+				address = h.Dial.Address
+				h.Credentials = secure.MutualTLS(host, plugin.DER())
+				p.Credentials = secure.MutualTLS(plugin, host.DER())
+			})
+			purpose := Calls
+			if kind == handshake.SessionYamux {
+				purpose = Carrier
+			}
+			slow, err := net.Dial("unix", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer slow.Close()
+			if _, err := (Preamble{Purpose: purpose}).WriteTo(slow); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(slow, "\x16\x03\x01"); err != nil { // the beginning of TLS
+				t.Fatal(err)
+			}
+			conn, info, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if info.Security != handshake.SecurityMTLS {
+				t.Errorf("authenticated by %s", info.Security)
+			}
+			accepted, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer accepted.Close()
+			if got := accepted.(*Stream).Info; got.Security != handshake.SecurityMTLS || got.TLS == nil {
+				t.Errorf("authenticated by %s, TLS state %v", got.Security, got.TLS)
+			}
+			checkPassing(t, conn, accepted)
+			if pending, _ := l.count(); pending != 1 {
+				t.Errorf("%d streams are pending, want the slow one", pending)
+			}
+			l.End() // which does not wait for it
+			if _, err := slow.Read(make([]byte, 1)); err == nil {
+				t.Error("the slow one is still open")
+			}
+		})
+	}
+}
+
+func identity(t *testing.T) *secure.Identity {
+	t.Helper()
+	id, err := secure.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// Many streams at once are all served, however many may be pending.
+func TestBurst(t *testing.T) {
+	const streams = 4 * maxPending
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			host, plugin := identity(t), identity(t)
+			s, l := connect(t, kind, func(h *Config, p *ListenerConfig) {
+				h.Credentials = secure.MutualTLS(host, plugin.DER())
+				p.Credentials = secure.MutualTLS(plugin, host.DER())
+			})
+			ctx := bounded(t)
+			done := make(chan error, 2*streams)
+			for range streams {
+				for _, open := range []func() (net.Conn, error){
+					func() (net.Conn, error) { return s.Named(ctx, Offered, "n") },
+					func() (net.Conn, error) { return l.AcceptNamed(ctx, "n") },
+				} {
+					go func() {
+						conn, err := open()
+						if err == nil {
+							_ = conn.Close() // TLS wants to say so to the other end, which has gone
+						}
+						done <- err
+					}()
+				}
+			}
+			failed := 0
+			for range 2 * streams {
+				if err := receive(t, "a half", done); err != nil {
+					failed++
+					if failed == 1 {
+						t.Error(err)
+					}
+				}
+			}
+			if failed > 0 {
+				t.Errorf("%d of %d halves failed", failed, 2*streams)
+			}
+		})
+	}
+}

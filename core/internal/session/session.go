@@ -1,0 +1,206 @@
+// Package session is what a host and a plugin have between them as the rest of
+// core sees it: streams, each with a purpose, each of which has been
+// authenticated.
+//
+// The host opens every stream ([Session.Open]) and the plugin accepts it
+// ([Listener]). There are three kinds of session. In a direct one each stream is
+// a connection of its own, and is the transport's own net.Conn, unwrapped, with
+// no goroutine of this package reading it. In a native one the streams are those
+// of the transport's one connection. Where a transport has a single connection
+// without streams, yamux makes them.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// NoAddress stands in the answer of a plugin whose connection was made before
+// it was started.
+const NoAddress = "-"
+
+// Kinds returns the kinds of session that this package can make of a transport,
+// the best first.
+func Kinds(t transport.Transport) []string {
+	switch t.(type) {
+	case transport.Native:
+		return []string{handshake.SessionNative}
+	case transport.Preparer:
+		return []string{handshake.SessionYamux}
+	default:
+		return []string{handshake.SessionDirect, handshake.SessionYamux}
+	}
+}
+
+// Config says what session a host has with a plugin.
+type Config struct {
+	// Kind is one of the handshake.Session values.
+	Kind string
+	// Transport and Dial are how the plugin is reached.
+	Transport transport.Transport
+	Dial      transport.DialConfig
+	// Conn is the connection that a [transport.Preparer] has made; nil for any
+	// other transport. The session owns it.
+	Conn net.Conn
+	// Credentials authenticate the two sides.
+	Credentials *secure.Credentials
+	// Foreign is set for a plugin that knows nothing of preambles.
+	Foreign bool
+}
+
+// Session is a host's end. Its methods are safe for concurrent use.
+type Session struct {
+	dial    func(ctx context.Context) (net.Conn, error) // opens a stream that says nothing yet
+	creds   *secure.Credentials                         // authenticate a stream
+	foreign bool
+	close   func() error // nil for a session whose streams share nothing
+}
+
+// Dial opens a session. The context bounds only that. A direct one has no
+// connection before its first stream.
+func Dial(ctx context.Context, cfg Config) (*Session, error) {
+	if _, native := cfg.Transport.(transport.Native); native {
+		cfg.Dial.TLS = cfg.Credentials.TLSConfig()
+	}
+	dial := func(ctx context.Context) (net.Conn, error) {
+		conn, err := cfg.Transport.Dial(ctx, cfg.Dial)
+		if err != nil {
+			return nil, fmt.Errorf("dial: %w", err)
+		}
+		return conn, nil
+	}
+	s := &Session{dial: dial, creds: cfg.Credentials, foreign: cfg.Foreign}
+	switch cfg.Kind {
+	case handshake.SessionDirect:
+		return s, nil
+	case handshake.SessionNative:
+		return s.native(ctx, cfg)
+	case handshake.SessionYamux:
+		if cfg.Conn != nil {
+			s.dial = func(context.Context) (net.Conn, error) { return cfg.Conn, nil }
+		}
+		return s.carried(ctx)
+	default:
+		return nil, fmt.Errorf("session %q is not known here", cfg.Kind)
+	}
+}
+
+func (s *Session) native(ctx context.Context, cfg Config) (*Session, error) {
+	t, ok := cfg.Transport.(transport.Native)
+	if !ok {
+		return nil, fmt.Errorf("transport %s has no streams of its own", cfg.Transport.Name())
+	}
+	conn, err := t.DialSession(ctx, cfg.Dial)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	return &Session{dial: conn.OpenStream, creds: s.creds.ByTransport(), close: conn.Close}, nil
+}
+
+// carried opens the one connection of a yamux session, by the means of a direct
+// one, and returns a session of the streams on it.
+func (s *Session) carried(ctx context.Context) (*Session, error) {
+	conn, info, err := s.Open(ctx, Preamble{Purpose: Carrier})
+	if err != nil {
+		return nil, err
+	}
+	mux, err := newMuxClient(conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &Session{dial: mux.open, creds: secure.Known(info), close: mux.close}, nil
+}
+
+// Open opens a stream, says what it is for, and authenticates both sides. The
+// context bounds only that. The caller closes the stream; what the streams share
+// ends with the one for calls, as a plugin may wait for that before it exits.
+func (s *Session) Open(ctx context.Context, p Preamble) (net.Conn, secure.Info, error) {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, secure.Info{}, err
+	}
+	// A blocked write ends with the context.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	stream, info, err := s.begin(ctx, conn, p)
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, secure.Info{}, err
+	}
+	if p.Purpose == Calls && s.close != nil {
+		stream = &mainStream{stream, s}
+	}
+	return stream, info, nil
+}
+
+// mainStream is the stream for calls of a session whose streams share something.
+type mainStream struct {
+	net.Conn
+	session *Session
+}
+
+// Close implements [net.Conn].
+func (m *mainStream) Close() error { return errors.Join(m.Conn.Close(), m.session.Close()) }
+
+func (s *Session) begin(ctx context.Context, conn net.Conn, p Preamble) (net.Conn, secure.Info, error) {
+	if !s.foreign {
+		if _, err := p.WriteTo(conn); err != nil {
+			return nil, secure.Info{}, fmt.Errorf("write preamble: %w", err)
+		}
+	}
+	stream, info, err := s.creds.ClientHandshake(ctx, "", conn)
+	if err != nil {
+		return nil, secure.Info{}, fmt.Errorf("authenticate by %s: %w", s.creds.Security(), err)
+	}
+	return stream, info.(secure.Info), nil
+}
+
+// Close ends what the streams share, if anything, and with it the streams. Those
+// of a direct session stay open.
+func (s *Session) Close() error {
+	if s.close == nil {
+		return nil
+	}
+	return s.close()
+}
+
+// Stream is a stream that a [Listener] has accepted.
+type Stream struct {
+	net.Conn
+	Info secure.Info
+}
+
+// Credentials are those of streams that a [Listener] returns: they unwrap them,
+// and wait for nothing.
+func Credentials() credentials.TransportCredentials { return accepted{} }
+
+type accepted struct {
+	credentials.TransportCredentials
+}
+
+// ServerHandshake implements [credentials.TransportCredentials].
+func (accepted) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	s, ok := conn.(*Stream)
+	if !ok {
+		return nil, nil, fmt.Errorf("a %T was not accepted by a session", conn)
+	}
+	return s.Conn, s.Info, nil
+}
+
+// Info implements [credentials.TransportCredentials].
+func (accepted) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "plugwire"}
+}
+
+// Clone implements [credentials.TransportCredentials].
+func (accepted) Clone() credentials.TransportCredentials { return accepted{} }

@@ -1,0 +1,393 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// direct is a session over p, which has no connection yet.
+func direct(t *testing.T, p *pipes, foreign bool) *Session {
+	t.Helper()
+	s, err := Dial(t.Context(), Config{
+		Kind:        handshake.SessionDirect,
+		Transport:   p,
+		Dial:        transport.DialConfig{Version: 7, Address: "a"},
+		Credentials: secure.Plaintext(),
+		Foreign:     foreign,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestOpenWritesThePreamble(t *testing.T) {
+	p := newPipes()
+	want := Preamble{Purpose: Offered, Name: "n"}
+	read := start(func() (Preamble, error) {
+		conn := <-p.conns
+		got, err := ReadPreamble(conn)
+		return got, errors.Join(err, conn.Close())
+	})
+	conn, info, err := direct(t, p, false).Open(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if r := receive(t, "the preamble", read); r.err != nil || r.value != want {
+		t.Errorf("the plugin read %+v, %v; want %+v", r.value, r.err, want)
+	}
+	if info.Security != handshake.SecurityNone {
+		t.Errorf("authenticated by %q", info.Security)
+	}
+	if want := (transport.DialConfig{Version: 7, Address: "a"}); p.got != want {
+		t.Errorf("the transport was given %+v, want %+v", p.got, want)
+	}
+	checkEnded(t, conn)
+}
+
+// A direct stream is the transport's own connection.
+func TestDirectStreamIsNotWrapped(t *testing.T) {
+	s, l := connect(t, handshake.SessionDirect)
+	conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	if _, ok := conn.(*net.UnixConn); !ok {
+		t.Errorf("the host has a %T", conn)
+	}
+	inner, info, err := Credentials().ServerHandshake(accepted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := inner.(*net.UnixConn); !ok {
+		t.Errorf("the plugin has a %T", inner)
+	}
+	if info.AuthType() != handshake.SecurityNone {
+		t.Errorf("authenticated by %q", info.AuthType())
+	}
+	checkPassing(t, conn, accepted)
+}
+
+func TestCredentialsRefuseOthers(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	creds := Credentials()
+	if conn, _, err := creds.Clone().ServerHandshake(ours); err == nil {
+		t.Errorf("a connection that no session accepted became a %T", conn)
+	}
+	if got := creds.Info().SecurityProtocol; got == "" || got == "insecure" {
+		t.Errorf("the protocol is %q", got)
+	}
+}
+
+// A foreign plugin's first bytes are HTTP/2's or TLS's.
+func TestOpenForeignWritesNothing(t *testing.T) {
+	p := newPipes()
+	conn, _, err := direct(t, p, true).Open(t.Context(), Preamble{Purpose: Calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkClose(t, conn) // a pipe has no buffer: a write would have blocked
+	theirs := <-p.conns
+	defer theirs.Close()
+	checkEnded(t, theirs)
+}
+
+func TestOpenReturnsTheTransportsError(t *testing.T) {
+	p := newPipes()
+	p.err = errors.New("it is not there")
+	for _, foreign := range []bool{false, true} {
+		conn, _, err := direct(t, p, foreign).Open(t.Context(), Preamble{Purpose: Calls})
+		if conn != nil || !errors.Is(err, p.err) {
+			t.Errorf("foreign %t: got %v, %v; want the transport's error", foreign, conn, err)
+		}
+	}
+	s, err := Dial(t.Context(), Config{Kind: handshake.SessionYamux, Transport: p, Credentials: secure.Plaintext()})
+	if s != nil || !errors.Is(err, p.err) {
+		t.Errorf("yamux: got %v, %v; want the transport's error", s, err)
+	}
+}
+
+func TestOpenReturnsTheErrorOfAuthentication(t *testing.T) {
+	p := newPipes()
+	s, err := Dial(t.Context(), Config{Kind: handshake.SessionDirect, Transport: p, Credentials: secure.PeerCred(0), Foreign: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.Open(t.Context(), Preamble{Purpose: Calls})
+	const want = "authenticate by peercred: peer credentials: *net.pipe is not a unix socket"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	theirs := <-p.conns
+	defer theirs.Close()
+	checkEnded(t, theirs)
+}
+
+// A plugin that does not read never holds its host longer than the context.
+func TestOpenEndsWithItsContext(t *testing.T) {
+	errGivenUp := errors.New("given up")
+	yamux := func(ctx context.Context, p *pipes) (io.Closer, error) {
+		return Dial(ctx, Config{Kind: handshake.SessionYamux, Transport: p, Credentials: secure.Plaintext()})
+	}
+	for name, open := range map[string]func(t *testing.T, ctx context.Context, p *pipes) error{
+		"Open": func(t *testing.T, ctx context.Context, p *pipes) error {
+			t.Helper()
+			_, _, err := direct(t, p, false).Open(ctx, Preamble{Purpose: Calls})
+			return err
+		},
+		"Named": func(t *testing.T, ctx context.Context, p *pipes) error {
+			t.Helper()
+			_, err := direct(t, p, false).Named(ctx, Offered, "n")
+			return err
+		},
+		"Dial of yamux": func(_ *testing.T, ctx context.Context, p *pipes) error {
+			_, err := yamux(ctx, p)
+			return err
+		},
+	} {
+		for when, end := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+			"cancelled before": func(ctx context.Context) (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancelCause(ctx)
+				cancel(errGivenUp)
+				return ctx, func() {}
+			},
+			"while the write blocks": func(ctx context.Context) (context.Context, context.CancelFunc) {
+				return context.WithTimeoutCause(ctx, time.Minute, errGivenUp)
+			},
+		} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p := newPipes()
+					ctx, cancel := end(t.Context())
+					defer cancel()
+					if err := open(t, ctx, p); !errors.Is(err, errGivenUp) {
+						t.Errorf("got %v, want the context's cause", err)
+					}
+					theirs := <-p.conns
+					defer theirs.Close()
+					if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+						t.Errorf("the plugin's end reads %v, want the end: the connection is still open", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The context of Open bounds that, not the connection.
+func TestStreamOutlivesItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		ctx, cancel := context.WithCancel(t.Context())
+		read := start(func() (Preamble, error) { return ReadPreamble(<-p.conns) })
+		conn, _, err := direct(t, p, false).Open(ctx, Preamble{Purpose: Calls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := <-read; r.err != nil {
+			t.Fatal(r.err)
+		}
+		cancel()
+		synctest.Wait()
+		if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read: %v, want a connection that is open and silent", err)
+		}
+	})
+}
+
+func TestContextOfDialDoesNotEndAYamuxSession(t *testing.T) {
+	host, ln, plugin := socketConfigs(t, handshake.SessionYamux)
+	l := NewListener(ln, plugin)
+	defer l.End()
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := Dial(ctx, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	ctx, cancel = context.WithCancel(t.Context())
+	conn, _, err := s.Open(ctx, Preamble{Purpose: Calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	cancel()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	checkPassing(t, conn, accepted)
+}
+
+// A plugin may wait for the stream for calls before it exits, so that what the
+// streams share ends with it; any other leaves the rest alone.
+func TestSessionEndsWithItsCalls(t *testing.T) {
+	s, l := connect(t, handshake.SessionYamux)
+	calls, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	first, second := meet(t, s, l, Offered, "first"), meet(t, s, l, Offered, "second")
+	checkClose(t, first.host, first.plugin)
+	checkPassing(t, calls, accepted)
+	checkPassing(t, second.host, second.plugin)
+	checkClose(t, calls)
+	checkEnded(t, accepted)
+	checkEnded(t, second.plugin)
+	if conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a stream after the end: %v, %v", conn, err)
+	}
+}
+
+// Streams of a direct session share nothing.
+func TestCloseOfADirectSessionLeavesItsStreams(t *testing.T) {
+	s, l := connect(t, handshake.SessionDirect)
+	calls, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer calls.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	checkClose(t, s)
+	checkPassing(t, calls, accepted)
+}
+
+func TestConnOfAPreparedStart(t *testing.T) {
+	p := newPipes()
+	p.err = errors.New("there is no address")
+	ours, theirs := net.Pipe()
+	p.conns <- theirs
+	l := NewListener(p, ListenerConfig{Kind: handshake.SessionYamux, Credentials: secure.Plaintext()})
+	defer l.End()
+	s, err := Dial(bounded(t), Config{Kind: handshake.SessionYamux, Transport: p, Conn: ours, Credentials: secure.Plaintext()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := meet(t, s, l, Awaited, "n")
+	checkPassing(t, m.host, m.plugin)
+	checkClose(t, s)
+	if _, err := ours.Write([]byte{0}); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("write to the connection of a closed session: %v", err)
+	}
+}
+
+func TestDialRefuses(t *testing.T) {
+	for kind, want := range map[string]string{
+		"carrier-pigeon":        `session "carrier-pigeon" is not known here`,
+		handshake.SessionNative: "transport pipes has no streams of its own",
+	} {
+		s, err := Dial(t.Context(), Config{Kind: kind, Transport: newPipes(), Credentials: secure.Plaintext()})
+		if s != nil || err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, %v; want %s", kind, s, err, want)
+		}
+	}
+}
+
+// native is a transport with streams of its own. They are not what they should
+// be: nothing has been encrypted.
+type native struct {
+	*pipes
+}
+
+func (n native) DialSession(_ context.Context, cfg transport.DialConfig) (transport.Session, error) {
+	n.got = cfg
+	return nativeSession(n), n.err
+}
+
+type nativeSession struct{ *pipes }
+
+func (s nativeSession) OpenStream(ctx context.Context) (net.Conn, error) { return s.Dial(ctx, s.got) }
+
+// Each side of a native session checks what the transport says of a stream.
+func TestNativeStreamWithoutTLS(t *testing.T) {
+	id, err := secure.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	creds := secure.MutualTLS(id, id.DER())
+	p := native{newPipes()}
+	read := start(func() (Preamble, error) {
+		conn := <-p.conns
+		got, err := ReadPreamble(conn)
+		p.conns <- conn
+		return got, err
+	})
+	s, err := Dial(bounded(t), Config{Kind: handshake.SessionNative, Transport: p, Credentials: creds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.got.TLS != creds.TLSConfig() {
+		t.Error("the transport was not given the configuration of the credentials")
+	}
+	const want = "authenticate by mtls: a *net.pipe does not tell its TLS state"
+	if conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls}); conn != nil || err == nil || err.Error() != want {
+		t.Errorf("the host: %v, %v; want %s", conn, err, want)
+	}
+	if r := receive(t, "the preamble", read); r.err != nil {
+		t.Error(r.err)
+	}
+	theirs := <-p.conns
+	defer theirs.Close()
+	checkEnded(t, theirs)
+	checkClose(t, s)
+
+	ln := newPipes()
+	l := NewListener(ln, ListenerConfig{Kind: handshake.SessionNative, Credentials: creds, Foreign: true})
+	defer l.End()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	ln.conns <- theirs
+	checkEnded(t, ours)
+}
+
+type prepared struct {
+	transport.Preparer
+}
+
+func TestKinds(t *testing.T) {
+	for _, tt := range []struct {
+		transport transport.Transport
+		want      []string
+	}{
+		{newPipes(), []string{handshake.SessionDirect, handshake.SessionYamux}},
+		{prepared{}, []string{handshake.SessionYamux}},
+		{native{}, []string{handshake.SessionNative}},
+	} {
+		if got := Kinds(tt.transport); !slices.Equal(got, tt.want) {
+			t.Errorf("%T: %v, want %v", tt.transport, got, tt.want)
+		}
+	}
+}

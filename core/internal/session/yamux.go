@@ -1,0 +1,265 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/yamux"
+)
+
+const (
+	// muxBacklog is how many streams may wait to be accepted: they are accepted
+	// at once, so it is only met by a peer that floods.
+	muxBacklog = 256
+	// muxWindow is how much of a stream, in bytes, the other side may send
+	// before it is read: it bounds the memory of a stream that nobody reads, and
+	// is large enough that a fast reader does not keep a writer waiting.
+	muxWindow = 1 << 20
+	// muxWriteTimeout is how long a write to the connection may take. A peer
+	// that is held by a debugger reads nothing and is not lost; the end of its
+	// process is noticed by other means.
+	muxWriteTimeout = 10 * time.Minute
+	// muxCloseTimeout is how long a stream may be closed for writing only: it
+	// may be read for as long as any plugin runs.
+	muxCloseTimeout = 30 * 24 * time.Hour
+)
+
+func muxConfig() *yamux.Config {
+	return &yamux.Config{
+		AcceptBacklog:          muxBacklog,
+		EnableKeepAlive:        false, // the end of the process is noticed by other means
+		KeepAliveInterval:      time.Minute,
+		ConnectionWriteTimeout: muxWriteTimeout,
+		MaxStreamWindowSize:    muxWindow,
+		StreamOpenTimeout:      0, // bounded by the context of Open and by admitTimeout
+		StreamCloseTimeout:     muxCloseTimeout,
+		LogOutput:              io.Discard, // its errors come back from the streams too
+	}
+}
+
+// mux is one side's end of a yamux session. As a net.Listener it yields the
+// streams that the other side opens.
+type mux struct {
+	session *yamux.Session
+
+	mu     sync.Mutex // guards the fields below
+	closed bool
+	tasks  sync.WaitGroup // each ends with the session at the latest
+}
+
+func newMuxClient(conn net.Conn) (*mux, error) {
+	s, err := yamux.Client(conn, muxConfig())
+	return &mux{session: s}, err
+}
+
+func newMuxServer(conn net.Conn) (*mux, error) {
+	s, err := yamux.Server(conn, muxConfig())
+	return &mux{session: s}, err
+}
+
+// open opens a stream. yamux takes no context: it waits when muxBacklog streams
+// are not yet accepted, or when the other side reads nothing.
+func (m *mux) open(ctx context.Context) (net.Conn, error) {
+	type result struct {
+		stream *yamux.Stream
+		err    error
+	}
+	opened := make(chan result)
+	started := m.run(func() {
+		s, err := m.session.OpenStream()
+		select {
+		case opened <- result{s, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = s.Close() // nobody wants it any more
+			}
+		}
+	})
+	if !started {
+		return nil, net.ErrClosed
+	}
+	select {
+	case r := <-opened:
+		if r.err != nil {
+			return nil, muxError(r.err)
+		}
+		return &muxStream{Stream: r.stream, mux: m}, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Accept implements [net.Listener].
+func (m *mux) Accept() (net.Conn, error) {
+	s, err := m.session.AcceptStream()
+	if err != nil {
+		return nil, muxError(err)
+	}
+	return &muxStream{Stream: s, mux: m}, nil
+}
+
+// Addr implements [net.Listener].
+func (m *mux) Addr() net.Addr { return m.session.Addr() }
+
+// Close implements [net.Listener].
+func (m *mux) Close() error { return m.close() }
+
+// close ends the session, its connection, and every stream, and waits for the
+// goroutines.
+func (m *mux) close() error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	err := m.session.Close()
+	m.tasks.Wait()
+	return err
+}
+
+// run runs f in a goroutine for which close waits. It reports false, and does
+// not run f, after close.
+func (m *mux) run(f func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.tasks.Go(f)
+	return true
+}
+
+// muxStream is a stream that keeps the contract of net.Conn: yamux's own Close
+// only ends writing, its errors are its own, and it serves what it has buffered
+// also after a deadline.
+//
+// One thing it cannot mend: a Write ends by its deadline, or by Close, while it
+// waits for the other side to read this stream, but not while it waits for the
+// connection itself, whose other side then reads nothing at all.
+type muxStream struct {
+	*yamux.Stream
+	mux *mux
+
+	reading sync.RWMutex // held in shared mode by each Read
+
+	mu     sync.Mutex  // makes Close and the setting of deadlines take turns
+	closed atomic.Bool // set with mu held
+
+	readDeadline, writeDeadline deadline
+}
+
+// deadline is a time that can be looked at while it is set.
+type deadline struct{ at atomic.Pointer[time.Time] }
+
+func (d *deadline) set(t time.Time) { d.at.Store(&t) }
+
+func (d *deadline) passed() bool {
+	t := d.at.Load()
+	return t != nil && !t.IsZero() && !time.Now().Before(*t)
+}
+
+// Read implements [net.Conn].
+func (s *muxStream) Read(b []byte) (int, error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
+	if err := s.usable(&s.readDeadline); err != nil {
+		return 0, err
+	}
+	n, err := s.Stream.Read(b)
+	return n, s.explain(err)
+}
+
+// Write implements [net.Conn].
+func (s *muxStream) Write(b []byte) (int, error) {
+	if err := s.usable(&s.writeDeadline); err != nil {
+		return 0, err
+	}
+	n, err := s.Stream.Write(b)
+	return n, s.explain(err)
+}
+
+func (s *muxStream) usable(d *deadline) error {
+	switch {
+	case s.closed.Load():
+		return net.ErrClosed
+	case d.passed():
+		return os.ErrDeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+func (s *muxStream) explain(err error) error {
+	if err != nil && s.closed.Load() {
+		return net.ErrClosed
+	}
+	return muxError(err)
+}
+
+func muxError(err error) error {
+	switch {
+	case err == nil || errors.Is(err, io.EOF):
+		return err
+	case errors.Is(err, yamux.ErrTimeout):
+		return os.ErrDeadlineExceeded
+	case errors.Is(err, yamux.ErrStreamClosed), errors.Is(err, yamux.ErrSessionShutdown):
+		return errors.Join(net.ErrClosed, err)
+	default:
+		return err
+	}
+}
+
+// CloseWrite tells the other end that nothing more comes. Reading goes on.
+func (s *muxStream) CloseWrite() error { return muxError(s.Stream.Close()) }
+
+// Close implements [net.Conn]. It waits for nothing.
+func (s *muxStream) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Swap(true) {
+		return nil
+	}
+	err := s.Stream.SetDeadline(time.Now()) // ends a Read and a Write
+	s.mux.run(s.finish)                     // if it does not, the whole session ends
+	return err
+}
+
+// finish ends a closed stream. yamux cannot tell the other side that nobody
+// reads any more: what it still writes is thrown away, so that it neither waits
+// for ever nor fills this side's memory.
+func (s *muxStream) finish() {
+	_ = s.Stream.Close() // fails only if the session has ended
+	s.reading.Lock()     // each Read has ended, or will at once
+	_ = s.Stream.SetReadDeadline(time.Time{})
+	s.reading.Unlock()
+	_, _ = io.Copy(io.Discard, s.Stream) // until the other side closes it, or the session ends
+}
+
+// SetDeadline implements [net.Conn].
+func (s *muxStream) SetDeadline(t time.Time) error {
+	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
+}
+
+// SetReadDeadline implements [net.Conn].
+func (s *muxStream) SetReadDeadline(t time.Time) error {
+	return s.setDeadline(&s.readDeadline, s.Stream.SetReadDeadline, t)
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (s *muxStream) SetWriteDeadline(t time.Time) error {
+	return s.setDeadline(&s.writeDeadline, s.Stream.SetWriteDeadline, t)
+}
+
+func (s *muxStream) setDeadline(d *deadline, set func(time.Time) error, t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return net.ErrClosed
+	}
+	d.set(t)
+	return set(t)
+}

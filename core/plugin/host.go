@@ -1,0 +1,190 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/control"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
+)
+
+// Host returns the connection on which a plugin calls the services that its
+// host was launched with (host.WithServices): generated clients are made from
+// it. The context is one that [Logger] takes, also after
+// [context.WithoutCancel]; a call on the connection may outlive the handler that
+// made it, and ends with the plugin.
+//
+// It never returns nil and never waits. Where there is nothing to call, each
+// call fails: with codes.Unimplemented under a host that serves nothing, with
+// codes.FailedPrecondition for any other context, with codes.Unavailable when
+// the host has gone.
+func Host(ctx context.Context) grpc.ClientConnInterface {
+	if rt := fromContext(ctx); rt != nil {
+		return rt.host
+	}
+	return brokenConn{status.Error(codes.FailedPrecondition, "plugin.Host: the context is not one of a handler of this plugin, nor derived from one")}
+}
+
+// OpenStream opens a stream of bytes to the host, and returns when the host has
+// accepted it under the same name (host.Plugin.AcceptStream). The context is one
+// that [Logger] takes; it bounds the wait and nothing after it.
+//
+// The caller closes the stream. CloseWrite() error, which it has on every
+// transport of this project, ends it in one direction. Streams end with the
+// process; a name is at most 255 bytes.
+func OpenStream(ctx context.Context, name string) (net.Conn, error) {
+	return named(ctx, name, "open", (*session.Listener).OpenNamed)
+}
+
+// AcceptStream returns the next stream that the host opens under that name
+// (host.Plugin.OpenStream). All else is as for [OpenStream].
+func AcceptStream(ctx context.Context, name string) (net.Conn, error) {
+	return named(ctx, name, "accept", (*session.Listener).AcceptNamed)
+}
+
+func named(ctx context.Context, name, verb string, meet func(*session.Listener, context.Context, string) (net.Conn, error)) (net.Conn, error) {
+	rt := fromContext(ctx)
+	if rt == nil {
+		return nil, fmt.Errorf("%s stream %q: the context is not one of a handler of this plugin, nor derived from one", verb, name)
+	}
+	conn, err := meet(rt.session, ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s stream %q: %w", verb, name, err)
+	}
+	return conn, nil
+}
+
+// brokenConn fails every call with the same error.
+type brokenConn struct{ err error }
+
+// Invoke implements [grpc.ClientConnInterface].
+func (c brokenConn) Invoke(context.Context, string, any, any, ...grpc.CallOption) error { return c.err }
+
+// NewStream implements [grpc.ClientConnInterface].
+func (c brokenConn) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, c.err
+}
+
+// callbacksTimeout is how long a call waits for the stream that the host has
+// announced. The host opens it right after that for its own calls, so only the
+// very first call can come before it.
+const callbacksTimeout = 10 * time.Second
+
+// hostConn is the connection to the host, which comes a moment after the first
+// call of the host can.
+type hostConn struct {
+	cfg   *config
+	ready chan struct{} // closed when conn is set
+
+	mu   sync.Mutex // guards setting what follows; conn is read only after ready
+	conn grpc.ClientConnInterface
+	peer *rpc.Peer // nil if conn is not one
+}
+
+func newHostConn(cfg *config, offer *handshake.Offer) *hostConn {
+	h := &hostConn{cfg: cfg, ready: make(chan struct{})}
+	switch {
+	case !offer.Plugwire:
+		h.set(brokenConn{status.Error(codes.Unimplemented, "the host is of another framework: it serves nothing that plugin.Host reaches")}, nil)
+	case !offer.Callbacks:
+		h.set(brokenConn{status.Error(codes.Unimplemented, "the host serves nothing: it was launched without host.WithServices")}, nil)
+	}
+	return h
+}
+
+// set sets what calls go to, once.
+func (h *hostConn) set(conn grpc.ClientConnInterface, peer *rpc.Peer) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conn != nil {
+		return false
+	}
+	h.conn, h.peer = conn, peer
+	close(h.ready)
+	return true
+}
+
+// connect takes the stream that the host has opened for callbacks. With an error
+// it is still the caller's.
+func (h *hostConn) connect(s *session.Stream) error {
+	peer, err := rpc.New(rpc.Config{
+		Side:              "plugin",
+		Other:             "host",
+		MaxMessageSize:    h.cfg.maxMessageSize,
+		Conn:              s.Conn,
+		ClientCredentials: secure.Known(s.Info),
+		UnaryClient:       h.cfg.unaryClient,
+		StreamClient:      h.cfg.streamClient,
+		IsControl:         control.IsControl,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callbacksTimeout)
+	defer cancel()
+	if err := peer.Connect(ctx); err != nil {
+		peer.Close()
+		return err
+	}
+	if !h.set(peer, peer) {
+		peer.Close() // a second one, or too late
+	}
+	return nil
+}
+
+// close ends the calls to the host, those in flight and those to come.
+func (h *hostConn) close() {
+	if h.set(brokenConn{status.Error(codes.Unavailable, "this plugin is shutting down")}, nil) {
+		return
+	}
+	if h.peer != nil {
+		h.peer.Close()
+	}
+}
+
+// wait returns what a call goes to.
+func (h *hostConn) wait(ctx context.Context) (grpc.ClientConnInterface, error) {
+	select {
+	case <-h.ready:
+		return h.conn, nil
+	default:
+	}
+	timer := time.NewTimer(callbacksTimeout)
+	defer timer.Stop()
+	select {
+	case <-h.ready:
+		return h.conn, nil
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	case <-timer.C:
+		return nil, status.Errorf(codes.Unavailable, "the host announced services but has not opened the stream for calls to them within %v", callbacksTimeout)
+	}
+}
+
+// Invoke implements [grpc.ClientConnInterface].
+func (h *hostConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	conn, err := h.wait(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream implements [grpc.ClientConnInterface].
+func (h *hostConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	conn, err := h.wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return conn.NewStream(ctx, desc, method, opts...)
+}

@@ -87,7 +87,7 @@ func fuzz(ctx context.Context, duration string) error {
 	})
 }
 
-// Bench compares Plugwire with plain grpc-go over a unix socket, as ratios from one run.
+// Bench compares Plugwire with plain grpc-go, and its transports with each other, as ratios from one run of less than three minutes.
 func Bench(ctx context.Context) error {
 	return root.run(ctx, "go", "run", benchCommand)
 }
@@ -98,9 +98,12 @@ func benchOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return each(all, func(s scope) error {
-		return s.run(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "1x", s.pattern)
-	})
+	return errors.Join(
+		each(all, func(s scope) error {
+			return s.run(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "1x", s.pattern)
+		}),
+		root.run(ctx, "go", "run", benchCommand, "-rounds", "1", "-slice", "10ms"),
+	)
 }
 
 // Soak runs the long life tests: start and close 1,000 times, kill the host 100 times.

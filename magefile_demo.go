@@ -13,6 +13,8 @@ import (
 
 const (
 	demoModule = "plugins/dataprocessor"
+	demoHost   = "bin/dataprocessor-host"
+	demoPlugin = "bin/dataprocessor-plugin"
 
 	demoFile  = "README.md"
 	demoQuery = "PLUGWIRE"
@@ -22,25 +24,48 @@ const (
 	excerptWidth = 100 // characters
 )
 
-// Demo runs a host that starts a plugin and sends it README.md, and prints what came back.
+// demoTransports are all that the data processor has.
+var demoTransports = []string{"unix", "quic", "tcp"}
+
+// Demo runs a host that starts a plugin and sends it README.md, prints what came back, and measures calls over each transport.
 func Demo(ctx context.Context) error {
 	if err := build(ctx, func(m module) bool { return filepath.ToSlash(m.dir) == demoModule }); err != nil {
 		return err
 	}
-	host := []string{
-		"bin/dataprocessor-host", "-plugin", "bin/dataprocessor-plugin", "-json", "process",
-		"-option", "uppercase=true", "-tag", "demo", "-query", demoQuery, "-limit", demoLimit, demoFile,
+	objects, err := runDemo(ctx, "process",
+		"-option", "uppercase=true", "-tag", "demo", "-query", demoQuery, "-limit", demoLimit, demoFile)
+	if err != nil {
+		return err
 	}
+	if err := showObjects(objects); err != nil {
+		return err
+	}
+	fmt.Println()
+	var lines []string
+	for _, transport := range demoTransports {
+		objects, err := runDemo(ctx, "ping", "-transports", transport)
+		if err != nil {
+			return err
+		}
+		line, err := describePing(objects)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, line)
+	}
+	fmt.Printf("\nthe same plugin over each transport:\n%s\n", strings.Join(lines, "\n"))
+	return nil
+}
+
+// runDemo runs the host and returns what it wrote.
+func runDemo(ctx context.Context, args ...string) ([]object, error) {
+	host := append([]string{demoHost, "-plugin", demoPlugin, "-json"}, args...)
 	fmt.Println("$", strings.Join(host, " "))
 	out, err := root.output(ctx, host...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	objects, err := parseObjects(out)
-	if err != nil {
-		return err
-	}
-	return showObjects(objects)
+	return parseObjects(out)
 }
 
 // An object is a line of dataprocessor-host -json. Its type says which of the
@@ -52,6 +77,7 @@ type object struct {
 	Protocol  string `json:"protocol"`
 	Version   any    `json:"version"`
 	Transport string `json:"transport"`
+	Session   string `json:"session"`
 	Security  string `json:"security"`
 	PID       int    `json:"pid"`
 	StartMS   int    `json:"start_ms"`
@@ -60,6 +86,10 @@ type object struct {
 	Result string `json:"result"` // of a result
 	ID     string `json:"id"`     // of a stored result
 	Data   string `json:"data"`   // of a stored result
+
+	// Of a latency.
+	Calls    int     `json:"calls"`
+	MedianUS float64 `json:"median_us"`
 }
 
 func parseObjects(out string) ([]object, error) {
@@ -80,8 +110,8 @@ func showObjects(objects []object) error {
 	for _, o := range objects {
 		switch {
 		case o.Type == "connection":
-			fmt.Printf("\nnegotiated: protocol %s version %v over %s, secured by %s; plugin %d was ready after %d ms\n",
-				o.Protocol, o.Version, o.Transport, o.Security, o.PID, o.StartMS)
+			fmt.Printf("\nnegotiated: protocol %s version %v over %s, %s session, secured by %s; plugin %d was ready after %d ms\n",
+				o.Protocol, o.Version, o.Transport, o.Session, o.Security, o.PID, o.StartMS)
 			fmt.Printf("\nwhat came back for the first lines of %s:\n", demoFile)
 		case o.Type == "result" && o.Result != "": // an empty line is not sent
 			results++
@@ -101,6 +131,16 @@ func showObjects(objects []object) error {
 	}
 	fmt.Printf("\n%d results from unary calls, %d from a stream\n", results, stored)
 	return nil
+}
+
+// describePing returns what was negotiated and measured, in one line.
+func describePing(objects []object) (string, error) {
+	if len(objects) != 2 || objects[0].Type != "connection" || objects[1].Type != "latency" {
+		return "", errors.New("dataprocessor-host: ping printed no connection and latency")
+	}
+	c, l := objects[0], objects[1]
+	return fmt.Sprintf("  %-7s %-6s session, secured by %-8s  ready after %3d ms, a unary call takes %6.1f us (median of %d)",
+		c.Transport, c.Session, c.Security, c.StartMS, l.MedianUS, l.Calls), nil
 }
 
 func excerpt(text string) string {

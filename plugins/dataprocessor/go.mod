@@ -6,6 +6,8 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/mattn/go-isatty v0.0.24
 	github.com/plugwire/plugwire/core v0.1.0
+	github.com/plugwire/plugwire/transport/quic v0.1.0
+	github.com/plugwire/plugwire/transport/tcp v0.1.0
 	github.com/plugwire/plugwire/transport/unix v0.1.0
 	github.com/rivo/uniseg v0.4.7
 	github.com/rogpeppe/go-internal v1.16.0
@@ -18,9 +20,12 @@ require (
 )
 
 require (
+	github.com/hashicorp/yamux v0.1.2 // indirect
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
+	github.com/quic-go/quic-go v0.65.0 // indirect
 	github.com/rs/zerolog v1.35.1 // indirect
+	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/term v0.46.0 // indirect
@@ -29,5 +34,7 @@ require (
 
 replace (
 	github.com/plugwire/plugwire/core => ../../core
+	github.com/plugwire/plugwire/transport/quic => ../../transport/quic
+	github.com/plugwire/plugwire/transport/tcp => ../../transport/tcp
 	github.com/plugwire/plugwire/transport/unix => ../../transport/unix
 )

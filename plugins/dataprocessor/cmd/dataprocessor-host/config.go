@@ -9,30 +9,38 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/plugwire/plugwire/core/transport"
 )
 
 // The commands.
 const (
 	processCommand = "process"
 	statusCommand  = "status"
+	pingCommand    = "ping"
 )
 
 const mainHelp = `usage: dataprocessor-host [flags] process [flags] FILE|-
        dataprocessor-host [flags] status
+       dataprocessor-host [flags] ping [flags]
 
 Starts the data processor's plugin, uses it and stops it again.
 
   process   send each line of a file to the plugin and print the results
   status    print the plugin's state and how it is connected
+  ping      make small calls and print how long they took
 
-"dataprocessor-host process -h" says more about process.
+"dataprocessor-host process -h" says more about process, and so on.
+
+The plugin is reached over the first of -transports that works: unix, quic or
+tcp. Why it was not an earlier one is printed with how it is connected.
 
 Exit codes: 0 done, 1 failure (without a message if stdout was closed early),
 2 wrong usage. Errors are printed on stderr.
 
 With -json each line of stdout is one JSON object whose "type" says what it is.
-The first is the "connection"; "result", "stored" and "status" follow as the
-command has them, and an "error" is the last.
+The first is the "connection"; "result", "stored", "status" and "latency"
+follow as the command has them, and an "error" is the last.
 
 Flags:
 `
@@ -61,12 +69,27 @@ Prints the plugin's state and how it is connected.
 Flags:
 `
 
+const pingHelp = `usage: dataprocessor-host [flags] ping [flags]
+
+Makes small unary calls, one after the other, and prints how long they took, in
+microseconds, and how the plugin is connected. To compare transports:
+
+  dataprocessor-host -transports unix ping
+  dataprocessor-host -transports tcp ping
+
+Flags:
+`
+
 // config is what the command line asks for.
 type config struct {
-	plugin   string // path; empty means that it is to be found
-	json     bool
-	logLevel slog.Level
-	command  string
+	plugin     string        // path; empty means that it is to be found
+	transports transport.Set // to offer, most preferred first
+	json       bool
+	logLevel   slog.Level
+	command    string
+
+	// Of the ping command.
+	count int
 
 	// Of the process command.
 	options map[string]string
@@ -89,14 +112,19 @@ func (e usageError) Error() string { return string(e) }
 // parse returns what args ask for, or a helpError or usageError. After an error
 // the config holds what was understood so far.
 func parse(args []string) (config, error) {
-	cfg := config{logLevel: slog.LevelWarn, options: map[string]string{}}
+	cfg := config{
+		transports: transports(),
+		logLevel:   slog.LevelWarn,
+		count:      defaultCount,
+		options:    map[string]string{},
+	}
 
 	flags := newFlags(&cfg)
 	if err := parseFlags(flags, args, mainHelp); err != nil {
 		return cfg, err
 	}
 	if flags.NArg() == 0 {
-		return cfg, usageError("a command is missing: process or status")
+		return cfg, usageError("a command is missing: process, status or ping")
 	}
 	cfg.command = flags.Arg(0)
 	args = flags.Args()[1:]
@@ -120,8 +148,16 @@ func parse(args []string) (config, error) {
 		if flags.NArg() > 0 {
 			return cfg, usageError("status has no arguments")
 		}
+	case pingCommand:
+		addPingFlags(flags, &cfg)
+		if err := parseFlags(flags, args, pingHelp); err != nil {
+			return cfg, err
+		}
+		if flags.NArg() > 0 {
+			return cfg, usageError("ping has no arguments")
+		}
 	default:
-		return cfg, usageError(fmt.Sprintf("unknown command %q: the commands are process and status", cfg.command))
+		return cfg, usageError(fmt.Sprintf("unknown command %q: the commands are process, status and ping", cfg.command))
 	}
 	return cfg, nil
 }
@@ -130,9 +166,23 @@ func newFlags(cfg *config) *flag.FlagSet {
 	flags := flag.NewFlagSet("dataprocessor-host", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run reports errors, and only once
 	flags.StringVar(&cfg.plugin, "plugin", cfg.plugin, "`path` of the plugin (default dataprocessor-plugin beside this program, then in $PATH)")
+	flags.Func("transports", "`list` of transports to offer, most preferred first (default "+listOf(transports())+")", func(s string) (err error) {
+		cfg.transports, err = selectTransports(s)
+		return err
+	})
 	flags.BoolVar(&cfg.json, "json", cfg.json, "print JSON objects, one a line")
 	flags.TextVar(&cfg.logLevel, "log-level", cfg.logLevel, "least `level` of log lines on stderr: debug, info, warn or error")
 	return flags
+}
+
+func addPingFlags(flags *flag.FlagSet, cfg *config) {
+	flags.Func("count", fmt.Sprintf("`number` of calls (default %d)", cfg.count), func(s string) (err error) {
+		cfg.count, err = strconv.Atoi(s)
+		if err != nil || cfg.count < 1 || cfg.count > maxCount {
+			return fmt.Errorf("want a number from 1 to %d", maxCount)
+		}
+		return nil
+	})
 }
 
 func addProcessFlags(flags *flag.FlagSet, cfg *config) {

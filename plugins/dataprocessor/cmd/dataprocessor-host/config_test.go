@@ -7,6 +7,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/plugwire/plugwire/core/transport"
+	"github.com/plugwire/plugwire/transport/quic"
+	"github.com/plugwire/plugwire/transport/tcp"
+	"github.com/plugwire/plugwire/transport/unix"
 )
 
 func TestParse(t *testing.T) {
@@ -33,6 +38,12 @@ func TestParse(t *testing.T) {
 				options: map[string]string{"a": "b", "c": "d=e", "f": ""},
 			},
 		},
+		{"one transport", "-transports tcp status", config{command: "status", logLevel: slog.LevelWarn, transports: transport.Set{tcp.New()}}},
+		{
+			"transports in another order", "ping -transports quic,unix",
+			config{command: "ping", logLevel: slog.LevelWarn, transports: transport.Set{quic.New(), unix.New()}},
+		},
+		{"count", "ping -count 7", config{command: "ping", logLevel: slog.LevelWarn, count: 7}},
 		{"empty query", "process -query= FILE", config{command: "process", logLevel: slog.LevelWarn, input: "FILE", query: new("")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -43,7 +54,14 @@ func TestParse(t *testing.T) {
 			if tt.want.options == nil {
 				tt.want.options = map[string]string{}
 			}
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(config{})); diff != "" {
+			if tt.want.transports == nil {
+				tt.want.transports = transport.Set{unix.New(), quic.New(), tcp.New()}
+			}
+			if tt.want.count == 0 {
+				tt.want.count = 500
+			}
+			names := cmp.Transformer("names", listOf)
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(config{}), names); diff != "" {
 				t.Errorf("config (-want +got):\n%s", diff)
 			}
 		})
@@ -66,6 +84,12 @@ func TestParseUsageErrors(t *testing.T) {
 		{"process -option a=1 -option a=2 FILE", "option a is given twice"},
 		{"process -limit -1 FILE", "want a number from 0 to 2147483647"},
 		{"process -limit 2147483648 FILE", "want a number from 0 to 2147483647"},
+		{"-transports udp status", `unknown transport "udp": the transports are unix,quic,tcp`},
+		{"-transports unix, status", `unknown transport "": the transports are unix,quic,tcp`},
+		{"-transports unix,unix status", "transport unix is given twice: the transports are unix,quic,tcp"},
+		{"-count 7 ping", "flag provided but not defined: -count"},
+		{"ping -count x", "want a number from 1 to 1000000"},
+		{"ping -count 1000001", "want a number from 1 to 1000000"},
 		{"process -tag", "flag needs an argument: -tag"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {

@@ -1,5 +1,5 @@
 // Command dataprocessor-host starts the data processor's plugin and sends it
-// the lines of a file, or asks for its status. See -h.
+// the lines of a file, asks for its status, or measures calls. See -h.
 package main
 
 import (
@@ -12,9 +12,7 @@ import (
 	"syscall"
 
 	"github.com/plugwire/plugwire/core/host"
-	"github.com/plugwire/plugwire/core/transport"
 	"github.com/plugwire/plugwire/plugins/dataprocessor/example"
-	"github.com/plugwire/plugwire/transport/unix"
 )
 
 // The exit codes, documented in the help text.
@@ -23,11 +21,6 @@ const (
 	exitFailure = 1
 	exitUsage   = 2
 )
-
-// transports returns what this host offers to the plugin, most preferred first.
-func transports() []transport.Transport {
-	return []transport.Transport{unix.New()}
-}
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -72,7 +65,7 @@ func execute(ctx context.Context, cfg config, out *output) (err error) {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.logLevel}))
 	p, err := host.Launch(ctx, cmd,
 		host.WithProtocols(example.DataProcessorProtocol),
-		host.WithTransports(transports()...),
+		host.WithTransports(cfg.transports...),
 		host.WithLogger(logger))
 	if err != nil {
 		return err
@@ -87,10 +80,14 @@ func execute(ctx context.Context, cfg config, out *output) (err error) {
 		return err
 	}
 	client := example.NewDataProcessorClient(p)
-	if cfg.command == statusCommand {
+	switch cfg.command {
+	case statusCommand:
 		return showStatus(ctx, client, out)
+	case pingCommand:
+		return ping(ctx, client, cfg.count, out)
+	default:
+		return process(ctx, client, input, newProgress(input, os.Stdout, os.Stderr), cfg, out)
 	}
-	return process(ctx, client, input, newProgress(input, os.Stdout, os.Stderr), cfg, out)
 }
 
 // exit reports err and returns the exit code that goes with it.

@@ -110,6 +110,7 @@ func decode(text string) (string, error) {
 		"result":     new(result),
 		"stored":     new(storedResult),
 		"status":     new(pluginStatus),
+		"latency":    new(latency),
 		"error":      new(failure),
 	}
 	object, ok := objects[head.Type]

@@ -20,7 +20,7 @@ type output struct {
 	w    io.Writer
 	json bool
 
-	connected connection // printed with the status, if as text
+	connected connection // printed at the end, if as text
 }
 
 // The JSON objects. They are the interface of -json: fields are only added.
@@ -30,6 +30,8 @@ type (
 		Protocol  string `json:"protocol"`
 		Version   int    `json:"version"`
 		Transport string `json:"transport"`
+		Skipped   string `json:"skipped,omitempty"` // why it is not one that was preferred
+		Session   string `json:"session"`
 		Security  string `json:"security"`
 		PID       int    `json:"pid"`
 		StartMS   int64  `json:"start_ms"`
@@ -53,6 +55,14 @@ type (
 		Version string `json:"version"`
 		Uptime  int64  `json:"uptime"` // seconds
 	}
+	latency struct {
+		Type     string  `json:"type"` // "latency"
+		Calls    int     `json:"calls"`
+		MinUS    float64 `json:"min_us"` // microseconds
+		MedianUS float64 `json:"median_us"`
+		P99US    float64 `json:"p99_us"` // of 99 in 100 calls, at most
+		MaxUS    float64 `json:"max_us"`
+	}
 	failure struct {
 		Type    string `json:"type"` // "error"
 		Message string `json:"message"`
@@ -61,13 +71,16 @@ type (
 	}
 )
 
-// connection prints how the plugin is connected; as text, the status does.
+// connection prints how the plugin is connected; as text, the status and the
+// latency do.
 func (o *output) connection(info host.Info) error {
 	o.connected = connection{
 		Type:      "connection",
 		Protocol:  info.Protocol,
 		Version:   info.Version,
 		Transport: info.Transport.String(),
+		Skipped:   info.Skipped,
+		Session:   info.Session,
 		Security:  info.Security,
 		PID:       info.PID,
 		StartMS:   info.StartDuration.Milliseconds(),
@@ -95,11 +108,29 @@ func (o *output) stored(item *example.ResultItem) error {
 
 func (o *output) status(s *example.StatusResponse) error {
 	if !o.json {
-		c := o.connected
-		return o.text(fmt.Sprintf("%s, version %s, up %d s\nprotocol %s/%d over %s, secured by %s, pid %d, started in %d ms\n",
-			s.GetStatus(), s.GetVersion(), s.GetUptime(), c.Protocol, c.Version, c.Transport, c.Security, c.PID, c.StartMS))
+		return o.text(fmt.Sprintf("%s, version %s, up %d s\n%s",
+			s.GetStatus(), s.GetVersion(), s.GetUptime(), o.connected.describe()))
 	}
 	return o.object(pluginStatus{"status", s.GetStatus(), s.GetVersion(), s.GetUptime()})
+}
+
+func (o *output) latency(l latency) error {
+	if !o.json {
+		return o.text(fmt.Sprintf("%d calls: median %.1f us, 99 in 100 within %.1f us, from %.1f to %.1f us\n%s",
+			l.Calls, l.MedianUS, l.P99US, l.MinUS, l.MaxUS, o.connected.describe()))
+	}
+	return o.object(l)
+}
+
+// describe returns the connection as text, in one line, or in two if a
+// preferred transport was skipped.
+func (c connection) describe() string {
+	text := fmt.Sprintf("protocol %s/%d over %s, %s session, secured by %s, pid %d, started in %d ms\n",
+		c.Protocol, c.Version, c.Transport, c.Session, c.Security, c.PID, c.StartMS)
+	if c.Skipped != "" {
+		text += "skipped " + c.Skipped + "\n"
+	}
+	return text
 }
 
 // failure prints err on stderr and, with -json, also as an object.

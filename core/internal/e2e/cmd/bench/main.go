@@ -1,11 +1,13 @@
-// Command bench measures calls over Plugwire beside plain grpc-go, between the
-// same two processes and in the same minute, and prints the ratios. The
-// machines that it runs on are noisy: only the ratios mean anything.
+// Command bench compares what calls cost: over Plugwire and over plain grpc-go,
+// and over one transport and another. The sides of a comparison are measured in
+// turn, in the same minute, and their ratio is printed. The machines that it
+// runs on are noisy: only the ratios mean anything.
+//
+// It is the host, and starts itself as the other process of each side.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,38 +16,44 @@ import (
 	"os/signal"
 	"regexp"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
 // role is the first argument of the processes that bench starts of itself.
 const (
-	rolePlugin = "plugin" // serves by Plugwire, and by plain grpc-go beside it
+	roleEcho   = "echo"   // serves by Plugwire, and by plain grpc-go beside it
+	roleDuplex = "duplex" // serves by Plugwire and calls its host back
 	rolePlain  = "plain"  // serves by plain grpc-go only
 )
+
+type config struct {
+	rounds int
+	slice  time.Duration
+	run    *regexp.Regexp // what to measure, by full name
+}
 
 func main() {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case rolePlugin:
-			servePlugin()
+		case roleEcho:
+			serveEcho()
+			return
+		case roleDuplex:
+			serveDuplex()
 			return
 		case rolePlain:
 			exit(servePlain(os.Args[2]))
 		}
 	}
 	cfg := config{run: regexp.MustCompile("")}
-	asJSON := flag.Bool("json", false, "print one JSON object a line instead of a table")
-	flag.IntVar(&cfg.rounds, "rounds", 15, "how often each measurement is repeated, each time beside its counterpart")
+	asJSON := flag.Bool("json", false, "print one JSON object a line instead of tables")
+	flag.IntVar(&cfg.rounds, "rounds", 15, "how often each measurement is repeated, by all sides in turn")
 	flag.DurationVar(&cfg.slice, "slice", 200*time.Millisecond, "how long one round of one side lasts")
-	flag.Func("run", "measure only what has a name that matches this `regexp`", func(s string) (err error) {
+	flag.Func("run", "measure only what has a name, as listed above, that matches this `regexp`", func(s string) (err error) {
 		cfg.run, err = regexp.Compile(s)
 		return err
 	})
-	flag.Usage = func() {
-		_, _ = io.WriteString(flag.CommandLine.Output(), "usage: bench [-json] [-rounds N] [-slice D] [-run REGEXP]\n\nMeasures Plugwire beside plain grpc-go over a unix socket and prints ratios.\n\n")
-		flag.PrintDefaults()
-	}
+	flag.Usage = usage
 	flag.Parse()
 	if flag.NArg() > 0 || cfg.rounds < 1 || cfg.slice <= 0 {
 		flag.Usage()
@@ -53,11 +61,41 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	results, err := measure(ctx, cfg, func(name string) { fmt.Fprintln(os.Stderr, "measuring:", name) })
-	if err == nil {
-		err = write(os.Stdout, results, *asJSON)
+	tables, err := measure(ctx, cfg, func(name string) { fmt.Fprintln(os.Stderr, "measuring:", name) })
+	switch {
+	case err == nil:
+		err = write(os.Stdout, tables, *asJSON)
+	case ctx.Err() != nil:
+		err = ctx.Err() // whatever failed, failed because of the signal
 	}
 	exit(err)
+}
+
+func usage() {
+	_, _ = io.WriteString(flag.CommandLine.Output(), `usage: bench [-json] [-rounds N] [-slice D] [-run REGEXP]
+
+Measures what calls cost, and prints for each measurement the medians of its
+rounds and their ratio to those of the first side. It measures:
+
+`+names()+`
+Flags:
+`)
+	flag.PrintDefaults()
+}
+
+// names lists all measurements.
+func names() string {
+	var list strings.Builder
+	for _, c := range comparisons {
+		list.WriteString("  " + c.title + "\n")
+		for _, m := range c.measurements {
+			list.WriteString("    " + c.full(m.name) + "\n")
+		}
+		if c.allocs {
+			list.WriteString("    " + c.full(allocsName) + "\n")
+		}
+	}
+	return list.String()
 }
 
 func exit(err error) {
@@ -70,41 +108,4 @@ func exit(err error) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-}
-
-// result is one line of the table. Lower is better for every unit.
-type result struct {
-	Name     string  `json:"name"`
-	Unit     string  `json:"unit"`
-	Plugwire float64 `json:"plugwire"`
-	Plain    float64 `json:"plain"`
-	Ratio    float64 `json:"ratio"`
-	Aim      string  `json:"aim"`
-	Met      bool    `json:"met"`
-}
-
-func write(w io.Writer, results []result, asJSON bool) error {
-	if asJSON {
-		enc := json.NewEncoder(w)
-		for _, r := range results {
-			if err := enc.Encode(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	var table strings.Builder
-	table.WriteString("measurement\tunit\tplugwire\tgrpc-go\tratio\taim\tmet\t\n")
-	for _, r := range results {
-		met := "yes"
-		if !r.Met {
-			met = "no"
-		}
-		fmt.Fprintf(&table, "%s\t%s\t%.1f\t%.1f\t%.2f\t%s\t%s\t\n", r.Name, r.Unit, r.Plugwire, r.Plain, r.Ratio, r.Aim, met)
-	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	if _, err := io.WriteString(tw, table.String()); err != nil {
-		return err
-	}
-	return tw.Flush()
 }

@@ -10,21 +10,26 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/plugwire/plugwire/core/internal/e2e/duplex"
+	"github.com/plugwire/plugwire/core/internal/e2e/duplexpb"
 	"github.com/plugwire/plugwire/core/internal/e2e/echo"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/internal/e2e/ways"
 	"github.com/plugwire/plugwire/core/plugin"
-	"github.com/plugwire/plugwire/transport/unix"
 )
 
 // plainSocket is the variable with the path of the socket on which the plugin
 // also serves plain grpc-go; a plugin inherits a user's variables.
 const plainSocket = "BENCH_PLAIN_SOCKET"
 
+// howMallocs asks for the number of allocations.
+const howMallocs = "mallocs"
+
 // handler also tells how often its process has allocated.
 type handler struct{ echo.Handler }
 
 func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
-	if req.GetHow() != "mallocs" {
+	if req.GetHow() != howMallocs {
 		return h.Handler.Fail(ctx, req)
 	}
 	var m runtime.MemStats
@@ -32,7 +37,7 @@ func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 	return &echopb.Payload{Data: strconv.AppendUint(nil, m.Mallocs, 10)}, nil
 }
 
-func servePlugin() {
+func serveEcho() {
 	if path := os.Getenv(plainSocket); path != "" {
 		server, ln, err := plainServer(path)
 		if err != nil {
@@ -40,7 +45,11 @@ func servePlugin() {
 		}
 		go func() { exit(server.Serve(ln)) }()
 	}
-	plugin.Main(echopb.ServeEcho(handler{}), plugin.WithTransports(unix.New()))
+	plugin.Main(echopb.ServeEcho(handler{}), plugin.WithTransports(ways.All()...))
+}
+
+func serveDuplex() {
+	plugin.Main(duplexpb.ServeDuplex(&duplex.Handler{Other: plugin.Host}), plugin.WithTransports(ways.All()...))
 }
 
 // plainServer is what somebody would write who uses grpc-go alone.

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/plugwire/plugwire/core/transport"
+	"github.com/plugwire/plugwire/transport/quic"
+	"github.com/plugwire/plugwire/transport/tcp"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+// transports returns what this host can offer to the plugin, in the order of
+// the default.
+func transports() transport.Set {
+	return transport.Set{unix.New(), quic.New(), tcp.New()}
+}
+
+// selectTransports returns the transports that list names, separated by commas,
+// in its order.
+func selectTransports(list string) (transport.Set, error) {
+	known := transports()
+	var selected transport.Set
+	for name := range strings.SplitSeq(list, ",") {
+		t := known.ByName(name)
+		switch {
+		case t == nil:
+			return nil, fmt.Errorf("unknown transport %q: the transports are %s", name, listOf(known))
+		case selected.ByName(name) != nil:
+			return nil, fmt.Errorf("transport %s is given twice: the transports are %s", name, listOf(known))
+		}
+		selected = append(selected, t)
+	}
+	return selected, nil
+}
+
+// listOf is what selectTransports makes set of.
+func listOf(set transport.Set) string {
+	names := make([]string, len(set))
+	for i, t := range set {
+		names[i] = t.Name()
+	}
+	return strings.Join(names, ",")
+}

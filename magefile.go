@@ -119,6 +119,12 @@ func Soak(ctx context.Context) error {
 	return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak", s.pattern)
 }
 
+// Loss measures quic beside tcp over a network that loses packets, for seven minutes. It wants root.
+func Loss(ctx context.Context) error {
+	s := scope{root.with("PLUGWIRE_LOSS=full"), soakPackages}
+	return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", "20m", "-run", "^TestLoss$", s.pattern)
+}
+
 // A test is a test function, a benchmark or a fuzz target.
 type test struct{ pkg, name string }
 

@@ -47,7 +47,7 @@ func (a listenAddress) apply(t *Transport) { t.listenAddress = string(a) }
 // as "[::1]:0". Port 0 is one of ListenConfig.MinPort to MaxPort, or, without
 // these, one that the system chooses. The default is "127.0.0.1:0". Listen
 // refuses what is not such an address. The host dials the address as it stands,
-// so an unspecified one (0.0.0.0) is of use on one machine only.
+// so that 0.0.0.0, an address with a zone, and names are refused too.
 func WithListenAddress(address string) Option { return listenAddress(address) }
 
 // New returns the transport.
@@ -155,12 +155,14 @@ func check(v int, cfg *tls.Config) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// parseAddress parses an IP address and a port. It never asks a name server:
-// the address may be the word of a plugin.
+// parseAddress parses an IP address and a port that mean the same to both sides:
+// 0.0.0.0 is every address to one who listens, and a zone is an interface of one
+// machine. It never asks a name server: the address may be the word of a plugin.
 func parseAddress(s string) (netip.AddrPort, error) {
 	address, err := netip.ParseAddrPort(s)
-	if err != nil || address.Addr().IsMulticast() {
-		return netip.AddrPort{}, fmt.Errorf("%.80q is not an IP address and a port, such as 127.0.0.1:1234", s)
+	ip := address.Addr()
+	if err != nil || ip.IsMulticast() || ip.Zone() != "" || ip.Unmap().IsUnspecified() {
+		return netip.AddrPort{}, fmt.Errorf("%.80q is not an IP address of one machine and a port, such as 127.0.0.1:1234", s)
 	}
 	return address, nil
 }

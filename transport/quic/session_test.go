@@ -21,14 +21,16 @@ import (
 func TestDialErrors(t *testing.T) {
 	_, host := tlsPair(t)
 	for address, want := range map[string]string{
-		"localhost:1234":        `"localhost:1234" is not an IP address and a port`,
-		"127.0.0.1":             "is not an IP address and a port",
-		"127.0.0.1:http":        "is not an IP address and a port",
+		"localhost:1234":        `"localhost:1234" is not an IP address of one machine and a port`,
+		"127.0.0.1":             "is not an IP address of one machine and a port",
+		"127.0.0.1:http":        "is not an IP address of one machine and a port",
 		"127.0.0.1:0":           "127.0.0.1:0 has no port",
-		"[ff02::1]:1234":        "is not an IP address and a port",
-		"@127.0.0.1:1234":       "is not an IP address and a port",
+		"0.0.0.0:1234":          "is not an IP address of one machine and a port",
+		"[fe80::1%lo]:1234":     "is not an IP address of one machine and a port",
+		"[ff02::1]:1234":        "is not an IP address of one machine and a port",
+		"@127.0.0.1:1234":       "is not an IP address of one machine and a port",
 		"127.0.0.1:1234 ":       `holds ' '`,
-		strings.Repeat("1", 80): "is not an IP address and a port",
+		strings.Repeat("1", 80): "is not an IP address of one machine and a port",
 	} {
 		_, err := New().DialSession(t.Context(), transport.DialConfig{Version: version, Address: address, TLS: host})
 		if err == nil || !strings.Contains(err.Error(), want) {

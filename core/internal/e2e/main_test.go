@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,11 +72,11 @@ func prepare(scratch string) error {
 	if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil {
 		return err
 	}
-	args := []string{"build", "-o", binDir + "/"}
+	args := []string{"build", "-ldflags=-w", "-o", binDir + "/"}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	for _, name := range commands {
+	for _, name := range slices.Concat(commands, systemCommands) {
 		args = append(args, "./cmd/"+name)
 	}
 	build := exec.Command("go", args...)

@@ -5,4 +5,5 @@ import "runtime"
 // canForbidUDP says whether cmd/no-udp works here.
 const canForbidUDP = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
 
-func init() { commands = append(commands, "no-udp") }
+// systemCommands are those that are for this system only.
+var systemCommands = []string{"no-udp"}

@@ -3,3 +3,5 @@
 package e2e_test
 
 const canForbidUDP = false
+
+var systemCommands []string

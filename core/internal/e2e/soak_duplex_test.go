@@ -136,38 +136,41 @@ const maxHeap = 64 << 20
 // opens; in short, still more than any buffer holds.
 func TestSoakNamedStreams(t *testing.T) {
 	size := int64(soakLength(1<<30, 64<<20))
-	overEach(t, func(t *testing.T, over host.Option) {
-		p := launchDuplex(t, &duplex.Handler{}, over)
-		for _, pluginOpens := range []bool{false, true} {
-			name := fmt.Sprintf("copy, opened by the plugin: %t", pluginOpens)
-			meet := p.OpenStream
-			if pluginOpens {
-				meet = p.AcceptStream
-			}
-			reports := make(chan *duplexpb.StreamReport, 1)
-			go func() {
-				report, err := duplexpb.NewDuplexClient(p).Join(t.Context(), &duplexpb.StreamOrder{Name: name, Open: pluginOpens, Bytes: size})
+	for _, name := range ways.Names() {
+		t.Run(name, func(t *testing.T) {
+			over := host.WithTransports(ways.Named(name))
+			p := launchDuplex(t, &duplex.Handler{}, over)
+			for _, pluginOpens := range []bool{false, true} {
+				name := fmt.Sprintf("copy, opened by the plugin: %t", pluginOpens)
+				meet := p.OpenStream
+				if pluginOpens {
+					meet = p.AcceptStream
+				}
+				reports := make(chan *duplexpb.StreamReport, 1)
+				go func() {
+					report, err := duplexpb.NewDuplexClient(p).Join(t.Context(), &duplexpb.StreamOrder{Name: name, Open: pluginOpens, Bytes: size})
+					if err != nil {
+						t.Errorf("%s: the plugin: %v", name, err)
+					}
+					reports <- report
+				}()
+				conn, err := meet(testContext(t), name)
 				if err != nil {
-					t.Errorf("%s: the plugin: %v", name, err)
+					t.Fatalf("%s: %v", name, err)
 				}
-				reports <- report
-			}()
-			conn, err := meet(testContext(t), name)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			ours, err := duplex.Exchange(conn, size)
-			if err := errors.Join(err, conn.Close()); err != nil {
-				t.Errorf("%s: the host: %v", name, err)
-			}
-			for side, report := range map[string]*duplexpb.StreamReport{"host": ours, "plugin": <-reports} {
-				if report.GetReceived() != size {
-					t.Errorf("%s: the %s received %d bytes of %d", name, side, report.GetReceived(), size)
+				ours, err := duplex.Exchange(conn, size)
+				if err := errors.Join(err, conn.Close()); err != nil {
+					t.Errorf("%s: the host: %v", name, err)
 				}
-				if report.GetHeap() > maxHeap {
-					t.Errorf("%s: the %s had a heap of %d MiB", name, side, report.GetHeap()>>20)
+				for side, report := range map[string]*duplexpb.StreamReport{"host": ours, "plugin": <-reports} {
+					if report.GetReceived() != size {
+						t.Errorf("%s: the %s received %d bytes of %d", name, side, report.GetReceived(), size)
+					}
+					if report.GetHeap() > maxHeap {
+						t.Errorf("%s: the %s had a heap of %d MiB", name, side, report.GetHeap()>>20)
+					}
 				}
 			}
-		}
-	})
+		})
+	}
 }

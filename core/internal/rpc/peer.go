@@ -35,6 +35,17 @@ const connectTimeout = 10 * time.Second
 // is 20 s. The context of Connect is the limit that counts; this is beyond any.
 const maxConnectTimeout = 24 * time.Hour
 
+const (
+	// streamWindow is how much of one call's stream, in bytes, is buffered for
+	// who reads it slowly. It is fixed: grpc finds a window of its own by sending
+	// a ping with almost every message, which a short call then waits behind. On
+	// one machine a megabyte is more than is ever on the way.
+	streamWindow = 1 << 20
+	// connWindow is how much of all streams is on the way. grpc gives it back as
+	// it arrives, read or not, so that no stream waits for another.
+	connWindow = 16 << 20
+)
+
 // Config says what a Peer does.
 type Config struct {
 	// Side and Other are what this side and the other are called in errors.
@@ -143,6 +154,8 @@ func (p *Peer) newClient(cfg Config) (*grpc.ClientConn, error) {
 		}),
 		grpc.WithAuthority("localhost"),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: maxConnectTimeout}),
+		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithIdleTimeout(0),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(), // one from a resolver; there is none

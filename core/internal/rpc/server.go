@@ -13,6 +13,8 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 	server := grpc.NewServer(
 		grpc.Creds(cfg.ServerCredentials),
 		grpc.ConnectionTimeout(connectTimeout),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageSize),
 		grpc.MaxSendMsgSize(cfg.MaxMessageSize),
 	)

@@ -49,7 +49,7 @@ func TestTransportVersions(t *testing.T) {
 		t.Run(tt.host+" and "+tt.plugin, func(t *testing.T) {
 			t.Parallel()
 			var offered []transport.Transport
-			for _, name := range strings.FieldsSeq(tt.host) {
+			for name := range strings.FieldsSeq(tt.host) {
 				if name == "pigeon" {
 					offered = append(offered, pigeon{})
 				} else {

@@ -84,12 +84,13 @@ func socketConfigs(t *testing.T, kind string) (Config, net.Listener, ListenerCon
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{
+	cfg := Config{
 		Kind:        kind,
 		Transport:   sockets{},
 		Dial:        transport.DialConfig{Address: ln.Addr().String()},
 		Credentials: secure.Plaintext(),
-	}, ln, ListenerConfig{
+	}
+	return cfg, ln, ListenerConfig{
 		Kind:        kind,
 		Credentials: secure.Plaintext(),
 		OnCallbacks: func(*Stream) error { return errors.New("no callbacks are expected") },

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/magefile/mage/mg"
@@ -49,7 +51,8 @@ func Test(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"go", "test"}
+	// One package more than there are processors: tests wait as much as they work.
+	args := []string{"go", "test", "-p", strconv.Itoa(runtime.NumCPU() + 1)}
 	var env []string
 	if mg.Verbose() {
 		args = append(args, "-v")

@@ -60,7 +60,7 @@ func connError(err error) error {
 		return &goneError{"the connection is lost: " + op.Error(), err}
 	}
 	if idle, ok := errors.AsType[*quic.IdleTimeoutError](err); ok {
-		return &goneError{fmt.Sprintf("the connection is lost: nothing from the peer for %v", idleTimeout), idle}
+		return &goneError{"the connection is lost: nothing came from the peer for too long", idle}
 	}
 	return &goneError{"the connection is lost: " + err.Error(), err}
 }

@@ -51,6 +51,8 @@ type limits struct {
 	handshake time.Duration
 	// firstByte bounds the wait for the byte that each stream starts with.
 	firstByte time.Duration
+	// keepAlive and idle are the constants of these names.
+	keepAlive, idle time.Duration
 	// linger is how long a connection stays when its own side has closed the
 	// last stream, for the other to read what was written.
 	linger time.Duration
@@ -59,5 +61,7 @@ type limits struct {
 var defaultLimits = limits{
 	handshake: 10 * time.Second,
 	firstByte: 10 * time.Second,
+	keepAlive: keepAlive,
+	idle:      idleTimeout,
 	linger:    30 * time.Second,
 }

@@ -172,7 +172,7 @@ func (t *Transport) config(addr netip.Addr) *quic.Config {
 	cfg := &quic.Config{
 		Versions:                       []quic.Version{quic.Version1},
 		HandshakeIdleTimeout:           t.limits.handshake / 2, // quic-go allows it twice
-		MaxIdleTimeout:                 idleTimeout,
+		MaxIdleTimeout:                 t.limits.idle,
 		InitialStreamReceiveWindow:     streamWindow,
 		MaxStreamReceiveWindow:         streamWindow,
 		InitialConnectionReceiveWindow: connWindow,

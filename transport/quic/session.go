@@ -59,7 +59,7 @@ func (t *Transport) tryConnect(ctx context.Context, address netip.AddrPort, tlsC
 	s.close = sync.OnceValue(s.closeAll)
 	enlargeBuffers(s.socket)
 	cfg := t.config(address.Addr())
-	cfg.KeepAlivePeriod = keepAlive // one side's is enough
+	cfg.KeepAlivePeriod = t.limits.keepAlive // one side's is enough
 	s.conn, err = s.tr.Dial(ctx, net.UDPAddrFromAddrPort(address), tlsConfig, cfg)
 	if err == nil {
 		err = s.greet(ctx, use)

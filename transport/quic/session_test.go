@@ -251,3 +251,37 @@ func TestPluginVanishes(t *testing.T) {
 	ln.end()
 	ln.running.Wait()
 }
+
+// An idle session is kept alive for longer than any silence is suffered, which
+// ends one that nobody keeps alive.
+func TestIdleSession(t *testing.T) {
+	const idle = 400 * time.Millisecond
+	for name, test := range map[string]struct {
+		keepAlive time.Duration
+		lives     bool
+	}{
+		"kept alive":     {idle / 10, true},
+		"not kept alive": {0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := listen(t, func(l *limits) { l.idle, l.keepAlive = idle, test.keepAlive })
+			s := p.session(t)
+			opened, accepted := p.open(t, s)
+			exchange(t, opened, accepted)
+			select {
+			case <-time.After(5 * idle):
+			case <-s.(*session).conn.Context().Done():
+			}
+			if test.lives {
+				exchange(t, opened, accepted)
+				return
+			}
+			for end, conn := range map[string]net.Conn{"host": opened, "plugin": accepted} {
+				if _, err := readByte(conn); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "nothing came from the peer") {
+					t.Errorf("%s: Read: %v, want net.ErrClosed that says why", end, err)
+				}
+			}
+		})
+	}
+}

@@ -36,8 +36,10 @@ type launch struct {
 	prepared prepared
 	child    *child           // nil until the process is started
 	session  *session.Session // nil until it is opened
-	uid      int              // the user as whom the plugin runs
-	dir      string           // the working directory of the plugin, if not this one's
+
+	unprepared []string // why transports were not offered
+	uid        int      // the user as whom the plugin runs
+	dir        string   // the working directory of the plugin, if not this one's
 }
 
 // timeoutError is the cause when the start took longer than the option allows.
@@ -80,10 +82,10 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if err != nil {
 		return nil, err
 	}
-	if l.prepared, err = l.prepare(ctx); err != nil {
+	defer func() { l.prepared.close() }()
+	if err := l.prepare(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { l.prepared.close() }()
 	if err := l.start(cmd); err != nil {
 		return nil, err
 	}
@@ -111,8 +113,8 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 		return nil, err
 	}
 	p := l.plugin(answer, peer)
-	if answer.Skipped != "" {
-		l.logger.Warn("the plugin did not take a transport that its host prefers", "plugin", l.command, "transport", answer.Transport.String(), "skipped", answer.Skipped)
+	if skipped := p.info.Skipped; skipped != "" {
+		l.logger.Warn("a transport that the host prefers was not taken", "plugin", l.command, "transport", answer.Transport.String(), "skipped", skipped)
 	}
 	l.trace.ready(p.info)
 	go p.supervise()
@@ -324,7 +326,7 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 
 // serve has the peer serve the host's services to the plugin on s.
 func (l *launch) serve(cfg *rpc.Config, s *session.Stream) {
-	cfg.Listener = session.Single(s)
+	cfg.Listener, cfg.Patient = session.Single(s), true
 	cfg.ServerCredentials = session.Credentials()
 	cfg.RegisterApplication = func(r grpc.ServiceRegistrar) {
 		for _, s := range l.services {
@@ -368,7 +370,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 			Transport:     answer.Transport,
 			Session:       answer.Session,
 			Security:      answer.Security,
-			Skipped:       answer.Skipped,
+			Skipped:       strings.Join(append(l.unprepared, nonempty(answer.Skipped)...), "; "),
 			PID:           pid,
 			StartDuration: time.Since(l.started),
 		},
@@ -403,11 +405,18 @@ func hint(e *StartError) string {
 	switch {
 	case errors.Is(e.Err, context.DeadlineExceeded) && e.Phase == PhaseHandshake:
 		return "is it a plugin? One prints a line such as 1|1|unix|/path|grpc as soon as it is ready"
-	case e.Hint == "" && e.Exit != nil && e.Exit.Code == 0 && e.Stderr == "":
+	case e.Hint == "" && e.Exit != nil && *e.Exit == ExitStatus{} && e.Stderr == "":
 		return "is it a plugin? It ended as if its work was done"
 	default:
 		return e.Hint
 	}
+}
+
+func nonempty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
 }
 
 func programName(cmd *exec.Cmd) string {

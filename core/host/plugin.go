@@ -48,9 +48,9 @@ type Info struct {
 	Version  int
 	// Transport is how the bytes travel, for example unix/1.
 	Transport transport.ID
-	// Skipped says why the plugin took none of the transports that the host
-	// prefers to this one, in words for people; empty if it took the first
-	// that both have.
+	// Skipped says why none of the transports was taken that the host prefers
+	// to this one and that both have, in words for people; empty if there is
+	// none.
 	Skipped string
 	// Session is how streams are made: "direct", "yamux" or "native".
 	Session string
@@ -80,8 +80,15 @@ func (p *Plugin) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 //
 // The caller closes the stream. CloseWrite() error, which it has on every
 // transport of this project, ends it in one direction. A stream ends with the
-// plugin; a name is at most 255 bytes. A plugin of another framework has no
+// plugin, and on quic and an inherited connection what is left of it a second
+// later; a name is at most 255 bytes. A plugin of another framework has no
 // streams.
+//
+// On a unix socket, on TCP and on an inherited connection, io.EOF also comes
+// when the other process has died: where half must not pass for the whole, let
+// the data say how much it is, or look at Err. A writer whose reader has closed
+// the stream gets an error, except on an inherited connection, where what it
+// writes is discarded.
 func (p *Plugin) OpenStream(ctx context.Context, name string) (net.Conn, error) {
 	return p.named(ctx, session.Offered, "open", name)
 }
@@ -99,10 +106,29 @@ func (p *Plugin) named(ctx context.Context, purpose session.Purpose, verb, name 
 	stop := context.AfterFunc(p.child.gone, func() { cancel(context.Cause(p.child.gone)) })
 	defer stop()
 	conn, err := p.session.Named(ctx, purpose, name)
-	if err != nil {
-		return nil, fmt.Errorf("%s stream %q of plugin %s: %w", verb, name, p.child.command, err)
+	if err == nil {
+		return conn, nil
 	}
-	return conn, nil
+	if p.child.hasExited() {
+		err = p.ended(ctx, err)
+	}
+	return nil, fmt.Errorf("%s stream %q of plugin %s: %w", verb, name, p.child.command, err)
+}
+
+// ended returns how the plugin ended, which says more than err.
+func (p *Plugin) ended(ctx context.Context, err error) error {
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		if !errors.Is(context.Cause(ctx), errExited) {
+			return err
+		}
+		<-p.done // it comes in bounded time
+	}
+	if p.err != nil {
+		return p.err
+	}
+	return errClosed
 }
 
 // Protocol returns the version of the protocol that was chosen: one of the
@@ -173,10 +199,24 @@ func (p *Plugin) supervise() {
 	} else {
 		p.peer.Fail(errClosed)
 	}
-	_ = p.session.Close() // there is nobody at its other end
+	p.endSession()
 	p.peer.Close()
 	p.awaitHandlers()
 	p.child.release()
+}
+
+// streamPatience is how long what the plugin wrote to streams before its end in
+// good order can be read.
+const streamPatience = time.Second
+
+func (p *Plugin) endSession() {
+	if p.err != nil {
+		_ = p.session.Close() // there is nobody at its other end
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), streamPatience)
+	defer cancel()
+	_ = p.session.Finish(ctx) // as above
 }
 
 // handlerPatience is how long the host's own handlers may take to heed their

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -15,34 +16,47 @@ import (
 type prepared map[string]*transport.Prepared
 
 // prepare makes the connections of the transports that have theirs before the
-// process starts. Where the process is not one of this machine there can be
-// none, and those transports are not offered.
-func (l *launch) prepare(ctx context.Context) (prepared, error) {
-	made := make(prepared)
+// process starts. A transport that cannot is not offered; nor is one where the
+// process is not of this machine.
+func (l *launch) prepare(ctx context.Context) error {
+	l.prepared = make(prepared)
 	var offered transport.Set
 	for _, t := range l.transports {
-		preparer, ok := t.(transport.Preparer)
-		switch {
-		case !ok:
-			offered = append(offered, t)
-		case l.runner == localRunner{}:
-			p, err := preparer.Prepare(ctx, transport.PrepareConfig{Version: transport.Set{t}.IDs()[0].Version})
-			if err == nil && len(p.Files) > transport.MaxFiles {
-				err = errors.Join(fmt.Errorf("%d files, at most %d are allowed", len(p.Files), transport.MaxFiles), closePrepared(p))
-			}
-			if err != nil {
-				made.close()
-				return nil, fmt.Errorf("prepare transport %s: %w", t.Name(), err)
-			}
-			made[t.Name()] = p
-			offered = append(offered, t)
+		if err := l.prepareOne(ctx, t); err != nil {
+			l.unprepared = append(l.unprepared, fmt.Sprintf("%s: %v", t.Name(), err))
+			continue
 		}
+		offered = append(offered, t)
 	}
 	if len(offered) == 0 {
-		return nil, errors.New("no transport given that works with this runner: the connection of each is inherited by a process of this machine")
+		return errors.New("no transport could be prepared: " + strings.Join(l.unprepared, "; "))
 	}
 	l.transports = offered
-	return made, nil
+	return nil
+}
+
+var errNotLocal = errors.New("its connection is inherited by a process of this machine, and this runner starts none")
+
+func (l *launch) prepareOne(ctx context.Context, t transport.Transport) error {
+	preparer, ok := t.(transport.Preparer)
+	if !ok {
+		return nil
+	}
+	if l.runner != (localRunner{}) {
+		return errNotLocal
+	}
+	p, err := preparer.Prepare(ctx, transport.PrepareConfig{Version: transport.Set{t}.IDs()[0].Version})
+	if err != nil {
+		return err
+	}
+	if p == nil || p.Conn == nil {
+		return errors.New("it has prepared no connection")
+	}
+	if len(p.Files) > transport.MaxFiles {
+		return errors.Join(fmt.Errorf("%d files, at most %d are allowed", len(p.Files), transport.MaxFiles), closePrepared(p))
+	}
+	l.prepared[t.Name()] = p
+	return nil
 }
 
 // take returns the host's end of a connection, which the caller then owns; nil

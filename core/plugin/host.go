@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -41,7 +42,11 @@ func Host(ctx context.Context) grpc.ClientConnInterface {
 //
 // The caller closes the stream. CloseWrite() error, which it has on every
 // transport of this project, ends it in one direction. Streams end with the
-// process; a name is at most 255 bytes.
+// process; a name is at most 255 bytes. On a unix socket, on TCP and on an
+// inherited connection, io.EOF also comes when the other process has died: where
+// half must not pass for the whole, let the data say how much it is. A writer
+// whose reader has closed the stream gets an error, except on an inherited
+// connection, where what it writes is discarded.
 func OpenStream(ctx context.Context, name string) (net.Conn, error) {
 	return named(ctx, name, "open", (*session.Listener).OpenNamed)
 }
@@ -86,6 +91,9 @@ type hostConn struct {
 	cfg   *config
 	ready chan struct{} // closed when conn is set
 
+	ctx context.Context //nolint:containedctx // the connection's own life, not a caller's
+	end context.CancelFunc
+
 	mu   sync.Mutex // guards setting what follows; conn is read only after ready
 	conn grpc.ClientConnInterface
 	peer *rpc.Peer // nil if conn is not one
@@ -93,6 +101,7 @@ type hostConn struct {
 
 func newHostConn(cfg *config, offer *handshake.Offer) *hostConn {
 	h := &hostConn{cfg: cfg, ready: make(chan struct{})}
+	h.ctx, h.end = context.WithCancel(context.Background())
 	switch {
 	case !offer.Plugwire:
 		h.set(brokenConn{status.Error(codes.Unimplemented, "the host is of another framework: it serves nothing that plugin.Host reaches")}, nil)
@@ -114,9 +123,19 @@ func (h *hostConn) set(conn grpc.ClientConnInterface, peer *rpc.Peer) bool {
 	return true
 }
 
-// connect takes the stream that the host has opened for callbacks. With an error
-// it is still the caller's.
-func (h *hostConn) connect(s *session.Stream) error {
+var (
+	errSecondStream = errors.New("a stream for callbacks was not announced, or is there already")
+	errHostLost     = fmt.Errorf("the connection to the host was lost: %w", net.ErrClosed)
+)
+
+// serve makes calls on the stream that the host has opened for them, until the
+// stream or the plugin ends. With an error it is still the caller's.
+func (h *hostConn) serve(s *session.Stream) error {
+	select {
+	case <-h.ready:
+		return errSecondStream
+	default:
+	}
 	peer, err := rpc.New(rpc.Config{
 		Side:              "plugin",
 		Other:             "host",
@@ -130,20 +149,26 @@ func (h *hostConn) connect(s *session.Stream) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), callbacksTimeout)
-	defer cancel()
-	if err := peer.Connect(ctx); err != nil {
+	if err := peer.Connect(h.ctx); err != nil {
+		h.set(brokenConn{status.Errorf(codes.Unavailable, "the stream for calls to the host: %v", err)}, nil)
 		peer.Close()
 		return err
 	}
 	if !h.set(peer, peer) {
-		peer.Close() // a second one, or too late
+		peer.Close()
+		return nil
+	}
+	select {
+	case <-peer.Lost():
+		peer.Fail(errHostLost)
+	case <-h.ctx.Done():
 	}
 	return nil
 }
 
 // close ends the calls to the host, those in flight and those to come.
 func (h *hostConn) close() {
+	h.end()
 	if h.set(brokenConn{status.Error(codes.Unavailable, "this plugin is shutting down")}, nil) {
 		return
 	}

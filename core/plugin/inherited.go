@@ -1,7 +1,7 @@
 package plugin
 
 import (
-	"fmt"
+	"errors"
 	"os"
 
 	"github.com/plugwire/plugwire/core/internal/process"
@@ -9,36 +9,47 @@ import (
 
 // inherited are the files that the host has passed on, by the transport that
 // they are for.
-type inherited map[string][]*os.File
+type inherited map[string]inheritance
+
+type inheritance struct {
+	files []*os.File
+	err   error // why there are not all of them
+}
 
 // inherit takes the files, which this process's own children then do not get.
-func inherit(descriptors map[string][]int) (inherited, error) {
-	files := make(inherited, len(descriptors))
+func inherit(descriptors map[string][]int) inherited {
+	all := make(inherited, len(descriptors))
 	for name, list := range descriptors {
+		var one inheritance
 		for _, fd := range list {
 			f, err := process.Inherited(fd)
 			if err != nil {
-				files.close()
-				return nil, fmt.Errorf("file of transport %s: %w", name, err)
+				one.err = errors.Join(one.err, err)
+				continue
 			}
-			files[name] = append(files[name], f)
+			one.files = append(one.files, f)
 		}
+		all[name] = one
 	}
-	return files, nil
+	return all
 }
 
 // take returns the files for one transport, which the caller then owns.
-func (i inherited) take(name string) []*os.File {
-	files := i[name]
+func (i inherited) take(name string) ([]*os.File, error) {
+	one := i[name]
+	if one.err != nil {
+		return nil, one.err // close closes the others
+	}
 	delete(i, name)
-	return files
+	return one.files, nil
 }
 
 // close closes what no transport has taken.
 func (i inherited) close() {
-	for _, files := range i {
-		for _, f := range files {
+	for name, one := range i {
+		for _, f := range one.files {
 			_ = f.Close() // nothing was written to it
 		}
+		delete(i, name)
 	}
 }

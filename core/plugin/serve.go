@@ -64,9 +64,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, bound f
 	}
 	defer s.lifeline.release()
 	bound()
-	if s.files, err = inherit(offer.Files); err != nil {
-		return s.refuse(err)
-	}
+	s.files = inherit(offer.Files)
 	defer s.files.close()
 	if optErr != nil {
 		return s.refuse(optErr)
@@ -77,7 +75,9 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, bound f
 	if err != nil {
 		return s.refuse(err)
 	}
-	if err := s.listen(ctx); err != nil {
+	err = s.listen(ctx)
+	s.files.close() // of transports that were not taken
+	if err != nil {
 		return s.refuse(err)
 	}
 	return s.serve(ctx, binding)
@@ -202,7 +202,6 @@ func (s *server) open(ctx context.Context, c handshake.Candidate) error {
 		Dir:     s.offer.SocketDir,
 		MinPort: s.offer.MinPort,
 		MaxPort: s.offer.MaxPort,
-		Files:   s.files.take(t.Name()),
 		Logger:  s.runtime.logger,
 	}
 	if c.Session == handshake.SessionNative {
@@ -212,6 +211,9 @@ func (s *server) open(ctx context.Context, c handshake.Candidate) error {
 		cfg.TLS = s.creds.TLSConfig()
 	}
 	var err error
+	if cfg.Files, err = s.files.take(t.Name()); err != nil {
+		return err
+	}
 	if s.listener, err = s.lifeline.listen(func() (net.Listener, error) { return t.Listen(ctx, cfg) }); err != nil {
 		return err
 	}
@@ -290,7 +292,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		Kind:        s.answer.Session,
 		Credentials: s.creds.WithOwner(rt),
 		Foreign:     !s.offer.Plugwire,
-		OnCallbacks: rt.host.connect,
+		OnCallbacks: rt.host.serve,
 	})
 	stop := make(chan time.Duration, 1)
 	peer, err := rpc.New(rpc.Config{

@@ -37,7 +37,7 @@ type Prepared struct {
 	// Files are what the plugin's process inherits, at most [MaxFiles]. They
 	// are closed when it has started.
 	Files []*os.File
-	// Conn is the host's end of the connection.
+	// Conn is the host's end of the connection, never nil.
 	Conn net.Conn
 }
 

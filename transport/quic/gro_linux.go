@@ -47,7 +47,7 @@ func coalesce(p peer) net.PacketConn {
 
 // ReadBatch is what quic-go calls instead of reading packets by itself.
 func (c *coalescing) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
-	if len(c.rest) == 0 {
+	for len(c.rest) == 0 { // an empty packet is nobody's
 		n, oobn, _, source, err := c.ReadMsgUDPAddrPort(c.buf[:], c.oob[:])
 		if err != nil {
 			return 0, err

@@ -3,13 +3,21 @@
 package e2e_test
 
 import (
+	"context"
 	"errors"
 	"io"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/e2e/duplex"
+	"github.com/plugwire/plugwire/core/internal/e2e/duplexpb"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
+	"github.com/plugwire/plugwire/core/transport"
 )
 
 // TestShutdownDelivers stops a plugin that has just sent the last of a long
@@ -47,5 +55,110 @@ func TestShutdownDelivers(t *testing.T) {
 				t.Errorf("Close: %v", err)
 			}
 		})
+	}
+}
+
+// TestStreamOutlivesShutdown reads what a plugin wrote to a stream when the
+// plugin has been stopped in good order.
+func TestStreamOutlivesShutdown(t *testing.T) {
+	for _, name := range ways.Names() {
+		t.Run(name, func(t *testing.T) {
+			p := launchDuplex(t, &duplex.Handler{}, host.WithTransports(ways.Named(name)))
+			const size = 100 << 10
+			joined := make(chan error, 1)
+			go func() {
+				_, err := duplexpb.NewDuplexClient(p).Join(t.Context(), &duplexpb.StreamOrder{Name: "last", Bytes: size})
+				joined <- err
+			}()
+			conn, err := p.OpenStream(testContext(t), "last")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if err := waitFor(t, "the plugin's half", joined); err != nil {
+				t.Fatal(err)
+			}
+			closed := make(chan error, 1)
+			go func() { closed <- p.Close() }()
+			report, err := duplex.Receive(conn, size)
+			if err != nil || report.GetReceived() != size {
+				t.Errorf("%d of %d bytes, %v", report.GetReceived(), size, err)
+			}
+			if err := errors.Join(conn.Close(), waitFor(t, "Close", closed)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestStreamsAfterTheEnd says how the plugin ended to who asks for a stream then.
+func TestStreamsAfterTheEnd(t *testing.T) {
+	for _, name := range ways.Names() {
+		t.Run(name, func(t *testing.T) {
+			for end, tt := range map[string]struct {
+				end  func(p *host.Plugin) error
+				want string
+			}{
+				"closed": {func(p *host.Plugin) error { return p.Close() }, "was stopped by its host"},
+				"killed": {func(p *host.Plugin) error { return syscall.Kill(p.Info().PID, syscall.SIGKILL) }, "signal: killed"},
+			} {
+				p := launchDuplex(t, &duplex.Handler{}, host.WithTransports(ways.Named(name)))
+				if err := tt.end(p); err != nil {
+					t.Fatal(err)
+				}
+				waitFor(t, "the end", p.Done())
+				_, err := p.OpenStream(testContext(t), "late")
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("%s: %v", end, err)
+				}
+			}
+		})
+	}
+}
+
+// unready is a transport that cannot prepare a start.
+type unready struct{ transport.Preparer }
+
+func (unready) Name() string    { return "unready" }
+func (unready) Versions() []int { return []int{1} }
+
+func (unready) Prepare(context.Context, transport.PrepareConfig) (*transport.Prepared, error) {
+	return nil, errors.New("not today")
+}
+
+// TestPrepareFails goes on without a transport that cannot prepare a start.
+func TestPrepareFails(t *testing.T) {
+	p := launch(t, command("versions-plugin", "unix"), host.WithTransports(unready{}, ways.Named("unix")))
+	if got := p.Info(); got.Transport.String() != "unix/1" || got.Skipped != "unready: not today" {
+		t.Errorf("%+v", got)
+	}
+	_, err := host.Launch(testContext(t), echoPlugin(), options(t, host.WithTransports(unready{}))...)
+	if err == nil || !strings.Contains(err.Error(), "no transport could be prepared: unready: not today") {
+		t.Errorf("alone: %v", err)
+	}
+}
+
+// TestSoakStoppedAtConnect stops the plugin's process for longer than any
+// limit on connections while its host connects. Calls back work after that.
+func TestSoakStoppedAtConnect(t *testing.T) {
+	if os.Getenv("PLUGWIRE_SOAK") != "full" {
+		t.Skip("skipped, as it takes 11 s: PLUGWIRE_SOAK=full has it")
+	}
+	var pid int
+	stop := &host.Trace{
+		ProcessStarted: func(id string) { pid = atoi(t, id) },
+		Dial: func(transport.ID, string) {
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+				t.Error(err)
+			}
+			time.AfterFunc(11*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+		},
+	}
+	p := launchDuplex(t, &duplex.Handler{}, host.WithTrace(stop))
+	if resp, err := duplexpb.NewDuplexClient(p).Descend(testContext(t), &duplexpb.Descent{Depth: 2}); err != nil || resp.GetDepth() != 2 {
+		t.Errorf("%v, %v", resp, err)
 	}
 }

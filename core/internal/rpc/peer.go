@@ -69,6 +69,9 @@ type Config struct {
 	Listener net.Listener
 	// ServerCredentials take what Listener yields.
 	ServerCredentials credentials.TransportCredentials
+	// Patient is set for a peer that has opened what Listener yields itself: the
+	// other side may take as long as it likes to speak on it.
+	Patient bool
 	// RegisterApplication adds the application's services. Their calls are
 	// intercepted, and draining waits for them.
 	RegisterApplication func(grpc.ServiceRegistrar)

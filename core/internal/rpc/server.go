@@ -10,9 +10,13 @@ import (
 )
 
 func (p *Peer) newServer(cfg Config) *grpc.Server {
+	timeout := connectTimeout
+	if cfg.Patient {
+		timeout = maxConnectTimeout
+	}
 	server := grpc.NewServer(
 		grpc.Creds(cfg.ServerCredentials),
-		grpc.ConnectionTimeout(connectTimeout),
+		grpc.ConnectionTimeout(timeout),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageSize),

@@ -21,6 +21,9 @@ const (
 	// admitTimeout is how long a stream may take for that. Generous, because
 	// both ends are on one machine, which may be starting a hundred plugins.
 	admitTimeout = 10 * time.Second
+	// preambleTimeout is how long it may take to send its preamble, which a host
+	// does at once: one that only connects must not keep a turn for long.
+	preambleTimeout = 2 * time.Second
 	// maxAcceptDelay bounds the pause after an Accept that failed for a reason
 	// which may pass, such as too many open files.
 	maxAcceptDelay = time.Second
@@ -35,8 +38,8 @@ type ListenerConfig struct {
 	// Foreign is set for a host that knows nothing of preambles.
 	Foreign bool
 	// OnCallbacks is given the stream for the plugin's calls to its host, in a
-	// goroutine of its own. With an error the stream is still the caller's. It
-	// must return soon when the stream is closed.
+	// goroutine of its own, for which End waits. With an error the stream is
+	// still the caller's.
 	OnCallbacks func(*Stream) error
 }
 
@@ -215,15 +218,18 @@ func (l *Listener) admit(conn net.Conn, a admission) {
 }
 
 func (l *Listener) authenticate(conn net.Conn, a admission) (Preamble, *Stream, error) {
-	if err := conn.SetDeadline(time.Now().Add(admitTimeout)); err != nil {
-		return Preamble{}, nil, err
-	}
 	p := Preamble{Purpose: Calls}
 	if a.preamble {
-		var err error
-		if p, err = ReadPreamble(conn); err != nil {
+		err := conn.SetDeadline(time.Now().Add(preambleTimeout))
+		if err == nil {
+			p, err = ReadPreamble(conn)
+		}
+		if err != nil {
 			return p, nil, err
 		}
+	}
+	if err := conn.SetDeadline(time.Now().Add(admitTimeout)); err != nil {
+		return p, nil, err
 	}
 	if err := p.check(a.carrier); err != nil {
 		return p, nil, err

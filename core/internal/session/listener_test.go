@@ -81,8 +81,8 @@ func TestListenerRefuses(t *testing.T) {
 				if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 					t.Errorf("read %d bytes, %v; want the end", n, err)
 				}
-				if took := time.Since(began); took != 0 && took != admitTimeout {
-					t.Errorf("it took %v, want no time or %v", took, admitTimeout)
+				if took := time.Since(began); took != 0 && took != preambleTimeout {
+					t.Errorf("it took %v, want no time or %v", took, preambleTimeout)
 				}
 				<-wrote // may have been cut off
 				synctest.Wait()
@@ -274,8 +274,8 @@ func TestPendingStreamsAreBounded(t *testing.T) {
 			}
 			checkClose(t, conn)
 		}
-		if took := time.Since(began); took != admitTimeout {
-			t.Errorf("the silent streams ended after %v, want %v", took, admitTimeout)
+		if took := time.Since(began); took != preambleTimeout {
+			t.Errorf("the silent streams ended after %v, want %v", took, preambleTimeout)
 		}
 		l.End()
 		checkClose(t, next, accepted)

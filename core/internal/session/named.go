@@ -47,6 +47,9 @@ func (s *Session) Named(ctx context.Context, purpose Purpose, name string) (net.
 		_ = conn.Close()
 		return nil, err
 	}
+	if s.share != nil {
+		conn = s.share.name(conn)
+	}
 	return conn, nil
 }
 
@@ -219,12 +222,17 @@ func (m *meeting) take(ctx context.Context, p Preamble) (*parked, error) {
 		setOrDelete(m.waiting, p, slices.Delete(m.waiting[p], i, i+1))
 		return nil, err
 	}
-	// It came at the same moment: it is for the next who asks, unless it has
-	// gone or spoken already, which watch can no longer take back.
+	// It came at the same moment: it is for the next who asks, before those that
+	// came after it, unless it has gone or spoken already, which watch can no
+	// longer take back.
 	if s := <-mine; m.isEnded() || len(s.first) > 0 {
 		_ = s.Close()
 	} else {
 		m.offer(p, s)
+		if list := m.parked[p]; len(list) > 1 && list[len(list)-1] == s {
+			copy(list[1:], list)
+			list[0] = s
+		}
 	}
 	return nil, err
 }

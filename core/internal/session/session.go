@@ -36,7 +36,7 @@ func Kinds(t transport.Transport) []string {
 	case transport.Preparer:
 		return []string{handshake.SessionYamux}
 	default:
-		return []string{handshake.SessionDirect, handshake.SessionYamux}
+		return []string{handshake.SessionDirect}
 	}
 }
 
@@ -61,7 +61,7 @@ type Session struct {
 	dial    func(ctx context.Context) (net.Conn, error) // opens a stream that says nothing yet
 	creds   *secure.Credentials                         // authenticate a stream
 	foreign bool
-	close   func() error // nil for a session whose streams share nothing
+	share   *share // nil for a session whose streams share nothing
 }
 
 // Dial opens a session. The context bounds only that. A direct one has no
@@ -102,7 +102,7 @@ func (s *Session) native(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	return &Session{dial: conn.OpenStream, creds: s.creds.ByTransport(), close: conn.Close}, nil
+	return &Session{dial: conn.OpenStream, creds: s.creds.ByTransport(), share: newShare(conn.Close)}, nil
 }
 
 // carried opens the one connection of a yamux session, by the means of a direct
@@ -116,12 +116,12 @@ func (s *Session) carried(ctx context.Context) (*Session, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &Session{dial: mux.open, creds: secure.Known(info), close: mux.close}, nil
+	return &Session{dial: mux.open, creds: secure.Known(info), share: newShare(mux.close)}, nil
 }
 
 // Open opens a stream, says what it is for, and authenticates both sides. The
 // context bounds only that. The caller closes the stream; what the streams share
-// ends with the one for calls, as a plugin may wait for that before it exits.
+// ends with the one for calls, once the named ones are closed.
 func (s *Session) Open(ctx context.Context, p Preamble) (net.Conn, secure.Info, error) {
 	conn, err := s.dial(ctx)
 	if err != nil {
@@ -137,20 +137,11 @@ func (s *Session) Open(ctx context.Context, p Preamble) (net.Conn, secure.Info, 
 		_ = conn.Close()
 		return nil, secure.Info{}, err
 	}
-	if p.Purpose == Calls && s.close != nil {
-		stream = &mainStream{stream, s}
+	if s.share != nil && p.Purpose == Calls {
+		stream = &callsStream{stream, s.share}
 	}
 	return stream, info, nil
 }
-
-// mainStream is the stream for calls of a session whose streams share something.
-type mainStream struct {
-	net.Conn
-	session *Session
-}
-
-// Close implements [net.Conn].
-func (m *mainStream) Close() error { return errors.Join(m.Conn.Close(), m.session.Close()) }
 
 func (s *Session) begin(ctx context.Context, conn net.Conn, p Preamble) (net.Conn, secure.Info, error) {
 	if !s.foreign {
@@ -168,10 +159,10 @@ func (s *Session) begin(ctx context.Context, conn net.Conn, p Preamble) (net.Con
 // Close ends what the streams share, if anything, and with it the streams. Those
 // of a direct session stay open.
 func (s *Session) Close() error {
-	if s.close == nil {
+	if s.share == nil {
 		return nil
 	}
-	return s.close()
+	return s.share.close()
 }
 
 // Stream is a stream that a [Listener] has accepted.

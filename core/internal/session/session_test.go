@@ -244,7 +244,7 @@ func TestContextOfDialDoesNotEndAYamuxSession(t *testing.T) {
 }
 
 // A plugin may wait for the stream for calls before it exits, so that what the
-// streams share ends with it; any other leaves the rest alone.
+// streams share ends with it, once the named ones are closed.
 func TestSessionEndsWithItsCalls(t *testing.T) {
 	s, l := connect(t, handshake.SessionYamux)
 	calls, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
@@ -262,9 +262,47 @@ func TestSessionEndsWithItsCalls(t *testing.T) {
 	checkPassing(t, second.host, second.plugin)
 	checkClose(t, calls)
 	checkEnded(t, accepted)
+	checkPassing(t, second.host, second.plugin)
+	checkClose(t, second.host)
 	checkEnded(t, second.plugin)
 	if conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a stream after the end: %v, %v", conn, err)
+	}
+}
+
+// What a plugin wrote before its end can be read until the user of the stream
+// closes it, or the context ends.
+func TestFinish(t *testing.T) {
+	for name, finish := range map[string]func(*Session, net.Conn) error{
+		"when the stream is closed": func(s *Session, conn net.Conn) error {
+			finished := start(func() (any, error) { return nil, s.Finish(t.Context()) })
+			checkClose(t, conn)
+			return (<-finished).err
+		},
+		"when the context ends": func(s *Session, _ net.Conn) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			return s.Finish(ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, l := connect(t, handshake.SessionYamux)
+			stream := meet(t, s, l, Offered, "x")
+			if _, err := io.WriteString(stream.plugin, "the last"); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, len("the last"))
+			if _, err := io.ReadFull(stream.host, b); err != nil || string(b) != "the last" {
+				t.Errorf("read %q, %v", b, err)
+			}
+			if err := finish(s, stream.host); err != nil {
+				t.Error(err)
+			}
+			checkEnded(t, stream.plugin)
+			if conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("a stream after the end: %v, %v", conn, err)
+			}
+		})
 	}
 }
 
@@ -382,7 +420,7 @@ func TestKinds(t *testing.T) {
 		transport transport.Transport
 		want      []string
 	}{
-		{newPipes(), []string{handshake.SessionDirect, handshake.SessionYamux}},
+		{newPipes(), []string{handshake.SessionDirect}},
 		{prepared{}, []string{handshake.SessionYamux}},
 		{native{}, []string{handshake.SessionNative}},
 	} {

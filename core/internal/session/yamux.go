@@ -54,12 +54,12 @@ type mux struct {
 }
 
 func newMuxClient(conn net.Conn) (*mux, error) {
-	s, err := yamux.Client(conn, muxConfig())
+	s, err := yamux.Client(&policed{Conn: conn, client: true}, muxConfig())
 	return &mux{session: s}, err
 }
 
 func newMuxServer(conn net.Conn) (*mux, error) {
-	s, err := yamux.Server(conn, muxConfig())
+	s, err := yamux.Server(&policed{Conn: conn}, muxConfig())
 	return &mux{session: s}, err
 }
 

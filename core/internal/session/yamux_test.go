@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -480,4 +481,74 @@ func FuzzYamuxServer(f *testing.F) {
 			t.Error("the session goes on after its connection")
 		}
 	})
+}
+
+// headerOf is a yamux frame without data, of stream 0.
+func headerOf(kind byte, flags uint16) []byte {
+	b := make([]byte, frameHeaderLen)
+	b[frameTypeOffset] = kind
+	binary.BigEndian.PutUint16(b[frameFlags:], flags)
+	return b
+}
+
+// A side that pings, or a plugin that opens streams, would have this side hold
+// something for each: the session ends at the first.
+func TestYamuxFramesThatNobodySends(t *testing.T) {
+	const windowUpdate = 1
+	for name, tt := range map[string]struct {
+		mux   func(net.Conn) (*mux, error)
+		frame []byte
+		ends  bool
+	}{
+		"the plugin pings":         {newMuxClient, headerOf(framePing, flagSYN), true},
+		"the plugin opens":         {newMuxClient, headerOf(windowUpdate, flagSYN), true},
+		"the plugin opens by data": {newMuxClient, headerOf(frameData, flagSYN), true},
+		"the host pings":           {newMuxServer, headerOf(framePing, flagSYN), true},
+		"the host opens":           {newMuxServer, append(headerOf(windowUpdate, flagSYN)[:7], 1, 0, 0, 0, 0), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs, err := unixPair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer theirs.Close()
+			m, err := tt.mux(ours)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range tt.frame { // also when it comes in pieces
+				if _, err := theirs.Write([]byte{b}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.ends {
+				_, err := m.Accept()
+				if !errors.Is(err, errPinged) && !errors.Is(err, errOpensOne) {
+					t.Errorf("Accept: %v, want what ended the session", err)
+				}
+			} else if _, err := m.Accept(); err != nil {
+				t.Errorf("Accept: %v", err)
+			}
+			if err := m.close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestPoliceLooksIntoNoData(t *testing.T) {
+	header := headerOf(frameData, 0)
+	binary.BigEndian.PutUint32(header[frameLength:], 3*frameHeaderLen)
+	data := bytes.Repeat(headerOf(framePing, flagSYN), 3)
+	for _, size := range []int{1, 5, frameHeaderLen, 1000} {
+		p := &policed{client: true}
+		for b := range slices.Chunk(slices.Concat(header, data, header, data), size) {
+			if err := p.check(b); err != nil {
+				t.Errorf("in pieces of %d: %v", size, err)
+			}
+		}
+		if err := p.check(headerOf(framePing, 0)); !errors.Is(err, errPinged) {
+			t.Errorf("in pieces of %d: a ping after it: %v", size, err)
+		}
+	}
 }

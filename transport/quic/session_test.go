@@ -255,6 +255,7 @@ func TestPluginVanishes(t *testing.T) {
 // An idle session is kept alive for longer than any silence is suffered, which
 // ends one that nobody keeps alive.
 func TestIdleSession(t *testing.T) {
+	t.Parallel()
 	const idle = 400 * time.Millisecond
 	for name, test := range map[string]struct {
 		keepAlive time.Duration

@@ -147,6 +147,7 @@ func TestSoakStoppedAtConnect(t *testing.T) {
 	if os.Getenv("PLUGWIRE_SOAK") != "full" {
 		t.Skip("skipped, as it takes 11 s: PLUGWIRE_SOAK=full has it")
 	}
+	t.Parallel()
 	var pid int
 	stop := &host.Trace{
 		ProcessStarted: func(id string) { pid = atoi(t, id) },

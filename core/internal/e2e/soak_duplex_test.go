@@ -28,7 +28,7 @@ func TestSoakTransports(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
 			over := host.WithTransports(ways.Named(name))
-			soak(t, soakLength(120, 9), 3, bothDirections(over), streamsAndKill(over),
+			soak(t, soakLength(300, 9), 3, bothDirections(over), streamsAndKill(over),
 				failingStart(command("duplex-plugin"), over, host.WithCookie("PLUGIN_MAGIC_COOKIE", "another")))
 		})
 	}
@@ -141,6 +141,10 @@ func TestSoakNamedStreams(t *testing.T) {
 			over := host.WithTransports(ways.Named(name))
 			p := launchDuplex(t, &duplex.Handler{}, over)
 			for _, pluginOpens := range []bool{false, true} {
+				size := size
+				if pluginOpens { // which only the first bytes know of
+					size = min(size, 64<<20)
+				}
 				name := fmt.Sprintf("copy, opened by the plugin: %t", pluginOpens)
 				meet := p.OpenStream
 				if pluginOpens {

@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"runtime"
-	"strconv"
 	"strings"
 
 	"github.com/magefile/mage/mg"
@@ -51,8 +49,7 @@ func Test(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// One package more than there are processors: tests wait as much as they work.
-	args := []string{"go", "test", "-p", strconv.Itoa(runtime.NumCPU() + 1)}
+	args := []string{"go", "test"}
 	var env []string
 	if mg.Verbose() {
 		args = append(args, "-v")

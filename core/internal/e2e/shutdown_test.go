@@ -238,7 +238,8 @@ func TestShutdownFunctions(t *testing.T) {
 		{hooks: "a,b,c", grace: hang, order: []any{"c", "b", "a"}},
 		{hooks: "a,error,b", grace: hang, order: []any{"b", "error", "a"}, code: 1, log: "could not save the state"},
 		{hooks: "a,panic,b", grace: hang, order: []any{"b", "panic", "a"}, code: 1, log: "panic: nothing to save"},
-		{hooks: "hang,b", grace: 2 * time.Second, order: []any{"b", "hang"}, code: 1, log: "not done in time"},
+		{hooks: "hang,b", grace: 4 * time.Second, // of which the last tenth is left to exit in
+			order: []any{"b", "hang"}, code: 1, log: "not done in time"},
 	} {
 		t.Run(tt.hooks, func(t *testing.T) {
 			t.Parallel()

@@ -17,7 +17,7 @@ import (
 
 const (
 	benchCommand = "./core/internal/e2e/cmd/bench"
-	soakPackages = "./core/internal/e2e/..."
+	e2ePackages  = "./core/internal/e2e/..."
 
 	// soakTimeout is several times what the soak takes on two slow cores.
 	soakTimeout = "20m"
@@ -108,20 +108,20 @@ func benchOnce(ctx context.Context) error {
 
 // Soak runs the long life tests: start and close 1,000 times, kill the host 100 times.
 func Soak(ctx context.Context) error {
-	s := scope{root.with("PLUGWIRE_SOAK=full"), soakPackages}
+	s := scope{root.with("PLUGWIRE_SOAK=full"), e2ePackages}
 	found, err := tests(ctx, s, "Soak")
 	if err != nil {
 		return err
 	}
 	if len(found) == 0 {
-		return errors.New("soak: no test in " + soakPackages + " has Soak in its name")
+		return errors.New("soak: no test in " + e2ePackages + " has Soak in its name")
 	}
 	return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak", s.pattern)
 }
 
 // Loss measures quic beside tcp over a network that loses packets, for seven minutes. It wants root.
 func Loss(ctx context.Context) error {
-	s := scope{root.with("PLUGWIRE_LOSS=full"), soakPackages}
+	s := scope{root.with("PLUGWIRE_LOSS=full"), e2ePackages}
 	return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", "20m", "-run", "^TestLoss$", s.pattern)
 }
 

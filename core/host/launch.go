@@ -141,8 +141,8 @@ func (l *launch) start(cmd *exec.Cmd) (err error) {
 		Security:   l.security(),
 		Instance:   rand.Text(),
 		LogLevel:   logs.LevelName(logs.Lowest(l.logger)),
+		Files:      make(map[string][]int),
 	}
-	l.offer.Files = make(map[string][]int)
 	// The certificate takes about as long as the directory: side by side.
 	identity := make(chan error, 1)
 	go func() { identity <- l.newIdentity() }()
@@ -355,6 +355,10 @@ func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, err
 }
 
 func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
+	skipped := l.unprepared
+	if answer.Skipped != "" {
+		skipped = append(skipped, answer.Skipped)
+	}
 	pid, _ := strconv.Atoi(l.child.ID()) // 0 where the runner's processes have no number
 	return &Plugin{
 		config:   l.config,
@@ -370,7 +374,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 			Transport:     answer.Transport,
 			Session:       answer.Session,
 			Security:      answer.Security,
-			Skipped:       strings.Join(append(l.unprepared, nonempty(answer.Skipped)...), "; "),
+			Skipped:       strings.Join(skipped, "; "),
 			PID:           pid,
 			StartDuration: time.Since(l.started),
 		},
@@ -410,13 +414,6 @@ func hint(e *StartError) string {
 	default:
 		return e.Hint
 	}
-}
-
-func nonempty(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return []string{s}
 }
 
 func programName(cmd *exec.Cmd) string {

@@ -67,9 +67,6 @@ type Session struct {
 // Dial opens a session. The context bounds only that. A direct one has no
 // connection before its first stream.
 func Dial(ctx context.Context, cfg Config) (*Session, error) {
-	if _, native := cfg.Transport.(transport.Native); native {
-		cfg.Dial.TLS = cfg.Credentials.TLSConfig()
-	}
 	dial := func(ctx context.Context) (net.Conn, error) {
 		conn, err := cfg.Transport.Dial(ctx, cfg.Dial)
 		if err != nil {
@@ -98,6 +95,7 @@ func (s *Session) native(ctx context.Context, cfg Config) (*Session, error) {
 	if !ok {
 		return nil, fmt.Errorf("transport %s has no streams of its own", cfg.Transport.Name())
 	}
+	cfg.Dial.TLS = s.creds.TLSConfig()
 	conn, err := t.DialSession(ctx, cfg.Dial)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)

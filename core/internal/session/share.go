@@ -12,33 +12,25 @@ import (
 // stream is open: a plugin that is about to exit may wait for that, and what it
 // wrote to a named stream can be read until then.
 type share struct {
-	close func() error
+	close  func() error  // closes the connection, once
+	closed chan struct{} // closed with it
 
 	mu     sync.Mutex // guards the fields below
 	named  int        // streams that are open
-	ending bool
-	idle   chan struct{} // closed when ending and named is 0
+	ending bool       // the stream for calls is closed
 }
 
 func newShare(closeConn func() error) *share {
-	return &share{close: sync.OnceValue(closeConn), idle: make(chan struct{})}
+	s := &share{closed: make(chan struct{})}
+	s.close = sync.OnceValue(func() error {
+		defer close(s.closed)
+		return closeConn()
+	})
+	return s
 }
 
 // end ends the connection as soon as no named stream is open.
-func (s *share) end() error {
-	s.mu.Lock()
-	first := !s.ending
-	s.ending = true
-	last := s.named == 0
-	if first && last {
-		close(s.idle)
-	}
-	s.mu.Unlock()
-	if last {
-		return s.close()
-	}
-	return nil
-}
+func (s *share) end() error { return s.change(func() { s.ending = true }) }
 
 // name returns a stream that has met, which keeps the connection open.
 func (s *share) name(conn net.Conn) net.Conn {
@@ -48,27 +40,16 @@ func (s *share) name(conn net.Conn) net.Conn {
 	return &namedStream{Conn: conn, share: s}
 }
 
-func (s *share) released() error {
+// change changes the fields, and ends the connection if nothing needs it then.
+func (s *share) change(f func()) error {
 	s.mu.Lock()
-	s.named--
-	last := s.ending && s.named == 0
-	if last && !isDone(s.idle) {
-		close(s.idle)
-	}
+	f()
+	over := s.ending && s.named == 0
 	s.mu.Unlock()
-	if last {
-		return s.close()
+	if !over {
+		return nil
 	}
-	return nil
-}
-
-func isDone(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
+	return s.close()
 }
 
 // callsStream is the stream for calls.
@@ -90,7 +71,7 @@ type namedStream struct {
 
 // Close implements [net.Conn].
 func (s *namedStream) Close() error {
-	s.once.Do(func() { s.err = errors.Join(s.Conn.Close(), s.share.released()) })
+	s.once.Do(func() { s.err = errors.Join(s.Conn.Close(), s.share.change(func() { s.share.named-- })) })
 	return s.err
 }
 
@@ -113,7 +94,7 @@ func (s *Session) Finish(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-s.share.idle:
+	case <-s.share.closed:
 	case <-ctx.Done():
 	}
 	return s.Close()

@@ -1,0 +1,66 @@
+//go:build ignore
+
+package main
+
+import (
+	"context"
+
+	"github.com/plugwire/plugwire/core/broker"
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/interop/peer/service"
+)
+
+// echo is what is served through the broker.
+var echo = protocol.New("echo", 1, &service.EchoDesc)
+
+func multiplex() []host.Option { return []host.Option{host.WithMultiplex()} }
+
+// serve serves e under the id until stop is called, which returns when nothing
+// is left of it.
+func serve(b *broker.Broker, id uint32, e service.Echoer) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = b.Serve(ctx, id, protocol.Bind(echo, e)) // whoever dials hears of it
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// NextID implements [peer.Broker].
+func (p *running) NextID() uint32 { return p.Broker().NextID() }
+
+// Serve implements [peer.Broker].
+func (p *running) Serve(id uint32, e service.Echoer) (stop func()) { return serve(p.Broker(), id, e) }
+
+// Dial implements [peer.Broker].
+func (p *running) Dial(ctx context.Context, id uint32) (service.Conn, func() error, error) {
+	conn, err := p.Broker().Dial(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return conn, conn.Close, nil
+}
+
+// CallHost implements [service.Handler].
+func (*handler) CallHost(ctx context.Context, id uint32) (string, error) {
+	conn, err := plugin.Broker(ctx).Dial(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	return service.Ask(ctx, conn)
+}
+
+// ServeBack implements [service.Handler].
+func (h *handler) ServeBack(ctx context.Context) (uint32, error) {
+	b := plugin.Broker(ctx)
+	id := b.NextID()
+	h.Add(id, serve(b, id, service.FromPlugin))
+	return id, nil
+}

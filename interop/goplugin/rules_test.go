@@ -1,0 +1,188 @@
+//go:build unix
+
+package goplugin_test
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/plugwire/plugwire/interop/peer"
+)
+
+// outcome is what comes of a check to which a rule applies.
+type outcome string
+
+const (
+	// omitted is for what cannot be had, or now and then only, and is waited
+	// for if one asks for it.
+	omitted     outcome = "omitted"
+	failed      outcome = outcome(peer.Failed)
+	unsupported outcome = outcome(peer.Unsupported)
+)
+
+// A rule is an exception from the rule that all checks go well. One that is not
+// omitted is tested too: should it ever go well, the rule is wrong.
+type rule struct {
+	short   string // for the summary
+	why     string
+	applies func(cell) bool
+	checks  []string
+	outcome outcome
+	says    string // is in the detail of the result
+}
+
+func (r rule) status() peer.Status {
+	if r.outcome == "" {
+		return peer.OK
+	}
+	return peer.Status(r.outcome)
+}
+
+func (r rule) String() string {
+	if r.outcome == "" {
+		return string(peer.OK)
+	}
+	return fmt.Sprintf("%s with %q in it, because %s", r.outcome, r.says, r.why)
+}
+
+// rules returns the rule for each check, the zero value where there is none.
+func (c cell) rules() map[string]rule {
+	found := make(map[string]rule)
+	for _, r := range slices.Concat(pending, facts) {
+		if !r.applies(c) {
+			continue
+		}
+		for _, check := range r.checks {
+			if _, ok := found[check]; !ok {
+				found[check] = r
+			}
+		}
+	}
+	return found
+}
+
+// isRelease reports whether the peer is one on go-plugin.
+func isRelease(name string) bool { return name != plugwire }
+
+// multiplexes reports whether a peer knows the multiplexed mode, which came with
+// v1.6.0.
+func multiplexes(name string) bool {
+	return slices.Index(releases, name) >= slices.Index(releases, "v1.6.3") || !isRelease(name)
+}
+
+// refused reports whether the mode is one that a side has not.
+func (c cell) refused() bool { return c.mux && !(multiplexes(c.host) && multiplexes(c.plugin)) }
+
+// output are the checks of what a plugin prints.
+var output = []string{peer.Stdio, peer.Printing, peer.Tail}
+
+// facts are how go-plugin's releases are.
+var facts = []rule{
+	{
+		short:   "no mode",
+		why:     "the host has no multiplexed mode",
+		applies: func(c cell) bool { return c.mux && !multiplexes(c.host) },
+		checks:  []string{peer.Start},
+		outcome: unsupported,
+		says:    "multiplex",
+	},
+	{
+		short:   "refused",
+		why:     "the plugin has no multiplexed mode",
+		applies: func(c cell) bool { return c.refused() },
+		checks:  []string{peer.Start},
+		outcome: failed,
+		says:    "multiplex",
+	},
+	{
+		short: "no output",
+		why: "v1.0.1 does nothing with what a plugin prints. The plugin's standard output and error are pipes " +
+			"that nobody reads: it stops for good when one is full",
+		applies: func(c cell) bool { return c.plugin == "v1.0.1" || c.host == "v1.0.1" && isRelease(c.plugin) },
+		checks:  output,
+		outcome: omitted,
+	},
+	{
+		short:   "no output",
+		why:     "v1.0.1 does not ask for what a plugin prints; ours goes on all the same",
+		applies: func(c cell) bool { return c.host == "v1.0.1" && !isRelease(c.plugin) },
+		checks:  []string{peer.Stdio, peer.Tail},
+		outcome: omitted,
+	},
+	{
+		short: "tail is lost",
+		why: "a plugin on go-plugin answers Shutdown, and ends, without having sent what it printed; of 32 KiB the " +
+			"end is lost four times out of five",
+		applies: func(c cell) bool { return isRelease(c.plugin) },
+		checks:  []string{peer.Tail},
+		outcome: omitted,
+	},
+	{
+		short: "no call back",
+		why: "with AutoMTLS, plugins before v1.4.4 cannot dial: their TLS configuration has neither the host's " +
+			"certificate nor a name for it",
+		applies: func(c cell) bool {
+			return c.plugin == "v1.0.1" && (c.mutualTLS || !isRelease(c.host)) // ours always asks for TLS
+		},
+		checks:  []string{peer.Callback},
+		outcome: failed,
+		says:    "x509: certificate is valid for localhost, not unused",
+	},
+	{
+		short:   "leaves its socket",
+		why:     "in the multiplexed mode go-plugin's plugin never closes the listener that would remove the socket",
+		applies: func(c cell) bool { return c.mux && isRelease(c.host) && isRelease(c.plugin) },
+		checks:  []string{peer.Kill},
+		outcome: failed,
+		says:    "files are left",
+	},
+	{
+		short:   "no reattach",
+		why:     "of AutoMTLS only the first client has the key, and multiplexing is one connection, the first client's",
+		applies: func(c cell) bool { return isRelease(c.host) && (c.mutualTLS || c.mux) },
+		checks:  []string{peer.Reattach},
+		outcome: unsupported,
+		says:    "go-plugin attaches neither with AutoMTLS nor with multiplexing",
+	},
+}
+
+// pending is what core is going to have. Then it goes.
+var pending = []rule{
+	{
+		short:   "pending",
+		why:     "core has no multiplexed mode yet",
+		applies: func(c cell) bool { return c.mux && (c.host == plugwire || c.plugin == plugwire && multiplexes(c.host)) },
+		checks:  peer.Checks,
+		outcome: omitted,
+	},
+	{
+		short:   "rest pending",
+		why:     "core's plugin has no GRPCController, GRPCBroker and GRPCStdio yet",
+		applies: func(c cell) bool { return c.plugin == plugwire },
+		checks:  []string{peer.Callback, peer.Serveback, peer.Stdio, peer.Printing, peer.Tail, peer.Reattach},
+		outcome: omitted,
+	},
+	{
+		short:   "rest pending",
+		why:     "a plugin without GRPCController is killed",
+		applies: func(c cell) bool { return c.plugin == plugwire },
+		checks:  []string{peer.Kill},
+		outcome: failed,
+		says:    "plugin failed to exit gracefully",
+	},
+	{
+		short:   "rest pending",
+		why:     "core's host has no broker and does not read GRPCStdio yet",
+		applies: func(c cell) bool { return c.host == plugwire },
+		checks:  []string{peer.Callback, peer.Serveback, peer.Stdio, peer.Printing},
+		outcome: omitted,
+	},
+	{
+		short:   "rest pending",
+		why:     "core's host does not attach yet",
+		applies: func(c cell) bool { return c.host == plugwire },
+		checks:  []string{peer.Reattach},
+		outcome: unsupported,
+		says:    "attaching",
+	},
+}

@@ -1,0 +1,13 @@
+//go:build unix
+
+// Command v1.5.2 is the peer on go-plugin v1.5.2.
+package main
+
+import (
+	_ "github.com/hashicorp/go-plugin" // in the release that this module is about
+
+	"github.com/plugwire/plugwire/interop/peer"
+	"github.com/plugwire/plugwire/interop/peer/goplugin"
+)
+
+func main() { peer.Main(goplugin.Release{}) }

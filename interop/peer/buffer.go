@@ -1,0 +1,57 @@
+//go:build unix
+
+package peer
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// Buffer keeps what is written to it. Many may use it at once.
+type Buffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (b *Buffer) Write(data []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(data)
+}
+
+// String returns all that was written.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// Records returns what was written as records: it is lines of JSON whose level
+// and message have the given keys.
+func (b *Buffer) Records(levelKey, messageKey string) []Record {
+	var records []Record
+	for line := range strings.Lines(b.String()) {
+		var values map[string]any
+		if json.Unmarshal([]byte(line), &values) != nil {
+			continue // it is half written
+		}
+		r := Record{Fields: make(map[string]string)}
+		for key, value := range values {
+			text := fmt.Sprint(value)
+			switch key {
+			case levelKey:
+				r.Level = strings.ToLower(text)
+			case messageKey:
+				r.Message = text
+			default:
+				r.Fields[key] = text
+			}
+		}
+		records = append(records, r)
+	}
+	return records
+}

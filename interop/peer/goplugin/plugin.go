@@ -1,0 +1,128 @@
+//go:build unix
+
+// Package goplugin is a [peer.Framework] on hashicorp/go-plugin. It compiles
+// with every release from v1.0.1 on.
+package goplugin
+
+import (
+	"context"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/interop/peer"
+	"github.com/plugwire/plugwire/interop/peer/service"
+)
+
+// The cookie is Plugwire's default.
+const (
+	cookieName  = "PLUGIN_MAGIC_COOKIE"
+	cookieValue = "plugwire"
+)
+
+// maxMessageSize is what plugins on go-plugin raise the limit to that grpc has
+// for a server, which is 4 MiB.
+const maxMessageSize = 256 << 20
+
+// Release is what not every release of go-plugin has.
+type Release struct {
+	// Multiplex turns multiplexing on, which came with v1.6.0.
+	Multiplex func(*plugin.ClientConfig)
+	// NoStdio says that there is no service yet for what a plugin prints.
+	NoStdio bool
+}
+
+var _ peer.Framework = Release{}
+
+// handshake is the same on both sides. Versions come with the plugin sets.
+func handshake() plugin.HandshakeConfig {
+	return plugin.HandshakeConfig{MagicCookieKey: cookieName, MagicCookieValue: cookieValue}
+}
+
+// pluginName is the one plugin of each set.
+const pluginName = "interop"
+
+func pluginSets(versions []int) map[int]plugin.PluginSet {
+	sets := make(map[int]plugin.PluginSet, len(versions))
+	for _, version := range versions {
+		sets[version] = plugin.PluginSet{pluginName: interop{version: version}}
+	}
+	return sets
+}
+
+// Serve implements [peer.Framework].
+func (Release) Serve(versions []int) {
+	logger := hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: os.Stderr, JSONFormat: true})
+	sets := pluginSets(versions)
+	for _, set := range sets {
+		set[pluginName] = interop{version: set[pluginName].(interop).version, logger: logger}
+	}
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  handshake(),
+		VersionedPlugins: sets,
+		Logger:           logger,
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxMessageSize), grpc.MaxSendMsgSize(maxMessageSize))...)
+		},
+	})
+}
+
+// interop is one version of the plugin, on either side.
+type interop struct {
+	plugin.NetRPCUnsupportedPlugin
+	version int
+	logger  hclog.Logger // the plugin's
+}
+
+var _ plugin.GRPCPlugin = interop{}
+
+// GRPCServer implements [plugin.GRPCPlugin].
+func (i interop) GRPCServer(broker *plugin.GRPCBroker, s *grpc.Server) error {
+	s.RegisterService(&service.Desc, &handler{Base: service.Base{At: i.version}, logger: i.logger, broker: broker})
+	return nil
+}
+
+// connection is what a host gets of a plugin.
+type connection struct {
+	*grpc.ClientConn
+	broker *plugin.GRPCBroker
+}
+
+// GRPCClient implements [plugin.GRPCPlugin].
+func (i interop) GRPCClient(_ context.Context, broker *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return connection{conn, broker}, nil
+}
+
+// handler is the service in a plugin.
+type handler struct {
+	service.Base
+	service.Served
+	logger hclog.Logger
+	broker *plugin.GRPCBroker
+}
+
+var _ service.Handler = (*handler)(nil)
+
+// Log implements [service.Handler].
+func (h *handler) Log(_ context.Context, text string) {
+	h.logger.Warn(text, service.LogField, service.LogValue)
+}
+
+// CallHost implements [service.Handler].
+func (h *handler) CallHost(ctx context.Context, id uint32) (string, error) {
+	conn, err := h.broker.Dial(id)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	return service.Ask(ctx, conn)
+}
+
+// ServeBack implements [service.Handler].
+func (h *handler) ServeBack(context.Context) (uint32, error) {
+	id := h.broker.NextId()
+	h.Add(id, serve(h.broker, id, service.FromPlugin))
+	return id, nil
+}

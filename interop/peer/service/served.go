@@ -1,0 +1,32 @@
+//go:build unix
+
+package service
+
+import "sync"
+
+// Served is how to stop what a plugin serves, by the id of the broker.
+type Served struct {
+	mu    sync.Mutex // guards stops
+	stops map[uint32]func()
+}
+
+// Add notes how to stop what is served under an id.
+func (s *Served) Add(id uint32, stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stops == nil {
+		s.stops = make(map[uint32]func())
+	}
+	s.stops[id] = stop
+}
+
+// StopServing implements [Handler].
+func (s *Served) StopServing(id uint32) {
+	s.mu.Lock()
+	stop := s.stops[id]
+	delete(s.stops, id)
+	s.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}

@@ -9,6 +9,7 @@ package goplugin_test
 import (
 	"debug/buildinfo"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -41,6 +42,9 @@ func TestMain(m *testing.M) {
 		err = prepare(scratch)
 	}
 	code := 1
+	if err == nil {
+		err = flag.Set("test.parallel", "8") // a cell is waiting for most of its time
+	}
 	if err == nil {
 		code = m.Run()
 		fmt.Print(&summary)

@@ -72,6 +72,7 @@ type cell struct {
 
 // TestMatrix has every pair do, in every mode, what the rules say.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	for _, p := range pairs() {
 		t.Run(p.String(), func(t *testing.T) {
 			t.Parallel()

@@ -71,7 +71,7 @@ func multiplexes(name string) bool {
 }
 
 // refused reports whether the mode is one that a side has not.
-func (c cell) refused() bool { return c.mux && !(multiplexes(c.host) && multiplexes(c.plugin)) }
+func (c cell) refused() bool { return c.mux && (!multiplexes(c.host) || !multiplexes(c.plugin)) }
 
 // output are the checks of what a plugin prints.
 var output = []string{peer.Stdio, peer.Printing, peer.Tail}
@@ -137,6 +137,21 @@ var facts = []rule{
 		says:    "files are left",
 	},
 	{
+		why:     "how long a plugin has for its end is not a matter of the mode, and takes its time to see",
+		applies: func(c cell) bool { return c.mutualTLS || c.mux },
+		checks:  []string{peer.Linger},
+		outcome: omitted,
+	},
+	{
+		short: "no time to end",
+		why: "go-plugin's Kill waits for the answer to Shutdown without a bound, and from then on for 2 s; its plugins " +
+			"answer at once",
+		applies: func(c cell) bool { return isRelease(c.host) && isRelease(c.plugin) },
+		checks:  []string{peer.Linger},
+		outcome: failed,
+		says:    "plugin failed to exit gracefully",
+	},
+	{
 		short:   "no reattach",
 		why:     "of AutoMTLS only the first client has the key, and multiplexing is one connection, the first client's",
 		applies: func(c cell) bool { return isRelease(c.host) && (c.mutualTLS || c.mux) },
@@ -159,7 +174,7 @@ var pending = []rule{
 		short:   "rest pending",
 		why:     "core's plugin has no GRPCController, GRPCBroker and GRPCStdio yet",
 		applies: func(c cell) bool { return c.plugin == plugwire },
-		checks:  []string{peer.Callback, peer.Serveback, peer.Stdio, peer.Printing, peer.Tail, peer.Reattach},
+		checks:  []string{peer.Callback, peer.Serveback, peer.Stdio, peer.Printing, peer.Tail, peer.Linger, peer.Reattach},
 		outcome: omitted,
 	},
 	{

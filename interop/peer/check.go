@@ -10,107 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/plugwire/plugwire/interop/peer/service"
 )
-
-// A Result is how a check went.
-type Result struct {
-	Check        string `json:"check"`
-	Status       Status `json:"status"`
-	Detail       string `json:"detail,omitempty"`
-	Milliseconds int64  `json:"ms"`
-}
-
-// Status is the outcome in one word.
-type Status string
-
-// The outcomes.
-const (
-	OK          Status = "ok"
-	Failed      Status = "failed"
-	Unsupported Status = "unsupported" // by the framework of the host
-)
-
-// ErrUnsupported is for what a framework, or a release of it, has not. The
-// error that wraps it says what.
-var ErrUnsupported = errors.New("unsupported")
-
-// The checks, in the order in which they are made. Start comes before all.
-const (
-	Start   = "start"
-	Version = "version"
-	Ping    = "ping"
-	Unary   = "unary"
-	Stream  = "stream"
-	Large   = "large"
-	Log     = "log"
-	// Callback has the plugin call what the host serves through the broker.
-	Callback = "callback"
-	// Serveback has the host call what the plugin serves through the broker.
-	Serveback = "serveback"
-	Stdio     = "stdio"
-	// Printing has the plugin print more than a pipe holds.
-	Printing = "printing"
-	Kill     = "kill"
-	// Tail has another process of the plugin print, and stops it at once.
-	Tail = "tail"
-	// Reattach has a second client attach to another process of the plugin,
-	// and stop it.
-	Reattach = "reattach"
-)
-
-// Checks are the names of all.
-var Checks = []string{Start, Version, Ping, Unary, Stream, Large, Log, Callback, Serveback, Stdio, Printing, Kill, Tail, Reattach}
-
-// patience bounds each check. It is more than any timeout of go-plugin's but
-// the one for the start, so that a check shows how it went wrong.
-const patience = 20 * time.Second
-
-// session is the run of the checks against one plugin.
-type session struct {
-	host   Host
-	want   int
-	names  string // of the checks, empty for all
-	plugin Plugin
-}
-
-func (s *session) run(ctx context.Context, report func(Result)) {
-	checks := map[string]func(context.Context) error{
-		Start: s.start, Version: s.version, Ping: s.ping, Unary: s.unary, Stream: s.stream, Large: s.large, Log: s.log,
-		Callback: s.callback, Serveback: s.serveback, Stdio: s.stdio, Printing: s.printing, Kill: s.kill, Tail: s.tail, Reattach: s.reattach,
-	}
-	for _, name := range Checks {
-		// Start and Kill are what all others need.
-		if s.names != "" && name != Start && name != Kill && !slices.Contains(strings.Split(s.names, ","), name) {
-			continue
-		}
-		result := measure(ctx, name, checks[name])
-		report(result)
-		if name == Start && result.Status != OK {
-			return
-		}
-	}
-}
-
-func measure(ctx context.Context, name string, check func(context.Context) error) Result {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	started := time.Now()
-	err := check(ctx)
-	r := Result{Check: name, Status: OK, Milliseconds: time.Since(started).Milliseconds()}
-	if err != nil {
-		r.Status, r.Detail = Failed, err.Error()
-	}
-	if errors.Is(err, ErrUnsupported) {
-		r.Status = Unsupported
-	}
-	return r
-}
 
 func (s *session) start(ctx context.Context) (err error) {
 	s.plugin, err = s.host.Start(ctx)
@@ -173,21 +78,21 @@ func (s *session) large(ctx context.Context) error {
 }
 
 func (s *session) log(ctx context.Context) error {
-	const text = "something to log"
+	const text = `with "quotes" and = in it`
 	if err := s.client().Log(ctx, text); err != nil {
 		return err
 	}
 	return eventually(ctx, func() error {
 		for _, r := range s.plugin.Records() {
-			if r.Message != text {
+			if r.Message != service.LogMessage {
 				continue
 			}
-			if r.Level != "warn" || r.Fields[service.LogField] != service.LogValue {
+			if r.Level != "warn" || r.Fields[service.LogField] != text {
 				return fmt.Errorf("the record is %+v", r)
 			}
 			return nil
 		}
-		return fmt.Errorf("no record with the message %q", text)
+		return fmt.Errorf("no record with the message %q", service.LogMessage)
 	})
 }
 
@@ -269,10 +174,10 @@ func end(ctx context.Context, p Plugin) error {
 }
 
 func gone(pid int) error {
-	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("process %d is left: %v", pid, err)
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("process %d is left", pid)
 }
 
 // nothingLeft looks in the directory for temporary files, which is this run's
@@ -297,6 +202,18 @@ func (s *session) tail(ctx context.Context) error {
 	}
 	return errors.Join(service.Client{Conn: p}.Print(ctx, strings.Repeat("=", halfPipe)+lastWords), end(ctx, p),
 		contains("standard output", p.Stdout(), lastWords), contains("standard error", p.Stderr(), lastWords))
+}
+
+// lingering is longer than what go-plugin's Kill waits for the end of the process
+// once Shutdown was answered. For the answer itself it waits without a bound.
+const lingering = 2500 * time.Millisecond
+
+func (s *session) linger(ctx context.Context) error {
+	p, err := s.host.Start(ctx, "-linger", lingering.String())
+	if err != nil {
+		return err
+	}
+	return end(ctx, p)
 }
 
 func (s *session) reattach(ctx context.Context) error {

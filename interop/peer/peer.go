@@ -4,7 +4,7 @@
 // one program for each framework, or release of one, that is its plugin or its
 // host.
 //
-//	PROGRAM plugin [-versions 1,2]
+//	PROGRAM plugin [-versions 1,2] [-linger 3s]
 //	PROGRAM host [-versions 1,2] [-want 2] [-mtls] [-mux] [-checks a,b] COMMAND [ARGUMENT...]
 //
 // A host launches the command, which is a plugin of any framework, runs the
@@ -18,8 +18,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/plugwire/plugwire/interop/peer/service"
 )
@@ -37,19 +39,24 @@ func Main(framework Framework) {
 	})
 	switch role := os.Args[1]; role {
 	case "plugin":
+		linger := flags.Duration("linger", 0, "how long it takes to end when it is asked to")
 		_ = flags.Parse(os.Args[2:]) // it exits with an error
-		framework.Serve(cfg.Versions)
+		framework.Serve(cfg.Versions, *linger)
 		os.Exit(0)
 	case "host":
 		want := flags.Int("want", 0, "the `version` that has to be agreed on, if not 0")
-		checks := flags.String("checks", "", "the names of the `checks`, comma-separated (default all)")
+		checks := Checks
+		flags.Func("checks", "the names of the `checks`, comma-separated (default all)", func(s string) (err error) {
+			checks, err = parseChecks(s)
+			return err
+		})
 		flags.BoolVar(&cfg.MutualTLS, "mtls", false, "demand mutual TLS with one-time certificates")
 		flags.BoolVar(&cfg.Multiplex, "mux", false, "demand one connection for the plugin and its broker")
 		_ = flags.Parse(os.Args[2:])
 		if cfg.Command = flags.Args(); len(cfg.Command) == 0 {
 			usage("no command of a plugin given")
 		}
-		if !host(framework, cfg, &session{want: *want, names: *checks}) {
+		if !host(framework, cfg, &session{want: *want, names: checks}) {
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -75,6 +82,16 @@ func parseVersions(list string) ([]int, error) {
 	return versions, nil
 }
 
+func parseChecks(list string) ([]string, error) {
+	checks := strings.Split(list, ",")
+	for _, check := range checks {
+		if !slices.Contains(Checks, check) {
+			return nil, fmt.Errorf("no check is called %q; there are %s", check, strings.Join(Checks, ", "))
+		}
+	}
+	return checks, nil
+}
+
 // host reports whether all checks went well.
 func host(framework Framework, cfg Config, s *session) bool {
 	out := json.NewEncoder(os.Stdout)
@@ -92,8 +109,9 @@ func host(framework Framework, cfg Config, s *session) bool {
 
 // A Framework is what a program is built on.
 type Framework interface {
-	// Serve serves the service as a plugin, until the host says stop.
-	Serve(versions []int)
+	// Serve serves the service as a plugin, until the host says stop, and then
+	// for the linger is busy with its end.
+	Serve(versions []int, linger time.Duration)
 	Host(Config) Host
 }
 
@@ -107,9 +125,9 @@ type Config struct {
 
 // A Host launches one command.
 type Host interface {
-	// Start launches it. The error is ErrUnsupported if this host has not what
-	// was asked for.
-	Start(context.Context) (Plugin, error)
+	// Start launches it, with further arguments. The error is ErrUnsupported if
+	// this host has not what was asked for.
+	Start(ctx context.Context, args ...string) (Plugin, error)
 	// Attach attaches to a plugin that was started by this host.
 	Attach(context.Context, Plugin) (Plugin, error)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/host"
@@ -53,8 +54,8 @@ func (*handler) CallHost(ctx context.Context, id uint32) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close()
-	return service.Ask(ctx, conn)
+	answer, err := service.Ask(ctx, conn)
+	return answer, errors.Join(err, conn.Close())
 }
 
 // ServeBack implements [service.Handler].

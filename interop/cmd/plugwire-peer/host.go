@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"slices"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
@@ -22,7 +23,7 @@ func (framework) Host(cfg peer.Config) peer.Host { return launcher(cfg) }
 type launcher peer.Config
 
 // Start implements [peer.Host].
-func (l launcher) Start(ctx context.Context) (peer.Plugin, error) {
+func (l launcher) Start(ctx context.Context, args ...string) (peer.Plugin, error) {
 	p := new(running)
 	opts := []host.Option{
 		host.WithProtocols(protocols(l.Versions)...),
@@ -37,8 +38,9 @@ func (l launcher) Start(ctx context.Context) (peer.Plugin, error) {
 	if l.Multiplex {
 		opts = append(opts, multiplex()...)
 	}
+	cmd := exec.Command(l.Command[0], slices.Concat(l.Command[1:], args)...)
 	var err error
-	if p.Plugin, err = host.Launch(ctx, exec.Command(l.Command[0], l.Command[1:]...), opts...); err != nil {
+	if p.Plugin, err = host.Launch(ctx, cmd, opts...); err != nil {
 		return nil, err
 	}
 	if security := p.Info().Security; l.MutualTLS && security != handshake.SecurityMTLS {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -13,12 +14,21 @@ import (
 )
 
 // Serve implements [peer.Framework].
-func (framework) Serve(versions []int) {
+func (framework) Serve(versions []int, linger time.Duration) {
 	var bindings []protocol.Binding
 	for _, p := range protocols(versions) {
 		bindings = append(bindings, protocol.Bind(p, &handler{Base: service.Base{At: p.Version()}}))
 	}
-	plugin.Main(protocol.Join(bindings...), plugin.WithTransports(unix.New(), tcp.New()))
+	plugin.Main(protocol.Join(bindings...),
+		plugin.WithTransports(unix.New(), tcp.New()),
+		plugin.OnShutdown(func(ctx context.Context) error {
+			select {
+			case <-time.After(linger):
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}))
 }
 
 func protocols(versions []int) []*protocol.Protocol {
@@ -39,5 +49,6 @@ var _ service.Handler = (*handler)(nil)
 
 // Log implements [service.Handler].
 func (*handler) Log(ctx context.Context, text string) {
-	plugin.Logger(ctx).WarnContext(ctx, text, service.LogField, service.LogValue)
+	const message = service.LogMessage // the linter does not see that it is a constant
+	plugin.Logger(ctx).WarnContext(ctx, message, service.LogField, text)
 }

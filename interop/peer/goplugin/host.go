@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,10 +30,10 @@ type host struct {
 const startTimeout = 15 * time.Second
 
 // Start implements [peer.Host].
-func (h *host) Start(context.Context) (peer.Plugin, error) {
+func (h *host) Start(_ context.Context, args ...string) (peer.Plugin, error) {
 	p := &running{}
 	cfg := p.config()
-	cfg.Cmd = exec.Command(h.cfg.Command[0], h.cfg.Command[1:]...)
+	cfg.Cmd = exec.Command(h.cfg.Command[0], slices.Concat(h.cfg.Command[1:], args)...) //nolint:gosec // what to run is what this program is asked
 	cfg.VersionedPlugins = pluginSets(h.cfg.Versions)
 	cfg.AutoMTLS = h.cfg.MutualTLS
 	if h.cfg.Multiplex {
@@ -147,7 +148,7 @@ func (p *running) Close(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return errors.New("Kill has not returned")
+		return errors.New("the call of Kill has not returned")
 	}
 	if strings.Contains(p.log.String(), killed) {
 		return errors.New(killed)

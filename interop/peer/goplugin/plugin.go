@@ -6,7 +6,9 @@ package goplugin
 
 import (
 	"context"
+	"errors"
 	"os"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -52,8 +54,9 @@ func pluginSets(versions []int) map[int]plugin.PluginSet {
 	return sets
 }
 
-// Serve implements [peer.Framework].
-func (Release) Serve(versions []int) {
+// Serve implements [peer.Framework]. What a plugin on go-plugin does at its end
+// comes after Serve there: the answer to Shutdown does not wait for it.
+func (Release) Serve(versions []int, linger time.Duration) {
 	logger := hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: os.Stderr, JSONFormat: true})
 	sets := pluginSets(versions)
 	for _, set := range sets {
@@ -67,6 +70,7 @@ func (Release) Serve(versions []int) {
 			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(maxMessageSize), grpc.MaxSendMsgSize(maxMessageSize))...)
 		},
 	})
+	time.Sleep(linger)
 }
 
 // interop is one version of the plugin, on either side.
@@ -107,7 +111,7 @@ var _ service.Handler = (*handler)(nil)
 
 // Log implements [service.Handler].
 func (h *handler) Log(_ context.Context, text string) {
-	h.logger.Warn(text, service.LogField, service.LogValue)
+	h.logger.Warn(service.LogMessage, service.LogField, text)
 }
 
 // CallHost implements [service.Handler].
@@ -116,8 +120,8 @@ func (h *handler) CallHost(ctx context.Context, id uint32) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close()
-	return service.Ask(ctx, conn)
+	answer, err := service.Ask(ctx, conn)
+	return answer, errors.Join(err, conn.Close())
 }
 
 // ServeBack implements [service.Handler].

@@ -40,13 +40,13 @@ func (c Client) Count(ctx context.Context, n uint32) ([]uint32, error) {
 	var numbers []uint32
 	for {
 		var resp wrappers.UInt32Value
-		switch err := stream.RecvMsg(&resp); err {
-		case nil:
+		switch err := stream.RecvMsg(&resp); {
+		case err == nil:
 			numbers = append(numbers, resp.GetValue())
-		case io.EOF:
+		case errors.Is(err, io.EOF):
 			return numbers, nil
 		default:
-			return numbers, err
+			return nil, err
 		}
 	}
 }

@@ -25,7 +25,7 @@ func (b Base) Count(n uint32, send func(uint32) error) error {
 }
 
 // Version implements [Handler].
-func (b Base) Version() uint32 { return uint32(b.At) }
+func (b Base) Version() uint32 { return uint32(b.At) } //nolint:gosec // versions are small
 
 // Print implements [Handler].
 func (b Base) Print(text string) error {

@@ -27,7 +27,7 @@ type Handler interface {
 	// Print writes text to the standard output and to the standard error of
 	// the process, to each with its name before it.
 	Print(text string) error
-	// Log logs text as a warning, with the field LogField.
+	// Log logs LogMessage as a warning, with text as the field LogField.
 	Log(ctx context.Context, text string)
 	// CallHost calls Echo on what the host serves under a broker's id, and
 	// returns what came back.
@@ -44,10 +44,10 @@ type Echoer interface {
 	Echo(data []byte) []byte
 }
 
-// LogField and LogValue are the field of what Log logs.
+// What Log logs, and the name of its field.
 const (
-	LogField = "answer"
-	LogValue = "42"
+	LogMessage = "something to log"
+	LogField   = "text"
 )
 
 // Desc describes the service of a plugin, whose handler is a [Handler].

@@ -1,5 +1,3 @@
-//go:build unix
-
 package peer
 
 import (
@@ -115,7 +113,10 @@ func eventually(ctx context.Context, check func() error) error {
 
 func (s *session) callback(ctx context.Context) error {
 	id := s.plugin.NextID()
-	stop := s.plugin.Serve(id, service.FromHost)
+	stop, err := s.plugin.Serve(ctx, id, service.FromHost)
+	if err != nil {
+		return err
+	}
 	defer stop()
 	got, err := s.client().CallHost(ctx, id)
 	return compare(got, string(service.FromHost)+service.Question, err)
@@ -174,7 +175,8 @@ func end(ctx context.Context, p Plugin) error {
 }
 
 func gone(pid int) error {
-	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+	process, err := os.FindProcess(pid)
+	if err != nil || errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
 		return nil
 	}
 	return fmt.Errorf("process %d is left", pid)

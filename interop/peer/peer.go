@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package peer is the command that the tests of interoperability are made of:
 // one program for each framework, or release of one, that is its plugin or its
 // host.
@@ -151,8 +149,9 @@ type Plugin interface {
 // A Broker is the host's side of one.
 type Broker interface {
 	NextID() uint32
-	// Serve serves until stop is called.
-	Serve(id uint32, handler service.Echoer) (stop func())
+	// Serve serves until stop is called, which returns when nothing is left of
+	// it. The context bounds the begin only.
+	Serve(ctx context.Context, id uint32, handler service.Echoer) (stop func(), err error)
 	Dial(ctx context.Context, id uint32) (conn service.Conn, closeConn func() error, err error)
 }
 

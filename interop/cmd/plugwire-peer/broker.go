@@ -37,7 +37,9 @@ func serve(b *broker.Broker, id uint32, e service.Echoer) (stop func()) {
 func (p *running) NextID() uint32 { return p.Broker().NextID() }
 
 // Serve implements [peer.Broker].
-func (p *running) Serve(id uint32, e service.Echoer) (stop func()) { return serve(p.Broker(), id, e) }
+func (p *running) Serve(_ context.Context, id uint32, e service.Echoer) (stop func(), err error) {
+	return serve(p.Broker(), id, e), nil
+}
 
 // Dial implements [peer.Broker].
 func (p *running) Dial(ctx context.Context, id uint32) (service.Conn, func() error, error) {

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Command plugwire-peer is the peer on Plugwire; see package peer.
 package main
 

@@ -1,5 +1,3 @@
-//go:build unix
-
 package main
 
 import (
@@ -22,7 +20,9 @@ func multiplex() []host.Option { return nil }
 func (*running) NextID() uint32 { return 0 }
 
 // Serve implements [peer.Broker].
-func (*running) Serve(uint32, service.Echoer) (stop func()) { return func() {} }
+func (*running) Serve(context.Context, uint32, service.Echoer) (stop func(), err error) {
+	return nil, errNoBroker
+}
 
 // Dial implements [peer.Broker].
 func (*running) Dial(context.Context, uint32) (service.Conn, func() error, error) {

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Command v1.0.1 is the peer on go-plugin v1.0.1.
 package main
 

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Command v1.4.10 is the peer on go-plugin v1.4.10.
 package main
 

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Command v1.5.2 is the peer on go-plugin v1.5.2.
 package main
 

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Command v1.6.3 is the peer on go-plugin v1.6.3.
 package main
 

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Command v1.7.0 is the peer on go-plugin v1.7.0.
 package main
 

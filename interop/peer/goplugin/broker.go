@@ -1,8 +1,10 @@
-//go:build unix
-
 package goplugin
 
 import (
+	"context"
+	"errors"
+	"fmt"
+
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
@@ -10,25 +12,39 @@ import (
 )
 
 // serve serves e under the id until stop is called, which returns when the
-// socket is gone. AcceptAndServe itself never returns: the only way to end it is
-// the server that it asks for.
-func serve(broker *plugin.GRPCBroker, id uint32, e service.Echoer) (stop func()) {
-	servers := make(chan *grpc.Server, 1)
+// socket is gone.
+//
+// It returns when the broker accepts. Whoever dials sooner can end the plugin:
+// multiplexed, go-plugin answers a knock before the listener is there, finds
+// none for the stream that follows, and takes that for an error of the listener
+// of all streams.
+//
+// AcceptAndServe returns only when it fails or the broker is closed. To end it
+// alone one stops the server that it asks for.
+func serve(ctx context.Context, broker *plugin.GRPCBroker, id uint32, e service.Echoer) (stop func(), err error) {
+	accepted := make(chan *grpc.Server, 1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer close(servers) // there is none if the broker does not accept
+		defer close(accepted) // with none in it, if the broker does not accept
 		broker.AcceptAndServe(id, func(opts []grpc.ServerOption) *grpc.Server {
 			s := grpc.NewServer(opts...)
 			s.RegisterService(&service.EchoDesc, e)
-			servers <- s
+			accepted <- s
 			return s
 		})
 	}()
-	return func() {
-		if s := <-servers; s != nil {
-			s.Stop()
+	select {
+	case s := <-accepted:
+		if s == nil {
+			return nil, errors.New("the broker does not accept; the log says why")
 		}
-		<-done
+		return func() {
+			s.Stop()
+			<-done
+		}, nil
+	case <-ctx.Done():
+		// Without a stream of the other side's broker it waits for ever.
+		return nil, fmt.Errorf("the broker does not accept: %w", ctx.Err())
 	}
 }

@@ -1,5 +1,3 @@
-//go:build unix
-
 package goplugin
 
 import (
@@ -113,7 +111,9 @@ func (p *running) Ping(context.Context) error { return p.protocol.Ping() }
 func (p *running) NextID() uint32 { return p.broker.NextId() }
 
 // Serve implements [peer.Broker].
-func (p *running) Serve(id uint32, e service.Echoer) (stop func()) { return serve(p.broker, id, e) }
+func (p *running) Serve(ctx context.Context, id uint32, e service.Echoer) (stop func(), err error) {
+	return serve(ctx, p.broker, id, e)
+}
 
 // Dial implements [peer.Broker].
 func (p *running) Dial(_ context.Context, id uint32) (service.Conn, func() error, error) {

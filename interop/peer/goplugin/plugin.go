@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package goplugin is a [peer.Framework] on hashicorp/go-plugin. It compiles
 // with every release from v1.0.1 on.
 package goplugin
@@ -125,8 +123,12 @@ func (h *handler) CallHost(ctx context.Context, id uint32) (string, error) {
 }
 
 // ServeBack implements [service.Handler].
-func (h *handler) ServeBack(context.Context) (uint32, error) {
+func (h *handler) ServeBack(ctx context.Context) (uint32, error) {
 	id := h.broker.NextId()
-	h.Add(id, serve(h.broker, id, service.FromPlugin))
+	stop, err := serve(ctx, h.broker, id, service.FromPlugin)
+	if err != nil {
+		return 0, err
+	}
+	h.Add(id, stop)
 	return id, nil
 }

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package service is the gRPC service that the tests of interoperability call,
 // interop.v1.Interop. It is described by hand, and its messages are those that
 // come with protobuf itself, because generated code would not compile with the

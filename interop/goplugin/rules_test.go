@@ -159,6 +159,14 @@ var facts = []rule{
 		outcome: unsupported,
 		says:    "go-plugin attaches neither with AutoMTLS nor with multiplexing",
 	},
+	{
+		short:   "no reattach",
+		why:     "what our host launches lives no longer than it, and nobody can take it over",
+		applies: func(c cell) bool { return !isRelease(c.host) },
+		checks:  []string{peer.Reattach},
+		outcome: unsupported,
+		says:    "what Plugwire's host has launched cannot be attached to",
+	},
 }
 
 // pending is what core is going to have. Then it goes.
@@ -191,13 +199,5 @@ var pending = []rule{
 		applies: func(c cell) bool { return c.host == plugwire },
 		checks:  []string{peer.Callback, peer.Serveback, peer.Stdio, peer.Printing},
 		outcome: omitted,
-	},
-	{
-		short:   "rest pending",
-		why:     "core's host does not attach yet",
-		applies: func(c cell) bool { return c.host == plugwire },
-		checks:  []string{peer.Reattach},
-		outcome: unsupported,
-		says:    "attaching",
 	},
 }

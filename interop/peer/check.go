@@ -140,13 +140,11 @@ func (s *session) stdio(ctx context.Context) error {
 	if err := s.client().Print(ctx, text); err != nil {
 		return err
 	}
-	return eventually(ctx, func() error { return printed(s.plugin, text) })
-}
-
-func printed(p Plugin, text string) error {
-	return errors.Join(
-		contains("standard output", p.Stdout(), service.StdoutMark+text),
-		contains("standard error", p.Stderr(), service.StderrMark+text))
+	return eventually(ctx, func() error {
+		return errors.Join(
+			contains("standard output", s.plugin.Stdout(), service.StdoutMark+text),
+			contains("standard error", s.plugin.Stderr(), service.StderrMark+text))
+	})
 }
 
 func contains(what, got, want string) error {
@@ -196,7 +194,19 @@ func nothingLeft() error {
 	return err
 }
 
-func (s *session) tail(ctx context.Context) error {
+// tail tries again: what has reached go-plugin's host may be lost there, as Kill
+// closes the connection as soon as Shutdown is answered, read or not.
+func (s *session) tail(ctx context.Context) (err error) {
+	const attempts = 3
+	for range attempts {
+		if err = s.lastWords(ctx); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (s *session) lastWords(ctx context.Context) error {
 	const lastWords = "last words\n"
 	p, err := s.host.Start(ctx)
 	if err != nil {

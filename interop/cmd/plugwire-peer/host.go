@@ -49,7 +49,7 @@ func (l launcher) Start(ctx context.Context, args ...string) (peer.Plugin, error
 
 // Attach implements [peer.Host].
 func (launcher) Attach(context.Context, peer.Plugin) (peer.Plugin, error) {
-	return nil, fmt.Errorf("attaching to a plugin: %w", peer.ErrUnsupported)
+	return nil, fmt.Errorf("what Plugwire's host has launched cannot be attached to: %w", peer.ErrUnsupported)
 }
 
 // running is a [peer.Plugin].

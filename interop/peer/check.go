@@ -174,10 +174,10 @@ func end(ctx context.Context, p Plugin) error {
 
 func gone(pid int) error {
 	process, err := os.FindProcess(pid)
-	if err != nil || errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
-		return nil
+	if err == nil && !errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+		return fmt.Errorf("process %d is left", pid)
 	}
-	return fmt.Errorf("process %d is left", pid)
+	return nil
 }
 
 // nothingLeft looks in the directory for temporary files, which is this run's

@@ -40,12 +40,12 @@ type child struct {
 // pipe then; what it has written is in the pipe and is read at once.
 const drainTimeout = 500 * time.Millisecond
 
-// startChild starts cmd. The child owns dir and lifeline from then on, also if
+// startChild starts cmd, which the context bounds. The child owns dir and lifeline from then on, also if
 // the start fails.
-func startChild(cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, lifeline *os.File) (*child, error) {
+func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, lifeline *os.File) (*child, error) {
 	c := &child{command: describe(cmd), dir: dir, lifeline: lifeline}
 	cfg.trace.processStart(cmd)
-	p, err := cfg.runner.Start(cmd)
+	p, err := cfg.runner.Start(ctx, cmd)
 	if err != nil {
 		c.release()
 		return nil, err

@@ -86,7 +86,7 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if err := l.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.start(cmd); err != nil {
+	if err := l.start(ctx, cmd); err != nil {
 		return nil, err
 	}
 	// From here on the end of the process ends every wait.
@@ -122,7 +122,7 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 }
 
 // start prepares what the process needs and starts it.
-func (l *launch) start(cmd *exec.Cmd) (err error) {
+func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	l.uid, l.dir = userOf(cmd), cmd.Dir
 	if l.stdin != nil {
 		cmd.Stdin = l.stdin
@@ -179,7 +179,7 @@ func (l *launch) start(cmd *exec.Cmd) (err error) {
 	}
 	cmd.Env = append(cmd.Env, l.offer.Environ()...)
 	l.phase = PhaseStart
-	l.child, err = startChild(l.config, cmd, l.offer.Instance, dir, lifeline)
+	l.child, err = startChild(ctx, l.config, cmd, l.offer.Instance, dir, lifeline)
 	return errors.Join(err, l.prepared.closeFiles())
 }
 
@@ -268,15 +268,18 @@ func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) erro
 	if err != nil {
 		return err
 	}
-	t := l.transports.ByName(answer.Transport.Name)
+	t, dial, err := l.dialed(answer)
+	if err != nil {
+		return err
+	}
 	if !slices.Contains(session.Kinds(t), answer.Session) {
 		return &handshake.Error{Code: handshake.CodeSession, Reason: fmt.Sprintf("the plugin answered with session %q, which this transport does not have", answer.Session)}
 	}
-	l.trace.dial(answer.Transport, answer.Address)
+	l.trace.dial(transport.ID{Name: t.Name(), Version: dial.Version}, dial.Address)
 	l.session, err = session.Dial(ctx, session.Config{
 		Kind:        answer.Session,
 		Transport:   t,
-		Dial:        transport.DialConfig{Version: answer.Transport.Version, Address: answer.Address, Logger: l.logger},
+		Dial:        dial,
 		Conn:        l.prepared.take(t.Name()),
 		Credentials: creds,
 		Foreign:     !answer.Plugwire,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -21,8 +22,9 @@ import (
 type child struct {
 	Process
 	command  string
-	dir      *process.Dir // nil where there are none
-	lifeline *os.File     // our end; nil where there are none
+	dir      *process.Dir  // nil where there are none
+	lifeline *os.File      // our end; nil where there are none
+	verified *process.Copy // what runs in place of the command's own file; nil for that
 
 	answers        <-chan answerResult
 	stdout, stderr *logs.Collector
@@ -40,21 +42,27 @@ type child struct {
 // pipe then; what it has written is in the pipe and is read at once.
 const drainTimeout = 500 * time.Millisecond
 
-// startChild starts cmd, which the context bounds. The child owns dir and lifeline from then on, also if
-// the start fails.
-func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, lifeline *os.File) (*child, error) {
-	c := &child{command: describe(cmd), dir: dir, lifeline: lifeline}
+// startChild starts cmd, which the context bounds, or what was verified of it. The
+// child owns dir, lifeline and verified from then on, also if the start fails.
+func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, lifeline *os.File, verified *process.Copy) (*child, error) {
+	c := &child{command: describe(cmd), dir: dir, lifeline: lifeline, verified: verified}
+	path, name := cmd.Path, programName(cmd)
+	verified.Use(cmd)
 	cfg.trace.processStart(cmd)
 	p, err := cfg.runner.Start(ctx, cmd)
 	if err != nil {
 		c.release()
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == cmd.Path {
+			pathErr.Path = path // of which the user knows
+		}
 		return nil, err
 	}
+	verified.Started()
 	c.Process = p
 	cfg.trace.processStarted(p.ID())
 
 	stdout, stderr := p.Output()
-	logger := cfg.logger.With("plugin", programName(cmd), "pid", p.ID())
+	logger := cfg.logger.With("plugin", name, "pid", p.ID())
 	answers := newAnswerReader(stdout, instance)
 	c.answers = answers.found
 	c.stdout = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: cfg.stdout})
@@ -108,6 +116,7 @@ func (c *child) release() {
 	if c.dir != nil {
 		c.dir.Close()
 	}
+	c.verified.Close()
 }
 
 // killTimeout bounds the wait for a process that was sent SIGKILL. The kernel

@@ -34,6 +34,7 @@ type launch struct {
 	identity *secure.Identity
 	offer    *handshake.Offer
 	prepared prepared
+	verified *process.Copy    // nil without a checksum; the child's once there is one
 	child    *child           // nil until the process is started
 	session  *session.Session // nil until it is opened
 
@@ -82,8 +83,16 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if err != nil {
 		return nil, err
 	}
-	defer func() { l.prepared.close() }()
+	defer func() {
+		l.prepared.close()
+		if l.child == nil {
+			l.verified.Close()
+		}
+	}()
 	if err := l.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.verify(ctx, cmd); err != nil {
 		return nil, err
 	}
 	if err := l.start(ctx, cmd); err != nil {
@@ -179,7 +188,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	}
 	cmd.Env = append(cmd.Env, l.offer.Environ()...)
 	l.phase = PhaseStart
-	l.child, err = startChild(ctx, l.config, cmd, l.offer.Instance, dir, lifeline)
+	l.child, err = startChild(ctx, l.config, cmd, l.offer.Instance, dir, lifeline, l.verified)
 	return errors.Join(err, l.prepared.closeFiles())
 }
 

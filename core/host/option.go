@@ -52,6 +52,7 @@ type config struct {
 	stdout, stderr io.Writer
 	trace          *Trace
 	runner         Runner
+	checksum       *checksum // nil: any program
 }
 
 // service is one version of a protocol that the host serves to the plugin.

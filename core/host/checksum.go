@@ -28,6 +28,8 @@ var ErrChecksum = errors.New("the checksum of the program is not the one that it
 // memory or the disk.
 const maxProgram = 4 << 30
 
+var errLargeProgram = fmt.Errorf("it is larger than the %d GiB that a program with a checksum may have", maxProgram>>30)
+
 // copyPiece is how much of a program is copied between two looks at the context.
 const copyPiece = 1 << 20
 
@@ -111,6 +113,8 @@ func (c *checksum) copy(ctx context.Context, path string, uid int) (*process.Cop
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file (%v), and only one can have a checksum", path, info.Mode().Type())
+	case info.Size() > maxProgram:
+		return nil, fmt.Errorf("%s: %w", path, errLargeProgram)
 	case info.Mode().Perm()&0o111 == 0 && runtime.GOOS != "windows":
 		// A copy could be run all the same.
 		return nil, &fs.PathError{Op: "exec", Path: path, Err: syscall.EACCES}
@@ -141,7 +145,7 @@ func copyProgram(ctx context.Context, w io.Writer, r io.Reader) error {
 		case err != nil:
 			return err
 		case n > maxProgram:
-			return fmt.Errorf("it is larger than the %d GiB that a program may have", maxProgram>>30)
+			return errLargeProgram
 		}
 	}
 }

@@ -134,6 +134,10 @@ func TestChecksumRefuses(t *testing.T) {
 	if err := os.Chmod(unusable, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	large := copyOf(t)
+	if err := os.Truncate(large, 4<<30+1); err != nil { // most of it is not there
+		t.Fatal(err)
+	}
 	relative := exec.Command("./" + filepath.Base(path))
 	relative.Dir = filepath.Dir(path)
 	jailed := exec.Command(path)
@@ -161,6 +165,7 @@ func TestChecksumRefuses(t *testing.T) {
 		{name: "only a name", cmd: &exec.Cmd{Path: "plugin"}, opts: []host.Option{host.WithChecksum(crypto.SHA256, good)}, says: []string{"absolute path"}},
 		{name: "another root", cmd: jailed, opts: []host.Option{host.WithChecksum(crypto.SHA256, good)}, says: []string{"Chroot"}},
 		{name: "named pipe", cmd: exec.Command(pipe), opts: []host.Option{host.WithChecksum(crypto.SHA256, good)}, says: []string{"not a regular file"}},
+		{name: "too large", cmd: exec.Command(large), opts: []host.Option{host.WithChecksum(crypto.SHA256, good)}, says: []string{large, "4 GiB"}},
 		{name: "not there", cmd: exec.Command(path + "-none"), opts: []host.Option{host.WithChecksum(crypto.SHA256, good)}, is: os.ErrNotExist, says: []string{"check the path"}},
 		{name: "not executable", cmd: exec.Command(unusable), opts: []host.Option{host.WithChecksum(crypto.SHA256, good)}, is: os.ErrPermission, says: []string{"chmod +x " + unusable}},
 		{

@@ -13,7 +13,7 @@ import (
 type runtime struct {
 	logger   *slog.Logger
 	services *control.Services
-	host     *hostConn
+	host     hostLink
 	session  *session.Listener
 }
 

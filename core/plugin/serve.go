@@ -287,7 +287,7 @@ func (s *server) mutualTLS() error {
 func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	started := time.Now()
 	rt := s.runtime
-	rt.host = newHostConn(s.config, s.offer)
+	rt.host = newHostLink(s.config, s.offer)
 	rt.session = session.NewListener(s.listener, session.ListenerConfig{
 		Kind:        s.answer.Session,
 		Credentials: s.creds.WithOwner(rt),

@@ -9,10 +9,10 @@ const PeerCredSupported = true
 // made: it then names the user of that process at both ends.
 const PeerCredOfPairs = true
 
-func socketUID(fd int) (int, error) {
+func socketPeer(fd int) (uid, pid int, err error) {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return int(cred.Uid), nil
+	return int(cred.Uid), int(cred.Pid), nil
 }

@@ -58,9 +58,22 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 		return nil, err
 	}
 	verified.Started()
-	c.Process = p
 	cfg.trace.processStarted(p.ID())
+	c.watch(cfg, p, name, instance)
+	return c, nil
+}
 
+// newChild returns the child that is a process which runs already.
+func newChild(cfg *config, p Process, command, name, instance string) *child {
+	c := &child{command: command}
+	c.watch(cfg, p, name, instance)
+	return c
+}
+
+// watch reads the output of a process and waits for its end. The name is the one
+// in the log.
+func (c *child) watch(cfg *config, p Process, name, instance string) {
+	c.Process = p
 	stdout, stderr := p.Output()
 	logger := cfg.logger.With("plugin", name, "pid", p.ID())
 	answers := newAnswerReader(stdout, instance)
@@ -99,7 +112,6 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 		cfg.trace.processExited(c.status)
 		end(errExited)
 	}()
-	return c, nil
 }
 
 // errOutputStuck is about the user's own code: nothing of ours waits for it.

@@ -5,12 +5,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -37,6 +39,9 @@ type launch struct {
 	verified *process.Copy    // nil without a checksum; the child's once there is one
 	child    *child           // nil until the process is started
 	session  *session.Session // nil until it is opened
+
+	attaching bool // the process was there before
+	peerPID   int  // the process that the kernel names as the other end; 0 if none
 
 	unprepared []string // why transports were not offered
 	uid        int      // the user as whom the plugin runs
@@ -79,6 +84,11 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if err := because(ctx, nil); err != nil {
 		return nil, err
 	}
+	if info, err := l.running(); err != nil {
+		return nil, err
+	} else if info != nil {
+		return l.attach(ctx, *info)
+	}
 	cmd, err := fromTemplate(template, l.cookie.Name)
 	if err != nil {
 		return nil, err
@@ -112,6 +122,11 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if err != nil {
 		return nil, err
 	}
+	return l.ready(ctx, answer)
+}
+
+// ready connects to the plugin and returns the handle on it.
+func (l *launch) ready(ctx context.Context, answer *handshake.Answer) (*Plugin, error) {
 	l.phase = PhaseConnect
 	peer, err := l.connect(ctx, answer)
 	l.trace.connected(err)
@@ -301,6 +316,7 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 	if err != nil {
 		return nil, err
 	}
+	l.peerPID = info.PID
 	cfg := rpc.Config{
 		Side:              "host",
 		Other:             "plugin",
@@ -311,7 +327,8 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 		StreamClient:      l.stream,
 		IsControl:         control.IsControl,
 	}
-	if len(l.services) > 0 && answer.Plugwire {
+	// Whom a plugin is attached to it cannot know before: it is served always.
+	if (len(l.services) > 0 || l.attaching) && answer.Plugwire {
 		stream, info, err := l.session.Open(ctx, session.Preamble{Purpose: session.Callbacks})
 		if err != nil {
 			return nil, errors.Join(err, conn.Close())
@@ -395,7 +412,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 
 // fail ends what was started and says why.
 func (l *launch) fail(cause error) error {
-	e := &StartError{Phase: l.phase, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
+	e := &StartError{Attach: l.attaching, Phase: l.phase, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
 	if l.child == nil {
 		e.Hint = diagnose(cause, l.dir)
 	}
@@ -419,6 +436,8 @@ func (l *launch) fail(cause error) error {
 
 func hint(e *StartError) string {
 	switch {
+	case e.Attach && (errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, syscall.ECONNREFUSED)):
+		return "has it ended? Start it again, and take what it prints then"
 	case errors.Is(e.Err, context.DeadlineExceeded) && e.Phase == PhaseHandshake:
 		return "is it a plugin? One prints a line such as 1|1|unix|/path|grpc as soon as it is ready"
 	case e.Hint == "" && e.Exit != nil && *e.Exit == ExitStatus{} && e.Stderr == "":

@@ -251,11 +251,11 @@ func (p *Plugin) outcome(reason error) error {
 	if s := p.step.Load(); s != nil {
 		step = *s
 	}
-	clean := reason == nil && p.child.waitErr == nil && p.child.status == ExitStatus{}
+	clean := reason == nil && p.child.waitErr == nil && p.child.status.clean()
 	if clean && step == StepAsk {
 		return nil
 	}
-	if p.foreign && step == stepTerminateForeign {
+	if p.foreign && step == stepTerminateForeign && !(p.child.status.Unknown && p.child.waitErr != nil) {
 		return nil
 	}
 	return p.child.exitError(step, reason)

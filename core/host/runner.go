@@ -65,15 +65,24 @@ type ExitStatus struct {
 	Code int
 	// Signal is the name of the signal that ended the process; empty if none.
 	Signal string
+	// Unknown is set for a process that is no child of this one ([Attach]):
+	// nobody tells how it ended.
+	Unknown bool
 }
 
-// String returns "exit code 3" or "signal: killed".
+// String returns "exit code 3", "signal: killed" or "exit status unknown".
 func (s ExitStatus) String() string {
+	if s.Unknown {
+		return "exit status unknown"
+	}
 	if s.Signal != "" {
 		return "signal: " + s.Signal
 	}
 	return fmt.Sprintf("exit code %d", s.Code)
 }
+
+// clean reports whether nothing says that the process has failed.
+func (s ExitStatus) clean() bool { return s.Code == 0 && s.Signal == "" }
 
 type localRunner struct{}
 

@@ -4,6 +4,7 @@
 //	goplugin-peer serve               is a plugin on go-plugin
 //	goplugin-peer plugwire            is a plugin on this framework
 //	goplugin-peer host [-mtls] PATH   is a host on go-plugin that calls the plugin
+//	goplugin-peer reattach JSON       is a host on go-plugin of a plugin that runs already
 //	goplugin-peer both                is a host on both, of itself as both plugins
 //
 // All plugins serve the echo service. A host prints what it has done, one line
@@ -12,8 +13,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -50,6 +53,8 @@ func main() {
 	case "host":
 		mutualTLS := slices.Contains(args, "-mtls")
 		err = hostGoPlugin(exec.Command(args[len(args)-1]), mutualTLS)
+	case "reattach":
+		err = reattachGoPlugin(args[0])
 	case "both":
 		err = errors.Join(
 			hostGoPlugin(exec.Command(os.Args[0], "serve"), true),
@@ -104,6 +109,47 @@ func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool) error {
 		StartTimeout:     timeout,
 		Logger:           hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info}),
 	})
+	if err := callGoPlugin(client); err != nil {
+		return err
+	}
+	fmt.Printf("go-plugin called %v, mutual TLS %t\n", cmd.Args, mutualTLS)
+	return nil
+}
+
+// reattachGoPlugin is given a ReattachConfig in the form of Terraform.
+func reattachGoPlugin(text string) error {
+	var config struct {
+		Protocol        string
+		ProtocolVersion int
+		Pid             int
+		Test            bool
+		Addr            struct{ Network, String string }
+	}
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		return err
+	}
+	addr, err := net.ResolveUnixAddr(config.Addr.Network, config.Addr.String)
+	if err != nil {
+		return err
+	}
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  cookie,
+		Plugins:          plugins,
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		Reattach: &goplugin.ReattachConfig{
+			Protocol: goplugin.Protocol(config.Protocol), ProtocolVersion: config.ProtocolVersion,
+			Addr: addr, Pid: config.Pid, Test: config.Test,
+		},
+		Logger: hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info}),
+	})
+	if err := callGoPlugin(client); err != nil {
+		return err
+	}
+	fmt.Printf("go-plugin called process %d\n", config.Pid)
+	return nil
+}
+
+func callGoPlugin(client *goplugin.Client) error {
 	defer client.Kill()
 	conn, err := client.Client()
 	if err != nil {
@@ -119,7 +165,6 @@ func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool) error {
 	if err := call(service.(echopb.EchoClient)); err != nil {
 		return fmt.Errorf("go-plugin: %w", err)
 	}
-	fmt.Printf("go-plugin called %v, mutual TLS %t\n", cmd.Args, mutualTLS)
 	return nil
 }
 

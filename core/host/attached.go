@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -162,6 +161,8 @@ func (a *attached) Kill() error {
 	return a.other.Kill()
 }
 
+var errNotProven = errors.New("it goes on, and nothing proves that the process of this number is the plugin, so it was sent no signal: end it by hand")
+
 // leave is Shutdown of a plugin that this host may not end by force: one that
 // stays is let go, any other is asked to end and let go when ctx ends.
 func (p *Plugin) leave(ctx context.Context, a *attached) error {
@@ -171,7 +172,7 @@ func (p *Plugin) leave(ctx context.Context, a *attached) error {
 		}
 		a.end(nil)
 	} else if a.willBeAsked(); !p.ask(ctx) || !p.endsBy(ctx) {
-		a.end(fmt.Errorf("it goes on, and nothing proves that it is process %d, so that was sent no signal: end it by hand", a.pid))
+		a.end(errNotProven)
 	}
 	<-p.done // it comes in bounded time
 	return p.err

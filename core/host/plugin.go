@@ -255,7 +255,7 @@ func (p *Plugin) outcome(reason error) error {
 	if clean && step == StepAsk {
 		return nil
 	}
-	if p.foreign && step == stepTerminateForeign && !(p.child.status.Unknown && p.child.waitErr != nil) {
+	if p.foreign && step == stepTerminateForeign && !errors.Is(p.child.waitErr, errNotProven) {
 		return nil
 	}
 	return p.child.exitError(step, reason)

@@ -173,14 +173,19 @@ func (d *debugger) Write(line []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if answer.Refusal != nil {
-		return len(line), nil // serveDebug returns it
-	}
-	info, err := d.info(answer)
-	if err == nil {
-		err = d.print(info)
+	if answer.Refusal == nil { // else serveDebug returns it
+		err = d.serving(answer)
 	}
 	return len(line), err
+}
+
+// serving prints how a host gets to the plugin, which serves.
+func (d *debugger) serving(answer *handshake.Answer) error {
+	info, err := d.info(answer)
+	if err != nil {
+		return err
+	}
+	return d.print(info)
 }
 
 func (d *debugger) info(answer *handshake.Answer) (handshake.AttachInfo, error) {

@@ -233,20 +233,21 @@ func TestAttachRefuses(t *testing.T) {
 		{name: "context", info: onUnix, ctx: ended, phase: host.PhasePrepare, says: []string{"context canceled"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.ctx == nil {
-				tt.ctx = testContext(t)
+			t.Parallel()
+			ctx := testContext(t)
+			if tt.ctx != nil {
+				ctx = tt.ctx
 			}
-			_, err := host.Attach(tt.ctx, tt.info, options(t, append([]host.Option{over}, tt.opts...)...)...)
+			_, err := host.Attach(ctx, tt.info, options(t, append([]host.Option{over}, tt.opts...)...)...)
 			assertStartFails(t, err, tt.phase, append(tt.says, "could not be attached to")...)
 		})
 	}
-	for _, b := range []*byHand{unixPlugin, tcpPlugin} {
-		b.assertLives("a plugin that was not attached to")
-		p := attach(t, b.info(), over)
-		assertEcho(t, p)
-		_ = p.Close()
-		b.stop(os.Interrupt)
-	}
+	t.Cleanup(func() { // after all of them
+		for _, b := range []*byHand{unixPlugin, tcpPlugin} {
+			b.assertLives("a plugin that was not attached to")
+			b.stop(os.Interrupt)
+		}
+	})
 }
 
 // TestAttachedIsStopped has a host stop a plugin on Plugwire that is its to stop.
@@ -283,12 +284,14 @@ func TestAttachedIsAsked(t *testing.T) {
 		stranger.assertLives("a stranger")
 	}
 	t.Run("Plugwire", func(t *testing.T) {
+		t.Parallel()
 		b := debug(t, echoPlugin())
 		info := mortal(b.info())
 		info.PID = stranger.cmd.Process.Pid
 		check(t, b, info)
 	})
 	t.Run("go-plugin", func(t *testing.T) {
+		t.Parallel()
 		b, info := onGoPlugin(t, false, stranger.cmd.Process.Pid)
 		check(t, b, info)
 	})

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"crypto"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,7 +48,7 @@ func TestChecksumWithoutMemory(t *testing.T) {
 		t.Skip("the filter that forbids files in memory is written for little-endian machines")
 	}
 	plugin := lifePlugin(t).Path
-	sum := fmt.Sprintf("%x", sumOf(t, crypto.SHA256, plugin))
+	sum := hex.EncodeToString(sumOf(t, crypto.SHA256, plugin))
 	start := func(t *testing.T, place *place, mode string) *runningHost {
 		t.Helper()
 		h := startHostBy(t, place, []string{"forbid", "memfd", filepath.Join(binDir, "life-host")}, "-sha256", sum, mode, plugin)

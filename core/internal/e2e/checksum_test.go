@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -153,7 +153,7 @@ func TestChecksumRefuses(t *testing.T) {
 	}{
 		{
 			name: "another program", cmd: exec.Command(path), opts: []host.Option{host.WithChecksum(crypto.SHA256, wrong)}, is: host.ErrChecksum,
-			says: []string{path, "SHA-256", fmt.Sprintf("%x", good), fmt.Sprintf("want %x", wrong)},
+			says: []string{path, "SHA-256", hex.EncodeToString(good), "want " + hex.EncodeToString(wrong)},
 		},
 		{name: "hash", cmd: exec.Command(path), opts: []host.Option{host.WithChecksum(crypto.MD5, wrong)}, says: []string{"MD5", "crypto.SHA256"}},
 		{name: "length", cmd: exec.Command(path), opts: []host.Option{host.WithChecksum(crypto.SHA512, wrong)}, says: []string{"32 bytes", "SHA-512", "64"}},
@@ -174,10 +174,12 @@ func TestChecksumRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.ctx == nil {
-				tt.ctx = testContext(t)
+			t.Parallel()
+			ctx := testContext(t)
+			if tt.ctx != nil {
+				ctx = tt.ctx
 			}
-			e := startError(tt.ctx, t, tt.cmd, append(tt.opts, host.WithTrace(&host.Trace{ProcessStart: func(*exec.Cmd) { t.Error("a process is started") }}))...)
+			e := startError(ctx, t, tt.cmd, append(tt.opts, host.WithTrace(&host.Trace{ProcessStart: func(*exec.Cmd) { t.Error("a process is started") }}))...)
 			if e.Phase != host.PhasePrepare || tt.is != nil && !errors.Is(e, tt.is) {
 				t.Errorf("phase %s, error %v; want phase %s and %v", e.Phase, e.Err, host.PhasePrepare, tt.is)
 			}

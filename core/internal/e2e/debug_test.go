@@ -331,8 +331,6 @@ func TestDebugGoPlugin(t *testing.T) {
 }
 
 // TestLaunchAttaches has the environment say that a plugin runs already.
-//
-//nolint:tparallel // the environment is of the whole process
 func TestLaunchAttaches(t *testing.T) {
 	b := debug(t, echoPlugin())
 	started := host.WithTrace(&host.Trace{ProcessStart: func(*exec.Cmd) { t.Error("a process is started") }})

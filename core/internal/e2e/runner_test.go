@@ -29,9 +29,9 @@ import (
 // their socket than the host: a link that is there only until they listen. An
 // address of theirs means nothing to the host until it is translated.
 type elsewhere struct {
-	link      string                                                           // theirs
-	translate func(network, address string) (string, string, error)            // after that; nil for none
-	started   func(ctx context.Context, dir string, process *elsewhereProcess) // may be nil
+	link      string                                                // theirs
+	translate func(network, address string) (string, string, error) // after that; nil for none
+	started   func(ctx context.Context, process *elsewhereProcess)  // may be nil
 }
 
 // Start implements [host.Runner].
@@ -63,7 +63,7 @@ func (r *elsewhere) Start(ctx context.Context, cmd *exec.Cmd) (host.Process, err
 		close(p.exited)
 	}()
 	if r.started != nil {
-		r.started(ctx, dir, p)
+		r.started(ctx, p)
 	}
 	return p, nil
 }
@@ -250,7 +250,7 @@ func TestRunnerKnowsNoWay(t *testing.T) {
 	r := newElsewhere(t)
 	r.translate = func(string, string) (string, string, error) { return "", "", errors.New("no such route") }
 	var process *elsewhereProcess
-	r.started = func(_ context.Context, _ string, p *elsewhereProcess) { process = p }
+	r.started = func(_ context.Context, p *elsewhereProcess) { process = p }
 	_, err := host.Launch(testContext(t), echoPlugin(), options(t, host.WithRunner(r))...)
 	assertStartFails(t, err, host.PhaseConnect, "the runner knows no way from the host to the plugin's address unix:"+r.link, "no such route")
 	if !isClosed(process.exited) {
@@ -276,11 +276,11 @@ func TestRunnerContext(t *testing.T) {
 		t.Errorf("%v is no context.DeadlineExceeded", err)
 	}
 
-	var start context.Context
+	var start <-chan struct{}
 	r := newElsewhere(t)
-	r.started = func(ctx context.Context, _ string, _ *elsewhereProcess) { start = ctx }
+	r.started = func(ctx context.Context, _ *elsewhereProcess) { start = ctx.Done() }
 	p := launch(t, echoPlugin(), host.WithRunner(r))
-	waitFor(t, "the end of the start's context", start.Done())
+	waitFor(t, "the end of the start's context", start)
 	if err := p.Ping(testContext(t)); err != nil {
 		t.Errorf("after the start's context: %v", err)
 	}

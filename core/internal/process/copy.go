@@ -52,7 +52,7 @@ func newCopyInDir(name string, uid int, fill func(io.Writer) error) (_ *Copy, er
 			c.Close()
 		}
 	}()
-	f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, copyMode) //nolint:gosec // the mode is what the copy is for
+	f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, copyMode)
 	if err != nil {
 		return nil, fmt.Errorf("private copy of the program: %w", err)
 	}

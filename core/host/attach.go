@@ -28,7 +28,8 @@ func ParseAttachInfo(text string) (AttachInfo, error) { return handshake.ParseAt
 // that the options demand of a plugin's security is demanded of this one; options
 // that are about a process's start, its output or its input have no effect,
 // [WithChecksum] is an error. The plugin's standard output and error stay where
-// they are. The context bounds the attaching only. An error is a [*StartError], and
+// they are. Hooks of a [Trace] that tell of the start of a process and of its answer
+// are not called. The context bounds the attaching only. An error is a [*StartError], and
 // the plugin lives on then.
 //
 // The end of the plugin's process, or of the connection to it, ends the Plugin. How
@@ -128,7 +129,7 @@ func (l *launch) attach(ctx context.Context, info AttachInfo) (_ *Plugin, err er
 		}
 	}
 	a := newAttached(info)
-	l.child = newChild(l.config, a, l.command, info.Protocol, "")
+	l.child = newChild(l.config, a, l.command, l.family.Name(), "")
 	// From here on the end of the process ends every wait.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

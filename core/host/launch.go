@@ -68,7 +68,7 @@ func because(ctx context.Context, err error) error {
 	}
 	err = context.Cause(ctx)
 	if err == context.Canceled || err == context.DeadlineExceeded { //nolint:errorlint // exactly these: nothing else says whose context it was
-		return fmt.Errorf("the context given to Launch ended: %w", err)
+		return fmt.Errorf("the context of the start ended: %w", err)
 	}
 	return err
 }

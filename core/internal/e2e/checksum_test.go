@@ -120,6 +120,27 @@ func overwrite(path string) error {
 	return errors.Join(err, f.Close())
 }
 
+// TestChecksumOfAnotherUser has a verified program, and a script, run as another
+// user.
+func TestChecksumOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run a plugin as another user")
+	}
+	for name, path := range map[string]string{
+		"program": copyOf(t),
+		"script":  writeProgram(t, []byte("#!/bin/sh\nexec '"+echoPlugin().Path+"'\n")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(path)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+			p := launch(t, cmd, host.WithChecksum(crypto.SHA256, sumOf(t, crypto.SHA256, path)))
+			assertEcho(t, p)
+		})
+	}
+}
+
 // TestChecksumRefuses has programs that are not run, and nothing started.
 func TestChecksumRefuses(t *testing.T) {
 	t.Parallel()
@@ -169,7 +190,7 @@ func TestChecksumRefuses(t *testing.T) {
 		{name: "not there", cmd: exec.Command(path + "-none"), opts: []host.Option{host.WithChecksum(crypto.SHA256, good)}, is: os.ErrNotExist, says: []string{"check the path"}},
 		{name: "not executable", cmd: exec.Command(unusable), opts: []host.Option{host.WithChecksum(crypto.SHA256, good)}, is: os.ErrPermission, says: []string{"chmod +x " + unusable}},
 		{
-			name: "context ended", cmd: exec.Command(path), ctx: ended, is: context.Canceled, says: []string{"the context given to Launch ended"},
+			name: "context ended", cmd: exec.Command(path), ctx: ended, is: context.Canceled, says: []string{"the context of the start ended"},
 			opts: []host.Option{host.WithChecksum(crypto.SHA256, good), host.WithTransports(cancels{Transport: unix.New(), cancel: cancel})},
 		},
 	} {

@@ -68,6 +68,9 @@ func newCopyInDir(name string, uid int, fill func(io.Writer) error) (_ *Copy, er
 	// be executed ("text file busy"). Whoever has this lock knows of none.
 	syscall.ForkLock.Lock()
 	syscall.ForkLock.Unlock() //nolint:staticcheck // to have had it is what counts
+	if err := checkExecutable(c.path); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 

@@ -106,6 +106,24 @@ func TestCopyFails(t *testing.T) {
 	assertEmpty(t, os.Getenv("TMPDIR"))
 }
 
+// TestCopyNotExecutable has a file that the system does not execute: it says so, and
+// what to do where the file system is why.
+func TestCopyNotExecutable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkExecutable(path); !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "mounted noexec") {
+		t.Errorf("%v", err)
+	}
+	if err := os.Chmod(path, copyMode); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkExecutable(path); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNoCopy has a command run as it is.
 func TestNoCopy(t *testing.T) {
 	var c *Copy

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,14 @@ func newCopyDir(uid int) (path string, remove func(), err error) {
 		return "", nil, err
 	}
 	return dir.Path(), dir.Close, nil
+}
+
+// checkExecutable reports whether the system would execute the file at all.
+func checkExecutable(path string) error {
+	if err := unix.Access(path, unix.X_OK); err != nil {
+		return fmt.Errorf("private copy of the program: %s cannot be executed (%w): its file system may be mounted noexec, so set XDG_RUNTIME_DIR or TMPDIR of the host to another directory", path, err)
+	}
+	return nil
 }
 
 // OpenProgram opens a file for reading. Of one that would let the caller wait, a

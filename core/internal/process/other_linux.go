@@ -31,12 +31,9 @@ func OpenOther(pid int) (*Other, error) {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	o := &Other{pidfd: os.NewFile(uintptr(fd), "pidfd")}
-	o.started, err = StartTime(pid)
-	if err == nil && hasEnded(fd) {
-		err = fmt.Errorf("process %d: %w", pid, unix.ESRCH) // what was read may be another's
-	}
-	if err != nil {
-		return nil, errors.Join(err, o.Close())
+	o.started, _ = StartTime(pid) // some systems hide other users' processes
+	if hasEnded(fd) {             // what was read may be another's
+		return nil, errors.Join(fmt.Errorf("process %d: %w", pid, unix.ESRCH), o.Close())
 	}
 	return o, nil
 }
@@ -53,7 +50,7 @@ func hasEnded(pidfd int) bool {
 }
 
 // Started tells the process from every other that has or will have its number:
-// see [StartTime].
+// see [StartTime]. It is empty where the system does not say.
 func (o *Other) Started() string { return o.started }
 
 // Wait returns nil when the process has ended, and another error when it cannot

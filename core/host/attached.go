@@ -3,7 +3,9 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,7 +124,8 @@ func (a *attached) mayEnd() bool {
 	return a.known && a.taken && !a.stays
 }
 
-// willBeAsked makes the end of the connection one that is wanted.
+// willBeAsked makes the end of the connection one that is wanted: the plugin is asked
+// to end, or let go.
 func (a *attached) willBeAsked() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -163,6 +166,9 @@ func (a *attached) Kill() error {
 
 var errNotProven = errors.New("it goes on, and nothing proves that the process of this number is the plugin, so it was sent no signal: end it by hand")
 
+// errLetGo is the reason of calls to a plugin that goes on without this host.
+var errLetGo = fmt.Errorf("this host has closed its connections to the plugin: %w", net.ErrClosed)
+
 // leave is Shutdown of a plugin that this host may not end by force: one that
 // stays is let go, any other is asked to end and let go when ctx ends.
 func (p *Plugin) leave(ctx context.Context, a *attached) error {
@@ -170,6 +176,8 @@ func (p *Plugin) leave(ctx context.Context, a *attached) error {
 		if step := StepAsk; !p.child.hasExited() {
 			p.step.CompareAndSwap(nil, &step) // an end that is wanted
 		}
+		a.willBeAsked() // the connection ends, as it is to
+		p.peer.Fail(errLetGo)
 		a.end(nil)
 	} else if a.willBeAsked(); !p.ask(ctx) || !p.endsBy(ctx) {
 		a.end(errNotProven)

@@ -25,7 +25,9 @@ type child struct {
 	lifeline *os.File     // our end; nil where there are none
 
 	answers        <-chan answerResult
+	logger         *slog.Logger
 	stdout, stderr *logs.Collector
+	copies         copies
 
 	exited  chan struct{} // closed when the process has ended
 	status  ExitStatus    // set then
@@ -55,10 +57,11 @@ func startChild(cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, l
 
 	stdout, stderr := p.Output()
 	logger := cfg.logger.With("plugin", programName(cmd), "pid", p.ID())
+	c.logger, c.copies = logger, newCopies(cfg)
 	answers := newAnswerReader(stdout, instance)
 	c.answers = answers.found
-	c.stdout = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: cfg.stdout})
-	c.stderr = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: cfg.stderr})
+	c.stdout = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: c.copies.stdout})
+	c.stderr = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: c.copies.stderr})
 	read := make(chan struct{}) // closed when both streams were read to their end
 	var cut atomic.Bool         // they were closed before that
 	var readers sync.WaitGroup

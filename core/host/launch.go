@@ -13,8 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
-
+	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
@@ -34,7 +33,8 @@ type launch struct {
 	identity *secure.Identity
 	offer    *handshake.Offer
 	prepared prepared
-	child    *child           // nil until the process is started
+	child    *child // nil until the process is started
+	creds    *secure.Credentials
 	session  *session.Session // nil until it is opened
 
 	unprepared []string // why transports were not offered
@@ -134,7 +134,7 @@ func (l *launch) start(cmd *exec.Cmd) (err error) {
 		MaxPort:    l.maxPort,
 		Transports: l.transports.IDs(),
 		Plugwire:   true,
-		Callbacks:  len(l.services) > 0,
+		Callbacks:  len(l.bindings) > 0,
 		Protocol:   l.family.Name(),
 		Sessions:   sessions(l.transports),
 		Wires:      []string{handshake.WireH2},
@@ -142,6 +142,9 @@ func (l *launch) start(cmd *exec.Cmd) (err error) {
 		Instance:   rand.Text(),
 		LogLevel:   logs.LevelName(logs.Lowest(l.logger)),
 		Files:      make(map[string][]int),
+	}
+	if l.multiplex {
+		l.offer.Multiplex = "true"
 	}
 	// The certificate takes about as long as the directory: side by side.
 	identity := make(chan error, 1)
@@ -264,12 +267,12 @@ func (l *launch) connect(ctx context.Context, answer *handshake.Answer) (*rpc.Pe
 }
 
 func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) error {
-	creds, err := l.credentials(answer)
-	if err != nil {
+	var err error
+	if l.creds, err = l.credentials(answer); err != nil {
 		return err
 	}
 	t := l.transports.ByName(answer.Transport.Name)
-	if !slices.Contains(session.Kinds(t), answer.Session) {
+	if answer.Plugwire && !slices.Contains(session.Kinds(t), answer.Session) {
 		return &handshake.Error{Code: handshake.CodeSession, Reason: fmt.Sprintf("the plugin answered with session %q, which this transport does not have", answer.Session)}
 	}
 	l.trace.dial(answer.Transport, answer.Address)
@@ -278,7 +281,7 @@ func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) erro
 		Transport:   t,
 		Dial:        transport.DialConfig{Version: answer.Transport.Version, Address: answer.Address, Logger: l.logger},
 		Conn:        l.prepared.take(t.Name()),
-		Credentials: creds,
+		Credentials: l.creds,
 		Foreign:     !answer.Plugwire,
 	})
 	return err
@@ -299,7 +302,7 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 		StreamClient:      l.stream,
 		IsControl:         control.IsControl,
 	}
-	if len(l.services) > 0 && answer.Plugwire {
+	if len(l.bindings) > 0 && answer.Plugwire {
 		stream, info, err := l.session.Open(ctx, session.Preamble{Purpose: session.Callbacks})
 		if err != nil {
 			return nil, errors.Join(err, conn.Close())
@@ -328,15 +331,13 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 func (l *launch) serve(cfg *rpc.Config, s *session.Stream) {
 	cfg.Listener, cfg.Patient = session.Single(s), true
 	cfg.ServerCredentials = session.Credentials()
-	cfg.RegisterApplication = func(r grpc.ServiceRegistrar) {
-		for _, s := range l.services {
-			s.binding.Register(r, s.protocol)
-		}
-	}
+	cfg.RegisterApplication = l.services
 	cfg.UnaryServer, cfg.StreamServer = l.unaryServer, l.streamServer
-	cfg.OnPanic = func(ctx context.Context, method string, value any, stack []byte) {
-		l.logger.ErrorContext(ctx, "panic in a handler of the host", "plugin", l.command, "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
-	}
+	cfg.OnPanic = l.logPanic
+}
+
+func (l *launch) logPanic(ctx context.Context, method string, value any, stack []byte) {
+	l.logger.ErrorContext(ctx, "panic in a handler of the host", "plugin", l.command, "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
 }
 
 func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, error) {
@@ -360,7 +361,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 		skipped = append(skipped, answer.Skipped)
 	}
 	pid, _ := strconv.Atoi(l.child.ID()) // 0 where the runner's processes have no number
-	return &Plugin{
+	p := &Plugin{
 		config:   l.config,
 		child:    l.child,
 		session:  l.session,
@@ -378,7 +379,15 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 			PID:           pid,
 			StartDuration: time.Since(l.started),
 		},
+		brokered: l.newBroker(),
 	}
+	p.broker = broker.New(p.brokered)
+	if p.foreign {
+		// A plugin on go-plugin waits for both.
+		p.startBroker()
+		p.fetchOutput()
+	}
+	return p
 }
 
 // fail ends what was started and says why.

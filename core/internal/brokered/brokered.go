@@ -169,7 +169,7 @@ func (b *Broker) change() {
 func (b *Broker) Exchange(s goplugin.Messages) error {
 	l := &link{out: make(chan *goplugin.ConnInfo, sendQueue), done: make(chan struct{})}
 	defer close(l.done)
-	if !b.run(func() { l.send(s) }) {
+	if !b.run(func() { l.send(b.ctx, s) }) {
 		return net.ErrClosed
 	}
 	b.mu.Lock()
@@ -192,8 +192,9 @@ func (b *Broker) Exchange(s goplugin.Messages) error {
 	}
 }
 
-// send sends what is queued until the link ends. A SendMsg ends with the stream.
-func (l *link) send(s goplugin.Messages) {
+// send sends what is queued until the link or ctx ends. A SendMsg ends with the
+// stream.
+func (l *link) send(ctx context.Context, s goplugin.Messages) {
 	for {
 		select {
 		case m := <-l.out:
@@ -201,6 +202,8 @@ func (l *link) send(s goplugin.Messages) {
 				return // which receiving notices too
 			}
 		case <-l.done:
+			return
+		case <-ctx.Done():
 			return
 		case <-s.Context().Done():
 			return

@@ -46,6 +46,9 @@ func (c *Conn) Close() error {
 // that.
 func (b *Broker) Dial(ctx context.Context, id uint32) (*Conn, error) {
 	conn, err := b.dial(ctx, id)
+	if reason := context.Cause(b.ctx); err != nil && reason != nil {
+		err = reason
+	}
 	if err != nil {
 		return nil, fmt.Errorf("broker: dial id %d: %w", id, err)
 	}

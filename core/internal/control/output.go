@@ -143,6 +143,7 @@ func (o *Output) take(ctx context.Context) *goplugin.StdioData {
 	}
 	data := o.chunks[0]
 	o.removeFirst()
+	o.change() // there is room
 	return &data
 }
 

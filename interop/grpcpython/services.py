@@ -1,0 +1,107 @@
+"""The services of the plugin: the application's, and those that a host expects
+of every plugin (docs/protocol.md, sections 12 and 16).
+"""
+
+import sys
+import threading
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.wrappers_pb2 import BytesValue, StringValue, UInt32Value
+
+# No code is generated: all messages here are, or look on the wire like, the
+# wrappers that come with protobuf.
+
+# grpc.health.v1.HealthCheckResponse.ServingStatus
+SERVING, NOT_SERVING = 1, 2
+
+
+def add(server, version, stopping):
+    """Adds all services to the server. version is what the host and the plugin
+    have agreed on; stopping is set when the host asks for the end.
+    """
+    server.add_generic_rpc_handlers(
+        (
+            _service(
+                "interop.v1.Interop",
+                Echo=_unary(BytesValue, _echo),
+                Count=_server_streaming(UInt32Value, _count),
+                Version=_unary(Empty, lambda *_: UInt32Value(value=version)),
+                Print=_unary(StringValue, _print),
+            ),
+            # HealthCheckRequest is like a StringValue, HealthCheckResponse like
+            # a UInt32Value: one field of that type with the number 1.
+            _service("grpc.health.v1.Health", Check=_unary(StringValue, _health(stopping))),
+            # By this the host asks for the end (§16). Without it, it would have
+            # to send SIGTERM or SIGKILL.
+            _service("plugin.GRPCController", Shutdown=_unary(Empty, _shutdown(stopping))),
+            # plugin.GRPCStdio is for plugins that have taken their standard
+            # output away from the process. This one has not: the host reads it
+            # from the pipe.
+        )
+    )
+
+
+def _echo(request, _):
+    return request
+
+
+def _count(request, _):
+    """Yields 1 to n, at the pace at which the host reads, until it cancels."""
+    for value in range(1, request.value + 1):
+        yield UInt32Value(value=value)
+
+
+_print_lock = threading.Lock()  # calls are handled by several threads
+
+
+def _print(request, _):
+    with _print_lock:
+        for stream in (sys.stdout, sys.stderr):
+            stream.write(request.value)
+            stream.flush()
+    return Empty()
+
+
+def _health(stopping):
+    def check(request, context):
+        if request.value not in ("", "plugin"):
+            context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.value}")
+        return UInt32Value(value=NOT_SERVING if stopping.is_set() else SERVING)
+
+    return check
+
+
+def _shutdown(stopping):
+    def shutdown(_, __):
+        stopping.set()
+        return Empty()
+
+    return shutdown
+
+
+def _service(name, **methods):
+    return grpc.method_handlers_generic_handler(name, methods)
+
+
+def _unary(request, handler):
+    """Makes a method of a function from message to message. An exception
+    becomes the call's status; the process lives on (§11).
+    """
+    return grpc.unary_unary_rpc_method_handler(
+        handler,
+        request_deserializer=request.FromString,
+        response_serializer=_serialize,
+    )
+
+
+def _server_streaming(request, handler):
+    return grpc.unary_stream_rpc_method_handler(
+        handler,
+        request_deserializer=request.FromString,
+        response_serializer=_serialize,
+    )
+
+
+def _serialize(message):
+    return message.SerializeToString()

@@ -3,11 +3,13 @@
 //
 //	goplugin-peer serve               is a plugin on go-plugin
 //	goplugin-peer plugwire            is a plugin on this framework
-//	goplugin-peer host [-mtls] PATH   is a host on go-plugin that calls the plugin
+//	goplugin-peer host [-mtls] [-large] PATH
+//	                                  is a host on go-plugin that calls the plugin
 //	goplugin-peer both                is a host on both, of itself as both plugins
 //
 // All plugins serve the echo service. A host prints what it has done, one line
-// for each plugin, and exits with 0 if all of it went well.
+// for each plugin, and exits with 0 if all of it went well. A large message has
+// twice the size that gRPC allows by default.
 package main
 
 import (
@@ -17,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -48,14 +51,17 @@ func main() {
 	case "plugwire":
 		plugin.Main(echopb.ServeEcho(echo.Handler{}), plugin.WithTransports(unix.New()))
 	case "host":
-		mutualTLS := slices.Contains(args, "-mtls")
-		err = hostGoPlugin(exec.Command(args[len(args)-1]), mutualTLS)
+		message := small
+		if slices.Contains(args, "-large") {
+			message = strings.Repeat("x", 8<<20)
+		}
+		err = hostGoPlugin(exec.Command(args[len(args)-1]), slices.Contains(args, "-mtls"), message)
 	case "both":
 		err = errors.Join(
-			hostGoPlugin(exec.Command(os.Args[0], "serve"), true),
+			hostGoPlugin(exec.Command(os.Args[0], "serve"), true, small),
 			hostPlugwire(exec.Command(os.Args[0], "plugwire")),
 			hostPlugwire(exec.Command(os.Args[0], "serve")),
-			hostGoPlugin(exec.Command(os.Args[0], "plugwire"), true),
+			hostGoPlugin(exec.Command(os.Args[0], "plugwire"), true, small),
 		)
 	default:
 		err = fmt.Errorf("unknown mode %q", mode)
@@ -94,7 +100,7 @@ func (echoPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *gr
 	return echopb.NewEchoClient(conn), nil
 }
 
-func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool) error {
+func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool, message string) error {
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  cookie,
 		Plugins:          plugins,
@@ -116,7 +122,7 @@ func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool) error {
 	if err != nil {
 		return fmt.Errorf("go-plugin: %w", err)
 	}
-	if err := call(service.(echopb.EchoClient)); err != nil {
+	if err := call(service.(echopb.EchoClient), message); err != nil {
 		return fmt.Errorf("go-plugin: %w", err)
 	}
 	fmt.Printf("go-plugin called %v, mutual TLS %t\n", cmd.Args, mutualTLS)
@@ -134,23 +140,26 @@ func hostPlugwire(cmd *exec.Cmd) (err error) {
 	if err := p.Ping(ctx); err != nil {
 		return err
 	}
-	if err := call(echopb.NewEchoClient(p)); err != nil {
+	if err := call(echopb.NewEchoClient(p), small); err != nil {
 		return err
 	}
 	fmt.Printf("plugwire called %v, security %s\n", cmd.Args, p.Info().Security)
 	return nil
 }
 
-// call makes one call of two kinds.
-func call(client echopb.EchoClient) error {
+// small is what is sent where nothing else is asked for.
+const small = "hello"
+
+// call makes one call of two kinds, the first with the message.
+func call(client echopb.EchoClient, message string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	resp, err := client.Unary(ctx, &echopb.Payload{Data: []byte("hello")})
+	resp, err := client.Unary(ctx, &echopb.Payload{Data: []byte(message)})
 	if err != nil {
 		return err
 	}
-	if string(resp.GetData()) != "hello" {
-		return fmt.Errorf("the answer of Unary is %q", resp.GetData())
+	if string(resp.GetData()) != message {
+		return fmt.Errorf("the answer of Unary is %d bytes that are not those sent", len(resp.GetData()))
 	}
 	chat, err := client.Chat(ctx)
 	if err != nil {

@@ -90,25 +90,29 @@ func TestAnswer(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			eachStack(t, func(t *testing.T, s stack) {
-				p := start(t, s, tt.env...)
-				a := p.answer
-				if len(a) != tt.fields || a[0] != "1" || a[1] != tt.version || a[2] != tt.network || a[4] != "grpc" || a[5] != "" {
-					t.Errorf("answer %q, want version %s over %s in %d fields, without a certificate", a, tt.version, tt.network, tt.fields)
-				}
-				if len(a) == 7 && a[6] != "false" {
-					t.Errorf("answer %q, want it to say that it does not multiplex", a)
-				}
-				conn, err := net.Dial(a[2], a[3])
-				if err != nil {
-					t.Fatalf("nobody is there after the answer: %v", err)
-				}
-				conn.Close()
-				p.terminate(t)
-				if _, err := os.Lstat(filepath.Dir(a[3])); a[2] == "unix" && !os.IsNotExist(err) {
-					t.Errorf("the directory of %s is left: %v", a[3], err)
-				}
-			})
+			for _, s := range stacks {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					s.require(t)
+					p := start(t, s, tt.env...)
+					a := p.answer
+					if len(a) != tt.fields || a[0] != "1" || a[1] != tt.version || a[2] != tt.network || a[4] != "grpc" || a[5] != "" {
+						t.Errorf("answer %q, want version %s over %s in %d fields, without a certificate", a, tt.version, tt.network, tt.fields)
+					}
+					if len(a) == 7 && a[6] != "false" {
+						t.Errorf("answer %q, want it to say that it does not multiplex", a)
+					}
+					conn, err := net.Dial(a[2], a[3])
+					if err != nil {
+						t.Fatalf("nobody is there after the answer: %v", err)
+					}
+					conn.Close()
+					p.terminate(t)
+					if _, err := os.Lstat(filepath.Dir(a[3])); a[2] == "unix" && !os.IsNotExist(err) {
+						t.Errorf("the directory of %s is left: %v", a[3], err)
+					}
+				})
+			}
 		})
 	}
 }
@@ -117,25 +121,29 @@ func TestAnswer(t *testing.T) {
 // else.
 func TestPorts(t *testing.T) {
 	t.Parallel()
-	eachStack(t, func(t *testing.T, s stack) {
-		taken, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer taken.Close()
-		lowest := taken.Addr().(*net.TCPAddr).Port
-		const span = 50 // wide enough for what else this machine has there
-		env := []string{"PLUGIN_TRANSPORTS=tcp", "PLUGIN_MIN_PORT=" + strconv.Itoa(lowest), "PLUGIN_MAX_PORT=" + strconv.Itoa(lowest+span)}
-		used := map[int]bool{lowest: true}
-		for range 2 {
-			p := start(t, s, env...)
-			defer p.terminate(t)
-			_, text, err := net.SplitHostPort(p.answer[3])
-			port, convErr := strconv.Atoi(text)
-			if err != nil || convErr != nil || used[port] || port < lowest || port > lowest+span {
-				t.Errorf("address %q; want a free port from %d to %d, and not of %v", p.answer[3], lowest, lowest+span, used)
+	for _, s := range stacks {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.require(t)
+			taken, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
 			}
-			used[port] = true
-		}
-	})
+			defer taken.Close()
+			lowest := taken.Addr().(*net.TCPAddr).Port
+			const span = 50 // wide enough for what else this machine has there
+			env := []string{"PLUGIN_TRANSPORTS=tcp", "PLUGIN_MIN_PORT=" + strconv.Itoa(lowest), "PLUGIN_MAX_PORT=" + strconv.Itoa(lowest+span)}
+			used := map[int]bool{lowest: true}
+			for range 2 {
+				p := start(t, s, env...)
+				defer p.terminate(t)
+				_, text, err := net.SplitHostPort(p.answer[3])
+				port, convErr := strconv.Atoi(text)
+				if err != nil || convErr != nil || used[port] || port < lowest || port > lowest+span {
+					t.Errorf("address %q; want a free port from %d to %d, and not of %v", p.answer[3], lowest, lowest+span, used)
+				}
+				used[port] = true
+			}
+		})
+	}
 }

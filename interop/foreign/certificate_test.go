@@ -29,21 +29,25 @@ func TestClientCertificate(t *testing.T) {
 	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P521()} { // ours, and go-plugin's
 		t.Run(curve.Params().Name, func(t *testing.T) {
 			t.Parallel()
-			eachStack(t, func(t *testing.T, s stack) {
-				certificate := newCertificate(t, curve)
-				block := &pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}
-				p := start(t, s, handshake.EnvClientCert+"="+string(pem.EncodeToMemory(block)))
-				defer p.terminate(t)
-				if err := checkHealth(t, p.answer, certificate); err != nil {
-					t.Errorf("with the host's certificate: %v", err)
-				}
-				if err := checkHealth(t, p.answer, newCertificate(t, curve)); err == nil {
-					t.Error("a client with another certificate was let in")
-				}
-				if err := checkHealth(t, p.answer); err == nil {
-					t.Error("a client without a certificate was let in")
-				}
-			})
+			for _, s := range stacks {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					s.require(t)
+					certificate := newCertificate(t, curve)
+					block := &pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}
+					p := start(t, s, handshake.EnvClientCert+"="+string(pem.EncodeToMemory(block)))
+					defer p.terminate(t)
+					if err := checkHealth(t, p.answer, certificate); err != nil {
+						t.Errorf("with the host's certificate: %v", err)
+					}
+					if err := checkHealth(t, p.answer, newCertificate(t, curve)); err == nil {
+						t.Error("a client with another certificate was let in")
+					}
+					if err := checkHealth(t, p.answer); err == nil {
+						t.Error("a client without a certificate was let in")
+					}
+				})
+			}
 		})
 	}
 }

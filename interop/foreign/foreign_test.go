@@ -99,23 +99,27 @@ func TestUnderOurHost(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			eachStack(t, func(t *testing.T, s stack) {
-				var seen watched
-				var stdout, stderr syncBuffer
-				opts := options(t, append(tt.opts, host.WithTransports(tt.transport), seen.trace(), host.WithStdout(&stdout), host.WithStderr(&stderr))...)
-				p, err := host.Launch(testContext(t), s.plugin(tt.without...), opts...)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer p.Close()
-				want := transport.ID{Name: tt.transport.Name(), Version: 1}
-				if info := p.Info(); info.Security != tt.security || info.Transport != want || info.Version != 2 {
-					t.Errorf("%+v, want version 2 over %s with %s", info, want, tt.security)
-				}
-				checkCalls(t, p)
-				checkPrint(t, p, &stdout, &stderr)
-				checkClose(t, p, &seen)
-			})
+			for _, s := range stacks {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					s.require(t)
+					var seen watched
+					var stdout, stderr syncBuffer
+					opts := options(t, append(tt.opts, host.WithTransports(tt.transport), seen.trace(), host.WithStdout(&stdout), host.WithStderr(&stderr))...)
+					p, err := host.Launch(testContext(t), s.plugin(tt.without...), opts...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer p.Close()
+					want := transport.ID{Name: tt.transport.Name(), Version: 1}
+					if info := p.Info(); info.Security != tt.security || info.Transport != want || info.Version != 2 {
+						t.Errorf("%+v, want version 2 over %s with %s", info, want, tt.security)
+					}
+					checkCalls(t, p)
+					checkPrint(t, p, &stdout, &stderr)
+					checkClose(t, p, &seen)
+				})
+			}
 		})
 	}
 }
@@ -219,13 +223,17 @@ func checkClose(t *testing.T, p *host.Plugin, seen *watched) {
 // host accepts only if it is told to.
 func TestPlaintextOverTCP(t *testing.T) {
 	t.Parallel()
-	eachStack(t, func(t *testing.T, s stack) {
-		e := startError(t, s.plugin(handshake.EnvClientCert), host.WithTransports(tcp.New()))
-		var refused *handshake.Error
-		if !errors.As(e, &refused) || refused.Code != handshake.CodeSecurity || !strings.Contains(e.Error(), "host.WithPlaintext") {
-			t.Errorf("%v, want code %s and how to allow it", e, handshake.CodeSecurity)
-		}
-	})
+	for _, s := range stacks {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.require(t)
+			e := startError(t, s.plugin(handshake.EnvClientCert), host.WithTransports(tcp.New()))
+			var refused *handshake.Error
+			if !errors.As(e, &refused) || refused.Code != handshake.CodeSecurity || !strings.Contains(e.Error(), "host.WithPlaintext") {
+				t.Errorf("%v, want code %s and how to allow it", e, handshake.CodeSecurity)
+			}
+		})
+	}
 }
 
 // TestCookie has hosts that are not the plugin's own.
@@ -237,15 +245,19 @@ func TestCookie(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			eachStack(t, func(t *testing.T, s stack) {
-				e := startError(t, s.plugin(), host.WithCookie(tt.cookie, tt.value))
-				if e.Phase != host.PhaseHandshake || e.Exit == nil || *e.Exit != (host.ExitStatus{Code: 1}) {
-					t.Errorf("phase %s, %v; want %s and exit code 1", e.Phase, e.Exit, host.PhaseHandshake)
-				}
-				if !strings.HasPrefix(e.Stderr, "This is a plugin") || e.Stdout != "" {
-					t.Errorf("it printed %q, and on stderr %q", e.Stdout, e.Stderr)
-				}
-			})
+			for _, s := range stacks {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					s.require(t)
+					e := startError(t, s.plugin(), host.WithCookie(tt.cookie, tt.value))
+					if e.Phase != host.PhaseHandshake || e.Exit == nil || *e.Exit != (host.ExitStatus{Code: 1}) {
+						t.Errorf("phase %s, %v; want %s and exit code 1", e.Phase, e.Exit, host.PhaseHandshake)
+					}
+					if !strings.HasPrefix(e.Stderr, "This is a plugin") || e.Stdout != "" {
+						t.Errorf("it printed %q, and on stderr %q", e.Stdout, e.Stderr)
+					}
+				})
+			}
 		})
 	}
 }
@@ -253,14 +265,18 @@ func TestCookie(t *testing.T) {
 // TestBadCertificate has a host whose certificate is none.
 func TestBadCertificate(t *testing.T) {
 	t.Parallel()
-	eachStack(t, func(t *testing.T, s stack) {
-		plugin := s.plugin()
-		plugin.Args = slices.Insert(plugin.Args, 1, handshake.EnvClientCert+"=none")
-		e := startError(t, plugin)
-		if e.Phase != host.PhaseHandshake || e.Exit == nil || *e.Exit != (host.ExitStatus{Code: 1}) || e.Stderr == "" {
-			t.Errorf("phase %s, %v, stderr %q; want %s, exit code 1 and the reason", e.Phase, e.Exit, e.Stderr, host.PhaseHandshake)
-		}
-	})
+	for _, s := range stacks {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.require(t)
+			plugin := s.plugin()
+			plugin.Args = slices.Insert(plugin.Args, 1, handshake.EnvClientCert+"=none")
+			e := startError(t, plugin)
+			if e.Phase != host.PhaseHandshake || e.Exit == nil || *e.Exit != (host.ExitStatus{Code: 1}) || e.Stderr == "" {
+				t.Errorf("phase %s, %v, stderr %q; want %s, exit code 1 and the reason", e.Phase, e.Exit, e.Stderr, host.PhaseHandshake)
+			}
+		})
+	}
 }
 
 // startError launches what cannot be started.

@@ -35,29 +35,25 @@ var stacks = []stack{
 	},
 }
 
-// eachStack runs a test for the plugin of each stack that is on this machine.
-// In CI all of them have to be.
-func eachStack(t *testing.T, test func(t *testing.T, s stack)) {
+// require skips a test if the plugin's stack is not on this machine. In CI it
+// has to be.
+func (s stack) require(t *testing.T) {
 	t.Helper()
-	for _, s := range stacks {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			// go test, which keeps results, has to see what they depend on.
-			if _, err := os.ReadDir(filepath.Join("..", s.name)); err != nil {
-				t.Fatal(err)
-			}
-			needs := exec.Command(s.needs[0], s.needs[1:]...)
-			needs.Dir = ".."
-			if out, err := needs.CombinedOutput(); err != nil {
-				reason := fmt.Sprintf("%s is not here: %s\n%v\n%s", s.name, s.missing, err, out)
-				if os.Getenv("CI") == "true" {
-					t.Fatal(reason)
-				}
-				t.Skip(reason)
-			}
-			test(t, s)
-		})
+	// go test, which keeps results, has to see what they depend on.
+	if _, err := os.ReadDir(filepath.Join("..", s.name)); err != nil {
+		t.Fatal(err)
 	}
+	needs := exec.Command(s.needs[0], s.needs[1:]...)
+	needs.Dir = ".."
+	out, err := needs.CombinedOutput()
+	if err == nil {
+		return
+	}
+	reason := fmt.Sprintf("%s is not here: %s\n%v\n%s", s.name, s.missing, err, out)
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
 }
 
 // plugin returns the command of the plugin, with variables that are taken out of

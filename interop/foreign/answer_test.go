@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/plugwire/plugwire/core/handshake"
 )
@@ -38,7 +39,9 @@ func start(t *testing.T, s stack, env ...string) *started {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tooLong := time.AfterFunc(hang, func() { _ = cmd.Process.Kill() }) // as below
 	t.Cleanup(func() {
+		tooLong.Stop()
 		_ = cmd.Process.Kill() // one that has ended is what is wanted
 		_ = cmd.Wait()
 	})

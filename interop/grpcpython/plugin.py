@@ -4,7 +4,7 @@ docs/protocol.md is implemented in another language; §5 is section 5 there.
 
 It knows the part of the protocol that is go-plugin's, which is all that a
 plugin needs, and therefore runs under hosts of both. They call such a plugin
-foreign; §16 says what that means.
+foreign; §16 says what that means. This one is for Unix.
 
 On Debian: apt-get install python3-grpcio python3-cryptography
 """
@@ -15,7 +15,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 from concurrent import futures
 
 import grpc
@@ -52,15 +51,16 @@ def main():
             "This is a plugin, meant to be started by its host application, "
             f"which sets {COOKIE_NAME}={COOKIE_VALUE}."
         )
-    stopping = threading.Event()
     # §13: a terminal sends SIGINT to the plugin too, but the host decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    # Blocked here, before there are other threads, SIGTERM waits in all of them
+    # for sigwait. A handler could come at the wrong moment.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     version = choose_version()
     own, credentials = make_credentials()
     server = grpc.server(futures.ThreadPoolExecutor(WORKERS), options=OPTIONS)
-    services.add(server, version, stopping)
+    health = services.add(server, version, stop)
     network, address, remove = listen(server, credentials)
     server.start()
 
@@ -70,11 +70,17 @@ def main():
         answer.append("false")
     print(*answer, sep="|", flush=True)
 
-    stopping.wait()
+    signal.sigwait({signal.SIGTERM})
     # §13: no new calls, and those in flight may end. The program then exits
     # with code 0.
+    health.serving = False
     server.stop(DRAIN_SECONDS).wait()
     remove()
+
+
+def stop():
+    """Begins what a SIGTERM from outside does too."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def refuse(reason):
@@ -125,8 +131,6 @@ def listen(server, credentials):
     steps 5 and 7). Returns network, address, and a function to clean up with.
     """
     ours = {"unix": listen_unix, "tcp": listen_tcp}
-    if os.name == "nt":
-        del ours["unix"]
     offered = os.environ.get("PLUGIN_TRANSPORTS") or ",".join(ours)
     for name in offered.split(","):
         if name in ours:

@@ -16,10 +16,23 @@ from google.protobuf.wrappers_pb2 import BytesValue, StringValue, UInt32Value
 SERVING, NOT_SERVING = 1, 2
 
 
-def add(server, version, stopping):
-    """Adds all services to the server. version is what the host and the plugin
-    have agreed on; stopping is set when the host asks for the end.
+class Health:
+    """Says whether the plugin is healthy."""
+
+    serving = True
+
+    def check(self, request, context):
+        if request.value not in ("", "plugin"):
+            context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.value}")
+        return UInt32Value(value=SERVING if self.serving else NOT_SERVING)
+
+
+def add(server, version, stop):
+    """Adds all services to the server, and returns its Health. version is what
+    the host and the plugin have agreed on; stop is called when the host asks
+    for the end.
     """
+    health = Health()
     server.add_generic_rpc_handlers(
         (
             _service(
@@ -31,15 +44,16 @@ def add(server, version, stopping):
             ),
             # HealthCheckRequest is like a StringValue, HealthCheckResponse like
             # a UInt32Value: one field of that type with the number 1.
-            _service("grpc.health.v1.Health", Check=_unary(StringValue, _health(stopping))),
+            _service("grpc.health.v1.Health", Check=_unary(StringValue, health.check)),
             # By this the host asks for the end (§16). Without it, it would have
             # to send SIGTERM or SIGKILL.
-            _service("plugin.GRPCController", Shutdown=_unary(Empty, _shutdown(stopping))),
+            _service("plugin.GRPCController", Shutdown=_unary(Empty, _shutdown(stop))),
             # plugin.GRPCStdio is for plugins that have taken their standard
             # output away from the process. This one has not: the host reads it
             # from the pipe.
         )
     )
+    return health
 
 
 def _echo(request, _):
@@ -63,18 +77,9 @@ def _print(request, _):
     return Empty()
 
 
-def _health(stopping):
-    def check(request, context):
-        if request.value not in ("", "plugin"):
-            context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.value}")
-        return UInt32Value(value=NOT_SERVING if stopping.is_set() else SERVING)
-
-    return check
-
-
-def _shutdown(stopping):
+def _shutdown(stop):
     def shutdown(_, __):
-        stopping.set()
+        stop()
         return Empty()
 
     return shutdown

@@ -54,9 +54,9 @@ export function addServices(server, version, stop) {
   return health;
 }
 
-// numbers yields 1 to n.
+// numbers yields 0 to n-1.
 function* numbers({ value: n }) {
-  for (let value = 1; value <= n; value++) {
+  for (let value = 0; value < n; value++) {
     yield { value };
   }
 }

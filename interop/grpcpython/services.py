@@ -61,8 +61,8 @@ def _echo(request, _):
 
 
 def _count(request, _):
-    """Yields 1 to n, at the pace at which the host reads, until it cancels."""
-    for value in range(1, request.value + 1):
+    """Yields 0 to n-1, at the pace at which the host reads, until it cancels."""
+    for value in range(request.value):
         yield UInt32Value(value=value)
 
 

@@ -5,6 +5,9 @@
 //	goplugin-peer plugwire            is a plugin on this framework
 //	goplugin-peer host [-mtls] [-large] [-hold] [-drain] PATH
 //	                                  is a host on go-plugin that calls the plugin
+//	goplugin-peer time [-mtls]        prints how long it takes, in nanoseconds, from
+//	                                  starting itself as plugin to the first answer,
+//	                                  with go-plugin on both sides
 //	goplugin-peer both                is a host on both, of itself as both plugins
 //
 // All plugins serve the echo service. A host prints what it has done, one line
@@ -66,6 +69,8 @@ func main() {
 			last = drain
 		}
 		err = hostGoPlugin(exec.Command(args[len(args)-1]), slices.Contains(args, "-mtls"), message, last)
+	case "time":
+		err = timeStart(slices.Contains(args, "-mtls"))
 	case "both":
 		err = errors.Join(
 			hostGoPlugin(exec.Command(os.Args[0], "serve"), true, small, nil),
@@ -110,9 +115,9 @@ func (echoPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *gr
 	return echopb.NewEchoClient(conn), nil
 }
 
-// hostGoPlugin calls a plugin, and does last what may be given.
-func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool, message string, last func(*goplugin.Client, echopb.EchoClient) error) error {
-	client := goplugin.NewClient(&goplugin.ClientConfig{
+// newClient makes a host's end.
+func newClient(cmd *exec.Cmd, mutualTLS bool) *goplugin.Client {
+	return goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  cookie,
 		Plugins:          plugins,
 		Cmd:              cmd,
@@ -121,6 +126,32 @@ func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool, message string, last func(*gopl
 		StartTimeout:     timeout,
 		Logger:           hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info}),
 	})
+}
+
+func timeStart(mutualTLS bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	began := time.Now()
+	client := newClient(exec.Command(os.Args[0], "serve"), mutualTLS)
+	defer client.Kill()
+	conn, err := client.Client()
+	if err != nil {
+		return err
+	}
+	service, err := conn.Dispense("echo")
+	if err != nil {
+		return err
+	}
+	if _, err := service.(echopb.EchoClient).Unary(ctx, &echopb.Payload{}); err != nil {
+		return err
+	}
+	fmt.Println(time.Since(began).Nanoseconds())
+	return nil
+}
+
+// hostGoPlugin calls a plugin, and does last what may be given.
+func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool, message string, last func(*goplugin.Client, echopb.EchoClient) error) error {
+	client := newClient(cmd, mutualTLS)
 	defer client.Kill()
 	conn, err := client.Client()
 	if err != nil {

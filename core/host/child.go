@@ -27,7 +27,9 @@ type child struct {
 	verified *process.Copy // what runs in place of the command's own file; nil for that
 
 	answers        <-chan answerResult
+	logger         *slog.Logger
 	stdout, stderr *logs.Collector
+	copies         copies
 
 	exited  chan struct{} // closed when the process has ended
 	status  ExitStatus    // set then
@@ -76,10 +78,11 @@ func (c *child) watch(cfg *config, p Process, name, instance string) {
 	c.Process = p
 	stdout, stderr := p.Output()
 	logger := cfg.logger.With("plugin", name, "pid", p.ID())
+	c.logger, c.copies = logger, newCopies(cfg)
 	answers := newAnswerReader(stdout, instance)
 	c.answers = answers.found
-	c.stdout = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: cfg.stdout})
-	c.stderr = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: cfg.stderr})
+	c.stdout = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: c.copies.stdout})
+	c.stderr = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: c.copies.stderr})
 	read := make(chan struct{}) // closed when both streams were read to their end
 	var cut atomic.Bool         // they were closed before that
 	var readers sync.WaitGroup

@@ -15,8 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"google.golang.org/grpc"
-
+	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
@@ -36,8 +35,9 @@ type launch struct {
 	identity *secure.Identity
 	offer    *handshake.Offer
 	prepared prepared
-	verified *process.Copy    // nil without a checksum; the child's once there is one
-	child    *child           // nil until the process is started
+	verified *process.Copy // nil without a checksum; the child's once there is one
+	child    *child        // nil until the process is started
+	creds    *secure.Credentials
 	session  *session.Session // nil until it is opened
 
 	attaching bool // the process was there before
@@ -158,7 +158,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 		MaxPort:    l.maxPort,
 		Transports: l.transports.IDs(),
 		Plugwire:   true,
-		Callbacks:  len(l.services) > 0,
+		Callbacks:  len(l.bindings) > 0,
 		Protocol:   l.family.Name(),
 		Sessions:   sessions(l.transports),
 		Wires:      []string{handshake.WireH2},
@@ -166,6 +166,9 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 		Instance:   rand.Text(),
 		LogLevel:   logs.LevelName(logs.Lowest(l.logger)),
 		Files:      make(map[string][]int),
+	}
+	if l.multiplex {
+		l.offer.Multiplex = "true"
 	}
 	// The certificate takes about as long as the directory: side by side.
 	identity := make(chan error, 1)
@@ -288,15 +291,15 @@ func (l *launch) connect(ctx context.Context, answer *handshake.Answer) (*rpc.Pe
 }
 
 func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) error {
-	creds, err := l.credentials(answer)
-	if err != nil {
+	var err error
+	if l.creds, err = l.credentials(answer); err != nil {
 		return err
 	}
 	t, dial, err := l.dialed(answer)
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(session.Kinds(t), answer.Session) {
+	if answer.Plugwire && !slices.Contains(session.Kinds(t), answer.Session) {
 		return &handshake.Error{Code: handshake.CodeSession, Reason: fmt.Sprintf("the plugin answered with session %q, which this transport does not have", answer.Session)}
 	}
 	l.trace.dial(transport.ID{Name: t.Name(), Version: dial.Version}, dial.Address)
@@ -305,7 +308,7 @@ func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) erro
 		Transport:   t,
 		Dial:        dial,
 		Conn:        l.prepared.take(t.Name()),
-		Credentials: creds,
+		Credentials: l.creds,
 		Foreign:     !answer.Plugwire,
 	})
 	return err
@@ -328,7 +331,7 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 		IsControl:         control.IsControl,
 	}
 	// Whom a plugin is attached to it cannot know before: it is served always.
-	if (len(l.services) > 0 || l.attaching) && answer.Plugwire {
+	if (len(l.bindings) > 0 || l.attaching) && answer.Plugwire {
 		stream, info, err := l.session.Open(ctx, session.Preamble{Purpose: session.Callbacks})
 		if err != nil {
 			return nil, errors.Join(err, conn.Close())
@@ -357,15 +360,13 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 func (l *launch) serve(cfg *rpc.Config, s *session.Stream) {
 	cfg.Listener, cfg.Patient = session.Single(s), true
 	cfg.ServerCredentials = session.Credentials()
-	cfg.RegisterApplication = func(r grpc.ServiceRegistrar) {
-		for _, s := range l.services {
-			s.binding.Register(r, s.protocol)
-		}
-	}
+	cfg.RegisterApplication = l.services
 	cfg.UnaryServer, cfg.StreamServer = l.unaryServer, l.streamServer
-	cfg.OnPanic = func(ctx context.Context, method string, value any, stack []byte) {
-		l.logger.ErrorContext(ctx, "panic in a handler of the host", "plugin", l.command, "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
-	}
+	cfg.OnPanic = l.logPanic
+}
+
+func (l *launch) logPanic(ctx context.Context, method string, value any, stack []byte) {
+	l.logger.ErrorContext(ctx, "panic in a handler of the host", "plugin", l.command, "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
 }
 
 func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, error) {
@@ -389,7 +390,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 		skipped = append(skipped, answer.Skipped)
 	}
 	pid, _ := strconv.Atoi(l.child.ID()) // 0 where the runner's processes have no number
-	return &Plugin{
+	p := &Plugin{
 		config:   l.config,
 		child:    l.child,
 		session:  l.session,
@@ -407,7 +408,15 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 			PID:           pid,
 			StartDuration: time.Since(l.started),
 		},
+		brokered: l.newBroker(),
 	}
+	p.broker = broker.New(p.brokered)
+	if p.foreign {
+		// A plugin on go-plugin waits for both.
+		p.startBroker()
+		p.fetchOutput()
+	}
+	return p
 }
 
 // fail ends what was started and says why.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
@@ -15,6 +16,7 @@ type runtime struct {
 	services *control.Services
 	host     hostLink
 	session  *session.Listener
+	broker   *broker.Broker
 }
 
 // runtimeKey is the key under which the context of OnShutdown functions holds

@@ -29,7 +29,7 @@ func TestAttachLeavesNoConnections(t *testing.T) {
 		}
 		return n
 	}
-	goPlugin, goPluginInfo := onGoPlugin(t, true, 0)
+	goPlugin, goPluginInfo := runningOnGoPlugin(t, true, 0)
 	own := debug(t, echoPlugin())
 	for name, try := range map[string]func() (*byHand, func()){
 		"go-plugin": func() (*byHand, func()) { return goPlugin, func() { _ = attach(t, goPluginInfo).Close() } },
@@ -76,10 +76,10 @@ func TestAttachProves(t *testing.T) {
 		{"another's number", own(func(info *host.AttachInfo) { info.PID = stranger.cmd.Process.Pid }), false},
 		{"nobody's number", own(func(info *host.AttachInfo) { info.PID = 1 << 30 }), false},
 		{"no number", own(func(info *host.AttachInfo) { info.PID = 0 }), false},
-		{"go-plugin's socket", func(t *testing.T) (*byHand, host.AttachInfo) { t.Helper(); return onGoPlugin(t, false, 0) }, true},
+		{"go-plugin's socket", func(t *testing.T) (*byHand, host.AttachInfo) { t.Helper(); return runningOnGoPlugin(t, false, 0) }, true},
 		{"go-plugin with another's number", func(t *testing.T) (*byHand, host.AttachInfo) {
 			t.Helper()
-			return onGoPlugin(t, false, stranger.cmd.Process.Pid)
+			return runningOnGoPlugin(t, false, stranger.cmd.Process.Pid)
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -25,9 +25,9 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// onGoPlugin starts a plugin on go-plugin as its host would, and returns the
+// runningOnGoPlugin starts a plugin on go-plugin as its host would, and returns the
 // ReattachConfig that such a host makes of the answer.
-func onGoPlugin(tb testing.TB, test bool, pid int) (*byHand, host.AttachInfo) {
+func runningOnGoPlugin(tb testing.TB, test bool, pid int) (*byHand, host.AttachInfo) {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "r-") //nolint:usetesting // the path of a socket has to be short
 	if err != nil {
@@ -84,7 +84,7 @@ func mortal(info host.AttachInfo) host.AttachInfo {
 // TestAttachGoPlugin attaches to a plugin on go-plugin, and stops it.
 func TestAttachGoPlugin(t *testing.T) {
 	t.Parallel()
-	b, info := onGoPlugin(t, false, 0)
+	b, info := runningOnGoPlugin(t, false, 0)
 	var taken steps
 	p := attach(t, info, taken.trace())
 	if got := p.Info(); got.Security != handshake.SecurityPeerCred || got.Version != 1 || got.PID != b.cmd.Process.Pid {
@@ -105,7 +105,7 @@ func TestAttachGoPlugin(t *testing.T) {
 // hosts' to stop.
 func TestAttachGoPluginThatStays(t *testing.T) {
 	t.Parallel()
-	b, info := onGoPlugin(t, true, 0)
+	b, info := runningOnGoPlugin(t, true, 0)
 	for range 3 {
 		var taken steps
 		p := attach(t, info, taken.trace())
@@ -142,7 +142,7 @@ func TestAttachedEnds(t *testing.T) {
 			info.PID = 0
 			return b, info
 		}},
-		{name: "go-plugin", start: func(t *testing.T) (*byHand, host.AttachInfo) { t.Helper(); return onGoPlugin(t, false, 0) }},
+		{name: "go-plugin", start: func(t *testing.T) (*byHand, host.AttachInfo) { t.Helper(); return runningOnGoPlugin(t, false, 0) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -292,7 +292,7 @@ func TestAttachedIsAsked(t *testing.T) {
 	})
 	t.Run("go-plugin", func(t *testing.T) {
 		t.Parallel()
-		b, info := onGoPlugin(t, false, stranger.cmd.Process.Pid)
+		b, info := runningOnGoPlugin(t, false, stranger.cmd.Process.Pid)
 		check(t, b, info)
 	})
 }

@@ -76,15 +76,7 @@ func TestHostKilled(t *testing.T) {
 			})
 			if test.stop {
 				for _, pid := range plugins {
-					if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-						t.Fatal(err)
-					}
-					eventually(t, settleTime, func() string {
-						if state, _, _ := processState(pid); state != "T" {
-							return "not stopped: " + describeProcess(pid)
-						}
-						return ""
-					})
+					stopProcess(t, pid)
 				}
 			}
 			killHost(t, h.cmd)

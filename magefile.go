@@ -65,12 +65,15 @@ func Test(ctx context.Context) error {
 	})
 }
 
-// Fuzz runs every fuzz target of all modules for FUZZTIME, by default 30s each.
+// Fuzz runs every fuzz target of all modules for FUZZTIME each: a number of inputs (by default 200000x) or a duration.
 func Fuzz(ctx context.Context) error {
-	return fuzz(ctx, cmp.Or(os.Getenv("FUZZTIME"), "30s"))
+	return fuzz(ctx, cmp.Or(os.Getenv("FUZZTIME"), "200000x"))
 }
 
-func fuzz(ctx context.Context, duration string) error {
+// fuzz runs every fuzz target for as long as the flag -fuzztime says. A number of
+// inputs is the better measure: at the end of a duration go test can fail for no
+// reason of the target's (golang.org/issue/75804).
+func fuzz(ctx context.Context, fuzztime string) error {
 	all, err := scopes()
 	if err != nil {
 		return err
@@ -82,7 +85,7 @@ func fuzz(ctx context.Context, duration string) error {
 		}
 		return each(targets, func(t test) error {
 			fmt.Println("fuzz", t.pkg, t.name)
-			return s.run(ctx, "go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", duration, t.pkg)
+			return s.run(ctx, "go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", fuzztime, "-fuzzminimizetime", "1000x", t.pkg)
 		})
 	})
 }

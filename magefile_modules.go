@@ -105,14 +105,14 @@ func workspaceDirs() ([]string, error) {
 }
 
 // find returns the files of the repository whose name matches the pattern. It
-// leaves out test data, and hidden directories.
+// leaves out test data, hidden directories, and what npm has installed.
 func find(pattern string) ([]string, error) {
 	var found []string
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		switch name := entry.Name(); {
 		case err != nil:
 			return err
-		case entry.IsDir() && path != "." && (name == "testdata" || name[0] == '.'):
+		case entry.IsDir() && path != "." && (name == "testdata" || name == "node_modules" || name[0] == '.'):
 			return filepath.SkipDir
 		case entry.IsDir():
 			return nil

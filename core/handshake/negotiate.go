@@ -78,6 +78,9 @@ func Choose(o *Offer, have Capabilities) (Choice, error) {
 	}
 	for _, id := range common {
 		if session, ok := first(sessions, have.Sessions[id.Name]); ok {
+			if o.Multiplexed() {
+				session = SessionYamux // on the one connection that go-plugin makes
+			}
 			c.Candidates = append(c.Candidates, Candidate{id, session})
 		}
 	}
@@ -143,7 +146,10 @@ func (a *Answer) Check(o *Offer) error {
 		}
 	}
 	if !a.Plugwire {
-		return a.checkForeign(o)
+		if err := a.checkForeign(o); err != nil {
+			return err
+		}
+		return a.checkMultiplexed(o)
 	}
 	if !slices.Contains(o.Sessions, a.Session) {
 		return &Error{Code: CodeSession, Reason: fmt.Sprintf("the plugin answered with session %.64q, which was not offered", a.Session), Host: strings.Join(o.Sessions, ", ")}
@@ -160,8 +166,24 @@ func (a *Answer) Check(o *Offer) error {
 	return nil
 }
 
-// checkForeign holds a plugin that knows nothing of PLUGWIRE_OFFER to the
-// security that was offered: mutual TLS is always good enough, the kernel's
+// checkMultiplexed holds such a plugin to go-plugin's multiplexed mode, if that was
+// asked for. Unasked, the seventh field means nothing.
+func (a *Answer) checkMultiplexed(o *Offer) error {
+	switch {
+	case o.Multiplex == "":
+		return nil
+	case a.Multiplex == "true":
+		a.Session = SessionYamux
+		return nil
+	default:
+		return &Error{
+			Code: CodeSession, Reason: "the plugin does not have go-plugin's multiplexed mode, which the host asked for",
+			Hint: "build the plugin with go-plugin v1.6.0 or newer, or launch it without host.WithMultiplex",
+		}
+	}
+}
+
+// checkForeign holds a plugin that knows nothing of PLUGWIRE_OFFER to the security that was offered: mutual TLS is always good enough, the kernel's
 // word only where it was offered, and nothing never. The host's own TLS
 // configuration replaces all of it.
 func (a *Answer) checkForeign(o *Offer) error {

@@ -22,7 +22,8 @@ type Offer struct {
 	// wants no mutual TLS.
 	ClientCert string
 	// Multiplex is the raw value of PLUGIN_MULTIPLEX_GRPC. Any value but the
-	// empty one asks for the answer's seventh field.
+	// empty one asks for the answer's seventh field, and a true one for
+	// go-plugin's multiplexed mode. It means nothing to a Plugwire plugin.
 	Multiplex string
 	// SocketDir is the directory for the plugin's socket, made and removed by
 	// the host; empty when it made none.
@@ -55,6 +56,10 @@ type Offer struct {
 	// its name.
 	Files map[string][]int
 }
+
+// Multiplexed reports whether a host that knows only go-plugin's part wants
+// everything on one connection.
+func (o *Offer) Multiplexed() bool { return !o.Plugwire && parseMultiplex(o.Multiplex) == "true" }
 
 // Keys of PLUGWIRE_OFFER. Protocol and instance stand in the answer too.
 const (

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -38,7 +37,8 @@ type config struct {
 	startTimeout   time.Duration
 	unary          []grpc.UnaryClientInterceptor
 	stream         []grpc.StreamClientInterceptor
-	services       []service
+	bindings       []protocol.Binding
+	services       func(grpc.ServiceRegistrar) // adds what is bound
 	unaryServer    []grpc.UnaryServerInterceptor
 	streamServer   []grpc.StreamServerInterceptor
 	maxMessageSize int
@@ -48,16 +48,12 @@ type config struct {
 	tls            *tls.Config
 	mutualTLS      bool
 	plaintext      bool
+	multiplex      bool
 	stdin          *os.File
 	stdout, stderr io.Writer
 	trace          *Trace
 	runner         Runner
-}
-
-// service is one version of a protocol that the host serves to the plugin.
-type service struct {
-	protocol *protocol.Protocol
-	binding  protocol.Binding
+	checksum       *checksum // nil: any program
 }
 
 func newConfig(opts []Option) (*config, error) {
@@ -67,6 +63,7 @@ func newConfig(opts []Option) (*config, error) {
 		cookie:         handshake.DefaultCookie(),
 		trace:          &Trace{},
 		runner:         localRunner{},
+		services:       func(grpc.ServiceRegistrar) {},
 	}
 	var errs []error
 	for _, o := range opts {
@@ -172,35 +169,13 @@ func WithInterceptors(unary grpc.UnaryClientInterceptor, stream grpc.StreamClien
 // another framework cannot call them.
 func WithServices(bindings ...protocol.Binding) Option {
 	return optionFunc(func(cfg *config) error {
-		for _, b := range bindings {
-			family, err := b.Family()
-			if err == nil && len(family) > 1 {
-				err = fmt.Errorf("protocol %s has %d versions, and those of a host's services are not negotiated: bind one", family.Name(), len(family))
-			}
-			if err == nil {
-				err = control.CheckFamily(family)
-			}
-			if err == nil {
-				err = cfg.addService(service{family[0], b})
-			}
-			if err != nil {
-				return fmt.Errorf("host.WithServices: %w", err)
-			}
+		cfg.bindings = append(cfg.bindings, bindings...)
+		var err error
+		if cfg.services, err = control.Unnegotiated(cfg.bindings); err != nil {
+			return fmt.Errorf("host.WithServices: %w", err)
 		}
 		return nil
 	})
-}
-
-func (c *config) addService(added service) error {
-	for _, have := range c.services {
-		for _, name := range have.protocol.Services() {
-			if slices.Contains(added.protocol.Services(), name) {
-				return fmt.Errorf("service %s is bound twice", name)
-			}
-		}
-	}
-	c.services = append(c.services, added)
-	return nil
 }
 
 // WithServiceInterceptors adds interceptors around the handlers that were given
@@ -287,6 +262,17 @@ func WithPlaintext() Option {
 	})
 }
 
+// WithMultiplex asks a plugin that is built on go-plugin for its multiplexed mode
+// (GRPCBrokerMultiplex there): one connection, which also carries what
+// [Plugin.Broker] makes. A plugin that does not have it is refused. It changes
+// nothing for Plugwire's own plugins.
+func WithMultiplex() Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.multiplex = true
+		return nil
+	})
+}
+
 // WithStdin gives the plugin a standard input: a file, a pipe, or an [os.Stdin]
 // that is one of these. A terminal is refused: it belongs to the host's process
 // group, and the system stops a process of another group that reads from it.
@@ -303,7 +289,7 @@ func WithStdin(f *os.File) Option {
 
 // WithStdout sets a writer that gets the bytes which the plugin writes to its
 // standard output, apart from the answer of the handshake. They are logged as
-// well. A Write that blocks blocks the plugin.
+// well. A Write that blocks blocks the plugin. Calls of Write do not overlap.
 func WithStdout(w io.Writer) Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.stdout = w
@@ -313,7 +299,7 @@ func WithStdout(w io.Writer) Option {
 
 // WithStderr sets a writer that gets the bytes which the plugin writes to its
 // standard error. They are logged as well. A Write that blocks blocks the
-// plugin.
+// plugin. Calls of Write do not overlap.
 func WithStderr(w io.Writer) Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.stderr = w

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/plugwire/plugwire/core/broker"
+	"github.com/plugwire/plugwire/core/internal/brokered"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/session"
@@ -33,6 +36,11 @@ type Plugin struct {
 	protocol *protocol.Protocol
 	foreign  bool // speaks only go-plugin's part of the handshake
 	info     Info
+	broker   *broker.Broker
+	brokered *brokered.Broker
+	output   *foreignOutput // nil for a plugin that prints to its own standard output
+
+	brokerOnce sync.Once
 
 	step atomic.Pointer[Step] // the last step of a shutdown; nil before one
 	done chan struct{}        // closed when everything is over; err is set then
@@ -175,8 +183,8 @@ const exitAfterLoss = 500 * time.Millisecond
 const lostGrace = DefaultGrace
 
 var (
-	errLost   = errors.New("the connection to it was lost while it went on running, so it was killed")
-	errClosed = fmt.Errorf("the plugin was stopped by its host: %w", net.ErrClosed)
+	errLost         = errors.New("the connection to it was lost while it went on running, so it was killed")
+	errClosed error = fmt.Errorf("the plugin was stopped by its host: %w", net.ErrClosed)
 )
 
 // supervise owns the end of the plugin, whatever brings it about.
@@ -193,12 +201,16 @@ func (p *Plugin) supervise() {
 		// A shutdown that is under way bounds this, or the kill above.
 		<-p.child.gone.Done()
 	}
-	p.err = p.outcome(reason)
-	if p.err != nil {
-		p.peer.Fail(p.err)
-	} else {
-		p.peer.Fail(errClosed)
+	if p.output != nil {
+		p.output.await()
 	}
+	p.err = p.outcome(reason)
+	end := errClosed
+	if p.err != nil {
+		end = p.err
+	}
+	p.peer.Fail(end)
+	p.brokered.Close(end)
 	p.endSession()
 	p.peer.Close()
 	p.awaitHandlers()
@@ -251,11 +263,11 @@ func (p *Plugin) outcome(reason error) error {
 	if s := p.step.Load(); s != nil {
 		step = *s
 	}
-	clean := reason == nil && p.child.waitErr == nil && p.child.status == ExitStatus{}
+	clean := reason == nil && p.child.waitErr == nil && p.child.status.clean()
 	if clean && step == StepAsk {
 		return nil
 	}
-	if p.foreign && step == stepTerminateForeign {
+	if p.foreign && step == stepTerminateForeign && !errors.Is(p.child.waitErr, errNotProven) {
 		return nil
 	}
 	return p.child.exitError(step, reason)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
@@ -13,8 +14,9 @@ import (
 type runtime struct {
 	logger   *slog.Logger
 	services *control.Services
-	host     *hostConn
+	host     hostLink
 	session  *session.Listener
+	broker   *broker.Broker
 }
 
 // runtimeKey is the key under which the context of OnShutdown functions holds

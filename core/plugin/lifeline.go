@@ -5,24 +5,33 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// lifeline watches the pipe whose other end the host holds, until this process
+// lifeline watches a pipe whose other end the host holds, until this process
 // ends: also when Serve has returned, a killed host must leave nothing behind. A
-// nil lifeline watches nothing: a foreign host gave none.
+// nil lifeline watches nothing.
 type lifeline struct {
-	pipe *process.Lifeline
+	host watched
 
-	// mu guards listener. It is held while one is opened, and by watch for good
+	// mu guards listeners. It is held while one is opened, and by run for good
 	// once the host is gone.
-	mu       sync.Mutex
-	listener net.Listener
+	mu        sync.Mutex
+	listeners []net.Listener
 }
 
+// watched is the host: a Read ends when it does.
+type watched interface {
+	io.Reader
+	// KillGroup ends this process and does not return.
+	KillGroup()
+}
+
+// openLifeline opens the one that a Plugwire host has given, if it has.
 func openLifeline(fd int) (*lifeline, error) {
 	if fd == 0 {
 		return nil, nil
@@ -31,23 +40,28 @@ func openLifeline(fd int) (*lifeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lifeline{pipe: pipe}
-	// With the host gone, a write to standard output or error would end this
-	// process before watch has removed the socket. Now it only fails.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	go l.watch()
-	return l, nil
+	return watch(pipe), nil
 }
 
-// watch ends the process group when the host has ended. There is nobody left to
+// watch makes a lifeline of a host.
+func watch(host watched) *lifeline {
+	l := &lifeline{host: host}
+	// With the host gone, a write to standard output or error would end this
+	// process before run has removed the socket. Now it only fails.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	go l.run()
+	return l
+}
+
+// run ends the process group when the host has ended. There is nobody left to
 // drain for, and a handler may be stuck, so nothing is waited for.
-func (l *lifeline) watch() {
-	_, _ = io.Copy(io.Discard, l.pipe) // however it ends, nothing watches any more
+func (l *lifeline) run() {
+	_, _ = io.Copy(io.Discard, l.host) // however it ends, nothing watches any more
 	l.mu.Lock()
-	if l.listener != nil {
-		_ = l.listener.Close() // removes the socket
+	for _, ln := range l.listeners {
+		_ = ln.Close() // removes the socket
 	}
-	l.pipe.KillGroup()
+	l.host.KillGroup()
 }
 
 // listen opens a listener that is closed when the host is gone, also if that
@@ -60,18 +74,27 @@ func (l *lifeline) listen(open func() (net.Listener, error)) (net.Listener, erro
 	defer l.mu.Unlock()
 	ln, err := open()
 	if err == nil {
-		l.listener = ln
+		l.listeners = append(l.listeners, ln)
 	}
 	return ln, err
 }
 
-// release waits for the end if the host is gone: the listener that watch has
+// forget is for a listener that is closed.
+func (l *lifeline) forget(ln net.Listener) {
+	if l != nil {
+		l.mu.Lock()
+		l.listeners = slices.DeleteFunc(l.listeners, func(x net.Listener) bool { return x == ln })
+		l.mu.Unlock()
+	}
+}
+
+// release waits for the end if the host is gone: the listener that run has
 // closed must not make Serve return, and this process end, before its group
 // does.
 func (l *lifeline) release() {
 	if l != nil {
 		l.mu.Lock()
-		l.listener = nil
+		l.listeners = nil
 		l.mu.Unlock()
 	}
 }

@@ -11,14 +11,17 @@ import (
 	goruntime "runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
+	"github.com/plugwire/plugwire/core/internal/goplugin"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -47,11 +50,12 @@ const DefaultGrace = 10 * time.Second
 // [Main], or call Serve first, or the socket of a killed host's plugin stays until
 // the next host sweeps it.
 func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error {
-	return serve(ctx, binding, opts, func() {})
+	return serve(ctx, binding, opts, nil)
 }
 
-// serve is Serve. It calls bound when the plugin's life is bound to the host's.
-func serve(ctx context.Context, binding protocol.Binding, opts []Option, bound func()) error {
+// serve is Serve. For a program whose main is ours it calls own, when the plugin's
+// life is bound to the host's; otherwise that is nil.
+func serve(ctx context.Context, binding protocol.Binding, opts []Option, own func()) error {
 	cfg, optErr := newConfig(opts)
 	offer, err := handshake.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
 	s := &server{config: cfg, offer: offer}
@@ -62,8 +66,19 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, bound f
 	if s.lifeline, err = openLifeline(offer.Lifeline); err != nil {
 		return s.refuse(err)
 	}
-	defer s.lifeline.release()
-	bound()
+	defer func() { s.lifeline.release() }()
+	if !offer.Plugwire {
+		s.foreign = newForeign()
+		defer s.foreign.abandon()
+	}
+	if own != nil {
+		if s.foreign != nil && !cfg.debug {
+			if err := s.takeOver(); err != nil {
+				return err
+			}
+		}
+		own()
+	}
 	s.files = inherit(offer.Files)
 	defer s.files.close()
 	if optErr != nil {
@@ -91,6 +106,7 @@ type server struct {
 	family   protocol.Family
 	lifeline *lifeline
 	files    inherited
+	foreign  *foreign // nil under a Plugwire host
 
 	// Set by listen.
 	protocol *protocol.Protocol
@@ -156,7 +172,7 @@ func (s *server) listen(ctx context.Context) error {
 		Instance: s.offer.Instance,
 	}
 	if !s.offer.Plugwire && s.offer.Multiplex != "" {
-		s.answer.Multiplex = "false" // asked for: the host reports it cleanly
+		s.answer.Multiplex = strconv.FormatBool(s.offer.Multiplexed())
 	}
 	return s.openFirst(ctx, choice.Candidates)
 }
@@ -287,13 +303,15 @@ func (s *server) mutualTLS() error {
 func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	started := time.Now()
 	rt := s.runtime
-	rt.host = newHostConn(s.config, s.offer)
+	rt.host = newHostLink(s.config, s.offer)
 	rt.session = session.NewListener(s.listener, session.ListenerConfig{
 		Kind:        s.answer.Session,
 		Credentials: s.creds.WithOwner(rt),
 		Foreign:     !s.offer.Plugwire,
 		OnCallbacks: rt.host.serve,
 	})
+	brokered := s.newBroker()
+	rt.broker = broker.New(brokered)
 	stop := make(chan time.Duration, 1)
 	peer, err := rpc.New(rpc.Config{
 		Side:              "plugin",
@@ -305,18 +323,19 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 			binding.Register(r, s.protocol)
 		},
 		RegisterControl: func(r rpc.Registrar) {
-			rt.services = control.Register(r, s.info(), started, func(grace time.Duration) {
+			shutdown := func(grace time.Duration) {
 				select {
 				case stop <- grace:
 				default: // a stop is already under way
 				}
-			})
+			}
+			rt.services = control.Register(r, s.info(), started, shutdown)
+			goplugin.RegisterBroker(r, brokered)
+			s.foreign.register(r, shutdown)
 		},
 		UnaryServer:  s.unary,
 		StreamServer: s.stream,
-		OnPanic: func(ctx context.Context, method string, value any, stack []byte) {
-			rt.logger.ErrorContext(ctx, "panic in a handler", "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
-		},
+		OnPanic:      s.logPanic,
 	})
 	if err != nil {
 		rt.session.End()
@@ -330,9 +349,14 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	}
 	rt.host.close()
 	peer.Close()
+	brokered.Close(errStopped)
 	s.linger()
 	rt.session.End()
 	return errors.Join(err, <-served)
+}
+
+func (s *server) logPanic(ctx context.Context, method string, value any, stack []byte) {
+	s.runtime.logger.ErrorContext(ctx, "panic in a handler", "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
 }
 
 // lingerTimeout bounds how long the plugin waits for its host to have what was
@@ -371,9 +395,9 @@ func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-c
 	if err := peer.Drain(drainCtx); err != nil {
 		rt.logger.WarnContext(ctx, "calls were cut off by the shutdown", "error", err)
 		// Before the shutdown functions, which may close what handlers use.
-		return errors.Join(peer.Stop(drainCtx, grace/8), s.runHooks(ctx, rt.logger))
+		return errors.Join(s.foreign.lastWords(ctx), peer.Stop(drainCtx, grace/8), s.runHooks(ctx, rt.logger))
 	}
-	return errors.Join(s.runHooks(ctx, rt.logger), peer.Stop(ctx, grace/8))
+	return errors.Join(s.runHooks(ctx, rt.logger), s.foreign.lastWords(ctx), peer.Stop(ctx, grace/8))
 }
 
 func (s *server) runHooks(ctx context.Context, logger *slog.Logger) error {

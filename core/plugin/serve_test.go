@@ -139,11 +139,14 @@ func TestAnswerToForeignHost(t *testing.T) {
 		fields    int
 		version   string
 		cert      bool
+		multiplex string
 	}{
 		{name: "plain", variables: map[string]string{"PLUGIN_PROTOCOL_VERSIONS": "1,2"}, fields: 6, version: "2"},
 		{name: "no common version", variables: map[string]string{"PLUGIN_PROTOCOL_VERSIONS": "7"}, fields: 6, version: "2"},
 		{name: "AutoMTLS", variables: map[string]string{"PLUGIN_CLIENT_CERT": identity.PEM()}, fields: 6, version: "2", cert: true},
-		{name: "multiplexing", variables: map[string]string{"PLUGIN_MULTIPLEX_GRPC": "true"}, fields: 7, version: "2"},
+		{name: "multiplexing", variables: map[string]string{"PLUGIN_MULTIPLEX_GRPC": "true"}, fields: 7, version: "2", multiplex: "true"},
+		{name: "no multiplexing", variables: map[string]string{"PLUGIN_MULTIPLEX_GRPC": "0"}, fields: 7, version: "2", multiplex: "false"},
+		{name: "multiplexing of no meaning", variables: map[string]string{"PLUGIN_MULTIPLEX_GRPC": "perhaps"}, fields: 7, version: "2", multiplex: "false"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -156,8 +159,8 @@ func TestAnswerToForeignHost(t *testing.T) {
 			if len(fields) != tt.fields || fields[0] != "1" || fields[1] != tt.version || fields[2] != "loop" || fields[4] != "grpc" || (fields[5] != "") != tt.cert {
 				t.Errorf("answer %q", line)
 			}
-			if tt.fields == 7 && fields[6] != "false" {
-				t.Errorf("multiplexing %q, want false", fields[6])
+			if tt.fields == 7 && fields[6] != tt.multiplex {
+				t.Errorf("multiplexing %q, want %s", fields[6], tt.multiplex)
 			}
 		})
 	}

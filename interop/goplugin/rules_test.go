@@ -48,7 +48,7 @@ func (r rule) String() string {
 // rules returns the rule for each check, the zero value where there is none.
 func (c cell) rules() map[string]rule {
 	found := make(map[string]rule)
-	for _, r := range slices.Concat(pending, facts) {
+	for _, r := range facts {
 		if !r.applies(c) {
 			continue
 		}
@@ -122,7 +122,7 @@ var facts = []rule{
 		why: "with AutoMTLS, plugins before v1.4.4 cannot dial: their TLS configuration has neither the host's " +
 			"certificate nor a name for it",
 		applies: func(c cell) bool {
-			return c.plugin == "v1.0.1" && (c.mutualTLS || !isRelease(c.host)) // ours always asks for TLS
+			return c.plugin == "v1.0.1" && c.mutualTLS
 		},
 		checks:  []string{peer.Callback},
 		outcome: failed,
@@ -154,50 +154,9 @@ var facts = []rule{
 	{
 		short:   "no reattach",
 		why:     "of AutoMTLS only the first client has the key, and multiplexing is one connection, the first client's",
-		applies: func(c cell) bool { return isRelease(c.host) && (c.mutualTLS || c.mux) },
+		applies: func(c cell) bool { return c.mutualTLS || c.mux },
 		checks:  []string{peer.Reattach},
 		outcome: unsupported,
-		says:    "go-plugin attaches neither with AutoMTLS nor with multiplexing",
-	},
-	{
-		short:   "no reattach",
-		why:     "what our host launches lives no longer than it, and nobody can take it over",
-		applies: func(c cell) bool { return !isRelease(c.host) },
-		checks:  []string{peer.Reattach},
-		outcome: unsupported,
-		says:    "what Plugwire's host has launched cannot be attached to",
-	},
-}
-
-// pending is what core is going to have. Then it goes.
-var pending = []rule{
-	{
-		short:   "pending",
-		why:     "core has no multiplexed mode yet",
-		applies: func(c cell) bool { return c.mux && (c.host == plugwire || c.plugin == plugwire && multiplexes(c.host)) },
-		checks:  peer.Checks,
-		outcome: omitted,
-	},
-	{
-		short:   "rest pending",
-		why:     "core's plugin has no GRPCController, GRPCBroker and GRPCStdio yet",
-		applies: func(c cell) bool { return c.plugin == plugwire },
-		checks:  []string{peer.Callback, peer.Serveback, peer.Stdio, peer.Printing, peer.Tail, peer.Linger, peer.Reattach},
-		outcome: omitted,
-	},
-	{
-		short:   "rest pending",
-		why:     "a plugin without GRPCController is killed",
-		applies: func(c cell) bool { return c.plugin == plugwire },
-		checks:  []string{peer.Kill},
-		outcome: failed,
-		says:    "plugin failed to exit gracefully",
-	},
-	{
-		short:   "rest pending",
-		why:     "core's host has no broker and does not read GRPCStdio yet",
-		applies: func(c cell) bool { return c.host == plugwire },
-		checks:  []string{peer.Callback, peer.Serveback, peer.Stdio, peer.Printing},
-		outcome: omitted,
+		says:    "AutoMTLS",
 	},
 }

@@ -8,6 +8,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -15,9 +16,9 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
+	"github.com/plugwire/plugwire/core/internal/goplugin"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/protocol"
 )
@@ -34,7 +35,7 @@ func IsControl(fullMethod string) bool {
 	case controlpb.Control_ServiceDesc.ServiceName, healthpb.Health_ServiceDesc.ServiceName:
 		return true
 	default:
-		return strings.HasPrefix(service, "grpc.reflection.") || strings.HasPrefix(service, "plugin.GRPC")
+		return strings.HasPrefix(service, "grpc.reflection.") || strings.HasPrefix(service, goplugin.ServicePrefix)
 	}
 }
 
@@ -66,8 +67,19 @@ func Register(r rpc.Registrar, info *controlpb.InfoResponse, started time.Time, 
 	s.SetServing(true)
 	controlpb.RegisterControlServer(r, &s.server)
 	healthpb.RegisterHealthServer(r, s.health)
-	reflection.Register(r)
+	reflection.Register(described{r})
 	return s
+}
+
+// described leaves go-plugin's services out of what reflection lists: nothing
+// describes their messages.
+type described struct{ rpc.Registrar }
+
+// GetServiceInfo implements [rpc.Registrar].
+func (d described) GetServiceInfo() map[string]grpc.ServiceInfo {
+	services := d.Registrar.GetServiceInfo()
+	maps.DeleteFunc(services, func(name string, _ grpc.ServiceInfo) bool { return strings.HasPrefix(name, goplugin.ServicePrefix) })
+	return services
 }
 
 // SetServing sets the health of the plugin. After Stopping it has no effect.
@@ -118,8 +130,7 @@ const maxGrace = 24 * time.Hour
 // call.
 func Shutdown(ctx context.Context, cc grpc.ClientConnInterface, grace time.Duration, foreign bool) error {
 	if foreign {
-		// plugin.Empty has no fields, so any empty message is it on the wire.
-		return cc.Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
+		return goplugin.Shutdown(ctx, cc)
 	}
 	_, err := controlpb.NewControlClient(cc).Shutdown(ctx, &controlpb.ShutdownRequest{GraceMilliseconds: grace.Milliseconds()})
 	return err

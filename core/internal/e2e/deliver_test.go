@@ -6,11 +6,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/duplex"
@@ -138,28 +136,5 @@ func TestPrepareFails(t *testing.T) {
 	_, err := host.Launch(testContext(t), echoPlugin(), options(t, host.WithTransports(unready{}))...)
 	if err == nil || !strings.Contains(err.Error(), "no transport could be prepared: unready: not today") {
 		t.Errorf("alone: %v", err)
-	}
-}
-
-// TestSoakStoppedAtConnect stops the plugin's process for longer than any
-// limit on connections while its host connects. Calls back work after that.
-func TestSoakStoppedAtConnect(t *testing.T) {
-	if os.Getenv("PLUGWIRE_SOAK") != "full" {
-		t.Skip("skipped, as it takes 11 s: PLUGWIRE_SOAK=full has it")
-	}
-	t.Parallel()
-	var pid int
-	stop := &host.Trace{
-		ProcessStarted: func(id string) { pid = atoi(t, id) },
-		Dial: func(transport.ID, string) {
-			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-				t.Error(err)
-			}
-			time.AfterFunc(11*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
-		},
-	}
-	p := launchDuplex(t, &duplex.Handler{}, host.WithTrace(stop))
-	if resp, err := duplexpb.NewDuplexClient(p).Descend(testContext(t), &duplexpb.Descent{Depth: 2}); err != nil || resp.GetDepth() != 2 {
-		t.Errorf("%v, %v", resp, err)
 	}
 }

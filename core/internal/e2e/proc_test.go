@@ -165,9 +165,35 @@ func children() []int {
 	return found
 }
 
-// processState reads /proc/PID/stat: the state's letter and the parent.
+// stopProcess sends SIGSTOP and waits until it is heeded: a thread that runs at
+// that moment goes on until all are told.
+func stopProcess(tb testing.TB, pid int) {
+	tb.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		tb.Fatal(err)
+	}
+	eventually(tb, settleTime, func() string {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+		if err != nil || len(threads) == 0 {
+			return "it has no threads: " + describeProcess(pid)
+		}
+		for _, thread := range threads {
+			if state, _, ok := readState(thread + "/stat"); ok && state != "T" {
+				return "a thread is not stopped: " + describeProcess(pid)
+			}
+		}
+		return ""
+	})
+}
+
+// processState returns the state's letter and the parent.
 func processState(pid int) (state string, parent int, ok bool) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return readState(fmt.Sprintf("/proc/%d/stat", pid))
+}
+
+// readState reads them from a file as proc(5) describes it.
+func readState(path string) (state string, parent int, ok bool) {
+	stat, err := os.ReadFile(path)
 	if err != nil {
 		return "", 0, false
 	}

@@ -21,6 +21,10 @@ func (p *Peer) Invoke(ctx context.Context, method string, args, reply any, opts 
 	return p.explain(ctx, err)
 }
 
+// Plain returns the connection for calls out whose errors are grpc's own: for the
+// framework's streams, whose end needs no explanation, and is not to wait for one.
+func (p *Peer) Plain() grpc.ClientConnInterface { return p.client }
+
 // NewStream implements [grpc.ClientConnInterface].
 func (p *Peer) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := p.client.NewStream(ctx, desc, method, opts...)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/yamux"
+
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
@@ -51,6 +53,8 @@ type Listener struct {
 	ln      net.Listener
 	meeting *meeting
 
+	expected *expected // nil but for go-plugin's multiplexed mode
+
 	calls  chan *Stream
 	failed chan struct{} // closed when accepting ended by itself; err is set then
 	err    error
@@ -62,6 +66,7 @@ type Listener struct {
 	mu      sync.Mutex            // guards the fields below
 	pending map[net.Conn]struct{} // not yet admitted
 	muxes   map[*mux]struct{}
+	current *mux // in go-plugin's multiplexed mode, the one that the host has shown to be its own
 	closed  bool // by Close: nothing more is accepted
 	ended   bool // by End
 }
@@ -84,6 +89,10 @@ func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	top := admission{creds: cfg.Credentials, preamble: !cfg.Foreign, carrier: cfg.Kind == handshake.SessionYamux}
+	if cfg.Foreign && top.carrier {
+		l.expected = new(expected)
+		top.creds = secure.Plaintext() // each stream on it is authenticated by itself
+	}
 	l.tasks.Go(func() {
 		if err := l.acceptFrom(ln, top); err != nil {
 			l.err = err
@@ -144,6 +153,7 @@ type admission struct {
 	creds    *secure.Credentials
 	preamble bool          // it begins with one
 	carrier  bool          // it carries all others, and nothing else is let in
+	mux      *mux          // that it came on, in go-plugin's multiplexed mode
 	turns    chan struct{} // holds one for each that is doing it
 }
 
@@ -180,7 +190,11 @@ func (l *Listener) acceptFrom(ln net.Listener, a admission) error {
 			_ = conn.Close() // none is wanted any more
 			continue
 		}
-		l.tasks.Go(func() { l.admit(conn, a) })
+		var deliver func(*Stream)
+		if a.mux != nil {
+			deliver = l.expected.next() // in the order in which they come
+		}
+		l.tasks.Go(func() { l.admit(conn, a, deliver) })
 	}
 }
 
@@ -201,15 +215,23 @@ func (l *Listener) begin(conn net.Conn) bool {
 	return true
 }
 
-// admit authenticates a stream and sends it where its purpose says. There is
-// nobody to report a failure to but the other end, which sees it closed.
-func (l *Listener) admit(conn net.Conn, a admission) {
-	p, s, err := l.authenticate(conn, a)
+// admit authenticates a stream and gives it to deliver or, if that is nil, sends it
+// where its purpose says. There is nobody to report a failure to but the other
+// end, which sees it closed.
+func (l *Listener) admit(conn net.Conn, a admission, deliver func(*Stream)) {
+	p, s, err := authenticate(conn, a)
 	l.mu.Lock()
 	delete(l.pending, conn)
+	if err == nil && a.mux != nil {
+		l.current = a.mux
+	}
 	l.mu.Unlock()
 	<-a.turns
-	if err == nil {
+	switch {
+	case err != nil:
+	case deliver != nil:
+		deliver(s)
+	default:
 		err = l.dispatch(p, s)
 	}
 	if err != nil {
@@ -217,8 +239,11 @@ func (l *Listener) admit(conn net.Conn, a admission) {
 	}
 }
 
-func (l *Listener) authenticate(conn net.Conn, a admission) (Preamble, *Stream, error) {
+func authenticate(conn net.Conn, a admission) (Preamble, *Stream, error) {
 	p := Preamble{Purpose: Calls}
+	if a.carrier {
+		p.Purpose = Carrier
+	}
 	if a.preamble {
 		err := conn.SetDeadline(time.Now().Add(preambleTimeout))
 		if err == nil {
@@ -275,7 +300,7 @@ func (l *Listener) dispatch(p Preamble, s *Stream) error {
 
 // carry admits the streams of a yamux session until it ends.
 func (l *Listener) carry(s *Stream) error {
-	m, err := newMuxServer(s.Conn)
+	m, streams, err := l.newMux(s)
 	if err != nil {
 		return err
 	}
@@ -288,11 +313,24 @@ func (l *Listener) carry(s *Stream) error {
 	if ended {
 		return m.close()
 	}
-	_ = l.acceptFrom(m, admission{creds: secure.Known(s.Info), preamble: true}) // it ended with the connection
+	_ = l.acceptFrom(m, streams) // it ended with the connection
 	l.mu.Lock()
 	delete(l.muxes, m)
+	if l.current == m {
+		l.current = nil
+	}
 	l.mu.Unlock()
 	return m.close()
+}
+
+// newMux begins a yamux session, and says what its streams have to do.
+func (l *Listener) newMux(s *Stream) (*mux, admission, error) {
+	if l.expected != nil {
+		m, err := newMux(yamux.Server, &limited{Conn: s.Conn})
+		return m, admission{creds: l.cfg.Credentials, mux: m}, err
+	}
+	m, err := newMuxServer(s.Conn)
+	return m, admission{creds: secure.Known(s.Info), preamble: true}, err
 }
 
 // AcceptNamed returns the next stream with that name that the host opens. The

@@ -4,7 +4,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"time"
 )
+
+// frames reads the headers of yamux's frames as they go by, one Read after
+// another.
+type frames struct {
+	header [frameHeaderLen]byte
+	have   int    // bytes of header
+	body   uint32 // bytes of data that are still to come
+}
 
 // policed is the connection under a yamux session. It ends the session when the
 // other side sends a frame that it has no business to: yamux starts a goroutine
@@ -12,12 +21,8 @@ import (
 // them would exhaust this process.
 type policed struct {
 	net.Conn
-	client bool // this side opens all streams
-
-	// What follows belongs to the goroutine of yamux that reads.
-	header [frameHeaderLen]byte
-	have   int    // bytes of header
-	body   uint32 // bytes of data that are still to come
+	client bool   // this side opens all streams
+	frames frames // belongs to the goroutine of yamux that reads
 }
 
 // The header of a frame (yamux's spec.md): version, type, flags, stream, length.
@@ -41,34 +46,88 @@ var (
 // Read implements [net.Conn].
 func (p *policed) Read(b []byte) (int, error) {
 	n, err := p.Conn.Read(b)
-	if err := p.check(b[:n]); err != nil {
+	if err := p.frames.check(b[:n], p.allow); err != nil {
 		return 0, err
 	}
 	return n, err
 }
 
-func (p *policed) check(b []byte) error {
+func (p *policed) allow(kind byte, flags uint16) error {
+	switch {
+	case kind == framePing:
+		return errPinged
+	case p.client && flags&flagSYN != 0:
+		return errOpensOne
+	default:
+		return nil
+	}
+}
+
+const (
+	// pingInterval is go-plugin's, which is yamux's default, and maxPings how
+	// many may come in that time: more than it ever sends.
+	pingInterval = 30 * time.Second
+	maxPings     = 60
+)
+
+var errPingedOften = errors.New("the other side sent more pings than it has reason to")
+
+// limited is the connection under a yamux session with a peer on go-plugin, which
+// pings and opens streams, within reason.
+type limited struct {
+	net.Conn
+
+	// What follows belongs to the goroutine of yamux that reads.
+	frames frames
+	pings  int // since
+	since  time.Time
+}
+
+// Read implements [net.Conn].
+func (l *limited) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if err := l.frames.check(b[:n], l.allow); err != nil {
+		return 0, err
+	}
+	return n, err
+}
+
+func (l *limited) allow(kind byte, _ uint16) error {
+	if kind != framePing {
+		return nil
+	}
+	if now := time.Now(); now.Sub(l.since) > pingInterval {
+		l.pings, l.since = 0, now
+	}
+	l.pings++
+	if l.pings > maxPings {
+		return errPingedOften
+	}
+	return nil
+}
+
+// check takes in what was read, and asks allow about each frame.
+func (f *frames) check(b []byte, allow func(kind byte, flags uint16) error) error {
 	for len(b) > 0 {
-		if p.body > 0 {
-			n := min(uint64(p.body), uint64(len(b)))
-			p.body -= uint32(n) //nolint:gosec // at most body
+		if f.body > 0 {
+			n := min(uint64(f.body), uint64(len(b)))
+			f.body -= uint32(n) //nolint:gosec // at most body
 			b = b[n:]
 			continue
 		}
-		n := copy(p.header[p.have:], b)
-		p.have += n
+		n := copy(f.header[f.have:], b)
+		f.have += n
 		b = b[n:]
-		if p.have < frameHeaderLen {
+		if f.have < frameHeaderLen {
 			return nil
 		}
-		p.have = 0
-		switch kind := p.header[frameTypeOffset]; {
-		case kind == framePing:
-			return errPinged
-		case p.client && binary.BigEndian.Uint16(p.header[frameFlags:])&flagSYN != 0:
-			return errOpensOne
-		case kind == frameData:
-			p.body = binary.BigEndian.Uint32(p.header[frameLength:])
+		f.have = 0
+		kind := f.header[frameTypeOffset]
+		if err := allow(kind, binary.BigEndian.Uint16(f.header[frameFlags:])); err != nil {
+			return err
+		}
+		if kind == frameData {
+			f.body = binary.BigEndian.Uint32(f.header[frameLength:])
 		}
 	}
 	return nil

@@ -58,10 +58,11 @@ type Config struct {
 
 // Session is a host's end. Its methods are safe for concurrent use.
 type Session struct {
-	dial    func(ctx context.Context) (net.Conn, error) // opens a stream that says nothing yet
-	creds   *secure.Credentials                         // authenticate a stream
-	foreign bool
-	share   *share // nil for a session whose streams share nothing
+	dial     func(ctx context.Context) (net.Conn, error) // opens a stream that says nothing yet
+	creds    *secure.Credentials                         // authenticate a stream
+	foreign  bool
+	share    *share    // nil for a session whose streams share nothing
+	expected *expected // nil but for go-plugin's multiplexed mode
 }
 
 // Dial opens a session. The context bounds only that. A direct one has no
@@ -83,6 +84,9 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 	case handshake.SessionYamux:
 		if cfg.Conn != nil {
 			s.dial = func(context.Context) (net.Conn, error) { return cfg.Conn, nil }
+		}
+		if cfg.Foreign {
+			return s.multiplex(ctx)
 		}
 		return s.carried(ctx)
 	default:

@@ -54,12 +54,15 @@ type mux struct {
 }
 
 func newMuxClient(conn net.Conn) (*mux, error) {
-	s, err := yamux.Client(&policed{Conn: conn, client: true}, muxConfig())
-	return &mux{session: s}, err
+	return newMux(yamux.Client, &policed{Conn: conn, client: true})
 }
 
 func newMuxServer(conn net.Conn) (*mux, error) {
-	s, err := yamux.Server(&policed{Conn: conn}, muxConfig())
+	return newMux(yamux.Server, &policed{Conn: conn})
+}
+
+func newMux(end func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error), conn net.Conn) (*mux, error) {
+	s, err := end(conn, muxConfig())
 	return &mux{session: s}, err
 }
 

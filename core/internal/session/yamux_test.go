@@ -543,11 +543,11 @@ func TestPoliceLooksIntoNoData(t *testing.T) {
 	for _, size := range []int{1, 5, frameHeaderLen, 1000} {
 		p := &policed{client: true}
 		for b := range slices.Chunk(slices.Concat(header, data, header, data), size) {
-			if err := p.check(b); err != nil {
+			if err := p.frames.check(b, p.allow); err != nil {
 				t.Errorf("in pieces of %d: %v", size, err)
 			}
 		}
-		if err := p.check(headerOf(framePing, 0)); !errors.Is(err, errPinged) {
+		if err := p.frames.check(headerOf(framePing, 0), p.allow); !errors.Is(err, errPinged) {
 			t.Errorf("in pieces of %d: a ping after it: %v", size, err)
 		}
 	}

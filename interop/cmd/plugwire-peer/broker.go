@@ -1,5 +1,3 @@
-//go:build ignore
-
 package main
 
 import (
@@ -7,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/plugwire/plugwire/core/broker"
-	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/interop/peer/service"
@@ -15,8 +12,6 @@ import (
 
 // echo is what is served through the broker.
 var echo = protocol.New("echo", 1, &service.EchoDesc)
-
-func multiplex() []host.Option { return []host.Option{host.WithMultiplex()} }
 
 // serve serves e under the id until stop is called, which returns when nothing
 // is left of it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/transport"
 	"github.com/plugwire/plugwire/interop/peer"
 	"github.com/plugwire/plugwire/transport/tcp"
 	"github.com/plugwire/plugwire/transport/unix"
@@ -23,38 +24,61 @@ type launcher peer.Config
 // Start implements [peer.Host].
 func (l launcher) Start(ctx context.Context, args ...string) (peer.Plugin, error) {
 	p := new(running)
-	opts := []host.Option{
+	opts := append(l.options(p), host.WithTrace(&host.Trace{Dial: func(_ transport.ID, address string) { p.address = address }}))
+	command := slices.Concat(l.Command, args)
+	if l.MutualTLS {
+		opts = append(opts, host.WithMutualTLS())
+	} else {
+		// It is always asked for, so the plugin is not to hear of it.
+		command = slices.Concat([]string{"env", "-u", handshake.EnvClientCert}, command)
+	}
+	if l.Multiplex {
+		opts = append(opts, host.WithMultiplex())
+	}
+	cmd := exec.Command(command[0], command[1:]...)
+	var err error
+	if p.Plugin, err = host.Launch(ctx, cmd, opts...); err != nil {
+		return nil, err
+	}
+	if security := p.Info().Security; l.MutualTLS != (security == handshake.SecurityMTLS) {
+		return nil, errors.Join(fmt.Errorf("the security is %s", security), p.Plugin.Close())
+	}
+	return p, nil
+}
+
+func (l launcher) options(p *running) []host.Option {
+	return []host.Option{
 		host.WithProtocols(protocols(l.Versions)...),
 		host.WithTransports(unix.New(), tcp.New()),
 		host.WithLogger(slog.New(slog.NewJSONHandler(&p.log, nil))),
 		host.WithStdout(&p.stdout),
 		host.WithStderr(&p.stderr),
 	}
-	if l.MutualTLS {
-		opts = append(opts, host.WithMutualTLS())
-	}
-	if l.Multiplex {
-		opts = append(opts, multiplex()...)
-	}
-	cmd := exec.Command(l.Command[0], slices.Concat(l.Command[1:], args)...)
-	var err error
-	if p.Plugin, err = host.Launch(ctx, cmd, opts...); err != nil {
-		return nil, err
-	}
-	if security := p.Info().Security; l.MutualTLS && security != handshake.SecurityMTLS {
-		return nil, errors.Join(fmt.Errorf("the security is %s", security), p.Plugin.Close())
-	}
-	return p, nil
 }
 
-// Attach implements [peer.Host].
-func (launcher) Attach(context.Context, peer.Plugin) (peer.Plugin, error) {
-	return nil, fmt.Errorf("what Plugwire's host has launched cannot be attached to: %w", peer.ErrUnsupported)
+// Attach implements [peer.Host]. It goes by what go-plugin would say of the plugin.
+func (l launcher) Attach(ctx context.Context, first peer.Plugin) (peer.Plugin, error) {
+	if l.MutualTLS || l.Multiplex {
+		return nil, fmt.Errorf("with AutoMTLS only the first host has the key, and multiplexing is one connection, the first host's: %w", peer.ErrUnsupported)
+	}
+	text := fmt.Sprintf(`{"Protocol":"grpc","ProtocolVersion":%d,"Pid":%d,"Addr":{"Network":"unix","String":%q}}`, first.Version(), first.PID(), first.(*running).address)
+	info, err := host.ParseAttachInfo(text)
+	if err != nil {
+		return nil, err
+	}
+	p := new(running)
+	if p.Plugin, err = host.Attach(ctx, info, l.options(p)...); err != nil {
+		return nil, err
+	}
+	first.(*running).handedOver = true
+	return p, nil
 }
 
 // running is a [peer.Plugin].
 type running struct {
 	*host.Plugin
+	address        string
+	handedOver     bool // another host may end it
 	log            peer.Buffer
 	stdout, stderr peer.Buffer
 }
@@ -77,4 +101,10 @@ func (p *running) Stderr() string { return p.stderr.String() }
 func (p *running) Records() []peer.Record { return p.log.Records(slog.LevelKey, slog.MessageKey) }
 
 // Close implements [peer.Plugin].
-func (p *running) Close(ctx context.Context) error { return p.Shutdown(ctx) }
+func (p *running) Close(ctx context.Context) error {
+	err := p.Shutdown(ctx)
+	if exit, ok := errors.AsType[*host.ExitError](err); ok && p.handedOver && exit.Status == (host.ExitStatus{}) {
+		return nil // it ended in good order, if not when this host asked
+	}
+	return err
+}

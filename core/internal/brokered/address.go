@@ -1,0 +1,105 @@
+package brokered
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// networks are those that an address can be in (grpc_broker.go in go-plugin), the
+// best first. Each is also the name of a transport, at version 1.
+var networks = []string{"unix", "tcp"}
+
+const addressVersion = 1
+
+// Addresses gives each id an address of its own.
+type Addresses struct {
+	// Transports are this side's.
+	Transports transport.Set
+	// Listening is how this side listens; the version is filled in.
+	Listening transport.ListenConfig
+	// Credentials authenticate the two sides, as on the connection for calls.
+	Credentials *secure.Credentials
+	// Opened, if set, calls open, and is told so of every listener.
+	Opened func(open func() (net.Listener, error)) (net.Listener, error)
+	// ToOther and FromOther, if set, translate this side's addresses and the other
+	// side's.
+	ToOther, FromOther func(network, address string) (string, string, error)
+}
+
+var errNoNetwork = errors.New("brokered connections need transport unix, or tcp with TLS: add one with WithTransports")
+
+// Listen opens an address.
+func (a *Addresses) Listen(ctx context.Context) (own *session.Listener, network, address string, err error) {
+	t := a.transport()
+	if t == nil {
+		return nil, "", "", errNoNetwork
+	}
+	cfg := a.Listening
+	cfg.Version = addressVersion
+	open := func() (net.Listener, error) { return t.Listen(ctx, cfg) }
+	var ln net.Listener
+	if a.Opened != nil {
+		ln, err = a.Opened(open)
+	} else {
+		ln, err = open()
+	}
+	if err != nil {
+		return nil, "", "", err
+	}
+	network, address = t.Name(), ln.Addr().String()
+	if a.ToOther != nil {
+		if network, address, err = a.ToOther(network, address); err != nil {
+			return nil, "", "", errors.Join(err, ln.Close())
+		}
+	}
+	return session.NewListener(ln, session.ListenerConfig{Kind: handshake.SessionDirect, Credentials: a.Credentials, Foreign: true}), network, address, nil
+}
+
+// transport returns the one to listen on; nil if there is none.
+func (a *Addresses) transport() transport.Transport {
+	for _, name := range networks {
+		if name == "tcp" && a.Credentials.Security() == handshake.SecurityPeerCred {
+			continue // nobody would vouch for the peer
+		}
+		if t := a.Transports.ByName(name); t != nil && slices.Contains(t.Versions(), addressVersion) {
+			return t
+		}
+	}
+	return nil
+}
+
+// Dial dials an address of the other side's, and authenticates both.
+func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn, secure.Info, error) {
+	var err error
+	if a.FromOther != nil {
+		if network, address, err = a.FromOther(network, address); err != nil {
+			return nil, secure.Info{}, err
+		}
+	}
+	t := a.Transports.ByName(network)
+	if t == nil || !slices.Contains(networks, network) {
+		return nil, secure.Info{}, fmt.Errorf("the other side listens on network %.64q, and this side does not have that transport: add it with WithTransports", network)
+	}
+	if err := transport.CheckAddress(address); err != nil {
+		return nil, secure.Info{}, fmt.Errorf("the other side's address: %w", err)
+	}
+	s, err := session.Dial(ctx, session.Config{
+		Kind:        handshake.SessionDirect,
+		Transport:   t,
+		Dial:        transport.DialConfig{Version: addressVersion, Address: address, Logger: a.Listening.Logger},
+		Credentials: a.Credentials,
+		Foreign:     true,
+	})
+	if err != nil {
+		return nil, secure.Info{}, err
+	}
+	return s.Open(ctx, session.Preamble{Purpose: session.Announced})
+}

@@ -1,0 +1,309 @@
+// Package brokered is go-plugin's broker: connections beside the one for calls,
+// each found by a number that the two sides pass on in messages of their own
+// (grpc_broker.go and internal/grpcmux there; docs/protocol.md, "The broker").
+// Package core/broker is what users see of it.
+//
+// There are two modes. With separate listeners the side that serves an id opens
+// an address for it and tells the other. With one multiplexed connection the side
+// that dials knocks, waits for the acknowledgement, and opens the next stream.
+package brokered
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
+)
+
+const (
+	// Timeout bounds what the context of a call leaves unbounded: the wait for the
+	// other side to do its half. It is twice as patient as go-plugin.
+	Timeout = 10 * time.Second
+	// maxOffers bounds the addresses that the other side has announced and that
+	// are kept for a Dial, however late. The oldest go first.
+	maxOffers = 1024
+	// sendQueue is how many messages may wait for the other side to read them.
+	sendQueue = 16
+)
+
+// Config says how a Broker reaches the other side.
+type Config struct {
+	// Side and Other are what this side and the other are called in errors.
+	Side, Other string
+	// MaxMessageSize in bytes.
+	MaxMessageSize int
+	// Listen opens an address that the other side can dial, and says what that
+	// side calls it.
+	Listen func(ctx context.Context) (ln *session.Listener, network, address string, err error)
+	// Dial dials an address as the other side calls it, and authenticates both.
+	Dial func(ctx context.Context, network, address string) (net.Conn, secure.Info, error)
+	// Streams are those of the one multiplexed connection, which are then used
+	// instead of Listen and Dial; otherwise nil.
+	Streams Streams
+	// OnPanic is told of a panic in a handler, with its stack.
+	OnPanic func(ctx context.Context, method string, value any, stack []byte)
+}
+
+// Streams are those of one multiplexed connection: a *session.Session or a
+// *session.Listener.
+type Streams interface {
+	// OpenStream opens a stream that the other side expects.
+	OpenStream(ctx context.Context) (net.Conn, secure.Info, error)
+	// Expect has the next stream that the other side opens given to deliver. It
+	// reports false if too many are expected.
+	Expect(deliver func(*session.Stream)) bool
+}
+
+// Broker is one side's end. Its methods are safe for concurrent use.
+type Broker struct {
+	cfg     Config
+	nextID  atomic.Uint32
+	dialing chan struct{} // holds one while a stream is opened: they are told apart by their order
+
+	ctx   context.Context //nolint:containedctx // the broker's own life, not a caller's
+	end   context.CancelCauseFunc
+	tasks sync.WaitGroup
+
+	mu        sync.Mutex    // guards the fields below
+	changed   chan struct{} // closed and made anew with every change
+	link      *link         // nil while there is none
+	refusal   error         // why there will never be one; may be nil
+	offers    map[uint32]goplugin.ConnInfo
+	order     []uint32 // of offers, the oldest first
+	acceptors map[uint32]*acceptor
+	knocks    map[uint32]*time.Timer // of the other side, for ids that nobody accepts yet
+	acks      map[uint32]chan string // of the knock that this side waits for: an error or ""
+	abandoned map[uint32]int         // knocks of this side that may still be acknowledged
+}
+
+// link is the stream on which messages go both ways.
+type link struct {
+	out  chan *goplugin.ConnInfo
+	done chan struct{} // closed when it has ended
+}
+
+// New makes a broker without a link. Close it.
+func New(cfg Config) *Broker {
+	b := &Broker{
+		cfg:       cfg,
+		dialing:   make(chan struct{}, 1),
+		changed:   make(chan struct{}),
+		offers:    make(map[uint32]goplugin.ConnInfo),
+		acceptors: make(map[uint32]*acceptor),
+		knocks:    make(map[uint32]*time.Timer),
+		acks:      make(map[uint32]chan string),
+		abandoned: make(map[uint32]int),
+	}
+	b.ctx, b.end = context.WithCancelCause(context.Background())
+	return b
+}
+
+// NextID returns an id that this side has not used.
+func (b *Broker) NextID() uint32 { return b.nextID.Add(1) }
+
+// Close ends everything: connections fail with reason, servers stop. It waits for
+// the goroutines.
+func (b *Broker) Close(reason error) {
+	b.end(reason)
+	b.mu.Lock()
+	for id, timer := range b.knocks {
+		timer.Stop()
+		delete(b.knocks, id)
+	}
+	b.mu.Unlock()
+	b.tasks.Wait()
+}
+
+// run runs f in a goroutine for which Close waits. It reports false, and does not
+// run f, after Close.
+func (b *Broker) run(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx.Err() != nil {
+		return false
+	}
+	b.tasks.Go(f)
+	return true
+}
+
+// Start opens the link to a plugin.
+func (b *Broker) Start(cc grpc.ClientConnInterface) {
+	b.run(func() {
+		s, err := goplugin.StartStream(b.ctx, cc)
+		if err == nil {
+			err = b.Exchange(s)
+		}
+		if status.Code(err) == codes.Unimplemented {
+			err = errors.New("it has no broker")
+		}
+		b.refuse(fmt.Errorf("the %s does not broker connections: %w", b.cfg.Other, err))
+	})
+}
+
+// refuse says why there will be no link.
+func (b *Broker) refuse(reason error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refusal = reason
+	b.change()
+}
+
+func (b *Broker) change() {
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// Exchange implements [goplugin.Broker]: it serves one link. A newer one, of a
+// host that has attached, takes over.
+func (b *Broker) Exchange(s goplugin.Messages) error {
+	l := &link{out: make(chan *goplugin.ConnInfo, sendQueue), done: make(chan struct{})}
+	defer close(l.done)
+	if !b.run(func() { l.send(b.ctx, s) }) {
+		return net.ErrClosed
+	}
+	b.mu.Lock()
+	b.link = l
+	b.change()
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.link == l {
+			b.link = nil
+		}
+	}()
+	for {
+		m := new(goplugin.ConnInfo)
+		if err := s.RecvMsg(m); err != nil {
+			return err
+		}
+		b.receive(l, m)
+	}
+}
+
+// send sends what is queued until the link or ctx ends. A SendMsg ends with the
+// stream.
+func (l *link) send(ctx context.Context, s goplugin.Messages) {
+	for {
+		select {
+		case m := <-l.out:
+			if err := s.SendMsg(m); err != nil {
+				return // which receiving notices too
+			}
+		case <-l.done:
+			return
+		case <-ctx.Done():
+			return
+		case <-s.Context().Done():
+			return
+		}
+	}
+}
+
+// receive takes a message in.
+func (b *Broker) receive(l *link, m *goplugin.ConnInfo) {
+	switch {
+	case m.Knock == nil:
+		b.offered(*m)
+	case m.Knock.Ack:
+		b.acknowledged(m.ServiceID, m.Knock.Error)
+	default:
+		b.knocked(l, m.ServiceID)
+	}
+}
+
+// offered keeps an address for as long as the session lives: go-plugin throws it
+// away after five seconds, and a Dial that comes later fails.
+func (b *Broker) offered(m goplugin.ConnInfo) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.offers[m.ServiceID]; !ok {
+		if len(b.order) == maxOffers {
+			delete(b.offers, b.order[0])
+			b.order = b.order[1:]
+		}
+		b.order = append(b.order, m.ServiceID)
+	}
+	b.offers[m.ServiceID] = m
+	b.change()
+}
+
+// bound limits ctx to the broker's life, and to Timeout if it has no deadline.
+func (b *Broker) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
+	end := func() {
+		stop()
+		cancel(nil)
+	}
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, end
+	}
+	ctx, cancelTimeout := context.WithTimeout(ctx, Timeout)
+	return ctx, func() {
+		cancelTimeout()
+		end()
+	}
+}
+
+// await calls find, with mu held, until it reports true, or ctx ends, or there will
+// be no link. late says what has not come.
+func (b *Broker) await(ctx context.Context, late string, find func() bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for !find() {
+		if b.refusal != nil {
+			return b.refusal
+		}
+		changed := b.changed
+		b.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		b.mu.Lock()
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("%s: %w", late, err)
+		}
+	}
+	return nil
+}
+
+// say sends a message as soon as there is a link.
+func (b *Broker) say(ctx context.Context, m *goplugin.ConnInfo) error {
+	for {
+		var l *link
+		late := fmt.Sprintf("the %s has not opened the broker's stream", b.cfg.Other)
+		if err := b.await(ctx, late, func() bool { l = b.link; return l != nil }); err != nil {
+			return err
+		}
+		select {
+		case l.out <- m:
+			return nil
+		case <-l.done: // there may be another
+			b.forget(l)
+		case <-ctx.Done():
+			return fmt.Errorf("the %s does not read the broker's messages: %w", b.cfg.Other, context.Cause(ctx))
+		}
+	}
+}
+
+// forget removes a link that has ended.
+func (b *Broker) forget(l *link) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.link == l {
+		b.link = nil
+	}
+}

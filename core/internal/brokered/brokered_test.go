@@ -1,0 +1,597 @@
+package brokered
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// hang is more than anything here takes that is not stuck.
+const hang = 20 * time.Second
+
+// messages is one side of a link in memory.
+type messages struct {
+	ctx context.Context
+	in  <-chan goplugin.ConnInfo
+	out chan<- goplugin.ConnInfo
+}
+
+func (m *messages) Context() context.Context { return m.ctx }
+
+func (m *messages) SendMsg(msg any) error {
+	select {
+	case m.out <- *msg.(*goplugin.ConnInfo):
+		return nil
+	case <-m.ctx.Done():
+		return m.ctx.Err()
+	}
+}
+
+func (m *messages) RecvMsg(msg any) error {
+	select {
+	case got, ok := <-m.in:
+		if !ok {
+			return io.EOF
+		}
+		*msg.(*goplugin.ConnInfo) = got
+		return nil
+	case <-m.ctx.Done():
+		return m.ctx.Err()
+	}
+}
+
+// join links two brokers until unlink, which waits for both.
+func join(a, b *Broker) (unlink func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ab, ba := make(chan goplugin.ConnInfo), make(chan goplugin.ConnInfo)
+	done := make(chan struct{}, 2)
+	go func() { _ = a.Exchange(&messages{ctx, ba, ab}); done <- struct{}{} }()
+	go func() { _ = b.Exchange(&messages{ctx, ab, ba}); done <- struct{}{} }()
+	return func() {
+		cancel()
+		<-done
+		<-done
+	}
+}
+
+// hand is one side whose other side is the test.
+func hand(b *Broker) (in chan<- goplugin.ConnInfo, out <-chan goplugin.ConnInfo, unlink func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	toBroker, fromBroker := make(chan goplugin.ConnInfo), make(chan goplugin.ConnInfo)
+	done := make(chan struct{})
+	go func() { _ = b.Exchange(&messages{ctx, toBroker, fromBroker}); close(done) }()
+	return toBroker, fromBroker, func() {
+		cancel()
+		<-done
+	}
+}
+
+// unixTransport is as much of a transport as is needed here.
+type unixTransport struct{ dir string }
+
+func (unixTransport) Name() string    { return "unix" }
+func (unixTransport) Versions() []int { return []int{1} }
+
+func (u unixTransport) Listen(ctx context.Context, _ transport.ListenConfig) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "unix", filepath.Join(u.dir, time.Now().Format("150405.000000000")))
+}
+
+func (unixTransport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", cfg.Address)
+}
+
+// modes are pairs of brokers, host and plugin, that are not linked.
+var modes = map[string]func(t *testing.T) (host, plugin *Broker){
+	"addresses":   addressed,
+	"multiplexed": multiplexed,
+}
+
+func addressed(t *testing.T) (host, plugin *Broker) {
+	t.Helper()
+	dir := t.TempDir()
+	side := func(name, other string) *Broker {
+		addresses := &Addresses{Transports: transport.Set{unixTransport{dir}}, Credentials: secure.Plaintext()}
+		return New(Config{Side: name, Other: other, MaxMessageSize: 1 << 20, Listen: addresses.Listen, Dial: addresses.Dial, OnPanic: ignorePanic})
+	}
+	return side("host", "plugin"), side("plugin", "host")
+}
+
+func ignorePanic(context.Context, string, any, []byte) {}
+
+func multiplexed(t *testing.T) (host, plugin *Broker) {
+	t.Helper()
+	u := unixTransport{t.TempDir()}
+	ln, err := u.Listen(t.Context(), transport.ListenConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := session.NewListener(ln, session.ListenerConfig{Kind: handshake.SessionYamux, Credentials: secure.Plaintext(), Foreign: true})
+	s, err := session.Dial(t.Context(), session.Config{
+		Kind: handshake.SessionYamux, Transport: u, Dial: transport.DialConfig{Address: ln.Addr().String()}, Credentials: secure.Plaintext(), Foreign: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The stream for calls comes first.
+	calls, _, err := s.Open(t.Context(), session.Preamble{Purpose: session.Calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = errors.Join(calls.Close(), accepted.Close(), s.Close())
+		listener.End()
+	})
+	return New(Config{Side: "host", Other: "plugin", MaxMessageSize: 1 << 20, Streams: s, OnPanic: ignorePanic}),
+		New(Config{Side: "plugin", Other: "host", MaxMessageSize: 1 << 20, Streams: listener, OnPanic: ignorePanic})
+}
+
+func registerHealth(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, health.NewServer()) }
+
+// serve serves health until stop, which returns what Serve does.
+func serve(b *Broker, id uint32) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- b.Serve(ctx, id, registerHealth) }()
+	return func() error {
+		cancel()
+		return <-served
+	}
+}
+
+func check(ctx context.Context, cc grpc.ClientConnInterface) error {
+	_, err := healthpb.NewHealthClient(cc).Check(ctx, &healthpb.HealthCheckRequest{})
+	return err
+}
+
+// use dials, calls and closes.
+func use(t *testing.T, b *Broker, id uint32) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	conn, err := b.Dial(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(check(ctx, conn), conn.Close()); err != nil {
+		t.Errorf("id %d: %v", id, err)
+	}
+}
+
+// TestBothWays serves and dials from both sides, under the same numbers, many
+// times and many at once, the dialing begun before the serving.
+func TestBothWays(t *testing.T) {
+	for name, make := range modes {
+		t.Run(name, func(t *testing.T) {
+			host, plugin := make(t)
+			unlink := join(host, plugin)
+			dialed := 0
+			for range 5 {
+				for _, sides := range [][2]*Broker{{host, plugin}, {plugin, host}} {
+					id := sides[0].NextID()
+					early := startUse(t, sides[1], id)
+					stop := serve(sides[0], id)
+					if err := <-early; err != nil {
+						t.Error(err)
+					}
+					for range 3 {
+						use(t, sides[1], id)
+						dialed++
+					}
+					if err := stop(); err != nil {
+						t.Errorf("Serve: %v", err)
+					}
+				}
+			}
+			if dialed != 30 {
+				t.Errorf("dialed %d times", dialed)
+			}
+			plugin.Close(net.ErrClosed)
+			host.Close(net.ErrClosed)
+			unlink()
+		})
+	}
+}
+
+func startUse(t *testing.T, b *Broker, id uint32) <-chan error {
+	t.Helper()
+	used := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), hang)
+		defer cancel()
+		conn, err := b.Dial(ctx, id)
+		if err == nil {
+			err = errors.Join(check(ctx, conn), conn.Close())
+		}
+		used <- err
+	}()
+	return used
+}
+
+// TestManyAtOnce tells streams apart that are opened by many at the same time.
+func TestManyAtOnce(t *testing.T) {
+	const ids = 16
+	for name, make := range modes {
+		t.Run(name, func(t *testing.T) {
+			host, plugin := make(t)
+			unlink := join(host, plugin)
+			var stops []func() error
+			var uses []<-chan error
+			for range ids {
+				id := plugin.NextID()
+				stops = append(stops, serve(plugin, id))
+				uses = append(uses, startUse(t, host, id), startUse(t, host, id))
+			}
+			for _, used := range uses {
+				if err := <-used; err != nil {
+					t.Error(err)
+				}
+			}
+			for _, stop := range stops {
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+			}
+			plugin.Close(net.ErrClosed)
+			host.Close(net.ErrClosed)
+			unlink()
+		})
+	}
+}
+
+// TestEnd has what is in use fail with the reason for which the broker ends.
+func TestEnd(t *testing.T) {
+	for name, make := range modes {
+		t.Run(name, func(t *testing.T) {
+			host, plugin := make(t)
+			defer join(host, plugin)()
+			served := serveForEver(plugin)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
+			defer cancel()
+			conn, err := host.Dial(ctx, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reason := errors.New("the plugin crashed")
+			host.Close(reason)
+			if err := check(ctx, conn); status.Code(err) != codes.Unavailable || !errors.Is(err, reason) {
+				t.Errorf("a call after the end: %v", err)
+			}
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, err := host.Dial(ctx, 1); !errors.Is(err, reason) {
+				t.Errorf("Dial after the end: %v", err)
+			}
+			plugin.Close(reason)
+			if err := <-served; !errors.Is(err, reason) {
+				t.Errorf("Serve: %v", err)
+			}
+		})
+	}
+}
+
+func serveForEver(b *Broker) <-chan error {
+	served := make(chan error, 1)
+	go func() { served <- b.Serve(context.Background(), 1, registerHealth) }()
+	return served
+}
+
+// TestServerEnds has calls fail when the other side ends the server, and the
+// connection say so for as long as it is open.
+func TestServerEnds(t *testing.T) {
+	for name, make := range modes {
+		t.Run(name, func(t *testing.T) {
+			host, plugin := make(t)
+			defer join(host, plugin)()
+			defer host.Close(net.ErrClosed)
+			defer plugin.Close(net.ErrClosed)
+			stop := serve(plugin, 1)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
+			defer cancel()
+			conn, err := host.Dial(ctx, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := watch.Recv(); err != nil {
+				t.Fatal(err)
+			}
+			if err := stop(); err != nil {
+				t.Errorf("Serve: %v", err)
+			}
+			_, inFlight := watch.Recv()
+			after := check(ctx, conn)
+			for when, err := range map[string]error{"in flight": inFlight, "after": after} {
+				if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "id 1 to the plugin has ended") {
+					t.Errorf("a call %s: %v", when, err)
+				}
+			}
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestD10LateDial dials an hour after the address was announced: go-plugin drops
+// it after five seconds.
+func TestD10LateDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dialed string
+		b := New(Config{Side: "host", Other: "plugin", Dial: func(_ context.Context, network, address string) (net.Conn, secure.Info, error) {
+			dialed = network + " " + address
+			return nil, secure.Info{}, net.ErrClosed
+		}})
+		in, _, unlink := hand(b)
+		in <- goplugin.ConnInfo{ServiceID: 7, Network: "unix", Address: "/s"}
+		time.Sleep(time.Hour)
+		if _, err := b.Dial(t.Context(), 7); !errors.Is(err, net.ErrClosed) || dialed != "unix /s" {
+			t.Errorf("dialed %q: %v", dialed, err)
+		}
+		b.Close(net.ErrClosed)
+		unlink()
+	})
+}
+
+// TestD16NoLink has a peer that never opens the broker's stream: go-plugin's Accept
+// hangs for ever.
+func TestD16NoLink(t *testing.T) {
+	for name, streams := range map[string]Streams{"addresses": nil, "multiplexed": &fakeStreams{}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := New(Config{Side: "plugin", Other: "host", Streams: streams, Listen: listenNowhere})
+				for what, try := range map[string]func(context.Context) error{
+					"Dial":  func(ctx context.Context) error { _, err := b.Dial(ctx, 1); return err },
+					"Serve": func(ctx context.Context) error { return b.Serve(ctx, 2, registerHealth) },
+				} {
+					if what == "Serve" && streams != nil {
+						continue // it has nothing to tell: whoever wants it knocks
+					}
+					began := time.Now()
+					err := try(context.Background())
+					if took := time.Since(began); err == nil || took != Timeout {
+						t.Errorf("%s: %v after %v, want %v", what, err, took, Timeout)
+					}
+					if err != nil && !strings.Contains(err.Error(), "the host has not") {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+				b.Close(net.ErrClosed)
+			})
+		})
+	}
+}
+
+func listenNowhere(context.Context) (*session.Listener, string, string, error) {
+	ours, _ := net.Pipe()
+	ln := session.Single(&session.Stream{Conn: ours})
+	return session.NewListener(&empty{ln, make(chan struct{})}, session.ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext(), Foreign: true}), "unix", "/nowhere", nil
+}
+
+// empty is a listener to which nobody comes.
+type empty struct {
+	net.Listener
+	closed chan struct{}
+}
+
+func (e *empty) Accept() (net.Conn, error) {
+	<-e.closed
+	return nil, net.ErrClosed
+}
+
+func (e *empty) Close() error {
+	close(e.closed)
+	return e.Listener.Close()
+}
+
+// fakeStreams counts streams and has none.
+type fakeStreams struct {
+	opened   int
+	expected []func(*session.Stream)
+}
+
+func (f *fakeStreams) OpenStream(context.Context) (net.Conn, secure.Info, error) {
+	f.opened++
+	return nil, secure.Info{}, net.ErrClosed
+}
+
+func (f *fakeStreams) Expect(deliver func(*session.Stream)) bool {
+	f.expected = append(f.expected, deliver)
+	return len(f.expected) < 100
+}
+
+// TestD16LostAcceptor has knocks for ids that nobody accepts, or no longer:
+// go-plugin's accepting loop blocks, and the knocker has no answer.
+func TestD16LostAcceptor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		streams := &fakeStreams{}
+		b := New(Config{Side: "host", Other: "plugin", Streams: streams})
+		in, out, unlink := hand(b)
+		knock := goplugin.ConnInfo{ServiceID: 3, Knock: &goplugin.Knock{Knock: true}}
+		answer := func(want string) {
+			t.Helper()
+			began := time.Now()
+			in <- knock
+			m := <-out
+			if took := time.Since(began); took > knockPatience || m.ServiceID != 3 || !m.Knock.Knock || !m.Knock.Ack || (m.Knock.Error == "") != (want == "") || !strings.Contains(m.Knock.Error, want) {
+				t.Errorf("%+v %+v after %v", m, m.Knock, took)
+			}
+		}
+		answer("the host does not accept id 3")
+		stop := serve(b, 3)
+		synctest.Wait()
+		answer("")
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		answer("the host does not accept id 3")
+		// A knock that comes first is answered as soon as somebody accepts.
+		in <- knock
+		synctest.Wait()
+		stop = serve(b, 3)
+		if m := <-out; m.Knock.Error != "" || len(streams.expected) != 2 {
+			t.Errorf("%+v, %d streams expected", m.Knock, len(streams.expected))
+		}
+		b.Close(net.ErrClosed)
+		if err := stop(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Serve: %v", err)
+		}
+		unlink()
+	})
+}
+
+// TestD17KnocksAgain knocks for one id again and again, at intervals about which
+// go-plugin loses an acknowledgement.
+func TestD17KnocksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		streams := &fakeStreams{}
+		b := New(Config{Side: "host", Other: "plugin", Streams: streams})
+		in, out, unlink := hand(b)
+		for i := range 5 {
+			go func() {
+				m := <-out
+				in <- goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true}}
+			}()
+			if _, err := b.Dial(t.Context(), 9); !errors.Is(err, net.ErrClosed) || streams.opened != i+1 {
+				t.Errorf("%d: %v, %d streams opened", i, err, streams.opened)
+			}
+			time.Sleep(5*time.Second - time.Duration(i-2)*time.Millisecond)
+		}
+		b.Close(net.ErrClosed)
+		unlink()
+	})
+}
+
+// TestLateAcknowledgement gives the other side the stream that it expects for a
+// dial that was given up, so that the next is not taken for it.
+func TestLateAcknowledgement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		streams := &fakeStreams{}
+		b := New(Config{Side: "host", Other: "plugin", Streams: streams})
+		in, out, unlink := hand(b)
+		ack := func(id uint32) goplugin.ConnInfo {
+			return goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true}}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		go func() { <-out }()
+		if _, err := b.Dial(ctx, 1); !errors.Is(err, context.DeadlineExceeded) || streams.opened != 0 {
+			t.Errorf("%v, %d streams opened", err, streams.opened)
+		}
+		cancel()
+		go func() {
+			<-out
+			in <- ack(1)
+			in <- ack(2)
+		}()
+		if _, err := b.Dial(t.Context(), 2); !errors.Is(err, net.ErrClosed) || streams.opened != 2 {
+			t.Errorf("%v, %d streams opened, want one for each acknowledgement", err, streams.opened)
+		}
+		in <- ack(1) // again, and unasked
+		in <- ack(5)
+		synctest.Wait()
+		if streams.opened != 2 {
+			t.Errorf("%d streams opened", streams.opened)
+		}
+		b.Close(net.ErrClosed)
+		unlink()
+	})
+}
+
+// TestRefusals has the other side say no.
+func TestRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Config{Side: "host", Other: "plugin", Streams: &fakeStreams{}})
+		in, out, unlink := hand(b)
+		go func() {
+			m := <-out
+			in <- goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: "no listener"}}
+		}()
+		if _, err := b.Dial(t.Context(), 1); err == nil || !strings.Contains(err.Error(), `the plugin refuses: "no listener"`) {
+			t.Errorf("Dial: %v", err)
+		}
+		unlink()
+		b.refuse(errors.New("it has no broker"))
+		began := time.Now()
+		if _, err := b.Dial(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "it has no broker") || time.Since(began) != 0 {
+			t.Errorf("Dial: %v after %v", err, time.Since(began))
+		}
+		b.Close(net.ErrClosed)
+	})
+}
+
+// FuzzMessages takes in anything: it ends, and keeps no more than it may.
+func FuzzMessages(f *testing.F) {
+	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7}, true)
+	f.Add([]byte("\x00\x01\x00\x02\x00\x03\x01\x01\x02\x01"), false)
+	f.Fuzz(func(t *testing.T, script []byte, streams bool) {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := Config{Side: "host", Other: "plugin", Listen: listenNowhere, Dial: func(context.Context, string, string) (net.Conn, secure.Info, error) {
+				return nil, secure.Info{}, net.ErrClosed
+			}}
+			if streams {
+				cfg.Streams = &fakeStreams{}
+			}
+			b := New(cfg)
+			in, out, unlink := hand(b)
+			done := make(chan struct{})
+			go func() { // what it says does not matter
+				for {
+					select {
+					case <-out:
+					case <-done:
+						return
+					}
+				}
+			}()
+			stop := serve(b, 1)
+			go func() { _, _ = b.Dial(t.Context(), 2) }()
+			for i := 0; i+1 < len(script); i += 2 {
+				m := goplugin.ConnInfo{ServiceID: uint32(script[i+1]), Network: "unix", Address: string(script)}
+				if kind := script[i] % 5; kind > 0 {
+					m.Knock = &goplugin.Knock{Knock: kind&1 > 0, Ack: kind&2 > 0, Error: string(script[:kind-1])}
+				}
+				in <- m
+			}
+			synctest.Wait()
+			b.mu.Lock()
+			if len(b.offers) > maxOffers || len(b.order) != len(b.offers) || len(b.knocks) > maxKnocks {
+				t.Errorf("%d offers, %d in order, %d knocks", len(b.offers), len(b.order), len(b.knocks))
+			}
+			b.mu.Unlock()
+			b.Close(net.ErrClosed)
+			_ = stop() // that it returns is what counts
+			unlink()
+			close(done)
+		})
+	})
+}

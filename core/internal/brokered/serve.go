@@ -1,0 +1,238 @@
+package brokered
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/session"
+)
+
+const (
+	// knockPatience is how long a knock waits for this side to accept its id: less
+	// than the five seconds for which go-plugin waits for the answer.
+	knockPatience = 4 * time.Second
+	// maxKnocks bounds the knocks that wait. go-plugin has one at a time.
+	maxKnocks = 64
+	// maxBacklog bounds the streams of one id that wait to be served, which is done
+	// at once.
+	maxBacklog = 64
+	// drainTimeout is how long calls may take to end once Serve is told to.
+	drainTimeout = time.Second
+)
+
+// Serve serves under an id until ctx ends, and returns nil then. An error says why
+// it ended before that.
+func (b *Broker) Serve(ctx context.Context, id uint32, register func(grpc.ServiceRegistrar)) error {
+	if err := b.serve(ctx, id, register); err != nil {
+		return fmt.Errorf("broker: serve id %d: %w", id, err)
+	}
+	return nil
+}
+
+func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.ServiceRegistrar)) error {
+	ln, end, err := b.accept(ctx, id)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // as it was told to
+		}
+		return err
+	}
+	defer end()
+	peer, err := rpc.New(rpc.Config{
+		Side:                b.cfg.Side,
+		Other:               b.cfg.Other,
+		MaxMessageSize:      b.cfg.MaxMessageSize,
+		Listener:            ln,
+		ServerCredentials:   session.Credentials(),
+		RegisterApplication: register,
+		OnPanic:             b.cfg.OnPanic,
+	})
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	if !b.run(func() { served <- peer.Serve() }) {
+		peer.Close()
+		return context.Cause(b.ctx)
+	}
+	select {
+	case err = <-served:
+		served <- nil
+	case <-b.ctx.Done():
+		err = context.Cause(b.ctx)
+	case <-ctx.Done():
+		// Handlers that go on all the same are their author's.
+		drain, cancel := context.WithTimeout(b.ctx, drainTimeout)
+		_ = peer.Drain(drain)
+		_ = peer.Stop(drain, drainTimeout)
+		cancel()
+	}
+	peer.Close()
+	<-served
+	return err
+}
+
+// accept makes a listener for one id, whose connections are *session.Stream, and
+// has the other side know. end ends it.
+func (b *Broker) accept(ctx context.Context, id uint32) (ln net.Listener, end func(), err error) {
+	if b.cfg.Streams != nil {
+		a, err := b.acceptStreams(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		return a, func() { _ = a.Close() }, nil
+	}
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	own, network, address, err := b.cfg.Listen(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := b.say(ctx, &goplugin.ConnInfo{ServiceID: id, Network: network, Address: address}); err != nil {
+		own.End()
+		return nil, nil, err
+	}
+	return own, own.End, nil
+}
+
+// acceptor is a listener for the streams of one id on a multiplexed connection.
+type acceptor struct {
+	broker  *Broker
+	id      uint32
+	streams chan *session.Stream
+	closed  chan struct{}
+	once    sync.Once
+}
+
+var errIDInUse = errors.New("this side serves it already")
+
+func (b *Broker) acceptStreams(id uint32) (*acceptor, error) {
+	a := &acceptor{broker: b, id: id, streams: make(chan *session.Stream, maxBacklog), closed: make(chan struct{})}
+	b.mu.Lock()
+	if b.acceptors[id] != nil {
+		b.mu.Unlock()
+		return nil, errIDInUse
+	}
+	b.acceptors[id] = a
+	knock, waiting := b.knocks[id]
+	l := b.link
+	b.mu.Unlock()
+	if waiting && knock.Stop() {
+		b.forgetKnock(id)
+		b.answer(l, id, a)
+	}
+	return a, nil
+}
+
+func (b *Broker) forgetKnock(id uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.knocks, id)
+}
+
+// knocked takes in that the other side wants to open a stream for an id.
+func (b *Broker) knocked(l *link, id uint32) {
+	b.mu.Lock()
+	a := b.acceptors[id]
+	_, again := b.knocks[id]
+	if a == nil && !again && len(b.knocks) < maxKnocks && b.cfg.Streams != nil && b.ctx.Err() == nil {
+		b.knocks[id] = time.AfterFunc(knockPatience, func() {
+			b.forgetKnock(id)
+			b.answer(l, id, nil)
+		})
+		b.mu.Unlock()
+		return
+	}
+	b.mu.Unlock()
+	if !again {
+		b.answer(l, id, a)
+	}
+}
+
+// answer acknowledges a knock, or says why not.
+func (b *Broker) answer(l *link, id uint32, a *acceptor) {
+	m := &goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true}}
+	switch {
+	case b.cfg.Streams == nil:
+		m.Knock.Error = "the " + b.cfg.Side + " does not multiplex connections"
+	case a == nil:
+		m.Knock.Error = fmt.Sprintf("the %s does not accept id %d", b.cfg.Side, id)
+	case !b.cfg.Streams.Expect(a.deliver):
+		m.Knock.Error = fmt.Sprintf("the %s expects too many streams already", b.cfg.Side)
+	}
+	if l == nil {
+		return
+	}
+	select {
+	case l.out <- m:
+	case <-l.done:
+	case <-b.ctx.Done():
+	}
+}
+
+// deliver takes a stream.
+func (a *acceptor) deliver(s *session.Stream) {
+	select {
+	case a.streams <- s:
+	default:
+		_ = s.Close() // whoever opened it sees that
+	}
+	select {
+	case <-a.closed:
+		a.drop()
+	default:
+	}
+}
+
+// drop closes what came too late.
+func (a *acceptor) drop() {
+	for {
+		select {
+		case s := <-a.streams:
+			_ = s.Close()
+		default:
+			return
+		}
+	}
+}
+
+// Accept implements [net.Listener].
+func (a *acceptor) Accept() (net.Conn, error) {
+	select {
+	case s := <-a.streams:
+		return s, nil
+	case <-a.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements [net.Listener].
+func (a *acceptor) Close() error {
+	a.once.Do(func() {
+		close(a.closed)
+		a.broker.mu.Lock()
+		if a.broker.acceptors[a.id] == a {
+			delete(a.broker.acceptors, a.id)
+		}
+		a.broker.mu.Unlock()
+		a.drop()
+	})
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (a *acceptor) Addr() net.Addr { return announcedAddr{} }
+
+// announcedAddr is the address of streams that have none.
+type announcedAddr struct{}
+
+func (announcedAddr) Network() string { return "brokered" }
+func (announcedAddr) String() string  { return "brokered" }

@@ -1,0 +1,41 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+)
+
+// ForeignGrace is how long a stop takes at most that a go-plugin host asks for,
+// which does not say how long it may. It waits for the answer without a limit, and
+// then two seconds for the process to end (client.go there): long enough for calls
+// to end that are about to, and not so long that a call nobody ends keeps a person
+// waiting.
+const ForeignGrace = 4 * time.Second
+
+// RegisterForeign adds the services that a go-plugin host expects beside those of
+// [Register]. shutdown is called as there; the host has its answer when stopped is
+// closed, and so keeps the connection for that long. output is what the plugin
+// prints.
+func RegisterForeign(r rpc.Registrar, shutdown func(grace time.Duration), stopped <-chan struct{}, output *Output) {
+	goplugin.RegisterController(r, &controller{shutdown: shutdown, stopped: stopped})
+	goplugin.RegisterStdio(r, output)
+}
+
+type controller struct {
+	shutdown func(grace time.Duration)
+	stopped  <-chan struct{}
+}
+
+// Shutdown implements [goplugin.Controller].
+func (c *controller) Shutdown(ctx context.Context) error {
+	c.shutdown(ForeignGrace)
+	select {
+	case <-c.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

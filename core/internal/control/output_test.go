@@ -1,0 +1,156 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/plugwire/plugwire/core/internal/goplugin"
+)
+
+// reader is a host's stream: it takes a message at each receive from turn.
+type reader struct {
+	ctx  context.Context
+	turn chan struct{}
+	got  [3]bytes.Buffer // by channel
+}
+
+func (r *reader) Context() context.Context { return r.ctx }
+func (r *reader) RecvMsg(any) error        { return nil }
+
+func (r *reader) SendMsg(m any) error {
+	select {
+	case <-r.turn:
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
+	data := m.(*goplugin.StdioData)
+	r.got[data.Channel].Write(data.Data)
+	return nil
+}
+
+// attach has a host fetch that is always ready, or if not eager at each turn.
+func attach(t *testing.T, o *Output, eager bool) (r *reader, leave func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r = &reader{ctx: ctx, turn: make(chan struct{})}
+	if eager {
+		close(r.turn)
+	}
+	done := make(chan error, 1)
+	go func() { done <- o.Stream(r) }()
+	synctest.Wait()
+	return r, func() {
+		cancel()
+		<-done
+	}
+}
+
+// TestOutput has a host fetch what was printed before it came and after.
+func TestOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := NewOutput()
+		for _, c := range "before " {
+			o.Put(goplugin.Stdout, []byte(string(c)))
+		}
+		r, leave := attach(t, o, true)
+		large := strings.Repeat("x", 3*maxChunk+1)
+		o.Put(goplugin.Stderr, []byte("oh "))
+		o.Put(goplugin.Stdout, []byte("after "))
+		o.Put(goplugin.Stderr, []byte(large))
+		o.Flush(t.Context())
+		leave()
+		if got := r.got[goplugin.Stdout].String(); got != "before after " {
+			t.Errorf("stdout %q", got)
+		}
+		if got := r.got[goplugin.Stderr].String(); got != "oh "+large {
+			t.Errorf("stderr of %d bytes, want %d", len(got), len("oh "+large))
+		}
+		o.Put(goplugin.Stdout, []byte("late"))
+		o.Flush(t.Context()) // nobody fetches: it does not wait
+		if rest := o.Rest(); len(rest) != 1 || string(rest[0].Data) != "late" {
+			t.Errorf("the rest is %v", rest)
+		}
+	})
+}
+
+// TestOutputThatNobodyFetches never has the plugin wait, and a host that comes late
+// is told what it has missed.
+func TestOutputThatNobodyFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := NewOutput()
+		began := time.Now()
+		const pieces = 100
+		piece := bytes.Repeat([]byte("y"), maxChunk)
+		for range pieces {
+			o.Put(goplugin.Stdout, piece)
+		}
+		o.Put(goplugin.Stdout, []byte("end"))
+		if took := time.Since(began); took > 0 {
+			t.Errorf("printing waited for %v", took)
+		}
+		r, leave := attach(t, o, true)
+		o.Flush(t.Context())
+		leave()
+		stdout := r.got[goplugin.Stdout].Len()
+		if stdout > maxOutput || stdout < maxOutput-maxChunk || !bytes.HasSuffix(r.got[goplugin.Stdout].Bytes(), []byte("end")) {
+			t.Errorf("%d bytes were kept, at most %d may be", stdout, maxOutput)
+		}
+		var told int
+		if _, after, _ := strings.Cut(r.got[goplugin.Stderr].String(), "["); after != "" {
+			for _, c := range after {
+				if c < '0' || c > '9' {
+					break
+				}
+				told = 10*told + int(c-'0')
+			}
+		}
+		if want := pieces*maxChunk + len("end") - stdout; told != want {
+			t.Errorf("%d bytes are told to be missing, %d are", told, want)
+		}
+	})
+}
+
+// TestOutputOfASlowHost loses nothing while the host fetches at all, and has the
+// plugin wait for no more than a moment when it stops.
+func TestOutputOfASlowHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := NewOutput()
+		r, leave := attach(t, o, false)
+		piece := bytes.Repeat([]byte("z"), maxChunk)
+		pieces := 2 * maxOutput / maxChunk
+		printed := make(chan struct{})
+		go func() {
+			for range pieces {
+				o.Put(goplugin.Stdout, piece)
+			}
+			close(printed)
+		}()
+		for range pieces {
+			time.Sleep(outputPatience / 2)
+			r.turn <- struct{}{}
+		}
+		<-printed
+		synctest.Wait()
+		if got := r.got[goplugin.Stdout].Len(); got != pieces*maxChunk || r.got[goplugin.Stderr].Len() > 0 {
+			t.Errorf("%d bytes arrived of %d, and %q", got, pieces*maxChunk, &r.got[goplugin.Stderr])
+		}
+		began := time.Now()
+		for range 2 * pieces {
+			o.Put(goplugin.Stdout, piece)
+		}
+		if took := time.Since(began); took == 0 || took > outputPatience {
+			t.Errorf("printing waited %v for a host that takes nothing", took)
+		}
+		flush, cancel := context.WithTimeout(t.Context(), time.Minute)
+		o.Flush(flush)
+		if flush.Err() == nil {
+			t.Error("flushed")
+		}
+		cancel()
+		leave()
+	})
+}

@@ -1,0 +1,394 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/e2e/echo"
+	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/plugintest"
+)
+
+// The tests of the defects that hashicorp/go-plugin 1.8.0 has, which were all
+// reproduced with it or read in its source. Most have the same plugin as there,
+// one that is built on go-plugin. Further tests are of the same with plugins of
+// ours, and in more ways.
+//
+//	D1   Kill of a stuck plugin              TestD01_KillOfAStuckPlugin; TestShutdownOfStoppedProcess
+//	D2   a descendant holds the output       TestD02_DescendantHoldsTheOutput; TestChildrenEndWithThePlugin
+//	D3   the host is killed                  TestD03_HostKilled, TestD03_GoPluginKilled; TestHostKilled
+//	D4   an unexpected certificate           TestD04_UnexpectedCertificate
+//	D5   hostile log lines                   TestD05_HostileLogLines; FuzzParse in core/internal/logs
+//	D6   inherited variables                 TestD06_InheritedVariables; TestNestedHost
+//	D7   a long line on stdout               TestD07_LongLineOnStdout; TestLongLines
+//	D8   a message limit on one side         TestD08_LargeMessages; TestMessageSize
+//	D9   sockets of the multiplexed mode     the check "kill" of interop/goplugin
+//	D10  a late dial by the broker           TestD10LateDial in core/internal/brokered
+//	D11  a second start                      TestD11_SecondStart; TestTemplateIsReusable
+//	D12  exit code of a plugin that fails    TestD12_ExitCodeOfAFailedStart
+//	D13  calls in flight                     TestD13_CallsInFlight
+//	D14  no contexts                         TestD14_ExpiredContexts; TestStartIsBoundedByItsContext
+//	D15  attaching                           the check "reattach" of interop/goplugin; TestAttach
+//	D16  no broker, a lost acceptor          TestD16NoLink, TestD16LostAcceptor in core/internal/brokered
+//	D17  knocking again                      TestD17KnocksAgain there
+//	D18  a failed connection                 TestD18_FailedConnection; TestStartErrors
+//	D19  a file that changes                 TestChecksum
+//	D20  the tail of the output              the check "tail" of interop/goplugin
+//	D21  global state                        TestD21_NoGlobalState
+//	D22  levels of log lines                 TestD22_LevelsOfLogLines; TestLevelsAndFields, TestLinesOfLoggers
+
+// onGoPlugin is a plugin that is built on go-plugin.
+func onGoPlugin() *exec.Cmd { return command("goplugin-peer", "serve") }
+
+// scripted returns a script that is to run that plugin as "$0" "$@".
+func scripted(script string) *exec.Cmd {
+	return exec.Command("/bin/sh", append([]string{"-c", script}, onGoPlugin().Args...)...)
+}
+
+// assertAlive checks that the plugin answers.
+func assertAlive(tb testing.TB, p *host.Plugin) {
+	tb.Helper()
+	if resp, err := echopb.NewEchoClient(p).Unary(testContext(tb), payload("alive")); err != nil || string(resp.GetData()) != "alive" {
+		tb.Errorf("a call: %q, %v", resp.GetData(), err)
+	}
+}
+
+// In go-plugin, Kill asks a plugin to end and waits for its answer for ever.
+func TestD01_KillOfAStuckPlugin(t *testing.T) {
+	t.Parallel()
+	var taken steps
+	p := launch(t, onGoPlugin(), taken.trace())
+	if err := syscall.Kill(p.Info().PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	took, err := shutdown(p, 200*time.Millisecond)
+	if exit, ok := errors.AsType[*host.ExitError](err); !ok || exit.Step != host.StepKill || exit.Status != (host.ExitStatus{Signal: "killed"}) {
+		t.Errorf("Shutdown = %v, want an ExitError with step kill", err)
+	}
+	if took > prompt {
+		t.Errorf("Shutdown took %v", took)
+	}
+	taken.assert(t, host.StepAsk, host.StepTerminate, host.StepKill)
+}
+
+// In go-plugin, Kill waits for the end of the output, which another process may
+// hold, for ever.
+func TestD02_DescendantHoldsTheOutput(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, script string
+		outlives     bool // it is not the host's to kill
+	}{
+		{name: "in its group", script: `sleep 1000 & echo $! >&2; exec "$0" "$@"`},
+		{name: "in another session", script: `setsid sleep 1000 & echo $! >&2; exec "$0" "$@"`, outlives: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var stderr syncBuffer
+			p := launch(t, scripted(tt.script), host.WithStderr(&stderr))
+			line, _, _ := strings.Cut(stderr.String(), "\n")
+			pid := atoi(t, line)
+			began := time.Now()
+			if err := p.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			if took := time.Since(began); took > unhurried {
+				t.Errorf("Close took %v", took)
+			}
+			if tt.outlives {
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					t.Errorf("the process that has left the group: %v", err)
+				}
+			} // else launch checks that the group is gone
+		})
+	}
+}
+
+// In go-plugin, a plugin outlives a host that is killed, and so does its socket.
+func TestD03_HostKilled(t *testing.T) {
+	t.Parallel()
+	lifePlugin(t) // builds the host too
+	place := newPlace(t)
+	h := startHost(t, place, append([]string{"hold"}, onGoPlugin().Args...)...)
+	h.awaitWord("ready")
+	if len(place.files()) == 0 {
+		t.Fatal("the plugin's socket is not where it is looked for")
+	}
+	killHost(t, h.cmd)
+	eventually(t, goneWithin, place.leftRunning)
+	runOnce(t, place, nil) // the next host removes the socket
+	if left := place.left(); left != "" {
+		t.Errorf("left after the next host: %s", left)
+	}
+}
+
+// A plugin of ours notices that a host on go-plugin was killed, which gives it
+// nothing to notice it by but the pipes that it prints to.
+func TestD03_GoPluginKilled(t *testing.T) {
+	t.Parallel()
+	place := newPlace(t)
+	h := command("goplugin-peer", "host", "-hold", echoPlugin().Path)
+	h.Env = place.env()
+	stdin, err := h.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := h.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Errorf("the host printed %q: %v", line, err)
+	}
+	if len(place.processes()) < 2 || len(place.files()) == 0 {
+		t.Errorf("processes %v, files %q: the plugin is not where it is looked for", place.processes(), place.files())
+	}
+	if err := h.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = h.Wait() // it was killed
+	eventually(t, goneWithin, place.left)
+}
+
+// In go-plugin, calls in flight are cut off when the host ends the plugin, and a
+// plugin has two seconds in all.
+func TestD13_CallsInFlight(t *testing.T) {
+	t.Parallel()
+	if out := run(t, command("goplugin-peer", "host", "-drain", echoPlugin().Path)); !strings.HasSuffix(out, "drained\n") {
+		t.Errorf("output %q", out)
+	}
+}
+
+// In go-plugin, a certificate from a plugin that was not asked for one is the
+// end of the host, by a nil pointer.
+func TestD04_UnexpectedCertificate(t *testing.T) {
+	t.Parallel()
+	_, ownTLS := ownCertificate(t)
+	valid := base64.RawStdEncoding.EncodeToString(ownTLS.Certificates[0].Certificate[0])
+	for _, tt := range []struct {
+		name  string
+		field string
+		opts  []host.Option
+		phase host.Phase
+		code  handshake.Code // empty: the certificate is not what is wrong
+	}{
+		{name: "valid, and not asked for", field: valid, opts: []host.Option{host.WithTLSConfig(ownTLS)}, phase: host.PhaseConnect},
+		{name: "nonsense, and not asked for", field: strings.Repeat("QUJD", 20), opts: []host.Option{host.WithTLSConfig(ownTLS)}, phase: host.PhaseHandshake, code: handshake.CodeSecurity},
+		{name: "half of a certificate", field: valid[:len(valid)/8*4], phase: host.PhaseHandshake, code: handshake.CodeSecurity},
+		{name: "valid, with padding", field: valid + "==", phase: host.PhaseConnect},
+		{name: "too short to be meant", field: strings.Repeat("A", 50), phase: host.PhaseConnect},
+		{name: "just long enough", field: strings.Repeat("A", 51), phase: host.PhaseHandshake, code: handshake.CodeSecurity},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := startError(testContext(t), t, shell("echo '1|1|unix|/no/such/socket|grpc|"+tt.field+"'"+asleep), tt.opts...)
+			if e.Phase != tt.phase {
+				t.Errorf("phase %s, want %s: %v", e.Phase, tt.phase, e)
+			}
+			if mismatch, ok := errors.AsType[*handshake.Error](e); ok != (tt.code != "") || ok && mismatch.Code != tt.code {
+				t.Errorf("%v, want code %q", e, tt.code)
+			}
+		})
+	}
+}
+
+// In go-plugin, a host that is itself a plugin hands its own host's variables to
+// its plugins, and then crashes or does not understand them.
+func TestD06_InheritedVariables(t *testing.T) {
+	file, _ := ownCertificate(t)
+	certificate, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inherited := map[string]string{
+		handshake.EnvClientCert:  string(certificate),
+		handshake.EnvMultiplex:   "true",
+		handshake.EnvSocketDir:   "/no/such/directory",
+		handshake.EnvSocketGroup: "no such group",
+		handshake.EnvVersions:    "99",
+		handshake.EnvTransports:  "carrier-pigeon",
+		handshake.EnvMinPort:     "1",
+		handshake.EnvMaxPort:     "1",
+		handshake.EnvOffer:       "instance=of another host|!future=yes",
+	}
+	for name, value := range inherited {
+		t.Setenv(name, value)
+	}
+	p := launch(t, onGoPlugin())
+	if info := p.Info(); info.Security != handshake.SecurityMTLS || info.Version != 1 {
+		t.Errorf("%+v, want version 1 with mtls", info)
+	}
+	assertAlive(t, p)
+	// What this host has nothing to say about does not reach a plugin at all.
+	seen := launch(t, command("misbehave"))
+	for name, value := range inherited {
+		resp, err := echopb.NewEchoClient(seen).Fail(testContext(t), fail("env:"+name))
+		if err != nil || strings.HasPrefix(string(resp.GetData()), value+" ") {
+			t.Errorf("%s is %q, %v", name, resp.GetData(), err)
+		}
+	}
+}
+
+// In go-plugin, a plugin takes no message of more than 4 MiB, though its host
+// sends it.
+func TestD08_LargeMessages(t *testing.T) {
+	t.Parallel()
+	t.Run("our plugin under go-plugin", func(t *testing.T) {
+		t.Parallel()
+		if out := run(t, command("goplugin-peer", "host", "-large", echoPlugin().Path)); !strings.Contains(out, "mutual TLS false") {
+			t.Errorf("output %q", out)
+		}
+	})
+	t.Run("ours on both sides", func(t *testing.T) {
+		t.Parallel()
+		large := bytes.Repeat([]byte("x"), 8<<20)
+		resp, err := echopb.NewEchoClient(launch(t, echoPlugin())).Unary(testContext(t), &echopb.Payload{Data: large})
+		if err != nil || !bytes.Equal(resp.GetData(), large) {
+			t.Errorf("%d bytes, %v; want %d", len(resp.GetData()), err, len(large))
+		}
+	})
+	t.Run("go-plugin's plugin under our host", func(t *testing.T) {
+		t.Parallel()
+		p := launch(t, onGoPlugin())
+		_, err := echopb.NewEchoClient(p).Unary(testContext(t), &echopb.Payload{Data: make([]byte, 8<<20)})
+		if status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("%v, want %v", err, codes.ResourceExhausted)
+		}
+		assertAlive(t, p)
+	})
+}
+
+// In go-plugin, a client whose start has failed cannot be started again.
+func TestD11_SecondStart(t *testing.T) {
+	t.Parallel()
+	flag := filepath.Join(t.TempDir(), "tried")
+	cmd := scripted(`mkdir "` + flag + `" && exit 3; exec "$0" "$@"`)
+	e := startError(testContext(t), t, cmd)
+	if exitText(e) != "exit code 3" {
+		t.Errorf("%v, want exit code 3", e)
+	}
+	assertAlive(t, launch(t, cmd))
+}
+
+// In go-plugin, a plugin that cannot listen exits with code 0, and one that
+// cannot read its host's certificate goes on without.
+func TestD12_ExitCodeOfAFailedStart(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, variable, says string }{
+		{"nowhere to listen", handshake.EnvSocketDir + "=/no/such/directory", "/no/such/directory"},
+		{"bad certificate", handshake.EnvClientCert + "=none", "certificate"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cmd := echoPlugin()
+			cmd.Env = append(os.Environ(), handshake.DefaultCookieName+"="+handshake.DefaultCookieValue, handshake.EnvVersions+"=1", tt.variable)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
+				t.Errorf("the plugin ended with %v, want exit code 1", err)
+			}
+			assertSays(t, stderr.String(), tt.says)
+			if stdout.Len() > 0 {
+				t.Errorf("it answered %q", &stdout)
+			}
+		})
+	}
+}
+
+// In go-plugin, neither Start nor Ping nor Kill takes a context.
+func TestD14_ExpiredContexts(t *testing.T) {
+	t.Parallel()
+	expired, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	began := time.Now()
+	if e := startError(expired, t, onGoPlugin()); e.Phase != host.PhasePrepare || !errors.Is(e, context.DeadlineExceeded) {
+		t.Errorf("Launch: %v", e)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("Launch took %v", took)
+	}
+	// Nothing that a stopped process is asked would ever be answered.
+	p := launch(t, onGoPlugin())
+	if err := syscall.Kill(p.Info().PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	began = time.Now()
+	if err := p.Ping(expired); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("Ping: %v", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("Ping took %v", took)
+	}
+	began = time.Now()
+	if err := p.Shutdown(expired); err == nil {
+		t.Error("Shutdown = nil for a plugin that was killed")
+	}
+	if took := time.Since(began); took > unhurried { // it waits after SIGTERM
+		t.Errorf("Shutdown took %v", took)
+	}
+}
+
+// In go-plugin, the process lives on if the host cannot connect to it.
+func TestD18_FailedConnection(t *testing.T) {
+	t.Parallel()
+	// The plugin demands TLS, and the answer no longer says so.
+	cmd := scripted(`"$0" "$@" | sed -u 's/|grpc|.*/|grpc|/'`)
+	e := startError(testContext(t), t, cmd) // checks that the process and its group are gone
+	if e.Phase != host.PhaseConnect {
+		t.Errorf("phase %s, want %s: %v", e.Phase, host.PhaseConnect, e)
+	}
+}
+
+// In go-plugin, all clients of a process are stopped by one function, and
+// serving a plugin replaces its standard output and error.
+func TestD21_NoGlobalState(t *testing.T) {
+	stdout, stderr := os.Stdout, os.Stderr
+	start := func() *host.Plugin {
+		return plugintest.Start(t, echopb.ServeEcho(echo.Handler{}), unixTransport)
+	}
+	first, second := start(), start()
+	if os.Stdout != stdout || os.Stderr != stderr {
+		t.Error("a plugin has replaced the standard output or error")
+	}
+	health := func(p *host.Plugin, serving bool) {
+		t.Helper()
+		if err := p.Ping(testContext(t)); (err == nil) != serving {
+			t.Errorf("Ping: %v, want serving %t", err, serving)
+		}
+	}
+	if _, err := echopb.NewEchoClient(first).Fail(testContext(t), fail("not serving")); err != nil {
+		t.Fatal(err)
+	}
+	health(first, false)
+	health(second, true)
+	if err := first.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	third := start()
+	for _, p := range []*host.Plugin{second, third} {
+		health(p, true)
+		assertAlive(t, p)
+	}
+}

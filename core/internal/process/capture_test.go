@@ -1,0 +1,121 @@
+//go:build unix
+
+package process_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plugwire/plugwire/core/internal/process"
+)
+
+// roleCapture is the environment variable by which this test binary is a program
+// that captures what it prints.
+const roleCapture = "PROCESS_TEST_CAPTURE"
+
+// captureProgram prints in every way that there is, and at the end, to where it
+// printed before, what was captured.
+func captureProgram() error {
+	var mu sync.Mutex // guards what follows
+	var stdout, stderr bytes.Buffer
+	into := func(b *bytes.Buffer) func([]byte) {
+		return func(p []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			b.Write(p)
+		}
+	}
+	c, err := process.NewCapture(into(&stdout), into(&stderr))
+	if err != nil {
+		return err
+	}
+	late := os.Stderr
+	fmt.Println("printed")
+	fmt.Fprintln(os.Stderr, "complained")
+	child := exec.Command("sh", "-c", "echo child; echo unheard >&2")
+	child.Stdout, child.Stderr = os.Stdout, c.Stderr
+	if err := child.Run(); err != nil {
+		return err
+	}
+	if _, err := unix.Write(1, []byte("raw\n")); err != nil {
+		return err
+	}
+	if _, err := unix.Write(2, []byte("panic: raw\n")); err != nil {
+		return err
+	}
+	large := strings.Repeat("x", 1<<20) // more than a pipe holds
+	fmt.Print(large)
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	if _, err := late.WriteString("late"); err == nil {
+		return fmt.Errorf("the end that was captured can still be written to")
+	}
+	short := strings.Replace(stdout.String(), large, "LARGE", 1)
+	fmt.Printf("captured %q and %q\n", short, stderr.String())
+	return nil
+}
+
+// TestCapture has everything on standard output captured, of standard error what
+// goes through os.Stderr, and both as before after that.
+func TestCapture(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), roleCapture+"=1")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	if want := "captured \"printed\\nchild\\nraw\\nLARGE\" and \"complained\\n\"\n"; stdout.String() != want {
+		t.Errorf("stdout %q, want %q", &stdout, want)
+	}
+	if want := "unheard\npanic: raw\n"; stderr.String() != want {
+		t.Errorf("stderr %q, want %q", &stderr, want)
+	}
+}
+
+// TestReader has a process notice that nobody reads what it prints.
+func TestReader(t *testing.T) {
+	stdoutReader, stdout := pipe(t)
+	stderrReader, stderr := pipe(t)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = process.NewReader(stdout, stderr).Read(nil)
+	}()
+	if err := stdoutReader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stderr.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-gone:
+		t.Error("it counts as gone while one of two pipes is read")
+	default:
+	}
+	if err := stderrReader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-gone
+}
+
+func pipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = r.Close()
+		_ = w.Close()
+	})
+	return r, w
+}

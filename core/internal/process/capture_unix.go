@@ -1,0 +1,52 @@
+//go:build unix
+
+package process
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// redirectStdout makes w standard output, at descriptor level.
+func redirectStdout(w *os.File) (original *os.File, restore func() error, err error) {
+	fd, err := unix.FcntlInt(uintptr(unix.Stdout), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	original = os.NewFile(uintptr(fd), os.Stdout.Name())
+	// C code and children know nothing of Go's way to wait.
+	if err = unix.SetNonblock(int(w.Fd()), false); err == nil {
+		err = dup2(int(w.Fd()), unix.Stdout)
+	}
+	if err != nil {
+		_ = original.Close() // nothing was written to it
+		return nil, nil, err
+	}
+	return original, func() error { return dup2(fd, unix.Stdout) }, nil
+}
+
+// flush passes on what was printed until now. Another process may go on printing.
+func (p *capturePipe) flush() {
+	// A read that has to wait ends; then what is there is read without waiting. An
+	// error would be that of a file without deadlines, which a pipe is not.
+	_ = p.read.SetReadDeadline(time.Now())
+	p.done.Wait()
+	_ = p.read.SetReadDeadline(time.Time{})
+	raw, err := p.read.SyscallConn()
+	if err != nil {
+		return // it is closed
+	}
+	buf := make([]byte, captureBuffer)
+	for more := true; more; {
+		more = false
+		_ = raw.Read(func(fd uintptr) bool {
+			if n, err := unix.Read(int(fd), buf); err == nil && n > 0 {
+				p.put(buf[:n])
+				more = true
+			}
+			return true
+		})
+	}
+}

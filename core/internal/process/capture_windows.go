@@ -1,0 +1,41 @@
+package process
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/windows"
+)
+
+// redirectStdout makes w standard output, for children and for what goes through
+// os.Stdout.
+func redirectStdout(w *os.File) (original *os.File, restore func() error, err error) {
+	original = os.Stdout
+	if err := windows.SetStdHandle(windows.STD_OUTPUT_HANDLE, windows.Handle(w.Fd())); err != nil {
+		return nil, nil, err
+	}
+	os.Stdout = w
+	return original, func() error {
+		os.Stdout = original
+		return windows.SetStdHandle(windows.STD_OUTPUT_HANDLE, windows.Handle(original.Fd()))
+	}, nil
+}
+
+// flushTimeout bounds the wait for the end of a pipe, which another process can
+// hold open.
+const flushTimeout = time.Second
+
+// flush passes on what was printed until now: a pipe has no deadlines here, so it
+// is read to its end.
+func (p *capturePipe) flush() {
+	_ = p.closeWrite() // the reader then ends
+	done := make(chan struct{})
+	go func() {
+		p.done.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(flushTimeout):
+	}
+}

@@ -1,0 +1,97 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"github.com/hashicorp/yamux"
+
+	"github.com/plugwire/plugwire/core/internal/secure"
+)
+
+var errNotMultiplexed = errors.New("there is no multiplexed connection to the other side")
+
+// Multiplexed reports whether the session is go-plugin's multiplexed mode.
+func (s *Session) Multiplexed() bool { return s.expected != nil }
+
+// Expect has the next stream that the plugin opens authenticated and given to
+// deliver, which owns it. It reports false if too many are expected already.
+func (s *Session) Expect(deliver func(*Stream)) bool { return s.expected.add(deliver) }
+
+// OpenStream opens a stream that the plugin expects.
+func (s *Session) OpenStream(ctx context.Context) (net.Conn, secure.Info, error) {
+	return s.Open(ctx, Preamble{Purpose: Announced})
+}
+
+// multiplex opens the one connection, which says nothing of its own, and returns
+// a session of the streams on it. Each is authenticated by itself.
+func (s *Session) multiplex(ctx context.Context) (*Session, error) {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMux(yamux.Client, &limited{Conn: conn})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	on := &Session{dial: m.open, creds: s.creds, foreign: true, share: newShare(m.close), expected: new(expected)}
+	m.run(func() { on.acceptExpected(m) })
+	return on, nil
+}
+
+// maxUnannounced is how many streams that nobody has announced a plugin may open
+// before that ends the session: yamux cannot refuse one for good, so each that is
+// closed here costs something until the plugin closes it too. go-plugin opens
+// none, but for one that came too late.
+const maxUnannounced = 64
+
+// acceptExpected admits the streams that the plugin opens, until m ends.
+func (s *Session) acceptExpected(m *mux) {
+	turns := make(chan struct{}, maxPending)
+	for unannounced := 0; unannounced < maxUnannounced; {
+		conn, err := m.Accept()
+		if err != nil {
+			return // it ended with the connection
+		}
+		deliver := s.expected.next()
+		if deliver == nil {
+			unannounced++
+			_ = conn.Close()
+			continue
+		}
+		turns <- struct{}{} // waits for admitTimeout at most
+		started := m.run(func() {
+			_, stream, err := authenticate(conn, admission{creds: s.creds})
+			<-turns
+			if err != nil {
+				_ = conn.Close() // whoever opened it sees that
+				return
+			}
+			deliver(stream)
+		})
+		if !started {
+			_ = conn.Close()
+		}
+	}
+	_ = m.session.Close()
+}
+
+// Multiplexed reports whether the host uses go-plugin's multiplexed mode.
+func (l *Listener) Multiplexed() bool { return l.expected != nil }
+
+// Expect has the next stream that the host opens authenticated and given to
+// deliver, which owns it. It reports false if too many are expected already.
+func (l *Listener) Expect(deliver func(*Stream)) bool { return l.expected.add(deliver) }
+
+// OpenStream opens a stream that the host expects.
+func (l *Listener) OpenStream(ctx context.Context) (net.Conn, secure.Info, error) {
+	l.mu.Lock()
+	m := l.current
+	l.mu.Unlock()
+	if m == nil {
+		return nil, secure.Info{}, errNotMultiplexed
+	}
+	s := &Session{dial: m.open, creds: l.cfg.Credentials, foreign: true}
+	return s.OpenStream(ctx)
+}

@@ -1,0 +1,69 @@
+package foreign_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/plugwire/plugwire/core/host"
+)
+
+// goneWithin is how soon nothing of a plugin runs any more once its host was
+// killed.
+const goneWithin = 2 * time.Second
+
+// TestHostKilled kills a host, whose plugin ends with it. Its socket is left to
+// the next host, which removes the directory.
+func TestHostKilled(t *testing.T) {
+	t.Parallel()
+	for _, s := range stacks {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.require(t)
+			killed := exec.Command(os.Args[0])
+			killed.Env = append(os.Environ(), hostVariable+"="+s.name)
+			killed.Stderr = t.Output()
+			stdin, err := killed.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stdin.Close()
+			stdout, err := killed.StdoutPipe()
+			if err == nil {
+				err = killed.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var pid int
+			var dir string
+			_, err = fmt.Fscanln(bufio.NewReader(stdout), &pid, &dir)
+			killErr := killed.Process.Kill()
+			_ = killed.Wait() // it was killed
+			if err != nil || killErr != nil {
+				t.Fatalf("what the host says: %v, %v", err, killErr)
+			}
+			eventually(t, goneWithin, func() string {
+				// One that has ended has no program, whether it was reaped or not.
+				if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil {
+					return fmt.Sprintf("the plugin, process %d, lives on", pid)
+				}
+				return ""
+			})
+			p, err := host.Launch(testContext(t), s.plugin(), options(t)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			eventually(t, hang, func() string {
+				if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+					return fmt.Sprintf("directory %s is left: %v", dir, err)
+				}
+				return ""
+			})
+		})
+	}
+}

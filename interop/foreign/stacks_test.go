@@ -1,0 +1,70 @@
+//go:build unix
+
+package foreign_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// A stack is an implementation of gRPC with a plugin on it.
+type stack struct {
+	name    string   // and its directory in the module
+	command []string // relative to the module
+	needs   []string // a command that succeeds if all that the plugin needs is there
+	missing string   // what to do if it does not
+}
+
+var stacks = []stack{
+	{
+		name:    "grpcjs",
+		command: []string{"node", "grpcjs/plugin.js"},
+		needs:   []string{"sh", "-c", `node --version && openssl version && test -d "$0"`, "grpcjs/node_modules/@grpc/grpc-js"},
+		missing: "install node and openssl, and run npm ci in interop/grpcjs",
+	},
+	{
+		// The first python3 in the path may not be Debian's, which is the one
+		// that has Debian's packages.
+		name:    "grpcpython",
+		command: []string{"/usr/bin/python3", "grpcpython/plugin.py"},
+		needs:   []string{"/usr/bin/python3", "-c", "import cryptography, google.protobuf, grpc"},
+		missing: "apt-get install python3-grpcio python3-cryptography",
+	},
+}
+
+// require skips a test if the plugin's stack is not on this machine. In CI it
+// has to be.
+func (s stack) require(t *testing.T) {
+	t.Helper()
+	// go test, which keeps results, has to see what they depend on.
+	if _, err := os.ReadDir(filepath.Join("..", s.name)); err != nil {
+		t.Fatal(err)
+	}
+	needs := exec.Command(s.needs[0], s.needs[1:]...)
+	needs.Dir = ".."
+	out, err := needs.CombinedOutput()
+	if err == nil {
+		return
+	}
+	reason := fmt.Sprintf("%s is not here: %s\n%v\n%s", s.name, s.missing, err, out)
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+// plugin returns the command of the plugin, with variables that are taken out of
+// what its host gives it.
+func (s stack) plugin(without ...string) *exec.Cmd {
+	args := []string{"env"}
+	for _, name := range without {
+		args = append(args, "-u", name)
+	}
+	args = append(args, s.command...)
+	script := &args[len(args)-1]
+	*script = filepath.Join("..", *script)
+	return exec.Command(args[0], args[1:]...)
+}

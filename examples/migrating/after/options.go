@@ -134,6 +134,6 @@ func Dial(ctx context.Context, id uint32) (*hello.GreetResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close() //nolint:errcheck // nothing more is to come on it
-	return hello.NewGreeterClient(conn).Greet(ctx, &hello.GreetRequest{Name: "host"})
+	response, err := hello.NewGreeterClient(conn).Greet(ctx, &hello.GreetRequest{Name: "host"})
+	return response, errors.Join(err, conn.Close())
 }

@@ -31,6 +31,7 @@ type pluginVector struct {
 // TestVectorsPlugins has a plugin answer hosts of other frameworks. In the line of
 // a vector, ADDRESS and CERT stand for what is new at each start.
 func TestVectorsPlugins(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile("../handshake/testdata/vectors.json")
 	if err != nil {
 		t.Fatal(err)

@@ -61,6 +61,7 @@ func TestEitherSideMovesFirst(t *testing.T) {
 
 // checkOptions runs what the page says of options.
 func checkOptions(t *testing.T, path string) {
+	t.Helper()
 	if version, err := after.Versions(t.Context(), exec.Command(path)); version != 1 || err != nil {
 		t.Errorf("version %d, %v", version, err)
 	}
@@ -168,8 +169,8 @@ func TestPageNamesEveryField(t *testing.T) {
 	}
 	for _, config := range []any{goplugin.ClientConfig{}, goplugin.ServeConfig{}, goplugin.ServeTestConfig{}, goplugin.HandshakeConfig{}, goplugin.UnixSocketConfig{}} {
 		typ := reflect.TypeOf(config)
-		for i := range typ.NumField() {
-			if f := typ.Field(i); f.IsExported() && !strings.Contains(tables, "`"+f.Name+"`") {
+		for f := range typ.Fields() {
+			if f.IsExported() && !strings.Contains(tables, "`"+f.Name+"`") {
 				t.Errorf("%v: field %s is not in a table", typ, f.Name)
 			}
 		}

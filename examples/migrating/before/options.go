@@ -3,7 +3,6 @@ package before
 import (
 	"crypto/sha256"
 	"io"
-	"os"
 	"os/exec"
 	"time"
 
@@ -57,11 +56,11 @@ func Checked(cmd *exec.Cmd, sum []byte) *plugin.Client {
 }
 
 // Managed is a program that has its plugins stopped at its end.
-func Managed() {
+func Managed(cmd *exec.Cmd) {
 	plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: Handshake,
 		Plugins:         plugin.PluginSet{"greeter": &GreeterPlugin{}},
-		Cmd:             exec.Command(os.Args[1]),
+		Cmd:             cmd,
 		Managed:         true,
 	})
 	defer plugin.CleanupClients()

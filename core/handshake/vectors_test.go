@@ -22,7 +22,8 @@ import (
 )
 
 // vectors is testdata/vectors.json, which is written for implementations in any
-// language. Package session runs the preambles, package plugin the plugins.
+// language. Package session runs the preambles, package plugin the plugins, and
+// package goplugin the messages.
 type vectors struct {
 	About        string
 	Cookie       Cookie
@@ -34,6 +35,7 @@ type vectors struct {
 	Negotiations []negotiationVector
 	Plugins      []json.RawMessage
 	Preambles    []json.RawMessage
+	Messages     []json.RawMessage
 }
 
 type fieldsVector struct {
@@ -162,6 +164,7 @@ func readVectors(tb testing.TB) *vectors {
 	for name, n := range map[string]int{
 		"encodings": len(v.Encodings), "decodings": len(v.Decodings), "offers": len(v.Offers), "answers": len(v.Answers),
 		"checks": len(v.Checks), "negotiations": len(v.Negotiations), "plugins": len(v.Plugins), "preambles": len(v.Preambles),
+		"messages": len(v.Messages),
 	} {
 		if n == 0 {
 			tb.Errorf("no %s", name)

@@ -35,6 +35,8 @@ func TestErrorText(t *testing.T) {
 func TestIsVariable(t *testing.T) {
 	for name, want := range map[string]bool{
 		"PLUGIN_PROTOCOL_VERSIONS": true,
+		handshake.EnvAttach:        true,
+		handshake.EnvDebug:         true,
 		"PLUGIN_MIN_PORT":          true,
 		"PLUGIN_MAX_PORT":          true,
 		"PLUGIN_CLIENT_CERT":       true,

@@ -32,6 +32,8 @@ func (l *launch) newBroker() *brokered.Broker {
 		Transports:  l.transports,
 		Listening:   transport.ListenConfig{MinPort: l.minPort, MaxPort: l.maxPort, Logger: l.logger},
 		Credentials: l.creds,
+		ToOther:     l.child.toPlugin,
+		FromOther:   l.child.toHost,
 	}
 	if l.child.dir != nil {
 		addresses.Listening.Dir = l.child.dir.Path()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -21,8 +22,9 @@ import (
 type child struct {
 	Process
 	command  string
-	dir      *process.Dir // nil where there are none
-	lifeline *os.File     // our end; nil where there are none
+	dir      *process.Dir  // nil where there are none
+	lifeline *os.File      // our end; nil where there are none
+	verified *process.Copy // what runs in place of the command's own file; nil for that
 
 	answers        <-chan answerResult
 	logger         *slog.Logger
@@ -42,21 +44,40 @@ type child struct {
 // pipe then; what it has written is in the pipe and is read at once.
 const drainTimeout = 500 * time.Millisecond
 
-// startChild starts cmd. The child owns dir and lifeline from then on, also if
-// the start fails.
-func startChild(cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, lifeline *os.File) (*child, error) {
-	c := &child{command: describe(cmd), dir: dir, lifeline: lifeline}
+// startChild starts cmd, which the context bounds, or what was verified of it. The
+// child owns dir, lifeline and verified from then on, also if the start fails.
+func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, lifeline *os.File, verified *process.Copy) (*child, error) {
+	c := &child{command: describe(cmd), dir: dir, lifeline: lifeline, verified: verified}
+	path, name := cmd.Path, programName(cmd)
+	verified.Use(cmd)
 	cfg.trace.processStart(cmd)
-	p, err := cfg.runner.Start(cmd)
+	p, err := cfg.runner.Start(ctx, cmd)
 	if err != nil {
 		c.release()
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == cmd.Path {
+			pathErr.Path = path // of which the user knows
+		}
 		return nil, err
 	}
-	c.Process = p
+	verified.Started()
 	cfg.trace.processStarted(p.ID())
+	c.watch(cfg, p, name, instance)
+	return c, nil
+}
 
+// newChild returns the child that is a process which runs already.
+func newChild(cfg *config, p Process, command, name, instance string) *child {
+	c := &child{command: command}
+	c.watch(cfg, p, name, instance)
+	return c
+}
+
+// watch reads the output of a process and waits for its end. The name is the one
+// in the log.
+func (c *child) watch(cfg *config, p Process, name, instance string) {
+	c.Process = p
 	stdout, stderr := p.Output()
-	logger := cfg.logger.With("plugin", programName(cmd), "pid", p.ID())
+	logger := cfg.logger.With("plugin", name, "pid", p.ID())
 	c.logger, c.copies = logger, newCopies(cfg)
 	answers := newAnswerReader(stdout, instance)
 	c.answers = answers.found
@@ -94,7 +115,6 @@ func startChild(cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, l
 		cfg.trace.processExited(c.status)
 		end(errExited)
 	}()
-	return c, nil
 }
 
 // errOutputStuck is about the user's own code: nothing of ours waits for it.
@@ -111,6 +131,7 @@ func (c *child) release() {
 	if c.dir != nil {
 		c.dir.Close()
 	}
+	c.verified.Close()
 }
 
 // killTimeout bounds the wait for a process that was sent SIGKILL. The kernel

@@ -21,6 +21,8 @@ const (
 // such as a [*github.com/plugwire/plugwire/core/handshake.Error], the error of
 // the operating system, or the context's.
 type StartError struct {
+	// Attach is set for a plugin that ran already ([Attach]).
+	Attach bool
 	// Phase is how far the start came.
 	Phase Phase
 	// Command is the program and its arguments.
@@ -42,7 +44,11 @@ type StartError struct {
 // printed something.
 func (e *StartError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "plugin %s did not start (%s", e.Command, e.Phase)
+	what := "did not start"
+	if e.Attach {
+		what = "could not be attached to"
+	}
+	fmt.Fprintf(&b, "plugin %s %s (%s", e.Command, what, e.Phase)
 	if e.Phase != PhasePrepare {
 		fmt.Fprintf(&b, ", after %v", e.Elapsed.Round(time.Millisecond))
 	}
@@ -93,6 +99,8 @@ func (e *ExitError) Error() string {
 		fmt.Fprintf(&b, "did not stop in time when asked, nor when terminated, and was killed (%v)", e.Status)
 	case e.Step == StepAsk && e.Status.Signal != "":
 		fmt.Fprintf(&b, "ended while it was being stopped (%v)", e.Status)
+	case e.Step == StepAsk && e.Status.Unknown:
+		fmt.Fprintf(&b, "was asked to stop (%v)", e.Status)
 	case e.Step == StepAsk:
 		fmt.Fprintf(&b, "stopped when asked, with an error (%v)", e.Status)
 	default:

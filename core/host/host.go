@@ -44,6 +44,10 @@ const DefaultGrace = 10 * time.Second
 // many launches. Variables of the handshake that this process inherited never
 // reach the plugin; one that is set in Env is an error.
 //
+// If the environment variable PLUGWIRE_ATTACH has an entry for the protocol's name,
+// as a plugin prints it that is started by hand to be debugged, Launch starts nothing
+// but attaches to that plugin, as [Attach] does, and logs so at level warn.
+//
 // The context bounds the start only; the plugin lives until [Plugin.Close] or
 // [Plugin.Shutdown], which the caller must call, or until it ends by itself. An
 // error is a [*StartError], and nothing is left of the process then.

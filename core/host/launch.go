@@ -5,12 +5,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/plugwire/plugwire/core/broker"
@@ -33,9 +35,13 @@ type launch struct {
 	identity *secure.Identity
 	offer    *handshake.Offer
 	prepared prepared
-	child    *child // nil until the process is started
+	verified *process.Copy // nil without a checksum; the child's once there is one
+	child    *child        // nil until the process is started
 	creds    *secure.Credentials
 	session  *session.Session // nil until it is opened
+
+	attaching bool // the process was there before
+	peerPID   int  // the process that the kernel names as the other end; 0 if none
 
 	unprepared []string // why transports were not offered
 	uid        int      // the user as whom the plugin runs
@@ -62,7 +68,7 @@ func because(ctx context.Context, err error) error {
 	}
 	err = context.Cause(ctx)
 	if err == context.Canceled || err == context.DeadlineExceeded { //nolint:errorlint // exactly these: nothing else says whose context it was
-		return fmt.Errorf("the context given to Launch ended: %w", err)
+		return fmt.Errorf("the context of the start ended: %w", err)
 	}
 	return err
 }
@@ -78,15 +84,28 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if err := because(ctx, nil); err != nil {
 		return nil, err
 	}
+	if info, err := l.running(); err != nil {
+		return nil, err
+	} else if info != nil {
+		return l.attach(ctx, *info)
+	}
 	cmd, err := fromTemplate(template, l.cookie.Name)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { l.prepared.close() }()
+	defer func() {
+		l.prepared.close()
+		if l.child == nil {
+			l.verified.Close()
+		}
+	}()
 	if err := l.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.start(cmd); err != nil {
+	if err := l.verify(ctx, cmd); err != nil {
+		return nil, err
+	}
+	if err := l.start(ctx, cmd); err != nil {
 		return nil, err
 	}
 	// From here on the end of the process ends every wait.
@@ -103,6 +122,11 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if err != nil {
 		return nil, err
 	}
+	return l.ready(ctx, answer)
+}
+
+// ready connects to the plugin and returns the handle on it.
+func (l *launch) ready(ctx context.Context, answer *handshake.Answer) (*Plugin, error) {
 	l.phase = PhaseConnect
 	peer, err := l.connect(ctx, answer)
 	l.trace.connected(err)
@@ -122,7 +146,7 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 }
 
 // start prepares what the process needs and starts it.
-func (l *launch) start(cmd *exec.Cmd) (err error) {
+func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	l.uid, l.dir = userOf(cmd), cmd.Dir
 	if l.stdin != nil {
 		cmd.Stdin = l.stdin
@@ -182,7 +206,7 @@ func (l *launch) start(cmd *exec.Cmd) (err error) {
 	}
 	cmd.Env = append(cmd.Env, l.offer.Environ()...)
 	l.phase = PhaseStart
-	l.child, err = startChild(l.config, cmd, l.offer.Instance, dir, lifeline)
+	l.child, err = startChild(ctx, l.config, cmd, l.offer.Instance, dir, lifeline, l.verified)
 	return errors.Join(err, l.prepared.closeFiles())
 }
 
@@ -271,15 +295,18 @@ func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) erro
 	if l.creds, err = l.credentials(answer); err != nil {
 		return err
 	}
-	t := l.transports.ByName(answer.Transport.Name)
+	t, dial, err := l.dialed(answer)
+	if err != nil {
+		return err
+	}
 	if answer.Plugwire && !slices.Contains(session.Kinds(t), answer.Session) {
 		return &handshake.Error{Code: handshake.CodeSession, Reason: fmt.Sprintf("the plugin answered with session %q, which this transport does not have", answer.Session)}
 	}
-	l.trace.dial(answer.Transport, answer.Address)
+	l.trace.dial(transport.ID{Name: t.Name(), Version: dial.Version}, dial.Address)
 	l.session, err = session.Dial(ctx, session.Config{
 		Kind:        answer.Session,
 		Transport:   t,
-		Dial:        transport.DialConfig{Version: answer.Transport.Version, Address: answer.Address, Logger: l.logger},
+		Dial:        dial,
 		Conn:        l.prepared.take(t.Name()),
 		Credentials: l.creds,
 		Foreign:     !answer.Plugwire,
@@ -292,6 +319,7 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 	if err != nil {
 		return nil, err
 	}
+	l.peerPID = info.PID
 	cfg := rpc.Config{
 		Side:              "host",
 		Other:             "plugin",
@@ -302,7 +330,8 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 		StreamClient:      l.stream,
 		IsControl:         control.IsControl,
 	}
-	if len(l.bindings) > 0 && answer.Plugwire {
+	// Whom a plugin is attached to it cannot know before: it is served always.
+	if (len(l.bindings) > 0 || l.attaching) && answer.Plugwire {
 		stream, info, err := l.session.Open(ctx, session.Preamble{Purpose: session.Callbacks})
 		if err != nil {
 			return nil, errors.Join(err, conn.Close())
@@ -392,7 +421,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 
 // fail ends what was started and says why.
 func (l *launch) fail(cause error) error {
-	e := &StartError{Phase: l.phase, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
+	e := &StartError{Attach: l.attaching, Phase: l.phase, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
 	if l.child == nil {
 		e.Hint = diagnose(cause, l.dir)
 	}
@@ -416,6 +445,8 @@ func (l *launch) fail(cause error) error {
 
 func hint(e *StartError) string {
 	switch {
+	case e.Attach && (errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, syscall.ECONNREFUSED)):
+		return "has it ended? Start it again, and take what it prints then"
 	case errors.Is(e.Err, context.DeadlineExceeded) && e.Phase == PhaseHandshake:
 		return "is it a plugin? One prints a line such as 1|1|unix|/path|grpc as soon as it is ready"
 	case e.Hint == "" && e.Exit != nil && *e.Exit == ExitStatus{} && e.Stderr == "":

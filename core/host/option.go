@@ -53,6 +53,7 @@ type config struct {
 	stdout, stderr io.Writer
 	trace          *Trace
 	runner         Runner
+	checksum       *checksum // nil: any program
 }
 
 func newConfig(opts []Option) (*config, error) {
@@ -62,6 +63,7 @@ func newConfig(opts []Option) (*config, error) {
 		cookie:         handshake.DefaultCookie(),
 		trace:          &Trace{},
 		runner:         localRunner{},
+		services:       func(grpc.ServiceRegistrar) {},
 	}
 	var errs []error
 	for _, o := range opts {

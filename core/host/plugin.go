@@ -263,11 +263,11 @@ func (p *Plugin) outcome(reason error) error {
 	if s := p.step.Load(); s != nil {
 		step = *s
 	}
-	clean := reason == nil && p.child.waitErr == nil && p.child.status == ExitStatus{}
+	clean := reason == nil && p.child.waitErr == nil && p.child.status.clean()
 	if clean && step == StepAsk {
 		return nil
 	}
-	if p.foreign && step == stepTerminateForeign {
+	if p.foreign && step == stepTerminateForeign && !errors.Is(p.child.waitErr, errNotProven) {
 		return nil
 	}
 	return p.child.exitError(step, reason)

@@ -54,6 +54,9 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, DefaultGrace)
 		defer cancel()
 	}
+	if a, ok := p.child.Process.(*attached); ok && !a.mayEnd() {
+		return p.leave(ctx, a)
+	}
 	if p.ask(ctx) && p.endsBy(ctx) {
 		return p.err
 	}

@@ -14,7 +14,7 @@ import (
 type runtime struct {
 	logger   *slog.Logger
 	services *control.Services
-	host     *hostConn
+	host     hostLink
 	session  *session.Listener
 	broker   *broker.Broker
 }

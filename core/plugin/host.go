@@ -136,16 +136,7 @@ func (h *hostConn) serve(s *session.Stream) error {
 		return errSecondStream
 	default:
 	}
-	peer, err := rpc.New(rpc.Config{
-		Side:              "plugin",
-		Other:             "host",
-		MaxMessageSize:    h.cfg.maxMessageSize,
-		Conn:              s.Conn,
-		ClientCredentials: secure.Known(s.Info),
-		UnaryClient:       h.cfg.unaryClient,
-		StreamClient:      h.cfg.streamClient,
-		IsControl:         control.IsControl,
-	})
+	peer, err := newHostPeer(h.cfg, s)
 	if err != nil {
 		return err
 	}
@@ -164,6 +155,20 @@ func (h *hostConn) serve(s *session.Stream) error {
 	case <-h.ctx.Done():
 	}
 	return nil
+}
+
+// newHostPeer returns the plugin's end of a stream for calls to its host.
+func newHostPeer(cfg *config, s *session.Stream) (*rpc.Peer, error) {
+	return rpc.New(rpc.Config{
+		Side:              "plugin",
+		Other:             "host",
+		MaxMessageSize:    cfg.maxMessageSize,
+		Conn:              s.Conn,
+		ClientCredentials: secure.Known(s.Info),
+		UnaryClient:       cfg.unaryClient,
+		StreamClient:      cfg.streamClient,
+		IsControl:         control.IsControl,
+	})
 }
 
 // close ends the calls to the host, those in flight and those to come.

@@ -38,6 +38,7 @@ type config struct {
 	onShutdown     []func(context.Context) error
 	lookupEnv      func(string) (string, bool)
 	answer         io.Writer
+	debug          bool // hosts come and go, and standard output is a person's
 }
 
 func newConfig(opts []Option) (*config, error) {

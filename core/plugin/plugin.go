@@ -30,8 +30,20 @@ import (
 // the host, and the host decides when to stop. SIGTERM begins an orderly stop
 // with [DefaultGrace]; a second one, or one during a stop, ends it.
 //
-// Run by hand, without a host, it says so on standard error and exits with 1.
+// Run by hand, without a host, it says so on standard error and exits with 1. But
+// with PLUGWIRE_DEBUG=1 in the environment it serves the hosts that attach to it,
+// one after another, until SIGINT or SIGTERM: it prints on standard output the
+// variable by which host.Launch attaches instead of launching. With
+// PLUGWIRE_DEBUG=go-plugin it serves hosts on go-plugin and prints the
+// ReattachConfig, for Terraform for example. It serves the highest version of its
+// protocol, unless PLUGIN_PROTOCOL_VERSIONS names others, over the first of its
+// transports.
 func Main(binding protocol.Binding, opts ...Option) {
+	if cfg, err := newConfig(opts); err == nil { // serve reports it otherwise
+		if mode := debugMode(cfg); mode != "" {
+			os.Exit(exitCode(serveDebug(mode, cfg, binding, opts)))
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	err := serve(ctx, binding, opts, func() {
 		signal.Notify(make(chan os.Signal, 1), os.Interrupt) // unlike Ignore, not inherited by children

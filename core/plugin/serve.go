@@ -72,7 +72,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 		defer s.foreign.abandon()
 	}
 	if own != nil {
-		if s.foreign != nil {
+		if s.foreign != nil && !cfg.debug {
 			if err := s.takeOver(); err != nil {
 				return err
 			}
@@ -303,7 +303,7 @@ func (s *server) mutualTLS() error {
 func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	started := time.Now()
 	rt := s.runtime
-	rt.host = newHostConn(s.config, s.offer)
+	rt.host = newHostLink(s.config, s.offer)
 	rt.session = session.NewListener(s.listener, session.ListenerConfig{
 		Kind:        s.answer.Session,
 		Credentials: s.creds.WithOwner(rt),

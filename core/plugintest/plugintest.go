@@ -72,8 +72,8 @@ type runner struct {
 }
 
 // Start implements [host.Runner]. Of the command only the environment counts.
-func (r *runner) Start(cmd *exec.Cmd) (host.Process, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (r *runner) Start(ctx context.Context, cmd *exec.Cmd) (host.Process, error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // which ends with the start
 	stdout, answers := io.Pipe()
 	stderr, errorsOut := io.Pipe()
 	p := &goroutine{stdout: stdout, stderr: stderr, cancel: cancel, done: make(chan struct{})}

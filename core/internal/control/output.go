@@ -22,6 +22,11 @@ const (
 	// fetches, but not fast enough. One that takes nothing in that time is as good
 	// as none.
 	outputPatience = time.Second
+	// readTime is how long a host has to read what it was sent last. One on
+	// go-plugin closes the connection as soon as the plugin has stopped, and drops
+	// what it has received and not read by then, of which nothing tells the plugin:
+	// without this, a stop in forty lost something, on two busy cores.
+	readTime = 100 * time.Millisecond
 )
 
 // Output is what a plugin has printed and its host, which is on go-plugin, has
@@ -37,6 +42,7 @@ type Output struct {
 	hosts    int           // that fetch
 	changed  chan struct{} // closed and made anew with every change
 	lastTake time.Time     // when a host last did something
+	lastSent time.Time     // when it was last sent something
 }
 
 // NewOutput returns one that is empty.
@@ -109,7 +115,7 @@ func (o *Output) Stream(s goplugin.Messages) error {
 			return nil
 		}
 		err := s.SendMsg(data)
-		o.update(func() { o.sending-- })
+		o.update(func() { o.sending--; o.lastSent = o.lastTake })
 		if err != nil {
 			return err
 		}
@@ -120,8 +126,8 @@ func (o *Output) Stream(s goplugin.Messages) error {
 func (o *Output) update(f func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f()
 	o.lastTake = time.Now()
+	f()
 	o.change()
 }
 
@@ -161,15 +167,23 @@ func (o *Output) await(ctx context.Context) bool {
 	}
 }
 
-// Flush waits until a host has been sent everything, or none fetches any more, or
-// ctx ends.
+// Flush waits until a host has been sent everything and has had the time to read
+// it, or none fetches any more, or ctx ends.
 func (o *Output) Flush(ctx context.Context) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.hosts > 0 && (len(o.chunks) > 0 || o.sending > 0) {
-		if !o.await(ctx) {
+	for o.hosts > 0 && ctx.Err() == nil {
+		if len(o.chunks) > 0 || o.sending > 0 {
+			o.await(ctx)
+			continue
+		}
+		read := o.lastSent.Add(readTime)
+		if !time.Now().Before(read) {
 			return
 		}
+		reading, cancel := context.WithDeadline(ctx, read)
+		o.await(reading)
+		cancel()
 	}
 }
 

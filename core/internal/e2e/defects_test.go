@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -32,16 +33,24 @@ import (
 //
 //	D1   Kill of a stuck plugin              TestD01_KillOfAStuckPlugin; TestShutdownOfStoppedProcess
 //	D2   a descendant holds the output       TestD02_DescendantHoldsTheOutput; TestChildrenEndWithThePlugin
-//	D3   the host is killed                  TestD03_HostKilled; TestHostKilled
+//	D3   the host is killed                  TestD03_HostKilled, TestD03_GoPluginKilled; TestHostKilled
 //	D4   an unexpected certificate           TestD04_UnexpectedCertificate
 //	D5   hostile log lines                   TestD05_HostileLogLines; FuzzParse in core/internal/logs
 //	D6   inherited variables                 TestD06_InheritedVariables; TestNestedHost
 //	D7   a long line on stdout               TestD07_LongLineOnStdout; TestLongLines
 //	D8   a message limit on one side         TestD08_LargeMessages; TestMessageSize
+//	D9   sockets of the multiplexed mode     the check "kill" of interop/goplugin
+//	D10  a late dial by the broker           TestD10LateDial in core/internal/brokered
 //	D11  a second start                      TestD11_SecondStart; TestTemplateIsReusable
 //	D12  exit code of a plugin that fails    TestD12_ExitCodeOfAFailedStart
+//	D13  calls in flight                     TestD13_CallsInFlight
 //	D14  no contexts                         TestD14_ExpiredContexts; TestStartIsBoundedByItsContext
+//	D15  attaching                           the check "reattach" of interop/goplugin; TestAttach
+//	D16  no broker, a lost acceptor          TestD16NoLink, TestD16LostAcceptor in core/internal/brokered
+//	D17  knocking again                      TestD17KnocksAgain there
 //	D18  a failed connection                 TestD18_FailedConnection; TestStartErrors
+//	D19  a file that changes                 TestChecksum
+//	D20  the tail of the output              the check "tail" of interop/goplugin
 //	D21  global state                        TestD21_NoGlobalState
 //	D22  levels of log lines                 TestD22_LevelsOfLogLines; TestLevelsAndFields, TestLinesOfLoggers
 
@@ -127,6 +136,47 @@ func TestD03_HostKilled(t *testing.T) {
 	runOnce(t, place, nil) // the next host removes the socket
 	if left := place.left(); left != "" {
 		t.Errorf("left after the next host: %s", left)
+	}
+}
+
+// A plugin of ours notices that a host on go-plugin was killed, which gives it
+// nothing to notice it by but the pipes that it prints to.
+func TestD03_GoPluginKilled(t *testing.T) {
+	t.Parallel()
+	place := newPlace(t)
+	h := command("goplugin-peer", "host", "-hold", echoPlugin().Path)
+	h.Env = place.env()
+	stdin, err := h.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := h.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Errorf("the host printed %q: %v", line, err)
+	}
+	if len(place.processes()) < 2 || len(place.files()) == 0 {
+		t.Errorf("processes %v, files %q: the plugin is not where it is looked for", place.processes(), place.files())
+	}
+	if err := h.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = h.Wait() // it was killed
+	eventually(t, goneWithin, place.left)
+}
+
+// In go-plugin, calls in flight are cut off when the host ends the plugin, and a
+// plugin has two seconds in all.
+func TestD13_CallsInFlight(t *testing.T) {
+	t.Parallel()
+	if out := run(t, command("goplugin-peer", "host", "-drain", echoPlugin().Path)); !strings.HasSuffix(out, "drained\n") {
+		t.Errorf("output %q", out)
 	}
 }
 

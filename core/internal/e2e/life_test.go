@@ -102,7 +102,13 @@ type runningHost struct {
 // standard input at which it can wait. It is killed when the test ends.
 func startHost(tb testing.TB, place *place, args ...string) *runningHost {
 	tb.Helper()
-	h := &runningHost{tb: tb, cmd: command("life-host", args...), words: make(chan string, 16)}
+	return startHostBy(tb, place, []string{"life-host"}, args...)
+}
+
+// startHostBy starts a host by a command of its own.
+func startHostBy(tb testing.TB, place *place, by []string, args ...string) *runningHost {
+	tb.Helper()
+	h := &runningHost{tb: tb, cmd: command(by[0], append(by[1:], args...)...), words: make(chan string, 16)}
 	h.cmd.Env = place.env()
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	h.cmd.Stderr = &h.stderr

@@ -21,11 +21,19 @@ import (
 //
 // The logger is safe for concurrent use. It does not close w.
 func Default(w *os.File, level slog.Level) *slog.Logger {
-	if isatty.IsTerminal(w.Fd()) || isatty.IsCygwinTerminal(w.Fd()) {
-		return newDefault(console(w), level)
+	if isTerminal(w) {
+		return newDefault(console(w, false), level)
 	}
 	return newDefault(w, level)
 }
+
+// ForPeople returns a logger for people, whatever w is: in colour only if it is a
+// terminal. Otherwise it is as [Default].
+func ForPeople(w *os.File, level slog.Level) *slog.Logger {
+	return newDefault(console(w, !isTerminal(w)), level)
+}
+
+func isTerminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()) }
 
 func newDefault(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(&handler{logger: zerolog.New(w), form: zerologForm, level: level})
@@ -40,9 +48,10 @@ func Hclog(w io.Writer, level slog.Level) *slog.Logger {
 
 // console returns zerolog's writer for people. The stack of a panic comes last
 // and on lines of its own.
-func console(w io.Writer) io.Writer {
+func console(w io.Writer, plain bool) io.Writer {
 	return zerolog.ConsoleWriter{
 		Out:           w,
+		NoColor:       plain,
 		TimeFormat:    "15:04:05.000",
 		FieldsExclude: []string{stackKey},
 		FormatExtra: func(event map[string]any, line *bytes.Buffer) error {

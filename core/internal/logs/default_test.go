@@ -213,3 +213,17 @@ func TestHclog(t *testing.T) {
 		t.Errorf("record (-want +got):\n%s", diff)
 	}
 }
+
+// TestForPeople has the form for people in a file, without colour.
+func TestForPeople(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	logs.ForPeople(f, slog.LevelInfo).Info("hello", "who", "you")
+	got, err := os.ReadFile(f.Name())
+	if want := "INF hello who=you\n"; err != nil || !strings.HasSuffix(string(got), want) || strings.Contains(string(got), "\x1b") {
+		t.Errorf("%q, %v; want ...%q", got, err, want)
+	}
+}

@@ -15,7 +15,7 @@ const (
 func (c *Collector) SetMaxPiece(n int) { c.maxPiece = n }
 
 // Console is Default on a terminal.
-func Console(w io.Writer, level slog.Level) *slog.Logger { return newDefault(console(w), level) }
+func Console(w io.Writer, level slog.Level) *slog.Logger { return newDefault(console(w, false), level) }
 
 // JSON is Default on anything else.
 func JSON(w io.Writer, level slog.Level) *slog.Logger { return newDefault(w, level) }

@@ -97,7 +97,7 @@ func (d *Dir) Sweep() {
 			continue
 		}
 		if info, err := lock.Stat(); err == nil && ownedPrivately(info) {
-			removeSockets(lock)
+			removeOurs(lock)
 			_ = os.Remove(path) // fails if there is anything else in it
 		}
 		_ = lock.Close()

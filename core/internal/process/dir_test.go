@@ -141,6 +141,9 @@ func TestSweep(t *testing.T) {
 	}
 	dead := mkdir(prefix+"1", 0o700)
 	socket(dead)
+	if err := os.WriteFile(filepath.Join(dead, "plugwire-program"), nil, 0o500); err != nil { // a copy of a program
+		t.Fatal(err)
+	}
 	empty := mkdir(prefix+"2", 0o700)
 	open := mkdir(prefix+"3", 0o755)
 	foreign := mkdir("something-else", 0o700)

@@ -32,13 +32,13 @@ func lockDir(path string) (*os.File, error) {
 	return f, nil
 }
 
-// removeSockets removes the sockets in an open directory and nothing else:
+// removeOurs removes the sockets and the copy of a program in an open directory, and nothing else:
 // whoever chose the same name for files of his own keeps them. It goes by the
 // open directory, not by a path that its owner could point elsewhere meanwhile.
-func removeSockets(dir *os.File) {
+func removeOurs(dir *os.File) {
 	entries, _ := dir.ReadDir(maxSweep)
 	for _, e := range entries {
-		if e.Type() == os.ModeSocket {
+		if e.Type() == os.ModeSocket || e.Name() == copyFile && e.Type().IsRegular() {
 			_ = unix.Unlinkat(int(dir.Fd()), e.Name(), 0)
 		}
 	}

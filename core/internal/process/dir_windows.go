@@ -12,6 +12,6 @@ const DirSupported = false
 
 func lockDir(string) (*os.File, error) { return nil, errors.ErrUnsupported }
 
-func removeSockets(*os.File) {}
+func removeOurs(*os.File) {}
 
 func ownedPrivately(fs.FileInfo) bool { return false }

@@ -48,7 +48,7 @@ func TestRemoveSocketsGoesByTheLock(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	removeSockets(lock)
+	removeOurs(lock)
 
 	if _, err := os.Lstat(filepath.Join(other, "socket")); err != nil {
 		t.Errorf("the socket in the other directory: %v", err)

@@ -18,7 +18,7 @@ import (
 // what the transport made it.
 func PeerCred(uids ...int) *Credentials {
 	check := func(conn net.Conn) (net.Conn, Info, error) {
-		uid, err := peerUID(conn)
+		uid, pid, err := peerOf(conn)
 		if err != nil {
 			return nil, Info{}, fmt.Errorf("peer credentials: %w", err)
 		}
@@ -28,6 +28,7 @@ func PeerCred(uids ...int) *Credentials {
 		return conn, Info{
 			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 			UID:            uid,
+			PID:            pid,
 		}, nil
 	}
 	return &Credentials{
@@ -50,19 +51,19 @@ func Plaintext() *Credentials {
 	}
 }
 
-// peerUID asks the kernel who opened the other end. For the side that dialed
-// that is the user who called listen, for the side that accepted the user who
-// called connect.
-func peerUID(conn net.Conn) (uid int, err error) {
+// peerOf asks the kernel who opened the other end. For the side that dialed
+// that is the user, and the process, who called listen, for the side that accepted
+// those who called connect.
+func peerOf(conn net.Conn) (uid, pid int, err error) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok || conn.LocalAddr().Network() != "unix" {
-		return 0, fmt.Errorf("%T is not a unix socket", conn)
+		return 0, 0, fmt.Errorf("%T is not a unix socket", conn)
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	var sockErr error
-	err = raw.Control(func(fd uintptr) { uid, sockErr = socketUID(int(fd)) })
-	return uid, errors.Join(err, sockErr)
+	err = raw.Control(func(fd uintptr) { uid, pid, sockErr = socketPeer(int(fd)) })
+	return uid, pid, errors.Join(err, sockErr)
 }

@@ -1,6 +1,10 @@
 package secure
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // PeerCredSupported says whether this system can name a socket's peer.
 const PeerCredSupported = true
@@ -9,10 +13,31 @@ const PeerCredSupported = true
 // made: it then names the user of that process at both ends.
 const PeerCredOfPairs = true
 
-func socketUID(fd int) (int, error) {
+func socketPeer(fd int) (uid, pid int, err error) {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return int(cred.Uid), nil
+	if peerHasEnded(fd) {
+		return int(cred.Uid), 0, nil
+	}
+	return int(cred.Uid), int(cred.Pid), nil
+}
+
+// peerHasEnded reports whether the process that the kernel names is no more: one
+// that has inherited its socket serves it, and the number may be another's. Before
+// Linux 6.5 nobody can tell.
+func peerHasEnded(fd int) bool {
+	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	if err != nil {
+		return !errors.Is(err, unix.ENOPROTOOPT)
+	}
+	defer unix.Close(pidfd)                                       //nolint:errcheck // nothing was written
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}} //nolint:gosec // descriptors are small numbers
+	for {
+		n, err := unix.Poll(fds, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return err != nil || n > 0
+		}
+	}
 }

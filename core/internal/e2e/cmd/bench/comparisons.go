@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/plugwire/plugwire/core/host"
@@ -52,6 +55,14 @@ var comparisons = []comparison{
 		open:  openTLS,
 		measurements: []measurement{
 			{startName, millis, atMostMore(aimTLSMillis, millis.name), starting},
+		},
+	},
+	{
+		name:  "automtls",
+		title: "The same with go-plugin 1.8 on both sides, whose name for it is AutoMTLS",
+		open:  openAutoMTLS,
+		measurements: []measurement{
+			{startName, millis, aim{}, starting},
 		},
 	},
 	{
@@ -106,6 +117,28 @@ func openTLS(_ context.Context, at *place) ([]side, error) {
 		{name: "default", start: starter(at.self, over)},
 		{name: "TLS forced", start: starter(at.self, over, host.WithMutualTLS())},
 	}, nil
+}
+
+// goPluginPeer is a program of its own: linked into this one, go-plugin would slow
+// every start that is measured.
+const goPluginPeer = "github.com/plugwire/plugwire/core/internal/e2e/cmd/goplugin-peer"
+
+func openAutoMTLS(ctx context.Context, at *place) ([]side, error) {
+	path := filepath.Join(at.dir, "goplugin-peer")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", path, goPluginPeer).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build %s: %w\n%s", goPluginPeer, err, out)
+	}
+	start := func(args ...string) func(context.Context) (time.Duration, error) {
+		return func(ctx context.Context) (time.Duration, error) {
+			out, err := exec.CommandContext(ctx, path, append([]string{"time"}, args...)...).Output()
+			if err != nil {
+				return 0, err
+			}
+			nanos, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+			return time.Duration(nanos), err
+		}
+	}
+	return []side{{name: "plain", start: start()}, {name: "AutoMTLS", start: start("-mtls")}}, nil
 }
 
 func openTransports(ctx context.Context, at *place) ([]side, error) {

@@ -3,19 +3,28 @@
 //
 //	goplugin-peer serve               is a plugin on go-plugin
 //	goplugin-peer plugwire            is a plugin on this framework
-//	goplugin-peer host [-mtls] [-large] PATH
+//	goplugin-peer host [-mtls] [-large] [-hold] [-drain] PATH
 //	                                  is a host on go-plugin that calls the plugin
+//	goplugin-peer time [-mtls]        prints how long it takes, in nanoseconds, from
+//	                                  starting itself as plugin to the first answer,
+//	                                  with go-plugin on both sides
+//	goplugin-peer reattach JSON       is a host on go-plugin of a plugin that runs already
 //	goplugin-peer both                is a host on both, of itself as both plugins
 //
 // All plugins serve the echo service. A host prints what it has done, one line
 // for each plugin, and exits with 0 if all of it went well. A large message has
-// twice the size that gRPC allows by default.
+// twice the size that gRPC allows by default. -hold keeps the plugin until standard
+// input ends, -drain has a call in flight when it ends the plugin, which then has
+// to let that finish.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -55,13 +64,24 @@ func main() {
 		if slices.Contains(args, "-large") {
 			message = strings.Repeat("x", 8<<20)
 		}
-		err = hostGoPlugin(exec.Command(args[len(args)-1]), slices.Contains(args, "-mtls"), message)
+		var last func(*goplugin.Client, echopb.EchoClient) error
+		switch {
+		case slices.Contains(args, "-hold"):
+			last = hold
+		case slices.Contains(args, "-drain"):
+			last = drain
+		}
+		err = hostGoPlugin(exec.Command(args[len(args)-1]), slices.Contains(args, "-mtls"), message, last)
+	case "time":
+		err = timeStart(slices.Contains(args, "-mtls"))
+	case "reattach":
+		err = reattachGoPlugin(args[0])
 	case "both":
 		err = errors.Join(
-			hostGoPlugin(exec.Command(os.Args[0], "serve"), true, small),
+			hostGoPlugin(exec.Command(os.Args[0], "serve"), true, small, nil),
 			hostPlugwire(exec.Command(os.Args[0], "plugwire")),
 			hostPlugwire(exec.Command(os.Args[0], "serve")),
-			hostGoPlugin(exec.Command(os.Args[0], "plugwire"), true, small),
+			hostGoPlugin(exec.Command(os.Args[0], "plugwire"), true, small, nil),
 		)
 	default:
 		err = fmt.Errorf("unknown mode %q", mode)
@@ -100,8 +120,9 @@ func (echoPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *gr
 	return echopb.NewEchoClient(conn), nil
 }
 
-func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool, message string) error {
-	client := goplugin.NewClient(&goplugin.ClientConfig{
+// newClient makes a host's end.
+func newClient(cmd *exec.Cmd, mutualTLS bool) *goplugin.Client {
+	return goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  cookie,
 		Plugins:          plugins,
 		Cmd:              cmd,
@@ -110,22 +131,141 @@ func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool, message string) error {
 		StartTimeout:     timeout,
 		Logger:           hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info}),
 	})
+}
+
+func timeStart(mutualTLS bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	began := time.Now()
+	client := newClient(exec.Command(os.Args[0], "serve"), mutualTLS)
 	defer client.Kill()
 	conn, err := client.Client()
 	if err != nil {
-		return fmt.Errorf("go-plugin: %w", err)
-	}
-	if err := conn.Ping(); err != nil {
-		return fmt.Errorf("go-plugin: ping: %w", err)
+		return err
 	}
 	service, err := conn.Dispense("echo")
 	if err != nil {
-		return fmt.Errorf("go-plugin: %w", err)
+		return err
 	}
-	if err := call(service.(echopb.EchoClient), message); err != nil {
-		return fmt.Errorf("go-plugin: %w", err)
+	if _, err := service.(echopb.EchoClient).Unary(ctx, &echopb.Payload{}); err != nil {
+		return err
+	}
+	fmt.Println(time.Since(began).Nanoseconds())
+	return nil
+}
+
+// hostGoPlugin calls a plugin, and does last what may be given.
+func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool, message string, last func(*goplugin.Client, echopb.EchoClient) error) error {
+	client := newClient(cmd, mutualTLS)
+	defer client.Kill()
+	service, err := callGoPlugin(client, message)
+	if err != nil {
+		return err
 	}
 	fmt.Printf("go-plugin called %v, mutual TLS %t\n", cmd.Args, mutualTLS)
+	if last != nil {
+		return last(client, service)
+	}
+	return nil
+}
+
+// reattachGoPlugin is given a ReattachConfig in the form of Terraform.
+func reattachGoPlugin(text string) error {
+	var config struct {
+		Protocol        string
+		ProtocolVersion int
+		Pid             int
+		Test            bool
+		Addr            struct{ Network, String string }
+	}
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		return err
+	}
+	addr, err := net.ResolveUnixAddr(config.Addr.Network, config.Addr.String)
+	if err != nil {
+		return err
+	}
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  cookie,
+		Plugins:          plugins,
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		Reattach: &goplugin.ReattachConfig{
+			Protocol: goplugin.Protocol(config.Protocol), ProtocolVersion: config.ProtocolVersion,
+			Addr: addr, Pid: config.Pid, Test: config.Test,
+		},
+		Logger: hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info}),
+	})
+	defer client.Kill()
+	if _, err := callGoPlugin(client, small); err != nil {
+		return err
+	}
+	fmt.Printf("go-plugin called process %d\n", config.Pid)
+	return nil
+}
+
+func callGoPlugin(client *goplugin.Client, message string) (echopb.EchoClient, error) {
+	conn, err := client.Client()
+	if err != nil {
+		return nil, fmt.Errorf("go-plugin: %w", err)
+	}
+	if err := conn.Ping(); err != nil {
+		return nil, fmt.Errorf("go-plugin: ping: %w", err)
+	}
+	service, err := conn.Dispense("echo")
+	if err != nil {
+		return nil, fmt.Errorf("go-plugin: %w", err)
+	}
+	if err := call(service.(echopb.EchoClient), message); err != nil {
+		return nil, fmt.Errorf("go-plugin: %w", err)
+	}
+	return service.(echopb.EchoClient), nil
+}
+
+// hold waits for the end of standard input.
+func hold(*goplugin.Client, echopb.EchoClient) error {
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// drain ends the plugin, and sees that a call goes on after that has begun.
+func drain(client *goplugin.Client, echo echopb.EchoClient) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	chat, err := echo.Chat(ctx)
+	if err != nil {
+		return err
+	}
+	turn := func(word string) error {
+		err := chat.Send(&echopb.Payload{Data: []byte(word)})
+		if err == nil {
+			_, err = chat.Recv()
+		}
+		return err
+	}
+	if err := turn("before"); err != nil {
+		return err
+	}
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		client.Kill()
+	}()
+	for { // until it takes no new calls
+		if _, err := echo.Unary(ctx, &echopb.Payload{}); err != nil {
+			break
+		}
+	}
+	if err := turn("after"); err != nil {
+		return fmt.Errorf("a call in flight was cut off: %w", err)
+	}
+	if err := chat.CloseSend(); err != nil {
+		return err
+	}
+	if _, err := chat.Recv(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("the end of a call in flight: %w", err)
+	}
+	<-killed
+	fmt.Println("drained")
 	return nil
 }
 

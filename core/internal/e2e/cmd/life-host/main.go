@@ -6,6 +6,8 @@ package main
 
 import (
 	"context"
+	"crypto"
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -24,6 +26,7 @@ func main() {
 	how := flag.String("how", "", "with hold: a request to the plugin's method Fail, made once it is ready")
 	thread := flag.Bool("thread", false, "with hold: launch from a thread that ends then")
 	stdin := flag.Bool("stdin", false, "with hold: pass this host's standard input on")
+	sum := flag.String("sha256", "", "the checksum that the plugin must have, in hexadecimal")
 	flag.Usage = func() {
 		_, _ = fmt.Fprintln(flag.CommandLine.Output(), `usage: life-host [flags] once|hold|drain|churn PLUGIN [ARGUMENT...]
 
@@ -41,6 +44,14 @@ func main() {
 	h := &lifeHost{template: exec.Command(flag.Arg(1), flag.Args()[2:]...)}
 	if *stdin {
 		h.opts = append(h.opts, host.WithStdin(os.Stdin))
+	}
+	if *sum != "" {
+		want, err := hex.DecodeString(*sum)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "life-host:", err)
+			os.Exit(2)
+		}
+		h.opts = append(h.opts, host.WithChecksum(crypto.SHA256, want))
 	}
 	var err error
 	switch mode := flag.Arg(0); mode {

@@ -2,6 +2,6 @@
 
 package e2e_test
 
-const canForbidUDP = false
+const canForbid = false
 
 var systemCommands []string

@@ -1,7 +1,9 @@
 //go:build linux
 
-// Command no-udp runs a command that may open no UDP socket, as a sandbox may
-// have it. A test of the end-to-end tests runs a plugin by it.
+// Command forbid runs a command that may not do something, as a sandbox may have
+// it: "forbid udp COMMAND" one that may open no UDP socket, "forbid memfd COMMAND"
+// one that may make no files in memory. End-to-end tests run hosts and plugins by
+// it.
 package main
 
 import (
@@ -15,7 +17,7 @@ import (
 )
 
 func main() {
-	fmt.Fprintln(os.Stderr, "no-udp:", run(os.Args[1:]))
+	fmt.Fprintln(os.Stderr, "forbid:", run(os.Args[1], os.Args[2:]))
 	os.Exit(1)
 }
 
@@ -29,13 +31,10 @@ const (
 // sockTypeMask is what the type of a socket has beside its flags.
 const sockTypeMask = 0xf
 
-func run(command []string) error {
-	path, err := exec.LookPath(command[0])
-	if err != nil {
-		return err
-	}
-	// A filter that fails socket(_, SOCK_DGRAM, _) and lets everything else be.
-	filter := []unix.SockFilter{
+// filters are the filters of system calls, by what they forbid. They let
+// everything else be.
+var filters = map[string][]unix.SockFilter{
+	"udp": { // socket(_, SOCK_DGRAM, _)
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offsetNr},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKET, Jf: 4},
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offsetArg1},
@@ -43,6 +42,23 @@ func run(command []string) error {
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SOCK_DGRAM, Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	},
+	"memfd": {
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offsetNr},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_MEMFD_CREATE, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	},
+}
+
+func run(forbidden string, command []string) error {
+	filter, ok := filters[forbidden]
+	if !ok {
+		return fmt.Errorf("do not know how to forbid %q", forbidden)
+	}
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return err
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	runtime.LockOSThread() // the filter is this thread's, which then execs

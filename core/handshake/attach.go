@@ -1,0 +1,314 @@
+package handshake
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// The environment variables of debugging. They are for people: neither is ever
+// passed on to a plugin.
+const (
+	// EnvDebug has a plugin that is started by hand serve whoever attaches: a
+	// true boolean, or [DebugGoPlugin].
+	EnvDebug = "PLUGWIRE_DEBUG"
+	// EnvAttach holds [AttachInfo] by the names of protocols. A host attaches
+	// to such a plugin instead of launching one.
+	EnvAttach = "PLUGWIRE_ATTACH"
+)
+
+// DebugGoPlugin is the value of [EnvDebug] that has a plugin serve hosts on
+// go-plugin.
+const DebugGoPlugin = "go-plugin"
+
+// AttachInfo is how a host gets to a plugin that runs already: what the two would
+// otherwise have agreed on at the start. In text it is JSON.
+//
+// HostKey makes the text a secret: whoever has it can call the plugin. Printed or
+// logged, an AttachInfo does not show it; only MarshalJSON does.
+type AttachInfo struct {
+	// Foreign is set for what go-plugin calls a ReattachConfig. It says less;
+	// Transport, Session, Wire and Security are then what go-plugin means.
+	Foreign bool
+
+	// Protocol and Version are what the plugin serves. Protocol is empty, and
+	// Version may be 0, where a foreign plugin does not say.
+	Protocol string
+	Version  int
+	// Transport and Address are where it listens.
+	Transport transport.ID
+	Address   string
+	// Session, Wire and Security are as in an [Answer].
+	Session, Wire, Security string
+	// Cert is the DER of the plugin's certificate; nil without mutual TLS.
+	Cert []byte
+	// HostCert and HostKey are the certificate (DER) and its key (PKCS #8) by
+	// which the plugin knows its hosts; nil without mutual TLS.
+	HostCert, HostKey []byte
+
+	// PID is the number of the plugin's process, 0 if it is not known. Started
+	// tells that process from another which has had or will have the number, in
+	// words of the system's own; empty if it is not known.
+	PID     int
+	Started string
+	// Stays is set for a plugin that is not its hosts' to stop: they come and
+	// go.
+	Stays bool
+}
+
+// attachVersion is the version of the form.
+const attachVersion = 1
+
+// attachForm is AttachInfo in JSON (docs/protocol.md, "Attaching").
+type attachForm struct {
+	Plugwire  int    `json:"plugwire"`
+	Protocol  string `json:"protocol"`
+	Version   int    `json:"version"`
+	Transport string `json:"transport"`
+	Address   string `json:"address"`
+	Session   string `json:"session,omitempty"`
+	Wire      string `json:"wire,omitempty"`
+	Security  string `json:"security"`
+	Cert      []byte `json:"cert,omitempty"`
+	HostCert  []byte `json:"hostcert,omitempty"`
+	HostKey   []byte `json:"hostkey,omitempty"`
+	PID       int    `json:"pid,omitempty"`
+	Started   string `json:"started,omitempty"`
+	Stays     bool   `json:"stays,omitempty"`
+}
+
+// reattachForm is go-plugin's ReattachConfig as Terraform writes it
+// (TF_REATTACH_PROVIDERS).
+type reattachForm struct {
+	Protocol        string
+	ProtocolVersion int
+	Pid             int
+	Test            bool
+	Addr            reattachAddr
+}
+
+type reattachAddr struct{ Network, String string }
+
+// MarshalJSON implements [json.Marshaler]. The text holds the key.
+func (a AttachInfo) MarshalJSON() ([]byte, error) {
+	if a.Foreign {
+		return json.Marshal(reattachForm{rpcGRPC, a.Version, a.PID, a.Stays, reattachAddr{a.Transport.Name, a.Address}})
+	}
+	return json.Marshal(attachForm{
+		attachVersion, a.Protocol, a.Version, a.Transport.String(), a.Address, a.Session, a.Wire, a.Security,
+		a.Cert, a.HostCert, a.HostKey, a.PID, a.Started, a.Stays,
+	})
+}
+
+// String returns the JSON without the key.
+func (a AttachInfo) String() string {
+	a.HostKey = nil
+	text, err := a.MarshalJSON()
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// LogValue implements [slog.LogValuer].
+func (a AttachInfo) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
+// maxAttachLen bounds the text of attach information: what fits into one
+// environment variable of Linux (128 KiB), with room for several plugins. One
+// entry is about two kilobytes with certificates.
+const maxAttachLen = 128 << 10
+
+// maxStartedLen bounds the time of a process's start, of which each system has a
+// form of its own: those in use are at most 60 bytes long.
+const maxStartedLen = 256
+
+// maxProtocolName is the bound of package protocol.
+const maxProtocolName = 256
+
+// ParseAttachInfo parses the text of an [AttachInfo], or go-plugin's
+// ReattachConfig in JSON; or a map with one entry that is either, as stands in
+// PLUGWIRE_ATTACH and TF_REATTACH_PROVIDERS. An error says what is wrong, and
+// shows nothing of the text that may be secret.
+func ParseAttachInfo(text string) (AttachInfo, error) {
+	members, err := parseObject(text)
+	if err != nil {
+		return AttachInfo{}, fmt.Errorf("attach info: %w", err)
+	}
+	info, err := parseAttach(members)
+	if len(members) != 1 || !errors.Is(err, errNeitherForm) {
+		return info, wrapAttach("attach info", err)
+	}
+	for name, entry := range members {
+		if members, err = parseObject(string(entry)); err == nil {
+			info, err = parseAttach(members)
+		}
+		err = wrapAttach("attach info: entry "+quoteName(name), err)
+	}
+	return info, err
+}
+
+// ParseAttachMap parses the value of [EnvAttach]: a JSON object of what
+// [ParseAttachInfo] takes, by the names of protocols.
+func ParseAttachMap(text string) (map[string]AttachInfo, error) {
+	entries, err := parseObject(text)
+	if err != nil {
+		return nil, err
+	}
+	infos := make(map[string]AttachInfo, len(entries))
+	for name, entry := range entries {
+		members, err := parseObject(string(entry))
+		if err == nil {
+			infos[name], err = parseAttach(members)
+		}
+		if err != nil {
+			return nil, wrapAttach("entry "+quoteName(name), err)
+		}
+	}
+	return infos, nil
+}
+
+func wrapAttach(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+func quoteName(name string) string { return fmt.Sprintf("%.64q", name) }
+
+func parseObject(text string) (map[string]json.RawMessage, error) {
+	if len(text) > maxAttachLen {
+		return nil, fmt.Errorf("%d bytes long, at most %d are allowed", len(text), maxAttachLen)
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &members); err != nil {
+		return nil, fmt.Errorf("it is not a JSON object: %w", err)
+	}
+	if members == nil {
+		return nil, errors.New("it is not a JSON object: it is null")
+	}
+	return members, nil
+}
+
+var errNeitherForm = errors.New(`it has neither the key "plugwire", as a plugin on Plugwire prints it, nor "Addr", as go-plugin's ReattachConfig`)
+
+func parseAttach(members map[string]json.RawMessage) (AttachInfo, error) {
+	var a AttachInfo
+	var err error
+	switch {
+	case members["plugwire"] != nil:
+		a, err = parseOwnAttach(members)
+	case members["Addr"] != nil:
+		a, err = parseReattach(members)
+	default:
+		err = errNeitherForm
+	}
+	if err == nil {
+		err = a.check()
+	}
+	if err != nil {
+		return AttachInfo{}, err
+	}
+	return a, nil
+}
+
+// decodeMembers reads members into form. An error does not show their values.
+func decodeMembers(members map[string]json.RawMessage, form any) error {
+	text, err := json.Marshal(members)
+	if err != nil {
+		return err
+	}
+	err = json.Unmarshal(text, form)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("key %s is a %s", wrong.Field, wrong.Value)
+	}
+	if err != nil { // base64 that is none; the error would show it
+		return errors.New("cert, hostcert or hostkey is not base64")
+	}
+	return nil
+}
+
+func parseOwnAttach(members map[string]json.RawMessage) (AttachInfo, error) {
+	var form attachForm
+	if err := decodeMembers(members, &form); err != nil {
+		return AttachInfo{}, err
+	}
+	if form.Plugwire != attachVersion {
+		return AttachInfo{}, fmt.Errorf("it has version %d, and this host knows only version %d: a newer release is needed", form.Plugwire, attachVersion)
+	}
+	id, err := transport.ParseID(form.Transport)
+	if err != nil {
+		return AttachInfo{}, fmt.Errorf("key transport: %w", err)
+	}
+	if form.Version < 1 || form.Protocol == "" {
+		return AttachInfo{}, errors.New("keys protocol and version: a name and a version of 1 or higher must be there")
+	}
+	return AttachInfo{
+		Protocol: form.Protocol, Version: form.Version, Transport: id, Address: form.Address,
+		Session: cmp.Or(form.Session, SessionDirect), Wire: cmp.Or(form.Wire, WireH2), Security: form.Security,
+		Cert: form.Cert, HostCert: form.HostCert, HostKey: form.HostKey,
+		PID: form.PID, Started: form.Started, Stays: form.Stays,
+	}, nil
+}
+
+func parseReattach(members map[string]json.RawMessage) (AttachInfo, error) {
+	var form reattachForm
+	if err := decodeMembers(members, &form); err != nil {
+		return AttachInfo{}, err
+	}
+	if form.Protocol != rpcGRPC {
+		return AttachInfo{}, fmt.Errorf("the plugin speaks %.64q, and this host only %q", form.Protocol, rpcGRPC)
+	}
+	a := Answer{Network: form.Addr.Network, Address: form.Addr.String}
+	if err := a.asForeign(); err != nil {
+		return AttachInfo{}, fmt.Errorf("key Addr: network %.64q is no transport", form.Addr.Network)
+	}
+	return AttachInfo{
+		Foreign: true, Version: form.ProtocolVersion, Transport: a.Transport, Address: a.Address,
+		Session: a.Session, Wire: a.Wire, Security: a.Security, PID: form.Pid, Stays: form.Test,
+	}, nil
+}
+
+// check holds what was parsed to its limits. What a host can do with it is for the
+// host to say.
+func (a AttachInfo) check() error {
+	if err := transport.CheckAddress(a.Address); err != nil {
+		return err
+	}
+	switch {
+	case a.PID < 0 || a.Version < 0:
+		return errors.New("a number of a process or a version is negative")
+	case len(a.Protocol) > maxProtocolName:
+		return fmt.Errorf("key protocol is %d bytes long, at most %d are allowed", len(a.Protocol), maxProtocolName)
+	case len(a.Started) > maxStartedLen:
+		return fmt.Errorf("key started is %d bytes long, at most %d are allowed", len(a.Started), maxStartedLen)
+	case a.Security == "":
+		return errors.New("key security is missing")
+	}
+	return nil
+}
+
+// FormatAttachMap returns the value of [EnvAttach] for one plugin, in a form that
+// a shell takes between single quotes.
+func FormatAttachMap(a AttachInfo) (string, error) {
+	text, err := json.Marshal(map[string]AttachInfo{a.Protocol: a})
+	if err != nil {
+		return "", err
+	}
+	return strings.ReplaceAll(string(text), "'", `\u0027`), nil
+}
+
+// Answer returns what the plugin would have answered to a host that it is
+// attached to, to be held against that host's offer by [Answer.Check].
+func (a AttachInfo) Answer() *Answer {
+	return &Answer{
+		Version: a.Version, Network: a.Transport.Name, Address: a.Address, Cert: a.Cert,
+		Plugwire: !a.Foreign, Transport: a.Transport, Session: a.Session, Wire: a.Wire, Security: a.Security,
+		Protocol: a.Protocol,
+	}
+}

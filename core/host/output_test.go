@@ -1,0 +1,106 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // the codec of calls
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/goplugin"
+)
+
+// recorded is a connection to a plugin whose GRPCStdio sends these bytes: messages,
+// each after two bytes of its length. Then comes end.
+type recorded struct {
+	grpc.ClientConnInterface
+	data []byte
+	end  error
+}
+
+func (r recorded) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return &recordedStream{left: r.data, end: r.end}, nil
+}
+
+type recordedStream struct {
+	grpc.ClientStream
+	left []byte
+	end  error
+}
+
+func (*recordedStream) SendMsg(any) error { return nil }
+func (*recordedStream) CloseSend() error  { return nil }
+
+func (s *recordedStream) RecvMsg(m any) error {
+	if len(s.left) < 2 {
+		return s.end
+	}
+	n := min(int(binary.BigEndian.Uint16(s.left)), len(s.left)-2)
+	message := s.left[2 : 2+n]
+	s.left = s.left[2+n:]
+	return encoding.GetCodecV2("proto").Unmarshal(mem.BufferSlice{mem.SliceBuffer(message)}, m)
+}
+
+func record(tb testing.TB, messages ...*goplugin.StdioData) []byte {
+	tb.Helper()
+	var all []byte
+	for _, m := range messages {
+		encoded, err := encoding.GetCodecV2("proto").Marshal(m)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		b := encoded.Materialize()
+		all = append(binary.BigEndian.AppendUint16(all, uint16(len(b))), b...)
+	}
+	return all
+}
+
+// TestFetch has what a plugin sends go where it belongs, and tells a plugin that
+// ends, or has no such service, from one that misbehaves.
+func TestFetch(t *testing.T) {
+	data := record(t,
+		&goplugin.StdioData{Channel: goplugin.Stdout, Data: []byte("out")},
+		&goplugin.StdioData{Channel: 3, Data: []byte("nowhere")},
+		&goplugin.StdioData{Channel: goplugin.Stderr, Data: []byte("err")},
+		&goplugin.StdioData{Channel: goplugin.Stdout},
+		&goplugin.StdioData{Data: []byte("nowhere")},
+		&goplugin.StdioData{Channel: goplugin.Stdout, Data: []byte("!")})
+	for _, tt := range []struct {
+		end  error
+		want codes.Code
+	}{
+		{io.EOF, codes.OK},
+		{status.Error(codes.Unimplemented, ""), codes.OK},
+		{status.Error(codes.Unavailable, ""), codes.OK},
+		{status.Error(codes.Canceled, ""), codes.OK},
+		{status.Error(codes.ResourceExhausted, ""), codes.ResourceExhausted},
+		{errors.New("nonsense"), codes.Unknown},
+	} {
+		var stdout, stderr bytes.Buffer
+		err := fetch(t.Context(), recorded{data: data, end: tt.end}, &stdout, &stderr)
+		if status.Code(err) != tt.want || stdout.String() != "out!" || stderr.String() != "err" {
+			t.Errorf("after %v: %v, stdout %q, stderr %q", tt.end, err, &stdout, &stderr)
+		}
+	}
+}
+
+// FuzzFetch takes in anything, and passes on no more than came.
+func FuzzFetch(f *testing.F) {
+	f.Add(record(f, &goplugin.StdioData{Channel: goplugin.Stdout, Data: []byte("x")}))
+	f.Add([]byte("\x00\x02\x08\x03\x00\x04\x12\x80\x80\x01"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var stdout, stderr bytes.Buffer
+		_ = fetch(t.Context(), recorded{data: data, end: io.EOF}, &stdout, &stderr) // that it returns is what counts
+		if got := stdout.Len() + stderr.Len(); got > len(data) {
+			t.Errorf("%d bytes came of %d", got, len(data))
+		}
+	})
+}

@@ -1,0 +1,77 @@
+package host
+
+import (
+	"fmt"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// Translator is implemented by a [Process] whose plugin sees other addresses
+// than its host: a container, a virtual machine or another machine. Without it
+// an address means the same to both. Its methods are safe for concurrent use.
+//
+// The network is the name of a transport, such as "unix", and the address is in
+// its syntax. A translation may change both: the socket of a plugin in a virtual
+// machine may be reached by a port that is forwarded to it. What it returns for
+// the host must be one of the transports given to [WithTransports]; it is dialed
+// in its version 1, in which no bytes of a transport's own are exchanged, and the
+// transport's kind of session must be that of the first. As peer credentials are
+// only of unix sockets, another network needs [WithMutualTLS] or [WithTLSConfig].
+//
+// An address to translate comes from the plugin: it is untrusted.
+type Translator interface {
+	// PluginToHost returns how the host reaches what the plugin calls address.
+	PluginToHost(network, address string) (hostNetwork, hostAddress string, err error)
+	// HostToPlugin returns how the plugin reaches what the host calls address.
+	HostToPlugin(network, address string) (pluginNetwork, pluginAddress string, err error)
+}
+
+// toHost translates an address of the plugin's.
+func (c *child) toHost(network, address string) (hostNetwork, hostAddress string, err error) {
+	t, ok := c.Process.(Translator)
+	if !ok {
+		return network, address, nil
+	}
+	hostNetwork, hostAddress, err = t.PluginToHost(network, address)
+	if err != nil {
+		return "", "", fmt.Errorf("the runner knows no way from the host to the plugin's address %s:%s: %w", network, address, err)
+	}
+	return hostNetwork, hostAddress, nil
+}
+
+// toPlugin translates an address of the host's.
+func (c *child) toPlugin(network, address string) (pluginNetwork, pluginAddress string, err error) {
+	t, ok := c.Process.(Translator)
+	if !ok {
+		return network, address, nil
+	}
+	pluginNetwork, pluginAddress, err = t.HostToPlugin(network, address)
+	if err != nil {
+		return "", "", fmt.Errorf("the runner knows no way from the plugin to the host's address %s:%s: %w", network, address, err)
+	}
+	return pluginNetwork, pluginAddress, nil
+}
+
+// dialed returns what is dialed for an answer: the transport that was agreed on,
+// or the one that the runner knows to lead to it.
+func (l *launch) dialed(answer *handshake.Answer) (transport.Transport, transport.DialConfig, error) {
+	cfg := transport.DialConfig{Version: answer.Transport.Version, Logger: l.logger}
+	network, address, err := l.child.toHost(answer.Transport.Name, answer.Address)
+	if err != nil {
+		return nil, cfg, err
+	}
+	cfg.Address = address
+	t := l.transports.ByName(network)
+	switch {
+	case t == nil:
+		return nil, cfg, fmt.Errorf("the runner says that the plugin's address %s:%s is %s:%s here, and the host has no transport %s: add it with host.WithTransports", answer.Transport.Name, answer.Address, network, address, network)
+	case network != answer.Transport.Name:
+		cfg.Version = plainVersion
+	}
+	return t, cfg, nil
+}
+
+// plainVersion is the version of a transport that carries another's bytes: the
+// first of unix and of tcp adds none.
+const plainVersion = 1

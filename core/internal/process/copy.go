@@ -1,0 +1,113 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// Copy is a copy of a program that is run in place of the original: whoever
+// changes the original, or puts another in its place, changes nothing of what
+// runs. The methods of a nil Copy do nothing.
+type Copy struct {
+	memory *os.File // sealed; nil for a copy in a directory
+	path   string   // of that
+	remove func()   // removes the directory
+}
+
+// NewCopy makes a copy of what fill writes, of a program with the given file name,
+// for a process of user uid if that is not -1. The copy is in memory and sealed
+// where the system has that; else it is a file that cannot be written, in a
+// directory that only the user can enter.
+func NewCopy(name string, uid int, fill func(io.Writer) error) (*Copy, error) {
+	f, err := newMemory()
+	if err != nil {
+		return newCopyInDir(name, uid, fill)
+	}
+	if err = fill(f); err == nil {
+		err = seal(f)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &Copy{memory: f}, nil
+}
+
+// copyMode lets a copy be read, which a script's interpreter does, and executed.
+const copyMode = 0o500
+
+func newCopyInDir(name string, uid int, fill func(io.Writer) error) (_ *Copy, err error) {
+	dir, remove, err := newCopyDir(uid)
+	if err != nil {
+		return nil, err
+	}
+	c := &Copy{path: filepath.Join(dir, copyName(name)), remove: remove}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, copyMode)
+	if err != nil {
+		return nil, fmt.Errorf("private copy of the program: %w", err)
+	}
+	err = fill(f)
+	if err == nil && uid >= 0 {
+		err = f.Chown(uid, -1)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	// A process that another goroutine is starting has the file open for writing
+	// until it executes its program, and as long as that is so this one could not
+	// be executed ("text file busy"). Whoever has this lock knows of none.
+	syscall.ForkLock.Lock()
+	syscall.ForkLock.Unlock() //nolint:staticcheck // to have had it is what counts
+	if err := checkExecutable(c.path); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Use changes cmd, to which no file may be added after that, so that it runs the
+// copy. The name in its Args stays.
+func (c *Copy) Use(cmd *exec.Cmd) {
+	if c == nil {
+		return
+	}
+	if len(cmd.Args) == 0 {
+		cmd.Args = []string{cmd.Path}
+	}
+	cmd.Path = c.path
+	if c.memory != nil {
+		// By its number in the new process, where it stays open: the
+		// interpreter of a script opens it once more.
+		cmd.ExtraFiles = append(cmd.ExtraFiles, c.memory)
+		cmd.Path = descriptorDir + strconv.Itoa(firstExtraFile+len(cmd.ExtraFiles)-1)
+	}
+}
+
+// firstExtraFile is the descriptor of the first of [exec.Cmd.ExtraFiles].
+const firstExtraFile = 3
+
+// Started gives back what a process that runs has by itself.
+func (c *Copy) Started() {
+	if c != nil && c.memory != nil {
+		_ = c.memory.Close() // it cannot have changed
+	}
+}
+
+// Close gives everything back. Call it when the process has ended. It is
+// idempotent.
+func (c *Copy) Close() {
+	c.Started()
+	if c != nil && c.remove != nil {
+		c.remove()
+		c.remove = nil
+	}
+}

@@ -1,0 +1,15 @@
+//go:build !linux
+
+package process
+
+import (
+	"errors"
+	"os"
+)
+
+// descriptorDir is not used: only Linux has files in memory that can be executed.
+const descriptorDir = ""
+
+func newMemory() (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func seal(*os.File) error { return errors.ErrUnsupported }

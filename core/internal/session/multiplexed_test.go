@@ -1,0 +1,193 @@
+package session
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/yamux"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/secure"
+)
+
+// multiplexedPair opens a session in go-plugin's multiplexed mode, with TLS in each
+// stream, and returns the two ends of its stream for calls too.
+func multiplexedPair(t *testing.T) (s *Session, l *Listener, calls, served net.Conn) {
+	t.Helper()
+	host, plugin := newIdentity(t), newIdentity(t)
+	s, l = connect(t, handshake.SessionYamux, func(cfg *Config, listening *ListenerConfig) {
+		cfg.Foreign, listening.Foreign = true, true
+		cfg.Credentials = secure.MutualTLS(host, plugin.DER())
+		listening.Credentials = secure.MutualTLS(plugin, host.DER())
+	})
+	calls, info, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Security != handshake.SecurityMTLS {
+		t.Errorf("security %q", info.Security)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { checkClose(t, accepted, calls) }) // the latter ends the session
+	if !s.Multiplexed() || !l.Multiplexed() {
+		t.Error("the session does not count as multiplexed")
+	}
+	return s, l, calls, accepted
+}
+
+func newIdentity(t *testing.T) *secure.Identity {
+	t.Helper()
+	id, err := secure.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// TestMultiplexed opens streams both ways, after they were announced, beside the
+// one for calls.
+func TestMultiplexed(t *testing.T) {
+	s, l, calls, served := multiplexedPair(t)
+	for range 3 {
+		came := make(chan *Stream, 2)
+		if !s.Expect(func(x *Stream) { came <- x }) || !l.Expect(func(x *Stream) { came <- x }) {
+			t.Fatal("too many are expected")
+		}
+		fromPlugin, _, err := l.OpenStream(bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		atHost := receive(t, "the plugin's stream", came)
+		checkPassing(t, fromPlugin, atHost)
+		fromHost, _, err := s.OpenStream(bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		atPlugin := receive(t, "the host's stream", came)
+		checkPassing(t, fromHost, atPlugin)
+		if atPlugin.Info.Security != handshake.SecurityMTLS || atHost.Info.Security != handshake.SecurityMTLS {
+			t.Errorf("security %q and %q", atPlugin.Info.Security, atHost.Info.Security)
+		}
+		checkClose(t, fromPlugin, atHost, fromHost, atPlugin)
+	}
+	checkPassing(t, calls, served)
+	// A stream of the host's that nobody has announced is another one for calls.
+	again, _, err := s.OpenStream(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkPassing(t, again, accepted)
+	checkClose(t, again, accepted)
+}
+
+// TestUnannouncedStreams closes what the plugin opens without having announced it,
+// and in the end the session.
+func TestUnannouncedStreams(t *testing.T) {
+	s, l, calls, _ := multiplexedPair(t)
+	for range maxUnannounced {
+		if conn, _, err := l.OpenStream(bounded(t)); err == nil {
+			t.Error("a stream that was not announced was let in")
+			checkClose(t, conn)
+		}
+	}
+	if err := calls.SetDeadline(time.Now().Add(hang)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := calls.Read(make([]byte, 1)); err == nil {
+		t.Error("the session goes on")
+	}
+	if _, _, err := s.OpenStream(bounded(t)); err == nil {
+		t.Error("a stream was opened after the end")
+	}
+}
+
+// TestStreamOfAnother has somebody without the certificate connect: it neither gets
+// a stream nor the plugin's own.
+func TestStreamOfAnother(t *testing.T) {
+	_, l, calls, served := multiplexedPair(t)
+	conn, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	another, err := newMux(yamux.Client, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := &Session{dial: another.open, creds: secure.MutualTLS(newIdentity(t), newIdentity(t).DER()), foreign: true}
+	if stream, _, err := stranger.Open(bounded(t), Preamble{Purpose: Calls}); err == nil {
+		_ = stream.SetDeadline(time.Now().Add(hang)) // TLS 1.3 tells the client when it reads
+		if _, err := stream.Read(make([]byte, 1)); err == nil || errors.Is(err, io.ErrNoProgress) {
+			t.Errorf("a stranger was let in: %v", err)
+		}
+	}
+	if err := another.close(); err != nil {
+		t.Error(err)
+	}
+	checkPassing(t, calls, served)
+}
+
+// TestExpected forgets in time what was announced and did not come, and keeps no
+// more than it may.
+func TestExpected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var e expected
+		var got []int
+		add := func(i int) bool { return e.add(func(*Stream) { got = append(got, i) }) }
+		for i := range maxExpected {
+			if !add(i) {
+				t.Fatalf("%d are too many", i)
+			}
+		}
+		if add(-1) {
+			t.Error("there is no limit")
+		}
+		for range 2 {
+			e.next()(nil)
+		}
+		time.Sleep(expectedFor + time.Second)
+		if e.next() != nil {
+			t.Error("what was announced long ago is still expected")
+		}
+		if !add(2) {
+			t.Error("what has expired counts")
+		}
+		e.next()(nil)
+		if len(got) != 3 || got[0] != 0 || got[1] != 1 || got[2] != 2 {
+			t.Errorf("the order is %v", got)
+		}
+	})
+}
+
+// TestLimitedPings lets a peer ping as often as go-plugin does, for as long as it
+// likes, and not much more often.
+func TestLimitedPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &limited{}
+		ping := headerOf(framePing, flagSYN)
+		for range 1000 {
+			if err := l.frames.check(ping, l.allow); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(pingInterval)
+		}
+		var err error
+		sent := 0
+		for ; err == nil && sent < 10*maxPings; sent++ {
+			err = l.frames.check(ping, l.allow)
+		}
+		if !errors.Is(err, errPingedOften) || sent > maxPings+1 {
+			t.Errorf("%v after %d pings", err, sent)
+		}
+	})
+}

@@ -1,0 +1,234 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	goruntime "runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/core/transport"
+)
+
+// debugger has a plugin that a person has started serve the hosts that attach to
+// it: it makes the offer that a host would have made, and turns the answer into
+// what a host needs.
+type debugger struct {
+	goPlugin bool // serve hosts on go-plugin
+	cfg      *config
+	family   protocol.Family
+	offer    *handshake.Offer
+	identity *secure.Identity // of every host
+	out      io.Writer        // for the shell
+	help     io.Writer        // for the person
+}
+
+// debugMode returns the value of PLUGWIRE_DEBUG in a process that no host has
+// started, else nothing: a host of another framework passes its own environment
+// on.
+func debugMode(cfg *config) string {
+	if cookie, ok := cfg.lookupEnv(cfg.cookie.Name); ok && cookie == cfg.cookie.Value {
+		return ""
+	}
+	mode, _ := cfg.lookupEnv(handshake.EnvDebug)
+	if on, err := strconv.ParseBool(mode); err == nil && !on {
+		return ""
+	}
+	return mode
+}
+
+// serveDebug serves binding to whoever attaches, until SIGINT or SIGTERM.
+func serveDebug(mode string, cfg *config, binding protocol.Binding, opts []Option) (err error) {
+	d := &debugger{cfg: cfg, goPlugin: mode == handshake.DebugGoPlugin, out: os.Stdout, help: os.Stderr}
+	if on, err := strconv.ParseBool(mode); !d.goPlugin && (err != nil || !on) {
+		return fmt.Errorf("%s=%s: want 1, or %s to serve hosts on go-plugin", handshake.EnvDebug, mode, handshake.DebugGoPlugin)
+	}
+	if d.family, err = binding.Family(); err != nil {
+		return err
+	}
+	if err := d.makeOffer(); err != nil {
+		return err
+	}
+	if process.DirSupported {
+		dir, err := process.NewDir(-1)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		dir.Sweep()
+		d.offer.SocketDir = dir.Path()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second one ends it at once
+	// Before the user's, which may have a logger too.
+	own := []Option{WithLogger(logs.ForPeople(os.Stderr, slog.LevelDebug))}
+	err = serve(ctx, binding, slices.Concat(own, opts, []Option{
+		WithLookupEnv(d.lookup()),
+		WithAnswerWriter(d),
+		optionFunc(func(cfg *config) error { cfg.debug = true; return nil }),
+	}), func() {})
+	if refused, ok := errors.AsType[*refusedError](err); ok {
+		return refused.err // there is no host that has it from the answer
+	}
+	return err
+}
+
+// makeOffer makes the offer of a host that has all that this plugin has. What a
+// host on go-plugin sets beside, such as a range of ports, may be set by hand.
+func (d *debugger) makeOffer() error {
+	byHand := func(name string) (string, bool) {
+		switch name {
+		case d.cfg.cookie.Name:
+			return d.cfg.cookie.Value, true
+		case handshake.EnvVersions, handshake.EnvMinPort, handshake.EnvMaxPort:
+			return d.cfg.lookupEnv(name)
+		default:
+			return "", false
+		}
+	}
+	offer, err := handshake.ParseOffer(byHand, d.cfg.cookie, goruntime.GOOS)
+	if err != nil {
+		return err
+	}
+	d.offer = offer
+	have := d.family.Versions()
+	if asked, _ := byHand(handshake.EnvVersions); asked == "" {
+		offer.Versions = have
+	} else if !slices.ContainsFunc(offer.Versions, func(v int) bool { return slices.Contains(have, v) }) {
+		return fmt.Errorf("%s=%s: this plugin serves %s", handshake.EnvVersions, asked, d.family)
+	}
+	if d.goPlugin {
+		// unix, or TCP where such a host has no other. Beside unix it would
+		// only be open to everybody.
+		offer.Transports = offer.Transports[:1]
+		return nil
+	}
+	if d.identity, err = secure.NewIdentity(); err != nil {
+		return err
+	}
+	offer.ClientCert = d.identity.PEM()
+	offer.Transports = d.transports()
+	offer.Plugwire = true
+	offer.Callbacks = true // a host that attaches always serves
+	offer.Protocol = d.family.Name()
+	offer.Sessions = []string{handshake.SessionDirect, handshake.SessionYamux, handshake.SessionNative}
+	offer.Wires = []string{handshake.WireH2}
+	offer.Security = d.security()
+	offer.Instance = "debug"
+	return nil
+}
+
+// transports are the plugin's in its own order, without those whose connection
+// comes with the start of a process.
+func (d *debugger) transports() []transport.ID {
+	var set transport.Set
+	for _, t := range d.cfg.transports {
+		if _, prepared := t.(transport.Preparer); !prepared {
+			set = append(set, t)
+		}
+	}
+	return set.IDs()
+}
+
+func (d *debugger) security() []string {
+	switch {
+	case d.cfg.tls != nil:
+		return []string{handshake.SecurityTLS}
+	case secure.PeerCredSupported:
+		return []string{handshake.SecurityPeerCred, handshake.SecurityMTLS}
+	default:
+		return []string{handshake.SecurityMTLS}
+	}
+}
+
+// lookup finds the variables of the offer, and no others.
+func (d *debugger) lookup() func(string) (string, bool) {
+	env := make(map[string]string)
+	for _, variable := range d.offer.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		env[name] = value
+	}
+	return func(name string) (string, bool) {
+		value, ok := env[name]
+		return value, ok
+	}
+}
+
+// Write takes the answer and prints what a host needs instead of it.
+func (d *debugger) Write(line []byte) (int, error) {
+	answer, err := handshake.ParseAnswer(string(line), d.offer.Instance)
+	if err != nil {
+		return 0, err
+	}
+	if answer.Refusal == nil { // else serveDebug returns it
+		err = d.serving(answer)
+	}
+	return len(line), err
+}
+
+// serving prints how a host gets to the plugin, which serves.
+func (d *debugger) serving(answer *handshake.Answer) error {
+	info, err := d.info(answer)
+	if err != nil {
+		return err
+	}
+	return d.print(info)
+}
+
+func (d *debugger) info(answer *handshake.Answer) (handshake.AttachInfo, error) {
+	info := handshake.AttachInfo{
+		Foreign: d.goPlugin, Protocol: d.family.Name(), Version: answer.Version, Transport: answer.Transport, Address: answer.Address,
+		Session: answer.Session, Wire: answer.Wire, Security: answer.Security, Cert: answer.Cert,
+		PID: os.Getpid(), Stays: true,
+	}
+	// Without it a host does not know when this process ends, only that the
+	// connection does.
+	info.Started, _ = process.StartTime(info.PID)
+	if answer.Security != handshake.SecurityMTLS {
+		return info, nil
+	}
+	var err error
+	info.HostCert = d.identity.DER()
+	info.HostKey, err = d.identity.KeyDER()
+	return info, err
+}
+
+func (d *debugger) print(info handshake.AttachInfo) error {
+	served := fmt.Sprintf("%s version %d, process %d, until Ctrl-C.", info.Protocol, info.Version, info.PID)
+	if d.goPlugin {
+		text, err := info.MarshalJSON()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(d.help, "%s Hosts on go-plugin attach with this ReattachConfig, Terraform by TF_REATTACH_PROVIDERS='{\"ADDRESS/OF/PROVIDER\":...}':\n", served)
+		if err == nil {
+			_, err = fmt.Fprintf(d.out, "%s\n", text)
+		}
+		return err
+	}
+	text, err := handshake.FormatAttachMap(info)
+	if err != nil {
+		return err
+	}
+	help := served + " A host with this in its environment attaches to it instead of launching one"
+	if info.HostKey != nil {
+		help += " (it holds a private key: keep it to yourself)"
+	}
+	if _, err = fmt.Fprintf(d.help, "%s:\n", help); err == nil {
+		_, err = fmt.Fprintf(d.out, "%s='%s'\n", handshake.EnvAttach, text)
+	}
+	return err
+}

@@ -1,0 +1,127 @@
+package plugin
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/session"
+)
+
+// hostLink is what [Host] returns: the connection to the one host of a plugin, or
+// to those that attach to one that is debugged.
+type hostLink interface {
+	grpc.ClientConnInterface
+	// serve makes calls on the stream that a host has opened for them, until
+	// the stream or the plugin ends. With an error it is still the caller's.
+	serve(s *session.Stream) error
+	// close ends the calls, those in flight and those to come.
+	close()
+}
+
+func newHostLink(cfg *config, offer *handshake.Offer) hostLink {
+	if cfg.debug && offer.Plugwire {
+		return newHostConns(cfg)
+	}
+	return newHostConn(cfg, offer)
+}
+
+// hostConns is the connection to the hosts of a plugin that is debugged, which come
+// and go. Calls go to the one that came last of those that are there.
+type hostConns struct {
+	cfg *config
+
+	ctx context.Context //nolint:containedctx // the connections' own life, not a caller's
+	end context.CancelFunc
+
+	mu      sync.Mutex    // guards what follows
+	peers   []*rpc.Peer   // in the order in which they came
+	changed chan struct{} // closed when one has come
+}
+
+func newHostConns(cfg *config) *hostConns {
+	h := &hostConns{cfg: cfg, changed: make(chan struct{})}
+	h.ctx, h.end = context.WithCancel(context.Background())
+	return h
+}
+
+func (h *hostConns) serve(s *session.Stream) error {
+	peer, err := newHostPeer(h.cfg, s)
+	if err != nil {
+		return err
+	}
+	if err := peer.Connect(h.ctx); err != nil {
+		peer.Close()
+		return err
+	}
+	h.mu.Lock()
+	h.peers = append(h.peers, peer)
+	close(h.changed)
+	h.changed = make(chan struct{})
+	h.mu.Unlock()
+	select {
+	case <-peer.Lost():
+	case <-h.ctx.Done():
+	}
+	h.mu.Lock()
+	h.peers = slices.DeleteFunc(h.peers, func(p *rpc.Peer) bool { return p == peer })
+	h.mu.Unlock()
+	peer.Fail(errHostLost)
+	peer.Close()
+	return nil
+}
+
+func (h *hostConns) close() { h.end() }
+
+// wait returns what a call goes to. The stream of a host comes a moment after its
+// first call can.
+func (h *hostConns) wait(ctx context.Context) (grpc.ClientConnInterface, error) {
+	timer := time.NewTimer(callbacksTimeout)
+	defer timer.Stop()
+	for {
+		h.mu.Lock()
+		peers, changed := h.peers, h.changed
+		var last *rpc.Peer
+		if len(peers) > 0 {
+			last = peers[len(peers)-1]
+		}
+		h.mu.Unlock()
+		if last != nil {
+			return last, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, status.FromContextError(ctx.Err()).Err()
+		case <-h.ctx.Done():
+			return nil, status.Error(codes.Unavailable, "this plugin is shutting down")
+		case <-timer.C:
+			return nil, status.Errorf(codes.Unavailable, "no host was attached within %v", callbacksTimeout)
+		}
+	}
+}
+
+// Invoke implements [grpc.ClientConnInterface].
+func (h *hostConns) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	conn, err := h.wait(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream implements [grpc.ClientConnInterface].
+func (h *hostConns) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	conn, err := h.wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return conn.NewStream(ctx, desc, method, opts...)
+}

@@ -2,9 +2,12 @@ package handshake
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"maps"
 	"os"
@@ -19,7 +22,8 @@ import (
 )
 
 // vectors is testdata/vectors.json, which is written for implementations in any
-// language. Package session runs the preambles.
+// language. Package session runs the preambles, package plugin the plugins, and
+// package goplugin the messages.
 type vectors struct {
 	About        string
 	Cookie       Cookie
@@ -29,7 +33,9 @@ type vectors struct {
 	Answers      []answerVector
 	Checks       []checkVector
 	Negotiations []negotiationVector
+	Plugins      []json.RawMessage
 	Preambles    []json.RawMessage
+	Messages     []json.RawMessage
 }
 
 type fieldsVector struct {
@@ -51,6 +57,7 @@ type offerVector struct {
 	Env    map[string]string
 
 	Offer    *vectorOffer
+	Curve    string
 	Error    Code
 	Plugwire bool
 	Instance string
@@ -87,6 +94,7 @@ type answerVector struct {
 	Instance string
 
 	Answer  *vectorAnswer
+	Curve   string
 	Noise   bool
 	Error   Code
 	Written bool
@@ -118,6 +126,7 @@ type checkVector struct {
 	Name     string
 	Offer    vectorOffer
 	Line     string
+	Session  string
 	Security string
 	Error    Code
 }
@@ -154,7 +163,8 @@ func readVectors(tb testing.TB) *vectors {
 	}
 	for name, n := range map[string]int{
 		"encodings": len(v.Encodings), "decodings": len(v.Decodings), "offers": len(v.Offers), "answers": len(v.Answers),
-		"checks": len(v.Checks), "negotiations": len(v.Negotiations), "preambles": len(v.Preambles),
+		"checks": len(v.Checks), "negotiations": len(v.Negotiations), "plugins": len(v.Plugins), "preambles": len(v.Preambles),
+		"messages": len(v.Messages),
 	} {
 		if n == 0 {
 			tb.Errorf("no %s", name)
@@ -232,6 +242,13 @@ func TestVectorsOffers(t *testing.T) {
 			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("offer (-want +got):\n%s", diff)
 			}
+			if v.Curve != "" {
+				block, _ := pem.Decode([]byte(got.ClientCert))
+				if block == nil {
+					t.Fatal("the certificate is not PEM")
+				}
+				checkCurve(t, block.Bytes, v.Curve)
+			}
 			if v.Written {
 				if diff := cmp.Diff(v.Env, environMap(t, want.Environ())); diff != "" {
 					t.Errorf("environment (-want +got):\n%s", diff)
@@ -260,6 +277,9 @@ func TestVectorsAnswers(t *testing.T) {
 			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("answer (-want +got):\n%s", diff)
 			}
+			if v.Curve != "" {
+				checkCurve(t, got.Cert, v.Curve)
+			}
 			if v.Written {
 				if text := want.String(); text != line {
 					t.Errorf("written as %q, want %q", text, line)
@@ -278,8 +298,8 @@ func TestVectorsChecks(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkCode(t, a.Check(offer), v.Error)
-			if v.Error == "" && a.Security != v.Security {
-				t.Errorf("security %q, want %q", a.Security, v.Security)
+			if v.Error == "" && (a.Session != v.Session || a.Security != v.Security) {
+				t.Errorf("session %q, security %q; want %q, %q", a.Session, a.Security, v.Session, v.Security)
 			}
 		})
 	}
@@ -362,6 +382,19 @@ func checkCode(t *testing.T, err error, want Code) {
 	}
 	if e.Reason == "" {
 		t.Error("the error gives no reason")
+	}
+}
+
+// checkCurve checks that the key of a certificate is on that curve.
+func checkCurve(t *testing.T, der []byte, want string) {
+	t.Helper()
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
+	if !ok || key.Curve.Params().Name != want {
+		t.Errorf("a key of type %T, want one on curve %s", cert.PublicKey, want)
 	}
 }
 

@@ -1,46 +1,110 @@
 package goplugin_test
 
 import (
+	"encoding/hex"
+	"encoding/json"
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
 
 	"github.com/plugwire/plugwire/core/internal/goplugin"
 )
 
-// TestWire has the bytes as they are on the wire (field numbers and types of
+// messageVector is an item of "messages" in the handshake's vectors.
+type messageVector struct {
+	Name string
+	Type string
+	Hex  string
+
+	ConnInfo struct {
+		ServiceID        uint32 `json:"service_id"`
+		Network, Address string
+		Knock            *struct {
+			Knock, Ack bool
+			Error      string
+		}
+	} `json:"conn_info"`
+	StdioData struct {
+		Channel goplugin.Channel
+		DataHex string `json:"data_hex"`
+	} `json:"stdio_data"`
+	Error   bool
+	Written bool
+}
+
+// TestVectors has the bytes as they are on the wire (field numbers and types of
 // grpc_broker.proto and grpc_stdio.proto in go-plugin).
-func TestWire(t *testing.T) {
+func TestVectors(t *testing.T) {
+	data, err := os.ReadFile("../../handshake/testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all struct{ Messages []messageVector }
+	if err := json.Unmarshal(data, &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Messages) == 0 {
+		t.Fatal("no messages")
+	}
 	codec := encoding.GetCodecV2("proto")
-	for name, tt := range map[string]struct {
-		message, empty any
-		wire           string
-	}{
-		"an address": {
-			&goplugin.ConnInfo{ServiceID: 300, Network: "unix", Address: "/s"}, &goplugin.ConnInfo{},
-			"\x08\xac\x02\x12\x04unix\x1a\x02/s",
-		},
-		"a knock":   {&goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true}}, &goplugin.ConnInfo{}, "\x08\x01\x22\x02\x08\x01"},
-		"an answer": {&goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: "no"}}, &goplugin.ConnInfo{}, "\x08\x01\x22\x08\x08\x01\x10\x01\x1a\x02no"},
-		"nothing":   {&goplugin.ConnInfo{}, &goplugin.ConnInfo{}, ""},
-		"stderr":    {&goplugin.StdioData{Channel: goplugin.Stderr, Data: []byte("oh\xff")}, &goplugin.StdioData{}, "\x08\x02\x12\x03oh\xff"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			encoded, err := codec.Marshal(tt.message)
+	for _, v := range all.Messages {
+		t.Run(v.Name, func(t *testing.T) {
+			want, got := v.message(t)
+			err := codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(unhex(t, v.Hex))}, got)
+			if v.Error {
+				if err == nil {
+					t.Errorf("decoded as %v, want an error", got)
+				}
+				return
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := string(encoded.Materialize()); got != tt.wire {
-				t.Errorf("encoded %q, want %q", got, tt.wire)
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("decoded (-want +got):\n%s", diff)
 			}
-			if err := codec.Unmarshal(encoded, tt.empty); err != nil {
+			if !v.Written {
+				return
+			}
+			encoded, err := codec.Marshal(want)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.message, tt.empty); diff != "" {
-				t.Errorf("decoded (-want +got):\n%s", diff)
+			if text := hex.EncodeToString(encoded.Materialize()); text != v.Hex {
+				t.Errorf("encoded %s, want %s", text, v.Hex)
 			}
 		})
 	}
+}
+
+// message returns the message, and an empty one of its type.
+func (v *messageVector) message(t *testing.T) (full, empty any) {
+	t.Helper()
+	switch v.Type {
+	case "ConnInfo":
+		m := &goplugin.ConnInfo{ServiceID: v.ConnInfo.ServiceID, Network: v.ConnInfo.Network, Address: v.ConnInfo.Address}
+		if k := v.ConnInfo.Knock; k != nil {
+			m.Knock = &goplugin.Knock{Knock: k.Knock, Ack: k.Ack, Error: k.Error}
+		}
+		return m, &goplugin.ConnInfo{}
+	case "StdioData":
+		return &goplugin.StdioData{Channel: v.StdioData.Channel, Data: unhex(t, v.StdioData.DataHex)}, &goplugin.StdioData{}
+	default:
+		t.Fatalf("no message is called %q", v.Type)
+		return nil, nil
+	}
+}
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

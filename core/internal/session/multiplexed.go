@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/yamux"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
@@ -25,17 +26,26 @@ func (s *Session) OpenStream(ctx context.Context) (net.Conn, secure.Info, error)
 }
 
 // multiplex opens the one connection, which says nothing of its own, and returns
-// a session of the streams on it. Each is authenticated by itself.
+// a session of the streams on it. Each is authenticated by itself, unless the
+// kernel vouches for the connection.
 func (s *Session) multiplex(ctx context.Context) (*Session, error) {
 	conn, err := s.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
+	creds := s.creds
+	if creds.Security() == handshake.SecurityPeerCred {
+		_, info, err := s.begin(ctx, conn, Preamble{}) // of which nothing is sent
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		creds = secure.Known(info)
+	}
 	m, err := newMux(yamux.Client, &limited{Conn: conn})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	on := &Session{dial: m.open, creds: s.creds, foreign: true, share: newShare(m.close), expected: new(expected)}
+	on := &Session{dial: m.open, creds: creds, foreign: true, share: newShare(m.close), expected: new(expected)}
 	m.run(func() { on.acceptExpected(m) })
 	return on, nil
 }

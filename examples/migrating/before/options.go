@@ -1,0 +1,90 @@
+package before
+
+import (
+	"crypto/sha256"
+	"io"
+	"os/exec"
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/plugins/hello"
+)
+
+// Versions is a host that speaks two versions.
+func Versions(cmd *exec.Cmd) *plugin.Client {
+	return plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig: Handshake,
+		VersionedPlugins: map[int]plugin.PluginSet{
+			1: {"greeter": &GreeterPlugin{}},
+			2: {"greeter": &GreeterPlugin{}},
+		},
+		Cmd:              cmd,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+	})
+}
+
+// Options is a host that sets what many do.
+func Options(cmd *exec.Cmd, stdout, stderr io.Writer) *plugin.Client {
+	return plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:     Handshake,
+		Plugins:             plugin.PluginSet{"greeter": &GreeterPlugin{}},
+		Cmd:                 cmd,
+		AllowedProtocols:    []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:            true,
+		GRPCBrokerMultiplex: true,
+		MinPort:             20000,
+		MaxPort:             20100,
+		StartTimeout:        10 * time.Second,
+		Stderr:              stderr,
+		SyncStdout:          stdout,
+		SyncStderr:          stderr,
+		SkipHostEnv:         true,
+	})
+}
+
+// Checked is a host that runs only the program that it knows.
+func Checked(cmd *exec.Cmd, sum []byte) *plugin.Client {
+	return plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  Handshake,
+		Plugins:          plugin.PluginSet{"greeter": &GreeterPlugin{}},
+		Cmd:              cmd,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		SecureConfig:     &plugin.SecureConfig{Checksum: sum, Hash: sha256.New()},
+	})
+}
+
+// Managed is a program that has its plugins stopped at its end.
+func Managed(cmd *exec.Cmd) {
+	plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig: Handshake,
+		Plugins:         plugin.PluginSet{"greeter": &GreeterPlugin{}},
+		Cmd:             cmd,
+		Managed:         true,
+	})
+	defer plugin.CleanupClients()
+}
+
+// Serve has the host serve something to the plugin, which is told the id.
+func Serve(broker *plugin.GRPCBroker, impl hello.GreeterServer, call func(id uint32) error) error {
+	id := broker.NextId()
+	var server *grpc.Server
+	go broker.AcceptAndServe(id, func(opts []grpc.ServerOption) *grpc.Server {
+		server = grpc.NewServer(opts...)
+		hello.RegisterGreeterServer(server, impl)
+		return server
+	})
+	err := call(id)
+	server.Stop()
+	return err
+}
+
+// Dial has the plugin call what the host serves under an id.
+func Dial(broker *plugin.GRPCBroker, id uint32) (hello.GreeterClient, func() error, error) {
+	conn, err := broker.Dial(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return hello.NewGreeterClient(conn), conn.Close, nil
+}

@@ -1,0 +1,207 @@
+//go:build unix
+
+package migrating_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	goplugin "github.com/hashicorp/go-plugin"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/examples/migrating/after"
+	"github.com/plugwire/plugwire/plugins/hello"
+)
+
+// sides are the directories with the programs of either framework.
+var sides = []string{"before", "after"}
+
+// build builds all programs and returns the directory in which each side's are, in
+// one of its own.
+func build(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, side := range sides {
+		args := []string{"build", "-o", filepath.Join(dir, side) + string(filepath.Separator), "./" + side + "/cmd/..."}
+		if output, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
+			t.Fatalf("go %v: %v\n%s", args, err, output)
+		}
+	}
+	return dir
+}
+
+// TestEitherSideMovesFirst runs each host with each plugin.
+func TestEitherSideMovesFirst(t *testing.T) {
+	dir := build(t)
+	plugin := func(side string) string { return filepath.Join(dir, side, "greeter-plugin") }
+	for _, from := range sides {
+		for _, to := range sides {
+			t.Run(from+" calls "+to, func(t *testing.T) {
+				var stdout, stderr bytes.Buffer
+				cmd := exec.CommandContext(t.Context(), filepath.Join(dir, from, "greeter-host"), plugin(to))
+				cmd.Stdout, cmd.Stderr = &stdout, &stderr
+				if err := cmd.Run(); err != nil || stdout.String() != "Hello, world!\n" || stderr.Len() > 0 {
+					t.Errorf("%v, stdout %q, stderr %q", err, &stdout, &stderr)
+				}
+			})
+		}
+	}
+	for _, side := range sides {
+		t.Run("options, with the plugin "+side, func(t *testing.T) { checkOptions(t, plugin(side)) })
+	}
+}
+
+// checkOptions runs what the page says of options.
+func checkOptions(t *testing.T, path string) {
+	t.Helper()
+	if version, err := after.Versions(t.Context(), exec.Command(path)); version != 1 || err != nil {
+		t.Errorf("version %d, %v", version, err)
+	}
+	var stdout, stderr synced
+	p, err := after.Options(t.Context(), exec.Command(path), &stdout, &stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := p.Info(); info.Security != "mtls" {
+		t.Errorf("%+v, want mtls", info)
+	}
+	checkServe(t, p)
+	ended := make(chan error, 1)
+	after.Watch(p, func(err error) { ended <- err })
+	var plugins after.Plugins
+	plugins.Add(p)
+	if err := plugins.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Err: %v", err)
+	}
+	if err := after.Stop(p); err != nil {
+		t.Errorf("Shutdown of a plugin that has ended: %v", err)
+	}
+}
+
+// checkServe serves something to the plugin, which does not ask for it.
+func checkServe(t *testing.T, p *host.Plugin) {
+	t.Helper()
+	err := after.Serve(t.Context(), p, nobody{}, func(id uint32) error {
+		if id != 1 {
+			t.Errorf("the first id is %d", id)
+		}
+		return p.Ping(t.Context())
+	})
+	if err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+// nobody is a handler that nobody calls.
+type nobody struct{}
+
+func (nobody) Greet(context.Context, *hello.GreetRequest) (*hello.GreetResponse, error) {
+	return &hello.GreetResponse{}, nil
+}
+
+// synced is a buffer for two writers.
+type synced struct {
+	mu     sync.Mutex // guards buffer
+	buffer bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (s *synced) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buffer.Write(b)
+}
+
+// TestPageQuotesTheCode keeps the page true: a Go block directly after a line
+// <!-- file: NAME --> is that file, and one after <!-- from: NAME --> stands in it,
+// whatever its indentation. Names are relative to the root of the repository.
+func TestPageQuotesTheCode(t *testing.T) {
+	root := filepath.Join("..", "..")
+	page := read(t, filepath.Join(root, "docs", "migrating-from-go-plugin.md"))
+	whole := make(map[string]bool)
+	parts := 0
+	for _, part := range strings.Split(page, "<!-- f")[1:] {
+		mark, block, ok := strings.Cut("f"+part, " -->\n```go\n")
+		kind, name, named := strings.Cut(mark, ": ")
+		quoted, _, ended := strings.Cut(block, "\n```\n")
+		if !ok || !named || !ended {
+			t.Fatalf("a Go block must follow the mark directly: %.80q", part)
+		}
+		file := read(t, filepath.Join(root, filepath.FromSlash(name)))
+		switch {
+		case kind == "file" && file == quoted+"\n":
+			whole[name] = true
+		case kind == "from" && contains(file, quoted):
+			parts++
+		default:
+			t.Errorf("this does not stand in %s:\n%s", name, quoted)
+		}
+	}
+	for _, side := range sides {
+		for _, command := range []string{"host", "plugin"} {
+			if name := "examples/migrating/" + side + "/cmd/greeter-" + command + "/main.go"; !whole[name] {
+				t.Errorf("the page does not quote %s", name)
+			}
+		}
+	}
+	if parts == 0 {
+		t.Error("the page quotes no part of a file")
+	}
+}
+
+// TestPageNamesEveryField has no field of go-plugin's configurations left out.
+func TestPageNamesEveryField(t *testing.T) {
+	page := read(t, filepath.Join("..", "..", "docs", "migrating-from-go-plugin.md"))
+	_, tables, ok := strings.Cut(page, "\n## 11. ")
+	if !ok {
+		t.Fatal("there is no section 11")
+	}
+	for _, config := range []any{goplugin.ClientConfig{}, goplugin.ServeConfig{}, goplugin.ServeTestConfig{}, goplugin.HandshakeConfig{}, goplugin.UnixSocketConfig{}} {
+		typ := reflect.TypeOf(config)
+		for f := range typ.Fields() {
+			if f.IsExported() && !strings.Contains(tables, "`"+f.Name+"`") {
+				t.Errorf("%v: field %s is not in a table", typ, f.Name)
+			}
+		}
+	}
+}
+
+// contains reports whether a file has these lines one after another, all of them
+// indented by the same number of tabs more.
+func contains(file, block string) bool {
+	lines := strings.Split(file, "\n")
+	for _, tabs := range []string{"", "\t", "\t\t"} {
+		wanted := strings.Split(block, "\n")
+		for i, text := range wanted {
+			if text != "" {
+				wanted[i] = tabs + text
+			}
+		}
+		for i := range len(lines) - len(wanted) + 1 {
+			if slices.Equal(lines[i:i+len(wanted)], wanted) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

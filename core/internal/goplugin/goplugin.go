@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// Services of this kind have names that begin so.
+// ServicePrefix begins the names of go-plugin's services.
 const ServicePrefix = "plugin.GRPC"
 
 // Messages is a stream of messages as one side has it: a grpc.ServerStream or a

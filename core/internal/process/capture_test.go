@@ -4,6 +4,7 @@ package process_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,7 +57,7 @@ func captureProgram() error {
 		return err
 	}
 	if _, err := late.WriteString("late"); err == nil {
-		return fmt.Errorf("the end that was captured can still be written to")
+		return errors.New("the end that was captured can still be written to")
 	}
 	short := strings.Replace(stdout.String(), large, "LARGE", 1)
 	fmt.Printf("captured %q and %q\n", short, stderr.String())

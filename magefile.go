@@ -122,6 +122,14 @@ func Soak(ctx context.Context) error {
 	return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak", s.pattern)
 }
 
+// Interop runs hosts and plugins of other implementations with ours, and prints what came of each pair.
+func Interop(ctx context.Context) error {
+	return each([]string{"interop/goplugin", "interop/foreign"}, func(dir string) error {
+		// Without a package in the command, go test prints what the tests print.
+		return place{name: dir, dir: dir, env: root.env}.run(ctx, "go", "test", "-count", "1")
+	})
+}
+
 // Loss measures quic beside tcp over a network that loses packets, for seven minutes. It wants root.
 func Loss(ctx context.Context) error {
 	s := scope{root.with("PLUGWIRE_LOSS=full"), e2ePackages}

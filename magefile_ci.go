@@ -32,6 +32,7 @@ func checks() []step {
 		{"lint", Lint},
 		{"cross", Cross},
 		{"isolate", Isolate},
+		{"interop", Interop},
 		{"fuzz", func(ctx context.Context) error { return fuzz(ctx, fuzzInCI) }},
 		{"bench", benchOnce},
 		{"release:proof", Release{}.Proof},

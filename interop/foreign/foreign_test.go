@@ -102,6 +102,7 @@ func TestUnderOurHost(t *testing.T) {
 			for _, s := range stacks {
 				t.Run(s.name, func(t *testing.T) {
 					t.Parallel()
+					summary.note(t, s.name, tt.name)
 					s.require(t)
 					var seen watched
 					var stdout, stderr syncBuffer

@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		fmt.Print(&summary)
 		if err := cleanUp(scratch); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)

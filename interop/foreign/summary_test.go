@@ -1,0 +1,66 @@
+//go:build unix
+
+package foreign_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+)
+
+// summary is the table that is printed at the end: what became of each plugin in
+// each way.
+var summary table
+
+type table struct {
+	mu       sync.Mutex                   // guards outcomes
+	outcomes map[string]map[string]string // by plugin and way
+}
+
+// note has the outcome of a test in the table when it ends.
+func (t *table) note(tb testing.TB, plugin, way string) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		outcome := "ok"
+		switch {
+		case tb.Failed():
+			outcome = "FAILED"
+		case tb.Skipped():
+			outcome = "skipped"
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.outcomes == nil {
+			t.outcomes = make(map[string]map[string]string)
+		}
+		if t.outcomes[plugin] == nil {
+			t.outcomes[plugin] = make(map[string]string)
+		}
+		t.outcomes[plugin][way] = outcome
+	})
+}
+
+// String returns a line for each plugin and a column for each way.
+func (t *table) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+	for i, plugin := range slices.Sorted(maps.Keys(t.outcomes)) {
+		ways := slices.Sorted(maps.Keys(t.outcomes[plugin]))
+		if i == 0 {
+			fmt.Fprintln(w, "host\tplugin\t"+strings.Join(ways, "\t"))
+		}
+		fmt.Fprint(w, "plugwire\t", plugin)
+		for _, way := range ways {
+			fmt.Fprint(w, "\t", t.outcomes[plugin][way])
+		}
+		fmt.Fprintln(w)
+	}
+	_ = w.Flush() // a strings.Builder has no errors
+	return text.String()
+}

@@ -11,7 +11,7 @@ import (
 )
 
 // fuzzInCI is long enough to run every seed and to find what is shallow.
-const fuzzInCI = "20000x"
+const fuzzInCI = "50000x"
 
 // CI runs everything: test, and then checks.
 func CI(ctx context.Context) error {

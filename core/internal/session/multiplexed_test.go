@@ -191,3 +191,56 @@ func TestLimitedPings(t *testing.T) {
 		}
 	})
 }
+
+// FuzzMultiplexed has either side read anything from the other, which then leaves:
+// both end, and nothing is left.
+func FuzzMultiplexed(f *testing.F) {
+	for _, data := range hostile {
+		f.Add(data, true)
+		f.Add(data, false)
+	}
+	f.Add(append(frame(1, 1, 2, 0), frame(0, 1, 4, 0)...), false) // streams of the plugin's
+	f.Add(append(frame(2, 1, 0, 7), frame(3, 0, 0, 0)...), true)
+	f.Fuzz(func(t *testing.T, data []byte, host bool) {
+		cfg, ln, listening := socketConfigs(t, handshake.SessionYamux)
+		cfg.Foreign, listening.Foreign = true, true
+		var ours, theirs io.Closer
+		var peer net.Conn
+		if host {
+			l := NewListener(ln, listening)
+			l.Expect(func(s *Stream) { _ = s.Close() })
+			conn, err := net.Dial("unix", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			peer, ours = conn, ended(l.End)
+		} else {
+			s, err := Dial(bounded(t), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Expect(func(s *Stream) { _ = s.Close() })
+			if peer, err = ln.Accept(); err != nil {
+				t.Fatal(err)
+			}
+			ours, theirs = s, ln
+		}
+		drained := start(func() (int64, error) { return io.Copy(io.Discard, peer) })
+		_, _ = peer.Write(data) // the other side may hang up before its end
+		_ = peer.(*net.UnixConn).CloseWrite()
+		checkClose(t, ours)
+		receive(t, "the end of the connection", drained)
+		checkClose(t, peer)
+		if theirs != nil {
+			checkClose(t, theirs)
+		}
+	})
+}
+
+// ended is a function that closes.
+type ended func()
+
+func (f ended) Close() error {
+	f()
+	return nil
+}

@@ -28,6 +28,10 @@ type Offer struct {
 	// SocketDir is the directory for the plugin's socket, made and removed by
 	// the host; empty when it made none.
 	SocketDir string
+	// SocketGroup is the group, by number or name, that may use the plugin's
+	// socket too: that of a container which the host's user is not the owner of.
+	// Only hosts on go-plugin send it.
+	SocketGroup string
 	// Transports in order of preference.
 	Transports []transport.ID
 
@@ -93,6 +97,7 @@ func (o *Offer) Environ() []string {
 	optional(EnvClientCert, o.ClientCert)
 	optional(EnvMultiplex, o.Multiplex)
 	optional(EnvSocketDir, o.SocketDir)
+	optional(EnvSocketGroup, o.SocketGroup)
 	if o.Plugwire {
 		env = append(env, EnvOffer+"="+o.fields().String())
 	}
@@ -154,6 +159,7 @@ func ParseOffer(lookup func(name string) (string, bool), cookie Cookie, goos str
 	o.ClientCert = value(EnvClientCert)
 	o.Multiplex = value(EnvMultiplex)
 	o.SocketDir = value(EnvSocketDir)
+	o.SocketGroup = value(EnvSocketGroup)
 	o.Transports = foreignTransports(value(EnvTransports), goos)
 	if err := o.parseExtended(lookup); err != nil {
 		return o, &Error{Code: CodeOffer, Reason: "the host's " + EnvOffer + " is not valid: " + err.Error()}

@@ -71,6 +71,7 @@ type vectorOffer struct {
 	ClientCert string `json:"client_cert"`
 	Multiplex  string
 	SocketDir  string `json:"socket_dir"`
+	Group      string `json:"socket_group"`
 	Transports []string
 	Plugwire   bool
 	Protocol   string
@@ -339,7 +340,7 @@ func (v *vectorOffer) offer(t *testing.T) *Offer {
 	t.Helper()
 	return &Offer{
 		Versions: v.Versions, MinPort: v.MinPort, MaxPort: v.MaxPort, ClientCert: v.ClientCert, Multiplex: v.Multiplex,
-		SocketDir: v.SocketDir, Transports: transportIDs(t, v.Transports), Plugwire: v.Plugwire, Protocol: v.Protocol,
+		SocketDir: v.SocketDir, SocketGroup: v.Group, Transports: transportIDs(t, v.Transports), Plugwire: v.Plugwire, Protocol: v.Protocol,
 		Sessions: v.Sessions, Wires: v.Wires, Security: v.Security, Instance: v.Instance, LogLevel: v.LogLevel, Lifeline: v.Lifeline,
 		Callbacks: v.Callbacks, Files: v.Files,
 	}

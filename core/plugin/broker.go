@@ -40,7 +40,7 @@ func (s *server) newBroker() *brokered.Broker {
 	addresses := &brokered.Addresses{
 		Transports: s.transports,
 		Listening: transport.ListenConfig{
-			Dir: s.offer.SocketDir, MinPort: s.offer.MinPort, MaxPort: s.offer.MaxPort, Logger: rt.logger,
+			Dir: s.offer.SocketDir, Group: s.offer.SocketGroup, MinPort: s.offer.MinPort, MaxPort: s.offer.MaxPort, Logger: rt.logger,
 		},
 		Credentials: s.creds.WithOwner(rt),
 		Opened: func(open func() (net.Listener, error)) (net.Listener, error) {

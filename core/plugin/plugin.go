@@ -30,6 +30,11 @@ import (
 // the host, and the host decides when to stop. SIGTERM begins an orderly stop
 // with [DefaultGrace]; a second one, or one during a stop, ends it.
 //
+// Under a host that is on go-plugin, what this process prints on standard output,
+// and through os.Stderr, goes to the host as such hosts fetch it (GRPCStdio); the
+// crash of the process still goes to its own standard error. When such a host is
+// gone, and nobody reads either any more, the process ends.
+//
 // Run by hand, without a host, it says so on standard error and exits with 1. But
 // with PLUGWIRE_DEBUG=1 in the environment it serves the hosts that attach to it,
 // one after another, until SIGINT or SIGTERM: it prints on standard output the

@@ -216,6 +216,7 @@ func (s *server) open(ctx context.Context, c handshake.Candidate) error {
 	cfg := transport.ListenConfig{
 		Version: c.Transport.Version,
 		Dir:     s.offer.SocketDir,
+		Group:   s.offer.SocketGroup,
 		MinPort: s.offer.MinPort,
 		MaxPort: s.offer.MaxPort,
 		Logger:  s.runtime.logger,

@@ -76,6 +76,9 @@ type ListenConfig struct {
 	// file system it creates there and nowhere else. Empty when the host gave
 	// none: a transport that needs one then makes and removes its own.
 	Dir string
+	// Group is who else may use what the transport creates in the file system, a
+	// name or a number; empty for nobody.
+	Group string
 	// MinPort and MaxPort, both included, are where a transport with ports
 	// looks for a free one. 0 and 0: any that the system chooses.
 	MinPort, MaxPort int

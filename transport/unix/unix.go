@@ -14,7 +14,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -47,8 +49,8 @@ func (*Transport) Name() string { return Name }
 func (*Transport) Versions() []int { return []int{version} }
 
 // Listen implements [transport.Transport]. The socket is made in cfg.Dir, or,
-// when that is empty, in a directory of its own that Close removes. Connections
-// are *net.UnixConn.
+// when that is empty, in a directory of its own that Close removes; cfg.Group may
+// use it too. Connections are *net.UnixConn.
 func (*Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 	if cfg.Version != version {
 		return nil, fmt.Errorf("unix: version %d: only %d is known", cfg.Version, version)
@@ -56,15 +58,22 @@ func (*Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.L
 	if err := ctx.Err(); err != nil { // net looks at it only while it waits
 		return nil, fmt.Errorf("unix: listen: %w", err)
 	}
+	gid, err := groupID(cfg.Group)
+	if err != nil {
+		return nil, fmt.Errorf("unix: group for the socket: %w", err)
+	}
 	dir, own := cfg.Dir, ""
 	if dir == "" {
-		var err error
 		if dir, err = os.MkdirTemp("", "plugin-"); err != nil {
 			return nil, fmt.Errorf("unix: directory for the socket: %w", err)
 		}
 		own = dir
+		err = share(dir, gid, 0o700, 0o710)
 	}
-	ln, err := listen(ctx, dir)
+	var ln *net.UnixListener
+	if err == nil {
+		ln, err = listen(ctx, dir, gid)
+	}
 	if err != nil {
 		if own != "" {
 			err = errors.Join(err, os.Remove(own))
@@ -74,7 +83,37 @@ func (*Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.L
 	return &listener{UnixListener: ln, dir: own}, nil
 }
 
-func listen(ctx context.Context, dir string) (*net.UnixListener, error) {
+// nobody is the group of a socket that is its owner's alone.
+const nobody = -1
+
+// groupID returns the number of a group, numbers first, as go-plugin has it
+// (server.go there).
+func groupID(group string) (int, error) {
+	if group == "" {
+		return nobody, nil
+	}
+	if gid, err := strconv.Atoi(group); err == nil && gid >= 0 {
+		return gid, nil
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return nobody, err
+	}
+	return strconv.Atoi(g.Gid)
+}
+
+// share gives path the mode alone, or with a group the mode shared.
+func share(path string, gid int, alone, shared os.FileMode) error {
+	if gid == nobody {
+		return os.Chmod(path, alone)
+	}
+	if err := os.Chown(path, -1, gid); err != nil {
+		return err
+	}
+	return os.Chmod(path, shared)
+}
+
+func listen(ctx context.Context, dir string, gid int) (*net.UnixListener, error) {
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails, by its contract
 	path, err := filepath.Abs(filepath.Join(dir, "plugin-"+hex.EncodeToString(random[:])))
@@ -93,7 +132,7 @@ func listen(ctx context.Context, dir string) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("unix: %w", err)
 	}
 	// The directory is the fence; this is for one that a foreign host made.
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := share(path, gid, 0o600, 0o660); err != nil {
 		return nil, errors.Join(fmt.Errorf("unix: %w", err), ln.Close())
 	}
 	return ln.(*net.UnixListener), nil

@@ -59,7 +59,9 @@ type Config struct {
 // *session.Listener.
 type Streams interface {
 	// OpenStream opens a stream that the other side expects.
-	OpenStream(ctx context.Context) (net.Conn, secure.Info, error)
+	OpenStream(ctx context.Context) (net.Conn, error)
+	// Authenticate authenticates both sides of such a stream, which it owns.
+	Authenticate(ctx context.Context, stream net.Conn) (net.Conn, secure.Info, error)
 	// Expect has the next stream that the other side opens given to deliver. It
 	// reports false if too many are expected.
 	Expect(deliver func(*session.Stream)) bool
@@ -83,7 +85,7 @@ type Broker struct {
 	order     []uint32 // of offers, the oldest first
 	acceptors map[uint32]*acceptor
 	knocks    map[uint32]*time.Timer // of the other side, for ids that nobody accepts yet
-	acks      map[uint32]chan string // of the knock that this side waits for: an error or ""
+	dials     map[uint32]*dial       // whose knocks this side waits for
 	abandoned map[uint32]int         // knocks of this side that may still be acknowledged
 }
 
@@ -102,7 +104,7 @@ func New(cfg Config) *Broker {
 		offers:    make(map[uint32]goplugin.ConnInfo),
 		acceptors: make(map[uint32]*acceptor),
 		knocks:    make(map[uint32]*time.Timer),
-		acks:      make(map[uint32]chan string),
+		dials:     make(map[uint32]*dial),
 		abandoned: make(map[uint32]int),
 	}
 	b.ctx, b.end = context.WithCancelCause(context.Background())

@@ -420,8 +420,15 @@ type fakeStreams struct {
 	expected []func(*session.Stream)
 }
 
-func (f *fakeStreams) OpenStream(context.Context) (net.Conn, secure.Info, error) {
+func (f *fakeStreams) OpenStream(ctx context.Context) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	f.opened++
+	return nil, net.ErrClosed
+}
+
+func (f *fakeStreams) Authenticate(context.Context, net.Conn) (net.Conn, secure.Info, error) {
 	return nil, secure.Info{}, net.ErrClosed
 }
 
@@ -524,6 +531,38 @@ func TestLateAcknowledgement(t *testing.T) {
 		}
 		b.Close(net.ErrClosed)
 		unlink()
+	})
+}
+
+// TestAcknowledgedAsGivenUp has each acknowledgement followed by one stream, also
+// if the dial ends at that moment: the other side would take the stream of the next
+// one, for whatever that is, for the one that did not come.
+func TestAcknowledgedAsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		streams := &fakeStreams{}
+		b := New(Config{Side: "host", Other: "plugin", Streams: streams})
+		in, out, unlink := hand(b)
+		for i := range 200 {
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_, _ = b.Dial(ctx, 1)
+			}()
+			<-out
+			go cancel()
+			in <- goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true, Ack: true}}
+			<-ended
+			synctest.Wait()
+			if streams.opened != i+1 {
+				t.Fatalf("%d streams were opened after %d acknowledgements", streams.opened, i+1)
+			}
+		}
+		b.Close(net.ErrClosed)
+		unlink()
+		if len(b.abandoned) != 0 {
+			t.Errorf("%d knocks count as not answered", len(b.abandoned))
+		}
 	})
 }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -42,6 +43,23 @@ func multiplexedPair(t *testing.T) (s *Session, l *Listener, calls, served net.C
 	return s, l, calls, accepted
 }
 
+// opener is either end of a session.
+type opener interface {
+	OpenStream(ctx context.Context) (net.Conn, error)
+	Authenticate(ctx context.Context, stream net.Conn) (net.Conn, secure.Info, error)
+}
+
+// open opens a stream that the other side expects.
+func open(t *testing.T, from opener) (net.Conn, error) {
+	t.Helper()
+	stream, err := from.OpenStream(bounded(t))
+	if err != nil {
+		return nil, err
+	}
+	stream, _, err = from.Authenticate(bounded(t), stream)
+	return stream, err
+}
+
 func newIdentity(t *testing.T) *secure.Identity {
 	t.Helper()
 	id, err := secure.NewIdentity()
@@ -60,13 +78,13 @@ func TestMultiplexed(t *testing.T) {
 		if !s.Expect(func(x *Stream) { came <- x }) || !l.Expect(func(x *Stream) { came <- x }) {
 			t.Fatal("too many are expected")
 		}
-		fromPlugin, _, err := l.OpenStream(bounded(t))
+		fromPlugin, err := open(t, l)
 		if err != nil {
 			t.Fatal(err)
 		}
 		atHost := receive(t, "the plugin's stream", came)
 		checkPassing(t, fromPlugin, atHost)
-		fromHost, _, err := s.OpenStream(bounded(t))
+		fromHost, err := open(t, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +97,7 @@ func TestMultiplexed(t *testing.T) {
 	}
 	checkPassing(t, calls, served)
 	// A stream of the host's that nobody has announced is another one for calls.
-	again, _, err := s.OpenStream(bounded(t))
+	again, err := open(t, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +114,7 @@ func TestMultiplexed(t *testing.T) {
 func TestUnannouncedStreams(t *testing.T) {
 	s, l, calls, _ := multiplexedPair(t)
 	for range maxUnannounced {
-		if conn, _, err := l.OpenStream(bounded(t)); err == nil {
+		if conn, err := open(t, l); err == nil {
 			t.Error("a stream that was not announced was let in")
 			checkClose(t, conn)
 		}
@@ -107,7 +125,7 @@ func TestUnannouncedStreams(t *testing.T) {
 	if _, err := calls.Read(make([]byte, 1)); err == nil {
 		t.Error("the session goes on")
 	}
-	if _, _, err := s.OpenStream(bounded(t)); err == nil {
+	if _, err := open(t, s); err == nil {
 		t.Error("a stream was opened after the end")
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/goplugin"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
+	"github.com/plugwire/plugwire/core/transport"
 )
 
 const (
@@ -176,6 +177,8 @@ func (b *Broker) Exchange(s goplugin.Messages) error {
 	}
 	b.mu.Lock()
 	b.link = l
+	clear(b.offers) // of another host, which has the same numbers
+	b.order = nil
 	b.change()
 	b.mu.Unlock()
 	defer func() {
@@ -225,9 +228,13 @@ func (b *Broker) receive(l *link, m *goplugin.ConnInfo) {
 	}
 }
 
-// offered keeps an address for as long as the session lives: go-plugin throws it
-// away after five seconds, and a Dial that comes later fails.
+// offered keeps an address for as long as the link lives: go-plugin throws it away
+// after five seconds, and a Dial that comes later fails. One that is longer than any
+// that can be dialed is not kept, as there may be maxOffers of them.
 func (b *Broker) offered(m goplugin.ConnInfo) {
+	if len(m.Network)+len(m.Address) > transport.MaxAddressLen {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, ok := b.offers[m.ServiceID]; !ok {

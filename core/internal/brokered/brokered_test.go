@@ -363,6 +363,37 @@ func TestD10LateDial(t *testing.T) {
 	})
 }
 
+// TestOffersOfAnother forgets the addresses of a host that is gone when another has
+// attached, whose numbers are the same, and keeps none that is too long.
+func TestOffersOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dialed []string
+		b := New(Config{Side: "plugin", Other: "host", Dial: func(_ context.Context, _, address string) (net.Conn, secure.Info, error) {
+			dialed = append(dialed, address)
+			return nil, secure.Info{}, net.ErrClosed
+		}})
+		in, _, unlink := hand(b)
+		in <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/first"}
+		synctest.Wait()
+		unlink()
+		in, _, unlink = hand(b)
+		synctest.Wait()
+		ended := make(chan error)
+		go func() {
+			_, err := b.Dial(t.Context(), 1)
+			ended <- err
+		}()
+		synctest.Wait()
+		in <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/" + strings.Repeat("x", transport.MaxAddressLen)}
+		in <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/second"}
+		if err := <-ended; !errors.Is(err, net.ErrClosed) || len(dialed) != 1 || dialed[0] != "/second" {
+			t.Errorf("dialed %q: %v", dialed, err)
+		}
+		b.Close(net.ErrClosed)
+		unlink()
+	})
+}
+
 // TestD16NoLink has a peer that never opens the broker's stream: go-plugin's Accept
 // hangs for ever.
 func TestD16NoLink(t *testing.T) {

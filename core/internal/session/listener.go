@@ -191,7 +191,7 @@ func (l *Listener) acceptFrom(ln net.Listener, a admission) error {
 			continue
 		}
 		var deliver func(*Stream)
-		if a.mux != nil {
+		if a.mux != nil && l.isCurrent(a.mux) { // who has announced a stream has authenticated before
 			deliver = l.expected.next() // in the order in which they come
 		}
 		l.tasks.Go(func() { l.admit(conn, a, deliver) })
@@ -213,6 +213,12 @@ func (l *Listener) begin(conn net.Conn) bool {
 	}
 	l.pending[conn] = struct{}{}
 	return true
+}
+
+func (l *Listener) isCurrent(m *mux) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current == m
 }
 
 // admit authenticates a stream and gives it to deliver or, if that is nil, sends it

@@ -131,9 +131,14 @@ func TestUnannouncedStreams(t *testing.T) {
 }
 
 // TestStreamOfAnother has somebody without the certificate connect: it neither gets
-// a stream nor the plugin's own.
+// a stream nor the plugin's own, nor takes the place of one that the host has
+// announced.
 func TestStreamOfAnother(t *testing.T) {
-	_, l, calls, served := multiplexedPair(t)
+	s, l, calls, served := multiplexedPair(t)
+	came := make(chan *Stream, 1)
+	if !l.Expect(func(x *Stream) { came <- x }) {
+		t.Fatal("too many are expected")
+	}
 	conn, err := net.Dial("unix", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +157,13 @@ func TestStreamOfAnother(t *testing.T) {
 	if err := another.close(); err != nil {
 		t.Error(err)
 	}
+	fromHost, err := open(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	atPlugin := receive(t, "the host's stream", came)
+	checkPassing(t, fromHost, atPlugin)
+	checkClose(t, fromHost, atPlugin)
 	checkPassing(t, calls, served)
 }
 

@@ -58,9 +58,27 @@ func captureProgram() error {
 	if _, err := late.WriteString("late"); err == nil {
 		return fmt.Errorf("the end that was captured can still be written to")
 	}
+	if err := captureEndless(); err != nil {
+		return err
+	}
 	short := strings.Replace(stdout.String(), large, "LARGE", 1)
 	fmt.Printf("captured %q and %q\n", short, stderr.String())
 	return nil
+}
+
+// captureEndless ends a capture while somebody prints whenever something was passed
+// on.
+func captureEndless() error {
+	var late *os.File // the captured standard error, which somebody has kept
+	c, err := process.NewCapture(func([]byte) {}, func([]byte) { _, _ = late.WriteString("more\n") })
+	if err != nil {
+		return err
+	}
+	late = os.Stderr
+	if _, err := late.WriteString("first\n"); err != nil {
+		return err
+	}
+	return c.Flush()
 }
 
 // TestCapture has everything on standard output captured, of standard error what

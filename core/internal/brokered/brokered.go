@@ -289,12 +289,18 @@ func (b *Broker) await(ctx context.Context, late string, find func() bool) error
 	return nil
 }
 
+// linked returns the link as soon as there is one.
+func (b *Broker) linked(ctx context.Context) (l *link, err error) {
+	late := fmt.Sprintf("the %s has not opened the broker's stream", b.cfg.Other)
+	err = b.await(ctx, late, func() bool { l = b.link; return l != nil })
+	return l, err
+}
+
 // say sends a message as soon as there is a link.
 func (b *Broker) say(ctx context.Context, m *goplugin.ConnInfo) error {
 	for {
-		var l *link
-		late := fmt.Sprintf("the %s has not opened the broker's stream", b.cfg.Other)
-		if err := b.await(ctx, late, func() bool { l = b.link; return l != nil }); err != nil {
+		l, err := b.linked(ctx)
+		if err != nil {
 			return err
 		}
 		select {

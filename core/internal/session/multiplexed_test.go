@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,6 +166,40 @@ func TestStreamOfAnother(t *testing.T) {
 	atPlugin := receive(t, "the host's stream", came)
 	checkPassing(t, fromHost, atPlugin)
 	checkClose(t, fromHost, atPlugin)
+	checkPassing(t, calls, served)
+}
+
+// TestStrangers lets in no more than so many who connect and say nothing, and ends
+// their sessions, and not the host's.
+func TestStrangers(t *testing.T) {
+	_, l, calls, served := multiplexedPair(t)
+	ends := make(chan error)
+	for range maxPending + 1 {
+		conn, err := net.Dial("unix", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, err := conn.Read(make([]byte, 1))
+			_ = conn.Close()
+			ends <- err
+		}()
+	}
+	if err := receive(t, "the end of one too many", ends); err == nil {
+		t.Error("something was said to it")
+	}
+	l.mu.Lock()
+	muxes := slices.Collect(maps.Keys(l.muxes))
+	l.mu.Unlock()
+	if len(muxes) != maxPending+1 {
+		t.Errorf("%d sessions, want the host's and %d", len(muxes), maxPending)
+	}
+	for _, m := range muxes {
+		l.endStranger(m) // as the timer of each does
+	}
+	for range maxPending {
+		receive(t, "the end of a stranger", ends)
+	}
 	checkPassing(t, calls, served)
 }
 

@@ -55,8 +55,8 @@ func captureProgram() error {
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	if _, err := late.WriteString("late"); err == nil {
-		return fmt.Errorf("the end that was captured can still be written to")
+	if _, err := late.WriteString("late\n"); err != nil {
+		return err
 	}
 	if err := captureEndless(); err != nil {
 		return err
@@ -69,13 +69,15 @@ func captureProgram() error {
 // captureEndless ends a capture while somebody prints whenever something was passed
 // on.
 func captureEndless() error {
-	var late *os.File // the captured standard error, which somebody has kept
-	c, err := process.NewCapture(func([]byte) {}, func([]byte) { _, _ = late.WriteString("more\n") })
+	var held int // the captured standard error, as a child has it
+	c, err := process.NewCapture(func([]byte) {}, func([]byte) { _, _ = unix.Write(held, []byte("more\n")) })
 	if err != nil {
 		return err
 	}
-	late = os.Stderr
-	if _, err := late.WriteString("first\n"); err != nil {
+	if held, err = unix.Dup(int(os.Stderr.Fd())); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(os.Stderr, "first"); err != nil {
 		return err
 	}
 	return c.Flush()
@@ -94,7 +96,7 @@ func TestCapture(t *testing.T) {
 	if want := "captured \"printed\\nchild\\nraw\\nLARGE\" and \"complained\\n\"\n"; stdout.String() != want {
 		t.Errorf("stdout %q, want %q", &stdout, want)
 	}
-	if want := "unheard\npanic: raw\n"; stderr.String() != want {
+	if want := "unheard\npanic: raw\nlate\n"; stderr.String() != want {
 		t.Errorf("stderr %q, want %q", &stderr, want)
 	}
 }

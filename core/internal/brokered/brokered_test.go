@@ -32,7 +32,7 @@ const hang = 20 * time.Second
 
 // messages is one side of a link in memory.
 type messages struct {
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // the stream's own life
 	in  <-chan goplugin.ConnInfo
 	out chan<- goplugin.ConnInfo
 }
@@ -187,9 +187,9 @@ func use(t *testing.T, b *Broker, id uint32) {
 // TestBothWays serves and dials from both sides, under the same numbers, many
 // times and many at once, the dialing begun before the serving.
 func TestBothWays(t *testing.T) {
-	for name, make := range modes {
+	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
-			host, plugin := make(t)
+			host, plugin := pair(t)
 			unlink := join(host, plugin)
 			dialed := 0
 			for range 5 {
@@ -237,9 +237,9 @@ func startUse(t *testing.T, b *Broker, id uint32) <-chan error {
 // TestManyAtOnce tells streams apart that are opened by many at the same time.
 func TestManyAtOnce(t *testing.T) {
 	const ids = 16
-	for name, make := range modes {
+	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
-			host, plugin := make(t)
+			host, plugin := pair(t)
 			unlink := join(host, plugin)
 			var stops []func() error
 			var uses []<-chan error
@@ -267,9 +267,9 @@ func TestManyAtOnce(t *testing.T) {
 
 // TestEnd has what is in use fail with the reason for which the broker ends.
 func TestEnd(t *testing.T) {
-	for name, make := range modes {
+	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
-			host, plugin := make(t)
+			host, plugin := pair(t)
 			defer join(host, plugin)()
 			served := serveForEver(plugin)
 			ctx, cancel := context.WithTimeout(t.Context(), hang)
@@ -306,9 +306,9 @@ func serveForEver(b *Broker) <-chan error {
 // TestServerEnds has calls fail when the other side ends the server, and the
 // connection say so for as long as it is open.
 func TestServerEnds(t *testing.T) {
-	for name, make := range modes {
+	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
-			host, plugin := make(t)
+			host, plugin := pair(t)
 			defer join(host, plugin)()
 			defer host.Close(net.ErrClosed)
 			defer plugin.Close(net.ErrClosed)

@@ -17,10 +17,9 @@ import (
 // Conn is a connection to what the other side serves under one id. Its methods are
 // safe for concurrent use.
 type Conn struct {
-	peer   *rpc.Peer
-	closed chan struct{} // by Close
-	done   chan struct{} // closed when watch has ended
-	close  func()
+	peer  *rpc.Peer
+	done  chan struct{} // closed when watched has ended
+	close func()
 }
 
 var _ grpc.ClientConnInterface = (*Conn)(nil)

@@ -41,7 +41,7 @@ func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.Servic
 	ln, end, err := b.accept(ctx, id)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // as it was told to
+			return nil // as it was told to
 		}
 		return err
 	}
@@ -76,7 +76,7 @@ func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.Servic
 		cancel()
 	}
 	peer.Close()
-	<-served
+	<-served //nolint:errcheck // it was told to end
 	return err
 }
 

@@ -13,7 +13,7 @@ import (
 
 // reader is a host's stream: it takes a message at each receive from turn.
 type reader struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // the stream's own life
 	turn chan struct{}
 	got  [3]bytes.Buffer // by channel
 }

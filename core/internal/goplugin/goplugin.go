@@ -1,7 +1,7 @@
 // Package goplugin is what go-plugin's own services look like on the wire: their
 // names, messages and methods (grpc_controller.go, grpc_stdio.go, grpc_broker.go
 // and internal/plugin there). What they do is elsewhere: packages control and
-// broker serve them, package host calls them.
+// brokered serve them and call them, package host fetches what a plugin prints.
 //
 // The messages are plain structs whose tags say how they are encoded, and are
 // never registered with protobuf: a program that also links go-plugin has them
@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// Services of this kind have names that begin so.
+// ServicePrefix is how the names of these services begin.
 const ServicePrefix = "plugin.GRPC"
 
 // Messages is a stream of messages as one side has it: a grpc.ServerStream or a

@@ -35,8 +35,8 @@ const copyPiece = 1 << 20
 
 // WithChecksum runs the plugin only if its executable file has the given sum by
 // SHA-256, SHA-384 or SHA-512; otherwise the start fails with [ErrChecksum] and
-// nothing has run. What runs is what was verified: while it is hashed the file is
-// copied, and the copy is run, whatever becomes of the file. On Linux the copy is
+// nothing has run. What runs is what was verified: the file is copied, and the copy is
+// hashed and run, whatever becomes of the file. On Linux the copy is
 // in memory and sealed, so that nobody can change it. Elsewhere, or where the
 // system refuses that, it is a file that cannot be written, in a directory that
 // only this user can enter, and is there until the process has ended.
@@ -119,16 +119,32 @@ func (c *checksum) copy(ctx context.Context, path string, uid int) (*process.Cop
 		// A copy could be run all the same.
 		return nil, &fs.PathError{Op: "exec", Path: path, Err: syscall.EACCES}
 	}
-	return process.NewCopy(filepath.Base(path), uid, func(w io.Writer) error {
-		sum := c.hash.New()
-		if err := copyProgram(ctx, io.MultiWriter(w, sum), f); err != nil {
-			return fmt.Errorf("copy %s to verify it: %w", path, err)
-		}
-		if got := sum.Sum(nil); !bytes.Equal(got, c.sum) {
-			return fmt.Errorf("%w: %s has %v %x, want %x", ErrChecksum, path, c.hash, got, c.sum)
-		}
-		return nil
-	})
+	verified, err := process.NewCopy(filepath.Base(path), uid, func(w io.Writer) error { return copyProgram(ctx, w, f) })
+	if err != nil {
+		return nil, fmt.Errorf("copy %s to verify it: %w", path, err)
+	}
+	if err := c.check(ctx, verified, path); err != nil {
+		verified.Close()
+		return nil, err
+	}
+	return verified, nil
+}
+
+// check reports whether the copy of path has the sum.
+func (c *checksum) check(ctx context.Context, verified *process.Copy, path string) error {
+	r, err := verified.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // opened for reading
+	sum := c.hash.New()
+	if err := copyProgram(ctx, sum, r); err != nil {
+		return fmt.Errorf("verify %s: %w", path, err)
+	}
+	if got := sum.Sum(nil); !bytes.Equal(got, c.sum) {
+		return fmt.Errorf("%w: %s has %v %x, want %x", ErrChecksum, path, c.hash, got, c.sum)
+	}
+	return nil
 }
 
 // copyProgram copies all of r, until ctx ends.

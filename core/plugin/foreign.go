@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"os"
 	"time"
 
@@ -78,15 +77,25 @@ func (f *foreign) release() error {
 }
 
 // abandon ends the capture of a plugin that no longer serves. What no host has
-// fetched goes to standard error, which it reads too.
+// fetched goes to standard error, which it reads too, or does not: that must not
+// keep this process from ending.
 func (f *foreign) abandon() {
 	if f == nil {
 		return
 	}
-	err := f.release()
-	for _, data := range f.output.Rest() {
-		_, writeErr := os.Stderr.Write(data.Data)
-		err = errors.Join(err, writeErr)
+	_ = f.release() // there is nobody left to tell
+	rest, stderr := f.output.Rest(), os.Stderr
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for _, data := range rest {
+			if _, err := stderr.Write(data.Data); err != nil {
+				return // as above
+			}
+		}
+	}()
+	select {
+	case <-written:
+	case <-time.After(flushTimeout):
 	}
-	_ = err // there is nobody left to tell
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/goplugin"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
+	"github.com/plugwire/plugwire/core/transport"
 )
 
 const (
@@ -59,7 +60,9 @@ type Config struct {
 // *session.Listener.
 type Streams interface {
 	// OpenStream opens a stream that the other side expects.
-	OpenStream(ctx context.Context) (net.Conn, secure.Info, error)
+	OpenStream(ctx context.Context) (net.Conn, error)
+	// Authenticate authenticates both sides of such a stream, which it owns.
+	Authenticate(ctx context.Context, stream net.Conn) (net.Conn, secure.Info, error)
 	// Expect has the next stream that the other side opens given to deliver. It
 	// reports false if too many are expected.
 	Expect(deliver func(*session.Stream)) bool
@@ -83,7 +86,7 @@ type Broker struct {
 	order     []uint32 // of offers, the oldest first
 	acceptors map[uint32]*acceptor
 	knocks    map[uint32]*time.Timer // of the other side, for ids that nobody accepts yet
-	acks      map[uint32]chan string // of the knock that this side waits for: an error or ""
+	dials     map[uint32]*dial       // whose knocks this side waits for
 	abandoned map[uint32]int         // knocks of this side that may still be acknowledged
 }
 
@@ -102,7 +105,7 @@ func New(cfg Config) *Broker {
 		offers:    make(map[uint32]goplugin.ConnInfo),
 		acceptors: make(map[uint32]*acceptor),
 		knocks:    make(map[uint32]*time.Timer),
-		acks:      make(map[uint32]chan string),
+		dials:     make(map[uint32]*dial),
 		abandoned: make(map[uint32]int),
 	}
 	b.ctx, b.end = context.WithCancelCause(context.Background())
@@ -174,6 +177,8 @@ func (b *Broker) Exchange(s goplugin.Messages) error {
 	}
 	b.mu.Lock()
 	b.link = l
+	clear(b.offers) // of another host, which has the same numbers
+	b.order = nil
 	b.change()
 	b.mu.Unlock()
 	defer func() {
@@ -223,9 +228,13 @@ func (b *Broker) receive(l *link, m *goplugin.ConnInfo) {
 	}
 }
 
-// offered keeps an address for as long as the session lives: go-plugin throws it
-// away after five seconds, and a Dial that comes later fails.
+// offered keeps an address for as long as the link lives: go-plugin throws it away
+// after five seconds, and a Dial that comes later fails. One that is longer than any
+// that can be dialed is not kept, as there may be maxOffers of them.
 func (b *Broker) offered(m goplugin.ConnInfo) {
+	if len(m.Network)+len(m.Address) > transport.MaxAddressLen {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, ok := b.offers[m.ServiceID]; !ok {
@@ -280,12 +289,18 @@ func (b *Broker) await(ctx context.Context, late string, find func() bool) error
 	return nil
 }
 
+// linked returns the link as soon as there is one.
+func (b *Broker) linked(ctx context.Context) (l *link, err error) {
+	late := fmt.Sprintf("the %s has not opened the broker's stream", b.cfg.Other)
+	err = b.await(ctx, late, func() bool { l = b.link; return l != nil })
+	return l, err
+}
+
 // say sends a message as soon as there is a link.
 func (b *Broker) say(ctx context.Context, m *goplugin.ConnInfo) error {
 	for {
-		var l *link
-		late := fmt.Sprintf("the %s has not opened the broker's stream", b.cfg.Other)
-		if err := b.await(ctx, late, func() bool { l = b.link; return l != nil }); err != nil {
+		l, err := b.linked(ctx)
+		if err != nil {
 			return err
 		}
 		select {

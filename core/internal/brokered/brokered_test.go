@@ -363,6 +363,37 @@ func TestD10LateDial(t *testing.T) {
 	})
 }
 
+// TestOffersOfAnother forgets the addresses of a host that is gone when another has
+// attached, whose numbers are the same, and keeps none that is too long.
+func TestOffersOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dialed []string
+		b := New(Config{Side: "plugin", Other: "host", Dial: func(_ context.Context, _, address string) (net.Conn, secure.Info, error) {
+			dialed = append(dialed, address)
+			return nil, secure.Info{}, net.ErrClosed
+		}})
+		in, _, unlink := hand(b)
+		in <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/first"}
+		synctest.Wait()
+		unlink()
+		in, _, unlink = hand(b)
+		synctest.Wait()
+		ended := make(chan error)
+		go func() {
+			_, err := b.Dial(t.Context(), 1)
+			ended <- err
+		}()
+		synctest.Wait()
+		in <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/" + strings.Repeat("x", transport.MaxAddressLen)}
+		in <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/second"}
+		if err := <-ended; !errors.Is(err, net.ErrClosed) || len(dialed) != 1 || dialed[0] != "/second" {
+			t.Errorf("dialed %q: %v", dialed, err)
+		}
+		b.Close(net.ErrClosed)
+		unlink()
+	})
+}
+
 // TestD16NoLink has a peer that never opens the broker's stream: go-plugin's Accept
 // hangs for ever.
 func TestD16NoLink(t *testing.T) {
@@ -374,9 +405,6 @@ func TestD16NoLink(t *testing.T) {
 					"Dial":  func(ctx context.Context) error { _, err := b.Dial(ctx, 1); return err },
 					"Serve": func(ctx context.Context) error { return b.Serve(ctx, 2, registerHealth) },
 				} {
-					if what == "Serve" && streams != nil {
-						continue // it has nothing to tell: whoever wants it knocks
-					}
 					began := time.Now()
 					err := try(context.Background())
 					if took := time.Since(began); err == nil || took != Timeout {
@@ -420,8 +448,15 @@ type fakeStreams struct {
 	expected []func(*session.Stream)
 }
 
-func (f *fakeStreams) OpenStream(context.Context) (net.Conn, secure.Info, error) {
+func (f *fakeStreams) OpenStream(ctx context.Context) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	f.opened++
+	return nil, net.ErrClosed
+}
+
+func (f *fakeStreams) Authenticate(context.Context, net.Conn) (net.Conn, secure.Info, error) {
 	return nil, secure.Info{}, net.ErrClosed
 }
 
@@ -524,6 +559,38 @@ func TestLateAcknowledgement(t *testing.T) {
 		}
 		b.Close(net.ErrClosed)
 		unlink()
+	})
+}
+
+// TestAcknowledgedAsGivenUp has each acknowledgement followed by one stream, also
+// if the dial ends at that moment: the other side would take the stream of the next
+// one, for whatever that is, for the one that did not come.
+func TestAcknowledgedAsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		streams := &fakeStreams{}
+		b := New(Config{Side: "host", Other: "plugin", Streams: streams})
+		in, out, unlink := hand(b)
+		for i := range 200 {
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_, _ = b.Dial(ctx, 1)
+			}()
+			<-out
+			go cancel()
+			in <- goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true, Ack: true}}
+			<-ended
+			synctest.Wait()
+			if streams.opened != i+1 {
+				t.Fatalf("%d streams were opened after %d acknowledgements", streams.opened, i+1)
+			}
+		}
+		b.Close(net.ErrClosed)
+		unlink()
+		if len(b.abandoned) != 0 {
+			t.Errorf("%d knocks count as not answered", len(b.abandoned))
+		}
 	})
 }
 

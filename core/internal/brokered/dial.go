@@ -121,8 +121,16 @@ func (b *Broker) dialAddress(ctx context.Context, id uint32) (net.Conn, secure.I
 	return b.cfg.Dial(ctx, offer.Network, offer.Address)
 }
 
-// dialStream knocks, waits for the acknowledgement, and opens the stream that the
-// other side then expects.
+// dial is a knock that waits for its answer. The broker's mu guards it.
+type dial struct {
+	answered bool     // the answer has come, and done will
+	done     bool     // what follows is set
+	stream   net.Conn // the one that the other side expects; nil with an error
+	err      error
+}
+
+// dialStream knocks, and has the stream that the other side expects once it has
+// acknowledged that.
 func (b *Broker) dialStream(ctx context.Context, id uint32) (net.Conn, secure.Info, error) {
 	select {
 	case b.dialing <- struct{}{}:
@@ -130,64 +138,74 @@ func (b *Broker) dialStream(ctx context.Context, id uint32) (net.Conn, secure.In
 	case <-ctx.Done():
 		return nil, secure.Info{}, fmt.Errorf("another is being dialed: %w", context.Cause(ctx))
 	}
-	if err := b.knock(ctx, id); err != nil {
+	stream, err := b.knock(ctx, id)
+	if err != nil {
 		return nil, secure.Info{}, err
 	}
-	return b.cfg.Streams.OpenStream(ctx)
+	return b.cfg.Streams.Authenticate(ctx, stream)
 }
 
-func (b *Broker) knock(ctx context.Context, id uint32) error {
-	ack := make(chan string, 1)
+func (b *Broker) knock(ctx context.Context, id uint32) (net.Conn, error) {
+	d := new(dial)
 	b.mu.Lock()
-	b.acks[id] = ack
+	b.dials[id] = d
 	b.mu.Unlock()
 	sent := false
 	err := b.say(ctx, &goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true}})
 	if err == nil {
 		sent = true
-		err = b.await(ctx, fmt.Sprintf("the %s has not accepted it", b.cfg.Other), func() bool { return len(ack) > 0 })
+		err = b.await(ctx, fmt.Sprintf("the %s has not accepted it", b.cfg.Other), func() bool { return d.done })
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.acks, id)
-	select {
-	case refused := <-ack: // it may have come at the same moment
-		if refused != "" {
-			return fmt.Errorf("the %s refuses: %.256q", b.cfg.Other, refused)
-		}
-		return nil
-	default:
-	}
-	if sent && len(b.abandoned) < maxOffers {
+	delete(b.dials, id)
+	switch {
+	case d.done: // it may have come at the same moment
+		return d.stream, d.err
+	case sent && !d.answered && len(b.abandoned) < maxOffers:
 		b.abandoned[id]++
 	}
-	return err
+	return nil, err
 }
 
-// acknowledged takes in the answer to a knock of this side. One that nobody waits
-// for any more still makes the other side expect a stream, which the next one to
-// be dialed must not become: it gets one, and that is closed.
+// acknowledged takes in the answer to a knock of this side. If it says yes, the
+// other side takes the next stream for the one that it expects. So this opens it
+// here, where answers come one after another, and also if nobody waits for it any
+// more: then it is closed, and no other is taken for it.
 func (b *Broker) acknowledged(id uint32, refused string) {
+	if b.cfg.Streams == nil {
+		return
+	}
 	b.mu.Lock()
-	ack, waiting := b.acks[id]
-	late := false
+	d := b.dials[id]
 	switch {
-	case waiting && len(ack) == 0: // also to an earlier knock: go-plugin keeps one of several
-		ack <- refused
-		b.change()
+	case d != nil && !d.answered: // also to an earlier knock: go-plugin keeps one of several
+		d.answered = true
 	case b.abandoned[id] > 0:
-		late = true
+		d = nil
 		if b.abandoned[id]--; b.abandoned[id] == 0 {
 			delete(b.abandoned, id)
 		}
-	}
-	b.mu.Unlock()
-	if !late || refused != "" || b.cfg.Streams == nil {
+	default: // to no knock at all
+		b.mu.Unlock()
 		return
 	}
-	ctx, cancel := b.bound(context.Background())
-	defer cancel()
-	if conn, _, err := b.cfg.Streams.OpenStream(ctx); err == nil {
-		_ = conn.Close() // nothing was said on it
+	b.mu.Unlock()
+	var stream net.Conn
+	var err error
+	if refused == "" {
+		ctx, cancel := b.bound(context.Background())
+		defer cancel()
+		stream, err = b.cfg.Streams.OpenStream(ctx)
+	} else {
+		err = fmt.Errorf("the %s refuses: %.256q", b.cfg.Other, refused)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if d != nil && b.dials[id] == d {
+		d.done, d.stream, d.err = true, stream, err
+		b.change()
+	} else if stream != nil {
+		_ = stream.Close() // nothing was said on it
 	}
 }

@@ -82,15 +82,18 @@ func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.Servic
 // accept makes a listener for one id, whose connections are *session.Stream, and
 // has the other side know. end ends it.
 func (b *Broker) accept(ctx context.Context, id uint32) (ln net.Listener, end func(), err error) {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
 	if b.cfg.Streams != nil {
+		if _, err := b.linked(ctx); err != nil { // nobody could knock
+			return nil, nil, err
+		}
 		a, err := b.acceptStreams(id)
 		if err != nil {
 			return nil, nil, err
 		}
 		return a, func() { _ = a.Close() }, nil
 	}
-	ctx, cancel := b.bound(ctx)
-	defer cancel()
 	own, network, address, err := b.cfg.Listen(ctx)
 	if err != nil {
 		return nil, nil, err

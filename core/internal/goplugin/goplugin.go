@@ -1,7 +1,7 @@
 // Package goplugin is what go-plugin's own services look like on the wire: their
 // names, messages and methods (grpc_controller.go, grpc_stdio.go, grpc_broker.go
 // and internal/plugin there). What they do is elsewhere: packages control and
-// broker serve them, package host calls them.
+// brokered serve them and call them, package host fetches what a plugin prints.
 //
 // The messages are plain structs whose tags say how they are encoded, and are
 // never registered with protobuf: a program that also links go-plugin has them

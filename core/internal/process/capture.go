@@ -46,6 +46,8 @@ func NewCapture(stdout, stderr func([]byte)) (*Capture, error) {
 	if c.Stdout, c.restore, err = redirectStdout(out.write); err != nil {
 		return nil, errors.Join(fmt.Errorf("capture standard output: %w", err), out.close(), errs.close())
 	}
+	restoreStdout := c.restore
+	c.restore = func() error { return errors.Join(restoreStdout(), restoreStderr(c.Stderr, errs.write)) }
 	os.Stderr = errs.write
 	for _, p := range c.pipes {
 		p.done.Go(p.run)
@@ -63,7 +65,7 @@ func newCapturePipe(put func([]byte)) (*capturePipe, error) {
 
 func (p *capturePipe) close() error { return errors.Join(p.read.Close(), p.closeWrite()) }
 
-// closeWrite closes this process's own writing end, if flush has not.
+// closeWrite closes this process's own writing end, if nobody has.
 func (p *capturePipe) closeWrite() error {
 	if err := p.write.Close(); !errors.Is(err, os.ErrClosed) {
 		return err
@@ -85,11 +87,10 @@ func (p *capturePipe) run() {
 // Flush passes on everything that was printed until now, and captures nothing
 // more: what comes later goes where it went before. It is to be called once.
 func (c *Capture) Flush() error {
-	os.Stderr = c.Stderr
 	err := c.restore()
 	for _, p := range c.pipes {
 		p.flush()
-		err = errors.Join(err, p.read.Close(), p.closeWrite())
+		err = errors.Join(err, p.read.Close())
 	}
 	return err
 }

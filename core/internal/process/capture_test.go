@@ -4,7 +4,6 @@ package process_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,12 +55,32 @@ func captureProgram() error {
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	if _, err := late.WriteString("late"); err == nil {
-		return errors.New("the end that was captured can still be written to")
+	if _, err := late.WriteString("late\n"); err != nil {
+		return err
+	}
+	if err := captureEndless(); err != nil {
+		return err
 	}
 	short := strings.Replace(stdout.String(), large, "LARGE", 1)
 	fmt.Printf("captured %q and %q\n", short, stderr.String())
 	return nil
+}
+
+// captureEndless ends a capture while somebody prints whenever something was passed
+// on.
+func captureEndless() error {
+	var held int // the captured standard error, as a child has it
+	c, err := process.NewCapture(func([]byte) {}, func([]byte) { _, _ = unix.Write(held, []byte("more\n")) })
+	if err != nil {
+		return err
+	}
+	if held, err = unix.Dup(int(os.Stderr.Fd())); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(os.Stderr, "first"); err != nil {
+		return err
+	}
+	return c.Flush()
 }
 
 // TestCapture has everything on standard output captured, of standard error what
@@ -77,7 +96,7 @@ func TestCapture(t *testing.T) {
 	if want := "captured \"printed\\nchild\\nraw\\nLARGE\" and \"complained\\n\"\n"; stdout.String() != want {
 		t.Errorf("stdout %q, want %q", &stdout, want)
 	}
-	if want := "unheard\npanic: raw\n"; stderr.String() != want {
+	if want := "unheard\npanic: raw\nlate\n"; stderr.String() != want {
 		t.Errorf("stderr %q, want %q", &stderr, want)
 	}
 }

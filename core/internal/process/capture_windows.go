@@ -21,6 +21,12 @@ func redirectStdout(w *os.File) (original *os.File, restore func() error, err er
 	}, nil
 }
 
+// restoreStderr makes os.Stderr what it was.
+func restoreStderr(original, _ *os.File) error {
+	os.Stderr = original
+	return nil
+}
+
 // flushTimeout bounds the wait for the end of a pipe, which another process can
 // hold open.
 const flushTimeout = time.Second

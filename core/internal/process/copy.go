@@ -74,6 +74,19 @@ func newCopyInDir(name string, uid int, fill func(io.Writer) error) (_ *Copy, er
 	return c, nil
 }
 
+// Open opens the copy for reading. In memory it is what will run, as nobody can change
+// that any more; what was filled in is not, as who is quick could.
+func (c *Copy) Open() (io.ReadCloser, error) {
+	if c.memory == nil {
+		return os.Open(c.path)
+	}
+	info, err := c.memory.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(io.NewSectionReader(c.memory, 0, info.Size())), nil
+}
+
 // Use changes cmd, to which no file may be added after that, so that it runs the
 // copy. The name in its Args stays.
 func (c *Copy) Use(cmd *exec.Cmd) {

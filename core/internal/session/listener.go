@@ -65,10 +65,10 @@ type Listener struct {
 
 	mu      sync.Mutex            // guards the fields below
 	pending map[net.Conn]struct{} // not yet admitted
-	muxes   map[*mux]struct{}
-	current *mux // in go-plugin's multiplexed mode, the one that the host has shown to be its own
-	closed  bool // by Close: nothing more is accepted
-	ended   bool // by End
+	muxes   map[*mux]bool         // whether somebody has authenticated on it
+	current *mux                  // in go-plugin's multiplexed mode, the one that the host has shown to be its own
+	closed  bool                  // by Close: nothing more is accepted
+	ended   bool                  // by End
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -85,7 +85,7 @@ func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
 		calls:   make(chan *Stream),
 		failed:  make(chan struct{}),
 		pending: make(map[net.Conn]struct{}),
-		muxes:   make(map[*mux]struct{}),
+		muxes:   make(map[*mux]bool),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	top := admission{creds: cfg.Credentials, preamble: !cfg.Foreign, carrier: cfg.Kind == handshake.SessionYamux}
@@ -191,7 +191,7 @@ func (l *Listener) acceptFrom(ln net.Listener, a admission) error {
 			continue
 		}
 		var deliver func(*Stream)
-		if a.mux != nil {
+		if a.mux != nil && l.isCurrent(a.mux) { // who has announced a stream has authenticated before
 			deliver = l.expected.next() // in the order in which they come
 		}
 		l.tasks.Go(func() { l.admit(conn, a, deliver) })
@@ -215,6 +215,12 @@ func (l *Listener) begin(conn net.Conn) bool {
 	return true
 }
 
+func (l *Listener) isCurrent(m *mux) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current == m
+}
+
 // admit authenticates a stream and gives it to deliver or, if that is nil, sends it
 // where its purpose says. There is nobody to report a failure to but the other
 // end, which sees it closed.
@@ -222,8 +228,8 @@ func (l *Listener) admit(conn net.Conn, a admission, deliver func(*Stream)) {
 	p, s, err := authenticate(conn, a)
 	l.mu.Lock()
 	delete(l.pending, conn)
-	if err == nil && a.mux != nil {
-		l.current = a.mux
+	if _, lives := l.muxes[a.mux]; err == nil && lives {
+		l.current, l.muxes[a.mux] = a.mux, true
 	}
 	l.mu.Unlock()
 	<-a.turns
@@ -304,14 +310,12 @@ func (l *Listener) carry(s *Stream) error {
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	ended := l.ended
-	if !ended {
-		l.muxes[m] = struct{}{}
-	}
-	l.mu.Unlock()
-	if ended {
+	if !l.addMux(m) {
 		return m.close()
+	}
+	if l.expected != nil {
+		timer := time.AfterFunc(admitTimeout, func() { l.endStranger(m) })
+		defer timer.Stop()
 	}
 	_ = l.acceptFrom(m, streams) // it ended with the connection
 	l.mu.Lock()
@@ -321,6 +325,34 @@ func (l *Listener) carry(s *Stream) error {
 	}
 	l.mu.Unlock()
 	return m.close()
+}
+
+// addMux reports whether m is let in. In go-plugin's multiplexed mode whoever can
+// connect gets that far, so there is a bound on those that have not authenticated.
+func (l *Listener) addMux(m *mux) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	strangers := 0
+	for _, known := range l.muxes {
+		if !known {
+			strangers++
+		}
+	}
+	if l.ended || l.expected != nil && strangers == maxPending {
+		return false
+	}
+	l.muxes[m] = l.expected == nil
+	return true
+}
+
+// endStranger ends a session on which nobody has authenticated in time.
+func (l *Listener) endStranger(m *mux) {
+	l.mu.Lock()
+	known := l.muxes[m]
+	l.mu.Unlock()
+	if !known {
+		_ = m.session.Close() // nothing was said on it
+	}
 }
 
 // newMux begins a yamux session, and says what its streams have to do.

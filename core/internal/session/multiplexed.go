@@ -20,9 +20,13 @@ func (s *Session) Multiplexed() bool { return s.expected != nil }
 // deliver, which owns it. It reports false if too many are expected already.
 func (s *Session) Expect(deliver func(*Stream)) bool { return s.expected.add(deliver) }
 
-// OpenStream opens a stream that the plugin expects.
-func (s *Session) OpenStream(ctx context.Context) (net.Conn, secure.Info, error) {
-	return s.Open(ctx, Preamble{Purpose: Announced})
+// OpenStream opens a stream that the plugin expects. From then on it is not the
+// next one's turn any more, whatever becomes of this one.
+func (s *Session) OpenStream(ctx context.Context) (net.Conn, error) { return s.dial(ctx) }
+
+// Authenticate authenticates both sides of a stream of OpenStream, which it owns.
+func (s *Session) Authenticate(ctx context.Context, stream net.Conn) (net.Conn, secure.Info, error) {
+	return s.introduce(ctx, stream, Preamble{Purpose: Announced})
 }
 
 // multiplex opens the one connection, which says nothing of its own, and returns
@@ -95,13 +99,18 @@ func (l *Listener) Multiplexed() bool { return l.expected != nil }
 func (l *Listener) Expect(deliver func(*Stream)) bool { return l.expected.add(deliver) }
 
 // OpenStream opens a stream that the host expects.
-func (l *Listener) OpenStream(ctx context.Context) (net.Conn, secure.Info, error) {
+func (l *Listener) OpenStream(ctx context.Context) (net.Conn, error) {
 	l.mu.Lock()
 	m := l.current
 	l.mu.Unlock()
 	if m == nil {
-		return nil, secure.Info{}, errNotMultiplexed
+		return nil, errNotMultiplexed
 	}
-	s := &Session{dial: m.open, creds: l.cfg.Credentials, foreign: true}
-	return s.OpenStream(ctx)
+	return m.open(ctx)
+}
+
+// Authenticate authenticates both sides of a stream of OpenStream, which it owns.
+func (l *Listener) Authenticate(ctx context.Context, stream net.Conn) (net.Conn, secure.Info, error) {
+	s := &Session{creds: l.cfg.Credentials, foreign: true}
+	return s.Authenticate(ctx, stream)
 }

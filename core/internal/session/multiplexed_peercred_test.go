@@ -1,8 +1,6 @@
 package session
 
 import (
-	"context"
-	"net"
 	"os"
 	"testing"
 
@@ -52,7 +50,7 @@ func TestMultiplexedPeerOfAnotherUser(t *testing.T) {
 
 // announcer is either side of a session in go-plugin's multiplexed mode.
 type announcer interface {
-	OpenStream(ctx context.Context) (net.Conn, secure.Info, error)
+	opener
 	Expect(deliver func(*Stream)) bool
 }
 
@@ -64,7 +62,7 @@ func checkAnnounced(t *testing.T, from, to announcer, uid int) {
 	if !to.Expect(func(s *Stream) { delivered <- s }) {
 		t.Fatal("no stream may be expected")
 	}
-	conn, _, err := from.OpenStream(bounded(t))
+	conn, err := open(t, from)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,12 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +45,23 @@ func multiplexedPair(t *testing.T) (s *Session, l *Listener, calls, served net.C
 	return s, l, calls, accepted
 }
 
+// opener is either end of a session.
+type opener interface {
+	OpenStream(ctx context.Context) (net.Conn, error)
+	Authenticate(ctx context.Context, stream net.Conn) (net.Conn, secure.Info, error)
+}
+
+// open opens a stream that the other side expects.
+func open(t *testing.T, from opener) (net.Conn, error) {
+	t.Helper()
+	stream, err := from.OpenStream(bounded(t))
+	if err != nil {
+		return nil, err
+	}
+	stream, _, err = from.Authenticate(bounded(t), stream)
+	return stream, err
+}
+
 func newIdentity(t *testing.T) *secure.Identity {
 	t.Helper()
 	id, err := secure.NewIdentity()
@@ -60,13 +80,13 @@ func TestMultiplexed(t *testing.T) {
 		if !s.Expect(func(x *Stream) { came <- x }) || !l.Expect(func(x *Stream) { came <- x }) {
 			t.Fatal("too many are expected")
 		}
-		fromPlugin, _, err := l.OpenStream(bounded(t))
+		fromPlugin, err := open(t, l)
 		if err != nil {
 			t.Fatal(err)
 		}
 		atHost := receive(t, "the plugin's stream", came)
 		checkPassing(t, fromPlugin, atHost)
-		fromHost, _, err := s.OpenStream(bounded(t))
+		fromHost, err := open(t, s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +99,7 @@ func TestMultiplexed(t *testing.T) {
 	}
 	checkPassing(t, calls, served)
 	// A stream of the host's that nobody has announced is another one for calls.
-	again, _, err := s.OpenStream(bounded(t))
+	again, err := open(t, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +116,7 @@ func TestMultiplexed(t *testing.T) {
 func TestUnannouncedStreams(t *testing.T) {
 	s, l, calls, _ := multiplexedPair(t)
 	for range maxUnannounced {
-		if conn, _, err := l.OpenStream(bounded(t)); err == nil {
+		if conn, err := open(t, l); err == nil {
 			t.Error("a stream that was not announced was let in")
 			checkClose(t, conn)
 		}
@@ -107,15 +127,20 @@ func TestUnannouncedStreams(t *testing.T) {
 	if _, err := calls.Read(make([]byte, 1)); err == nil {
 		t.Error("the session goes on")
 	}
-	if _, _, err := s.OpenStream(bounded(t)); err == nil {
+	if _, err := open(t, s); err == nil {
 		t.Error("a stream was opened after the end")
 	}
 }
 
 // TestStreamOfAnother has somebody without the certificate connect: it neither gets
-// a stream nor the plugin's own.
+// a stream nor the plugin's own, nor takes the place of one that the host has
+// announced.
 func TestStreamOfAnother(t *testing.T) {
-	_, l, calls, served := multiplexedPair(t)
+	s, l, calls, served := multiplexedPair(t)
+	came := make(chan *Stream, 1)
+	if !l.Expect(func(x *Stream) { came <- x }) {
+		t.Fatal("too many are expected")
+	}
 	conn, err := net.Dial("unix", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -133,6 +158,47 @@ func TestStreamOfAnother(t *testing.T) {
 	}
 	if err := another.close(); err != nil {
 		t.Error(err)
+	}
+	fromHost, err := open(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	atPlugin := receive(t, "the host's stream", came)
+	checkPassing(t, fromHost, atPlugin)
+	checkClose(t, fromHost, atPlugin)
+	checkPassing(t, calls, served)
+}
+
+// TestStrangers lets in no more than so many who connect and say nothing, and ends
+// their sessions, and not the host's.
+func TestStrangers(t *testing.T) {
+	_, l, calls, served := multiplexedPair(t)
+	ends := make(chan error)
+	for range maxPending + 1 {
+		conn, err := net.Dial("unix", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, err := conn.Read(make([]byte, 1))
+			_ = conn.Close()
+			ends <- err
+		}()
+	}
+	if err := receive(t, "the end of one too many", ends); err == nil {
+		t.Error("something was said to it")
+	}
+	l.mu.Lock()
+	muxes := slices.Collect(maps.Keys(l.muxes))
+	l.mu.Unlock()
+	if len(muxes) != maxPending+1 {
+		t.Errorf("%d sessions, want the host's and %d", len(muxes), maxPending)
+	}
+	for _, m := range muxes {
+		l.endStranger(m) // as the timer of each does
+	}
+	for range maxPending {
+		receive(t, "the end of a stranger", ends)
 	}
 	checkPassing(t, calls, served)
 }

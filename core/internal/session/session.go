@@ -129,6 +129,11 @@ func (s *Session) Open(ctx context.Context, p Preamble) (net.Conn, secure.Info, 
 	if err != nil {
 		return nil, secure.Info{}, err
 	}
+	return s.introduce(ctx, conn, p)
+}
+
+// introduce says what a stream is for, and authenticates both sides. It owns conn.
+func (s *Session) introduce(ctx context.Context, conn net.Conn, p Preamble) (net.Conn, secure.Info, error) {
 	// A blocked write ends with the context.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	stream, info, err := s.begin(ctx, conn, p)

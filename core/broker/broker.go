@@ -16,6 +16,9 @@
 //	defer conn.Close()
 //	answer, err := example.NewAdderClient(conn).Add(ctx, &example.AddRequest{A: 1, B: 2})
 //
+// With several hosts on one plugin, which only a plugin that is debugged can have,
+// the broker is that of the host which came last.
+//
 // Whether each connection has an address of its own, or all are streams of one
 // (host.WithMultiplex), both sides' code is the same.
 package broker

@@ -115,6 +115,9 @@ func (a AttachInfo) String() string {
 	return string(text)
 }
 
+// GoString implements [fmt.GoStringer].
+func (a AttachInfo) GoString() string { return a.String() }
+
 // LogValue implements [slog.LogValuer].
 func (a AttachInfo) LogValue() slog.Value { return slog.StringValue(a.String()) }
 

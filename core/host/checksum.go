@@ -39,7 +39,7 @@ const copyPiece = 1 << 20
 // hashed and run, whatever becomes of the file. On Linux the copy is
 // in memory and sealed, so that nobody can change it. Elsewhere, or where the
 // system refuses that, it is a file that cannot be written, in a directory that
-// only this user can enter, and is there until the process has ended.
+// only the plugin's user can enter, and is there until the process has ended.
 //
 // The sum is of that one file. Of a script it says nothing of its interpreter, nor
 // of a program about the libraries that it loads.

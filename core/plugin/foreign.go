@@ -43,6 +43,10 @@ func (s *server) takeOver() (err error) {
 	if s.config.answer == os.Stdout {
 		s.config.answer = f.capture.Stdout
 	}
+	if s.outlives {
+		notifyBrokenPipe()
+		return nil
+	}
 	s.lifeline = watch(process.NewReader(f.capture.Stdout, f.capture.Stderr))
 	return nil
 }

@@ -46,12 +46,15 @@ func openLifeline(fd int) (*lifeline, error) {
 // watch makes a lifeline of a host.
 func watch(host watched) *lifeline {
 	l := &lifeline{host: host}
-	// With the host gone, a write to standard output or error would end this
-	// process before run has removed the socket. Now it only fails.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	notifyBrokenPipe()
 	go l.run()
 	return l
 }
+
+// notifyBrokenPipe lets a write to standard output or error only fail that would
+// otherwise end this process: with the host gone, before run has removed the
+// socket.
+func notifyBrokenPipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // run ends the process group when the host has ended. There is nobody left to
 // drain for, and a handler may be stuck, so nothing is waited for.

@@ -38,6 +38,7 @@ type config struct {
 	onShutdown     []func(context.Context) error
 	lookupEnv      func(string) (string, bool)
 	answer         io.Writer
+	outlives       bool
 	debug          bool // hosts come and go, and standard output is a person's
 }
 
@@ -156,6 +157,17 @@ func OnShutdown(f func(ctx context.Context) error) Option {
 			return errors.New("plugin.OnShutdown: the function is nil")
 		}
 		cfg.onShutdown = append(cfg.onShutdown, f)
+		return nil
+	})
+}
+
+// OutlivesHost has the plugin go on when a go-plugin host ends without stopping it,
+// as those do that leave their plugins running and attach to them again
+// (ReattachConfig there; Nomad, for example). [Main] otherwise ends it then. It
+// changes nothing under a Plugwire host, whose plugins end with it.
+func OutlivesHost() Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.outlives = true
 		return nil
 	})
 }

@@ -32,8 +32,9 @@ import (
 //
 // Under a host that is on go-plugin, what this process prints on standard output,
 // and through os.Stderr, goes to the host as such hosts fetch it (GRPCStdio); the
-// crash of the process still goes to its own standard error. When such a host is
-// gone, and nobody reads either any more, the process ends.
+// crash of the process still goes to its own standard error. What was printed
+// right before [os.Exit] or a crash may not arrive. When such a host is gone, and
+// nobody reads either any more, the process ends, unless [OutlivesHost] is given.
 //
 // Run by hand, without a host, it says so on standard error and exits with 1. But
 // with PLUGWIRE_DEBUG=1 in the environment it serves the hosts that attach to it,

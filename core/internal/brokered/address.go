@@ -85,8 +85,11 @@ func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn
 		}
 	}
 	t := a.Transports.ByName(network)
-	if t == nil || !slices.Contains(networks, network) {
-		return nil, secure.Info{}, fmt.Errorf("the other side listens on network %.64q, and this side does not have that transport: add it with WithTransports", network)
+	switch {
+	case !slices.Contains(networks, network):
+		return nil, secure.Info{}, fmt.Errorf("the other side says that it listens on network %.64q, which is none of %q", network, networks)
+	case t == nil:
+		return nil, secure.Info{}, fmt.Errorf("the other side listens on %s, and this side does not have that transport: add it with WithTransports", network)
 	}
 	if err := transport.CheckAddress(address); err != nil {
 		return nil, secure.Info{}, fmt.Errorf("the other side's address: %w", err)

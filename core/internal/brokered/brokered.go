@@ -34,6 +34,8 @@ const (
 	// maxOffers bounds the addresses that the other side has announced and that
 	// are kept for a Dial, however late. The oldest go first.
 	maxOffers = 1024
+	// maxMessage bounds a message of a plugin's, in bytes: an address, or a reason.
+	maxMessage = 64 << 10
 	// sendQueue is how many messages may wait for the other side to read them.
 	sendQueue = 16
 )
@@ -143,7 +145,7 @@ func (b *Broker) run(f func()) bool {
 // Start opens the link to a plugin.
 func (b *Broker) Start(cc grpc.ClientConnInterface) {
 	b.run(func() {
-		s, err := goplugin.StartStream(b.ctx, cc)
+		s, err := goplugin.StartStream(b.ctx, cc, grpc.MaxCallRecvMsgSize(maxMessage))
 		if err == nil {
 			err = b.Exchange(s)
 		}

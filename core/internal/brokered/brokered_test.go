@@ -265,6 +265,33 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
+// TestServedTwice serves an id again only when it is no longer served.
+func TestServedTwice(t *testing.T) {
+	for name, pair := range modes {
+		t.Run(name, func(t *testing.T) {
+			host, plugin := pair(t)
+			defer join(host, plugin)()
+			defer host.Close(net.ErrClosed)
+			defer plugin.Close(net.ErrClosed)
+			stop := serve(plugin, 1)
+			use(t, host, 1)
+			if err := plugin.Serve(t.Context(), 1, registerHealth); !errors.Is(err, errIDInUse) {
+				t.Errorf("served twice: %v", err)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			stop = serve(plugin, 1)
+			if name == "multiplexed" { // the other's old address is still known
+				use(t, host, 1)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestEnd has what is in use fail with the reason for which the broker ends.
 func TestEnd(t *testing.T) {
 	for name, pair := range modes {

@@ -94,18 +94,27 @@ func (b *Broker) accept(ctx context.Context, id uint32) (ln net.Listener, end fu
 		}
 		return a, func() { _ = a.Close() }, nil
 	}
-	own, network, address, err := b.cfg.Listen(ctx)
+	a, err := b.register(id)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := b.say(ctx, &goplugin.ConnInfo{ServiceID: id, Network: network, Address: address}); err != nil {
+	own, network, address, err := b.cfg.Listen(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, a.Close())
+	}
+	end = func() {
 		own.End()
+		_ = a.Close() // always nil
+	}
+	if err := b.say(ctx, &goplugin.ConnInfo{ServiceID: id, Network: network, Address: address}); err != nil {
+		end()
 		return nil, nil, err
 	}
-	return own, own.End, nil
+	return own, end, nil
 }
 
-// acceptor is a listener for the streams of one id on a multiplexed connection.
+// acceptor is what serves one id: on a multiplexed connection, a listener for its
+// streams.
 type acceptor struct {
 	broker  *Broker
 	id      uint32
@@ -116,14 +125,24 @@ type acceptor struct {
 
 var errIDInUse = errors.New("this side serves it already")
 
-func (b *Broker) acceptStreams(id uint32) (*acceptor, error) {
+// register notes that an id is served, once.
+func (b *Broker) register(id uint32) (*acceptor, error) {
 	a := &acceptor{broker: b, id: id, streams: make(chan *session.Stream, maxBacklog), closed: make(chan struct{})}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.acceptors[id] != nil {
-		b.mu.Unlock()
 		return nil, errIDInUse
 	}
 	b.acceptors[id] = a
+	return a, nil
+}
+
+func (b *Broker) acceptStreams(id uint32) (*acceptor, error) {
+	a, err := b.register(id)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
 	knock, waiting := b.knocks[id]
 	l := b.link
 	b.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,7 @@ import (
 //	D12  exit code of a plugin that fails    TestD12_ExitCodeOfAFailedStart
 //	D13  calls in flight                     TestD13_CallsInFlight
 //	D14  no contexts                         TestD14_ExpiredContexts; TestStartIsBoundedByItsContext
-//	D15  attaching                           the check "reattach" of interop/goplugin; TestAttach
+//	D15  attaching                           TestD15_OutlivesItsHost; the check "reattach" of interop/goplugin; TestAttach
 //	D16  no broker, a lost acceptor          TestD16NoLink, TestD16LostAcceptor in core/internal/brokered
 //	D17  knocking again                      TestD17KnocksAgain there
 //	D18  a failed connection                 TestD18_FailedConnection; TestStartErrors
@@ -139,18 +140,16 @@ func TestD03_HostKilled(t *testing.T) {
 	}
 }
 
-// A plugin of ours notices that a host on go-plugin was killed, which gives it
-// nothing to notice it by but the pipes that it prints to.
-func TestD03_GoPluginKilled(t *testing.T) {
-	t.Parallel()
-	place := newPlace(t)
-	h := command("goplugin-peer", "host", "-hold", echoPlugin().Path)
+// holdGoPlugin has a host on go-plugin launch a plugin, and keep it until it is
+// killed.
+func holdGoPlugin(t *testing.T, place *place, plugin string) (kill func()) {
+	t.Helper()
+	h := command("goplugin-peer", "host", "-hold", plugin)
 	h.Env = place.env()
 	stdin, err := h.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stdin.Close()
 	stdout, err := h.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -164,10 +163,62 @@ func TestD03_GoPluginKilled(t *testing.T) {
 	if len(place.processes()) < 2 || len(place.files()) == 0 {
 		t.Errorf("processes %v, files %q: the plugin is not where it is looked for", place.processes(), place.files())
 	}
-	if err := h.Process.Kill(); err != nil {
+	return func() {
+		if err := h.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		_ = h.Wait()      // it was killed
+		_ = stdin.Close() // as above
+	}
+}
+
+// A plugin of ours notices that a host on go-plugin was killed, which gives it
+// nothing to notice it by but the pipes that it prints to.
+func TestD03_GoPluginKilled(t *testing.T) {
+	t.Parallel()
+	place := newPlace(t)
+	kill := holdGoPlugin(t, place, echoPlugin().Path)
+	kill()
+	eventually(t, goneWithin, place.left)
+}
+
+// A plugin that is to outlive a host on go-plugin does, printing or not, and the
+// next host attaches to it and ends it.
+func TestD15_OutlivesItsHost(t *testing.T) {
+	t.Parallel()
+	place := newPlace(t)
+	script := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+command("misbehave").Path+" -outlives\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_ = h.Wait() // it was killed
+	kill := holdGoPlugin(t, place, script)
+	kill()
+	running := place.processes()
+	sockets := place.files()
+	if len(running) != 1 || len(sockets) != 1 {
+		t.Fatalf("processes %v, files %q: the plugin is not there any more", running, sockets)
+	}
+	info := fmt.Sprintf(`{"Protocol":"grpc","ProtocolVersion":1,"Pid":%d,"Addr":{"Network":"unix","String":%q}}`, running[0], sockets[0])
+	for _, how := range []string{"print", "log"} { // to pipes that nobody reads
+		attached, err := host.ParseAttachInfo(info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		attached.Stays = true
+		p, err := host.Attach(testContext(t), attached, options(t)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := echopb.NewEchoClient(p).Fail(testContext(t), fail(how)); err != nil {
+			t.Errorf("%s: %v", how, err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if out := run(t, command("goplugin-peer", "reattach", info)); !strings.Contains(out, "go-plugin called process") {
+		t.Errorf("output %q", out)
+	}
 	eventually(t, goneWithin, place.left)
 }
 

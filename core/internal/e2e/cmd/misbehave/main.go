@@ -33,6 +33,7 @@ func main() {
 		maxMessage = flag.Int("max-message", 0, "largest message in `bytes`")
 		hooks      = flag.String("hooks", "", "comma-separated `ways` in which shutdown functions end, in order of addition")
 		ownTLS     = flag.String("tls", "", "PEM `file` with key, certificate and root")
+		outlives   = flag.Bool("outlives", false, "go on when a go-plugin host has died")
 		intercept  = flag.Bool("intercept", false, "log what interceptors see")
 	)
 	flag.Parse()
@@ -64,6 +65,9 @@ func main() {
 			os.Exit(1)
 		}
 		option(plugin.WithTLSConfig(cfg))
+	}
+	if *outlives {
+		option(plugin.OutlivesHost())
 	}
 	if *intercept {
 		option(plugin.WithInterceptors(logUnary, logStream))

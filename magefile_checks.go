@@ -18,9 +18,24 @@ const (
 	// module, a tool's requirements would merge into every module's build.
 	golangciLint = "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0"
 
-	generateDir = "internal/generate"
-	ciScript    = ".ci/run"
+	ciScript = ".ci/run"
+
+	generateCommand = "./codegen/cmd/plugwire-gen"
+
+	// optionsRoot is the root of the options that users import. Their name in
+	// protobuf's registry begins there, not at the root of the repository.
+	optionsRoot = "core/proto"
+
+	// embeddedOptions is codegen's copy of them, which has no Go code.
+	embeddedOptions = "codegen/internal/compile/plugwire/options.proto"
 )
+
+// grpcOnly are the .proto files whose services are not a protocol of their own:
+// one of every plugin, and one that a test puts into a protocol with another.
+var grpcOnly = []string{
+	"core/internal/control/controlpb/control.proto",
+	"core/internal/e2e/matrixpb/matrix.proto",
+}
 
 type platform struct{ os, arch string }
 
@@ -152,14 +167,17 @@ func generate(ctx context.Context, flags ...string) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{"go", "run", "."}, flags...)
+	var plain []string
 	for _, proto := range protos {
-		args = append(args, filepath.ToSlash(proto))
+		name := filepath.ToSlash(proto)
+		if name != embeddedOptions && !strings.HasPrefix(name, optionsRoot+"/") && !slices.Contains(grpcOnly, name) {
+			plain = append(plain, name)
+		}
 	}
-	tool := place{name: generateDir, dir: generateDir, env: []string{noCgo, "GOWORK=off"}}
-	if err := tool.run(ctx, args...); err != nil {
-		return err
-	}
-	fmt.Printf("the generated code of %d .proto files is current\n", len(protos))
-	return nil
+	command := append([]string{"go", "run", generateCommand, "generate"}, flags...)
+	return errors.Join(
+		root.run(ctx, append(slices.Clone(command), plain...)...),
+		root.run(ctx, append(append(slices.Clone(command), "-grpc-only"), grpcOnly...)...),
+		root.run(ctx, append(slices.Clone(command), "-root", optionsRoot, optionsRoot)...),
+	)
 }

@@ -23,6 +23,11 @@ import (
 // name in the compiler's message says which version of core is needed.
 const IsAtLeastVersion0_1_0 = true
 
+// SupportsGeneratedV1 is referenced by generated code of the first form. A core
+// that no longer works with that form drops this constant, so that the code does
+// not compile; the remedy is to generate it again.
+const SupportsGeneratedV1 = true
+
 // Kind is how many messages each side of a method sends.
 type Kind int
 

@@ -9,10 +9,14 @@ import (
 	grpc "google.golang.org/grpc"
 )
 
-// This is a compile-time assertion to ensure that this generated file is
-// compatible with the core module it is being compiled against. If it fails,
-// raise github.com/plugwire/plugwire/core to the version in the name.
-const _ = protocol.IsAtLeastVersion0_1_0
+// These are compile-time assertions that this generated file fits the core
+// module that it is being compiled against. If the first fails, raise
+// github.com/plugwire/plugwire/core to the version in the name. If the second
+// fails, core is too new: generate this file again with a newer codegen.
+const (
+	_ = protocol.IsAtLeastVersion0_1_0
+	_ = protocol.SupportsGeneratedV1
+)
 
 // DataProcessorProtocol is version 1 of the protocol "example", which consists
 // of the service DataProcessor. A host offers it with host.WithProtocols, a

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// moduleRoot returns the nearest directory above the working one, or this
+// itself, that has a go.mod; without one, the working directory.
+func moduleRoot() string {
+	dir := "."
+	for range 64 { // deeper than any path
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		dir = filepath.Join(dir, "..")
+	}
+	return "."
+}
+
+// findFiles returns the .proto files that the arguments name, each of which is
+// a file or a directory, as slash-separated paths relative to the root.
+func findFiles(root string, args []string) ([]string, error) {
+	if len(args) == 0 {
+		args = []string{"."}
+	}
+	var names []string
+	for _, arg := range args {
+		paths, err := walk(arg)
+		if err != nil {
+			return nil, err
+		}
+		if len(paths) == 0 {
+			return nil, fmt.Errorf("%s: no .proto file there", arg)
+		}
+		for _, path := range paths {
+			name, err := relative(root, path)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// relative returns the name by which other files import the file.
+func relative(root, path string) (string, error) {
+	base, err := filepath.Abs(root)
+	if err != nil {
+		return "", err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", err
+	}
+	name, err := filepath.Rel(base, path)
+	if err != nil || !filepath.IsLocal(name) {
+		return "", fmt.Errorf("%s: lies outside of %s: name that directory with -root, or another one", path, base)
+	}
+	return filepath.ToSlash(name), nil
+}
+
+// walk returns the .proto files at or below path. It leaves out hidden
+// directories and those that hold test data or the code of others.
+func walk(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		if filepath.Ext(path) != ".proto" {
+			return nil, errors.New(path + ": want a .proto file or a directory")
+		}
+		return []string{path}, nil
+	}
+	var found []string
+	err = filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && at != path && skip(entry.Name()):
+			return filepath.SkipDir
+		case !entry.IsDir() && filepath.Ext(at) == ".proto":
+			found = append(found, at)
+		}
+		return nil
+	})
+	return found, err
+}
+
+func skip(dir string) bool {
+	return strings.HasPrefix(dir, ".") || strings.HasPrefix(dir, "_") || slices.Contains([]string{"testdata", "node_modules", "vendor"}, dir)
+}

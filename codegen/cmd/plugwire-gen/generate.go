@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/plugwire/plugwire/codegen/internal/generate"
+)
+
+const generateUsage = `usage: plugwire-gen generate [flags] [DIR|FILE...]
+
+Writes FILE.pb.go beside each FILE.proto and, if it has services, FILE_grpc.pb.go
+and FILE_plugwire.pb.go. A directory stands for all .proto files below it; no
+argument stands for the working directory.
+
+The path of a file relative to the root is its name in protobuf's registry, which
+must be unique in a program, and the name by which other files import it.
+google/protobuf/*.proto and plugwire/options.proto can be imported from anywhere.
+
+`
+
+func runGenerate(ctx context.Context, args []string, s streams) error {
+	flags := newFlags("generate", generateUsage, s)
+	o := generate.Options{Warnings: s.err}
+	flags.StringVar(&o.Root, "root", moduleRoot(), "root `directory` of the .proto files; by default that of the module")
+	flags.BoolVar(&o.Check, "check", false, "write nothing; list the files that are stale or missing")
+	flags.BoolVar(&o.GRPCOnly, "grpc-only", false, "write no FILE_plugwire.pb.go, for services that are not a plugin's")
+	flags.Func("I", "`directory` in which to look for imports, after the root; can be repeated", func(dir string) error {
+		o.Imports = append(o.Imports, dir)
+		return nil
+	})
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	names, err := findFiles(o.Root, flags.Args())
+	if err != nil {
+		return err
+	}
+	written, err := generate.Run(ctx, names, o)
+	if err != nil {
+		return err
+	}
+	for _, path := range written {
+		s.say("wrote %s\n", path)
+	}
+	s.say("the generated code of %s is current\n", count(len(names), ".proto file"))
+	if len(written) > 0 {
+		s.say("next: %s\n", afterGenerate(o.Root))
+	}
+	return nil
+}
+
+// afterGenerate names the command that shows what the generated code does.
+func afterGenerate(root string) string {
+	if hosts, err := filepath.Glob(filepath.Join(root, "cmd", "*-host")); err == nil && len(hosts) == 1 {
+		return "go run ./" + filepath.ToSlash(hosts[0])
+	}
+	return "implement the Handler interfaces, then go vet ./..."
+}

@@ -1,0 +1,46 @@
+// Command protoc-gen-go-plugwire is a plugin of protoc and buf. For each .proto
+// file with services it writes FILE_plugwire.pb.go, which binds the code of
+// protoc-gen-go and protoc-gen-go-grpc to Plugwire. It takes their parameters.
+//
+//	protoc --go_out=. --go-grpc_out=. --go-plugwire_out=. FILE.proto
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"google.golang.org/protobuf/compiler/protogen"
+
+	"github.com/plugwire/plugwire/codegen/internal/glue"
+)
+
+const usage = `usage: protoc --go_out=. --go-grpc_out=. --go-plugwire_out=. FILE.proto
+
+protoc-gen-go-plugwire is run by protoc or buf, beside protoc-gen-go and
+protoc-gen-go-grpc. Without either, run plugwire-gen generate.
+
+`
+
+func main() {
+	flags := flag.NewFlagSet("protoc-gen-go-plugwire", flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
+	version := flags.Bool("version", false, "print the version")
+	switch err := flags.Parse(os.Args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil || flags.NArg() > 0:
+		flags.Usage()
+		os.Exit(2)
+	case *version:
+		info, _ := debug.ReadBuildInfo() // nil has no version, and is not in a command
+		fmt.Println("protoc-gen-go-plugwire", info.Main.Version)
+		return
+	}
+	protogen.Options{}.Run(glue.Generate)
+}

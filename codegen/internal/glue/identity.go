@@ -1,0 +1,176 @@
+package glue
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+
+	"google.golang.org/protobuf/compiler/protogen"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// The options of plugwire/options.proto. Their Go code is in core, which this
+// module does not depend on, so they are read from the wire.
+const (
+	optionField  = 51741 // file_protocol and service_protocol
+	nameField    = 1
+	versionField = 2
+)
+
+// maxNameLen and validName are what core/protocol accepts.
+const maxNameLen = 256
+
+var (
+	validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
+	// versioned matches a package whose last element is a version.
+	versioned = regexp.MustCompile(`^(.+)\.v([1-9][0-9]*)$`)
+)
+
+// An Identity is what a host and a plugin have to agree on. Its zero values are
+// not set.
+type Identity struct {
+	Name    string
+	Version int
+}
+
+// String returns "name/version".
+func (id Identity) String() string { return id.Name + "/" + strconv.Itoa(id.Version) }
+
+// or returns the identity with what is not set taken from other.
+func (id Identity) or(other Identity) Identity {
+	if id.Name == "" {
+		id.Name = other.Name
+	}
+	if id.Version == 0 {
+		id.Version = other.Version
+	}
+	return id
+}
+
+// IdentityOf returns the protocol that a service belongs to: what its own option
+// says, then its file's option, then its package.
+func IdentityOf(service protoreflect.ServiceDescriptor) (Identity, error) {
+	own, err := fromOptions(service.Options())
+	if err != nil {
+		return Identity{}, err
+	}
+	file, err := fromOptions(service.ParentFile().Options())
+	if err != nil {
+		return Identity{}, err
+	}
+	id := own.or(file).or(fromPackage(string(service.ParentFile().Package())))
+	switch {
+	case id.Name == "":
+		return id, errors.New("a protocol is named by the package, and the file has none: add a package, or option (plugwire.file_protocol).name")
+	case len(id.Name) > maxNameLen || !validName.MatchString(id.Name):
+		return id, fmt.Errorf("protocol name %q: want 1 to %d letters, digits, '_', '-' or '.', starting with a letter or '_'", id.Name, maxNameLen)
+	case id.Version < 1:
+		return id, fmt.Errorf("protocol %s: version %d: want 1 or higher", id.Name, id.Version)
+	}
+	return id, nil
+}
+
+// fromPackage splits acme.words.v2 into acme.words and 2.
+func fromPackage(name string) Identity {
+	if m := versioned.FindStringSubmatch(name); m != nil {
+		if version, err := strconv.ParseInt(m[2], 10, 32); err == nil {
+			return Identity{Name: m[1], Version: int(version)}
+		}
+	}
+	return Identity{Name: name, Version: 1}
+}
+
+// fromOptions reads the option of a file or of a service.
+func fromOptions(options proto.Message) (Identity, error) {
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(options)
+	if err != nil {
+		return Identity{}, err
+	}
+	var id Identity
+	err = fields(encoded, func(number protowire.Number, message []byte, _ uint64) error {
+		if number != optionField {
+			return nil
+		}
+		// An option that is set field by field comes in several pieces.
+		return fields(message, func(number protowire.Number, text []byte, value uint64) error {
+			switch number {
+			case nameField:
+				id.Name = string(text)
+			case versionField:
+				if value > math.MaxInt32 { // negative, in two's complement
+					return fmt.Errorf("protocol version %d: want 1 or higher", int64(value)) //nolint:gosec // see above
+				}
+				id.Version = int(value)
+			}
+			return nil
+		})
+	})
+	return id, err
+}
+
+// fields calls visit for each field of an encoded message that is a string or
+// message, or a number.
+func fields(encoded []byte, visit func(protowire.Number, []byte, uint64) error) error {
+	for len(encoded) > 0 {
+		number, kind, n := protowire.ConsumeTag(encoded)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		encoded = encoded[n:]
+		var text []byte
+		var value uint64
+		switch kind {
+		case protowire.BytesType:
+			text, n = protowire.ConsumeBytes(encoded)
+		case protowire.VarintType:
+			value, n = protowire.ConsumeVarint(encoded)
+		default:
+			n = protowire.ConsumeFieldValue(number, kind, encoded)
+		}
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		encoded = encoded[n:]
+		if err := visit(number, text, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A group is the services of one file that belong to one protocol.
+type group struct {
+	Identity
+	services []*protogen.Service
+}
+
+// groups returns the protocols of a file, in the order of their first services.
+func groups(file *protogen.File) ([]*group, error) {
+	var found []*group
+	byIdentity := make(map[Identity]*group)
+	for _, service := range file.Services {
+		id, err := IdentityOf(service.Desc)
+		if err != nil {
+			return nil, fmt.Errorf("%s: service %s: %w", position(service.Desc), service.Desc.Name(), err)
+		}
+		g := byIdentity[id]
+		if g == nil {
+			g = &group{Identity: id}
+			byIdentity[id] = g
+			found = append(found, g)
+		}
+		g.services = append(g.services, service)
+	}
+	return found, nil
+}
+
+// position returns where a descriptor is declared, as file:line:column.
+func position(d protoreflect.Descriptor) string {
+	at := d.ParentFile().SourceLocations().ByDescriptor(d)
+	return fmt.Sprintf("%s:%d:%d", d.ParentFile().Path(), at.StartLine+1, at.StartColumn+1)
+}

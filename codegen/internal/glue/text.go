@@ -59,9 +59,10 @@ func deprecation(is bool) protogen.Comments {
 	return comment(deprecated)
 }
 
-// article puts "a" or "an" before a name.
+// article puts "a" or "an" before a name, by its sound: an Uploader, a User.
 func article(name string) string {
-	if strings.ContainsRune("AEIOU", rune(name[0])) {
+	asYou := strings.HasPrefix(name, "Us") || strings.HasPrefix(name, "Uni") || strings.HasPrefix(name, "Eu")
+	if strings.ContainsRune("AEIOU", rune(name[0])) && !asYou {
 		return "an " + name
 	}
 	return "a " + name

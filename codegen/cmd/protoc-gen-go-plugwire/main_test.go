@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/pluginpb"
+
+	"github.com/plugwire/plugwire/codegen/internal/compile"
+)
+
+// asCommand in the environment makes the test binary the command.
+const asCommand = "PROTOC_GEN_GO_PLUGWIRE_TEST"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// command runs the command, and returns what it prints.
+func command(t *testing.T, stdin []byte, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asCommand+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+// generate runs the command as protoc does, with the repository's .proto files.
+func generate(t *testing.T, parameter string, names ...string) *pluginpb.CodeGeneratorResponse {
+	t.Helper()
+	source := compile.Source{
+		Open: func(name string) (io.ReadCloser, error) {
+			return os.Open(filepath.Join("..", "..", "..", filepath.FromSlash(name)))
+		},
+		Path: func(name string) string { return name },
+	}
+	files, err := compile.Files(t.Context(), source, names, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := proto.Marshal(&pluginpb.CodeGeneratorRequest{
+		FileToGenerate: names,
+		Parameter:      &parameter,
+		ProtoFile:      compile.Descriptors(files),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, err := command(t, request)
+	if err != nil || stderr != "" {
+		t.Fatalf("%v, stderr %q", err, stderr)
+	}
+	var response pluginpb.CodeGeneratorResponse
+	if err := proto.Unmarshal([]byte(stdout), &response); err != nil {
+		t.Fatal(err)
+	}
+	return &response
+}
+
+func TestUnderProtoc(t *testing.T) {
+	names := []string{"codegen/internal/e2e/multi/multi.proto", "codegen/internal/e2e/named/named.proto"}
+	response := generate(t, "paths=source_relative", names...)
+	if response.Error != nil {
+		t.Fatal(response.GetError())
+	}
+	if n := len(response.GetFile()); n != len(names) {
+		t.Errorf("%d files, want %d", n, len(names))
+	}
+	for _, f := range response.GetFile() {
+		golden, err := os.ReadFile(filepath.Join("..", "..", "..", filepath.FromSlash(f.GetName())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(golden), f.GetContent()); diff != "" {
+			t.Errorf("%s (-committed +generated):\n%s", f.GetName(), diff)
+		}
+	}
+}
+
+func TestParametersOfProtocGenGo(t *testing.T) {
+	const name = "codegen/internal/e2e/multi/multi.proto"
+	response := generate(t, "module=github.com/plugwire/plugwire/codegen,M"+name+"=github.com/plugwire/plugwire/codegen/moved;other", name)
+	if len(response.GetFile()) != 1 || response.GetFile()[0].GetName() != "moved/multi_plugwire.pb.go" {
+		t.Fatalf("generated %v", response)
+	}
+	if content := response.GetFile()[0].GetContent(); !strings.Contains(content, "\npackage other\n") {
+		t.Errorf("generated\n%s", content)
+	}
+}
+
+func TestByHand(t *testing.T) {
+	if _, stderr, err := command(t, nil, "-h"); err != nil || !strings.Contains(stderr, "plugwire-gen generate") {
+		t.Errorf("-h: %v, %q", err, stderr)
+	}
+	if stdout, _, err := command(t, nil, "-version"); err != nil || !strings.HasPrefix(stdout, "protoc-gen-go-plugwire ") {
+		t.Errorf("-version: %v, %q", err, stdout)
+	}
+	if _, stderr, err := command(t, nil, "a.proto"); err == nil || !strings.Contains(stderr, "usage: ") {
+		t.Errorf("a.proto: %v, %q", err, stderr)
+	}
+}

@@ -1,0 +1,82 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// generated is the package that these tests compile.
+const generated = "./multi"
+
+// buildWith compiles generated as if the file of that path had other content,
+// and returns what the compiler says.
+func buildWith(t *testing.T, path, content string) (string, error) {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	replacement, overlay := filepath.Join(dir, "file.go"), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(replacement, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := json.Marshal(map[string]any{"Replace": map[string]string{path: replacement}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, encoded, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, generated).CombinedOutput()
+	return string(out), err
+}
+
+// Generated code does not compile against a core that does not fit, and the
+// compiler's message has the name that says why.
+func TestCoreThatDoesNotFit(t *testing.T) {
+	path := filepath.Join("..", "..", "..", "core", "protocol", "protocol.go")
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := buildWith(t, path, string(source)); err != nil {
+		t.Fatalf("the core as it is: %v\n%s", err, out)
+	}
+	for _, name := range []string{"IsAtLeastVersion0_1_0", "SupportsGeneratedV1"} {
+		other := strings.Replace(string(source), "const "+name+" ", "const Other ", 1)
+		if other == string(source) {
+			t.Errorf("core/protocol has no constant %s", name)
+			continue
+		}
+		if out, err := buildWith(t, path, other); err == nil || !strings.Contains(out, "undefined: protocol."+name) {
+			t.Errorf("without %s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// A handler that lacks a method does not compile, and the message names it.
+func TestMissingMethod(t *testing.T) {
+	const handler = `package multi
+
+type half struct{ UserServiceHandler }
+
+var _ = ServeMulti(half{})
+`
+	if out, err := buildWith(t, filepath.Join("multi", "half.go"), handler); err == nil || !strings.Contains(out, "missing method Store") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// The packages below this one are what the generators write today.
+func TestGoldensAreCurrent(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "run", "./cmd/plugwire-gen", "generate", "-check", "-root", "..", "internal/e2e")
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: run: go tool mage generate\n%s", err, out)
+	}
+}

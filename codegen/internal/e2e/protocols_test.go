@@ -1,0 +1,77 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/plugwire/plugwire/codegen/internal/e2e/multi"
+	"github.com/plugwire/plugwire/codegen/internal/e2e/named"
+	"github.com/plugwire/plugwire/codegen/internal/e2e/versions"
+	"github.com/plugwire/plugwire/codegen/internal/e2e/words"
+	"github.com/plugwire/plugwire/core/protocol"
+)
+
+func TestProtocols(t *testing.T) {
+	for _, tt := range []struct {
+		got      *protocol.Protocol
+		want     string
+		services []string
+	}{
+		{words.EditorProtocol, "plugwire.golden.words/2", []string{"plugwire.golden.words.v2.Editor"}},
+		{multi.MultiProtocol, "plugwire.golden.multi/1", []string{"plugwire.golden.multi.UserService", "plugwire.golden.multi.DataService"}},
+		{versions.ProcessorV1Protocol, "plugwire.golden.versions/1", []string{"plugwire.golden.versions.ProcessorV1"}},
+		{versions.ProcessorV2Protocol, "plugwire.golden.versions/2", []string{"plugwire.golden.versions.ProcessorV2"}},
+		{versions.VersionsV3Protocol, "plugwire.golden.versions/3", []string{"plugwire.golden.versions.ProcessorV3", "plugwire.golden.versions.BatcherV3"}},
+		{named.KeyValueStoreV7ServicesProtocol, "plugwire.golden.key-value_store/7", []string{"plugwire.golden.named.KeyValueStoreV7", "plugwire.golden.named.Admin"}},
+		{named.OtherProtocol, "plugwire.golden.other/7", []string{"plugwire.golden.named.Other"}},
+	} {
+		if err := tt.got.Err(); err != nil {
+			t.Errorf("%s: %v", tt.want, err)
+		}
+		if tt.got.String() != tt.want {
+			t.Errorf("protocol %s, want %s", tt.got, tt.want)
+		}
+		if diff := cmp.Diff(tt.services, tt.got.Services()); diff != "" {
+			t.Errorf("%s: services (-want +got):\n%s", tt.want, diff)
+		}
+	}
+}
+
+func TestBindings(t *testing.T) {
+	users := &usersAndData{}
+	for _, tt := range []struct {
+		name    string
+		binding protocol.Binding
+		want    string // the family, or a part of the error
+	}{
+		{"one service", words.ServeEditor(&editor{}), "plugwire.golden.words 2"},
+		{"one handler for all", multi.ServeMulti(users), "plugwire.golden.multi 1"},
+		{"a handler for each", protocol.Join(multi.ServeUserService(users), multi.ServeDataService(users)), "plugwire.golden.multi 1"},
+		{"only one of two", multi.ServeUserService(users), "service plugwire.golden.multi.DataService is not bound"},
+		{"one of two twice", protocol.Join(multi.ServeMulti(users), multi.ServeUserService(users)), "service plugwire.golden.multi.UserService is bound 2 times"},
+		{
+			"three versions, some by one handler",
+			protocol.Join(versions.ServeProcessorV1(processor{}), versions.ServeProcessorV2(processor{}), versions.ServeVersionsV3(processor{})),
+			"plugwire.golden.versions 3, 2, 1",
+		},
+		{"methods that collide", protocol.Join(named.ServeKeyValueStoreV7(getter{}), named.ServeAdmin(getter{})), "plugwire.golden.key-value_store 7"},
+		{"no handler", words.ServeEditor(nil), "the handler for protocol plugwire.golden.words/2 is nil"},
+		{"no handler for one of two", multi.ServeUserService(nil), "the handler for protocol plugwire.golden.multi/1 is nil"},
+		{"no handler for all", multi.ServeMulti(nil), "the handler for protocol plugwire.golden.multi/1 is nil"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			family, err := tt.binding.Family()
+			if err != nil {
+				if !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("error %q, want %q", err, tt.want)
+				}
+				return
+			}
+			if family.String() != tt.want {
+				t.Errorf("family %q, want %q", family, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,32 @@
+package glue
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestComment(t *testing.T) {
+	got := comment(strings.Repeat("word ", 16), "Another.").String()
+	want := "// word word word word word word word word word word word word word word word\n// word\n//\n// Another.\n"
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestArticle(t *testing.T) {
+	for name, want := range map[string]string{
+		"Greeter": "a Greeter", "Echo": "an Echo", "UserService": "a UserService", "Uploader": "an Uploader", "Universe": "a Universe",
+	} {
+		if got := article(name); got != want {
+			t.Errorf("article(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestList(t *testing.T) {
+	for want, names := range map[string][]string{"A": {"A"}, "A and B": {"A", "B"}, "A, B and C": {"A", "B", "C"}} {
+		if got := list(names); got != want {
+			t.Errorf("list(%q) = %q, want %q", names, got, want)
+		}
+	}
+}

@@ -1,4 +1,81 @@
 package main
-import ("context";"errors")
-func runNew(context.Context, []string, streams) error { return errors.New("TODO") }
-func runCheck(context.Context, []string, streams) error { return errors.New("TODO") }
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/plugwire/plugwire/codegen/internal/generate"
+	"github.com/plugwire/plugwire/codegen/internal/scaffold"
+)
+
+const newUsage = `usage: plugwire-gen new [flags] NAME
+
+Makes the directory NAME with a module in it: a .proto file and its Go code, a
+handler, a plugin and a host, tests, and a README.
+
+`
+
+func runNew(ctx context.Context, args []string, s streams) error {
+	flags := newFlags("new", newUsage, s)
+	module := flags.String("module", "", "module `path`; by default example.com/NAME")
+	clone := flags.String("clone", "", "take Plugwire's modules from the clone in this `directory` instead of a release")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		flags.Usage()
+		return errUsage
+	}
+	m := scaffold.Module{Name: flags.Arg(0), Module: *module}
+	if m.Module == "" {
+		m.Module = "example.com/" + m.Name
+	}
+	if *clone != "" {
+		path, err := filepath.Abs(*clone)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(filepath.Join(path, "core", "go.mod")); err != nil {
+			return fmt.Errorf("-clone %s: no clone of Plugwire is there: %w", *clone, err)
+		}
+		m.Clone = filepath.ToSlash(path)
+	}
+	if err := scaffold.Write(m.Name, m); err != nil {
+		return err
+	}
+	proto := m.Name + "/" + m.Name + ".proto"
+	if _, err := generate.Run(ctx, []string{proto}, generate.Options{Root: m.Name, Warnings: s.err}); err != nil {
+		return err
+	}
+	s.say("made %s, module %s\n", m.Name, m.Module)
+	if m.Clone == "" {
+		if err := tidy(ctx, m.Name); err != nil {
+			return err
+		}
+	}
+	s.say(`next:
+    cd %[1]s
+    go test ./...
+    go run ./cmd/%[1]s-host
+then change %[1]s/%[1]s.proto, and:
+    plugwire-gen generate
+`, m.Name)
+	return nil
+}
+
+// tidy adds the module's indirect requirements, and all sums.
+func tidy(ctx context.Context, dir string) error {
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, "go", "mod", "tidy")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go mod tidy: %w\n%s%s is complete but for go.sum: run go mod tidy in it when this is solved", err, out.Bytes(), dir)
+	}
+	return nil
+}

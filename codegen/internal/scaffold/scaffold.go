@@ -1,0 +1,119 @@
+// Package scaffold writes the files of a new module that has a service, a plugin
+// and a host. Begin with [Write]. It does not generate code from the .proto file.
+package scaffold
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"go/format"
+	"go/token"
+	"go/types"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"text/template"
+)
+
+// Version is the release of core and of the transports that the module begins
+// with.
+const Version = "v0.1.0"
+
+//go:embed template
+var templates embed.FS
+
+// A Module is what is to be written.
+type Module struct {
+	// Name is that of its directory, its protocol and its Go package.
+	Name string
+	// Module is its path.
+	Module string
+	// Clone is an absolute, slash-separated directory: that of a clone of
+	// Plugwire to take its modules from. It may be empty, for released ones.
+	Clone string
+}
+
+var (
+	validName = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
+
+	// taken are the names of packages that the code imports, and of directories.
+	taken = []string{
+		"cmd", "codes", "context", "errors", "exec", "filepath", "flag", "fmt", "handler", "host", "internal", "log",
+		"main", "os", "plugin", "plugintest", "runtime", "status", "tcp", "testing", "testdata", "unix", "vendor",
+		// Names of variables in the code.
+		"build", "client", "dir", "found", "name", "out", "p", "path", "remove", "request", "response", "run", "self", "t",
+	}
+)
+
+// Check says whether Write accepts the module.
+func (m Module) Check() error {
+	switch {
+	case !validName.MatchString(m.Name):
+		return fmt.Errorf("name %q: want lower-case letters and digits, with a letter first, as it names a Go package", m.Name)
+	case token.IsKeyword(m.Name) || types.Universe.Lookup(m.Name) != nil || slices.Contains(taken, m.Name):
+		return fmt.Errorf("name %q: it has another meaning in the code of the module; choose another", m.Name)
+	case m.Module == "" || strings.ContainsAny(m.Module, " \t\"`\\"):
+		return fmt.Errorf("module path %q: want one like example.com/%s", m.Module, m.Name)
+	default:
+		return nil
+	}
+}
+
+// Write writes the files below dir, which must be empty or not exist.
+func Write(dir string, m Module) error {
+	if err := m.Check(); err != nil {
+		return err
+	}
+	switch entries, err := os.ReadDir(dir); {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case len(entries) > 0:
+		return fmt.Errorf("%s: it exists and is not empty", dir)
+	}
+	return fs.WalkDir(templates, "template", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name := m.fileName(strings.TrimSuffix(strings.TrimPrefix(path, "template/"), ".tmpl"))
+		if name == "go.work" && m.Clone == "" {
+			return nil
+		}
+		content, err := m.render(path)
+		if err != nil {
+			return err
+		}
+		path = filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // source files are for everyone to read
+			return err
+		}
+		return os.WriteFile(path, content, 0o644) //nolint:gosec // source files are for everyone to read
+	})
+}
+
+// fileName returns where a template's file goes.
+func (m Module) fileName(name string) string {
+	return strings.NewReplacer(
+		"proto/service.proto", m.Name+"/"+m.Name+".proto",
+		"cmd/plugin/", "cmd/"+m.Name+"-plugin/",
+		"cmd/host/", "cmd/"+m.Name+"-host/",
+	).Replace(name)
+}
+
+// render executes a template. Go code is formatted, as the order of imports
+// depends on the names.
+func (m Module) render(path string) ([]byte, error) {
+	t, err := template.ParseFS(templates, path)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, struct{ Name, Module, Clone, Version string }{m.Name, m.Module, m.Clone, Version})
+	if err != nil || !strings.HasSuffix(path, ".go.tmpl") {
+		return b.Bytes(), err
+	}
+	return format.Source(b.Bytes())
+}

@@ -3,6 +3,136 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/plugwire/plugwire/codegen/internal/breaking"
+	"github.com/plugwire/plugwire/codegen/internal/compile"
+	"github.com/plugwire/plugwire/codegen/internal/generate"
+	"github.com/plugwire/plugwire/codegen/internal/history"
 )
 
-func runCheck(context.Context, []string, streams) error { return errors.New("TODO") }
+const checkUsage = `usage: plugwire-gen check [flags] [DIR|FILE...]
+
+Compares .proto files with what git has of them, and reports changes that break
+hosts and plugins which run already: a service or a method that was removed, a
+method of another kind or with other messages, a field or an enum's value with
+another number, a field of another type, one that was removed but not reserved.
+
+Names of messages, fields and values may change, as they are not on the wire. A
+service whose protocol has a higher version may change in any way.
+
+`
+
+func runCheck(ctx context.Context, args []string, s streams) error {
+	flags := newFlags("check", checkUsage, s)
+	o := generate.Options{Warnings: io.Discard} // generate reports them
+	flags.StringVar(&o.Root, "root", moduleRoot(), "root `directory` of the .proto files; by default that of the module")
+	against := flags.String("against", "HEAD", "`revision` to compare with")
+	flags.Func("I", "`directory` in which to look for imports, after the root; can be repeated", func(dir string) error {
+		o.Imports = append(o.Imports, dir)
+		return nil
+	})
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	revision, err := history.At(ctx, o.Root, *against)
+	if err != nil {
+		return err
+	}
+	oldNames, names, err := filesToCompare(revision, o.Root, flags.Args())
+	if err != nil {
+		return err
+	}
+	old, err := compile.Files(ctx, asItWas(revision, o), oldNames, io.Discard)
+	if err != nil {
+		return err
+	}
+	changed, err := compile.Files(ctx, o.Source(), names, o.Warnings)
+	if err != nil {
+		return err
+	}
+	findings, err := breaking.Compare(old, changed)
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		s.say("%s:%d:%d: %s\n", o.Source().Path(f.File), f.Line, f.Column, f.Text)
+	}
+	if len(findings) > 0 {
+		return errors.New(count(len(findings), "change") + " since " + *against + " (" + revision.String() + ") would break what runs already; " +
+			"take back what you can, or make a new version of the protocol: a package that ends in the next .vN, beside the old one")
+	}
+	s.say("nothing in %s breaks what runs since %s (%s)\n", count(len(oldNames), ".proto file"), *against, revision)
+	return nil
+}
+
+// asItWas is the source of files at a revision. What git does not have, such as
+// an import from outside of the root, is as it is now.
+func asItWas(revision *history.Revision, o generate.Options) compile.Source {
+	now := o.Source()
+	return compile.Source{
+		Open: func(name string) (io.ReadCloser, error) {
+			if file, err := revision.Open(name); err == nil {
+				return file, nil
+			}
+			return now.Open(name)
+		},
+		Path: func(name string) string { return revision.String() + ":" + now.Path(name) },
+	}
+}
+
+// filesToCompare returns the .proto files that the arguments name, as they were
+// and as they are. A file or a directory may exist at one time only.
+func filesToCompare(revision *history.Revision, root string, args []string) (old, now []string, err error) {
+	if len(args) == 0 {
+		args = []string{"."}
+	}
+	all, err := revision.Files()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, arg := range args {
+		wanted, err := relative(root, arg)
+		if err != nil {
+			return nil, nil, err
+		}
+		before := len(old)
+		for _, name := range all {
+			if strings.HasSuffix(name, ".proto") && within(name, wanted) {
+				old = append(old, name)
+			}
+		}
+		paths, err := walk(arg)
+		if err != nil && (!errors.Is(err, fs.ErrNotExist) || len(old) == before) {
+			return nil, nil, err
+		}
+		for _, path := range paths {
+			name, err := relative(root, path)
+			if err != nil {
+				return nil, nil, err
+			}
+			now = append(now, name)
+		}
+	}
+	slices.Sort(old)
+	slices.Sort(now)
+	return slices.Compact(old), slices.Compact(now), nil
+}
+
+// within reports whether walk would find the file in the directory, or the file
+// is what is wanted.
+func within(name, wanted string) bool {
+	if name == wanted {
+		return true
+	}
+	below, err := filepath.Rel(filepath.FromSlash(wanted), filepath.FromSlash(name))
+	if err != nil || !filepath.IsLocal(below) {
+		return false
+	}
+	dirs := strings.Split(filepath.ToSlash(below), "/")
+	return !slices.ContainsFunc(dirs[:len(dirs)-1], skip)
+}

@@ -1,0 +1,154 @@
+// Package breaking finds the changes of .proto files that break programs which
+// were built before them. Begin with [Compare]. It looks at what is on the wire:
+// a message, a field or an enum's value may be renamed or added.
+package breaking
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/plugwire/plugwire/codegen/internal/glue"
+)
+
+// A Finding is one change that breaks something.
+type Finding struct {
+	// File is the file's name, and Line and Column count from 1. They are where
+	// the changed thing is now, or what it is missing from.
+	File         string
+	Line, Column int
+	Text         string
+}
+
+// Compare returns what breaks when old becomes changed. A service whose protocol
+// has a higher version is a new one, so neither its methods are compared nor
+// messages that only such services use.
+func Compare(old, changed []protoreflect.FileDescriptor) ([]Finding, error) {
+	c := comparison{now: newIndex(changed)}
+	before := newIndex(old)
+	raised, kept := make(map[protoreflect.FullName]bool), make(map[protoreflect.FullName]bool)
+	for _, service := range before.services {
+		isRaised, err := c.service(service)
+		if err != nil {
+			return nil, err
+		}
+		uses := kept
+		if isRaised {
+			uses = raised
+		}
+		methods := service.Methods()
+		for i := range methods.Len() {
+			reach(methods.Get(i).Input(), uses)
+			reach(methods.Get(i).Output(), uses)
+		}
+	}
+	for name, message := range before.messages {
+		if is, ok := c.now.messages[name]; ok && (kept[name] || !raised[name]) {
+			c.message(message, is)
+		}
+	}
+	for name, enum := range before.enums {
+		if is, ok := c.now.enums[name]; ok && (kept[name] || !raised[name]) {
+			c.enum(enum, is)
+		}
+	}
+	slices.SortFunc(c.findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Text, b.Text))
+	})
+	return c.findings, nil
+}
+
+// reach adds the names of all messages and enums that a message consists of.
+func reach(m protoreflect.MessageDescriptor, names map[protoreflect.FullName]bool) {
+	if names[m.FullName()] {
+		return
+	}
+	names[m.FullName()] = true
+	fields := m.Fields()
+	for i := range fields.Len() {
+		if enum := fields.Get(i).Enum(); enum != nil {
+			names[enum.FullName()] = true
+		}
+		if message := fields.Get(i).Message(); message != nil {
+			reach(message, names)
+		}
+	}
+}
+
+// A comparison collects findings.
+type comparison struct {
+	now      index
+	findings []Finding
+}
+
+// found adds a finding at a descriptor of the changed files.
+func (c *comparison) found(at protoreflect.Descriptor, format string, args ...any) {
+	file := at.ParentFile()
+	place := file.SourceLocations().ByDescriptor(at)
+	c.findings = append(c.findings, Finding{
+		File: file.Path(), Line: place.StartLine + 1, Column: place.StartColumn + 1,
+		Text: fmt.Sprintf(format, args...),
+	})
+}
+
+// service compares a service with what it is now, and reports whether its
+// protocol has a higher version.
+func (c *comparison) service(was protoreflect.ServiceDescriptor) (raised bool, err error) {
+	is, ok := c.now.services[was.FullName()]
+	if !ok {
+		c.findings = append(c.findings, Finding{File: was.ParentFile().Path(), Line: 1, Column: 1, Text: fmt.Sprintf("service %s: removed", was.FullName())})
+		return false, nil
+	}
+	before, err := glue.IdentityOf(was)
+	if err != nil {
+		return false, fmt.Errorf("service %s, as it was: %w", was.FullName(), err)
+	}
+	now, err := glue.IdentityOf(is)
+	if err != nil {
+		return false, fmt.Errorf("service %s: %w", is.FullName(), err)
+	}
+	switch {
+	case before.Name == now.Name && before.Version < now.Version:
+		return true, nil
+	case before != now:
+		c.found(is, "service %s: protocol was %s, is %s", is.FullName(), before, now)
+	}
+	methods := was.Methods()
+	for i := range methods.Len() {
+		c.method(methods.Get(i), is)
+	}
+	return false, nil
+}
+
+func (c *comparison) method(was protoreflect.MethodDescriptor, service protoreflect.ServiceDescriptor) {
+	is := service.Methods().ByName(was.Name())
+	if is == nil {
+		c.found(service, "method %s: removed", was.FullName())
+		return
+	}
+	if before, now := kind(was), kind(is); before != now {
+		c.found(is, "method %s: was %s, is %s", is.FullName(), before, now)
+	}
+	if before, now := was.Input().FullName(), is.Input().FullName(); before != now {
+		c.found(is, "method %s: request was %s, is %s", is.FullName(), before, now)
+	}
+	if before, now := was.Output().FullName(), is.Output().FullName(); before != now {
+		c.found(is, "method %s: response was %s, is %s", is.FullName(), before, now)
+	}
+}
+
+// kind names a method's kind as core/protocol does.
+func kind(m protoreflect.MethodDescriptor) string {
+	switch {
+	case m.IsStreamingClient() && m.IsStreamingServer():
+		return "bidirectional"
+	case m.IsStreamingClient():
+		return "client-streaming"
+	case m.IsStreamingServer():
+		return "server-streaming"
+	default:
+		return "unary"
+	}
+}

@@ -48,6 +48,7 @@ func (Release) Proof(ctx context.Context) (err error) {
 		p.runCommands,
 		p.checkVersion,
 		p.buildOutside,
+		p.makeNew,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -27,7 +27,7 @@ protoc-gen-go-grpc. Without either, run plugwire-gen generate.
 func main() {
 	flags := flag.NewFlagSet("protoc-gen-go-plugwire", flag.ContinueOnError)
 	flags.Usage = func() {
-		fmt.Fprint(flags.Output(), usage)
+		_, _ = fmt.Fprint(flags.Output(), usage) // nowhere to report a failure
 		flags.PrintDefaults()
 	}
 	version := flags.Bool("version", false, "print the version")

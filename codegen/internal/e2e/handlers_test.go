@@ -32,7 +32,7 @@ func (*editor) Whose(context.Context, *emptypb.Empty) (*multi.User, error) {
 }
 
 func (*editor) Split(text *words.Text, stream grpc.ServerStreamingServer[words.Text]) error {
-	for _, word := range strings.Fields(text.GetText()) {
+	for word := range strings.FieldsSeq(text.GetText()) {
 		if err := stream.Send(&words.Text{Text: &word}); err != nil {
 			return err
 		}

@@ -48,6 +48,7 @@ func TestBindings(t *testing.T) {
 	}{
 		{"one service", words.ServeEditor(&editor{}), "plugwire.golden.words 2"},
 		{"one handler for all", multi.ServeMulti(users), "plugwire.golden.multi 1"},
+		//nolint:staticcheck // the service is deprecated to see that its mark is generated
 		{"a handler for each", protocol.Join(multi.ServeUserService(users), multi.ServeDataService(users)), "plugwire.golden.multi 1"},
 		{"only one of two", multi.ServeUserService(users), "service plugwire.golden.multi.DataService is not bound"},
 		{"one of two twice", protocol.Join(multi.ServeMulti(users), multi.ServeUserService(users)), "service plugwire.golden.multi.UserService is bound 2 times"},

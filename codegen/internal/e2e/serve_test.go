@@ -50,7 +50,7 @@ func TestEveryKindOfMethod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if err := echo.Send(&words.Text{Text: &word}); err != nil {
 			t.Fatal(err)
 		}

@@ -130,10 +130,11 @@ func (w writer) base(g *group) string {
 		return g.services[0].GoName
 	}
 	last := g.Name[strings.LastIndex(g.Name, ".")+1:]
-	base := ""
-	for _, part := range strings.FieldsFunc(last, func(r rune) bool { return r == '-' || r == '_' }) {
-		base += strings.ToUpper(part[:1]) + part[1:]
+	parts := strings.FieldsFunc(last, func(r rune) bool { return r == '-' || r == '_' })
+	for i, part := range parts {
+		parts[i] = strings.ToUpper(part[:1]) + part[1:]
 	}
+	base := strings.Join(parts, "")
 	if base == "" || base[0] >= '0' && base[0] <= '9' {
 		base = "Protocol" + base
 	}
@@ -161,7 +162,7 @@ func (w writer) service(base string, s *protogen.Service, alone bool) {
 		deprecation(isDeprecated(s)),
 	), "type ", handler, " interface {")
 	for _, m := range s.Methods {
-		old := m.Desc.Options().(*descriptorpb.MethodOptions).GetDeprecated() //nolint:errcheck,forcetypeassert // is of this type
+		old := m.Desc.Options().(*descriptorpb.MethodOptions).GetDeprecated()
 		w.P(paragraphs(m.Comments.Leading, deprecation(old)), w.signature(m))
 	}
 	w.P("}")
@@ -253,5 +254,5 @@ func collision(g *group) bool {
 }
 
 func isDeprecated(s *protogen.Service) bool {
-	return s.Desc.Options().(*descriptorpb.ServiceOptions).GetDeprecated() //nolint:errcheck,forcetypeassert // is of this type
+	return s.Desc.Options().(*descriptorpb.ServiceOptions).GetDeprecated()
 }

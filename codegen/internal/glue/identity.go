@@ -3,7 +3,6 @@ package glue
 import (
 	"errors"
 	"fmt"
-	"math"
 	"regexp"
 	"strconv"
 
@@ -98,14 +97,11 @@ func fromOptions(options proto.Message) (Identity, error) {
 		}
 		// An option that is set field by field comes in several pieces.
 		return fields(message, func(number protowire.Number, text []byte, value uint64) error {
-			switch number {
-			case nameField:
+			if number == nameField {
 				id.Name = string(text)
-			case versionField:
-				if value > math.MaxInt32 { // negative, in two's complement
-					return fmt.Errorf("protocol version %d: want 1 or higher", int64(value)) //nolint:gosec // see above
-				}
-				id.Version = int(value)
+			}
+			if number == versionField {
+				id.Version = int(int32(value)) //nolint:gosec // the field is an int32
 			}
 			return nil
 		})

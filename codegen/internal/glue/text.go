@@ -21,7 +21,7 @@ func comment(paragraphs ...string) protogen.Comments {
 			b.WriteString("\n")
 		}
 		line := ""
-		for _, word := range strings.Fields(p) {
+		for word := range strings.FieldsSeq(p) {
 			if line != "" && len("// ")+len(line)+len(" ")+len(word) > commentWidth {
 				b.WriteString(" " + line + "\n")
 				line = ""

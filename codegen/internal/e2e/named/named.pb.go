@@ -2,7 +2,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// codegen/internal/e2e/named/named.proto is a deprecated file.
+// source: codegen/internal/e2e/named/named.proto
 
 // A protocol that the file's option names. Its services have a method of the
 // same name, so no handler can serve both; and one is called as the protocol is.
@@ -25,11 +25,9 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Deprecated: The entire proto file codegen/internal/e2e/named/named.proto is marked as deprecated.
 type Key struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Deprecated: The entire proto file codegen/internal/e2e/named/named.proto is marked as deprecated.
-	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -64,7 +62,6 @@ func (*Key) Descriptor() ([]byte, []int) {
 	return file_codegen_internal_e2e_named_named_proto_rawDescGZIP(), []int{0}
 }
 
-// Deprecated: The entire proto file codegen/internal/e2e/named/named.proto is marked as deprecated.
 func (x *Key) GetKey() string {
 	if x != nil {
 		return x.Key
@@ -85,8 +82,8 @@ const file_codegen_internal_e2e_named_named_proto_rawDesc = "" +
 	"\x03Get\x12\x1a.plugwire.golden.named.Key\x1a\x1a.plugwire.golden.named.Key2c\n" +
 	"\x05Other\x12=\n" +
 	"\x03Get\x12\x1a.plugwire.golden.named.Key\x1a\x1a.plugwire.golden.named.Key\x1a\x1b\xea\xa1\x19\x17\n" +
-	"\x15plugwire.golden.otherBc\xea\xa1\x19#\n" +
-	"\x1fplugwire.golden.key-value_store\x10\aZ7github.com/plugwire/plugwire/codegen/internal/e2e/named\xb8\x01\x01b\x06proto3"
+	"\x15plugwire.golden.otherB`\xea\xa1\x19#\n" +
+	"\x1fplugwire.golden.key-value_store\x10\aZ7github.com/plugwire/plugwire/codegen/internal/e2e/namedb\x06proto3"
 
 var (
 	file_codegen_internal_e2e_named_named_proto_rawDescOnce sync.Once

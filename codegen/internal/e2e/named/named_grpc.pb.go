@@ -2,7 +2,7 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.2
 // - protoc             (unknown)
-// codegen/internal/e2e/named/named.proto is a deprecated file.
+// source: codegen/internal/e2e/named/named.proto
 
 // A protocol that the file's option names. Its services have a method of the
 // same name, so no handler can serve both; and one is called as the protocol is.

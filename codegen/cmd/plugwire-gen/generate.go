@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"strings"
 
 	"github.com/plugwire/plugwire/codegen/internal/generate"
 )
@@ -23,7 +24,7 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 	flags := newFlags("generate", generateUsage, s)
 	o := generate.Options{Warnings: s.err}
 	flags.StringVar(&o.Root, "root", moduleRoot(), "root `directory` of the .proto files; by default that of the module")
-	flags.BoolVar(&o.Check, "check", false, "write nothing; list the files that are stale or missing")
+	flags.BoolVar(&o.Check, "check", false, "write nothing; list the files that are stale, missing or too many")
 	flags.BoolVar(&o.GRPCOnly, "grpc-only", false, "write no FILE_plugwire.pb.go, for services that are not a plugin's")
 	flags.Func("I", "`directory` in which to look for imports, after the root; can be repeated", func(dir string) error {
 		o.Imports = append(o.Imports, dir)
@@ -36,15 +37,18 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	written, err := generate.Run(ctx, names, o)
+	changed, err := generate.Run(ctx, names, o)
 	if err != nil {
 		return err
 	}
-	for _, path := range written {
+	for _, path := range changed.Written {
 		s.say("wrote %s\n", path)
 	}
+	for _, path := range changed.Removed {
+		s.say("removed %s\n", path)
+	}
 	s.say("the generated code of %s is current\n", count(len(names), ".proto file"))
-	if len(written) > 0 {
+	if len(changed.Written) > 0 {
 		s.say("next: %s\n", afterGenerate(o.Root))
 	}
 	return nil
@@ -53,7 +57,11 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 // afterGenerate names the command that shows what the generated code does.
 func afterGenerate(root string) string {
 	if hosts, err := filepath.Glob(filepath.Join(root, "cmd", "*-host")); err == nil && len(hosts) == 1 {
-		return "go run ./" + filepath.ToSlash(hosts[0])
+		host := filepath.ToSlash(hosts[0])
+		if !strings.HasPrefix(host, "../") {
+			host = "./" + host
+		}
+		return "go run " + host
 	}
 	return "implement the Handler interfaces, then go vet ./..."
 }

@@ -60,7 +60,8 @@ func Files(ctx context.Context, source Source, names []string, warnings io.Write
 				return nil // go on, to report them all
 			},
 			func(warning reporter.ErrorWithPos) {
-				text := source.describe(problem{warning.GetPosition(), "warning: " + warning.Unwrap().Error()})
+				at := warning.GetPosition()
+				text := source.Describe(at.Filename, at.Line, at.Col, "warning: "+warning.Unwrap().Error())
 				_, _ = fmt.Fprintln(warnings, text) // nowhere to report a failure
 			},
 		),
@@ -93,29 +94,29 @@ func (s Source) join(problems []problem) error {
 	})
 	errs := make([]error, len(problems))
 	for i, p := range problems {
-		errs[i] = errors.New(s.describe(p))
+		errs[i] = errors.New(s.Describe(p.at.Filename, p.at.Line, p.at.Col, p.text))
 	}
 	return errors.Join(errs...)
 }
 
-// describe says what is wrong where, and shows the line.
-func (s Source) describe(p problem) string {
-	text := fmt.Sprintf("%s:%d:%d: %s", s.Path(p.at.Filename), p.at.Line, p.at.Col, p.text)
-	if line, ok := s.line(p.at); ok {
-		text += "\n    " + line
+// Describe says what is wrong at a place in a file, and shows the line.
+func (s Source) Describe(file string, line, column int, what string) string {
+	text := fmt.Sprintf("%s:%d:%d: %s", s.Path(file), line, column, what)
+	if content, ok := s.line(file, line); ok {
+		text += "\n    " + content
 	}
 	return text
 }
 
-func (s Source) line(pos ast.SourcePos) (string, bool) {
-	file, err := s.open(pos.Filename)
+func (s Source) line(name string, number int) (string, bool) {
+	file, err := s.open(name)
 	if err != nil {
 		return "", false
 	}
 	defer func() { _ = file.Close() }() // was only read
 	lines := bufio.NewScanner(file)
 	for n := 1; lines.Scan(); n++ {
-		if n == pos.Line {
+		if n == number {
 			return strings.TrimSpace(lines.Text()), true
 		}
 	}

@@ -34,7 +34,7 @@ func Generate(plugin *protogen.Plugin) error {
 	plugin.SupportedFeatures = uint64(pluginpb.CodeGeneratorResponse_FEATURE_PROTO3_OPTIONAL |
 		pluginpb.CodeGeneratorResponse_FEATURE_SUPPORTS_EDITIONS)
 	plugin.SupportedEditionsMinimum = descriptorpb.Edition_EDITION_PROTO2
-	plugin.SupportedEditionsMaximum = descriptorpb.Edition_EDITION_2023
+	plugin.SupportedEditionsMaximum = descriptorpb.Edition_EDITION_2024
 
 	owners := make(map[string]string) // of each protocol in each Go package
 	for _, file := range plugin.Files {
@@ -48,8 +48,7 @@ func Generate(plugin *protogen.Plugin) error {
 		for _, g := range protocols {
 			key := string(file.GoImportPath) + " " + g.String()
 			if owner, ok := owners[key]; ok {
-				return fmt.Errorf("%s: protocol %s has services in %s too: a protocol is one value, so put its services into one file, or give one of the files another protocol with option (plugwire.file_protocol)",
-					position(g.services[0].Desc), g.Identity, owner)
+				return newError(g.services[0].Desc, fmt.Sprintf("protocol %s has services in %s too: a protocol is one value, so put its services into one file, or give one of the files another protocol with option (plugwire.file_protocol)", g.Identity, owner))
 			}
 			owners[key] = file.Desc.Path()
 		}

@@ -152,7 +152,7 @@ func groups(file *protogen.File) ([]*group, error) {
 	for _, service := range file.Services {
 		id, err := IdentityOf(service.Desc)
 		if err != nil {
-			return nil, fmt.Errorf("%s: service %s: %w", position(service.Desc), service.Desc.Name(), err)
+			return nil, newError(service.Desc, fmt.Sprintf("service %s: %v", service.Desc.Name(), err))
 		}
 		g := byIdentity[id]
 		if g == nil {
@@ -163,10 +163,4 @@ func groups(file *protogen.File) ([]*group, error) {
 		g.services = append(g.services, service)
 	}
 	return found, nil
-}
-
-// position returns where a descriptor is declared, as file:line:column.
-func position(d protoreflect.Descriptor) string {
-	at := d.ParentFile().SourceLocations().ByDescriptor(d)
-	return fmt.Sprintf("%s:%d:%d", d.ParentFile().Path(), at.StartLine+1, at.StartColumn+1)
 }

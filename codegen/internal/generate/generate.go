@@ -52,9 +52,26 @@ func (o Options) Source() compile.Source {
 	}
 }
 
-// display returns a file's name as the user would write it.
+// display returns a file's name as the user would write it: relative to the
+// working directory, if the root is.
 func (o Options) display(name string) string {
-	return filepath.Join(o.Root, filepath.FromSlash(name))
+	path := filepath.Join(o.Root, filepath.FromSlash(name))
+	if filepath.IsAbs(path) {
+		return path
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	short, err := filepath.Rel(here, absolute) // not ../clock/clock.proto in clock
+	if err != nil {
+		return path
+	}
+	return short
 }
 
 // A file is a generated one; its name is relative to the root.

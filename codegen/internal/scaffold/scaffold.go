@@ -42,7 +42,7 @@ var (
 
 	// taken are the names of packages that the code imports, and of directories.
 	taken = []string{
-		"cmd", "codes", "context", "errors", "exec", "filepath", "flag", "fmt", "handler", "host", "internal", "log",
+		"bin", "cmd", "codes", "context", "errors", "exec", "filepath", "flag", "fmt", "handler", "host", "internal", "log",
 		"main", "os", "plugin", "plugintest", "runtime", "status", "tcp", "testing", "testdata", "unix", "vendor",
 		// Names of variables in the code.
 		"build", "client", "dir", "found", "name", "out", "p", "path", "remove", "request", "response", "run", "self", "t",

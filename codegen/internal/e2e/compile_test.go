@@ -71,12 +71,3 @@ var _ = ServeMulti(half{})
 		t.Errorf("%v\n%s", err, out)
 	}
 }
-
-// The packages below this one are what the generators write today.
-func TestGoldensAreCurrent(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "run", "./cmd/plugwire-gen", "generate", "-check", "-root", "..", "internal/e2e")
-	cmd.Dir = filepath.Join("..", "..")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: run: go tool mage generate\n%s", err, out)
-	}
-}

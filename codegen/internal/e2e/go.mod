@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/google/go-cmp v0.7.0
+	github.com/plugwire/plugwire/codegen v0.1.0
 	github.com/plugwire/plugwire/core v0.1.0
 	github.com/plugwire/plugwire/transport/unix v0.1.0
 	github.com/rogpeppe/go-internal v1.16.0
@@ -12,11 +13,13 @@ require (
 )
 
 require (
+	github.com/bufbuild/protocompile v0.14.1 // indirect
 	github.com/hashicorp/yamux v0.1.2 // indirect
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/rs/zerolog v1.35.1 // indirect
 	golang.org/x/net v0.60.0 // indirect
+	golang.org/x/sync v0.23.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.49.0 // indirect
@@ -24,6 +27,7 @@ require (
 )
 
 replace (
+	github.com/plugwire/plugwire/codegen => ../..
 	github.com/plugwire/plugwire/core => ../../../core
 	github.com/plugwire/plugwire/transport/unix => ../../../transport/unix
 )

@@ -8,7 +8,13 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/plugwire/plugwire/codegen/internal/cli"
 )
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"plugwire-gen": func() { os.Exit(cli.Main()) }})
+}
 
 // TestScripts uses plugwire-gen as testdata/script says, and compiles and runs
 // what it makes.
@@ -16,12 +22,6 @@ func TestScripts(t *testing.T) {
 	clone, err := filepath.Abs(filepath.Join("..", "..", ".."))
 	if err != nil {
 		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator), "./cmd/...")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
 	}
 	// The scripts have a home of their own, but the go command's caches are the
 	// user's, so that they need no network and little time.
@@ -37,7 +37,6 @@ func TestScripts(t *testing.T) {
 			for i, name := range names {
 				e.Setenv(name, values[i])
 			}
-			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("CGO_ENABLED", "0")
 			e.Setenv("CLONE", clone)
 			return nil

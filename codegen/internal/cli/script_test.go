@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"plugwire-gen": main})
+	testscript.Main(m, map[string]func(){"plugwire-gen": func() { os.Exit(Main()) }})
 }
 
 // TestScripts runs the command as testdata/script says.

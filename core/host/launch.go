@@ -319,7 +319,9 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 	if err != nil {
 		return nil, err
 	}
-	l.peerPID = info.PID
+	if l.attaching {
+		l.peerPID = secure.PeerPID(conn)
+	}
 	cfg := rpc.Config{
 		Side:              "host",
 		Other:             "plugin",

@@ -45,20 +45,11 @@ func (l *lockedWriter) Write(b []byte) (int, error) {
 // kilobyte.
 const maxStdioData = 4 << 20
 
-// foreignOutput is what a plugin prints that is built on go-plugin, which sends
-// most of it through the service GRPCStdio.
-type foreignOutput struct {
-	read chan struct{} // closed when all of it was read and logged
-}
-
-// await waits for the end of the output, which the process has sent before its
-// own.
-func (o *foreignOutput) await() { closesWithin(o.read, drainTimeout) }
-
 // fetchOutput logs and copies what comes through GRPCStdio as if the plugin had
 // printed it on its own standard output and error.
 func (p *Plugin) fetchOutput() {
-	p.output = &foreignOutput{read: make(chan struct{})}
+	read := make(chan struct{})
+	p.output = read
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, printed := io.Pipe()
 	stderr, complained := io.Pipe()
@@ -70,7 +61,7 @@ func (p *Plugin) fetchOutput() {
 	readers.Go(func() { collect(stdout, logs.CollectorConfig{Stream: "stdout", Copy: p.child.copies.stdout}) })
 	readers.Go(func() { collect(stderr, logs.CollectorConfig{Stream: "stderr", Copy: p.child.copies.stderr}) })
 	go func() {
-		defer close(p.output.read)
+		defer close(read)
 		defer cancel()
 		if err := fetch(ctx, p.peer.Plain(), printed, complained); err != nil {
 			p.child.logger.Warn("fetching the plugin's output ended", "error", err)

@@ -38,7 +38,7 @@ type Plugin struct {
 	info     Info
 	broker   *broker.Broker
 	brokered *brokered.Broker
-	output   *foreignOutput // nil for a plugin that prints to its own standard output
+	output   <-chan struct{} // closed when what came through GRPCStdio was read and logged; nil for a plugin without
 
 	brokerOnce sync.Once
 
@@ -201,8 +201,8 @@ func (p *Plugin) supervise() {
 		// A shutdown that is under way bounds this, or the kill above.
 		<-p.child.gone.Done()
 	}
-	if p.output != nil {
-		p.output.await()
+	if p.output != nil { // the process has sent it before its own end
+		closesWithin(p.output, drainTimeout)
 	}
 	p.err = p.outcome(reason)
 	end := errClosed

@@ -85,9 +85,32 @@ func (c brokenConn) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc
 // very first call can come before it.
 const callbacksTimeout = 10 * time.Second
 
+// lateConn is a connection that may still have to come: it returns what a call goes
+// to.
+type lateConn func(ctx context.Context) (grpc.ClientConnInterface, error)
+
+// Invoke implements [grpc.ClientConnInterface].
+func (wait lateConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	conn, err := wait(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream implements [grpc.ClientConnInterface].
+func (wait lateConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	conn, err := wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return conn.NewStream(ctx, desc, method, opts...)
+}
+
 // hostConn is the connection to the host, which comes a moment after the first
 // call of the host can.
 type hostConn struct {
+	lateConn
 	cfg   *config
 	ready chan struct{} // closed when conn is set
 
@@ -101,6 +124,7 @@ type hostConn struct {
 
 func newHostConn(cfg *config, offer *handshake.Offer) *hostConn {
 	h := &hostConn{cfg: cfg, ready: make(chan struct{})}
+	h.lateConn = h.wait
 	h.ctx, h.end = context.WithCancel(context.Background())
 	switch {
 	case !offer.Plugwire:
@@ -199,22 +223,4 @@ func (h *hostConn) wait(ctx context.Context) (grpc.ClientConnInterface, error) {
 	case <-timer.C:
 		return nil, status.Errorf(codes.Unavailable, "the host announced services but has not opened the stream for calls to them within %v", callbacksTimeout)
 	}
-}
-
-// Invoke implements [grpc.ClientConnInterface].
-func (h *hostConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	conn, err := h.wait(ctx)
-	if err != nil {
-		return err
-	}
-	return conn.Invoke(ctx, method, args, reply, opts...)
-}
-
-// NewStream implements [grpc.ClientConnInterface].
-func (h *hostConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	conn, err := h.wait(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return conn.NewStream(ctx, desc, method, opts...)
 }

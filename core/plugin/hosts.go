@@ -36,6 +36,7 @@ func newHostLink(cfg *config, offer *handshake.Offer) hostLink {
 // hostConns is the connection to the hosts of a plugin that is debugged, which come
 // and go. Calls go to the one that came last of those that are there.
 type hostConns struct {
+	lateConn
 	cfg *config
 
 	ctx context.Context //nolint:containedctx // the connections' own life, not a caller's
@@ -48,6 +49,7 @@ type hostConns struct {
 
 func newHostConns(cfg *config) *hostConns {
 	h := &hostConns{cfg: cfg, changed: make(chan struct{})}
+	h.lateConn = h.wait
 	h.ctx, h.end = context.WithCancel(context.Background())
 	return h
 }
@@ -106,22 +108,4 @@ func (h *hostConns) wait(ctx context.Context) (grpc.ClientConnInterface, error) 
 			return nil, status.Errorf(codes.Unavailable, "no host was attached within %v", callbacksTimeout)
 		}
 	}
-}
-
-// Invoke implements [grpc.ClientConnInterface].
-func (h *hostConns) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	conn, err := h.wait(ctx)
-	if err != nil {
-		return err
-	}
-	return conn.Invoke(ctx, method, args, reply, opts...)
-}
-
-// NewStream implements [grpc.ClientConnInterface].
-func (h *hostConns) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	conn, err := h.wait(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return conn.NewStream(ctx, desc, method, opts...)
 }

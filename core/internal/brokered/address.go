@@ -104,5 +104,5 @@ func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn
 	if err != nil {
 		return nil, secure.Info{}, err
 	}
-	return s.Open(ctx, session.Preamble{Purpose: session.Announced})
+	return s.Open(ctx, session.Preamble{})
 }

@@ -28,9 +28,9 @@ import (
 )
 
 const (
-	// Timeout bounds what the context of a call leaves unbounded: the wait for the
+	// timeout bounds what the context of a call leaves unbounded: the wait for the
 	// other side to do its half. It is twice as patient as go-plugin.
-	Timeout = 10 * time.Second
+	timeout = 10 * time.Second
 	// maxOffers bounds the addresses that the other side has announced and that
 	// are kept for a Dial, however late. The oldest go first.
 	maxOffers = 1024
@@ -183,13 +183,7 @@ func (b *Broker) Exchange(s goplugin.Messages) error {
 	b.order = nil
 	b.change()
 	b.mu.Unlock()
-	defer func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if b.link == l {
-			b.link = nil
-		}
-	}()
+	defer b.forget(l)
 	for {
 		m := new(goplugin.ConnInfo)
 		if err := s.RecvMsg(m); err != nil {
@@ -250,7 +244,7 @@ func (b *Broker) offered(m goplugin.ConnInfo) {
 	b.change()
 }
 
-// bound limits ctx to the broker's life, and to Timeout if it has no deadline.
+// bound limits ctx to the broker's life, and to timeout if it has no deadline.
 func (b *Broker) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
@@ -261,7 +255,7 @@ func (b *Broker) bound(ctx context.Context) (context.Context, context.CancelFunc
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, end
 	}
-	ctx, cancelTimeout := context.WithTimeout(ctx, Timeout)
+	ctx, cancelTimeout := context.WithTimeout(ctx, timeout)
 	return ctx, func() {
 		cancelTimeout()
 		end()

@@ -434,8 +434,8 @@ func TestD16NoLink(t *testing.T) {
 				} {
 					began := time.Now()
 					err := try(context.Background())
-					if took := time.Since(began); err == nil || took != Timeout {
-						t.Errorf("%s: %v after %v, want %v", what, err, took, Timeout)
+					if took := time.Since(began); err == nil || took != timeout {
+						t.Errorf("%s: %v after %v, want %v", what, err, took, timeout)
 					}
 					if err != nil && !strings.Contains(err.Error(), "the host has not") {
 						t.Errorf("%s: %v", what, err)

@@ -18,7 +18,7 @@ import (
 // what the transport made it.
 func PeerCred(uids ...int) *Credentials {
 	check := func(conn net.Conn) (net.Conn, Info, error) {
-		uid, pid, err := peerOf(conn)
+		uid, err := peerUID(conn)
 		if err != nil {
 			return nil, Info{}, fmt.Errorf("peer credentials: %w", err)
 		}
@@ -28,7 +28,6 @@ func PeerCred(uids ...int) *Credentials {
 		return conn, Info{
 			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 			UID:            uid,
-			PID:            pid,
 		}, nil
 	}
 	return &Credentials{
@@ -51,19 +50,32 @@ func Plaintext() *Credentials {
 	}
 }
 
-// peerOf asks the kernel who opened the other end. For the side that dialed
-// that is the user, and the process, who called listen, for the side that accepted
-// those who called connect.
-func peerOf(conn net.Conn) (uid, pid int, err error) {
+// peerUID asks the kernel who opened the other end. For the side that dialed
+// that is the user who called listen, for the side that accepted the user who
+// called connect.
+func peerUID(conn net.Conn) (uid int, err error) {
+	var sockErr error
+	err = ofSocket(conn, func(fd int) { uid, sockErr = socketUID(fd) })
+	return uid, errors.Join(err, sockErr)
+}
+
+// PeerPID returns the number of the process that called listen, for the side that
+// dialed, or connect, for the side that accepted; 0 where the kernel does not say,
+// or where that process has ended.
+func PeerPID(conn net.Conn) (pid int) {
+	_ = ofSocket(conn, func(fd int) { pid = socketPID(fd) }) // of what is no socket it is not known
+	return pid
+}
+
+// ofSocket calls f with the descriptor of a unix socket.
+func ofSocket(conn net.Conn, f func(fd int)) error {
 	sc, ok := conn.(syscall.Conn)
 	if !ok || conn.LocalAddr().Network() != "unix" {
-		return 0, 0, fmt.Errorf("%T is not a unix socket", conn)
+		return fmt.Errorf("%T is not a unix socket", conn)
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	var sockErr error
-	err = raw.Control(func(fd uintptr) { uid, pid, sockErr = socketPeer(int(fd)) })
-	return uid, pid, errors.Join(err, sockErr)
+	return raw.Control(func(fd uintptr) { f(int(fd)) })
 }

@@ -9,13 +9,18 @@ const PeerCredSupported = true
 // made: it then names the user of that process at both ends.
 const PeerCredOfPairs = false
 
-func socketPeer(fd int) (uid, pid int, err error) {
+func socketUID(fd int) (int, error) {
 	cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	if pid, err = unix.GetsockoptInt(fd, unix.SOL_LOCAL, unix.LOCAL_PEERPID); err != nil {
-		pid = 0 // the user is what counts
+	return int(cred.Uid), nil
+}
+
+func socketPID(fd int) int {
+	pid, err := unix.GetsockoptInt(fd, unix.SOL_LOCAL, unix.LOCAL_PEERPID)
+	if err != nil {
+		return 0
 	}
-	return int(cred.Uid), pid, nil
+	return pid
 }

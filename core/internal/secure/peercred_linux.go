@@ -13,15 +13,20 @@ const PeerCredSupported = true
 // made: it then names the user of that process at both ends.
 const PeerCredOfPairs = true
 
-func socketPeer(fd int) (uid, pid int, err error) {
+func socketUID(fd int) (int, error) {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	if peerHasEnded(fd) {
-		return int(cred.Uid), 0, nil
+	return int(cred.Uid), nil
+}
+
+func socketPID(fd int) int {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || peerHasEnded(fd) {
+		return 0
 	}
-	return int(cred.Uid), int(cred.Pid), nil
+	return int(cred.Pid)
 }
 
 // peerHasEnded reports whether the process that the kernel names is no more: one

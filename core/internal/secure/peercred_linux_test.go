@@ -67,11 +67,10 @@ func TestPeerThatHasEnded(t *testing.T) {
 	if errors.Is(pidfdErr, unix.ENOPROTOOPT) {
 		t.Skip("before Linux 6.5 nobody can tell")
 	}
-	_, info, err := PeerCred(os.Getuid()).ClientHandshake(t.Context(), "", conn)
-	if err != nil {
+	if _, _, err := PeerCred(os.Getuid()).ClientHandshake(t.Context(), "", conn); err != nil {
 		t.Fatal(err)
 	}
-	if pid := info.(Info).PID; pid != 0 {
+	if pid := PeerPID(conn); pid != 0 {
 		t.Errorf("PID %d, want none", pid)
 	}
 }

@@ -11,4 +11,6 @@ const PeerCredSupported = false
 // made: it then names the user of that process at both ends.
 const PeerCredOfPairs = false
 
-func socketPeer(int) (uid, pid int, err error) { return 0, 0, errors.ErrUnsupported }
+func socketUID(int) (int, error) { return 0, errors.ErrUnsupported }
+
+func socketPID(int) int { return 0 }

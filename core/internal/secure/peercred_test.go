@@ -33,7 +33,7 @@ func TestPeerCredAcceptsItsUsers(t *testing.T) {
 					t.Fatalf("%s: %v", name, side.err)
 				}
 				info := side.info.(Info)
-				if info.UID != own || info.PID != os.Getpid() || info.Security != handshake.SecurityPeerCred || info.SecurityLevel != credentials.PrivacyAndIntegrity || info.TLS != nil {
+				if info.UID != own || PeerPID(side.conn) != os.Getpid() || info.Security != handshake.SecurityPeerCred || info.SecurityLevel != credentials.PrivacyAndIntegrity || info.TLS != nil {
 					t.Errorf("%s: info %+v", name, info)
 				}
 				if _, ok := side.conn.(*net.UnixConn); !ok {

@@ -13,7 +13,7 @@ func TestPeerCredUnsupported(t *testing.T) {
 	if PeerCredSupported {
 		t.Error("PeerCredSupported is set")
 	}
-	if _, _, err := socketPeer(0); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := socketUID(0); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("got %v, want ErrUnsupported", err)
 	}
 }

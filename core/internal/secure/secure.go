@@ -21,9 +21,6 @@ type Info struct {
 	Security string
 	// UID is the peer's user when the kernel vouched for it, else -1.
 	UID int
-	// PID is the number of the process that the kernel names beside UID, 0 where
-	// it names none: for the side that dialed, the one that called listen.
-	PID int
 	// TLS is the state of the connection, nil without TLS.
 	TLS *tls.ConnectionState
 	// Owner is what the credentials were made with: the side of the session

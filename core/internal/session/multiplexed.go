@@ -26,7 +26,7 @@ func (s *Session) OpenStream(ctx context.Context) (net.Conn, error) { return s.d
 
 // Authenticate authenticates both sides of a stream of OpenStream, which it owns.
 func (s *Session) Authenticate(ctx context.Context, stream net.Conn) (net.Conn, secure.Info, error) {
-	return s.introduce(ctx, stream, Preamble{Purpose: Announced})
+	return s.introduce(ctx, stream, Preamble{}) // which has none
 }
 
 // multiplex opens the one connection, which says nothing of its own, and returns

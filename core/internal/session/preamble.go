@@ -20,10 +20,6 @@ const (
 	Carrier   Purpose = 5 // the one connection of a yamux session, which carries all the others
 )
 
-// Announced is the purpose of a stream that go-plugin's broker has announced. It
-// is not on the wire.
-const Announced Purpose = 0
-
 // A Preamble is the first bytes that a Plugwire host sends on each connection
 // to a Plugwire plugin (docs/protocol.md, "Preamble"): ten bytes of magic, the
 // version, the purpose, the length of a name and two zero bytes, then the name.

@@ -52,10 +52,12 @@ func foreign(cmd *exec.Cmd) *exec.Cmd {
 	return exec.Command("/bin/sh", append([]string{"-c", script}, cmd.Args...)...)
 }
 
+// interval is how often a condition is looked at.
+const interval = 5 * time.Millisecond
+
 // eventually waits until check returns nothing to complain of.
 func eventually(tb testing.TB, within time.Duration, check func() (complaint string)) {
 	tb.Helper()
-	const interval = 5 * time.Millisecond
 	for deadline := time.Now().Add(within); ; time.Sleep(interval) {
 		complaint := check()
 		if complaint == "" {
@@ -87,6 +89,10 @@ func newPlace(tb testing.TB) *place {
 	}
 	p := &place{dir: dir, mark: rand.Text()}
 	tb.Cleanup(func() {
+		// A host that still ran was killed a moment ago; its plugins follow it.
+		for deadline := time.Now().Add(unhurried); len(p.processes()) > 0 && time.Now().Before(deadline); {
+			time.Sleep(interval)
+		}
 		for _, pid := range p.processes() {
 			tb.Errorf("process %s is left", describeProcess(pid))
 			_ = syscall.Kill(pid, syscall.SIGKILL)

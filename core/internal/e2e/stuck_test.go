@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"syscall"
@@ -69,7 +70,10 @@ func TestStuckWriter(t *testing.T) {
 	t.Parallel()
 	w := &stuckWriter{entered: make(chan struct{}, 1), release: make(chan struct{})}
 	t.Cleanup(func() { close(w.release) })
-	p := launch(t, echoPlugin(), host.WithStdout(w))
+	// What it printed is read on, and logged, when the writer goes on: after the
+	// test.
+	logger := slog.New(slog.DiscardHandler)
+	p := launch(t, echoPlugin(), host.WithStdout(w), host.WithLogger(logger))
 	client := echopb.NewEchoClient(p)
 	if _, err := client.Fail(testContext(t), fail("print")); err != nil {
 		t.Fatal(err)

@@ -320,6 +320,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		MaxMessageSize:    s.maxMessageSize,
 		Listener:          rt.session,
 		ServerCredentials: session.Credentials(),
+		DrainAnswers:      s.foreign != nil,
 		RegisterApplication: func(r grpc.ServiceRegistrar) {
 			binding.Register(r, s.protocol)
 		},

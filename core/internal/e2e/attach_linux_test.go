@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -88,13 +87,7 @@ func TestAttachProves(t *testing.T) {
 			var taken steps
 			p := attach(t, info, taken.trace())
 			assertEcho(t, p)
-			b.signal(syscall.SIGSTOP)
-			eventually(t, hang, func() string {
-				if state, _, _ := processState(b.cmd.Process.Pid); state != "T" {
-					return "not stopped: " + describeProcess(b.cmd.Process.Pid)
-				}
-				return ""
-			})
+			stopProcess(t, b.cmd.Process.Pid)
 			_, err := shutdown(p, 200*time.Millisecond)
 			exit, ok := errors.AsType[*host.ExitError](err)
 			if !ok || !exit.Status.Unknown || !isClosed(p.Done()) {

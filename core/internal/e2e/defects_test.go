@@ -76,9 +76,7 @@ func TestD01_KillOfAStuckPlugin(t *testing.T) {
 	t.Parallel()
 	var taken steps
 	p := launch(t, onGoPlugin(), taken.trace())
-	if err := syscall.Kill(p.Info().PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopProcess(t, p.Info().PID)
 	took, err := shutdown(p, 200*time.Millisecond)
 	if exit, ok := errors.AsType[*host.ExitError](err); !ok || exit.Step != host.StepKill || exit.Status != (host.ExitStatus{Signal: "killed"}) {
 		t.Errorf("Shutdown = %v, want an ExitError with step kill", err)
@@ -382,9 +380,7 @@ func TestD14_ExpiredContexts(t *testing.T) {
 	}
 	// Nothing that a stopped process is asked would ever be answered.
 	p := launch(t, onGoPlugin())
-	if err := syscall.Kill(p.Info().PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopProcess(t, p.Info().PID)
 	began = time.Now()
 	if err := p.Ping(expired); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("Ping: %v", err)

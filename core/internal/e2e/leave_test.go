@@ -24,9 +24,7 @@ func TestPluginThatLeftItsGroup(t *testing.T) {
 	if got := syscall.Getpgrp(); got != pgid(t, p.Info().PID) {
 		t.Fatalf("the plugin is in group %d, not in its host's, %d", pgid(t, p.Info().PID), got)
 	}
-	if err := syscall.Kill(p.Info().PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopProcess(t, p.Info().PID)
 	took, err := shutdown(p, 200*time.Millisecond)
 	var exit *host.ExitError
 	if !errors.As(err, &exit) || exit.Step != host.StepKill || exit.Status != (host.ExitStatus{Signal: "killed"}) {

@@ -176,9 +176,7 @@ func stopReading(t *testing.T, p *matrixPlugin) {
 	ctx, cancel := context.WithTimeout(testContext(t), time.Second)
 	defer cancel()
 	calls := startCalls(ctx, t, p)
-	if err := syscall.Kill(p.Info().PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopProcess(t, p.Info().PID)
 	began := time.Now()
 	var others sync.WaitGroup
 	for i := range 32 {

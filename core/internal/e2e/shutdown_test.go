@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -205,9 +204,7 @@ func TestShutdownOfStoppedProcess(t *testing.T) {
 	t.Parallel()
 	var taken steps
 	p := launch(t, echoPlugin(), taken.trace())
-	if err := syscall.Kill(p.Info().PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopProcess(t, p.Info().PID)
 	took, err := shutdown(p, 200*time.Millisecond)
 	if took > prompt {
 		t.Errorf("Shutdown took %v", took)
@@ -272,9 +269,7 @@ func TestShutdownFunctions(t *testing.T) {
 func TestShortestGraceCounts(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin())
-	if err := syscall.Kill(p.Info().PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopProcess(t, p.Info().PID)
 	patient := make(chan error, 1)
 	go func() {
 		_, err := shutdown(p, hang)

@@ -20,6 +20,7 @@ import (
 type guard struct {
 	server  *grpc.Server
 	gate    *gate
+	keeps   bool // answered has calls leave the gate
 	side    string
 	unary   grpc.UnaryServerInterceptor  // nil if there is none
 	stream  grpc.StreamServerInterceptor // nil if there is none
@@ -51,7 +52,7 @@ func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 		if !g.gate.enter() {
 			return nil, g.draining()
 		}
-		defer g.gate.leave()
+		defer g.leave(ctx)
 		defer g.recover(ctx, method, &err)
 		return next(srv, ctx, decode, g.unary)
 	}
@@ -62,13 +63,20 @@ func (g *guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler
 		if !g.gate.enter() {
 			return g.draining()
 		}
-		defer g.gate.leave()
+		defer g.leave(ss.Context())
 		defer g.recover(ss.Context(), info.FullMethod, &err)
 		if g.stream != nil {
 			return g.stream(srv, ss, info, next)
 		}
 		return next(srv, ss)
 	}
+}
+
+func (g *guard) leave(ctx context.Context) {
+	if g.keeps && keep(ctx) {
+		return
+	}
+	g.gate.leave()
 }
 
 func (g *guard) draining() error {

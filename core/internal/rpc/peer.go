@@ -72,6 +72,10 @@ type Config struct {
 	// Patient is set for a peer that has opened what Listener yields itself: the
 	// other side may take as long as it likes to speak on it.
 	Patient bool
+	// DrainAnswers has Drain wait until the last answers are on their way, for an
+	// other side that closes the connection when it hears of the end of a drain.
+	// Without it Stop does that.
+	DrainAnswers bool
 	// RegisterApplication adds the application's services. Their calls are
 	// intercepted, and draining waits for them.
 	RegisterApplication func(grpc.ServiceRegistrar)

@@ -14,17 +14,22 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 	if cfg.Patient {
 		timeout = maxConnectTimeout
 	}
-	server := grpc.NewServer(
+	opts := []grpc.ServerOption{
 		grpc.Creds(cfg.ServerCredentials),
 		grpc.ConnectionTimeout(timeout),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageSize),
 		grpc.MaxSendMsgSize(cfg.MaxMessageSize),
-	)
+	}
+	if cfg.DrainAnswers {
+		opts = append(opts, grpc.StatsHandler(answered{&p.gate}))
+	}
+	server := grpc.NewServer(opts...)
 	cfg.RegisterApplication(&guard{
 		server:  server,
 		gate:    &p.gate,
+		keeps:   cfg.DrainAnswers,
 		side:    cfg.Side,
 		unary:   chainUnary(cfg.UnaryServer),
 		stream:  chainStream(cfg.StreamServer),
@@ -44,8 +49,11 @@ func (p *Peer) Drain(ctx context.Context) error {
 	case <-p.gate.close():
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%d calls were still in flight: %w", p.gate.inFlight(), context.Cause(ctx))
 	}
+	if calls := p.gate.inFlight(); calls > 0 {
+		return fmt.Errorf("%d calls were still in flight: %w", calls, context.Cause(ctx))
+	}
+	return nil
 }
 
 // Stop ends the server. Until ctx ends, answers that handlers have given get

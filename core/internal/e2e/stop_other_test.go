@@ -1,0 +1,16 @@
+//go:build unix && !linux
+
+package e2e_test
+
+import (
+	"syscall"
+	"testing"
+)
+
+// stopProcess sends SIGSTOP. Here nobody can see when all threads heed it.
+func stopProcess(tb testing.TB, pid int) {
+	tb.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		tb.Fatal(err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/plugwire/plugwire/plugins/dataprocessor/example"
+	"github.com/plugwire/plugwire/plugins/hostcli"
 )
 
 // The bounds of what is under way: lines that have been read and whose results
@@ -38,15 +39,6 @@ type call struct {
 	response *example.ProcessResponse
 	err      error
 }
-
-// A lineError says which line of the input an error is about.
-type lineError struct {
-	line int
-	err  error
-}
-
-func (e *lineError) Error() string { return message(e) }
-func (e *lineError) Unwrap() error { return e.err }
 
 // run processes input until its end or the first error. When it returns, every
 // response before that has been printed and no call is under way. It returns as
@@ -88,7 +80,7 @@ func (p *pipeline) run(ctx context.Context, input io.Reader) error {
 			queue = slices.Delete(queue, 0, 1)
 			queued -= c.line.size
 			if c.err != nil {
-				return &lineError{c.line.number, c.err}
+				return &hostcli.LineError{Line: c.line.number, Err: c.err}
 			}
 			if err := p.print(c.line, c.response); err != nil {
 				return err

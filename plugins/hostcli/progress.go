@@ -1,4 +1,4 @@
-package main
+package hostcli
 
 import (
 	"io"
@@ -20,10 +20,10 @@ const refreshInterval = 100 * time.Millisecond
 // eraseLine makes a terminal erase the line that the cursor is in.
 const eraseLine = "\r\x1b[K"
 
-// progress is a bar on a terminal that shows how much of a long input has been
+// A Progress is a bar on a terminal that shows how much of a long input has been
 // processed. If the results go to a terminal too, the bar makes room for each.
 // It is not safe for concurrent use.
-type progress struct {
+type Progress struct {
 	enabled bool
 	shared  bool  // with the results
 	total   int64 // -1 if unknown
@@ -34,28 +34,25 @@ type progress struct {
 	visible bool
 }
 
-// newProgress returns a bar for input, which stays invisible unless stderr is a
-// terminal and the input is long.
-func newProgress(input, stdout, stderr *os.File) *progress {
-	p := &progress{
+// NewProgress returns a bar for total bytes, -1 if that is not known. It stays
+// invisible unless stderr is a terminal and the input is long, from 1 MiB. Results
+// go to stdout.
+func NewProgress(total int64, stdout, stderr *os.File) *Progress {
+	return &Progress{
 		enabled: isTerminal(stderr),
 		shared:  isTerminal(stdout),
-		total:   -1,
+		total:   total,
 		stderr:  stderr,
 	}
-	if info, err := input.Stat(); err == nil && info.Mode().IsRegular() {
-		p.total = info.Size()
-	}
-	return p
 }
 
 func isTerminal(f *os.File) bool {
 	return isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd())
 }
 
-// add counts n more bytes as processed.
-func (p *progress) add(n int) {
-	p.done += int64(n)
+// Add counts n more bytes as processed.
+func (p *Progress) Add(n int64) {
+	p.done += n
 	if !p.enabled || max(p.total, p.done) < longInput {
 		return
 	}
@@ -77,15 +74,15 @@ func (p *progress) add(n int) {
 	}
 }
 
-// makeRoom erases the bar for a result, if results go to a terminal.
-func (p *progress) makeRoom() {
+// MakeRoom erases the bar for a result, if results go to a terminal.
+func (p *Progress) MakeRoom() {
 	if p.shared {
-		p.remove()
+		p.Remove()
 	}
 }
 
-// remove erases the bar. The next add may show it again.
-func (p *progress) remove() {
+// Remove erases the bar. The next Add may show it again.
+func (p *Progress) Remove() {
 	if !p.visible {
 		return
 	}
@@ -97,7 +94,7 @@ func (p *progress) remove() {
 
 // terminal is where a bar is drawn. It gives up the bar, though not the work,
 // when that goes wrong.
-type terminal struct{ p *progress }
+type terminal struct{ p *Progress }
 
 func (t terminal) Write(b []byte) (int, error) {
 	t.p.visible = true

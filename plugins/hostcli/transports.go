@@ -1,4 +1,4 @@
-package main
+package hostcli
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// transports returns what this host can offer to the plugin, in the order of
+// transports returns what a sample host can offer to its plugin, in the order of
 // the default.
 func transports() transport.Set {
 	return transport.Set{unix.New(), quic.New(), tcp.New()}

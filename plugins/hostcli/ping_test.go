@@ -1,4 +1,4 @@
-package main
+package hostcli
 
 import (
 	"testing"
@@ -15,11 +15,11 @@ func TestSummarize(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		times []time.Duration
-		want  latency
+		want  Latency
 	}{
-		{"one", []time.Duration{1500}, latency{"latency", 1, 1.5, 1.5, 1.5, 1.5}},
-		{"three, unsorted", []time.Duration{3000, 1000, 2000}, latency{"latency", 3, 1, 2, 2, 3}},
-		{"thousand", thousand, latency{"latency", 1000, 1, 500, 990, 1000}},
+		{"one", []time.Duration{1500}, Latency{"latency", 1, 1.5, 1.5, 1.5, 1.5}},
+		{"three, unsorted", []time.Duration{3000, 1000, 2000}, Latency{"latency", 3, 1, 2, 2, 3}},
+		{"thousand", thousand, Latency{"latency", 1000, 1, 500, 990, 1000}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, summarize(tt.times)); diff != "" {

@@ -1,4 +1,4 @@
-package main
+package hostcli
 
 import (
 	"bytes"
@@ -13,21 +13,21 @@ func TestProgress(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		total int64
-		add   []int
+		add   []int64
 		want  string // shown; empty means nothing
 	}{
-		{"long file", longInput, []int{longInput / 2, longInput / 2}, "100%"},
-		{"short file", longInput - 1, []int{longInput - 1}, ""},
-		{"file that grows", longInput, []int{longInput, 1}, "100%"},
-		{"long stream", -1, []int{longInput - 1, 1}, "1.0 MB"},
-		{"short stream", -1, []int{longInput - 1}, ""},
+		{"long file", longInput, []int64{longInput / 2, longInput / 2}, "100%"},
+		{"short file", longInput - 1, []int64{longInput - 1}, ""},
+		{"file that grows", longInput, []int64{longInput, 1}, "100%"},
+		{"long stream", -1, []int64{longInput - 1, 1}, "1.0 MB"},
+		{"short stream", -1, []int64{longInput - 1}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stderr bytes.Buffer
-			p := &progress{enabled: true, total: tt.total, stderr: &stderr}
+			p := &Progress{enabled: true, total: tt.total, stderr: &stderr}
 			for _, n := range tt.add {
-				p.add(n)
-				p.makeRoom() // does nothing: the results go elsewhere
+				p.Add(n)
+				p.MakeRoom() // does nothing: the results go elsewhere
 			}
 			if got := stderr.String(); !strings.Contains(got, tt.want) || (tt.want == "") != (got == "") {
 				t.Errorf("shown: %q, want %q", got, tt.want)
@@ -35,8 +35,8 @@ func TestProgress(t *testing.T) {
 			if n := strings.Count(stderr.String(), eraseLine); n != 0 {
 				t.Errorf("erased %d times before the end", n)
 			}
-			p.remove()
-			p.remove()
+			p.Remove()
+			p.Remove()
 			if n := strings.Count(stderr.String(), eraseLine); (tt.want == "") != (n == 0) || n > 1 {
 				t.Errorf("erased %d times", n)
 			}
@@ -46,28 +46,24 @@ func TestProgress(t *testing.T) {
 
 func TestProgressMakesRoom(t *testing.T) {
 	var stderr bytes.Buffer
-	p := &progress{enabled: true, shared: true, total: longInput, stderr: &stderr}
-	p.makeRoom()
-	p.add(longInput)
-	p.makeRoom()
-	p.makeRoom()
+	p := &Progress{enabled: true, shared: true, total: longInput, stderr: &stderr}
+	p.MakeRoom()
+	p.Add(longInput)
+	p.MakeRoom()
+	p.MakeRoom()
 	if got := stderr.String(); strings.Count(got, eraseLine) != 1 || !strings.HasSuffix(got, eraseLine) {
 		t.Errorf("shown: %q, want the bar and then one erasure", got)
 	}
 }
 
 func TestProgressNeedsATerminal(t *testing.T) {
-	input := filepath.Join(t.TempDir(), "input")
-	if err := os.WriteFile(input, make([]byte, longInput), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(input)
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if p := newProgress(f, f, f); p.enabled || p.shared || p.total != longInput {
-		t.Errorf("progress %+v, want it disabled, and a total of %d", p, longInput)
+	if p := NewProgress(longInput, f, f); p.enabled || p.shared {
+		t.Errorf("progress %+v, want it disabled", p)
 	}
 }
 
@@ -77,10 +73,10 @@ func (brokenTerminal) Write([]byte) (int, error) { return 0, errors.New("hung up
 
 // The work goes on when the terminal is gone.
 func TestProgressGivesUp(t *testing.T) {
-	p := &progress{enabled: true, total: longInput, stderr: brokenTerminal{}}
-	p.add(longInput)
+	p := &Progress{enabled: true, total: longInput, stderr: brokenTerminal{}}
+	p.Add(longInput)
 	if p.enabled {
 		t.Error("the bar is still enabled")
 	}
-	p.remove()
+	p.Remove()
 }

@@ -1,4 +1,4 @@
-package main
+package hostcli
 
 import (
 	"errors"
@@ -10,30 +10,29 @@ import (
 	"runtime"
 )
 
-const (
-	pluginName   = "dataprocessor-plugin"
-	pluginImport = "github.com/plugwire/plugwire/plugins/dataprocessor/cmd/" + pluginName
-)
-
 // pluginCommand returns the command that starts the plugin: the one at path or,
 // if path is empty, the one beside this program or in $PATH.
-func pluginCommand(path string) (*exec.Cmd, error) {
+func (p *Program) pluginCommand(path string) (*exec.Cmd, error) {
+	var args []string
+	if p.PluginArgs != nil {
+		args = p.PluginArgs()
+	}
 	if path != "" {
 		if filepath.Base(path) == path {
 			// A path, as documented, and not a name to look up in $PATH.
 			path = "." + string(filepath.Separator) + path
 		}
-		return exec.Command(path), nil
+		return exec.Command(path, args...), nil //nolint:gosec // the user's choice
 	}
-	path, err := findPlugin()
+	path, err := p.findPlugin()
 	if err != nil {
 		return nil, err
 	}
-	return exec.Command(path), nil
+	return exec.Command(path, args...), nil //nolint:gosec // the user's choice
 }
 
-func findPlugin() (string, error) {
-	name := pluginName
+func (p *Program) findPlugin() (string, error) {
+	name := p.plugin()
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
@@ -55,7 +54,7 @@ func findPlugin() (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return "", fmt.Errorf("no %s in %s, nor in $PATH (%w)\nname one with -plugin, or build it with: go build -o %s %s",
-			name, filepath.Dir(self), err, beside, pluginImport)
+			name, filepath.Dir(self), err, beside, p.PluginPackage)
 	}
 	return path, nil
 }

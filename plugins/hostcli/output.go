@@ -1,0 +1,134 @@
+package hostcli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/host"
+)
+
+// The JSON objects that all hosts print. They are the interface of -json: fields
+// are only added.
+type (
+	// A Connection says how the plugin is connected.
+	Connection struct {
+		Type      string `json:"type"` // "connection"
+		Protocol  string `json:"protocol"`
+		Version   int    `json:"version"`
+		Transport string `json:"transport"`
+		Skipped   string `json:"skipped,omitempty"` // why it is not one that was preferred
+		Session   string `json:"session"`
+		Security  string `json:"security"`
+		PID       int    `json:"pid"`
+		StartMS   int64  `json:"start_ms"`
+	}
+	// A Failure is why the command failed.
+	Failure struct {
+		Type    string `json:"type"` // "error"
+		Message string `json:"message"`
+		Line    int    `json:"line,omitempty"` // of the input
+		Code    string `json:"code,omitempty"` // gRPC's, if a call failed
+	}
+)
+
+// A LineError says which line of the input an error is about.
+type LineError struct {
+	Line int
+	Err  error
+}
+
+func (e *LineError) Error() string { return message(e) }
+func (e *LineError) Unwrap() error { return e.Err }
+
+// JSON reports whether the output is JSON objects, one a line.
+func (s *Session) JSON() bool { return s.settings.json }
+
+// Text prints text, in one write, so that a reader sees a result as soon as it
+// is there.
+func (s *Session) Text(text string) error {
+	_, err := io.WriteString(s.stdout, text)
+	return err
+}
+
+// Object prints v as a JSON object on one line. It has a field "type".
+func (s *Session) Object(v any) error {
+	var line strings.Builder
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return err
+	}
+	return s.Text(line.String())
+}
+
+// Print prints v, if as JSON, or else the text.
+func (s *Session) Print(text string, v any) error {
+	if s.JSON() {
+		return s.Object(v)
+	}
+	return s.Text(text)
+}
+
+// Connection says how the plugin is connected, in one line, or in two if a
+// preferred transport was skipped.
+func (s *Session) Connection() string {
+	c := connectionOf(s.plugin.Info())
+	text := fmt.Sprintf("protocol %s/%d over %s, %s session, secured by %s, pid %d, started in %d ms\n",
+		c.Protocol, c.Version, c.Transport, c.Session, c.Security, c.PID, c.StartMS)
+	if c.Skipped != "" {
+		text += "skipped " + c.Skipped + "\n"
+	}
+	return text
+}
+
+func connectionOf(info host.Info) Connection {
+	return Connection{
+		Type:      "connection",
+		Protocol:  info.Protocol,
+		Version:   info.Version,
+		Transport: info.Transport.String(),
+		Skipped:   info.Skipped,
+		Session:   info.Session,
+		Security:  info.Security,
+		PID:       info.PID,
+		StartMS:   info.StartDuration.Milliseconds(),
+	}
+}
+
+// failure prints err on stderr and, with -json, also as an object.
+func (s *Session) failure(err error, stderr io.Writer) error {
+	text := s.program.Name + ": " + message(err) + "\n"
+	if _, ok := errors.AsType[usageError](err); ok {
+		text += s.program.Name + " -h shows the usage\n"
+	}
+	_, failed := io.WriteString(stderr, text)
+	if !s.settings.json {
+		return failed
+	}
+	f := Failure{Type: "error"}
+	if at, ok := errors.AsType[*LineError](err); ok {
+		f.Line, err = at.Line, at.Err
+	}
+	f.Message = err.Error()
+	if st, ok := status.FromError(err); ok {
+		f.Message, f.Code = st.Message(), st.Code().String()
+	}
+	return errors.Join(failed, s.Object(f))
+}
+
+// message returns err as a person should read it: without gRPC's own words
+// around a status.
+func message(err error) string {
+	if at, ok := errors.AsType[*LineError](err); ok {
+		return fmt.Sprintf("line %d: %s", at.Line, message(at.Err))
+	}
+	if s, ok := status.FromError(err); ok {
+		return fmt.Sprintf("%s (%s)", s.Message(), s.Code())
+	}
+	return err.Error()
+}

@@ -1,0 +1,152 @@
+package hostcli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+)
+
+// helpError is the text that the user asked for.
+type helpError string
+
+func (helpError) Error() string { return "help" }
+
+// usageError is a mistake in the command line.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// parse returns what args ask for, or a helpError or usageError. After an error
+// the settings are what was understood so far.
+func (p *Program) parse(args []string) (settings, *Command, error) {
+	commands := p.commands()
+	cfg := settings{transports: transports(), logLevel: slog.LevelWarn}
+	flags := p.flags(&cfg)
+	if err := parseFlags(flags, args, func() string { return p.help(commands) }); err != nil {
+		return cfg, nil, err
+	}
+	if flags.NArg() == 0 {
+		return cfg, nil, usageError("a command is missing: " + names(commands))
+	}
+	i := slices.IndexFunc(commands, func(c *Command) bool { return c.Name == flags.Arg(0) })
+	if i < 0 {
+		return cfg, nil, usageError(fmt.Sprintf("unknown command %q: the commands are %s", flags.Arg(0), names(commands)))
+	}
+	c := commands[i]
+	args = flags.Args()[1:]
+
+	// The flags before the command are also understood after it.
+	flags = p.flags(&cfg)
+	if c.Flags != nil {
+		c.Flags(flags)
+	}
+	if err := parseFlags(flags, args, func() string { return p.helpOf(c) }); err != nil {
+		return cfg, nil, err
+	}
+	switch {
+	case c.Parse != nil:
+		if err := c.Parse(flags.Args()); err != nil {
+			return cfg, nil, usageError(err.Error())
+		}
+	case flags.NArg() > 0:
+		return cfg, nil, usageError(c.Name + " has no arguments")
+	}
+	return cfg, c, nil
+}
+
+// commands returns those of the program, and ping.
+func (p *Program) commands() []*Command { return append(slices.Clip(p.Commands), ping(p.Name)) }
+
+// flags returns the flags that all commands have.
+func (p *Program) flags(cfg *settings) *flag.FlagSet {
+	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // errors are reported by exit, and only once
+	flags.StringVar(&cfg.plugin, "plugin", cfg.plugin, fmt.Sprintf("`path` of the plugin (default %s beside this program, then in $PATH)", p.plugin()))
+	flags.Func("transports", "`list` of transports to offer, most preferred first (default "+listOf(transports())+")", func(s string) (err error) {
+		cfg.transports, err = selectTransports(s)
+		return err
+	})
+	flags.BoolVar(&cfg.json, "json", cfg.json, "print JSON objects, one a line")
+	flags.TextVar(&cfg.logLevel, "log-level", cfg.logLevel, "least `level` of log lines on stderr: debug, info, warn or error")
+	if p.Flags != nil {
+		p.Flags(flags)
+	}
+	return flags
+}
+
+// parseFlags parses args. It turns a request for help into a helpError, and
+// everything else that is wrong into a usageError.
+func parseFlags(flags *flag.FlagSet, args []string, help func() string) error {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		var text strings.Builder
+		text.WriteString(help() + "\nFlags:\n")
+		flags.SetOutput(&text)
+		flags.PrintDefaults()
+		return helpError(text.String())
+	case err != nil:
+		return usageError(err.Error())
+	default:
+		return nil
+	}
+}
+
+// help returns the program's help text, up to the flags.
+func (p *Program) help(commands []*Command) string {
+	var text strings.Builder
+	for i, c := range commands {
+		prefix := "usage:"
+		if i > 0 {
+			prefix = "      "
+		}
+		fmt.Fprintf(&text, "%s %s\n", prefix, p.synopsis(c))
+	}
+	fmt.Fprintf(&text, "\n%s\n\n", p.About)
+	width := 0
+	for _, c := range commands {
+		width = max(width, len(c.Name))
+	}
+	for _, c := range commands {
+		fmt.Fprintf(&text, "  %-*s  %s\n", width, c.Name, c.Summary)
+	}
+	fmt.Fprintf(&text, `
+"%s %s -h" says more about %[2]s, and so on.
+
+The plugin is reached over the first of -transports that works: unix, quic or
+tcp. Why it was not an earlier one is printed with how it is connected.
+
+Exit codes: 0 done, 1 failure (without a message if stdout was closed early),
+2 wrong usage. Errors are printed on stderr.
+
+With -json each line of stdout is one JSON object whose "type" says what it is.
+The first is the "connection"; what the command prints follows, and an "error"
+is the last.
+`, p.Name, commands[0].Name)
+	return text.String()
+}
+
+// helpOf returns the command's help text, up to the flags.
+func (p *Program) helpOf(c *Command) string {
+	return fmt.Sprintf("usage: %s\n\n%s", p.synopsis(c), c.Help)
+}
+
+func (p *Program) synopsis(c *Command) string {
+	return strings.TrimSpace(fmt.Sprintf("%s [flags] %s [flags] %s", p.Name, c.Name, c.Args))
+}
+
+// names returns the names of the commands as a sentence has them: a, b and c.
+func names(commands []*Command) string {
+	list := make([]string, len(commands))
+	for i, c := range commands {
+		list[i] = c.Name
+	}
+	last := len(list) - 1
+	if last == 0 {
+		return list[0]
+	}
+	return strings.Join(list[:last], ", ") + " and " + list[last]
+}

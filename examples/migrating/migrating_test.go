@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -123,43 +122,6 @@ func (s *synced) Write(b []byte) (int, error) {
 	return s.buffer.Write(b)
 }
 
-// TestPageQuotesTheCode keeps the page true: a Go block directly after a line
-// <!-- file: NAME --> is that file, and one after <!-- from: NAME --> stands in it,
-// whatever its indentation. Names are relative to the root of the repository.
-func TestPageQuotesTheCode(t *testing.T) {
-	root := filepath.Join("..", "..")
-	page := read(t, filepath.Join(root, "docs", "migrating-from-go-plugin.md"))
-	whole := make(map[string]bool)
-	parts := 0
-	for _, part := range strings.Split(page, "<!-- f")[1:] {
-		mark, block, ok := strings.Cut("f"+part, " -->\n```go\n")
-		kind, name, named := strings.Cut(mark, ": ")
-		quoted, _, ended := strings.Cut(block, "\n```\n")
-		if !ok || !named || !ended {
-			t.Fatalf("a Go block must follow the mark directly: %.80q", part)
-		}
-		file := read(t, filepath.Join(root, filepath.FromSlash(name)))
-		switch {
-		case kind == "file" && file == quoted+"\n":
-			whole[name] = true
-		case kind == "from" && contains(file, quoted):
-			parts++
-		default:
-			t.Errorf("this does not stand in %s:\n%s", name, quoted)
-		}
-	}
-	for _, side := range sides {
-		for _, command := range []string{"host", "plugin"} {
-			if name := "examples/migrating/" + side + "/cmd/greeter-" + command + "/main.go"; !whole[name] {
-				t.Errorf("the page does not quote %s", name)
-			}
-		}
-	}
-	if parts == 0 {
-		t.Error("the page quotes no part of a file")
-	}
-}
-
 // TestPageNamesEveryField has no field of go-plugin's configurations left out.
 func TestPageNamesEveryField(t *testing.T) {
 	page := read(t, filepath.Join("..", "..", "docs", "migrating-from-go-plugin.md"))
@@ -175,26 +137,6 @@ func TestPageNamesEveryField(t *testing.T) {
 			}
 		}
 	}
-}
-
-// contains reports whether a file has these lines one after another, all of them
-// indented by the same number of tabs more.
-func contains(file, block string) bool {
-	lines := strings.Split(file, "\n")
-	for _, tabs := range []string{"", "\t", "\t\t"} {
-		wanted := strings.Split(block, "\n")
-		for i, text := range wanted {
-			if text != "" {
-				wanted[i] = tabs + text
-			}
-		}
-		for i := range len(lines) - len(wanted) + 1 {
-			if slices.Equal(lines[i:i+len(wanted)], wanted) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func read(t *testing.T, name string) string {

@@ -5,7 +5,6 @@ go 1.26.0
 require github.com/plugwire/plugwire/core v0.1.0
 
 require (
-	github.com/google/go-cmp v0.7.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.60.0 // indirect
 )

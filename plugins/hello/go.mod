@@ -3,7 +3,6 @@ module github.com/plugwire/plugwire/plugins/hello
 go 1.26.0
 
 require (
-	github.com/google/go-cmp v0.7.0
 	github.com/plugwire/plugwire/core v0.1.0
 	github.com/plugwire/plugwire/transport/unix v0.1.0
 	google.golang.org/grpc v1.85.0

@@ -1,0 +1,107 @@
+package docs_test
+
+import (
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// link matches the target of an inline link.
+var link = regexp.MustCompile(`\]\(([^()\s]+)\)`)
+
+// TestLinks follows every link of every page to a file, and to a heading where it
+// names one. Links to other places are not looked at.
+func TestLinks(t *testing.T) {
+	anchors := make(map[string]map[string]bool)
+	for _, page := range pages(t) {
+		anchors[page] = headings(read(t, page))
+	}
+	count := 0
+	for page := range anchors {
+		for i, line := range prose(read(t, page)) {
+			for _, match := range link.FindAllStringSubmatch(codeSpan.ReplaceAllString(line, "`code`"), -1) {
+				target, anchor, _ := strings.Cut(match[1], "#")
+				if strings.Contains(match[1], "://") || strings.HasPrefix(match[1], "mailto:") {
+					continue
+				}
+				count++
+				name := page
+				if target != "" {
+					name = path.Join(path.Dir(page), target)
+				}
+				switch {
+				case strings.HasPrefix(name, ".."):
+					t.Errorf("%s:%d: %s leads out of the repository", page, i+1, match[1])
+				case !exists(name):
+					t.Errorf("%s:%d: %s: there is no %s", page, i+1, match[1], name)
+				case anchor != "" && !anchors[name][anchor]:
+					t.Errorf("%s:%d: %s: %s has no heading with that anchor", page, i+1, match[1], name)
+				}
+			}
+		}
+	}
+	if count == 0 {
+		t.Error("no page has a link")
+	}
+}
+
+// TestPagesAreListed has each page of docs in the list of the README.
+func TestPagesAreListed(t *testing.T) {
+	readme := read(t, "README.md")
+	for _, page := range pages(t) {
+		if path.Dir(page) == "docs" && !strings.Contains(readme, "]("+page+")") {
+			t.Errorf("README.md has no link to %s", page)
+		}
+	}
+}
+
+// headings returns the anchors of a page's headings, as GitHub makes them.
+func headings(page string) map[string]bool {
+	found := make(map[string]bool)
+	for _, line := range prose(page) {
+		text := strings.TrimLeft(line, "#")
+		if level := len(line) - len(text); level == 0 || level > 6 || !strings.HasPrefix(text, " ") {
+			continue
+		}
+		slug := anchorOf(strings.TrimSpace(text))
+		for n := 1; found[slug]; n++ {
+			if next := slug + "-" + strconv.Itoa(n); !found[next] {
+				slug = next
+			}
+		}
+		found[slug] = true
+	}
+	return found
+}
+
+// anchorOf returns the anchor of the first heading with that text.
+func anchorOf(heading string) string {
+	heading = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`).ReplaceAllString(heading, "$1")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_':
+			return unicode.ToLower(r)
+		case r == ' ':
+			return '-'
+		default:
+			return -1
+		}
+	}, heading)
+}
+
+func TestHeadings(t *testing.T) {
+	const page = "# A page\n\n## 9. The `file`, and *more*\n\n```\n# no heading\n```\n\n    # code\n\n## Twice\n## Twice\n#none\n### A [link](x.md)\n"
+	got := headings(page)
+	for _, want := range []string{"a-page", "9-the-file-and-more", "twice", "twice-1", "a-link"} {
+		if !got[want] {
+			t.Errorf("there is no %q", want)
+		}
+		delete(got, want)
+	}
+	for slug := range got {
+		t.Errorf("there is %q", slug)
+	}
+}

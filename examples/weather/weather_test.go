@@ -1,0 +1,70 @@
+//go:build unix
+
+package weather_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/core/plugintest"
+	"github.com/plugwire/plugwire/examples/weather"
+	"github.com/plugwire/plugwire/examples/weather/station"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+// pluginVariable makes the test binary a plugin.
+const pluginVariable = "WEATHER_PLUGIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(pluginVariable) != "" {
+		plugin.Main(weather.ServeStation(newFaulty()), plugin.WithTransports(unix.New()))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// start serves a handler in this process.
+func start(t *testing.T, handler weather.StationHandler, opts ...host.Option) weather.StationClient {
+	t.Helper()
+	return weather.NewStationClient(plugintest.Start(t, weather.ServeStation(handler), unix.New(), opts...))
+}
+
+// launch starts this test binary once more, as a plugin.
+func launch(t *testing.T) *host.Plugin {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), pluginVariable+"=1")
+	p, err := host.Launch(t.Context(), cmd, host.WithProtocols(weather.StationProtocol), host.WithTransports(unix.New()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() }) // tests end it as they like
+	return p
+}
+
+// faulty is a station with mistakes, each in the sensor of that name.
+type faulty struct {
+	*station.Station
+	began, ended chan struct{} // of a call that waits
+}
+
+func newFaulty() *faulty {
+	return &faulty{station.New(), make(chan struct{}, 1), make(chan struct{}, 1)}
+}
+
+func (f *faulty) GetReading(ctx context.Context, request *weather.GetReadingRequest) (*weather.Reading, error) {
+	fault := faults[request.GetSensor()]
+	if fault == nil {
+		return f.Station.GetReading(ctx, request)
+	}
+	return fault(f, ctx)
+}

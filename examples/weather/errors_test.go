@@ -56,6 +56,10 @@ var faults = map[string]func(f *faulty, ctx context.Context) (*weather.Reading, 
 		f.ended <- struct{}{}
 		return nil, ctx.Err()
 	},
+	"bytes": func(_ *faulty, ctx context.Context) (*weather.Reading, error) {
+		n, err := receive(ctx)
+		return &weather.Reading{TimeMillis: n}, err
+	},
 	"metadata": func(_ *faulty, ctx context.Context) (*weather.Reading, error) {
 		md, _ := metadata.FromIncomingContext(ctx)
 		return &weather.Reading{Sensor: strings.Join(md.Get("tenant"), "")}, nil

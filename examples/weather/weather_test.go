@@ -34,15 +34,24 @@ func start(t *testing.T, handler weather.StationHandler, opts ...host.Option) we
 	return weather.NewStationClient(plugintest.Start(t, weather.ServeStation(handler), unix.New(), opts...))
 }
 
-// launch starts this test binary once more, as a plugin.
-func launch(t *testing.T) *host.Plugin {
+// self returns the path of this test binary.
+func self(t *testing.T) string {
 	t.Helper()
-	self, err := os.Executable()
+	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), pluginVariable+"=1")
+	return path
+}
+
+// pluginEnviron returns the variables with which this test binary is a plugin.
+func pluginEnviron() []string { return append(os.Environ(), pluginVariable+"=1") }
+
+// launch starts this test binary once more, as a plugin.
+func launch(t *testing.T) *host.Plugin {
+	t.Helper()
+	cmd := exec.Command(self(t))
+	cmd.Env = pluginEnviron()
 	p, err := host.Launch(t.Context(), cmd, host.WithProtocols(weather.StationProtocol), host.WithTransports(unix.New()))
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,120 @@
+package docs_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const architecture = "docs/architecture.md"
+
+// TestPathsExist has every code span on a page of docs that is a path of this
+// repository, or a tag with one, lead to a file or a directory.
+func TestPathsExist(t *testing.T) {
+	top := regexp.MustCompile(`^(core|transport|codegen|plugins|examples|interop|docs)/[\w./-]+$`)
+	constant := regexp.MustCompile(`^(.*)\.[A-Za-z0-9]+$`) // core/host.maxProgram
+	tag := regexp.MustCompile(`/v\d+\.\d+\.\d+$`)
+	found := 0
+	for _, page := range pages(t) {
+		if !strings.HasPrefix(page, "docs/") {
+			continue
+		}
+		for i, line := range prose(read(t, page)) {
+			for _, span := range spans(line) {
+				span = tag.ReplaceAllString(span, "")
+				if !top.MatchString(span) || pending[span] {
+					continue
+				}
+				found++
+				if m := constant.FindStringSubmatch(span); !exists(span) && (m == nil || !exists(m[1])) {
+					t.Errorf("%s:%d: there is no %s", page, i+1, span)
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page names a path")
+	}
+}
+
+// TestArchitectureNamesWhatThereIs has each name in parentheses after a path in the
+// file of that path: `core/host/launch.go` (`start`).
+func TestArchitectureNamesWhatThereIs(t *testing.T) {
+	named := regexp.MustCompile("`([\\w./-]+)` \\((`[^)]*)\\)")
+	identifier := regexp.MustCompile(`^\w+$`)
+	found := 0
+	for i, line := range prose(read(t, architecture)) {
+		for _, m := range named.FindAllStringSubmatch(line, -1) {
+			code := codeOf(t, m[1])
+			for _, name := range spans(m[2]) {
+				if !identifier.MatchString(name) {
+					continue
+				}
+				found++
+				if !regexp.MustCompile(`(?m)^(func (\([^)]*\) )?|type |const |\t)` + name + `\b`).MatchString(code) {
+					t.Errorf("%s:%d: %s declares no %s", architecture, i+1, m[1], name)
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("the page names nothing")
+	}
+}
+
+// codeOf returns a file, or the Go files of a directory.
+func codeOf(t *testing.T, name string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(filepath.Join(root, filepath.FromSlash(name)), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		b.Write(data)
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return b.String()
+}
+
+// TestImportsGoDown has no package of core import one that stands above it in the
+// table of packages.
+func TestImportsGoDown(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, architecture), "\n## Packages of core\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var order []string
+	for _, row := range rows(section) {
+		order = append(order, spans(row[0])[0])
+	}
+	above := make(map[string]bool)
+	for _, dir := range order {
+		above[dir] = true
+		names, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(dir), "*.go"))
+		if err != nil || len(names) == 0 {
+			t.Fatalf("%s: %d files, %v", dir, len(names), err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range regexp.MustCompile(`"github.com/plugwire/plugwire/(core/[\w/]+)"`).FindAllStringSubmatch(string(data), -1) {
+				if above[m[1]] {
+					t.Errorf("%s imports %s, which is above %s", name, m[1], dir)
+				}
+			}
+		}
+	}
+	if len(order) < 10 {
+		t.Errorf("the table has %d packages", len(order))
+	}
+}

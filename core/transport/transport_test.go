@@ -183,3 +183,12 @@ func ExampleParseID() {
 	// unix 1 <nil>
 	// "unix" is not a transport and version such as unix/1
 }
+
+// An address comes from the other side.
+func ExampleCheckAddress() {
+	fmt.Println(transport.CheckAddress("/run/user/1000/plugin"))
+	fmt.Println(transport.CheckAddress("two\nlines") != nil)
+	// Output:
+	// <nil>
+	// true
+}

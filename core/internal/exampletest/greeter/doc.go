@@ -1,0 +1,3 @@
+// Package greeter is what the Examples of core's packages speak, generated from
+// greeter.proto.
+package greeter

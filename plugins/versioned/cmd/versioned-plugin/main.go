@@ -1,0 +1,24 @@
+// Command versioned-plugin is the sample's plugin. It serves both versions of
+// its protocol, of which a host takes the highest that it speaks. A host starts
+// it, for example versioned-host; by hand it only says so.
+package main
+
+import (
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/plugins/versioned/compat"
+	"github.com/plugwire/plugwire/plugins/versioned/example"
+	"github.com/plugwire/plugwire/plugins/versioned/processor"
+	"github.com/plugwire/plugwire/transport/quic"
+	"github.com/plugwire/plugwire/transport/tcp"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+func main() {
+	newest := processor.New()
+	plugin.Main(
+		protocol.Join(
+			example.ServeDataProcessorV2(newest),
+			example.ServeDataProcessorV1(compat.NewV1(newest))),
+		plugin.WithTransports(unix.New(), quic.New(), tcp.New()))
+}

@@ -1,0 +1,89 @@
+package processor
+
+import (
+	"fmt"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/plugwire/plugwire/plugins/versioned/example"
+	"github.com/plugwire/plugwire/plugins/versioned/internal/violation"
+)
+
+// What a request may have. The .proto promises these numbers.
+const (
+	// maxText bounds a text before, between and after its operations, in bytes.
+	maxText = 256 << 10
+
+	// maxOperations bounds the work that one text causes.
+	maxOperations = 32
+
+	// maxMetadata and maxMetadataBytes bound what comes back unread.
+	maxMetadata      = 16
+	maxMetadataBytes = 4 << 10
+
+	// maxItems keeps the response below the message limit of 256 MiB, whatever
+	// the items do: results of maxText are 64 MiB, with metadata 65.
+	maxItems = 256
+
+	// maxBatch bounds the memory that a batch takes for as long as it is at
+	// work, in bytes of the encoded request.
+	maxBatch = 16 << 20
+)
+
+// check returns the steps that the request asks for, or an INVALID_ARGUMENT
+// status that says what is wrong with it.
+func check(request *example.ProcessRequestV2) ([]step, error) {
+	var wrong violation.List
+	switch n := len(request.GetText()); {
+	case n == 0:
+		wrong.Add("text", "must not be empty")
+	case n > maxText:
+		wrong.Add("text", excess(n, maxText, "byte"))
+	}
+	steps := parse(request.GetOperations(), &wrong)
+	metadata := request.GetMetadata()
+	size := 0
+	for key, value := range metadata {
+		size += len(key) + len(value)
+	}
+	switch {
+	case len(metadata) > maxMetadata:
+		wrong.Add("metadata", excess(len(metadata), maxMetadata, "entry"))
+	case size > maxMetadataBytes:
+		wrong.Add("metadata", excess(size, maxMetadataBytes, "byte"))
+	}
+	return steps, wrong.Err()
+}
+
+// checkBatch says what is wrong with the batch as a whole.
+func checkBatch(request *example.BatchProcessRequest) error {
+	var wrong violation.List
+	switch n := len(request.GetItems()); {
+	case n == 0:
+		wrong.Add("items", "must not be empty")
+	case n > maxItems:
+		wrong.Add("items", excess(n, maxItems, "item"))
+	default:
+		if size := proto.Size(request); size > maxBatch {
+			wrong.Add("items", excess(size, maxBatch, "byte"))
+		}
+	}
+	return wrong.Err()
+}
+
+func excess(n, limit int, unit string) string {
+	return fmt.Sprintf("has %s: at most %d may be", count(n, unit), limit)
+}
+
+// count returns "1 byte", "2 bytes" or "2 entries".
+func count(n int, unit string) string {
+	switch {
+	case n == 1:
+	case unit == "entry":
+		unit = "entries"
+	default:
+		unit += "s"
+	}
+	return strconv.Itoa(n) + " " + unit
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
+)
+
+// The scripts use the real commands, built as a user builds them.
+
+func TestMain(m *testing.M) {
+	if os.Getenv(roleVariable) != "" {
+		playRole() // does not return
+	}
+	clitest.Main(m)
+}
+
+func TestScripts(t *testing.T) {
+	clitest.Scripts{
+		Host: name,
+		Objects: map[string]any{
+			"result": new(result),
+			"failed": new(failed),
+			"status": new(chosen),
+		},
+	}.Run(t)
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/plugins/versioned/example"
+)
+
+// A version is one of the protocol that this host speaks.
+type version struct {
+	protocol *protocol.Protocol
+	// newClient returns a client that does the job, or says which part of the
+	// job this version has no words for.
+	newClient func(conn grpc.ClientConnInterface, j job) (client, error)
+}
+
+// versions returns all that this host speaks.
+func versions() []version {
+	return []version{
+		{example.DataProcessorV1Protocol, newClientV1},
+		{example.DataProcessorV2Protocol, newClientV2},
+	}
+}
+
+// An offer is the versions of which the plugin takes the highest that it has.
+type offer struct {
+	known    []version
+	selected []version
+}
+
+// selectVersions selects those that list names, by their numbers, separated by
+// commas.
+func (o *offer) selectVersions(list string) error {
+	o.selected = nil
+	for number := range strings.SplitSeq(list, ",") {
+		i := slices.IndexFunc(o.known, func(v version) bool { return strconv.Itoa(v.protocol.Version()) == number })
+		switch {
+		case i < 0:
+			return fmt.Errorf("unknown version %q: the versions are %s", number, listOf(o.known))
+		case slices.ContainsFunc(o.selected, func(v version) bool { return v.protocol == o.known[i].protocol }):
+			return fmt.Errorf("version %s is given twice: the versions are %s", number, listOf(o.known))
+		}
+		o.selected = append(o.selected, o.known[i])
+	}
+	return nil
+}
+
+// protocols returns what is offered to the plugin.
+func (o *offer) protocols() []*protocol.Protocol {
+	protocols := make([]*protocol.Protocol, len(o.selected))
+	for i, v := range o.selected {
+		protocols[i] = v.protocol
+	}
+	return protocols
+}
+
+// version returns the one with that number, which the plugin took.
+func (o *offer) version(number int) (version, error) {
+	for _, v := range o.selected {
+		if v.protocol.Version() == number {
+			return v, nil
+		}
+	}
+	return version{}, fmt.Errorf("the plugin took version %d, which was not offered", number)
+}
+
+// listOf is what selectVersions makes versions of.
+func listOf(versions []version) string {
+	numbers := make([]string, len(versions))
+	for i, v := range versions {
+		numbers[i] = strconv.Itoa(v.protocol.Version())
+	}
+	return strings.Join(numbers, ",")
+}

@@ -2,6 +2,7 @@ package compat_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -73,15 +74,18 @@ func TestV1Errors(t *testing.T) {
 			[]*errdetails.BadRequest_FieldViolation{{Field: "data", Description: "has 262145 bytes: at most 262144 may be"}},
 		},
 		{
-			"unknown options", "a", map[string]string{"rot13": "true", "trim": "true", "": "false"},
+			"unknown options", "a",
+			map[string]string{"rot13": "true", "trim": "true", "": "false"},
 			[]*errdetails.BadRequest_FieldViolation{{Field: `options[""]`, Description: known}, {Field: `options["rot13"]`, Description: known}},
 		},
 		{
-			"an operation of version 2 is not an option", "a", map[string]string{"replace": "true"},
+			"an operation of version 2 is not an option", "a",
+			map[string]string{"replace": "true"},
 			[]*errdetails.BadRequest_FieldViolation{{Field: `options["replace"]`, Description: known}},
 		},
 		{
-			"values", "a", map[string]string{"trim": "yes", "sort": "", "collapse": "True"},
+			"values", "a",
+			map[string]string{"trim": "yes", "sort": "", "collapse": "True"},
 			[]*errdetails.BadRequest_FieldViolation{
 				{Field: `options["collapse"]`, Description: `has the value "True": want true or false`},
 				{Field: `options["sort"]`, Description: `has the value "": want true or false`},
@@ -89,14 +93,16 @@ func TestV1Errors(t *testing.T) {
 			},
 		},
 		{
-			"long names and values are cut", "a", map[string]string{strings.Repeat("n", 100): "", "trim": strings.Repeat("v", 100)},
+			"long names and values are cut", "a",
+			map[string]string{strings.Repeat("n", 100): "", "trim": strings.Repeat("v", 100)},
 			[]*errdetails.BadRequest_FieldViolation{
 				{Field: `options["` + strings.Repeat("n", 64) + `"]`, Description: known},
 				{Field: `options["trim"]`, Description: `has the value "` + strings.Repeat("v", 64) + `": want true or false`},
 			},
 		},
 		{
-			"a long result", strings.Repeat("ɐ", maxText/2), map[string]string{"uppercase": "true", "trim": "true"},
+			"a long result", strings.Repeat("ɐ", maxText/2),
+			map[string]string{"uppercase": "true", "trim": "true"},
 			[]*errdetails.BadRequest_FieldViolation{{Field: `options["uppercase"]`, Description: "makes the text longer than 262144 bytes"}},
 		},
 	} {
@@ -201,7 +207,7 @@ func TestV1ErrorTranslation(t *testing.T) {
 		{"without a detail", status.Error(codes.InvalidArgument, "no"), "rpc error: code = InvalidArgument desc = no"},
 		{"another code", status.Error(codes.ResourceExhausted, "full"), "rpc error: code = ResourceExhausted desc = full"},
 		{"canceled", status.FromContextError(context.Canceled).Err(), "rpc error: code = Canceled desc = context canceled"},
-		{"no status", fmt.Errorf("broken"), "rpc error: code = Unknown desc = broken"},
+		{"no status", errors.New("broken"), "rpc error: code = Unknown desc = broken"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			response, err := compat.NewV1(&newer{err: tt.err}).Process(t.Context(), &example.ProcessRequestV1{Data: "a", Options: options})

@@ -3,6 +3,7 @@ package processor_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +36,7 @@ func TestBatch(t *testing.T) {
 			operations = append(operations, replace("", ""))
 		}
 		items[i] = request(fmt.Sprintf("text %d", i), operations...)
-		items[i].Metadata = map[string]string{"number": fmt.Sprint(i)}
+		items[i].Metadata = map[string]string{"number": strconv.Itoa(i)}
 	}
 	p := processor.New()
 	response, err := p.BatchProcess(t.Context(), batch(items...))

@@ -14,7 +14,8 @@ func newPool(size int) pool { return make(pool, size) }
 
 // each calls do with 0 to n-1, several at a time, and returns when all calls
 // have returned. When ctx is done it begins no further call and returns the
-// context's error, also if none was left.
+// context's error, also if none was left. do must not panic: outside of the
+// handler's own goroutine nothing would keep that from ending the plugin.
 func (p pool) each(ctx context.Context, n int, do func(i int)) error {
 	var next atomic.Int64
 	var workers sync.WaitGroup

@@ -211,7 +211,8 @@ func TestInvalid(t *testing.T) {
 		{"many entries", &example.ProcessRequestV2{Text: "a", Metadata: entries}, "metadata: has 17 entries: at most 16 may be", []string{"metadata"}},
 		{
 			"long metadata", &example.ProcessRequestV2{Text: "a", Metadata: map[string]string{"k": strings.Repeat("v", maxMetadataBytes)}},
-			"metadata: has 4097 bytes: at most 4096 may be", []string{"metadata"},
+			"metadata: has 4097 bytes: at most 4096 may be",
+			[]string{"metadata"},
 		},
 		{
 			"several", request("", replace("", ""), trim(), changeCase(0)),
@@ -221,15 +222,18 @@ func TestInvalid(t *testing.T) {
 		},
 		{
 			"a long result", request(strings.Repeat("a", maxText), trim(), replace("a", "bb")),
-			"operations[1]: makes the text longer than 262144 bytes", []string{"operations[1]"},
+			"operations[1]: makes the text longer than 262144 bytes",
+			[]string{"operations[1]"},
 		},
 		{
 			"a result that nobody could hold", request(strings.Repeat("a", maxText), replace("a", strings.Repeat("b", 64<<20))),
-			"operations[0]: makes the text longer than 262144 bytes", []string{"operations[0]"},
+			"operations[0]: makes the text longer than 262144 bytes",
+			[]string{"operations[0]"},
 		},
 		{
 			"letters that are longer in upper case", request(strings.Repeat("ɐ", maxText/2), changeCase(upper)),
-			"operations[0]: makes the text longer than 262144 bytes", []string{"operations[0]"},
+			"operations[0]: makes the text longer than 262144 bytes",
+			[]string{"operations[0]"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

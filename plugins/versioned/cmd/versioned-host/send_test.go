@@ -78,12 +78,16 @@ func TestSend(t *testing.T) {
 		{"all in one call", 9, "a c e", []string{"text a+text c+text e"}, []string{"a=TEXT A", "c=TEXT C", "e=TEXT E"}, ""},
 		{"standard input", 9, "a -", []string{"text a+standard input"}, []string{"a=TEXT A", "-=STANDARD INPUT"}, ""},
 		{
-			"failures in their place", 2, "a b c d", []string{"text a+bad b", "text c+bad d"},
-			[]string{"a=TEXT A", "b: refused", "c=TEXT C", "d: refused"}, "2 of 4 files failed",
+			"failures in their place", 2, "a b c d",
+			[]string{"text a+bad b", "text c+bad d"},
+			[]string{"a=TEXT A", "b: refused", "c=TEXT C", "d: refused"},
+			"2 of 4 files failed",
 		},
 		{
-			"files that cannot be sent, in their place", 9, "a binary c long e", []string{"text a", "text c", "text e"},
-			[]string{"a=TEXT A", "binary: is not UTF-8", "c=TEXT C", "long: is longer than 262144 bytes", "e=TEXT E"}, "2 of 5 files failed",
+			"files that cannot be sent, in their place", 9, "a binary c long e",
+			[]string{"text a", "text c", "text e"},
+			[]string{"a=TEXT A", "binary: is not UTF-8", "c=TEXT C", "long: is longer than 262144 bytes", "e=TEXT E"},
+			"2 of 5 files failed",
 		},
 		{"the longest", 9, "longest", []string{strings.Repeat("l", maxText)}, []string{"longest=" + strings.Repeat("L", maxText)}, ""},
 	} {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -151,7 +152,7 @@ func TestVersions(t *testing.T) {
 		cells := []string{tt.host}
 		for i, served := range plugins {
 			got := meet(t, tt.host, served, "file")
-			cell := fmt.Sprint(got.version)
+			cell := strconv.Itoa(got.version)
 			if got.err != "" {
 				cell = "refused"
 				fmt.Fprintf(&refusals, "host %s, plugin %s: %s\n", tt.host, served, got.err)

@@ -17,12 +17,9 @@ import (
 // few and tries again.
 const maxListed = 10
 
-// Names and values that the caller sent are quoted with at most 64 characters,
-// for the same reason.
-const quoted = "%.64q"
-
-// Quote returns what the caller sent as an error may repeat it.
-func Quote(s string) string { return fmt.Sprintf(quoted, s) }
+// Quote returns a name or value that the caller sent as an error may repeat it:
+// quoted, and for the same reason at most 64 characters of it.
+func Quote(s string) string { return fmt.Sprintf("%.64q", s) }
 
 // A List is what is wrong with one request. The zero value is empty.
 type List struct {

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"go.etcd.io/bbolt"
+)
+
+// format is the version of what is in the file. A release that could not be read
+// by the one before it has the next.
+const format = "1"
+
+// The buckets of the file, and the one key of the first.
+const (
+	metaBucket  = "multiservice"
+	usersBucket = "users" // multi.User by name
+	dataBucket  = "data"  // multi.Entry by key
+
+	formatKey = "format"
+)
+
+// initialize makes an empty file one of this package.
+func initialize(tx *bbolt.Tx) error {
+	for _, name := range []string{usersBucket, dataBucket} {
+		if _, err := tx.CreateBucket([]byte(name)); err != nil {
+			return err
+		}
+	}
+	meta, err := tx.CreateBucket([]byte(metaBucket))
+	if err != nil {
+		return err
+	}
+	return meta.Put([]byte(formatKey), []byte(format))
+}
+
+// check returns an error unless db is whole, as far as its size tells, and of
+// this package. Damage within shows when it is read.
+func check(path string, db *bbolt.DB) error {
+	var problem error
+	if damaged := guard(path, func() { problem = db.View(func(tx *bbolt.Tx) error { return checkTx(path, tx) }) }); damaged != nil {
+		return damaged
+	}
+	return problem
+}
+
+func checkTx(path string, tx *bbolt.Tx) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() < tx.Size() {
+		return &DamagedError{path, fmt.Errorf("it was cut off: it has %d bytes, and needs %d", info.Size(), tx.Size())}
+	}
+	meta := tx.Bucket([]byte(metaBucket))
+	if meta == nil {
+		return fmt.Errorf("%s is a database of another program: use another directory", path)
+	}
+	if got := string(meta.Get([]byte(formatKey))); got != format {
+		return fmt.Errorf("the database %s has format %.16q, this release knows only %q: use the release that made it", path, got, format)
+	}
+	if tx.Bucket([]byte(usersBucket)) == nil || tx.Bucket([]byte(dataBucket)) == nil {
+		return &DamagedError{path, errors.New("a part of it is missing")}
+	}
+	return nil
+}

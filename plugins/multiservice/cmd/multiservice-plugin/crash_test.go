@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/plugins/multiservice/multi"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+const (
+	kills   = 20
+	callers = 64
+	// maxAcknowledged is how many writes are acknowledged in a round, at most,
+	// before its plugin is killed.
+	maxAcknowledged = 500
+	// keysPerCaller has each key written several times, and new ones all along.
+	keysPerCaller = 20
+	// maxContent is several pages of the database.
+	maxContent = 20 << 10
+
+	roundTimeout = 30 * time.Second
+)
+
+// A cell is what the test knows of one key. Only one caller writes it, one call at
+// a time.
+type cell struct {
+	key          string
+	tried        int // number of the last call that was made; 0 is none
+	acknowledged int // number of the last call that was acknowledged
+}
+
+// content returns the value that call number n stores under key. Any change of it
+// shows: it begins with what it is, and the rest follows from that.
+func content(key string, n int) []byte {
+	head := fmt.Sprintf("%s %d ", key, n)
+	sum := sha256.Sum256([]byte(head))
+	size := int(sum[0])<<8 | int(sum[1])
+	return []byte(head + strings.Repeat(string(sum[:]), size%maxContent/len(sum)))
+}
+
+// TestKilledWhileCallersWrite kills the plugin again and again while callers
+// store. What was acknowledged is there in the next process, a write that was
+// under way is there in whole or not at all, and the database opens each time.
+func TestKilledWhileCallersWrite(t *testing.T) {
+	dir := t.TempDir()
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("seed %d", seed)
+	cells := make([][]cell, callers)
+	for i := range cells {
+		cells[i] = make([]cell, keysPerCaller)
+		for j := range cells[i] {
+			cells[i][j].key = fmt.Sprintf("caller%02d/%02d", i, j)
+		}
+	}
+	total, kept := 0, 0
+	for round := range kills {
+		p, err := launch(t.Context(), dir, unix.New())
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if round == 0 {
+			if _, err := multi.NewUserServiceClient(p).CreateUser(t.Context(), &multi.CreateUserRequest{Name: "root", Role: multi.Role_ROLE_ADMIN}); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			kept += verify(t, p, cells)
+		}
+		total += writeUntilKilled(t, p, cells, 1+random.IntN(maxAcknowledged))
+	}
+	p := mustLaunch(t, dir, unix.New())
+	kept += verify(t, p, cells)
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	checkFile(t, dir)
+	t.Logf("%d kills, %d writes acknowledged; of those that were not, %d are there", kills, total, kept)
+}
+
+// checkFile has the database's own check go over every page.
+func checkFile(t *testing.T, dir string) {
+	t.Helper()
+	db, err := bbolt.Open(filepath.Join(dir, "multiservice.db"), 0o600, &bbolt.Options{ReadOnly: true, Timeout: roundTimeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.View(func(tx *bbolt.Tx) error {
+		for problem := range tx.Check() {
+			t.Errorf("the database's check: %v", problem)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// writeUntilKilled has all callers store until the plugin, which is killed once so
+// many calls were acknowledged, is gone. It returns how many were.
+func writeUntilKilled(t *testing.T, p *host.Plugin, cells [][]cell, acknowledged int) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), roundTimeout)
+	defer cancel()
+	process, err := os.FindProcess(p.Info().PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := multi.NewDataServiceClient(p)
+	var count atomic.Int64
+	var wg sync.WaitGroup
+	for _, own := range cells {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				c := &own[i%len(own)]
+				c.tried++
+				if _, err := client.StoreData(ctx, &multi.StoreRequest{Caller: "root", Key: c.key, Value: content(c.key, c.tried)}); err != nil {
+					if status.Code(err) != codes.Unavailable {
+						t.Errorf("%s: %v, want Unavailable", c.key, err)
+					}
+					return
+				}
+				c.acknowledged = c.tried
+				if count.Add(1) == int64(acknowledged) {
+					if err := process.Kill(); err != nil {
+						t.Errorf("kill: %v", err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if count.Load() < int64(acknowledged) {
+		p.Close()
+		t.Fatalf("%d calls were acknowledged, and then no more", count.Load())
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		t.Fatal("the plugin that was killed is still there")
+	}
+	return int(count.Load())
+}
+
+// verify checks what is stored of each cell. A call that was not acknowledged may
+// be there: then it counts as if it was. It returns how many are.
+func verify(t *testing.T, p *host.Plugin, cells [][]cell) (kept int) {
+	t.Helper()
+	stored := readAll(t, p)
+	for i := range cells {
+		for j := range cells[i] {
+			c := &cells[i][j]
+			value, ok := stored[c.key]
+			delete(stored, c.key)
+			switch {
+			case ok && c.acknowledged > 0 && string(value) == string(content(c.key, c.acknowledged)):
+			case ok && string(value) == string(content(c.key, c.tried)):
+				c.acknowledged = c.tried
+				kept++
+			case !ok && c.acknowledged == 0:
+			default:
+				t.Fatalf("%s has %.40q (%d bytes, there: %v), want that of call %d, or in whole that of call %d",
+					c.key, value, len(value), ok, c.acknowledged, c.tried)
+			}
+		}
+	}
+	if len(stored) > 0 {
+		t.Fatalf("%d entries are there that nobody stored", len(stored))
+	}
+	return kept
+}
+
+// readAll returns everything that is stored, read by a caller who may.
+func readAll(t *testing.T, p *host.Plugin) map[string][]byte {
+	t.Helper()
+	stored := map[string][]byte{}
+	client := multi.NewDataServiceClient(p)
+	request := &multi.QueryRequest{Caller: "root", PageSize: 1000}
+	for {
+		response, err := client.QueryData(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range response.GetEntries() {
+			stored[entry.GetKey()] = entry.GetValue()
+		}
+		if request.PageToken = response.GetNextPageToken(); request.PageToken == "" {
+			return stored
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/transport"
+	"github.com/plugwire/plugwire/plugins/multiservice/multi"
+	"github.com/plugwire/plugwire/transport/quic"
+	"github.com/plugwire/plugwire/transport/tcp"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+// The tests of this package use the real command, as a process of its own.
+
+// path is where the command is.
+var path string
+
+func TestMain(m *testing.M) {
+	bin, err := build()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := os.RemoveAll(bin); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
+	}))
+}
+
+// build builds the command, and returns the directory that holds it.
+func build() (bin string, err error) {
+	if bin, err = os.MkdirTemp("", "multiservice-test-"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(bin, "multiservice-plugin.exe") // Windows wants the suffix, others do not mind
+	build := exec.Command("go", "build", "-o", path, ".")
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v: %w\n%s", build, err, output)
+	}
+	return bin, nil
+}
+
+// launch starts the plugin on a directory.
+func launch(ctx context.Context, dir string, tr transport.Transport) (*host.Plugin, error) {
+	return host.Launch(ctx, exec.Command(path, "-dir", dir),
+		host.WithProtocols(multi.MultiProtocol),
+		host.WithTransports(tr),
+		host.WithLogger(slog.New(slog.DiscardHandler)))
+}
+
+// mustLaunch starts the plugin, and stops it when the test ends.
+func mustLaunch(t *testing.T, dir string, tr transport.Transport) *host.Plugin {
+	t.Helper()
+	p, err := launch(t.Context(), dir, tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// One plugin serves both services, over each transport, and keeps what it has for
+// the next one.
+func TestRestart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	for i, tr := range []transport.Transport{unix.New(), quic.New(), tcp.New()} {
+		p := mustLaunch(t, dir, tr)
+		users, data := multi.NewUserServiceClient(p), multi.NewDataServiceClient(p)
+		if i == 0 {
+			if _, err := users.CreateUser(t.Context(), &multi.CreateUserRequest{Name: "root", Role: multi.Role_ROLE_ADMIN}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := users.GetUser(t.Context(), &multi.GetUserRequest{Name: "root", Caller: "root"}); err != nil {
+			t.Errorf("%s: %v", tr.Name(), err)
+		}
+		response, err := data.StoreData(t.Context(), &multi.StoreRequest{Caller: "root", Key: "k"})
+		if err != nil || response.GetVersion() != int64(i+1) {
+			t.Errorf("%s: version %d, error %v, want %d", tr.Name(), response.GetVersion(), err, i+1)
+		}
+		if err := p.Close(); err != nil {
+			t.Errorf("%s: close: %v", tr.Name(), err)
+		}
+	}
+}
+
+// startError returns why the plugin does not start on dir.
+func startError(t *testing.T, dir string) *host.StartError {
+	t.Helper()
+	p, err := launch(t.Context(), dir, unix.New())
+	if err == nil {
+		p.Close()
+		t.Fatal("the plugin was started")
+	}
+	var start *host.StartError
+	if !errors.As(err, &start) {
+		t.Fatalf("error %v, want a StartError", err)
+	}
+	return start
+}
+
+// Why a plugin cannot have its database is said at the start, once and in whole.
+func TestStartFails(t *testing.T) {
+	t.Parallel()
+	damaged, used := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(damaged, "multiservice.db"), []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustLaunch(t, used, unix.New())
+	for _, tt := range []struct{ name, dir, want string }{
+		{"damaged", damaged, "is damaged: invalid database: put back a copy of the file, or move it away to begin with an empty database"},
+		{"in use", used, "is in use by another process, still after 3s: end the host whose plugin that is, or use another directory"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			err := startError(t, tt.dir)
+			want := "multiservice-plugin: the database " + filepath.Join(tt.dir, "multiservice.db") + " " + tt.want
+			if err.Exit == nil || err.Exit.Code != 1 || strings.TrimSpace(err.Stderr) != want {
+				t.Errorf("exit %v, stderr %q, want code 1 and %q", err.Exit, err.Stderr, want)
+			}
+			if n := strings.Count(err.Error(), want); n != 1 {
+				t.Errorf("the error has it %d times: %v", n, err)
+			}
+		})
+	}
+}
+
+func TestByHand(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"no directory", nil, 2, "usage: multiservice-plugin -dir directory\n"},
+		{"an argument", []string{"-dir", "x", "y"}, 2, "usage: multiservice-plugin -dir directory\n"},
+		{"no host", []string{"-dir", t.TempDir()}, 1, "Run the host application instead"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			cmd := exec.CommandContext(t.Context(), path, tt.args...)
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != tt.code || stdout.Len() > 0 || !strings.Contains(stderr.String(), tt.want) {
+				t.Errorf("%v, stdout %q, stderr %q, want exit code %d and %q", err, stdout.String(), stderr.String(), tt.code, tt.want)
+			}
+		})
+	}
+}

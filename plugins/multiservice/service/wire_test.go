@@ -1,0 +1,145 @@
+package service_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/core/plugintest"
+	"github.com/plugwire/plugwire/plugins/multiservice/multi"
+	"github.com/plugwire/plugwire/plugins/multiservice/service"
+	"github.com/plugwire/plugwire/plugins/multiservice/store"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+// serve serves a database with a user of each role as the plugin's command does,
+// through a real handshake and transport.
+func serve(t testing.TB) *host.Plugin {
+	t.Helper()
+	db, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := service.New(db)
+	populate(t, s)
+	return plugintest.StartWith(t, multi.ServeMulti(s), unix.New(), []plugin.Option{
+		plugin.WithMaxMessageSize(service.MaxMessageSize),
+		plugin.OnShutdown(func(context.Context) error { return db.Close() }),
+	})
+}
+
+// One handler serves both services, over one connection.
+func TestOverTheWire(t *testing.T) {
+	p := serve(t)
+	users, data := multi.NewUserServiceClient(p), multi.NewDataServiceClient(p)
+	ctx := t.Context()
+
+	created, err := users.CreateUser(ctx, &multi.CreateUserRequest{Name: "new", Role: multi.Role_ROLE_WRITER, Caller: admin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user, err := users.GetUser(ctx, &multi.GetUserRequest{Name: "new", Caller: "new"}); err != nil || !proto.Equal(user, created) {
+		t.Errorf("user %v, error %v, want %v", user, err, created)
+	}
+	stored, err := data.StoreData(ctx, &multi.StoreRequest{Caller: "new", Key: "a/b", Value: []byte{0, 0xff}})
+	if err != nil || stored.GetVersion() != 1 {
+		t.Errorf("stored %v, error %v", stored, err)
+	}
+	found, err := data.QueryData(ctx, &multi.QueryRequest{Caller: reader, Prefix: "a/"})
+	if err != nil || len(found.GetEntries()) != 1 || !bytes.Equal(found.GetEntries()[0].GetValue(), []byte{0, 0xff}) {
+		t.Errorf("found %v, error %v", found, err)
+	}
+
+	_, err = users.CreateUser(ctx, &multi.CreateUserRequest{Name: "new", Role: multi.Role_ROLE_READER, Caller: admin})
+	wantStatus(t, err, codes.AlreadyExists, "there is a user new already")
+	_, err = users.GetUser(ctx, &multi.GetUserRequest{Name: "nobody", Caller: admin})
+	wantStatus(t, err, codes.NotFound, "there is no user nobody")
+	_, err = data.StoreData(ctx, &multi.StoreRequest{Caller: reader, Key: "k"})
+	wantStatus(t, err, codes.PermissionDenied, "the caller reader is ROLE_READER, and this takes ROLE_WRITER")
+	_, err = data.QueryData(ctx, &multi.QueryRequest{PageSize: -1})
+	wantInvalid(t, err, "caller: is missing", "page_size: must not be negative, and is -1")
+}
+
+// What the greatest requests make of a page comes through, and what is larger is
+// not even read.
+func TestMessagesOfTheGreatestSize(t *testing.T) {
+	data := multi.NewDataServiceClient(serve(t))
+	value := bytes.Repeat([]byte("x"), 1<<20)
+	const entries = 5
+	for i := range entries {
+		if _, err := data.StoreData(t.Context(), &multi.StoreRequest{Caller: writer, Key: fmt.Sprint(strings.Repeat("k", 1023), i), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := 0
+	request := &multi.QueryRequest{Caller: reader, PageSize: 1000}
+	for {
+		response, err := data.QueryData(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found += len(response.GetEntries())
+		if request.PageToken = response.GetNextPageToken(); request.PageToken == "" {
+			break
+		}
+	}
+	if found != entries {
+		t.Errorf("found %d entries, want %d", found, entries)
+	}
+	_, err := data.StoreData(t.Context(), &multi.StoreRequest{Caller: writer, Key: "k", Value: make([]byte, service.MaxMessageSize)})
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("error %v, want ResourceExhausted", err)
+	}
+}
+
+// Calls that are canceled at any moment leave a value that was stored, in whole.
+func TestCallersCancel(t *testing.T) {
+	data := multi.NewDataServiceClient(serve(t))
+	const callers, calls = 16, 20
+	content := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, 10_000) }
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			key := fmt.Sprint("key", i)
+			acknowledged := 0
+			for n := 1; n <= calls; n++ {
+				ctx, cancel := context.WithCancel(t.Context())
+				go cancel() // before the call, during it or after it
+				switch _, err := data.StoreData(ctx, &multi.StoreRequest{Caller: writer, Key: key, Value: content(n)}); status.Code(err) {
+				case codes.OK:
+					acknowledged = n
+				case codes.Canceled:
+				default:
+					t.Error(err)
+				}
+				cancel()
+			}
+			found, err := data.QueryData(t.Context(), &multi.QueryRequest{Caller: reader, Prefix: key, PageSize: 1})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			n := 0
+			if len(found.GetEntries()) > 0 && found.GetEntries()[0].GetKey() == key {
+				value := found.GetEntries()[0].GetValue()
+				n = int(value[0])
+				if !bytes.Equal(value, content(n)) {
+					t.Errorf("%s: what is stored is none of the values", key)
+				}
+			}
+			if n < acknowledged {
+				t.Errorf("%s: call %d was acknowledged, and there is %d", key, acknowledged, n)
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -47,6 +47,11 @@ func (p *Program) parse(args []string) (settings, *Command, error) {
 	if err := parseFlags(flags, args, func() string { return p.helpOf(c) }); err != nil {
 		return cfg, nil, err
 	}
+	if p.Check != nil {
+		if err := p.Check(); err != nil {
+			return cfg, nil, usageError(err.Error())
+		}
+	}
 	switch {
 	case c.Parse != nil:
 		if err := c.Parse(flags.Args()); err != nil {

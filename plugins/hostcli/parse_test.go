@@ -32,6 +32,12 @@ func parseArgs(args string) (got parsed, err error) {
 		About:         "Samples.",
 		PluginPackage: "example.org/sample/cmd/sample-plugin",
 		Flags:         func(flags *flag.FlagSet) { flags.StringVar(&got.dir, "dir", got.dir, "`directory`") },
+		Check: func() error {
+			if got.dir == "/" {
+				return errors.New("-dir / is too much")
+			}
+			return nil
+		},
 		Commands: []*Command{
 			{
 				Name: "get", Args: "FILE", Summary: "get a file", Help: "Gets a file.\n",
@@ -114,6 +120,8 @@ func TestParseUsageErrors(t *testing.T) {
 		{"ping -count 0", "want a number from 1 to 1000000"},
 		{"ping -count 1000001", "want a number from 1 to 1000000"},
 		{"list -dir", "flag needs an argument: -dir"},
+		{"-dir / list", "-dir / is too much"},
+		{"get -dir / F", "-dir / is too much"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			_, err := parseArgs(tt.args)

@@ -36,6 +36,9 @@ type Program struct {
 	// Flags, if set, adds the flags that all commands have, besides those of
 	// this package.
 	Flags func(flags *flag.FlagSet)
+	// Check, if set, is called when the flags are parsed, of a command too. An
+	// error is a mistake in the command line.
+	Check func() error
 	// PluginArgs, if set, returns the arguments of the plugin's command. It is
 	// called when the flags are parsed.
 	PluginArgs func() []string

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/plugwire/plugwire/plugins/hostcli"
+	"github.com/plugwire/plugwire/plugins/multiservice/multi"
+)
+
+const (
+	// maxCalls is how many lines are under way at a time: as many as share one
+	// transaction of the plugin.
+	maxCalls = 64
+	// maxLine is more than the greatest key and value together.
+	maxLine = 2 << 20
+)
+
+// An imported is a JSON object of the output.
+type imported struct {
+	Type    string  `json:"type"` // "imported"
+	Entries int     `json:"entries"`
+	Seconds float64 `json:"seconds"`
+}
+
+func importCommand() *hostcli.Command {
+	var caller, name string
+	return &hostcli.Command{
+		Name:    "import",
+		Args:    "FILE|-",
+		Summary: "store the lines of a file, many at a time",
+		Help: `Stores each line of FILE, or of standard input, on behalf of a writer or an
+admin. A line is a key, a tab and a value. Up to 64 are on their way at a time,
+so which of two lines with the same key is the last to be stored is open.
+
+The first line that fails ends the command; lines near it may have been stored.
+`,
+		Flags: func(flags *flag.FlagSet) { addCaller(flags, &caller, " (required)") },
+		Parse: func(args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("import needs one FILE, or - for standard input, and has %d", len(args))
+			}
+			name = args[0]
+			return nil
+		},
+		Run: func(ctx context.Context, s *hostcli.Session) (err error) {
+			input := os.Stdin
+			if name != "-" {
+				// Before the plugin is started: a misspelt name should fail at once.
+				if input, err = os.Open(name); err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, input.Close()) }()
+			}
+			p, err := s.Start(ctx)
+			if err != nil {
+				return err
+			}
+			start := time.Now()
+			n, err := importLines(ctx, multi.NewDataServiceClient(p), caller, input)
+			if err != nil {
+				return err
+			}
+			seconds := time.Since(start).Seconds()
+			return s.Print(fmt.Sprintf("%d entries in %.2f s, %.0f a second\n", n, seconds, float64(n)/seconds),
+				imported{"imported", n, seconds})
+		},
+	}
+}
+
+// importLines stores the lines of input and returns how many there were. After
+// the first error no further line is read, and no call is under way when it
+// returns.
+func importLines(ctx context.Context, client multi.DataServiceClient, caller string, input io.Reader) (n int, err error) {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	free := make(chan struct{}, maxCalls) // holds one for each call under way
+	lines := bufio.NewScanner(input)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		n++
+		key, value, ok := strings.Cut(lines.Text(), "\t")
+		if !ok {
+			cancel(&hostcli.LineError{Line: n, Err: errors.New("the line has no tab between a key and a value")})
+		}
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		line := n
+		calls.Go(func() {
+			defer func() { <-free }()
+			if _, err := client.StoreData(ctx, &multi.StoreRequest{Caller: caller, Key: key, Value: []byte(value)}); err != nil {
+				cancel(&hostcli.LineError{Line: line, Err: err}) // the first counts
+			}
+		})
+	}
+	if err := lines.Err(); err != nil {
+		cancel(&hostcli.LineError{Line: n + 1, Err: err})
+	}
+	calls.Wait()
+	return n, context.Cause(ctx)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/plugwire/plugwire/plugins/hostcli"
+	"github.com/plugwire/plugwire/plugins/multiservice/multi"
+)
+
+// maxPageSize is what multi.proto has as the most entries of a page.
+const maxPageSize = 1000
+
+// The JSON objects of the output.
+type (
+	entry struct {
+		Type        string `json:"type"` // "entry"
+		Key         string `json:"key"`
+		Value       string `json:"value"`
+		ValueBase64 []byte `json:"value_base64,omitempty"` // in place of Value, if it is not UTF-8
+		Version     int64  `json:"version"`
+		UpdatedBy   string `json:"updated_by"`
+		UpdateTime  string `json:"update_time"` // RFC 3339
+	}
+	page struct {
+		Type          string `json:"type"` // "page"
+		Entries       int    `json:"entries"`
+		NextPageToken string `json:"next_page_token"`
+	}
+)
+
+// A querying is the query command: its flags.
+type querying struct {
+	request multi.QueryRequest
+	onePage bool
+}
+
+func queryCommand() *hostcli.Command {
+	q := &querying{}
+	return &hostcli.Command{
+		Name:    "query",
+		Args:    "[PREFIX]",
+		Summary: "print the entries whose keys begin with a prefix",
+		Help: `Prints the entries whose keys begin with PREFIX, or all, on behalf of any user, in
+the order of the keys' bytes: key, value, version, who stored it and when,
+separated by tabs. Keys and values are quoted.
+
+The plugin returns them a page at a time. With -one-page the command ends after
+one, and its last line has the flag for the next one, now or some day:
+
+  multiservice-host -dir DIR query -as ann -one-page -page-size 10 invoices/
+  multiservice-host -dir DIR query -as ann -one-page -page-token TOKEN invoices/
+`,
+		Flags: q.flags,
+		Parse: func(args []string) error {
+			switch len(args) {
+			case 0:
+				return nil
+			case 1:
+				q.request.Prefix = args[0]
+				return nil
+			default:
+				return fmt.Errorf("query needs at most one PREFIX, and has %d", len(args))
+			}
+		},
+		Run: q.run,
+	}
+}
+
+func (q *querying) flags(flags *flag.FlagSet) {
+	addCaller(flags, &q.request.Caller, " (required)")
+	flags.Func("page-size", fmt.Sprintf("most entries of a page, a `number` from 1 to %d (default 50)", maxPageSize), func(text string) error {
+		size, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || size < 1 || size > maxPageSize {
+			return fmt.Errorf("want a number from 1 to %d", maxPageSize)
+		}
+		q.request.PageSize = int32(size)
+		return nil
+	})
+	flags.StringVar(&q.request.PageToken, "page-token", "", "begin with the page that this `token` is for")
+	flags.BoolVar(&q.onePage, "one-page", false, "end after one page")
+}
+
+func (q *querying) run(ctx context.Context, s *hostcli.Session) error {
+	p, err := s.Start(ctx)
+	if err != nil {
+		return err
+	}
+	client := multi.NewDataServiceClient(p)
+	for {
+		response, err := client.QueryData(ctx, &q.request)
+		if err != nil {
+			return err
+		}
+		for _, e := range response.GetEntries() {
+			if err := printEntry(s, e); err != nil {
+				return err
+			}
+		}
+		next := response.GetNextPageToken()
+		switch {
+		case q.onePage:
+			return printPage(s, response)
+		case next == "":
+			return nil
+		}
+		q.request.PageToken = next
+	}
+}
+
+func printEntry(s *hostcli.Session, e *multi.Entry) error {
+	at := e.GetUpdateTime().AsTime()
+	object := entry{"entry", e.GetKey(), string(e.GetValue()), nil, e.GetVersion(), e.GetUpdatedBy(), at.Format(time.RFC3339Nano)}
+	if !utf8.Valid(e.GetValue()) {
+		object.Value, object.ValueBase64 = "", e.GetValue()
+	}
+	return s.Print(fmt.Sprintf("%q\t%q\t%d\t%s\t%s\n",
+		e.GetKey(), e.GetValue(), e.GetVersion(), e.GetUpdatedBy(), at.Local().Format(time.RFC3339)), object)
+}
+
+// printPage says how to get the next page; as text, only if there is one.
+func printPage(s *hostcli.Session, response *multi.QueryResponse) error {
+	text := ""
+	if next := response.GetNextPageToken(); next != "" {
+		text = "next page: -page-token " + next + "\n"
+	}
+	return s.Print(text, page{"page", len(response.GetEntries()), response.GetNextPageToken()})
+}

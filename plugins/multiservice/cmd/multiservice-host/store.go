@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/plugwire/plugwire/plugins/hostcli"
+	"github.com/plugwire/plugwire/plugins/multiservice/multi"
+)
+
+// maxInput is how much of standard input is read for a value: more than a value
+// may have, so that it is the plugin that refuses it.
+const maxInput = 1<<20 + 1
+
+// A stored is a JSON object of the output.
+type stored struct {
+	Type    string `json:"type"` // "stored"
+	Key     string `json:"key"`
+	Version int64  `json:"version"`
+}
+
+func storeCommand() *hostcli.Command {
+	request := &multi.StoreRequest{}
+	var value string
+	return &hostcli.Command{
+		Name:    "store",
+		Args:    "KEY VALUE|-",
+		Summary: "store a value under a key",
+		Help: `Stores a value, or what standard input has, under a key, on behalf of a writer or
+an admin. It is on the disk when the command ends. What is printed is how often
+a value was stored under the key.
+`,
+		Flags: func(flags *flag.FlagSet) { addCaller(flags, &request.Caller, " (required)") },
+		Parse: func(args []string) error {
+			if len(args) != 2 {
+				return fmt.Errorf("store needs a KEY and a VALUE, or - for standard input, and has %d arguments", len(args))
+			}
+			request.Key, value = args[0], args[1]
+			return nil
+		},
+		Run: func(ctx context.Context, s *hostcli.Session) (err error) {
+			request.Value = []byte(value)
+			if value == "-" {
+				if request.Value, err = io.ReadAll(io.LimitReader(os.Stdin, maxInput)); err != nil {
+					return err
+				}
+			}
+			p, err := s.Start(ctx)
+			if err != nil {
+				return err
+			}
+			response, err := multi.NewDataServiceClient(p).StoreData(ctx, request)
+			if err != nil {
+				return err
+			}
+			return s.Print(fmt.Sprintf("%q, version %d\n", request.GetKey(), response.GetVersion()),
+				stored{"stored", request.GetKey(), response.GetVersion()})
+		},
+	}
+}

@@ -17,11 +17,11 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/service"
 )
 
-func mustQuery(t testing.TB, s *service.Service, request *multi.QueryRequest) *multi.QueryResponse {
-	t.Helper()
-	response, err := s.QueryData(t.Context(), request)
+func mustQuery(tb testing.TB, s *service.Service, request *multi.QueryRequest) *multi.QueryResponse {
+	tb.Helper()
+	response, err := s.QueryData(tb.Context(), request)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return response
 }
@@ -35,7 +35,7 @@ func keysOf(response *multi.QueryResponse) []string {
 }
 
 // pages returns the keys of each page of a query, which must end.
-func pages(t testing.TB, s *service.Service, request *multi.QueryRequest) [][]string {
+func pages(t *testing.T, s *service.Service, request *multi.QueryRequest) [][]string {
 	t.Helper()
 	request = proto.CloneOf(request)
 	var all [][]string

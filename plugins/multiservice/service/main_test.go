@@ -30,36 +30,36 @@ const (
 )
 
 // open opens the database in dir, and closes it when the test ends.
-func open(t testing.TB, dir string) *store.Store {
-	t.Helper()
+func open(tb testing.TB, dir string) *store.Store {
+	tb.Helper()
 	s, err := store.Open(dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
 }
 
 // empty returns a service without users.
-func empty(t testing.TB) *service.Service {
-	t.Helper()
-	return service.New(open(t, t.TempDir()))
+func empty(tb testing.TB) *service.Service {
+	tb.Helper()
+	return service.New(open(tb, tb.TempDir()))
 }
 
 // populated returns a service with a user of each role.
-func populated(t testing.TB) *service.Service {
-	t.Helper()
-	s := empty(t)
-	populate(t, s)
+func populated(tb testing.TB) *service.Service {
+	tb.Helper()
+	s := empty(tb)
+	populate(tb, s)
 	return s
 }
 
-func populate(t testing.TB, s *service.Service) {
-	t.Helper()
+func populate(tb testing.TB, s *service.Service) {
+	tb.Helper()
 	caller := ""
 	for _, user := range []struct {
 		name string
@@ -69,18 +69,18 @@ func populate(t testing.TB, s *service.Service) {
 		{writer, multi.Role_ROLE_WRITER},
 		{reader, multi.Role_ROLE_READER},
 	} {
-		if _, err := s.CreateUser(t.Context(), &multi.CreateUserRequest{Name: user.name, Role: user.role, Caller: caller}); err != nil {
-			t.Fatal(err)
+		if _, err := s.CreateUser(tb.Context(), &multi.CreateUserRequest{Name: user.name, Role: user.role, Caller: caller}); err != nil {
+			tb.Fatal(err)
 		}
 		caller = admin
 	}
 }
 
 // mustStore stores a value on behalf of the writer.
-func mustStore(t testing.TB, s *service.Service, key, value string) {
-	t.Helper()
-	if _, err := s.StoreData(t.Context(), &multi.StoreRequest{Caller: writer, Key: key, Value: []byte(value)}); err != nil {
-		t.Fatal(err)
+func mustStore(tb testing.TB, s *service.Service, key, value string) {
+	tb.Helper()
+	if _, err := s.StoreData(tb.Context(), &multi.StoreRequest{Caller: writer, Key: key, Value: []byte(value)}); err != nil {
+		tb.Fatal(err)
 	}
 }
 

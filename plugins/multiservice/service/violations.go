@@ -112,16 +112,16 @@ func (v *violations) pageToken(field, token, prefix string) string {
 
 // err returns nil, or an INVALID_ARGUMENT status whose text is for people and
 // whose detail is for programs.
-func (v violations) err() error {
-	if len(v) == 0 {
+func (v *violations) err() error {
+	if len(*v) == 0 {
 		return nil
 	}
-	texts := make([]string, len(v))
-	for i, violation := range v {
+	texts := make([]string, len(*v))
+	for i, violation := range *v {
 		texts[i] = violation.GetDescription()
 	}
 	s := status.New(codes.InvalidArgument, strings.Join(texts, "; "))
-	detailed, err := s.WithDetails(&errdetails.BadRequest{FieldViolations: v})
+	detailed, err := s.WithDetails(&errdetails.BadRequest{FieldViolations: *v})
 	if err != nil {
 		return s.Err() // the text says it all
 	}

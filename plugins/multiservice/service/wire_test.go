@@ -23,7 +23,7 @@ import (
 
 // serve serves a database with a user of each role as the plugin's command does,
 // through a real handshake and transport.
-func serve(t testing.TB) *host.Plugin {
+func serve(t *testing.T) *host.Plugin {
 	t.Helper()
 	db, err := store.Open(t.TempDir())
 	if err != nil {

@@ -11,22 +11,22 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // mustOpen opens the database in dir, and closes it when the test ends.
-func mustOpen(t testing.TB, dir string) *Store {
-	t.Helper()
+func mustOpen(tb testing.TB, dir string) *Store {
+	tb.Helper()
 	s, err := Open(dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
 }
 
 // put stores a value under a key in a transaction.
-func put(t testing.TB, s *Store, key, value string) {
+func put(t *testing.T, s *Store, key, value string) {
 	t.Helper()
 	if err := s.Update(t.Context(), putter(key, value)); err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func putter(key, value string) func(*Tx) error {
 }
 
 // values returns what is stored, as key=value.
-func values(t testing.TB, s *Store) []string {
+func values(t *testing.T, s *Store) []string {
 	t.Helper()
 	found, err := readAll(t, s)
 	if err != nil {
@@ -47,7 +47,7 @@ func values(t testing.TB, s *Store) []string {
 	return found
 }
 
-func readAll(t testing.TB, s *Store) (found []string, err error) {
+func readAll(t *testing.T, s *Store) (found []string, err error) {
 	t.Helper()
 	err = s.View(t.Context(), func(tx *Tx) error {
 		for entry, err := range tx.Entries("", "") {

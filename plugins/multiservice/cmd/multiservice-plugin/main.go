@@ -22,7 +22,7 @@ func main() {
 	flag.Parse()
 	if *dir == "" || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: multiservice-plugin -dir directory\nA host starts it, for example: multiservice-host -dir directory status")
-		os.Exit(2)
+		os.Exit(1)
 	}
 	// Before it serves: a host then hears at the start what is wrong with the
 	// database, not at the first call.

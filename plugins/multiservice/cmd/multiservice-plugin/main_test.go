@@ -147,8 +147,8 @@ func TestByHand(t *testing.T) {
 		code int
 		want string
 	}{
-		{"no directory", nil, 2, "usage: multiservice-plugin -dir directory\n"},
-		{"an argument", []string{"-dir", "x", "y"}, 2, "usage: multiservice-plugin -dir directory\n"},
+		{"no directory", nil, 1, "usage: multiservice-plugin -dir directory\n"},
+		{"an argument", []string{"-dir", "x", "y"}, 1, "usage: multiservice-plugin -dir directory\n"},
 		{"no host", []string{"-dir", t.TempDir()}, 1, "Run the host application instead"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

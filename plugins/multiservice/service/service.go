@@ -43,6 +43,21 @@ func require(tx *store.Tx, caller string, role multi.Role) error {
 	}
 }
 
+// change changes the store if allowed. That is asked twice: before, as a refusal
+// should not cost a write to the disk, and with the change, as somebody else's
+// may come in between.
+func (s *Service) change(ctx context.Context, allowed, change func(tx *store.Tx) error) error {
+	if err := s.store.View(ctx, allowed); err != nil {
+		return toStatus(err)
+	}
+	return toStatus(s.store.Update(ctx, func(tx *store.Tx) error {
+		if err := allowed(tx); err != nil {
+			return err
+		}
+		return change(tx)
+	}))
+}
+
 // toStatus returns err as the status that a caller gets. One that is a status
 // already is returned as it is.
 func toStatus(err error) error {

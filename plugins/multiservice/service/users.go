@@ -92,18 +92,3 @@ func (s *Service) GetUser(ctx context.Context, request *multi.GetUserRequest) (*
 	}
 	return user, nil
 }
-
-// change changes the store if allowed. That is asked twice: before, as a refusal
-// should not cost a write to the disk, and with the change, as somebody else's
-// may come in between.
-func (s *Service) change(ctx context.Context, allowed, change func(tx *store.Tx) error) error {
-	if err := s.store.View(ctx, allowed); err != nil {
-		return toStatus(err)
-	}
-	return toStatus(s.store.Update(ctx, func(tx *store.Tx) error {
-		if err := allowed(tx); err != nil {
-			return err
-		}
-		return change(tx)
-	}))
-}

@@ -3,10 +3,12 @@ package service_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -20,6 +22,9 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/store"
 	"github.com/plugwire/plugwire/transport/unix"
 )
+
+// patience bounds a wait for what should happen at once.
+const patience = 20 * time.Second
 
 // serve serves a database with a user of each role as the plugin's command does,
 // through a real handshake and transport.
@@ -142,4 +147,64 @@ func TestCallersCancel(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A plugin that is stopped while callers write lets their calls end, closes the
+// database after that, and has acknowledged nothing that is not there.
+func TestStopWhileCallersWrite(t *testing.T) {
+	dir := t.TempDir()
+	db, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := service.New(db)
+	populate(t, s)
+	p := plugintest.StartWith(t, multi.ServeMulti(s), unix.New(), []plugin.Option{
+		plugin.OnShutdown(func(context.Context) error { return db.Close() }),
+	})
+	data := multi.NewDataServiceClient(p)
+	const callers = 16
+	var acknowledged [callers]int64
+	begun := make(chan struct{}, callers)
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for {
+				response, err := data.StoreData(t.Context(), &multi.StoreRequest{Caller: writer, Key: fmt.Sprintf("key%02d", i)})
+				if err != nil {
+					if status.Code(err) != codes.Unavailable {
+						t.Errorf("%v, want Unavailable", err)
+					}
+					return
+				}
+				if acknowledged[i] = response.GetVersion(); acknowledged[i] == 1 {
+					begun <- struct{}{}
+				}
+			}
+		})
+	}
+	deadline := time.After(patience)
+	for range callers {
+		select {
+		case <-begun:
+		case <-deadline:
+			t.Fatal("not all callers have stored something")
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	wg.Wait()
+	if err := db.View(t.Context(), func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("the database: %v, want ErrClosed", err)
+	}
+	entries := mustQuery(t, service.New(open(t, dir)), &multi.QueryRequest{Caller: reader}).GetEntries()
+	if len(entries) != callers {
+		t.Fatalf("%d entries, want %d", len(entries), callers)
+	}
+	for i, entry := range entries {
+		if got, want := entry.GetVersion(), acknowledged[i]; got < want || got > want+1 {
+			t.Errorf("%s has version %d, want %d, or one more", entry.GetKey(), got, want)
+		}
+	}
 }

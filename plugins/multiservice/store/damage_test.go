@@ -37,9 +37,9 @@ func sample(t *testing.T) []byte {
 	return data
 }
 
-// use opens a database with the content data and reads all of it. It returns the
-// first error, and fails the test unless that is a DamagedError that names the
-// file.
+// use opens a database with the content data, reads all of it, and writes to it
+// whatever came of that. It returns the first error, and fails the test unless
+// that is a DamagedError that names the file.
 func use(t *testing.T, data []byte) error {
 	t.Helper()
 	dir := t.TempDir()
@@ -55,6 +55,11 @@ func use(t *testing.T, data []byte) error {
 				_, err := tx.HasUsers()
 				return err
 			})
+		}
+		if written := s.Update(t.Context(), func(tx *Tx) error {
+			return errors.Join(putter("key100/001", "new")(tx), putter("large2", strings.Repeat("new", 20<<10))(tx))
+		}); err == nil {
+			err = written
 		}
 		if closed := s.Close(); closed != nil {
 			t.Errorf("close: %v", closed)

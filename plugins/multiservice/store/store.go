@@ -70,20 +70,14 @@ func (s *Store) View(ctx context.Context, read func(tx *Tx) error) error {
 // ended before its turn is an error; once the turn has come the outcome is
 // waited for, as it could not be told otherwise.
 func (s *Store) Update(ctx context.Context, write func(tx *Tx) error) error {
-	return s.update(ctx, s.db.Batch, write)
-}
-
-// update is Update with a way to run a transaction: one that is shared, or one
-// of its own.
-func (s *Store) update(ctx context.Context, run func(func(*bbolt.Tx) error) error, write func(tx *Tx) error) error {
 	var refused error
-	err := run(func(btx *bbolt.Tx) error {
+	err := s.db.Batch(func(btx *bbolt.Tx) error {
 		tx := s.begin(btx)
 		if refused = ctx.Err(); refused == nil {
 			refused = write(tx)
 		}
 		if !tx.changed {
-			// The others in the transaction need not be rolled back for it.
+			// The others in the transaction need not start over for it.
 			return nil
 		}
 		return refused

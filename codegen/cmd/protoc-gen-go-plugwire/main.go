@@ -42,5 +42,6 @@ func main() {
 		fmt.Println("protoc-gen-go-plugwire", info.Main.Version)
 		return
 	}
-	protogen.Options{}.Run(glue.Generate)
+	var parameters flag.FlagSet // none of its own: what protogen does not know is an error
+	protogen.Options{ParamFunc: parameters.Set}.Run(glue.Generate)
 }

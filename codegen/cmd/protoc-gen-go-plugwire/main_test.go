@@ -38,8 +38,9 @@ func command(t *testing.T, stdin []byte, args ...string) (stdout, stderr string,
 	return out.String(), errs.String(), err
 }
 
-// generate runs the command as protoc does, with the repository's .proto files.
-func generate(t *testing.T, parameter string, names ...string) *pluginpb.CodeGeneratorResponse {
+// newRequest returns what protoc writes to the command, for the repository's
+// .proto files.
+func newRequest(t *testing.T, parameter string, names ...string) []byte {
 	t.Helper()
 	source := compile.Source{
 		Open: func(name string) (io.ReadCloser, error) {
@@ -59,7 +60,13 @@ func generate(t *testing.T, parameter string, names ...string) *pluginpb.CodeGen
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr, err := command(t, request)
+	return request
+}
+
+// generate runs the command as protoc does.
+func generate(t *testing.T, parameter string, names ...string) *pluginpb.CodeGeneratorResponse {
+	t.Helper()
+	stdout, stderr, err := command(t, newRequest(t, parameter, names...))
 	if err != nil || stderr != "" {
 		t.Fatalf("%v, stderr %q", err, stderr)
 	}
@@ -98,6 +105,13 @@ func TestParametersOfProtocGenGo(t *testing.T) {
 	}
 	if content := response.GetFile()[0].GetContent(); !strings.Contains(content, "\npackage other\n") {
 		t.Errorf("generated\n%s", content)
+	}
+}
+
+func TestUnknownParameter(t *testing.T) {
+	request := newRequest(t, "path=source_relative", "codegen/internal/e2e/multi/multi.proto")
+	if stdout, stderr, err := command(t, request); err == nil || stdout != "" || !strings.Contains(stderr, "no such flag -path") {
+		t.Errorf("%v, stdout %q, stderr %q", err, stdout, stderr)
 	}
 }
 

@@ -36,6 +36,7 @@ func Generate(plugin *protogen.Plugin) error {
 	plugin.SupportedEditionsMinimum = descriptorpb.Edition_EDITION_PROTO2
 	plugin.SupportedEditionsMaximum = descriptorpb.Edition_EDITION_2024
 
+	all := make(map[*protogen.File][]*group)
 	owners := make(map[string]string) // of each protocol in each Go package
 	for _, file := range plugin.Files {
 		if !file.Generate || len(file.Services) == 0 {
@@ -52,7 +53,15 @@ func Generate(plugin *protogen.Plugin) error {
 			}
 			owners[key] = file.Desc.Path()
 		}
-		generateFile(plugin, file, protocols)
+		all[file] = protocols
+	}
+	if err := checkNames(plugin.Files, all); err != nil {
+		return err
+	}
+	for _, file := range plugin.Files {
+		if all[file] != nil {
+			generateFile(plugin, file, all[file])
+		}
 	}
 	return nil
 }
@@ -89,7 +98,7 @@ func generateFile(plugin *protogen.Plugin, file *protogen.File, protocols []*gro
 
 // protocol writes the Protocol value and all that serves it.
 func (w writer) protocol(g *group) {
-	base := w.base(g)
+	base := baseName(w.file, g)
 	var names []string
 	descs := make([]any, 0, 2*len(g.services))
 	allDeprecated := true
@@ -122,47 +131,21 @@ func (w writer) protocol(g *group) {
 	}
 }
 
-// base returns what the names of the protocol's identifiers begin with: the
-// service's name, or that of the protocol if there are several services.
-func (w writer) base(g *group) string {
-	if len(g.services) == 1 {
-		return g.services[0].GoName
-	}
-	last := g.Name[strings.LastIndex(g.Name, ".")+1:]
-	parts := strings.FieldsFunc(last, func(r rune) bool { return r == '-' || r == '_' })
-	for i, part := range parts {
-		parts[i] = strings.ToUpper(part[:1]) + part[1:]
-	}
-	base := strings.Join(parts, "")
-	if base == "" || base[0] >= '0' && base[0] <= '9' {
-		base = "Protocol" + base
-	}
-	if g.Version > 1 && !strings.HasSuffix(string(w.file.Desc.Package()), fmt.Sprintf(".v%d", g.Version)) {
-		base += fmt.Sprintf("V%d", g.Version)
-	}
-	for _, s := range w.file.Services {
-		if s.GoName == base {
-			return base + "Services"
-		}
-	}
-	return base
-}
-
 // service writes what serves one service.
 func (w writer) service(base string, s *protogen.Service, alone bool) {
-	handler, adaptor := s.GoName+"Handler", strings.ToLower(s.GoName[:1])+s.GoName[1:]+"Adaptor"
-	server, unsafe := s.GoName+"Server", "Unsafe"+s.GoName+"Server"
-	protocolVar := base + "Protocol"
+	handler, adaptor := handlerName(s.GoName), adaptorName(s)
+	server, unsafe := s.GoName+"Server", unsafeName(s)
+	protocolVar := protocolName(base)
 
 	w.P()
 	w.P(paragraphs(
 		comment(handler+" is what a plugin implements to serve "+s.GoName+". Its methods may be called concurrently."),
-		s.Comments.Leading,
+		tame(s.Comments.Leading),
 		deprecation(isDeprecated(s)),
 	), "type ", handler, " interface {")
 	for _, m := range s.Methods {
 		old := m.Desc.Options().(*descriptorpb.MethodOptions).GetDeprecated()
-		w.P(paragraphs(m.Comments.Leading, deprecation(old)), w.signature(m))
+		w.P(paragraphs(tame(m.Comments.Leading), deprecation(old)), w.signature(m))
 	}
 	w.P("}")
 

@@ -1,9 +1,11 @@
 package glue
 
 import (
+	"regexp"
 	"strings"
 
 	"google.golang.org/protobuf/compiler/protogen"
+	"google.golang.org/protobuf/types/descriptorpb"
 )
 
 // commentWidth is the length of the longest line of a comment.
@@ -57,6 +59,39 @@ func deprecation(is bool) protogen.Comments {
 		return ""
 	}
 	return comment(deprecated)
+}
+
+var (
+	// directive matches a line of a comment that Go would read as an instruction
+	// if it followed // without a space: //go:build, //line, //export and the like.
+	directive = regexp.MustCompile(`(?m)^(?:[a-z0-9]+:[a-z0-9]|(?:line|export|extern) )`)
+
+	// plusBuild matches the beginning of one for which a space changes nothing.
+	plusBuild = regexp.MustCompile(`(?m)^([ \t]*\+)(build)\b`)
+)
+
+// tame returns a comment in which no line is an instruction to Go.
+func tame(c protogen.Comments) protogen.Comments {
+	tamed := directive.ReplaceAllString(string(c), " $0")
+	return protogen.Comments(plusBuild.ReplaceAllString(tamed, "$1 $2"))
+}
+
+// TameComments makes all comments of a file such that no line of them is an
+// instruction to Go. Generators copy them into Go code.
+func TameComments(file *descriptorpb.FileDescriptorProto) {
+	tamed := func(c *string) *string {
+		if c == nil {
+			return nil
+		}
+		return new(string(tame(protogen.Comments(*c))))
+	}
+	for _, at := range file.GetSourceCodeInfo().GetLocation() {
+		at.LeadingComments = tamed(at.LeadingComments)
+		at.TrailingComments = tamed(at.TrailingComments)
+		for i, c := range at.GetLeadingDetachedComments() {
+			at.LeadingDetachedComments[i] = *tamed(&c)
+		}
+	}
 }
 
 // article puts "a" or "an" before a name, by its sound: an Uploader, a User.

@@ -3,6 +3,8 @@ package glue
 import (
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/compiler/protogen"
 )
 
 func TestComment(t *testing.T) {
@@ -27,6 +29,23 @@ func TestList(t *testing.T) {
 	for want, names := range map[string][]string{"A": {"A"}, "A and B": {"A", "B"}, "A, B and C": {"A", "B", "C"}} {
 		if got := list(names); got != want {
 			t.Errorf("list(%q) = %q, want %q", names, got, want)
+		}
+	}
+}
+
+func TestTame(t *testing.T) {
+	for comment, want := range map[string]string{
+		"go:generate rm\n":                  " go:generate rm\n",
+		" text\ngo:build ignore\n":          " text\n go:build ignore\n",
+		"line a.go:1\nexport F\nextern F\n": " line a.go:1\n export F\n extern F\n",
+		" +build ignore\n":                  " + build ignore\n",
+		"lint:ignore x\n":                   " lint:ignore x\n",
+		" go:build is a word\n":             " go:build is a word\n",
+		"See http://example.com\nlinear\n":  "See http://example.com\nlinear\n",
+		"":                                  "",
+	} {
+		if got := string(tame(protogen.Comments(comment))); got != want {
+			t.Errorf("tame(%q) = %q, want %q", comment, got, want)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 		o.Imports = append(o.Imports, dir)
 		return nil
 	})
-	if err := parse(flags, args); err != nil {
+	if err := parse(flags, args, s); err != nil {
 		return err
 	}
 	revision, err := history.At(ctx, o.Root, *against)

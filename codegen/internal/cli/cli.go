@@ -11,6 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
 )
 
 const usage = `usage: plugwire-gen COMMAND [ARGUMENT...]
@@ -43,7 +46,10 @@ var errUsage = errors.New("wrong usage")
 // Main runs the command with the program's arguments until it is done or
 // interrupted. It returns the exit code.
 func Main() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// Where a link led here, .. is the directory that the file system says, for
+	// names of files as well as for opening them.
+	_ = os.Unsetenv("PWD") // its name is valid
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
 }
@@ -62,7 +68,7 @@ func run(ctx context.Context, args []string, s streams) int {
 		err = runGenerate(ctx, rest, s)
 	case "check":
 		err = runCheck(ctx, rest, s)
-	case "version":
+	case "version", "-version", "--version":
 		info, _ := debug.ReadBuildInfo() // nil is not in a command
 		s.say("plugwire-gen %s\n", info.Main.Version)
 	case "help", "-h", "-help", "--help":
@@ -94,10 +100,20 @@ func newFlags(name, text string, s streams) *flag.FlagSet {
 }
 
 // parse parses a command's flags.
-func parse(flags *flag.FlagSet, args []string) error {
+func parse(flags *flag.FlagSet, args []string, s streams) error {
 	err := flags.Parse(args)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		return errUsage
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	parsed := args[:len(args)-flags.NArg()]
+	isExplicit := len(parsed) > 0 && parsed[len(parsed)-1] == "--"
+	late := slices.IndexFunc(flags.Args(), func(arg string) bool { return strings.HasPrefix(arg, "-") })
+	if late >= 0 && !isExplicit {
+		s.complain("plugwire-gen %[1]s: flags come before other arguments: plugwire-gen %[1]s %[2]s ...\n", flags.Name(), flags.Arg(late))
+		return errUsage
+	}
+	return nil
 }

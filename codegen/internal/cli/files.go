@@ -15,7 +15,7 @@ import (
 func moduleRoot() string {
 	dir := "."
 	for range 64 { // deeper than any path
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		if hasModule(dir) {
 			return dir
 		}
 		dir = filepath.Join(dir, "..")
@@ -59,15 +59,28 @@ func relative(root, path string) (string, error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return "", err
 	}
-	name, err := filepath.Rel(base, path)
-	if err != nil || !filepath.IsLocal(name) {
-		return "", fmt.Errorf("%s: lies outside of %s: name that directory with -root, or another one", path, base)
+	if name, ok := below(base, path); ok {
+		return name, nil
 	}
-	return filepath.ToSlash(name), nil
+	// One of the two may be named through a link.
+	realBase, baseErr := filepath.EvalSymlinks(base)
+	realDir, dirErr := filepath.EvalSymlinks(filepath.Dir(path))
+	if baseErr == nil && dirErr == nil {
+		if name, ok := below(realBase, filepath.Join(realDir, filepath.Base(path))); ok {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%s: lies outside of %s: name that directory with -root, or another one", path, base)
 }
 
-// walk returns the .proto files at or below path. It leaves out hidden
-// directories and those that hold test data or the code of others.
+// below returns the slash-separated name of what lies in a directory, or is it.
+func below(base, path string) (string, bool) {
+	name, err := filepath.Rel(base, path)
+	return filepath.ToSlash(name), err == nil && filepath.IsLocal(name)
+}
+
+// walk returns the .proto files at or below path. It leaves out other modules,
+// hidden directories and those that hold test data or the code of others.
 func walk(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -80,11 +93,12 @@ func walk(path string) ([]string, error) {
 		return []string{path}, nil
 	}
 	var found []string
-	err = filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
+	start := path + string(filepath.Separator) // where path is a link, what it leads to
+	err = filepath.WalkDir(start, func(at string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && at != path && skip(entry.Name()):
+		case entry.IsDir() && at != start && (skip(entry.Name()) || hasModule(at)):
 			return filepath.SkipDir
 		case !entry.IsDir() && filepath.Ext(at) == ".proto":
 			found = append(found, at)
@@ -92,6 +106,12 @@ func walk(path string) ([]string, error) {
 		return nil
 	})
 	return found, err
+}
+
+// hasModule reports whether a directory is the root of a module.
+func hasModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
 }
 
 func skip(dir string) bool {

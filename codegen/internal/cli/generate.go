@@ -30,7 +30,7 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 		o.Imports = append(o.Imports, dir)
 		return nil
 	})
-	if err := parse(flags, args); err != nil {
+	if err := parse(flags, args, s); err != nil {
 		return err
 	}
 	names, err := findFiles(o.Root, flags.Args())

@@ -5,10 +5,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/plugwire/plugwire/codegen/internal/generate"
+	"github.com/plugwire/plugwire/codegen/internal/gocmd"
 	"github.com/plugwire/plugwire/codegen/internal/scaffold"
 )
 
@@ -23,10 +23,11 @@ func runNew(ctx context.Context, args []string, s streams) error {
 	flags := newFlags("new", newUsage, s)
 	module := flags.String("module", "", "module `path`; by default example.com/NAME")
 	clone := flags.String("clone", "", "take Plugwire's modules from the clone in this `directory` instead of a release")
-	if err := parse(flags, args); err != nil {
+	if err := parse(flags, args, s); err != nil {
 		return err
 	}
 	if flags.NArg() != 1 {
+		s.complain("plugwire-gen new: want one NAME, got %d\n\n", flags.NArg())
 		flags.Usage()
 		return errUsage
 	}
@@ -44,11 +45,12 @@ func runNew(ctx context.Context, args []string, s streams) error {
 		}
 		m.Clone = filepath.ToSlash(path)
 	}
-	if err := scaffold.Write(m.Name, m); err != nil {
+	complete := func() error {
+		proto := m.Name + "/" + m.Name + ".proto"
+		_, err := generate.Run(ctx, []string{proto}, generate.Options{Root: m.Name, Warnings: s.err})
 		return err
 	}
-	proto := m.Name + "/" + m.Name + ".proto"
-	if _, err := generate.Run(ctx, []string{proto}, generate.Options{Root: m.Name, Warnings: s.err}); err != nil {
+	if err := scaffold.Write(m.Name, m, complete); err != nil {
 		return err
 	}
 	s.say("made %s, module %s\n", m.Name, m.Module)
@@ -70,9 +72,8 @@ then change %[1]s/%[1]s.proto, and:
 // tidy adds the module's indirect requirements, and all sums.
 func tidy(ctx context.Context, dir string) error {
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, "go", "mod", "tidy")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd := gocmd.Command(ctx, dir, "mod", "tidy")
+	cmd.Env = append(cmd.Env, "GOWORK=off")
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("go mod tidy: %w\n%s%s is complete but for go.sum: run go mod tidy in it when this is solved", err, out.Bytes(), dir)

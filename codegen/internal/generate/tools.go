@@ -7,28 +7,20 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"runtime"
 
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
 
 	"github.com/plugwire/plugwire/codegen"
 	"github.com/plugwire/plugwire/codegen/internal/glue"
+	"github.com/plugwire/plugwire/codegen/internal/gocmd"
 )
 
 // tools are the protoc plugins that are commands of other modules, which can be
 // run but not imported. This module's go.mod says which releases.
 var tools = []string{"protoc-gen-go", "protoc-gen-go-grpc"}
-
-// goPackage returns the go_package option of a file.
-func goPackage(f protoreflect.FileDescriptor) string {
-	options, _ := f.Options().(*descriptorpb.FileOptions) // nil has no go_package
-	return options.GetGoPackage()
-}
 
 // runTools returns what all generators make of the request.
 func runTools(ctx context.Context, request *pluginpb.CodeGeneratorRequest, grpcOnly bool) (files []file, err error) {
@@ -71,16 +63,16 @@ func toolsDir() (string, error) {
 // runTool runs one protoc plugin.
 func runTool(ctx context.Context, dir, tool string, request []byte) ([]file, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "go", "tool", tool) //nolint:gosec // tool is one of tools
-	cmd.Dir = dir
+	cmd := gocmd.Command(ctx, dir, "tool", tool)
 	// A workspace would choose other releases, and the tool runs here even if
-	// its user compiles for another platform, or from a vendor directory.
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH,
-		"GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=readonly")
+	// its user compiles for another platform, from a vendor directory, with
+	// another go.mod or without modules.
+	cmd.Env = append(cmd.Env, "GOWORK=off", "GO111MODULE=on", "GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH,
+		"GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=readonly -modfile=")
 	cmd.Stdin = bytes.NewReader(request)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, stderr.Bytes())
+		return nil, fmt.Errorf("%w\n%s", gocmd.Explain(err), stderr.Bytes())
 	}
 	var response pluginpb.CodeGeneratorResponse
 	if err := proto.Unmarshal(stdout.Bytes(), &response); err != nil {

@@ -63,17 +63,42 @@ func (m Module) Check() error {
 	}
 }
 
-// Write writes the files below dir, which must be empty or not exist.
-func Write(dir string, m Module) error {
+// Write writes the files below dir, which must be empty or not exist, and calls
+// complete to finish them. If anything fails dir is as it was.
+func Write(dir string, m Module, complete func() error) error {
 	if err := m.Check(); err != nil {
 		return err
 	}
-	switch entries, err := os.ReadDir(dir); {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	entries, err := os.ReadDir(dir)
+	isNew := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err != nil && !isNew:
 		return err
 	case len(entries) > 0:
 		return fmt.Errorf("%s: it exists and is not empty", dir)
 	}
+	if err := m.write(dir); err != nil {
+		return errors.Join(err, undo(dir, isNew))
+	}
+	if err := complete(); err != nil {
+		return errors.Join(err, undo(dir, isNew))
+	}
+	return nil
+}
+
+// undo empties a directory, or removes it if it is new.
+func undo(dir string, isNew bool) error {
+	if isNew {
+		return os.RemoveAll(dir)
+	}
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
+	}
+	return err
+}
+
+func (m Module) write(dir string) error {
 	return fs.WalkDir(templates, "template", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err

@@ -1,0 +1,50 @@
+package generate
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// A replacement is a file's new content, which lies beside it until all files
+// have theirs.
+type replacement struct{ path, staged string }
+
+// write writes the files that are not current, and returns their paths, sorted.
+// If it fails none is changed, and so if the process dies at any time before the
+// last of them lies on disk.
+func write(files []file, o Options) (written []string, err error) {
+	var staged []replacement
+	defer func() {
+		for _, r := range staged { // none, or those that were not renamed
+			_ = os.Remove(r.staged) // err says already what does not work there
+		}
+	}()
+	for _, f := range files {
+		path := o.output(f.name)
+		switch have, err := os.ReadFile(path); { //nolint:gosec // beside the user's file
+		case err == nil && bytes.Equal(have, f.content):
+			continue // and keeps its modification time
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
+		r := replacement{path, filepath.Join(filepath.Dir(path), fmt.Sprintf(".plugwire-gen-%d-%d", os.Getpid(), len(staged)))}
+		staged = append(staged, r)
+		if err := os.WriteFile(r.staged, f.content, 0o644); err != nil { //nolint:gosec // source files are for everyone to read
+			return nil, err
+		}
+	}
+	for len(staged) > 0 {
+		if err := os.Rename(staged[0].staged, staged[0].path); err != nil {
+			return written, err
+		}
+		written = append(written, staged[0].path)
+		staged = staged[1:]
+	}
+	slices.Sort(written)
+	return written, nil
+}

@@ -7,19 +7,28 @@ import (
 // message compares a message with what it is now.
 func (c *comparison) message(was, is protoreflect.MessageDescriptor) {
 	fields := was.Fields()
+	oneofs := make(pairs)
 	for i := range fields.Len() {
-		c.field(fields.Get(i), is)
+		c.field(fields.Get(i), is, oneofs)
 	}
 	fields = is.Fields()
+	kept := fieldSpans(is.ReservedRanges())
 	for i := range fields.Len() {
 		f := fields.Get(i)
+		kept = append(kept, span{int64(f.Number()), int64(f.Number()) + 1})
+		if was.ReservedRanges().Has(f.Number()) {
+			c.found(f, "field %s: number %d was reserved, for what older programs use it for", f.FullName(), f.Number())
+		}
 		if f.Cardinality() == protoreflect.Required && was.Fields().ByNumber(f.Number()) == nil {
 			c.found(f, "field %s: new and required", f.FullName())
 		}
 	}
+	for _, s := range missing(fieldSpans(was.ReservedRanges()), kept) {
+		c.found(is, "message %s: what was reserved can be used again: add reserved %s;", is.FullName(), s)
+	}
 }
 
-func (c *comparison) field(was protoreflect.FieldDescriptor, message protoreflect.MessageDescriptor) {
+func (c *comparison) field(was protoreflect.FieldDescriptor, message protoreflect.MessageDescriptor, oneofs pairs) {
 	is := message.Fields().ByName(was.Name())
 	if is != nil && is.Number() != was.Number() {
 		c.found(is, "field %s: number was %d, is %d", is.FullName(), was.Number(), is.Number())
@@ -34,9 +43,14 @@ func (c *comparison) field(was protoreflect.FieldDescriptor, message protoreflec
 	if before, now := typeOf(was), typeOf(is); before != now {
 		c.found(is, "field %s: type was %s, is %s", is.FullName(), before, now)
 	}
-	if before, now := inOneof(was), inOneof(is); before != now {
+	switch before, now := oneofOf(was), oneofOf(is); {
+	case before != "" && now != "":
+		if !oneofs.fit(before, now) {
+			c.found(is, "field %s: was in oneof %s, is in %s, with other fields than before", is.FullName(), before, now)
+		}
+	case before != now:
 		state := map[bool]string{true: "in a oneof", false: "in none"}
-		c.found(is, "field %s: was %s, is %s", is.FullName(), state[before], state[now])
+		c.found(is, "field %s: was %s, is %s", is.FullName(), state[before != ""], state[now != ""])
 	}
 }
 
@@ -61,20 +75,25 @@ func typeOf(f protoreflect.FieldDescriptor) string {
 	return f.Cardinality().String() + " " + name
 }
 
-func inOneof(f protoreflect.FieldDescriptor) bool {
-	return f.ContainingOneof() != nil && !f.ContainingOneof().IsSynthetic()
+// oneofOf returns the name of the oneof that a field is in, or nothing.
+func oneofOf(f protoreflect.FieldDescriptor) protoreflect.Name {
+	if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {
+		return o.Name()
+	}
+	return ""
 }
 
-// enum compares an enum with what it is now.
-func (c *comparison) enum(was, is protoreflect.EnumDescriptor) {
-	values := was.Values()
-	for i := range values.Len() {
-		v := values.Get(i)
-		switch same := is.Values().ByName(v.Name()); {
-		case same != nil && same.Number() != v.Number():
-			c.found(same, "value %s: number was %d, is %d", same.FullName(), v.Number(), same.Number())
-		case is.Values().ByNumber(v.Number()) == nil && !is.ReservedRanges().Has(v.Number()):
-			c.found(is, "value %s: removed, and its number can be used again: add reserved %d;", v.FullName(), v.Number())
+// pairs are the names of oneofs before and now, which may differ.
+type pairs map[protoreflect.Name]protoreflect.Name
+
+// fit reports whether the oneof now is the only one that has fields of the one
+// before, and has none of another.
+func (p pairs) fit(before, now protoreflect.Name) bool {
+	for b, n := range p {
+		if (b == before) != (n == now) {
+			return false
 		}
 	}
+	p[before] = now
+	return true
 }

@@ -3,9 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 
@@ -20,10 +21,11 @@ const checkUsage = `usage: plugwire-gen check [flags] [DIR|FILE...]
 Compares .proto files with what git has of them, and reports changes that break
 hosts and plugins which run already: a service or a method that was removed, a
 method of another kind or with other messages, a field or an enum's value with
-another number, a field of another type, one that was removed but not reserved.
+another number, a field of another type, one that was removed but not reserved,
+a number that was reserved, a field that joins or leaves a oneof.
 
-Names of messages, fields and values may change, as they are not on the wire. A
-service whose protocol has a higher version may change in any way.
+The names of fields and of enums' values may change, as they are not on the wire.
+A service whose protocol has a higher version may change in any way.
 
 `
 
@@ -70,14 +72,14 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 	return nil
 }
 
-// asItWas is the source of files at a revision. What git does not have, such as
+// asItWas is the source of files at a revision. What git did not have, such as
 // an import from outside of the root, is as it is now.
 func asItWas(revision *history.Revision, o generate.Options) compile.Source {
 	now := o.Source()
 	return compile.Source{
 		Open: func(name string) (io.ReadCloser, error) {
-			if file, err := revision.Open(name); err == nil {
-				return file, nil
+			if file, err := revision.Open(name); !errors.Is(err, fs.ErrNotExist) {
+				return file, err
 			}
 			return now.Open(name)
 		},
@@ -91,25 +93,20 @@ func filesToCompare(revision *history.Revision, root string, args []string) (old
 	if len(args) == 0 {
 		args = []string{"."}
 	}
-	all, err := revision.Files()
-	if err != nil {
-		return nil, nil, err
-	}
 	for _, arg := range args {
 		wanted, err := relative(root, arg)
 		if err != nil {
 			return nil, nil, err
 		}
-		before := len(old)
-		for _, name := range all {
-			if strings.HasSuffix(name, ".proto") && within(name, wanted) {
-				old = append(old, name)
-			}
-		}
+		before := filesAt(revision, wanted)
 		paths, err := walk(arg)
-		if err != nil && (!errors.Is(err, fs.ErrNotExist) || len(old) == before) {
+		if err != nil && (!errors.Is(err, fs.ErrNotExist) || len(before) == 0) {
 			return nil, nil, err
 		}
+		if len(before)+len(paths) == 0 {
+			return nil, nil, fmt.Errorf("%s: no .proto file there, now or at %s", arg, revision)
+		}
+		old = append(old, before...)
 		for _, path := range paths {
 			name, err := relative(root, path)
 			if err != nil {
@@ -123,16 +120,33 @@ func filesToCompare(revision *history.Revision, root string, args []string) (old
 	return slices.Compact(old), slices.Compact(now), nil
 }
 
-// within reports whether walk would find the file in the directory, or the file
-// is what is wanted.
-func within(name, wanted string) bool {
-	if name == wanted {
-		return true
+// filesAt returns the .proto files that walk would find at a revision.
+func filesAt(revision *history.Revision, wanted string) []string {
+	var found []string
+	for _, name := range revision.Files() {
+		if path.Ext(name) == ".proto" && (name == wanted || within(revision, name, wanted)) {
+			found = append(found, name)
+		}
 	}
-	below, err := filepath.Rel(filepath.FromSlash(wanted), filepath.FromSlash(name))
-	if err != nil || !filepath.IsLocal(below) {
-		return false
+	return found
+}
+
+// within reports whether walk would find the file in the directory.
+func within(revision *history.Revision, name, wanted string) bool {
+	rest := name
+	if wanted != "." {
+		var ok bool
+		if rest, ok = strings.CutPrefix(name, wanted+"/"); !ok {
+			return false
+		}
 	}
-	dirs := strings.Split(filepath.ToSlash(below), "/")
-	return !slices.ContainsFunc(dirs[:len(dirs)-1], skip)
+	dir := wanted
+	dirs := strings.Split(rest, "/")
+	for _, d := range dirs[:len(dirs)-1] {
+		dir = path.Join(dir, d)
+		if skip(d) || revision.Has(path.Join(dir, "go.mod")) {
+			return false
+		}
+	}
+	return true
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/plugwire/plugwire/codegen/internal/generate"
 	"github.com/plugwire/plugwire/codegen/internal/gocmd"
@@ -59,14 +60,37 @@ func runNew(ctx context.Context, args []string, s streams) error {
 			return err
 		}
 	}
-	s.say(`next:
-    cd %[1]s
-    go test ./...
+	workspace, err := otherWorkspace(ctx, m.Name)
+	if err != nil {
+		return err
+	}
+	s.say("next:\n    cd %s\n", m.Name)
+	if workspace != "" {
+		s.say("    go work use .    # %s is in force, and does not know this module\n", workspace)
+	}
+	s.say(`    go test ./...
     go run ./cmd/%[1]s-host
 then change %[1]s/%[1]s.proto, and:
     plugwire-gen generate
 `, m.Name)
 	return nil
+}
+
+// otherWorkspace returns the go.work that is in force in a module, if there is
+// one and it is not the module's own.
+func otherWorkspace(ctx context.Context, dir string) (string, error) {
+	out, err := gocmd.Command(ctx, dir, "env", "GOWORK").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOWORK: %w", gocmd.Explain(err))
+	}
+	workspace := strings.TrimSpace(string(out))
+	if workspace == "" || workspace == "off" {
+		return "", nil
+	}
+	if _, err := relative(dir, workspace); err == nil {
+		return "", nil
+	}
+	return workspace, nil
 }
 
 // tidy adds the module's indirect requirements, and all sums.

@@ -37,15 +37,23 @@ type Module struct {
 	Clone string
 }
 
+// maxName keeps the longest name of a file, NAME_plugwire.pb.go, below the 255
+// bytes of file systems, with room to spare.
+const maxName = 100
+
 var (
 	validName = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
 
+	// validModule is what the go command accepts, and what needs no quotes in Go
+	// and in a .proto file.
+	validModule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
+
 	// taken are the names of packages that the code imports, and of directories.
 	taken = []string{
-		"bin", "cmd", "codes", "context", "errors", "exec", "filepath", "flag", "fmt", "handler", "host", "internal", "log",
+		"bin", "cmd", "codes", "context", "errors", "exec", "filepath", "flag", "fmt", "handler", "host", "init", "internal", "log",
 		"main", "os", "plugin", "plugintest", "runtime", "status", "tcp", "testing", "testdata", "unix", "vendor",
 		// Names of variables in the code.
-		"build", "client", "dir", "found", "name", "out", "p", "path", "remove", "request", "response", "run", "self", "t",
+		"build", "client", "ctx", "dir", "err", "found", "name", "out", "p", "path", "remove", "request", "response", "run", "self", "t",
 	}
 )
 
@@ -54,9 +62,11 @@ func (m Module) Check() error {
 	switch {
 	case !validName.MatchString(m.Name):
 		return fmt.Errorf("name %q: want lower-case letters and digits, with a letter first, as it names a Go package", m.Name)
+	case len(m.Name) > maxName:
+		return fmt.Errorf("name %q: want at most %d characters", m.Name, maxName)
 	case token.IsKeyword(m.Name) || types.Universe.Lookup(m.Name) != nil || slices.Contains(taken, m.Name):
 		return fmt.Errorf("name %q: it has another meaning in the code of the module; choose another", m.Name)
-	case m.Module == "" || strings.ContainsAny(m.Module, " \t\"`\\"):
+	case !validModule.MatchString(m.Module) || m.Module == "go" || m.Module == "toolchain":
 		return fmt.Errorf("module path %q: want one like example.com/%s", m.Module, m.Name)
 	default:
 		return nil

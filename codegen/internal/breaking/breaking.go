@@ -1,6 +1,6 @@
 // Package breaking finds the changes of .proto files that break programs which
 // were built before them. Begin with [Compare]. It looks at what is on the wire:
-// a message, a field or an enum's value may be renamed or added.
+// a field or an enum's value may be renamed or added.
 package breaking
 
 import (
@@ -24,18 +24,15 @@ type Finding struct {
 
 // Compare returns what breaks when old becomes changed. A service whose protocol
 // has a higher version is a new one, so neither its methods are compared nor
-// messages that only such services use.
-func Compare(old, changed []protoreflect.FileDescriptor) ([]Finding, error) {
+// messages that only such services use. What the files import is compared if
+// one of their other services uses it.
+func Compare(old, changed []protoreflect.FileDescriptor) []Finding {
 	c := comparison{now: newIndex(changed)}
 	before := newIndex(old)
 	raised, kept := make(map[protoreflect.FullName]bool), make(map[protoreflect.FullName]bool)
 	for _, service := range before.services {
-		isRaised, err := c.service(service)
-		if err != nil {
-			return nil, err
-		}
 		uses := kept
-		if isRaised {
+		if c.service(service) {
 			uses = raised
 		}
 		methods := service.Methods()
@@ -44,20 +41,23 @@ func Compare(old, changed []protoreflect.FileDescriptor) ([]Finding, error) {
 			reach(methods.Get(i).Output(), uses)
 		}
 	}
+	matters := func(d protoreflect.Descriptor) bool {
+		return kept[d.FullName()] || before.declares(d) && !raised[d.FullName()]
+	}
 	for name, message := range before.messages {
-		if is, ok := c.now.messages[name]; ok && (kept[name] || !raised[name]) {
+		if is, ok := c.now.messages[name]; ok && matters(message) {
 			c.message(message, is)
 		}
 	}
 	for name, enum := range before.enums {
-		if is, ok := c.now.enums[name]; ok && (kept[name] || !raised[name]) {
+		if is, ok := c.now.enums[name]; ok && matters(enum) {
 			c.enum(enum, is)
 		}
 	}
 	slices.SortFunc(c.findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Text, b.Text))
 	})
-	return c.findings, nil
+	return c.findings
 }
 
 // reach adds the names of all messages and enums that a message consists of.
@@ -95,23 +95,18 @@ func (c *comparison) found(at protoreflect.Descriptor, format string, args ...an
 
 // service compares a service with what it is now, and reports whether its
 // protocol has a higher version.
-func (c *comparison) service(was protoreflect.ServiceDescriptor) (raised bool, err error) {
+func (c *comparison) service(was protoreflect.ServiceDescriptor) (raised bool) {
 	is, ok := c.now.services[was.FullName()]
 	if !ok {
 		c.findings = append(c.findings, Finding{File: was.ParentFile().Path(), Line: 1, Column: 1, Text: fmt.Sprintf("service %s: removed", was.FullName())})
-		return false, nil
+		return false
 	}
-	before, err := glue.IdentityOf(was)
-	if err != nil {
-		return false, fmt.Errorf("service %s, as it was: %w", was.FullName(), err)
-	}
-	now, err := glue.IdentityOf(is)
-	if err != nil {
-		return false, fmt.Errorf("service %s: %w", is.FullName(), err)
-	}
+	before, beforeErr := glue.IdentityOf(was)
+	now, nowErr := glue.IdentityOf(is)
 	switch {
+	case beforeErr != nil || nowErr != nil: // it has no protocol, but methods
 	case before.Name == now.Name && before.Version < now.Version:
-		return true, nil
+		return true
 	case before != now:
 		c.found(is, "service %s: protocol was %s, is %s", is.FullName(), before, now)
 	}
@@ -119,7 +114,7 @@ func (c *comparison) service(was protoreflect.ServiceDescriptor) (raised bool, e
 	for i := range methods.Len() {
 		c.method(methods.Get(i), is)
 	}
-	return false, nil
+	return false
 }
 
 func (c *comparison) method(was protoreflect.MethodDescriptor, service protoreflect.ServiceDescriptor) {

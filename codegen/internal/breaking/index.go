@@ -4,26 +4,51 @@ import "google.golang.org/protobuf/reflect/protoreflect"
 
 // An index is what files declare, by name.
 type index struct {
+	files    map[string]bool // by path
 	services map[protoreflect.FullName]protoreflect.ServiceDescriptor
 	messages map[protoreflect.FullName]protoreflect.MessageDescriptor
 	enums    map[protoreflect.FullName]protoreflect.EnumDescriptor
 }
 
+// newIndex returns the index of files. Messages and enums of what they import
+// are in it too, as services use them.
 func newIndex(files []protoreflect.FileDescriptor) index {
 	x := index{
+		files:    make(map[string]bool),
 		services: make(map[protoreflect.FullName]protoreflect.ServiceDescriptor),
 		messages: make(map[protoreflect.FullName]protoreflect.MessageDescriptor),
 		enums:    make(map[protoreflect.FullName]protoreflect.EnumDescriptor),
 	}
 	for _, f := range files {
+		x.files[f.Path()] = true
 		services := f.Services()
 		for i := range services.Len() {
 			x.services[services.Get(i).FullName()] = services.Get(i)
 		}
-		x.add(f)
+	}
+	added := make(map[string]bool)
+	for _, f := range files {
+		x.addFile(f, added)
 	}
 	return x
 }
+
+// addFile adds what a file declares, and what those declare that it imports,
+// but for files that were added before.
+func (x index) addFile(f protoreflect.FileDescriptor, added map[string]bool) {
+	if added[f.Path()] {
+		return
+	}
+	added[f.Path()] = true
+	x.add(f)
+	for i := range f.Imports().Len() {
+		x.addFile(f.Imports().Get(i).FileDescriptor, added)
+	}
+}
+
+// declares reports whether one of the files, and none that they import,
+// declares d.
+func (x index) declares(d protoreflect.Descriptor) bool { return x.files[d.ParentFile().Path()] }
 
 // add adds the messages and enums that a file or a message declares.
 func (x index) add(parent interface {

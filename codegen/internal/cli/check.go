@@ -57,10 +57,7 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	findings, err := breaking.Compare(old, changed)
-	if err != nil {
-		return err
-	}
+	findings := breaking.Compare(old, changed)
 	for _, f := range findings {
 		s.say("%s:%d:%d: %s\n", o.Source().Path(f.File), f.Line, f.Column, f.Text)
 	}

@@ -106,6 +106,9 @@ func Run(ctx context.Context, names []string, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if err := warnOfOrphans(names, o); err != nil {
+		return Result{}, err
+	}
 	if o.Check {
 		return Result{}, compare(files, surplus, o)
 	}

@@ -32,12 +32,8 @@ A service whose protocol has a higher version may change in any way.
 func runCheck(ctx context.Context, args []string, s streams) error {
 	flags := newFlags("check", checkUsage, s)
 	o := generate.Options{Warnings: io.Discard} // generate reports them
-	flags.StringVar(&o.Root, "root", moduleRoot(), "root `directory` of the .proto files; by default that of the go.mod at or above the working directory")
+	sourceFlags(flags, &o)
 	against := flags.String("against", "HEAD", "`revision` to compare with")
-	flags.Func("I", "`directory` in which to look for imports, after the root; can be repeated", func(dir string) error {
-		o.Imports = append(o.Imports, dir)
-		return nil
-	})
 	if err := parse(flags, args, s); err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ func Main() int {
 	_ = os.Unsetenv("PWD") // its name is valid
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends what the first does not reach
 	return run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
 }
 

@@ -2,13 +2,37 @@ package cli
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/plugwire/plugwire/codegen/internal/generate"
 )
+
+// sourceFlags adds the flags that say where .proto files are.
+func sourceFlags(flags *flag.FlagSet, o *generate.Options) {
+	o.Root = moduleRoot()
+	flags.Func("root", "root `directory` of the .proto files; by default that of the go.mod at or above the working directory", func(dir string) error {
+		o.Root = dir
+		return checkDir(dir)
+	})
+	flags.Func("I", "`directory` in which to look for imports, after the root; can be repeated", func(dir string) error {
+		o.Imports = append(o.Imports, dir)
+		return checkDir(dir)
+	})
+}
+
+func checkDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = errors.New("not a directory")
+	}
+	return err
+}
 
 // moduleRoot returns the nearest directory above the working one, or this
 // itself, that has a go.mod; without one, the working directory.

@@ -23,13 +23,9 @@ google/protobuf/*.proto and plugwire/options.proto can be imported from anywhere
 func runGenerate(ctx context.Context, args []string, s streams) error {
 	flags := newFlags("generate", generateUsage, s)
 	o := generate.Options{Warnings: s.err}
-	flags.StringVar(&o.Root, "root", moduleRoot(), "root `directory` of the .proto files; by default that of the go.mod at or above the working directory")
+	sourceFlags(flags, &o)
 	flags.BoolVar(&o.Check, "check", false, "write nothing; list the files that are stale, missing or too many")
 	flags.BoolVar(&o.GRPCOnly, "grpc-only", false, "write no FILE_plugwire.pb.go, for services that are not a plugin's")
-	flags.Func("I", "`directory` in which to look for imports, after the root; can be repeated", func(dir string) error {
-		o.Imports = append(o.Imports, dir)
-		return nil
-	})
 	if err := parse(flags, args, s); err != nil {
 		return err
 	}

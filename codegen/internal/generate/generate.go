@@ -39,10 +39,22 @@ type Options struct {
 func (o Options) Source() compile.Source {
 	return compile.Source{
 		Open: func(name string) (io.ReadCloser, error) {
-			return os.Open(o.locate(name)) //nolint:gosec // reading what the user names is the purpose
+			return open(o.locate(name))
 		},
 		Path: func(name string) string { return display(o.locate(name)) },
 	}
+}
+
+// open opens a file. Another thing of that name might be read without end.
+func open(path string) (io.ReadCloser, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", display(path))
+	}
+	return os.Open(path) //nolint:gosec // reading what the user names is the purpose
 }
 
 // locate returns the path of the file of that name: below the root or, if it is

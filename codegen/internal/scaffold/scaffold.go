@@ -51,9 +51,9 @@ var (
 	// taken are the names of packages that the code imports, and of directories.
 	taken = []string{
 		"bin", "cmd", "codes", "context", "errors", "exec", "filepath", "flag", "fmt", "handler", "host", "init", "internal", "log",
-		"main", "os", "plugin", "plugintest", "runtime", "status", "tcp", "testing", "testdata", "unix", "vendor",
+		"main", "os", "plugin", "plugintest", "runtime", "signal", "status", "tcp", "testing", "testdata", "unix", "vendor",
 		// Names of variables in the code.
-		"build", "client", "ctx", "dir", "err", "found", "name", "out", "p", "path", "remove", "request", "response", "run", "self", "t",
+		"build", "client", "ctx", "dir", "err", "found", "name", "out", "p", "path", "remove", "request", "response", "run", "self", "stop", "t",
 	}
 )
 

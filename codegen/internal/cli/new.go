@@ -37,14 +37,10 @@ func runNew(ctx context.Context, args []string, s streams) error {
 		m.Module = "example.com/" + m.Name
 	}
 	if *clone != "" {
-		path, err := filepath.Abs(*clone)
-		if err != nil {
+		var err error
+		if m.Clone, err = cloneDir(*clone); err != nil {
 			return err
 		}
-		if _, err := os.Stat(filepath.Join(path, "core", "go.mod")); err != nil {
-			return fmt.Errorf("-clone %s: no clone of Plugwire is there: %w", *clone, err)
-		}
-		m.Clone = filepath.ToSlash(path)
 	}
 	complete := func() error {
 		proto := m.Name + "/" + m.Name + ".proto"
@@ -60,11 +56,28 @@ func runNew(ctx context.Context, args []string, s streams) error {
 			return err
 		}
 	}
-	workspace, err := otherWorkspace(ctx, m.Name)
+	return sayNext(ctx, m.Name, s)
+}
+
+// cloneDir returns the absolute, slash-separated path of a clone of Plugwire.
+func cloneDir(dir string) (string, error) {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(filepath.Join(path, "core", "go.mod")); err != nil {
+		return "", fmt.Errorf("-clone %s: no clone of Plugwire is there: %w", dir, err)
+	}
+	return filepath.ToSlash(path), nil
+}
+
+// sayNext prints what to do with the new module.
+func sayNext(ctx context.Context, name string, s streams) error {
+	workspace, err := otherWorkspace(ctx, name)
 	if err != nil {
 		return err
 	}
-	s.say("next:\n    cd %s\n", m.Name)
+	s.say("next:\n    cd %s\n", name)
 	if workspace != "" {
 		s.say("    go work use .    # %s is in force, and does not know this module\n", workspace)
 	}
@@ -72,7 +85,7 @@ func runNew(ctx context.Context, args []string, s streams) error {
     go run ./cmd/%[1]s-host
 then change %[1]s/%[1]s.proto, and:
     plugwire-gen generate
-`, m.Name)
+`, name)
 	return nil
 }
 

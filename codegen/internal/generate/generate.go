@@ -165,6 +165,9 @@ func generate(ctx context.Context, names []string, o Options) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkOutputs(files, o); err != nil {
+		return nil, err
+	}
 	for i, f := range files {
 		if files[i].content, err = format.Source(f.content); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)

@@ -1,11 +1,14 @@
 package generate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"go/build"
 	"go/token"
 	"io"
+	"path"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -56,7 +59,7 @@ func invalid(text string) (line, column int, ok bool) {
 }
 
 // checkPackages returns an error for each file, imported ones too, whose Go
-// package is not known.
+// package is not known or cannot be.
 func checkPackages(files []protoreflect.FileDescriptor, source compile.Source) error {
 	var problems []error
 	seen := make(map[string]bool)
@@ -67,8 +70,7 @@ func checkPackages(files []protoreflect.FileDescriptor, source compile.Source) e
 		}
 		seen[f.Path()] = true
 		if mistake := packageMistake(f); mistake != "" {
-			at := f.SourceLocations().ByPath(goPackagePath) // the file's first line, if there is none
-			problems = append(problems, errors.New(source.Describe(f.Path(), at.StartLine+1, at.StartColumn+1, mistake)))
+			problems = append(problems, mistakeAt(f, source, mistake))
 		}
 		for i := range f.Imports().Len() {
 			check(f.Imports().Get(i).FileDescriptor)
@@ -77,20 +79,64 @@ func checkPackages(files []protoreflect.FileDescriptor, source compile.Source) e
 	for _, f := range files {
 		check(f)
 	}
+	if len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	return checkDirs(files, source)
+}
+
+// checkDirs returns an error for each file whose Go package is not that of the
+// files beside it, as all code of a directory is one package.
+func checkDirs(files []protoreflect.FileDescriptor, source compile.Source) error {
+	var problems []error
+	first := make(map[string]protoreflect.FileDescriptor) // by directory
+	for _, f := range files {
+		dir := path.Dir(f.Path())
+		other := first[dir]
+		if other == nil {
+			first[dir] = f
+			continue
+		}
+		if name, want := packageName(f), packageName(other); name != want {
+			problems = append(problems, mistakeAt(f, source, fmt.Sprintf("Go package %s, but %s beside it is of package %s", name, source.Path(other.Path()), want)))
+		}
+	}
 	return errors.Join(problems...)
+}
+
+// mistakeAt returns an error about the Go package of a file.
+func mistakeAt(f protoreflect.FileDescriptor, source compile.Source, text string) error {
+	at := f.SourceLocations().ByPath(goPackagePath) // the file's first line, if there is none
+	return errors.New(source.Describe(f.Path(), at.StartLine+1, at.StartColumn+1, text))
+}
+
+// notInName matches what protoc-gen-go makes a '_' of in the name of a package.
+var notInName = regexp.MustCompile(`[^\p{L}\p{Nd}_]`)
+
+// packageName returns the name that a file's option go_package gives or, if it
+// is a path alone, ends with.
+func packageName(f protoreflect.FileDescriptor) string {
+	importPath, name, _ := strings.Cut(goPackage(f), ";")
+	return notInName.ReplaceAllString(cmp.Or(name, path.Base(importPath)), "_")
+}
+
+// goPackage returns the option go_package of a file.
+func goPackage(f protoreflect.FileDescriptor) string {
+	options, _ := f.Options().(*descriptorpb.FileOptions) // nil has no go_package
+	return options.GetGoPackage()
 }
 
 // packageMistake says what is wrong with the option go_package of a file.
 func packageMistake(f protoreflect.FileDescriptor) string {
-	options, _ := f.Options().(*descriptorpb.FileOptions) // nil has no go_package
-	path, name, named := strings.Cut(options.GetGoPackage(), ";")
+	option := goPackage(f)
+	importPath, name, named := strings.Cut(option, ";")
 	switch {
-	case path == "":
+	case importPath == "":
 		return `no Go package: add a line like option go_package = "example.com/module/directory";`
-	case !strings.ContainsAny(path, "./"):
-		return fmt.Sprintf("go_package %q: want an import path, which has a dot or a slash, like example.com/module/%s", path, path)
+	case !strings.ContainsAny(importPath, "./"):
+		return fmt.Sprintf("go_package %q: want an import path, which has a dot or a slash, like example.com/module/%s", importPath, importPath)
 	case named && name != "" && !token.IsIdentifier(name):
-		return fmt.Sprintf("go_package %q: %q cannot be the name of a Go package", options.GetGoPackage(), name)
+		return fmt.Sprintf("go_package %q: %q cannot be the name of a Go package", option, name)
 	default:
 		return ""
 	}
@@ -112,4 +158,17 @@ func warnOfNames(names []string, o Options) {
 		_, _ = fmt.Fprintf(o.Warnings, "%s:1:1: warning: the go command sees %s as code for one platform, by the end of its name, or not at all: rename the file\n",
 			o.Source().Path(name), output) // nowhere to report a failure
 	}
+}
+
+// checkOutputs returns an error if two .proto files have the same generated
+// file, as words.proto and words_grpc.proto do.
+func checkOutputs(files []file, o Options) error {
+	seen := make(map[string]bool)
+	for _, f := range files {
+		if seen[f.name] {
+			return fmt.Errorf("%s: it would be generated from two .proto files: rename the one whose name ends like it", o.output(f.name))
+		}
+		seen[f.name] = true
+	}
+	return nil
 }

@@ -40,6 +40,19 @@ func (s streams) complain(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.err, format, args...) // nowhere to report a failure
 }
 
+// progress returns where a person sees what takes long, if there is one.
+func (s streams) progress() io.Writer {
+	file, ok := s.err.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := file.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	return file
+}
+
 // errUsage ends a command whose arguments have been explained already.
 var errUsage = errors.New("wrong usage")
 

@@ -22,7 +22,7 @@ google/protobuf/*.proto and plugwire/options.proto can be imported from anywhere
 
 func runGenerate(ctx context.Context, args []string, s streams) error {
 	flags := newFlags("generate", generateUsage, s)
-	o := generate.Options{Warnings: s.err}
+	o := generate.Options{Warnings: s.err, Progress: s.progress()}
 	sourceFlags(flags, &o)
 	flags.BoolVar(&o.Check, "check", false, "write nothing; list the files that are stale, missing or too many")
 	flags.BoolVar(&o.GRPCOnly, "grpc-only", false, "write no FILE_plugwire.pb.go, for services that are not a plugin's")

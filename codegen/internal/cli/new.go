@@ -44,7 +44,7 @@ func runNew(ctx context.Context, args []string, s streams) error {
 	}
 	complete := func() error {
 		proto := m.Name + "/" + m.Name + ".proto"
-		_, err := generate.Run(ctx, []string{proto}, generate.Options{Root: m.Name, Warnings: s.err})
+		_, err := generate.Run(ctx, []string{proto}, generate.Options{Root: m.Name, Warnings: s.err, Progress: s.progress()})
 		return err
 	}
 	if err := scaffold.Write(m.Name, m, complete); err != nil {

@@ -33,6 +33,8 @@ type Options struct {
 	Check bool
 	// Warnings is where the compiler's warnings go.
 	Warnings io.Writer
+	// Progress is where it is said what takes long. It may be nil.
+	Progress io.Writer
 }
 
 // Source returns the files that the options name.
@@ -158,7 +160,7 @@ func generate(ctx context.Context, names []string, o Options) ([]file, error) {
 		Parameter:      new("paths=source_relative"),
 		ProtoFile:      descriptors,
 	}
-	files, err := runTools(ctx, request, o.GRPCOnly)
+	files, err := runTools(ctx, request, o)
 	if mistake := new(glue.Error); errors.As(err, &mistake) {
 		return nil, errors.New(o.Source().Describe(mistake.File, mistake.Line, mistake.Column, mistake.Text))
 	}

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime"
+	"time"
 
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/proto"
@@ -22,8 +24,12 @@ import (
 // run but not imported. This module's go.mod says which releases.
 var tools = []string{"protoc-gen-go", "protoc-gen-go-grpc"}
 
+// patience is how long a person watches nothing happen before he wants to know
+// what it is. A tool that is compiled already takes a fraction of it.
+const patience = 2 * time.Second
+
 // runTools returns what all generators make of the request.
-func runTools(ctx context.Context, request *pluginpb.CodeGeneratorRequest, grpcOnly bool) (files []file, err error) {
+func runTools(ctx context.Context, request *pluginpb.CodeGeneratorRequest, o Options) (files []file, err error) {
 	encoded, err := proto.Marshal(request)
 	if err != nil {
 		return nil, fmt.Errorf("encode the request: %w", err)
@@ -34,17 +40,37 @@ func runTools(ctx context.Context, request *pluginpb.CodeGeneratorRequest, grpcO
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	for _, tool := range tools {
+		stop := announce(o.Progress, "compiling "+tool+", which is done once")
 		generated, err := runTool(ctx, dir, tool, encoded)
+		stop()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", tool, err)
 		}
 		files = append(files, generated...)
 	}
-	if grpcOnly {
+	if o.GRPCOnly {
 		return files, nil
 	}
 	generated, err := runGlue(encoded)
 	return append(files, generated...), err
+}
+
+// announce writes a line to w, which may be nil, unless stop is called before
+// that becomes worthwhile. Nothing is written after stop has returned.
+func announce(w io.Writer, line string) (stop func()) {
+	if w == nil {
+		return func() {}
+	}
+	written := make(chan struct{})
+	timer := time.AfterFunc(patience, func() {
+		defer close(written)
+		_, _ = fmt.Fprintln(w, line) // nowhere to report a failure
+	})
+	return func() {
+		if !timer.Stop() {
+			<-written
+		}
+	}
 }
 
 // toolsDir makes a directory in which the go command finds the tools' releases,

@@ -54,6 +54,11 @@ func Compare(old, changed []protoreflect.FileDescriptor) []Finding {
 			c.enum(enum, is)
 		}
 	}
+	for name, extension := range before.extensions {
+		if is, ok := c.now.extensions[name]; ok && before.declares(extension) {
+			c.extension(extension, is)
+		}
+	}
 	slices.SortFunc(c.findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Text, b.Text))
 	})

@@ -8,6 +8,8 @@ type index struct {
 	services map[protoreflect.FullName]protoreflect.ServiceDescriptor
 	messages map[protoreflect.FullName]protoreflect.MessageDescriptor
 	enums    map[protoreflect.FullName]protoreflect.EnumDescriptor
+
+	extensions map[protoreflect.FullName]protoreflect.ExtensionDescriptor
 }
 
 // newIndex returns the index of files. Messages and enums of what they import
@@ -18,6 +20,8 @@ func newIndex(files []protoreflect.FileDescriptor) index {
 		services: make(map[protoreflect.FullName]protoreflect.ServiceDescriptor),
 		messages: make(map[protoreflect.FullName]protoreflect.MessageDescriptor),
 		enums:    make(map[protoreflect.FullName]protoreflect.EnumDescriptor),
+
+		extensions: make(map[protoreflect.FullName]protoreflect.ExtensionDescriptor),
 	}
 	for _, f := range files {
 		x.files[f.Path()] = true
@@ -50,12 +54,17 @@ func (x index) addFile(f protoreflect.FileDescriptor, added map[string]bool) {
 // declares d.
 func (x index) declares(d protoreflect.Descriptor) bool { return x.files[d.ParentFile().Path()] }
 
-// add adds the messages and enums that a file or a message declares.
+// add adds the messages, enums and extensions that a file or a message declares.
 func (x index) add(parent interface {
 	Messages() protoreflect.MessageDescriptors
 	Enums() protoreflect.EnumDescriptors
+	Extensions() protoreflect.ExtensionDescriptors
 },
 ) {
+	extensions := parent.Extensions()
+	for i := range extensions.Len() {
+		x.extensions[extensions.Get(i).FullName()] = extensions.Get(i)
+	}
 	enums := parent.Enums()
 	for i := range enums.Len() {
 		x.enums[enums.Get(i).FullName()] = enums.Get(i)

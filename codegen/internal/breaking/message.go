@@ -54,6 +54,19 @@ func (c *comparison) field(was protoreflect.FieldDescriptor, message protoreflec
 	}
 }
 
+// extension compares a field that is declared outside of its message.
+func (c *comparison) extension(was, is protoreflect.ExtensionDescriptor) {
+	if before, now := was.ContainingMessage().FullName(), is.ContainingMessage().FullName(); before != now {
+		c.found(is, "extension %s: was of %s, is of %s", is.FullName(), before, now)
+	}
+	if was.Number() != is.Number() {
+		c.found(is, "extension %s: number was %d, is %d", is.FullName(), was.Number(), is.Number())
+	}
+	if before, now := typeOf(was), typeOf(is); before != now {
+		c.found(is, "extension %s: type was %s, is %s", is.FullName(), before, now)
+	}
+}
+
 // typeOf returns a field's type as in a .proto file, with its label where that
 // is seen on the wire.
 func typeOf(f protoreflect.FieldDescriptor) string {

@@ -4,11 +4,10 @@ import "google.golang.org/protobuf/reflect/protoreflect"
 
 // An index is what files declare, by name.
 type index struct {
-	files    map[string]bool // by path
-	services map[protoreflect.FullName]protoreflect.ServiceDescriptor
-	messages map[protoreflect.FullName]protoreflect.MessageDescriptor
-	enums    map[protoreflect.FullName]protoreflect.EnumDescriptor
-
+	files      map[string]bool // by path
+	services   map[protoreflect.FullName]protoreflect.ServiceDescriptor
+	messages   map[protoreflect.FullName]protoreflect.MessageDescriptor
+	enums      map[protoreflect.FullName]protoreflect.EnumDescriptor
 	extensions map[protoreflect.FullName]protoreflect.ExtensionDescriptor
 }
 
@@ -16,11 +15,10 @@ type index struct {
 // are in it too, as services use them.
 func newIndex(files []protoreflect.FileDescriptor) index {
 	x := index{
-		files:    make(map[string]bool),
-		services: make(map[protoreflect.FullName]protoreflect.ServiceDescriptor),
-		messages: make(map[protoreflect.FullName]protoreflect.MessageDescriptor),
-		enums:    make(map[protoreflect.FullName]protoreflect.EnumDescriptor),
-
+		files:      make(map[string]bool),
+		services:   make(map[protoreflect.FullName]protoreflect.ServiceDescriptor),
+		messages:   make(map[protoreflect.FullName]protoreflect.MessageDescriptor),
+		enums:      make(map[protoreflect.FullName]protoreflect.EnumDescriptor),
 		extensions: make(map[protoreflect.FullName]protoreflect.ExtensionDescriptor),
 	}
 	for _, f := range files {

@@ -59,7 +59,7 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 	}
 	if len(findings) > 0 {
 		return errors.New(count(len(findings), "change") + " since " + *against + " (" + revision.String() + ") would break what runs already; " +
-			"take back what you can, or make a new version of the protocol: a package that ends in the next .vN, beside the old one")
+			"take back what you can, or make a new version of the protocol: a package that ends in the next .vN, or a service with that version in its option, beside the old one")
 	}
 	s.say("nothing in %s breaks what runs since %s (%s)\n", count(len(oldNames), ".proto file"), *against, revision)
 	return nil

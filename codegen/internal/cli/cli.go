@@ -107,7 +107,7 @@ func newFlags(name, text string, s streams) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(s.err)
 	flags.Usage = func() {
-		s.complain("%s", text)
+		_, _ = io.WriteString(flags.Output(), text) // nowhere to report a failure
 		flags.PrintDefaults()
 	}
 	return flags
@@ -115,12 +115,17 @@ func newFlags(name, text string, s streams) *flag.FlagSet {
 
 // parse parses a command's flags.
 func parse(flags *flag.FlagSet, args []string, s streams) error {
+	explain := flags.Usage
+	flags.Usage = func() {} // below, where it is known whether it was asked for
 	err := flags.Parse(args)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		return errUsage
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(s.out)
+		explain()
 		return err
+	case err != nil:
+		explain()
+		return errUsage
 	}
 	parsed := args[:len(args)-flags.NArg()]
 	isExplicit := len(parsed) > 0 && parsed[len(parsed)-1] == "--"

@@ -26,10 +26,11 @@ var short = map[string]string{
 	"unix": "transport/unix", "tcp": "transport/tcp", "quic": "transport/quic",
 }
 
-// A goPackage is what the page can name of a package.
+// A goPackage is what pages can name of a package.
 type goPackage struct {
-	options   []string            // functions that return an Option, but not those that are not exported
-	constants map[string]ast.Expr // with their values
+	exported  map[string]bool
+	options   []string            // exported functions that return an Option
+	constants map[string]ast.Expr // with their values, also those that are not exported
 }
 
 // parsePackage reads the files of a package, for all systems and without tests.
@@ -39,7 +40,7 @@ func parsePackage(t *testing.T, dir string) goPackage {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("%s: %d files, %v", dir, len(names), err)
 	}
-	p := goPackage{constants: make(map[string]ast.Expr)}
+	p := goPackage{exported: make(map[string]bool), constants: make(map[string]ast.Expr)}
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
@@ -51,41 +52,47 @@ func parsePackage(t *testing.T, dir string) goPackage {
 		for _, decl := range file.Decls {
 			switch decl := decl.(type) {
 			case *ast.FuncDecl:
-				if returnsOption(decl) {
-					p.options = append(p.options, decl.Name.Name)
-				}
+				p.addFunction(decl)
 			case *ast.GenDecl:
-				p.add(decl)
+				for _, spec := range decl.Specs {
+					p.addSpec(spec, decl.Tok)
+				}
 			}
 		}
 	}
 	return p
 }
 
-func returnsOption(f *ast.FuncDecl) bool {
-	if f.Recv != nil || !f.Name.IsExported() || f.Type.Results.NumFields() != 1 {
-		return false
-	}
-	result, ok := f.Type.Results.List[0].Type.(*ast.Ident)
-	return ok && result.Name == "Option"
-}
-
-func (p goPackage) add(decl *ast.GenDecl) {
-	if decl.Tok != token.CONST {
+func (p *goPackage) addFunction(f *ast.FuncDecl) {
+	if f.Recv != nil || !f.Name.IsExported() {
 		return
 	}
-	for _, spec := range decl.Specs {
-		if spec, ok := spec.(*ast.ValueSpec); ok && len(spec.Values) == len(spec.Names) {
-			for i, name := range spec.Names {
+	p.exported[f.Name.Name] = true
+	if f.Type.Results.NumFields() != 1 {
+		return
+	}
+	if result, ok := f.Type.Results.List[0].Type.(*ast.Ident); ok && result.Name == "Option" {
+		p.options = append(p.options, f.Name.Name)
+	}
+}
+
+func (p *goPackage) addSpec(spec ast.Spec, tok token.Token) {
+	switch spec := spec.(type) {
+	case *ast.TypeSpec:
+		p.exported[spec.Name.Name] = spec.Name.IsExported()
+	case *ast.ValueSpec:
+		for i, name := range spec.Names {
+			p.exported[name.Name] = name.IsExported()
+			if tok == token.CONST && len(spec.Values) == len(spec.Names) {
 				p.constants[name.Name] = spec.Values[i]
 			}
 		}
 	}
 }
 
-// TestConfigurationNamesEverything has each option, each exported default or
-// limit, and each variable of the handshake in exactly one row.
-func TestConfigurationNamesEverything(t *testing.T) {
+// namedInRows returns how many rows of the page are about a name.
+func namedInRows(t *testing.T) map[string]int {
+	t.Helper()
 	named := make(map[string]int)
 	for _, row := range rows(read(t, configuration)) {
 		for _, cell := range row[:2] {
@@ -94,6 +101,13 @@ func TestConfigurationNamesEverything(t *testing.T) {
 			}
 		}
 	}
+	return named
+}
+
+// TestConfigurationNamesEverything has each option, each exported default or
+// limit, and each variable of the handshake in exactly one row.
+func TestConfigurationNamesEverything(t *testing.T) {
+	named := namedInRows(t)
 	for name, dir := range short {
 		p := parsePackage(t, dir)
 		want := slices.Clone(p.options)
@@ -108,10 +122,67 @@ func TestConfigurationNamesEverything(t *testing.T) {
 				most = 2
 			}
 			if n := named[name+"."+identifier]; n < 1 || n > most {
-				t.Errorf("%s.%s is in %d rows of %s", name, identifier, n, configuration)
+				t.Errorf("%s.%s is in %d rows of %s, want it in one", name, identifier, n, configuration)
 			}
 		}
 	}
+}
+
+// noLimits are constants that are named like limits.
+var noLimits = map[string]string{
+	"core/handshake.maxLegacyData":        "recognizes a field of go-plugin's past",
+	"core/internal/logs.maxStamp":         "recognizes a time stamp",
+	"core/internal/rpc.maxConnectTimeout": "turns grpc's own limit off",
+	"transport/quic.maxCoalesced":         "is the system's",
+	"transport/unix.maxPath":              "is the system's",
+}
+
+// TestConfigurationNamesEveryLimit has each constant of core and the transports
+// that is named like a limit in exactly one row.
+func TestConfigurationNamesEveryLimit(t *testing.T) {
+	limit := regexp.MustCompile(`^max[A-Z]|(Timeout|Window|Grace|Patience|Backlog)$`)
+	named, unused := namedInRows(t), maps.Clone(noLimits)
+	for _, dir := range append(packagesOf(t, "core"), packagesOf(t, "transport")...) {
+		for constant := range parsePackage(t, dir).constants {
+			name := dir + "." + constant
+			if !limit.MatchString(constant) || ast.IsExported(constant) && named[name] == 0 {
+				continue // an exported one is the other test's, under its short name
+			}
+			delete(unused, name)
+			if n := named[name]; n != 1 && noLimits[name] == "" {
+				t.Errorf("%s is in %d rows of %s, want it in one", name, n, configuration)
+			}
+		}
+	}
+	for name := range unused {
+		t.Errorf("noLimits has %s, which is not there any more", name)
+	}
+}
+
+// packagesOf returns the directories of the packages below a directory, but those
+// that only tests import.
+func packagesOf(t *testing.T, top string) []string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(filepath.Join(root, top), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		if name := entry.Name(); name == "e2e" || name == "testdata" || name != "plugintest" && strings.HasSuffix(name, "test") {
+			return filepath.SkipDir
+		}
+		files, err := filepath.Glob(filepath.Join(path, "*.go"))
+		if err != nil || len(files) == 0 {
+			return err
+		}
+		relative, err := filepath.Rel(root, path)
+		found = append(found, filepath.ToSlash(relative))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 // TestConfigurationNamesWhatThereIs has nothing on the page that is not in the
@@ -139,8 +210,7 @@ func TestConfigurationNamesWhatThereIs(t *testing.T) {
 				p = parsePackage(t, dir)
 				packages[dir] = p
 			}
-			_, isConstant := p.constants[m[2]]
-			if !isConstant && !slices.Contains(p.options, m[2]) && !hasFunction(t, dir, m[2]) {
+			if _, isConstant := p.constants[m[2]]; !isConstant && !p.exported[m[2]] {
 				t.Errorf("%s:%d: there is no %s", configuration, i+1, span)
 			}
 		}
@@ -163,7 +233,7 @@ func TestConfigurationNamesWhatThereIs(t *testing.T) {
 			}
 			checked++
 			if got, want := valueOf(t, expr, packages[dir].constants), meaning(t, v[2]); got != want {
-				t.Errorf("%s:%d: %s is %s, and not %s", configuration, i+1, v[1], got, v[2])
+				t.Errorf("%s:%d: %s is %s, and %s on the page", configuration, i+1, v[1], types.ExprString(expr), v[2])
 			}
 		}
 	}
@@ -172,30 +242,18 @@ func TestConfigurationNamesWhatThereIs(t *testing.T) {
 	}
 }
 
-// hasFunction reports whether a package has a function of that name.
-func hasFunction(t *testing.T, dir, name string) bool {
-	t.Helper()
-	names, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(dir), "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range names {
-		if relative, err := filepath.Rel(root, file); err != nil || strings.Contains(read(t, filepath.ToSlash(relative)), "\nfunc "+name+"(") {
-			return err == nil
-		}
-	}
-	return false
-}
-
 // valueOf returns the value of a constant: a number, of nanoseconds for a
 // duration, or a string.
 func valueOf(t *testing.T, expr ast.Expr, others map[string]ast.Expr) string {
 	t.Helper()
-	if name, ok := expr.(*ast.Ident); ok && others[name.Name] != nil {
-		return valueOf(t, others[name.Name], others)
-	}
 	text := regexp.MustCompile(`time\.\w+`).ReplaceAllStringFunc(types.ExprString(expr), func(unit string) string {
 		return strconv.FormatInt(units[unit], 10)
+	})
+	text = regexp.MustCompile(`\b[a-zA-Z]\w*`).ReplaceAllStringFunc(text, func(name string) string {
+		if other := others[name]; other != nil {
+			return valueOf(t, other, others)
+		}
+		return name
 	})
 	value, err := types.Eval(token.NewFileSet(), nil, token.NoPos, text)
 	if err != nil {

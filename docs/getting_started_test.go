@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,9 +40,10 @@ func TestGettingStarted(t *testing.T) {
 		"go install github.com/plugwire/plugwire/codegen/cmd/plugwire-gen@latest": "cd '" + clone + "' && go build -o '" + bin + "' ./codegen/cmd/plugwire-gen",
 		"plugwire-gen new hello": "plugwire-gen new -clone '" + clone + "' hello",
 	}
-	s := shell{dir: t.TempDir(), env: append(os.Environ(),
-		"PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "CGO_ENABLED=0", "GOWORK=", "LC_ALL=C",
-		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com",
+	s := shell{dir: t.TempDir(), env: append(environ(),
+		"PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "CGO_ENABLED=0", "LC_ALL=C",
+		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com",
 	)}
 	steps := stepsOf(t, read(t, gettingStarted))
 	if len(steps) == 0 {
@@ -65,6 +67,16 @@ func TestGettingStarted(t *testing.T) {
 			}
 		}
 	}
+}
+
+// environ returns this process's variables, but those that would change what a
+// command prints, or have git work on this repository, as under one of its hooks.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return name == "GOFLAGS" || name == "GOWORK" || strings.HasPrefix(name, "GIT_") ||
+			strings.HasPrefix(name, "PLUGIN_") || strings.HasPrefix(name, "PLUGWIRE_")
+	})
 }
 
 // watchSources has the go command run this test anew when what the modules are

@@ -13,7 +13,7 @@ import (
 var link = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 
 // pending are directories that come with other changes.
-var pending = map[string]bool{"plugins/multiservice": true, "plugins/streaming": true, "plugins/versioned": true}
+var pending = map[string]bool{"plugins/streaming": true}
 
 // TestLinks follows every link of every page to a file, and to a heading where it
 // names one. Links to other places are not looked at.
@@ -58,6 +58,27 @@ func TestPagesAreListed(t *testing.T) {
 		if path.Dir(page) == "docs" && !strings.Contains(readme, "]("+page+")") {
 			t.Errorf("README.md has no link to %s", page)
 		}
+	}
+}
+
+// TestModulesAreListed has each module that is released in the table of the README:
+// those of go.work but the root, what only tests, and what only explains.
+func TestModulesAreListed(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "README.md"), "\n## Modules\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	unreleased := regexp.MustCompile(`/internal/|^examples/|^interop`)
+	found := 0
+	for _, m := range regexp.MustCompile(`(?m)^\t\./(\S+)$`).FindAllStringSubmatch(read(t, "go.work"), -1) {
+		if unreleased.MatchString(m[1]) {
+			continue
+		}
+		found++
+		if !strings.Contains(section, "\n| ["+m[1]+"]("+m[1]+") |") {
+			t.Errorf("the modules in README.md lack %s", m[1])
+		}
+	}
+	if found == 0 {
+		t.Error("go.work names no module")
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package docs_test keeps the pages of this repository true: their links lead
-// somewhere, the code that they quote is the code that is tested, the commands of
-// getting-started.md run, and configuration.md and architecture.md name what
-// there is.
+// somewhere, the code that they quote is the code that is tested, what they name
+// of the packages is there, the commands of getting-started.md run, and
+// configuration.md and architecture.md are complete.
 //
 // The package is in the module at the root of the repository, so that the go
 // command runs these tests anew when any file has changed that they read.
@@ -63,16 +63,10 @@ func pages(t *testing.T) []string {
 // prose returns a page's lines with those of code blocks left empty: between
 // fences, or indented by four spaces after an empty line.
 func prose(page string) []string {
-	lines := strings.Split(page, "\n")
-	fenced, indented, before := false, false, ""
+	lines := unfenced(page)
+	indented, before := false, ""
 	for i, line := range lines {
-		fence := strings.HasPrefix(strings.TrimLeft(line, " "), "```")
 		switch {
-		case fence:
-			fenced = !fenced
-			lines[i] = ""
-		case fenced:
-			lines[i] = ""
 		case strings.HasPrefix(line, "    ") && (indented || before == ""):
 			indented = true
 			lines[i] = ""
@@ -80,6 +74,22 @@ func prose(page string) []string {
 			indented = false
 		}
 		before = line
+	}
+	return lines
+}
+
+// unfenced returns a page's lines with those between fences left empty.
+func unfenced(page string) []string {
+	lines := strings.Split(page, "\n")
+	fenced := false
+	for i, line := range lines {
+		fence := strings.HasPrefix(strings.TrimLeft(line, " "), "```")
+		if fence {
+			fenced = !fenced
+		}
+		if fence || fenced {
+			lines[i] = ""
+		}
 	}
 	return lines
 }

@@ -13,10 +13,11 @@
 //
 // Nothing is left behind: when a plugin ends, or this process does, in whatever
 // way, its whole process group, its socket and its directory go too. There are
-// two limits. A plugin that is itself killed or stopped (SIGSTOP) when its host
-// dies cannot clean up: the next Launch sweeps its socket. And one of another
-// framework does not watch its host: on Linux the kernel kills it, but not what
-// it has started; on macOS it lives on.
+// limits when this process is killed. The directory, empty, stays until the next
+// Launch sweeps it, as does the socket of a plugin that is itself killed or
+// stopped (SIGSTOP) at that moment. And a plugin of another framework does not
+// watch its host: on Linux the kernel kills it, but not what it has started; on
+// macOS it lives on.
 //
 // Package plugintest starts a plugin inside a test's own process.
 package host
@@ -32,8 +33,8 @@ import (
 // otherwise. It is go-plugin's.
 const DefaultStartTimeout = time.Minute
 
-// DefaultGrace is how long [Plugin.Close] lets a plugin finish the calls in
-// flight before its process group is ended by force.
+// DefaultGrace is how long [Plugin.Close] waits for a plugin to end before its
+// process group is ended by force. Calls in flight have two thirds of it.
 const DefaultGrace = 10 * time.Second
 
 // Launch starts the plugin that cmd describes and returns when it can be

@@ -1,4 +1,3 @@
 // Package weather is the protocol of a weather station, generated from
-// weather.proto: the example of docs/handlers-and-errors.md, docs/streaming.md and
-// docs/message-design.md.
+// weather.proto: the example of the pages in docs that README.md lists.
 package weather

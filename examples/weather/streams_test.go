@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -144,6 +145,9 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	cancel()
 	if err := console.Watch(ctx, client, nil, "a"); status.Code(err) != codes.Canceled {
 		t.Errorf("%v", err)
+	}
+	if err := console.Watch(t.Context(), client, nil, strings.Repeat("x", 65)); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a long name: %v", err)
 	}
 	var sensors []string
 	for i := range 101 {

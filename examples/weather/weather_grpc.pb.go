@@ -52,8 +52,9 @@ type StationClient interface {
 	ImportReadings(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[AddReadingRequest, ImportReadingsResponse], error)
 	// Watch sends the readings of the sensors that the requests name, as they are
 	// added, until the client half-closes the stream or cancels the call. A client
-	// that is slow misses readings, but never the latest of a sensor. More than 100
-	// sensors are RESOURCE_EXHAUSTED.
+	// that is slow misses readings, but never the latest of a sensor. A sensor whose
+	// name is not 1 to 64 bytes long is INVALID_ARGUMENT, and more than 100 sensors
+	// are RESOURCE_EXHAUSTED.
 	Watch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRequest, Reading], error)
 }
 
@@ -153,8 +154,9 @@ type StationServer interface {
 	ImportReadings(grpc.ClientStreamingServer[AddReadingRequest, ImportReadingsResponse]) error
 	// Watch sends the readings of the sensors that the requests name, as they are
 	// added, until the client half-closes the stream or cancels the call. A client
-	// that is slow misses readings, but never the latest of a sensor. More than 100
-	// sensors are RESOURCE_EXHAUSTED.
+	// that is slow misses readings, but never the latest of a sensor. A sensor whose
+	// name is not 1 to 64 bytes long is INVALID_ARGUMENT, and more than 100 sensors
+	// are RESOURCE_EXHAUSTED.
 	Watch(grpc.BidiStreamingServer[WatchRequest, Reading]) error
 	mustEmbedUnimplementedStationServer()
 }

@@ -45,8 +45,9 @@ type StationHandler interface {
 	ImportReadings(grpc.ClientStreamingServer[AddReadingRequest, ImportReadingsResponse]) error
 	// Watch sends the readings of the sensors that the requests name, as they are
 	// added, until the client half-closes the stream or cancels the call. A client
-	// that is slow misses readings, but never the latest of a sensor. More than 100
-	// sensors are RESOURCE_EXHAUSTED.
+	// that is slow misses readings, but never the latest of a sensor. A sensor whose
+	// name is not 1 to 64 bytes long is INVALID_ARGUMENT, and more than 100 sensors
+	// are RESOURCE_EXHAUSTED.
 	Watch(grpc.BidiStreamingServer[WatchRequest, Reading]) error
 }
 

@@ -36,7 +36,7 @@ func New() *Station {
 func (s *Station) GetReading(_ context.Context, request *weather.GetReadingRequest) (*weather.Reading, error) {
 	readings := s.of(request.GetSensor())
 	if len(readings) == 0 {
-		return nil, status.Errorf(codes.NotFound, "sensor %q has no readings", request.GetSensor())
+		return nil, status.Errorf(codes.NotFound, "sensor %.*q has no readings", maxSensorLen, request.GetSensor())
 	}
 	return readings[len(readings)-1], nil
 }

@@ -58,6 +58,9 @@ func (w *watcher) follow(stream grpc.BidiStreamingServer[weather.WatchRequest, w
 		if err != nil {
 			return err
 		}
+		if length := len(request.GetSensor()); length < 1 || length > maxSensorLen {
+			return status.Errorf(codes.InvalidArgument, "sensor: want 1 to %d bytes", maxSensorLen)
+		}
 		if !w.add(request.GetSensor()) {
 			return status.Errorf(codes.ResourceExhausted, "one call watches at most %d sensors", maxWatched)
 		}

@@ -29,8 +29,6 @@ var held = &heldCodec{
 	release: make(chan struct{}),
 }
 
-func init() { encoding.RegisterCodecV2(held) }
-
 func (*heldCodec) Name() string { return heldName }
 
 func (c *heldCodec) Marshal(v any) (mem.BufferSlice, error) {

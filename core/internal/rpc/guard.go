@@ -53,7 +53,7 @@ func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 			return nil, g.draining()
 		}
 		defer g.leave(ctx)
-		defer g.recover(ctx, method, &err)
+		defer g.finish(ctx, method, &err)
 		return next(srv, ctx, decode, g.unary)
 	}
 }
@@ -64,7 +64,7 @@ func (g *guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler
 			return g.draining()
 		}
 		defer g.leave(ss.Context())
-		defer g.recover(ss.Context(), info.FullMethod, &err)
+		defer g.finish(ss.Context(), info.FullMethod, &err)
 		if g.stream != nil {
 			return g.stream(srv, ss, info, next)
 		}
@@ -83,13 +83,15 @@ func (g *guard) draining() error {
 	return status.Errorf(codes.Unavailable, "the %s is shutting down and takes no new calls", g.side)
 }
 
-func (g *guard) recover(ctx context.Context, method string, err *error) {
-	value := recover()
-	if value == nil {
-		return
+// finish is deferred by every call, and has the last word on its error.
+func (g *guard) finish(ctx context.Context, method string, err *error) {
+	if value := recover(); value != nil {
+		g.onPanic(ctx, method, value, debug.Stack())
+		*err = status.Error(codes.Internal, fmt.Sprintf("panic in the handler of %s: %v", method, value))
 	}
-	g.onPanic(ctx, method, value, debug.Stack())
-	*err = status.Error(codes.Internal, fmt.Sprintf("panic in the handler of %s: %v", method, value))
+	if *err != nil {
+		*err = bounded(*err)
+	}
 }
 
 // chainUnary makes one interceptor of several, the first outermost.

@@ -44,6 +44,11 @@ const (
 	// connWindow is how much of all streams is on the way. grpc gives it back as
 	// it arrives, read or not, so that no stream waits for another.
 	connWindow = 16 << 20
+	// maxHeaders bounds the metadata of a call, and the text and details of an
+	// error, in bytes, as gRPC does by default. But it is said to the other side, so
+	// that what is too large is the end of a call there and not of the connection
+	// here.
+	maxHeaders = 16 << 20
 )
 
 // Config says what a Peer does.
@@ -163,6 +168,7 @@ func (p *Peer) newClient(cfg Config) (*grpc.ClientConn, error) {
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: maxConnectTimeout}),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
+		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithIdleTimeout(0),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(), // one from a resolver; there is none

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
@@ -22,7 +23,10 @@ import (
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	encoding.RegisterCodecV2(held)
+	goleak.VerifyTestMain(m)
+}
 
 // hang is the time after which a test says that what it waits for never came.
 const hang = time.Minute

@@ -19,6 +19,7 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 		grpc.ConnectionTimeout(timeout),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
+		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageSize),
 		grpc.MaxSendMsgSize(cfg.MaxMessageSize),
 	}

@@ -1,0 +1,35 @@
+package rpc
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// maxStatus is the largest text of a handler's error, and the largest details, in
+// bytes. They travel as headers, encoded, which makes them up to three times as
+// long, and headers have a limit of their own (maxHeaders), beyond which the call
+// would end without a word.
+const maxStatus = 1 << 20
+
+// bounded returns an error of a handler whose text and details have a size that
+// can be sent. What is left out is said.
+func bounded(err error) error {
+	s := status.Convert(err)
+	text := s.Message()
+	if len(text) > maxStatus {
+		text = strings.ToValidUTF8(text[:maxStatus], "") + fmt.Sprintf(" (and %d more bytes, which do not fit into a status)", len(text)-maxStatus)
+	}
+	p := s.Proto()
+	size := proto.Size(p) - len(s.Message())
+	if len(text) == len(s.Message()) && size <= maxStatus {
+		return err
+	}
+	if p.Message = text; size > maxStatus {
+		p.Message += fmt.Sprintf(" (without its details, of %d bytes, which do not fit into a status)", size)
+		p.Details = nil
+	}
+	return status.FromProto(p).Err()
+}

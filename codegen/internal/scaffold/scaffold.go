@@ -135,6 +135,7 @@ func (m Module) fileName(name string) string {
 		"proto/service.proto", m.Name+"/"+m.Name+".proto",
 		"cmd/plugin/", "cmd/"+m.Name+"-plugin/",
 		"cmd/host/", "cmd/"+m.Name+"-host/",
+		"gitignore", ".gitignore", // which embed leaves out
 	).Replace(name)
 }
 

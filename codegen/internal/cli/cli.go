@@ -118,6 +118,7 @@ func parse(flags *flag.FlagSet, args []string, s streams) error {
 	explain := flags.Usage
 	flags.Usage = func() {} // below, where it is known whether it was asked for
 	err := flags.Parse(args)
+	flags.Usage = explain
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		flags.SetOutput(s.out)

@@ -1,0 +1,215 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
+)
+
+// ChunkSize is how much of a file one chunk of a download has, in bytes. From
+// here on a larger chunk is not faster, as BenchmarkChunkSize shows, and a
+// smaller one is; a transfer has a few chunks in memory at a time.
+const ChunkSize = 256 << 10
+
+// settleTime is how old a change of a file must be so that the next one has
+// another time: twice the tick of the clock that file systems go by, which is 10
+// ms at the longest.
+const settleTime = 20 * time.Millisecond
+
+// A Download is a file, or the rest of one, on its way out: one version of it.
+// It is not safe for concurrent use.
+type Download struct {
+	store  *Store
+	name   string
+	file   *os.File
+	begun  fs.FileInfo
+	offset int64
+	sum    hash.Hash
+}
+
+// A Chunk is a piece of a file.
+type Chunk struct {
+	Data   []byte // the caller's to keep
+	Offset int64  // of Data in the file
+	Last   bool
+	SHA256 []byte // of the whole file; set in the last chunk
+}
+
+// Download begins a download at an offset. The caller has the bytes before it,
+// whose checksum prefix is; at offset 0 there is none. The context bounds this
+// call. The caller closes the download.
+func (s *Store) Download(ctx context.Context, filePath string, offset int64, prefix []byte) (*Download, error) {
+	name, err := s.clean(filePath)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPrefix("offset", "prefix_sha256", offset, prefix); err != nil {
+		return nil, err
+	}
+	file, err := s.openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	d := &Download{store: s, name: name, file: file, sum: sha256.New()}
+	if err := d.begin(ctx, offset, prefix); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// openRegular opens a regular file to read. Of anything else it tells without
+// opening it, because to open a device may do something.
+func (s *Store) openRegular(name string) (*os.File, error) {
+	info, err := s.root.Stat(name)
+	if err != nil {
+		return nil, s.status(name, err)
+	}
+	if err := notRegular(name, info); err != nil {
+		return nil, err
+	}
+	file, err := s.root.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, s.status(name, err)
+	}
+	// The name may have become another file's meanwhile.
+	if info, err = file.Stat(); err != nil {
+		err = s.status(name, err)
+	} else {
+		err = notRegular(name, info)
+	}
+	if err != nil {
+		_ = file.Close() // nothing was read from it
+		return nil, err
+	}
+	return file, nil
+}
+
+// begin takes note of the version of the file, and goes to the offset.
+func (d *Download) begin(ctx context.Context, offset int64, prefix []byte) error {
+	var err error
+	if d.begun, err = d.file.Stat(); err != nil {
+		return d.store.status(d.name, err)
+	}
+	if err := settle(ctx, time.Since(d.begun.ModTime())); err != nil {
+		return d.store.status(d.name, err)
+	}
+	if offset > d.begun.Size() {
+		return status.Errorf(codes.Aborted, "%s has %d bytes, fewer than the %d that the caller has: it is another version",
+			quote(d.name), d.begun.Size(), offset)
+	}
+	if err := hashPrefix(ctx, d.sum, d.file, offset); err != nil {
+		return d.store.status(d.name, err)
+	}
+	if offset > 0 && !bytes.Equal(d.sum.Sum(nil), prefix) {
+		return status.Errorf(codes.Aborted, "the first %d bytes of %s are not those that the caller has: it is another version", offset, quote(d.name))
+	}
+	d.offset = offset
+	return d.unchanged()
+}
+
+// Size returns the size of the whole file.
+func (d *Download) Size() int64 { return d.begun.Size() }
+
+// Next returns the next chunk. It is not called after the last one.
+func (d *Download) Next() (Chunk, error) {
+	// A new one for each chunk: grpc may hold on to a message after it was sent
+	// (see ServerStream.SendMsg), and what that costs is not to be measured.
+	data := make([]byte, min(ChunkSize, d.Size()-d.offset))
+	_, err := io.ReadFull(d.file, data)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Chunk{}, d.changed()
+	case err != nil:
+		return Chunk{}, d.store.status(d.name, err)
+	}
+	// After the read: so what was read is of the version that was begun.
+	if err := d.unchanged(); err != nil {
+		return Chunk{}, err
+	}
+	d.sum.Write(data)
+	chunk := Chunk{Data: data, Offset: d.offset}
+	d.offset += int64(len(data))
+	if d.offset == d.Size() {
+		chunk.Last, chunk.SHA256 = true, d.sum.Sum(nil)
+	}
+	return chunk, nil
+}
+
+// Close ends the download.
+func (d *Download) Close() { _ = d.file.Close() } // it was only read
+
+// unchanged returns an error if the file is not what it was. A file that takes
+// the place of this one does not matter: this one is still open.
+func (d *Download) unchanged() error {
+	now, err := d.file.Stat()
+	switch {
+	case err != nil:
+		return d.store.status(d.name, err)
+	case now.Size() != d.begun.Size() || !now.ModTime().Equal(d.begun.ModTime()):
+		return d.changed()
+	}
+	return nil
+}
+
+func (d *Download) changed() error {
+	return status.Errorf(codes.Aborted, "%s was changed while it was sent: get it again", quote(d.name))
+}
+
+// settle waits until the next change of a file that was changed that long ago
+// will show. A time in the future is nothing to wait for.
+func settle(ctx context.Context, age time.Duration) error {
+	if age < 0 || age >= settleTime {
+		return nil
+	}
+	timer := time.NewTimer(settleTime - age)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// checkPrefix checks what a request says about the bytes before its offset. The
+// names are of the two fields.
+func checkPrefix(offsetField, prefixField string, offset int64, prefix []byte) error {
+	switch {
+	case offset < 0:
+		return refuse.Invalid(offsetField, "%s must not be negative, it is %d", offsetField, offset)
+	case offset == 0 && len(prefix) > 0:
+		return refuse.Invalid(prefixField, "%s is given, but nothing is before offset 0", prefixField)
+	case offset > 0 && len(prefix) != sha256.Size:
+		return refuse.Invalid(prefixField, "%s has %d bytes, with an offset it must have %d", prefixField, len(prefix), sha256.Size)
+	}
+	return nil
+}
+
+// hashPrefix reads the next n bytes of r into sum.
+func hashPrefix(ctx context.Context, sum hash.Hash, r io.Reader, n int64) error {
+	buffer := make([]byte, min(n, ChunkSize))
+	for n > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		part := buffer[:min(n, ChunkSize)]
+		if _, err := io.ReadFull(r, part); err != nil {
+			return err
+		}
+		sum.Write(part)
+		n -= int64(len(part))
+	}
+	return nil
+}

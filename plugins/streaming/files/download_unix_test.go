@@ -1,0 +1,54 @@
+//go:build unix
+
+package files_test
+
+import (
+	"net"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+
+	"github.com/plugwire/plugwire/plugins/streaming/files"
+)
+
+// To open a named pipe waits for the other end, and to open a device may do
+// anything.
+func TestDownloadOfWhatIsNoFile(t *testing.T) {
+	tr := newTree(t)
+	if err := unix.Mkfifo(tr.path("pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(tr.dir) // the address of a socket must be short
+	l, err := net.Listen("unix", "socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	names := []string{"pipe", "socket"}
+	if err := unix.Mknod(tr.path("device"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))); err == nil {
+		names = append(names, "device")
+	} else {
+		t.Logf("without a device: %v", err) // takes root
+	}
+	for _, name := range names {
+		_, err := tr.Download(t.Context(), name, 0, nil)
+		wantCode(t, err, codes.FailedPrecondition)
+		_, err = tr.Upload(t.Context(), files.UploadSpec{Path: name, Overwrite: true})
+		wantCode(t, err, codes.FailedPrecondition)
+	}
+}
+
+func TestPermissions(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	tr := newTree(t)
+	tr.write(t, "file", nil)
+	if err := os.Chmod(tr.path("file"), 0); err != nil {
+		t.Fatal(err)
+	}
+	_, err := tr.Download(t.Context(), "file", 0, nil)
+	wantCode(t, err, codes.PermissionDenied)
+}

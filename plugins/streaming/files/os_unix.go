@@ -1,0 +1,27 @@
+//go:build unix
+
+package files
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// nonblock has the opening of a named pipe not wait for its other end.
+const nonblock = syscall.O_NONBLOCK
+
+// isFull reports whether there is no room for more data: on the disk, in the
+// user's quota, or in what the system lets one file have.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// syncDir writes the names in a directory to the disk.
+func syncDir(root *os.Root, name string) error {
+	dir, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

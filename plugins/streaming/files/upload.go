@@ -1,0 +1,304 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"syscall"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
+)
+
+// validID is what the id of an upload may be.
+var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// An UploadSpec says what is uploaded.
+type UploadSpec struct {
+	Path      string
+	Overwrite bool   // a file that is there
+	Size      int64  // of the whole file; 0 if it is not known
+	ID        string // by which the upload can be resumed; empty if it cannot
+	Offset    int64  // where it goes on; 0 for a new one
+	Prefix    []byte // the checksum of the bytes before Offset
+}
+
+// An Upload is a file on its way in, which nobody sees before Commit. It is not
+// safe for concurrent use.
+type Upload struct {
+	store  *Store
+	spec   UploadSpec
+	name   string   // of the file that will be
+	staged string   // of the file that holds it until then
+	file   *os.File // locked; nil when the upload has ended
+	offset int64
+	sum    hash.Hash
+}
+
+// Upload begins an upload, or goes on with one that was interrupted. The context
+// bounds this call. The caller ends the upload by Commit, Interrupt or Discard.
+func (s *Store) Upload(ctx context.Context, spec UploadSpec) (*Upload, error) {
+	name, err := s.checkSpec(spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkTarget(name, spec.Overwrite); err != nil {
+		return nil, err
+	}
+	u := &Upload{store: s, spec: spec, name: name, staged: stagedName(name, spec.ID), sum: sha256.New()}
+	if u.file, err = s.openStaged(ctx, u.staged); err != nil {
+		return nil, err
+	}
+	if err := u.begin(ctx); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Received returns how many bytes are there of an upload that was interrupted; 0
+// if none are.
+func (s *Store) Received(filePath, id string) (int64, error) {
+	name, err := s.clean(filePath)
+	if err != nil {
+		return 0, err
+	}
+	if err := checkID("upload_id", id); err != nil {
+		return 0, err
+	}
+	info, err := s.root.Lstat(stagedName(name, id))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil
+	case err != nil:
+		return 0, s.status(name, err)
+	}
+	return info.Size(), nil
+}
+
+func checkID(field, id string) error {
+	if !validID.MatchString(id) {
+		return refuse.Invalid(field, "%s %s is not 1 to 64 of A-Z, a-z, 0-9, _ and -", field, quote(id))
+	}
+	return nil
+}
+
+// checkSpec returns the name of the file.
+func (s *Store) checkSpec(spec UploadSpec) (string, error) {
+	name, err := s.clean(spec.Path)
+	if err != nil {
+		return "", err
+	}
+	if err := checkPrefix("offset", "upload.prefix_sha256", spec.Offset, spec.Prefix); err != nil {
+		return "", err
+	}
+	switch {
+	case spec.ID != "":
+		if err := checkID("upload.upload_id", spec.ID); err != nil {
+			return "", err
+		}
+	case spec.Offset > 0:
+		return "", refuse.Invalid("upload.upload_id", "an upload that begins at offset %d needs its upload_id", spec.Offset)
+	}
+	switch {
+	case spec.Size < 0:
+		return "", refuse.Invalid("upload.total_bytes", "total_bytes must not be negative, it is %d", spec.Size)
+	case max(spec.Size, spec.Offset) > s.maxSize:
+		return "", s.tooLarge(name)
+	}
+	return name, nil
+}
+
+func (s *Store) tooLarge(name string) error {
+	return status.Errorf(codes.ResourceExhausted, "%s is larger than %d bytes, the most that the plugin takes", quote(name), s.maxSize)
+}
+
+// checkTarget tells early what Commit would find.
+func (s *Store) checkTarget(name string, overwrite bool) error {
+	parent, err := s.root.Stat(path.Dir(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // Commit makes it
+	case err == nil && !parent.IsDir(), errors.Is(err, syscall.ENOTDIR):
+		return status.Errorf(codes.FailedPrecondition, "%s is not a directory", quote(path.Dir(name)))
+	case err != nil:
+		return s.status(name, err)
+	}
+	info, err := s.root.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return s.status(name, err)
+	case info.Mode()&fs.ModeSymlink != 0:
+	default:
+		if err := notRegular(name, info); err != nil {
+			return err
+		}
+	}
+	if !overwrite {
+		return exists(quote(name))
+	}
+	return nil
+}
+
+// begin goes to the offset and drops what is behind it. After an error the
+// upload has ended.
+func (u *Upload) begin(ctx context.Context) error {
+	info, err := u.file.Stat()
+	if err != nil {
+		return u.fail(err)
+	}
+	u.offset = info.Size()
+	if info.Size() < u.spec.Offset {
+		return u.refused(status.Errorf(codes.Aborted, "the plugin has %d bytes of this upload, it cannot go on at %d: begin again", info.Size(), u.spec.Offset))
+	}
+	if err := hashPrefix(ctx, u.sum, u.file, u.spec.Offset); err != nil {
+		if ctx.Err() == nil {
+			return u.fail(err)
+		}
+		if err := u.Interrupt(); err != nil {
+			return u.store.status(u.name, err)
+		}
+		return u.store.status(u.name, err)
+	}
+	if u.spec.Offset > 0 && !bytes.Equal(u.sum.Sum(nil), u.spec.Prefix) {
+		return u.refused(status.Errorf(codes.Aborted, "what the plugin has of this upload is not the beginning of this file: begin again"))
+	}
+	if err := u.file.Truncate(u.spec.Offset); err != nil {
+		return u.fail(err)
+	}
+	u.offset = u.spec.Offset
+	return nil
+}
+
+// Write adds data to the file. After an error the upload has ended and nothing
+// is left of it.
+func (u *Upload) Write(data []byte) error {
+	if int64(len(data)) > u.store.maxSize-u.offset {
+		return u.refused(u.store.tooLarge(u.name))
+	}
+	if u.spec.Size > 0 && int64(len(data)) > u.spec.Size-u.offset {
+		return u.refused(refuse.Invalid("data", "the file has more than its %d bytes", u.spec.Size))
+	}
+	if _, err := u.file.Write(data); err != nil {
+		return u.fail(err)
+	}
+	u.sum.Write(data)
+	u.offset += int64(len(data))
+	return nil
+}
+
+// Offset returns how many bytes of the file are there.
+func (u *Upload) Offset() int64 { return u.offset }
+
+// Path returns the name of the file that will be.
+func (u *Upload) Path() string { return u.name }
+
+// Commit makes the file visible if its checksum is sum. The upload has ended
+// then. After an error nothing is left of it, with two exceptions: directories
+// on the file's path may have been made, and where the disk does not take note
+// of the file's name the file is there, but may not be after a power failure.
+func (u *Upload) Commit(sum []byte) error {
+	switch {
+	case u.spec.Size > 0 && u.offset != u.spec.Size:
+		return u.refused(refuse.Invalid("upload.total_bytes", "the file has %d bytes, total_bytes says %d", u.offset, u.spec.Size))
+	case len(sum) != sha256.Size:
+		return u.refused(refuse.Invalid("sha256", "sha256 has %d bytes, in the last chunk it must have %d", len(sum), sha256.Size))
+	case !bytes.Equal(u.sum.Sum(nil), sum):
+		return u.refused(status.Errorf(codes.DataLoss, "the data that arrived for %s does not have the checksum that was sent", quote(u.name)))
+	}
+	if err := u.file.Sync(); err != nil {
+		return u.fail(err)
+	}
+	if err := u.publish(); err != nil {
+		return u.fail(err)
+	}
+	if err := u.end(); err != nil {
+		return u.store.status(u.name, err)
+	}
+	return u.store.status(u.name, u.syncDirs())
+}
+
+// publish gives the file its name.
+func (u *Upload) publish() error {
+	root := u.store.root
+	if err := root.MkdirAll(path.Dir(u.name), 0o755); err != nil { //nolint:gosec // who may enter the root may enter its directories
+		return err
+	}
+	if u.spec.Overwrite {
+		return root.Rename(u.staged, u.name)
+	}
+	// A link fails if the name is taken. First the file gets a name that no
+	// upload goes on with: this process may be killed with both names there, and
+	// what went on would then write into the published file.
+	temp := passingName()
+	if err := root.Rename(u.staged, temp); err != nil {
+		return err
+	}
+	u.staged = temp
+	if err := root.Link(u.staged, u.name); err != nil {
+		return err
+	}
+	_ = root.Remove(u.staged) // the file is there; a sweep tries again
+	return nil
+}
+
+// syncDirs writes the names on the file's path to the disk.
+func (u *Upload) syncDirs() error {
+	for name := u.name; name != "."; name = path.Dir(name) {
+		if err := syncDir(u.store.root, path.Dir(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Interrupt ends an upload whose sender is gone. What has arrived is kept within
+// the bounds if the upload can be resumed.
+func (u *Upload) Interrupt() error {
+	if u.spec.ID == "" || u.offset == 0 {
+		return u.Discard()
+	}
+	if u.file == nil {
+		return nil
+	}
+	return errors.Join(u.end(), u.store.sweep())
+}
+
+// Discard ends an upload and leaves nothing of it. It does nothing to one that
+// has ended.
+func (u *Upload) Discard() error {
+	if u.file == nil {
+		return nil
+	}
+	return errors.Join(u.store.root.Remove(u.staged), u.end())
+}
+
+// end closes the file, and so lets go of its lock.
+func (u *Upload) end() error {
+	file := u.file
+	u.file = nil
+	err := file.Close()
+	// Fails as long as another upload is there.
+	_ = u.store.root.Remove(stagingDir)
+	return err
+}
+
+// fail ends the upload after an error of the system.
+func (u *Upload) fail(err error) error { return u.refused(u.store.status(u.name, err)) }
+
+// refused ends the upload for a reason, which it returns.
+func (u *Upload) refused(reason error) error {
+	if err := u.Discard(); err != nil {
+		return status.Errorf(status.Code(reason), "%s; and what has arrived could not be removed: %v", status.Convert(reason).Message(), err)
+	}
+	return reason
+}

@@ -1,0 +1,104 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/plugwire/plugwire/plugins/streaming/chat"
+	"github.com/plugwire/plugwire/plugins/streaming/streaming"
+)
+
+type chatStream = grpc.BidiStreamingServer[streaming.ChatMessage, streaming.ChatMessage]
+
+// Chat is the stay of one participant in the room.
+//
+// Two goroutines take what he says and give him what is said. Either may be
+// stuck in the stream when the call has to end, and only the end of the call,
+// which cancels the stream, gets it out of there: they are not waited for.
+func (h *Handler) Chat(stream chatStream) error {
+	participant, err := h.room.Enter()
+	if err != nil {
+		return err
+	}
+	defer participant.Leave()
+	first, err := stream.Recv()
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil // he came and went
+		}
+		return err
+	}
+	if err := participant.Join(first.GetUser()); err != nil {
+		return err
+	}
+	if err := stream.SendHeader(metadata.MD{}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	heard, said := make(chan error, 1), make(chan error, 1)
+	go func() { heard <- h.listen(ctx, stream, participant, first) }()
+	go func() { said <- tell(ctx, stream, participant) }()
+	select {
+	case err = <-heard:
+		if err != nil {
+			return err
+		}
+		participant.Leave() // tell ends with what was posted before
+		return <-said
+	case err = <-said:
+		return err
+	case <-participant.Gone():
+		_, err = participant.Next(ctx)
+		return err
+	}
+}
+
+// listen posts what the participant says, until he closes his side.
+func (h *Handler) listen(ctx context.Context, stream chatStream, participant *chat.Participant, message *streaming.ChatMessage) error {
+	joining := true
+	for {
+		if !joining || message.GetText() != "" {
+			if err := participant.Post(ctx, message.GetText(), h.assistant.Reply); err != nil {
+				return err
+			}
+		}
+		joining = false
+		var err error
+		if message, err = stream.Recv(); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if err := participant.CheckUser(message.GetUser()); err != nil {
+			return err
+		}
+	}
+}
+
+// tell sends the participant what is posted, until he has left.
+func tell(ctx context.Context, stream chatStream, participant *chat.Participant) error {
+	for {
+		message, err := participant.Next(ctx)
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		err = stream.Send(&streaming.ChatMessage{
+			User:      message.User,
+			Text:      message.Text,
+			Timestamp: message.Time.Unix(),
+			Sequence:  message.Sequence,
+		})
+		if err != nil {
+			return err
+		}
+	}
+}

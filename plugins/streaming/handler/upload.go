@@ -1,0 +1,125 @@
+package handler
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/plugins/streaming/files"
+	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
+	"github.com/plugwire/plugwire/plugins/streaming/streaming"
+)
+
+type uploadStream = grpc.ClientStreamingServer[streaming.FileChunk, streaming.UploadResponse]
+
+// An interruption is the end of a stream that is nobody's mistake: what has
+// arrived is worth keeping.
+type interruption struct{ error }
+
+func (i interruption) Unwrap() error { return i.error }
+
+// UploadFile receives a file, or the rest of one that was interrupted.
+func (h *Handler) UploadFile(stream uploadStream) error {
+	if err := h.beginTransfer(); err != nil {
+		return err
+	}
+	defer h.endTransfer()
+	start, ctx := time.Now(), stream.Context()
+	first, err := stream.Recv()
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			return refuse.Invalid("upload", "the call ended without a chunk")
+		}
+		return err
+	}
+	if first.GetUpload() == nil {
+		return refuse.Invalid("upload", "the first chunk must say in upload what it is of")
+	}
+	upload, err := h.store.Upload(ctx, files.UploadSpec{
+		Path:      first.GetUpload().GetFilePath(),
+		Overwrite: first.GetUpload().GetOverwrite(),
+		Size:      first.GetUpload().GetTotalBytes(),
+		ID:        first.GetUpload().GetUploadId(),
+		Offset:    first.GetOffset(),
+		Prefix:    first.GetUpload().GetPrefixSha256(),
+	})
+	if err != nil {
+		return err
+	}
+	last, err := receive(stream, upload, first)
+	if err != nil {
+		end := upload.Discard
+		if _, ok := errors.AsType[interruption](err); ok {
+			end = upload.Interrupt
+		}
+		if failed := end(); failed != nil {
+			plugin.Logger(ctx).ErrorContext(ctx, "what is left of an upload cannot be kept in order", "error", failed)
+		}
+		return err
+	}
+	if err := upload.Commit(last.GetSha256()); err != nil {
+		return err
+	}
+	plugin.Logger(ctx).LogAttrs(ctx, slog.LevelDebug, "received a file",
+		slog.String("path", upload.Path()),
+		slog.Int64("bytes", upload.Offset()-first.GetOffset()),
+		slog.Duration("elapsed", time.Since(start)))
+	return stream.SendAndClose(&streaming.UploadResponse{
+		FilePath:    upload.Path(),
+		TotalBytes:  upload.Offset(),
+		TotalChunks: int32(last.GetSequence()) + 1, //nolint:gosec // checkChunk bounds it
+		Sha256:      last.GetSha256(),
+		Offset:      first.GetOffset(),
+	})
+}
+
+// receive writes the chunks of a stream, of which it is given the first, and
+// returns the last one when the caller has said that no more will come.
+func receive(stream uploadStream, upload *files.Upload, chunk *streaming.FileChunk) (last *streaming.FileChunk, err error) {
+	for sequence := int64(0); ; sequence++ {
+		if err := checkChunk(chunk, sequence, upload.Offset()); err != nil {
+			return nil, err
+		}
+		if err := upload.Write(chunk.GetData()); err != nil {
+			return nil, err
+		}
+		if chunk.GetIsLast() {
+			break
+		}
+		if chunk, err = stream.Recv(); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil, refuse.Invalid("is_last", "the call ended after %d bytes without a last chunk", upload.Offset())
+			}
+			return nil, interruption{err}
+		}
+	}
+	switch _, err := stream.Recv(); {
+	case err == nil:
+		return nil, refuse.Invalid("is_last", "a chunk follows the last one")
+	case !errors.Is(err, io.EOF):
+		return nil, interruption{err}
+	}
+	return chunk, nil
+}
+
+// checkChunk checks that a chunk is the next one.
+func checkChunk(chunk *streaming.FileChunk, sequence, offset int64) error {
+	switch {
+	case chunk.GetSequence() != sequence:
+		return refuse.Invalid("sequence", "chunk %d came where chunk %d was due", chunk.GetSequence(), sequence)
+	case sequence == math.MaxInt32:
+		return refuse.Invalid("sequence", "the file has more than %d chunks: send larger ones", math.MaxInt32)
+	case chunk.GetOffset() != offset:
+		return refuse.Invalid("offset", "chunk %d is of offset %d where %d was due", sequence, chunk.GetOffset(), offset)
+	case len(chunk.GetData()) > MaxChunk:
+		return refuse.Invalid("data", "chunk %d has %d bytes, at most %d are allowed", sequence, len(chunk.GetData()), MaxChunk)
+	case sequence > 0 && chunk.GetUpload() != nil:
+		return refuse.Invalid("upload", "upload is given again in chunk %d, it belongs into the first", sequence)
+	}
+	return nil
+}

@@ -19,10 +19,14 @@ const (
 	// MaxParticipants is as many as fit into one conversation; what a message
 	// costs grows with them.
 	MaxParticipants = 64
-	// maxQueue is how many messages may wait for a participant: some seconds of a
-	// busy room. All queues hold the same messages, so that they need 4 MiB at
-	// most.
+	// maxQueue is how many messages may wait for a participant: more than a
+	// screenful or a pause of the scheduler. All queues hold the same messages, so
+	// that they need 4 MiB at most.
 	maxQueue = 1024
+	// patience is how long the others wait for one whose queue is full: longer
+	// than a busy machine lets a process that reads wait for its turn. To stay he
+	// has to take half a queue in this time.
+	patience = time.Second
 )
 
 // A Message is one that was posted.
@@ -42,12 +46,13 @@ type Room struct {
 	mu       sync.Mutex // guards the fields below and those of participants
 	places   int        // taken
 	joined   []*Participant
-	sequence int64 // of the last message
+	sequence int64         // of the last message
+	changed  chan struct{} // closed, and replaced, when a queue is not full any more
 }
 
 // NewRoom returns an empty room.
 func NewRoom() *Room {
-	return &Room{maxParticipants: MaxParticipants, maxQueue: maxQueue}
+	return &Room{maxParticipants: MaxParticipants, maxQueue: maxQueue, changed: make(chan struct{})}
 }
 
 // Enter takes a place in the room, if there is one. The caller gives it back with
@@ -62,7 +67,6 @@ func (r *Room) Enter() (*Participant, error) {
 	return &Participant{
 		room:    r,
 		arrived: make(chan struct{}, 1),
-		taken:   make(chan struct{}, 1),
 		gone:    make(chan struct{}),
 	}, nil
 }
@@ -79,16 +83,40 @@ func (r *Room) Names() []string {
 	return names
 }
 
-// post gives messages to all, with nothing in between. The caller holds r.mu.
-func (r *Room) post(messages ...Message) {
+// tryPost gives messages to all, with nothing in between, if all queues have
+// room for them. If not it returns how long to wait, unless changed is closed
+// before. Who has had the others wait for too long is put out; who posts cannot
+// be by that. The caller holds r.mu.
+func (r *Room) tryPost(poster *Participant, messages ...Message) (wait time.Duration) {
 	now := time.Now()
+	for _, p := range slices.Clone(r.joined) {
+		if !p.full(len(messages)) {
+			continue
+		}
+		if left := p.patienceLeft(now); p == poster || left > 0 {
+			wait = max(wait, left, time.Millisecond)
+		} else {
+			p.putOut()
+		}
+	}
+	if wait > 0 {
+		return wait
+	}
 	for i := range messages {
 		r.sequence++
 		messages[i].Sequence, messages[i].Time = r.sequence, now
 	}
-	for _, p := range slices.Clone(r.joined) {
-		p.deliver(messages)
+	for _, p := range r.joined {
+		p.queue = append(p.queue, messages...)
+		tell(p.arrived)
 	}
+	return 0
+}
+
+// change has those look again who wait to post. The caller holds r.mu.
+func (r *Room) change() {
+	close(r.changed)
+	r.changed = make(chan struct{})
 }
 
 // taken reports whether somebody has that name. The caller holds r.mu.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -14,13 +15,14 @@ import (
 type Participant struct {
 	room    *Room
 	arrived chan struct{} // told when there is something new in queue, or left
-	taken   chan struct{} // told when something was taken from queue
 	gone    chan struct{} // closed when the room has put the participant out
 
 	// Guarded by room.mu.
-	name  string    // empty until he has joined
-	queue []Message // to be taken
-	left  bool
+	name      string    // empty until he has joined
+	queue     []Message // to be taken
+	left      bool
+	fullSince time.Time // when others began to wait for him; zero if they do not
+	taken     int       // messages, since then
 }
 
 // Join makes the participant one of those who get messages, from the next on.
@@ -50,46 +52,64 @@ func (p *Participant) CheckUser(name string) error {
 }
 
 // Post gives the text to all, followed by the assistant's reply to it. It waits
-// as long as the participant himself has half of what he may have to read, so
-// that he is not put out for what he says. The context also bounds reply.
+// for those who have much to read, himself included, but for others not for
+// long: see patience. The context also bounds reply.
 func (p *Participant) Post(ctx context.Context, text string, reply func(ctx context.Context, text string) string) error {
 	if err := checkText(text); err != nil {
 		return err
 	}
 	answer := reply(ctx, text)
-	for !p.tryPost(text, answer) {
+	for {
+		changed, wait, err := p.tryPost(text, answer)
+		if err != nil || wait == 0 {
+			return err
+		}
+		timer := time.NewTimer(wait)
 		select {
-		case <-p.taken:
+		case <-changed:
+		case <-timer.C:
 		case <-p.gone:
-			return p.tooSlow()
 		case <-ctx.Done():
-			return status.FromContextError(ctx.Err()).Err()
+			err = status.FromContextError(ctx.Err()).Err()
+		}
+		timer.Stop()
+		if err != nil {
+			return err
 		}
 	}
-	return nil
 }
 
-func (p *Participant) tryPost(text, answer string) bool {
+func (p *Participant) tryPost(text, answer string) (changed <-chan struct{}, wait time.Duration, err error) {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
-	if p.left || len(p.queue) > p.room.maxQueue/2 {
-		return false
+	switch {
+	case p.isGone():
+		return nil, 0, p.tooSlow()
+	case p.left:
+		return nil, 0, status.Error(codes.FailedPrecondition, "a participant who has left cannot post")
 	}
-	p.room.post(Message{User: p.name, Text: text}, Message{User: Assistant, Text: answer})
-	return true
+	wait = p.room.tryPost(p, Message{User: p.name, Text: text}, Message{User: Assistant, Text: answer})
+	return p.room.changed, wait, nil
 }
 
-// deliver puts messages into the queue, or puts the participant out if it has no
-// room for them. The caller holds room.mu.
-func (p *Participant) deliver(messages []Message) {
-	if len(p.queue)+len(messages) > p.room.maxQueue {
-		p.leave()
-		p.queue = nil
-		close(p.gone)
-		return
+// full reports whether the queue has no room for n messages. The caller holds
+// room.mu.
+func (p *Participant) full(n int) bool { return len(p.queue)+n > p.room.maxQueue }
+
+// patienceLeft returns for how long others wait for this participant, whose
+// queue is full. The caller holds room.mu.
+func (p *Participant) patienceLeft(now time.Time) time.Duration {
+	if p.fullSince.IsZero() || p.taken >= p.room.maxQueue/2 {
+		p.fullSince, p.taken = now, 0
 	}
-	p.queue = append(p.queue, messages...)
-	tell(p.arrived)
+	return patience - now.Sub(p.fullSince)
+}
+
+// putOut has the participant leave and tells him so. The caller holds room.mu.
+func (p *Participant) putOut() {
+	p.leave()
+	p.queue = nil
+	close(p.gone)
 }
 
 // Next returns the next message, and waits for it. It returns io.EOF when the
@@ -123,7 +143,13 @@ func (p *Participant) take() (message Message, left, ok bool) {
 	message = p.queue[0]
 	p.queue[0] = Message{} // lets go of the text; append reuses or frees the rest
 	p.queue = p.queue[1:]
-	tell(p.taken)
+	p.taken++
+	if !p.fullSince.IsZero() {
+		if len(p.queue) <= p.room.maxQueue/2 {
+			p.fullSince = time.Time{}
+		}
+		p.room.change()
+	}
 	return message, false, true
 }
 
@@ -156,10 +182,11 @@ func (p *Participant) leave() {
 	p.left = true
 	p.room.places--
 	p.room.joined = slices.DeleteFunc(p.room.joined, func(other *Participant) bool { return other == p })
+	p.room.change()
 }
 
 func (p *Participant) tooSlow() error {
-	return status.Errorf(codes.ResourceExhausted, "disconnected: %d messages were waiting to be read, so that others would have had to wait", p.room.maxQueue)
+	return status.Errorf(codes.ResourceExhausted, "disconnected: %d messages were waiting to be read, and the others for that", p.room.maxQueue)
 }
 
 // tell tells the one who waits on c, now or later.

@@ -3,10 +3,12 @@ module github.com/plugwire/plugwire/plugins/streaming
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/plugwire/plugwire/core v0.1.0
 	github.com/plugwire/plugwire/transport/quic v0.1.0
 	github.com/plugwire/plugwire/transport/tcp v0.1.0
 	github.com/plugwire/plugwire/transport/unix v0.1.0
+	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.48.0
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1
 	google.golang.org/grpc v1.85.0
@@ -26,6 +28,7 @@ require (
 
 replace (
 	github.com/plugwire/plugwire/core => ../../core
+	github.com/plugwire/plugwire/plugins/hostcli => ../hostcli
 	github.com/plugwire/plugwire/transport/quic => ../../transport/quic
 	github.com/plugwire/plugwire/transport/tcp => ../../transport/tcp
 	github.com/plugwire/plugwire/transport/unix => ../../transport/unix

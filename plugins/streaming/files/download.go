@@ -18,7 +18,7 @@ import (
 )
 
 // ChunkSize is how much of a file one chunk of a download has, in bytes. From
-// here on a larger chunk is not faster, as BenchmarkChunkSize shows, and a
+// here on a larger chunk is not faster, as BenchmarkDownload shows, and a
 // smaller one is; a transfer has a few chunks in memory at a time.
 const ChunkSize = 256 << 10
 
@@ -126,7 +126,7 @@ func (d *Download) Size() int64 { return d.begun.Size() }
 func (d *Download) Next() (Chunk, error) {
 	// A new one for each chunk: grpc may hold on to a message after it was sent
 	// (see ServerStream.SendMsg), and what that costs is not to be measured.
-	data := make([]byte, min(ChunkSize, d.Size()-d.offset))
+	data := make([]byte, min(d.store.chunk, d.Size()-d.offset))
 	_, err := io.ReadFull(d.file, data)
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -138,8 +138,10 @@ func TestOpenErrors(t *testing.T) {
 			t.Errorf("Open(%q) succeeded", dir)
 		}
 	}
-	if _, err := files.Open(t.TempDir(), files.WithMaxSize(0)); err == nil {
-		t.Error("a limit of 0 bytes was accepted")
+	for _, opt := range []files.Option{files.WithMaxSize(0), files.WithChunkSize(0)} {
+		if _, err := files.Open(t.TempDir(), opt); err == nil {
+			t.Error("an option of 0 bytes was accepted")
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type Store struct {
 	root    *os.Root
 	escaped error // what root says of a link that leaves it
 	maxSize int64
+	chunk   int64 // bytes in one of a download
 
 	sweeping sync.Mutex // so that sweeps do not fight over the same files
 }
@@ -49,10 +50,22 @@ func WithMaxSize(bytes int64) Option {
 	})
 }
 
+// WithChunkSize sets how much of a file one chunk of a download has, in bytes.
+// The default is [ChunkSize].
+func WithChunkSize(bytes int64) Option {
+	return option(func(s *Store) error {
+		if bytes < 1 {
+			return fmt.Errorf("a chunk cannot have %d bytes: want at least 1", bytes)
+		}
+		s.chunk = bytes
+		return nil
+	})
+}
+
 // Open returns the store of the files below a directory, and removes what is
 // left there of uploads that nobody will resume. The caller closes it.
 func Open(dir string, opts ...Option) (*Store, error) {
-	s := &Store{maxSize: DefaultMaxSize}
+	s := &Store{maxSize: DefaultMaxSize, chunk: ChunkSize}
 	for _, o := range opts {
 		if err := o.apply(s); err != nil {
 			return nil, err

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/plugins/hostcli"
+	"github.com/plugwire/plugwire/plugins/streaming/chat"
+	"github.com/plugwire/plugwire/plugins/streaming/streaming"
+)
+
+const chatHelp = `Joins the plugin's chat room, posts the lines of standard input, and prints what
+is posted as "USER: TEXT", until standard input ends and the last reply is there.
+An empty line is not posted.
+
+The user "assistant" replies to each line. It knows some commands: /help lists
+them.
+`
+
+// A posted is a JSON object of the output.
+type posted struct {
+	Type      string `json:"type"` // "message"
+	User      string `json:"user"`
+	Text      string `json:"text"`
+	Timestamp int64  `json:"timestamp"` // seconds since the Unix epoch
+	Sequence  int64  `json:"sequence"`
+}
+
+type chatStream = grpc.BidiStreamingClient[streaming.ChatMessage, streaming.ChatMessage]
+
+func chatCommand() *hostcli.Command {
+	var user string
+	return &hostcli.Command{
+		Name:    "chat",
+		Summary: "chat in the plugin's room",
+		Help:    chatHelp,
+		Flags: func(flags *flag.FlagSet) {
+			flags.StringVar(&user, "user", "", "your `name` in the room; required")
+		},
+		Parse: func(args []string) error {
+			switch {
+			case len(args) > 0:
+				return errors.New("chat has no arguments")
+			case user == "":
+				return errors.New("chat needs -user NAME")
+			}
+			return nil
+		},
+		Run: func(ctx context.Context, s *hostcli.Session) error {
+			plugin, err := s.Start(ctx)
+			if err != nil {
+				return err
+			}
+			return converse(ctx, streaming.NewStreamingServiceClient(plugin), s, user)
+		},
+	}
+}
+
+// converse posts what comes from standard input, and prints what is posted.
+func converse(ctx context.Context, client streaming.StreamingServiceClient, s *hostcli.Session, user string) error {
+	var talking sync.WaitGroup
+	defer talking.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stream, err := client.Chat(ctx)
+	if err != nil {
+		return err
+	}
+	lines := make(chan line)
+	// Not waited for: nothing can interrupt a read from a terminal. It ends with
+	// that read, or with the process.
+	go readLines(ctx, os.Stdin, lines)
+	talking.Go(func() {
+		if err := talk(ctx, stream, lines, user); err != nil {
+			cancel(err)
+		}
+	})
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if cause := context.Cause(ctx); err != nil && cause != nil {
+			return cause
+		}
+		if err != nil {
+			return err
+		}
+		text := fmt.Sprintf("%s: %s\n", m.GetUser(), m.GetText())
+		if err := s.Print(text, posted{"message", m.GetUser(), m.GetText(), m.GetTimestamp(), m.GetSequence()}); err != nil {
+			return err
+		}
+	}
+}
+
+// talk joins under a name and posts lines until there are no more. An error of
+// the stream is not its to tell: Recv does.
+func talk(ctx context.Context, stream chatStream, lines <-chan line, user string) error {
+	if err := stream.Send(&streaming.ChatMessage{User: user}); err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	for {
+		select {
+		case l, ok := <-lines:
+			switch {
+			case !ok:
+				return stream.CloseSend()
+			case l.err != nil:
+				return &hostcli.LineError{Line: l.number, Err: l.err}
+			case l.text == "":
+				continue
+			}
+			if err := stream.Send(&streaming.ChatMessage{Text: l.text}); err != nil {
+				return nil //nolint:nilerr // see above
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// A line is one line of the input, or the error that ended it.
+type line struct {
+	number int // from 1
+	text   string
+	err    error
+}
+
+// readLines sends the lines of r and then closes lines. It stops when ctx is
+// done, though not before a read in progress has ended.
+func readLines(ctx context.Context, r io.Reader, lines chan<- line) {
+	defer close(lines)
+	in := bufio.NewScanner(r)
+	in.Buffer(nil, chat.MaxText+len("\r\n"))
+	number := 1
+	for ; in.Scan(); number++ {
+		select {
+		case lines <- line{number: number, text: in.Text()}:
+		case <-ctx.Done():
+			return
+		}
+	}
+	err := in.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
+		err = fmt.Errorf("the line is longer than %d bytes", chat.MaxText)
+	}
+	if err != nil {
+		select {
+		case lines <- line{number: number, err: err}:
+		case <-ctx.Done():
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/plugwire/plugwire/plugins/streaming/internal/filelock"
+)
+
+// partSuffix is what the name of a file ends in that is on its way.
+const partSuffix = ".part"
+
+// A part is what has arrived of a file. It has a name of its own until it is
+// complete.
+type part struct {
+	path string // where the file will be
+	file *os.File
+}
+
+// openPart opens what has arrived of the file that will be at path. Nobody else
+// can until it is closed.
+func openPart(path string) (*part, error) {
+	name := path + partSuffix
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file: move it away", name)
+	}
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := filelock.Lock(file); err != nil {
+		if errors.Is(err, filelock.ErrLocked) {
+			err = fmt.Errorf("%s: somebody is getting this file already", name)
+		}
+		return nil, errors.Join(err, file.Close())
+	}
+	return &part{path, file}, nil
+}
+
+func (p *part) size() (int64, error) {
+	info, err := p.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// cut drops what is behind the first n bytes, and goes there.
+func (p *part) cut(n int64) error {
+	if err := p.file.Truncate(n); err != nil {
+		return err
+	}
+	_, err := p.file.Seek(n, io.SeekStart)
+	return err
+}
+
+// publish gives the complete file its name.
+func (p *part) publish(overwrite bool) error {
+	if err := p.file.Sync(); err != nil {
+		return err
+	}
+	if !overwrite {
+		// A link fails if somebody has made a file of that name meanwhile. Where
+		// there are no links, looking has to do.
+		switch err := os.Link(p.file.Name(), p.path); {
+		case err == nil:
+			return os.Remove(p.file.Name())
+		case errors.Is(err, fs.ErrExist):
+			return exists(p.path)
+		}
+		if err := checkLocal(p.path, false); err != nil {
+			return err
+		}
+	}
+	return os.Rename(p.file.Name(), p.path)
+}
+
+// discard removes what has arrived.
+func (p *part) discard() error { return os.Remove(p.file.Name()) }
+
+// close ends the use of the part, and removes one that has nothing in it.
+func (p *part) close() error {
+	info, err := p.file.Stat()
+	if err == nil && info.Size() == 0 {
+		if there, err := os.Lstat(p.file.Name()); err == nil && os.SameFile(info, there) {
+			return errors.Join(p.discard(), p.file.Close())
+		}
+	}
+	return errors.Join(err, p.file.Close())
+}
+
+// checkLocal checks that there may be a file at path.
+func checkLocal(path string, overwrite bool) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !overwrite:
+		return exists(path)
+	case !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0:
+		return fmt.Errorf("%s is not a regular file and is not replaced", path)
+	}
+	return nil
+}
+
+func exists(path string) error { return fmt.Errorf("%s exists: -overwrite replaces it", path) }

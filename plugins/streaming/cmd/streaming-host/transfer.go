@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/plugins/hostcli"
+	"github.com/plugwire/plugwire/plugins/streaming/files"
+)
+
+// A transferred is a JSON object of the output: a file that is there.
+type transferred struct {
+	Type      string  `json:"type"` // "download" or "upload"
+	Remote    string  `json:"remote"`
+	Local     string  `json:"local"`
+	Bytes     int64   `json:"bytes"`                // of the whole file
+	ResumedAt int64   `json:"resumed_at,omitempty"` // where this command began
+	SHA256    string  `json:"sha256"`
+	Seconds   float64 `json:"seconds"` // that this command took
+}
+
+// print prints that a file is at its destination.
+func (t transferred) print(s *hostcli.Session, destination string, sum []byte, began time.Time) error {
+	t.SHA256 = hex.EncodeToString(sum)
+	elapsed := time.Since(began)
+	t.Seconds = elapsed.Seconds()
+	text := fmt.Sprintf("%s: %d bytes in %.1f s, sha256 %s\n", destination, t.Bytes, t.Seconds, t.SHA256)
+	if t.ResumedAt > 0 {
+		text = fmt.Sprintf("%s: %d bytes, of which %d were there, in %.1f s, sha256 %s\n", destination, t.Bytes, t.ResumedAt, t.Seconds, t.SHA256)
+	}
+	return s.Print(text, t)
+}
+
+// again makes a transfer that begins at an offset once more, from 0, if what was
+// there turns out to be of another version.
+func again(offset int64, transfer func(offset int64) error) error {
+	err := transfer(offset)
+	if offset > 0 && status.Code(err) == codes.Aborted {
+		return transfer(0)
+	}
+	return err
+}
+
+// hashPrefix returns the hash of the first n bytes of a file, and the file's
+// reader behind them.
+func hashPrefix(ctx context.Context, f io.ReadSeeker, n int64) (hash.Hash, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	buffer := make([]byte, files.ChunkSize)
+	for n > 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		part := buffer[:min(n, files.ChunkSize)]
+		if _, err := io.ReadFull(f, part); err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				err = errors.New("it has become shorter")
+			}
+			return nil, err
+		}
+		sum.Write(part)
+		n -= int64(len(part))
+	}
+	return sum, nil
+}
+
+// prefixOf returns the checksum of what is before an offset, as requests have it:
+// nothing for what is before 0.
+func prefixOf(sum hash.Hash, offset int64) []byte {
+	if offset == 0 {
+		return nil
+	}
+	return sum.Sum(nil)
+}

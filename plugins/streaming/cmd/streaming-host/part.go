@@ -24,8 +24,16 @@ type part struct {
 // can until it is closed.
 func openPart(path string) (*part, error) {
 	name := path + partSuffix
-	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file: move it away", name)
+	if info, err := os.Lstat(name); err == nil {
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s is not a regular file: move it away", name)
+		}
+		// Who was killed while he published may have left both names.
+		if there, err := os.Lstat(path); err == nil && os.SameFile(info, there) {
+			if err := os.Remove(name); err != nil {
+				return nil, err
+			}
+		}
 	}
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

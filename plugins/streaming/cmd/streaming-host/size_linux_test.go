@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// bigSize is the size of a file for which memory would show if it grew with
+	// the file.
+	bigSize = 2 << 30
+	// maxResident is what either process may have in memory.
+	maxResident = 64 << 20
+	// bigSpace is the room on the disk that the test takes: two copies of the
+	// file, and some.
+	bigSpace = 2*bigSize + 1<<30
+)
+
+// TestTwoGiB sends 2 GiB up and down, and looks at every byte, and at the memory
+// of host and plugin.
+func TestTwoGiB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	dir := t.TempDir()
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		t.Fatal(err)
+	}
+	if free := disk.Bavail * uint64(disk.Bsize); free < bigSpace {
+		t.Skipf("%d MiB are free in %s, the test takes %d", free>>20, dir, bigSpace>>20)
+	}
+	root, source, got := filepath.Join(dir, "root"), filepath.Join(dir, "source"), filepath.Join(dir, "got")
+	if err := os.Mkdir(root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeBig(t, source)
+	for _, transfer := range []struct {
+		args []string
+		to   string
+	}{
+		{[]string{"-root", root, "put", source, "big"}, filepath.Join(root, "big")},
+		{[]string{"-root", root, "get", "big", got}, got},
+	} {
+		p := run(t, transfer.args...)
+		host, plugin := watch(t, p)
+		if p.err != nil || p.result.Bytes != bigSize {
+			t.Fatalf("%v: %v, %d bytes: %s", transfer.args, p.err, p.result.Bytes, p.stderr.String())
+		}
+		t.Logf("%s: %.1f s, host %d MiB, plugin %d MiB", p.result.Type, p.result.Seconds, host>>20, plugin>>20)
+		for name, resident := range map[string]int64{"host": host, "plugin": plugin} {
+			if resident == 0 || resident > maxResident {
+				t.Errorf("%s: the %s had %d bytes in memory, want at most %d", p.result.Type, name, resident, maxResident)
+			}
+		}
+		mustBeSame(t, source, transfer.to)
+	}
+}
+
+// writeBig writes a file that has something else in every MiB, and the rest of
+// each is a hole.
+func writeBig(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(bigSize); err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.NewChaCha8([32]byte{2})
+	block := make([]byte, 4096)
+	for offset := int64(0); offset < bigSize; offset += 1 << 20 {
+		rnd.Read(block)
+		if _, err := f.WriteAt(block, offset+int64(block[0])<<11); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// watch waits for the host to end, and returns the most that it and its plugin
+// had in memory.
+func watch(t *testing.T, p *process) (host, plugin int64) {
+	t.Helper()
+	var both sync.WaitGroup
+	sample := func(pid int, most *int64) {
+		both.Go(func() {
+			for p.running() {
+				*most = max(*most, peak(pid))
+				select {
+				case <-p.ended:
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+		})
+	}
+	sample(p.cmd.Process.Pid, &host)
+	sample(p.plugin, &plugin)
+	both.Wait()
+	return host, plugin
+}
+
+// peak returns the most that a process ever had in memory; 0 when it is gone.
+func peak(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, after, ok := bytes.Cut(status, []byte("VmHWM:"))
+	var kib int64
+	if _, err := fmt.Sscan(string(after), &kib); !ok || err != nil {
+		return 0
+	}
+	return kib << 10
+}

@@ -19,6 +19,8 @@ const (
 	benchCommand = "./core/internal/e2e/cmd/bench"
 	e2ePackages  = "./core/internal/e2e/..."
 
+	streamingPackages = "./plugins/streaming/cmd/..."
+
 	// soakTimeout is several times what the soak takes on two slow cores.
 	soakTimeout = "20m"
 )
@@ -109,17 +111,19 @@ func benchOnce(ctx context.Context) error {
 	)
 }
 
-// Soak runs the long life tests: start and close 1,000 times, kill the host 100 times.
+// Soak runs the long life tests: start and close 1,000 times, kill the host 100 times, kill file transfers 240 times.
 func Soak(ctx context.Context) error {
-	s := scope{root.with("PLUGWIRE_SOAK=full"), e2ePackages}
-	found, err := tests(ctx, s, "Soak")
-	if err != nil {
-		return err
-	}
-	if len(found) == 0 {
-		return errors.New("soak: no test in " + e2ePackages + " has Soak in its name")
-	}
-	return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak", s.pattern)
+	return each([]string{e2ePackages, streamingPackages}, func(packages string) error {
+		s := scope{root.with("PLUGWIRE_SOAK=full"), packages}
+		found, err := tests(ctx, s, "Soak")
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return errors.New("soak: no test in " + packages + " has Soak in its name")
+		}
+		return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak", s.pattern)
+	})
 }
 
 // Interop runs hosts and plugins of other implementations with ours, and prints what came of each pair.

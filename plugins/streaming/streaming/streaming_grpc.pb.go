@@ -88,8 +88,13 @@ type StreamingServiceClient interface {
 	// and PERMISSION_DENIED if it is the assistant's. A text has at most 4096
 	// bytes and no control characters but tab and newline. Another name or text
 	// is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that there are 64
-	// participants already, or that this one did not read: who has 1024 messages
-	// to read is disconnected, so that the others need not wait for him.
+	// participants already, or that this one did not read: the others wait for one
+	// who has 1024 messages to read, but he is disconnected unless he takes half of
+	// them in a second. What he says is not taken until he has read, either.
+	//
+	// Calls end with the plugin, as UNAVAILABLE. One that is stopped does not wait
+	// for them for longer than for other calls, 7.5 s unless the host has said less:
+	// a host closes its chats before it closes the plugin.
 	Chat(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ChatMessage, ChatMessage], error)
 	// GetUpload says how much of an upload the plugin has, so that the caller
 	// can send the rest. Of an upload that is not known it has nothing, which is
@@ -235,8 +240,13 @@ type StreamingServiceServer interface {
 	// and PERMISSION_DENIED if it is the assistant's. A text has at most 4096
 	// bytes and no control characters but tab and newline. Another name or text
 	// is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that there are 64
-	// participants already, or that this one did not read: who has 1024 messages
-	// to read is disconnected, so that the others need not wait for him.
+	// participants already, or that this one did not read: the others wait for one
+	// who has 1024 messages to read, but he is disconnected unless he takes half of
+	// them in a second. What he says is not taken until he has read, either.
+	//
+	// Calls end with the plugin, as UNAVAILABLE. One that is stopped does not wait
+	// for them for longer than for other calls, 7.5 s unless the host has said less:
+	// a host closes its chats before it closes the plugin.
 	Chat(grpc.BidiStreamingServer[ChatMessage, ChatMessage]) error
 	// GetUpload says how much of an upload the plugin has, so that the caller
 	// can send the rest. Of an upload that is not known it has nothing, which is

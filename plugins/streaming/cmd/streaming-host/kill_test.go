@@ -96,12 +96,12 @@ func TestSoakKilled(t *testing.T) {
 	if err := os.Mkdir(root, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	data := make([]byte, 64<<20+12345)
+	data := make([]byte, 32<<20+12345)
 	rand.NewChaCha8([32]byte{1}).Read(data)
 	if err := os.WriteFile(source, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rounds := 4
+	rounds := 3
 	if os.Getenv("PLUGWIRE_SOAK") == "full" {
 		rounds = 40
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,17 +23,20 @@ func main() {
 	maxSize := flag.Int64("max-size", files.DefaultMaxSize, "size in `bytes` of the largest file that can be uploaded")
 	flag.Parse()
 	if *root == "" || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "streaming-plugin: name the directory to serve with -root, and nothing else but flags")
-		flag.Usage()
-		os.Exit(2)
+		fail(errors.New("this is a plugin, which a host starts with -root DIRECTORY and nothing else but flags; try streaming-host"))
 	}
 	store, err := files.Open(*root, files.WithMaxSize(*maxSize))
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "streaming-plugin:", err)
-		os.Exit(1)
+		fail(err)
 	}
 	plugin.Main(streaming.ServeStreamingService(handler.New(store)),
 		plugin.WithTransports(unix.New(), quic.New(), tcp.New()),
 		plugin.WithMaxMessageSize(handler.MaxMessageSize),
 		plugin.OnShutdown(func(context.Context) error { return store.Close() }))
+}
+
+// fail ends a plugin that cannot serve, as plugin.Main does.
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "streaming-plugin:", err)
+	os.Exit(1)
 }

@@ -230,7 +230,7 @@ func (u *Upload) Commit(sum []byte) error {
 // publish gives the file its name.
 func (u *Upload) publish() error {
 	root := u.store.root
-	if err := root.MkdirAll(path.Dir(u.name), 0o755); err != nil { //nolint:gosec // who may enter the root may enter its directories
+	if err := root.MkdirAll(path.Dir(u.name), 0o755); err != nil {
 		return err
 	}
 	if u.spec.Overwrite {

@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -32,7 +33,7 @@ func BenchmarkDownload(b *testing.B) {
 				received := 0
 				for {
 					chunk, err := stream.Recv()
-					if err == io.EOF {
+					if errors.Is(err, io.EOF) {
 						break
 					}
 					if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -169,7 +170,7 @@ func TestManyTalk(t *testing.T) {
 	for i, stream := range streams {
 		wg.Go(func() {
 			for n := range messages {
-				if err := stream.Send(&streaming.ChatMessage{Text: fmt.Sprint(n)}); err != nil {
+				if err := stream.Send(&streaming.ChatMessage{Text: strconv.Itoa(n)}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -195,7 +196,7 @@ func TestManyTalk(t *testing.T) {
 	next := map[string]int{}
 	for i := 0; i < len(heard[0]); i += 2 {
 		user, text, _ := strings.Cut(heard[0][i], ": ")
-		if text != fmt.Sprint(next[user]) || heard[0][i+1] != fmt.Sprintf("assistant: 1 word, %d character%s", len(text), map[bool]string{true: "s"}[len(text) > 1]) {
+		if text != strconv.Itoa(next[user]) || heard[0][i+1] != fmt.Sprintf("assistant: 1 word, %d character%s", len(text), map[bool]string{true: "s"}[len(text) > 1]) {
 			t.Fatalf("%q, %q", heard[0][i], heard[0][i+1])
 		}
 		next[user]++

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -75,10 +76,13 @@ func sameContent(a, b string) (bool, error) {
 		switch {
 		case !bytes.Equal(bufA[:n], bufB[:m]):
 			return false, nil
-		case errA == io.EOF || errA == io.ErrUnexpectedEOF:
-			return errB == errA, nil
-		case errA != nil:
-			return false, errA
+		case ended(errA) || ended(errB):
+			return ended(errA) && ended(errB), nil
+		case errA != nil || errB != nil:
+			return false, errors.Join(errA, errB)
 		}
 	}
 }
+
+// ended reports whether a read of ReadFull came to the end.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }

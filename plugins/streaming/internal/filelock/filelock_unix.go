@@ -10,7 +10,7 @@ import (
 
 func lock(fd uintptr) error {
 	for {
-		err := unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor is an int
+		err := unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue

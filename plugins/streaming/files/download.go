@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/plugwire/plugwire/plugins/streaming/internal/filehash"
 	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
 )
 
@@ -61,7 +62,7 @@ func (s *Store) Download(ctx context.Context, filePath string, offset int64, pre
 	if err != nil {
 		return nil, err
 	}
-	d := &Download{store: s, name: name, file: file, sum: sha256.New()}
+	d := &Download{store: s, name: name, file: file}
 	if err := d.begin(ctx, offset, prefix); err != nil {
 		d.Close()
 		return nil, err
@@ -109,7 +110,11 @@ func (d *Download) begin(ctx context.Context, offset int64, prefix []byte) error
 		return status.Errorf(codes.Aborted, "%s has %d bytes, fewer than the %d that the caller has: it is another version",
 			quote(d.name), d.begun.Size(), offset)
 	}
-	if err := hashPrefix(ctx, d.sum, d.file, offset); err != nil {
+	d.sum, err = filehash.Prefix(ctx, d.file, offset)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return d.changed()
+	case err != nil:
 		return d.store.status(d.name, err)
 	}
 	if offset > 0 && !bytes.Equal(d.sum.Sum(nil), prefix) {
@@ -193,23 +198,6 @@ func checkPrefix(offsetField, prefixField string, offset int64, prefix []byte) e
 		return refuse.Invalid(prefixField, "%s is given, but nothing is before offset 0", prefixField)
 	case offset > 0 && len(prefix) != sha256.Size:
 		return refuse.Invalid(prefixField, "%s has %d bytes, with an offset it must have %d", prefixField, len(prefix), sha256.Size)
-	}
-	return nil
-}
-
-// hashPrefix reads the next n bytes of r into sum.
-func hashPrefix(ctx context.Context, sum hash.Hash, r io.Reader, n int64) error {
-	buffer := make([]byte, min(n, ChunkSize))
-	for n > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		part := buffer[:min(n, ChunkSize)]
-		if _, err := io.ReadFull(r, part); err != nil {
-			return err
-		}
-		sum.Write(part)
-		n -= int64(len(part))
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func (s *Store) status(name string, err error) error {
 		return status.FromContextError(err).Err()
 	case errors.Is(err, s.escaped):
 		return status.Errorf(codes.PermissionDenied, "file_path %s leaves the root through a symbolic link", name)
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return status.Errorf(codes.PermissionDenied, "the plugin may not use %s: %v", name, reason(err))
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return status.Errorf(codes.NotFound, "there is no file %s", name)

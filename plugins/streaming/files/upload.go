@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/plugwire/plugwire/plugins/streaming/internal/filehash"
 	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
 )
 
@@ -53,7 +54,7 @@ func (s *Store) Upload(ctx context.Context, spec UploadSpec) (*Upload, error) {
 	if err := s.checkTarget(name, spec.Overwrite); err != nil {
 		return nil, err
 	}
-	u := &Upload{store: s, spec: spec, name: name, staged: stagedName(name, spec.ID), sum: sha256.New()}
+	u := &Upload{store: s, spec: spec, name: name, staged: stagedName(name, spec.ID)}
 	if u.file, err = s.openStaged(ctx, u.staged); err != nil {
 		return nil, err
 	}
@@ -160,7 +161,7 @@ func (u *Upload) begin(ctx context.Context) error {
 	if info.Size() < u.spec.Offset {
 		return u.refused(status.Errorf(codes.Aborted, "the plugin has %d bytes of this upload, it cannot go on at %d: begin again", info.Size(), u.spec.Offset))
 	}
-	if err := hashPrefix(ctx, u.sum, u.file, u.spec.Offset); err != nil {
+	if u.sum, err = filehash.Prefix(ctx, u.file, u.spec.Offset); err != nil {
 		if ctx.Err() == nil {
 			return u.fail(err)
 		}

@@ -87,8 +87,8 @@ type StreamingServiceClient interface {
 	// ALREADY_EXISTS while another participant has it, in upper or lower case,
 	// and PERMISSION_DENIED if it is the assistant's. A text has at most 4096
 	// bytes and no control characters but tab and newline. Another name or text
-	// is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that there are 64
-	// participants already, or that this one did not read: the others wait for one
+	// is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that all 64 places are taken,
+	// one by each stream, or that this one did not read: the others wait for one
 	// who has 1024 messages to read, but he is disconnected unless he takes half of
 	// them in a second. What he says is not taken until he has read, either.
 	//
@@ -239,8 +239,8 @@ type StreamingServiceServer interface {
 	// ALREADY_EXISTS while another participant has it, in upper or lower case,
 	// and PERMISSION_DENIED if it is the assistant's. A text has at most 4096
 	// bytes and no control characters but tab and newline. Another name or text
-	// is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that there are 64
-	// participants already, or that this one did not read: the others wait for one
+	// is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that all 64 places are taken,
+	// one by each stream, or that this one did not read: the others wait for one
 	// who has 1024 messages to read, but he is disconnected unless he takes half of
 	// them in a second. What he says is not taken until he has read, either.
 	//

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/plugwire/plugwire/plugins/hostcli"
+	"github.com/plugwire/plugwire/plugins/streaming/internal/filehash"
 	"github.com/plugwire/plugwire/plugins/streaming/streaming"
 )
 
@@ -107,7 +108,7 @@ func (g *getting) run(ctx context.Context, s *hostcli.Session) (err error) {
 
 // receive receives the file from an offset on, until all of it is in the part.
 func (g *getting) receive(ctx context.Context, p *part, offset int64) (size int64, checksum []byte, err error) {
-	sum, err := hashPrefix(ctx, p.file, offset)
+	sum, err := filehash.Prefix(ctx, p.file, offset)
 	if err != nil {
 		return 0, nil, fmt.Errorf("%s: %w", p.file.Name(), err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/plugwire/plugwire/plugins/hostcli"
 	"github.com/plugwire/plugwire/plugins/streaming/files"
+	"github.com/plugwire/plugwire/plugins/streaming/internal/filehash"
 	"github.com/plugwire/plugwire/plugins/streaming/streaming"
 )
 
@@ -126,7 +127,7 @@ func (p *putting) open() error {
 
 // send sends the file from an offset on.
 func (p *putting) send(ctx context.Context, offset int64) (*streaming.UploadResponse, error) {
-	sum, err := hashPrefix(ctx, p.file, offset)
+	sum, err := filehash.Prefix(ctx, p.file, offset)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.local, err)
 	}

@@ -1,20 +1,15 @@
 package main
 
 import (
-	"context"
-	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/plugins/hostcli"
-	"github.com/plugwire/plugwire/plugins/streaming/files"
 )
 
 // A transferred is a JSON object of the output: a file that is there.
@@ -48,31 +43,6 @@ func again(offset int64, transfer func(offset int64) error) error {
 		return transfer(0)
 	}
 	return err
-}
-
-// hashPrefix returns the hash of the first n bytes of a file, and the file's
-// reader behind them.
-func hashPrefix(ctx context.Context, f io.ReadSeeker, n int64) (hash.Hash, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	sum := sha256.New()
-	buffer := make([]byte, files.ChunkSize)
-	for n > 0 {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		part := buffer[:min(n, files.ChunkSize)]
-		if _, err := io.ReadFull(f, part); err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				err = errors.New("it has become shorter")
-			}
-			return nil, err
-		}
-		sum.Write(part)
-		n -= int64(len(part))
-	}
-	return sum, nil
 }
 
 // prefixOf returns the checksum of what is before an offset, as requests have it:

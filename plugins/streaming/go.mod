@@ -5,10 +5,11 @@ go 1.26.0
 require (
 	github.com/google/go-cmp v0.7.0
 	github.com/plugwire/plugwire/core v0.1.0
-	github.com/plugwire/plugwire/plugins/hostcli v0.0.0-00010101000000-000000000000
+	github.com/plugwire/plugwire/plugins/hostcli v0.1.0
 	github.com/plugwire/plugwire/transport/quic v0.1.0
 	github.com/plugwire/plugwire/transport/tcp v0.1.0
 	github.com/plugwire/plugwire/transport/unix v0.1.0
+	github.com/rogpeppe/go-internal v1.16.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.48.0
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1
@@ -29,6 +30,7 @@ require (
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/term v0.46.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
+	golang.org/x/tools v0.49.0 // indirect
 )
 
 replace (

@@ -152,8 +152,13 @@ func (s *Store) sweep() error {
 			}
 		}
 	}
+	s.removeStagingDir()
 	return nil
 }
+
+// removeStagingDir removes the staging directory if it is empty, and is not
+// bothered if it is not.
+func (s *Store) removeStagingDir() { _ = s.root.Remove(stagingDir) }
 
 // removeUnused removes a file of the staging directory unless somebody uses it.
 func (s *Store) removeUnused(staged string) error {

@@ -75,6 +75,19 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+func TestSweepRemovesTheEmptyDirectory(t *testing.T) {
+	root := t.TempDir()
+	staged(t, root, "x.temp", 1, 0)
+	store, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := os.Lstat(filepath.Join(root, stagingDir)); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
 // byNumber makes files with higher numbers older.
 func byNumber(name string) time.Duration {
 	var n int

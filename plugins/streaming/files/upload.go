@@ -288,8 +288,7 @@ func (u *Upload) end() error {
 	file := u.file
 	u.file = nil
 	err := file.Close()
-	// Fails as long as another upload is there.
-	_ = u.store.root.Remove(stagingDir)
+	u.store.removeStagingDir()
 	return err
 }
 

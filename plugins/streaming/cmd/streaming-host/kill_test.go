@@ -4,13 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -108,11 +109,15 @@ func TestSoakKilled(t *testing.T) {
 	for round := range rounds {
 		name := fmt.Sprint("file", round)
 		sent, got := filepath.Join(root, name), filepath.Join(dir, name)
-		untilDone(t, rnd, filepath.Join(root, ".plugwire-uploads", "*"), int64(len(data)),
-			"-root", root, "put", "-overwrite", source, name)
-		mustBeSame(t, source, sent)
-		untilDone(t, rnd, got+".part", int64(len(data)), "-root", root, "get", "-overwrite", name, got)
-		mustBeSame(t, source, got)
+		size := int64(len(data))
+		journey{
+			[]string{"-root", root, "put", "-overwrite", source, name},
+			source, size, filepath.Join(root, ".plugwire-uploads", "*"), sent,
+		}.untilDone(t, rnd)
+		journey{
+			[]string{"-root", root, "get", "-overwrite", name, got},
+			source, size, got + ".part", got,
+		}.untilDone(t, rnd)
 		left, err := os.ReadDir(root)
 		if err != nil || len(left) != 1 {
 			t.Errorf("left in the root: %v, %v", left, err)
@@ -137,65 +142,91 @@ func mustBeSame(t *testing.T, want, got string) {
 	}
 }
 
-// untilDone runs a command until it succeeds, and kills it a few times before
-// that, each time when some more has arrived in the files that match.
-func untilDone(t *testing.T, rnd *rand.Rand, arriving string, size int64, args ...string) {
+// A journey is a transfer of a file that is killed on its way.
+type journey struct {
+	args     []string // of the host
+	source   string
+	size     int64  // of the source
+	arriving string // pattern of what holds it until it is complete
+	arrived  string // where it is then
+}
+
+// untilDone runs the transfer until it is done, and kills it a few times before
+// that, each time when some more has arrived, the last time perhaps when all has
+// and only its name is missing.
+func (j journey) untilDone(t *testing.T, rnd *rand.Rand) {
 	t.Helper()
-	kills, arrived := 0, int64(0)
-	for deadline := time.Now().Add(patience); ; {
-		target := size // not to be killed
-		if kills < 3 {
-			target = arrived + 1 + rnd.Int64N((size-arrived)/2)
+	deadline := time.Now().Add(patience)
+	kills, there := 0, int64(0)
+	for j.absent(t) {
+		target := int64(math.MaxInt64) // not to be killed
+		switch {
+		case kills < 2:
+			target = there + 1 + rnd.Int64N((j.size-there)/2)
+		case kills == 2:
+			target = max(there+1, j.size-rnd.Int64N(2)*rnd.Int64N((j.size-there)/2))
 		}
-		p := run(t, args...)
-		for p.running() && (target == size || sizeOf(t, arriving) < target) {
+		p := run(t, j.args...)
+		for p.running() && sizeOf(t, j.arriving) < target {
 			if time.Now().After(deadline) {
-				t.Fatalf("%v does not get on", args)
+				t.Fatalf("%v does not get on", j.args)
 			}
 			select {
 			case <-p.ended:
 			case <-time.After(time.Millisecond):
 			}
 		}
-		if !p.running() && p.err == nil {
-			if kills > 0 && p.result.ResumedAt == 0 {
-				t.Errorf("%v was killed %d times, the last time with %d bytes, and has begun again", args, kills, arrived)
+		if p.running() {
+			p.kill(t, rnd, deadline)
+			kills++
+			if now := sizeOf(t, j.arriving); now >= there && now > 0 {
+				there = now
+			} else if j.absent(t) {
+				t.Errorf("%d bytes are there after kill %d, and %d were before", now, kills, there)
 			}
-			t.Logf("%v: %d kills, resumed at %d of %d", args[len(args)-3:], kills, p.result.ResumedAt, p.result.Bytes)
-			return
+			continue
 		}
-		if !p.running() {
-			t.Fatalf("%v: %v: %s", args, p.err, p.stderr.String())
+		if p.err != nil {
+			t.Fatalf("%v: %v: %s", j.args, p.err, p.stderr.String())
 		}
-		who := p.cmd.Process
-		if rnd.IntN(2) == 0 {
-			var err error
-			if who, err = os.FindProcess(p.plugin); err != nil {
-				t.Fatal(err)
-			}
+		if p.result.ResumedAt < there {
+			t.Errorf("%v resumed at %d where %d were there", j.args, p.result.ResumedAt, there)
 		}
-		if err := who.Kill(); err != nil && p.running() {
+	}
+	t.Logf("%s: %d kills, the last with %d of %d bytes there", filepath.Base(j.arrived), kills, there, j.size)
+}
+
+// absent reports whether the file has not arrived. If it has, it is complete.
+func (j journey) absent(t *testing.T) bool {
+	t.Helper()
+	if _, err := os.Stat(j.arrived); os.IsNotExist(err) {
+		return true
+	}
+	if same, err := sameContent(j.source, j.arrived); !same || err != nil {
+		t.Fatalf("%s is not %s: %v", j.arrived, j.source, err)
+	}
+	return false
+}
+
+// kill kills the host or its plugin, and waits for both to end.
+func (p *process) kill(t *testing.T, rnd *rand.Rand, deadline time.Time) {
+	t.Helper()
+	who := p.cmd.Process
+	if rnd.IntN(2) == 0 {
+		var err error
+		if who, err = os.FindProcess(p.plugin); err != nil {
 			t.Fatal(err)
 		}
-		<-p.ended
-		for clitest.Exited(p.plugin) != nil {
-			if time.Now().After(deadline) {
-				t.Fatal("the plugin outlives its host")
-			}
-			time.Sleep(time.Millisecond)
+	}
+	if err := who.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	<-p.ended
+	for clitest.Exited(p.plugin) != nil {
+		if time.Now().After(deadline) {
+			t.Fatal("the plugin outlives its host")
 		}
-		kills++
-		if now := sizeOf(t, arriving); now < arrived {
-			t.Errorf("%d bytes are there after a kill, and %d were before", now, arrived)
-		} else {
-			arrived = now
-		}
-		if p.err == nil || arrived == 0 { // it was done before the kill came
-			return
-		}
-		if !strings.Contains(fmt.Sprint(p.err), "exit status 1") && !strings.Contains(fmt.Sprint(p.err), "killed") {
-			t.Errorf("%v: %v: %s", args, p.err, p.stderr.String())
-		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -188,7 +188,15 @@ func Exited(pid int) error {
 	if pid <= 0 {
 		return fmt.Errorf("no process id: %d", pid)
 	}
-	if p, err := os.FindProcess(pid); err == nil && !errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return nil //nolint:nilerr // it is not there
+	}
+	gone := errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
+	if err := p.Release(); err != nil { // it has a descriptor, on Linux
+		return err
+	}
+	if !gone {
 		return fmt.Errorf("the plugin, process %d, is still there", pid)
 	}
 	return nil

@@ -217,6 +217,7 @@ func (p *process) kill(t *testing.T, rnd *rand.Rand, deadline time.Time) {
 		if who, err = os.FindProcess(p.plugin); err != nil {
 			t.Fatal(err)
 		}
+		defer who.Release()
 	}
 	if err := who.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)

@@ -35,6 +35,7 @@ func checks() []step {
 		{"interop", Interop},
 		{"fuzz", func(ctx context.Context) error { return fuzz(ctx, fuzzInCI) }},
 		{"bench", benchOnce},
+		{"demo", Demo},
 		{"release:proof", Release{}.Proof},
 		{"soak", Soak},
 	}

@@ -4,143 +4,76 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path"
 	"path/filepath"
-	"strings"
+	"slices"
 )
 
+// demoTransports are all that the samples have.
+var demoTransports = []string{"unix", "tcp", "quic"}
+
+// Demo runs the four samples over each transport, host and plugin as processes, and prints what was negotiated, measured and done.
+func Demo(ctx context.Context) (err error) {
+	wanted := func(m module) bool {
+		dir := filepath.ToSlash(m.dir)
+		return slices.ContainsFunc(samples, func(s sample) bool { return dir == path.Join("plugins", s.name) })
+	}
+	if err := build(ctx, wanted); err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+
+	if err := showLines(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("\nthe four samples over each transport:\n\n")
+	fmt.Printf(rowFormat, "SAMPLE", "PROTOCOL", "TRANSPORT", "SESSION", "SECURITY", "READY", "CALL", "DONE")
+	for _, s := range samples {
+		for _, transport := range demoTransports {
+			if err := demonstrate(ctx, s, transport, scratch); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Println("\nREADY is from starting the plugin to the first possible call, CALL is the median of 500 small ones.")
+	return nil
+}
+
 const (
-	demoModule = "plugins/dataprocessor"
-	demoHost   = "bin/dataprocessor-host"
-	demoPlugin = "bin/dataprocessor-plugin"
-
-	demoFile  = "README.md"
-	demoQuery = "PLUGWIRE"
-	demoLimit = "3"
-
-	excerptLines = 10
+	excerptLines = 5
 	excerptWidth = 100 // characters
 )
 
-// demoTransports are all that the data processor has.
-var demoTransports = []string{"unix", "quic", "tcp"}
-
-// Demo runs a host that starts a plugin and sends it README.md, prints what came back, and measures calls over each transport.
-func Demo(ctx context.Context) error {
-	if err := build(ctx, func(m module) bool { return filepath.ToSlash(m.dir) == demoModule }); err != nil {
-		return err
-	}
-	objects, err := runDemo(ctx, "process",
-		"-option", "uppercase=true", "-tag", "demo", "-query", demoQuery, "-limit", demoLimit, demoFile)
+// showLines has the data processor work on the first lines of a file, and prints
+// what was negotiated and what came back.
+func showLines(ctx context.Context) error {
+	r := runner{ctx: ctx, sample: samples[0]}
+	objects, err := r.host("", "process", "-option", "uppercase=true", "-tag", "demo", demoFile)
 	if err != nil {
 		return err
 	}
-	if err := showObjects(objects); err != nil {
-		return err
-	}
-	fmt.Println()
-	var lines []string
-	for _, transport := range demoTransports {
-		objects, err := runDemo(ctx, "ping", "-transports", transport)
-		if err != nil {
-			return err
-		}
-		line, err := describePing(objects)
-		if err != nil {
-			return err
-		}
-		lines = append(lines, line)
-	}
-	fmt.Printf("\nthe same plugin over each transport:\n%s\n", strings.Join(lines, "\n"))
-	return nil
-}
-
-// runDemo runs the host and returns what it wrote.
-func runDemo(ctx context.Context, args ...string) ([]object, error) {
-	host := append([]string{demoHost, "-plugin", demoPlugin, "-json"}, args...)
-	fmt.Println("$", strings.Join(host, " "))
-	out, err := root.output(ctx, host...)
-	if err != nil {
-		return nil, err
-	}
-	return parseObjects(out)
-}
-
-// An object is a line of dataprocessor-host -json. Its type says which of the
-// other fields it has.
-type object struct {
-	Type string `json:"type"`
-
-	// Of a connection. Version is a number here and a string in a status.
-	Protocol  string `json:"protocol"`
-	Version   any    `json:"version"`
-	Transport string `json:"transport"`
-	Session   string `json:"session"`
-	Security  string `json:"security"`
-	PID       int    `json:"pid"`
-	StartMS   int    `json:"start_ms"`
-
-	Line   int    `json:"line"`   // of a result
-	Result string `json:"result"` // of a result
-	ID     string `json:"id"`     // of a stored result
-	Data   string `json:"data"`   // of a stored result
-
-	// Of a latency.
-	Calls    int     `json:"calls"`
-	MedianUS float64 `json:"median_us"`
-}
-
-func parseObjects(out string) ([]object, error) {
-	var objects []object
-	for line := range strings.Lines(out) {
-		var o object
-		if err := json.Unmarshal([]byte(line), &o); err != nil {
-			return nil, fmt.Errorf("dataprocessor-host: %w in %q", err, line)
-		}
-		objects = append(objects, o)
-	}
-	return objects, nil
-}
-
-// showObjects prints what the host wrote, in a form for people.
-func showObjects(objects []object) error {
-	var results, stored int
+	c := objects[0]
+	fmt.Printf("negotiated: protocol %s version %v over %s, %s session, secured by %s; the plugin was ready after %d ms\n",
+		c.Protocol, c.Version, c.Transport, c.Session, c.Security, c.StartMS)
+	fmt.Printf("\nwhat came back for the first lines of %s:\n", demoFile)
+	shown := 0
 	for _, o := range objects {
-		switch {
-		case o.Type == "connection":
-			fmt.Printf("\nnegotiated: protocol %s version %v over %s, %s session, secured by %s; plugin %d was ready after %d ms\n",
-				o.Protocol, o.Version, o.Transport, o.Session, o.Security, o.PID, o.StartMS)
-			fmt.Printf("\nwhat came back for the first lines of %s:\n", demoFile)
-		case o.Type == "result" && o.Result != "": // an empty line is not sent
-			results++
-			if results <= excerptLines {
-				fmt.Printf("%4d  %s\n", o.Line, excerpt(o.Result))
-			}
-		case o.Type == "stored":
-			stored++
-			if stored == 1 {
-				fmt.Printf("\nthe newest stored results with %s in them:\n", demoQuery)
-			}
-			fmt.Printf("%4s  %s\n", o.ID, excerpt(o.Data))
+		if o.Type == "result" && o.Result != "" { // an empty line is not sent
+			fmt.Printf("%4d  %s\n", o.Line, excerpt(o.Result))
+			shown++
+		}
+		if shown == excerptLines {
+			return nil
 		}
 	}
-	if results == 0 || stored == 0 {
-		return errors.New("the plugin sent no results")
-	}
-	fmt.Printf("\n%d results from unary calls, %d from a stream\n", results, stored)
-	return nil
-}
-
-// describePing returns what was negotiated and measured, in one line.
-func describePing(objects []object) (string, error) {
-	if len(objects) != 2 || objects[0].Type != "connection" || objects[1].Type != "latency" {
-		return "", errors.New("dataprocessor-host: ping printed no connection and latency")
-	}
-	c, l := objects[0], objects[1]
-	return fmt.Sprintf("  %-7s %-6s session, secured by %-8s  ready after %3d ms, a unary call takes %6.1f us (median of %d)",
-		c.Transport, c.Session, c.Security, c.StartMS, l.MedianUS, l.Calls), nil
+	return errors.New("the plugin sent no results")
 }
 
 func excerpt(text string) string {
@@ -148,4 +81,29 @@ func excerpt(text string) string {
 		return string(r[:excerptWidth-1]) + "…"
 	}
 	return text
+}
+
+// rowFormat has room for all that the samples negotiate.
+const rowFormat = "%-13s  %-11s  %-9s  %-7s  %-8s  %6s  %6s  %s\n"
+
+// demonstrate has the sample do its work over the transport, measures calls, and
+// prints a row of the table.
+func demonstrate(ctx context.Context, s sample, transport, scratch string) error {
+	dir := filepath.Join(scratch, s.name+"-"+transport)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	run := runner{ctx: ctx, sample: s, dir: dir, flags: []string{"-transports", transport}}
+	done, err := s.work(run)
+	if err != nil {
+		return err
+	}
+	objects, err := run.host("", "ping")
+	if err != nil {
+		return err
+	}
+	c, l := objects[0], objects[len(objects)-1]
+	fmt.Printf(rowFormat, s.name, fmt.Sprintf("%s/%v", c.Protocol, c.Version), c.Transport, c.Session, c.Security,
+		fmt.Sprintf("%d ms", c.StartMS), fmt.Sprintf("%.0f us", l.MedianUS), done)
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,6 +48,7 @@ func (Release) Proof(ctx context.Context) (err error) {
 		p.installCommands,
 		p.runCommands,
 		p.checkVersion,
+		p.runSamples,
 		p.buildOutside,
 		p.makeNew,
 	} {
@@ -198,30 +200,32 @@ func (p *proof) runCommands(ctx context.Context) error {
 // checkVersion compares the version that the installed data processor reports
 // with its tag.
 func (p *proof) checkVersion(ctx context.Context) error {
-	c, err := p.newConsumer("version")
+	objects, err := runner{ctx: ctx, sample: samples[0], bin: p.path("bin")}.host("", "status")
 	if err != nil {
 		return err
 	}
-	out, err := c.output(ctx, p.executable("dataprocessor-host"),
-		"-plugin", p.executable("dataprocessor-plugin"), "-json", "status")
-	if err != nil {
-		return err
-	}
-	objects, err := parseObjects(out)
-	if err != nil {
-		return err
-	}
-	var version any
-	for _, o := range objects {
-		if o.Type == "status" {
-			version = o.Version
-		}
-	}
+	version := objects[len(objects)-1].Version
 	if tagged := strings.TrimPrefix(nextVersion, "v"); version != tagged {
 		return fmt.Errorf("the data processor says that it is version %v, its tag says %s", version, tagged)
 	}
 	say("the data processor reports its tag's version, %v", version)
 	return nil
+}
+
+// runSamples has the installed hosts do their work with the installed plugins.
+func (p *proof) runSamples(ctx context.Context) error {
+	return each(samples, func(s sample) error {
+		dir := p.path("consumers", "sample-"+s.name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+		done, err := s.work(runner{ctx: ctx, sample: s, bin: p.path("bin"), dir: dir})
+		if err != nil {
+			return err
+		}
+		say("%s-host: %s", s.name, done)
+		return nil
+	})
 }
 
 // buildOutside builds the hello world in a module of its own, outside of the
@@ -232,6 +236,9 @@ func (p *proof) buildOutside(ctx context.Context) error {
 		return err
 	}
 	if err := os.CopyFS(c.dir, os.DirFS(filepath.Join(p.clone.dir, "plugins", "hello", "cmd"))); err != nil {
+		return err
+	}
+	if err := p.linkProtocols(c); err != nil {
 		return err
 	}
 	get := []string{"go", "get"}
@@ -253,7 +260,38 @@ func (p *proof) buildOutside(ctx context.Context) error {
 		return err
 	}
 	say("a host and a plugin outside of the repository: %s", out)
+	if err := c.quiet(ctx, filepath.Join(c.dir, "bin", linkCommand)); err != nil {
+		return err
+	}
+	say("a program with the protocols of all modules: starts")
 	return nil
+}
+
+// linkCommand is a program that does nothing.
+const linkCommand = "link-all"
+
+// linkProtocols adds it: protocols that cannot be in one program, because of the
+// names of their files or messages, end it at its start.
+func (p *proof) linkProtocols(c place) error {
+	files, err := find("*_plugwire.pb.go")
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	text.WriteString("package main\n\n")
+	for _, file := range files {
+		dir := filepath.Dir(file)
+		if slices.ContainsFunc(p.modules, func(m module) bool { return dir == m.dir || strings.HasPrefix(dir, m.dir+string(filepath.Separator)) }) &&
+			!strings.Contains(filepath.ToSlash(dir), "/internal/") {
+			fmt.Fprintf(&text, "import _ %q\n", path.Join(modulePrefix, filepath.ToSlash(dir)))
+		}
+	}
+	text.WriteString("\nfunc main() {}\n")
+	main := filepath.Join(c.dir, linkCommand)
+	if err := os.Mkdir(main, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(main, "main.go"), []byte(text.String()), 0o644)
 }
 
 func say(format string, args ...any) { fmt.Printf("proof: "+format+"\n", args...) }

@@ -12,9 +12,6 @@ import (
 // link matches the target of an inline link.
 var link = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 
-// pending are directories that come with other changes.
-var pending = map[string]bool{"plugins/streaming": true}
-
 // TestLinks follows every link of every page to a file, and to a heading where it
 // names one. Links to other places are not looked at.
 func TestLinks(t *testing.T) {
@@ -38,7 +35,7 @@ func TestLinks(t *testing.T) {
 				switch {
 				case strings.HasPrefix(name, ".."):
 					t.Errorf("%s:%d: %s leads out of the repository", page, i+1, match[1])
-				case !exists(name) && !pending[name]:
+				case !exists(name):
 					t.Errorf("%s:%d: %s: there is no %s", page, i+1, match[1], name)
 				case anchor != "" && !anchors[name][anchor]:
 					t.Errorf("%s:%d: %s: %s has no heading with that anchor", page, i+1, match[1], name)

@@ -1,0 +1,194 @@
+//go:build mage
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// demoFile is what the samples work with.
+const demoFile = "README.md"
+
+// A sample is one of the modules in plugins that has a plugin and a host with a
+// command line (plugins/hostcli).
+type sample struct {
+	name  string                         // of its directory, and of its commands without -host and -plugin
+	flags func(dir string) []string      // that its host always needs; dir is for its files
+	work  func(r runner) (string, error) // something that it is made for, and the outcome in a few words
+}
+
+var samples = []sample{
+	{"dataprocessor", noFlags, processLines},
+	{"multiservice", func(dir string) []string { return []string{"-dir", dir} }, storeLines},
+	{"versioned", noFlags, speakBoth},
+	{"streaming", func(dir string) []string { return []string{"-root", dir} }, copyFile},
+}
+
+func noFlags(string) []string { return nil }
+
+// A runner runs a sample's host.
+type runner struct {
+	ctx    context.Context
+	sample sample
+	bin    string   // directory of the commands; empty for that of build
+	dir    string   // for the sample's files
+	flags  []string // for all of its commands
+}
+
+// host runs the host with input and returns what it prints with -json. The first
+// object is the connection.
+func (r runner) host(input string, args ...string) ([]object, error) {
+	bin := r.bin
+	if bin == "" {
+		bin = "bin"
+	}
+	name := r.sample.name + "-host"
+	line := append([]string{filepath.Join(bin, name), "-json"}, r.sample.flags(r.dir)...)
+	line = append(append(line, r.flags...), args...)
+	cmd := root.command(r.ctx, line)
+	cmd.Stdin = strings.NewReader(input)
+	cmd.Stdout = nil // is what is returned
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(line, " "), err, out)
+	}
+	objects, err := parseObjects(string(out))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(objects) < 2 || objects[0].Type != "connection" {
+		return nil, fmt.Errorf("%s has printed no connection, or nothing after it:\n%s", strings.Join(line, " "), out)
+	}
+	return objects, nil
+}
+
+// An object is a line of a host's output with -json. Its type says which of the
+// other fields it has.
+type object struct {
+	Type string `json:"type"`
+
+	// Of a connection.
+	Protocol  string `json:"protocol"`
+	Transport string `json:"transport"`
+	Session   string `json:"session"`
+	Security  string `json:"security"`
+	StartMS   int    `json:"start_ms"`
+	// Of a connection and of an entry a number, of a status text.
+	Version any `json:"version"`
+
+	MedianUS float64 `json:"median_us"` // of a latency
+	Line     int     `json:"line"`      // of a result of dataprocessor
+	Result   string  `json:"result"`    // of a result
+	Text     string  `json:"text"`      // of a message
+}
+
+func parseObjects(out string) ([]object, error) {
+	var objects []object
+	for line := range strings.Lines(out) {
+		var o object
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			return nil, fmt.Errorf("%w in %q", err, line)
+		}
+		objects = append(objects, o)
+	}
+	return objects, nil
+}
+
+// count returns how many of the objects are of the type.
+func count(objects []object, kind string) (n int) {
+	for _, o := range objects {
+		if o.Type == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// processLines has the data processor work on a file line by line.
+func processLines(r runner) (string, error) {
+	objects, err := r.host("", "process", "-option", "uppercase=true", "-query", "PLUGWIRE", demoFile)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("processed %d lines, then had %d results streamed", count(objects, "result"), count(objects, "stored")), nil
+}
+
+// storeLines has users, stores lines under keys, and queries some.
+func storeLines(r runner) (string, error) {
+	if _, err := r.host("", "create-user", "-role", "admin", "ann"); err != nil {
+		return "", err
+	}
+	if _, err := r.host("", "create-user", "-role", "writer", "-as", "ann", "bob"); err != nil {
+		return "", err
+	}
+	const entries = 100
+	var lines strings.Builder
+	for i := range entries {
+		fmt.Fprintf(&lines, "key/%02d\tvalue %d\n", i, i)
+	}
+	if _, err := r.host(lines.String(), "import", "-as", "bob", "-"); err != nil {
+		return "", err
+	}
+	found, err := r.host("", "query", "-as", "ann", "key/1") // by another process of the plugin
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("stored %d entries, then found %d by prefix", entries, count(found, "entry")), nil
+}
+
+// speakBoth has the same work done in both versions of the protocol.
+func speakBoth(r runner) (string, error) {
+	var results []string
+	for i, versions := range []string{"1", "1,2"} {
+		objects, err := r.host("", "-versions", versions, "process", "-do", "uppercase", "-do", "sort", demoFile)
+		if err != nil {
+			return "", err
+		}
+		if got := objects[0].Version; got != float64(i+1) {
+			return "", fmt.Errorf("a host with the versions %s got version %v", versions, got)
+		}
+		results = append(results, objects[1].Result)
+	}
+	if results[0] != results[1] {
+		return "", errors.New("versions 1 and 2 have different results")
+	}
+	return "sorted a file by version 1 and by version 2 of its protocol", nil
+}
+
+// copyFile puts a file, gets it back and compares.
+func copyFile(r runner) (string, error) {
+	if _, err := r.host("", "put", demoFile, "copy.md"); err != nil {
+		return "", err
+	}
+	back := filepath.Join(r.dir, "back.md")
+	if _, err := r.host("", "get", "copy.md", back); err != nil {
+		return "", err
+	}
+	want, err := os.ReadFile(demoFile)
+	if err != nil {
+		return "", err
+	}
+	got, err := os.ReadFile(back)
+	if err != nil {
+		return "", err
+	}
+	if !bytes.Equal(want, got) {
+		return "", errors.New("the file that came back is another")
+	}
+	chat, err := r.host("/calc 6*7\n", "chat", "-user", "ann")
+	if err != nil {
+		return "", err
+	}
+	reply := chat[len(chat)-1].Text
+	if reply != "42" {
+		return "", fmt.Errorf("the assistant replied %q", reply)
+	}
+	return fmt.Sprintf("put %d bytes, got them back, and was told that 6*7 is %s", len(want), reply), nil
+}

@@ -47,7 +47,7 @@ func (Release) Proof(ctx context.Context) (err error) {
 		p.getModules,
 		p.installCommands,
 		p.runCommands,
-		p.checkVersion,
+		p.checkVersions,
 		p.runSamples,
 		p.buildOutside,
 		p.makeNew,
@@ -197,19 +197,22 @@ func (p *proof) runCommands(ctx context.Context) error {
 	})
 }
 
-// checkVersion compares the version that the installed data processor reports
-// with its tag.
-func (p *proof) checkVersion(ctx context.Context) error {
-	objects, err := runner{ctx: ctx, sample: samples[0], bin: p.path("bin")}.host("", "status")
-	if err != nil {
-		return err
-	}
-	version := objects[len(objects)-1].Version
-	if tagged := strings.TrimPrefix(nextVersion, "v"); version != tagged {
-		return fmt.Errorf("the data processor says that it is version %v, its tag says %s", version, tagged)
-	}
-	say("the data processor reports its tag's version, %v", version)
-	return nil
+// checkVersions compares the versions that the installed samples report with
+// their tag.
+func (p *proof) checkVersions(ctx context.Context) error {
+	return each([]string{"dataprocessor", "streaming"}, func(name string) error {
+		i := slices.IndexFunc(samples, func(s sample) bool { return s.name == name })
+		objects, err := runner{ctx: ctx, sample: samples[i], bin: p.path("bin"), dir: p.scratch}.host("", "status")
+		if err != nil {
+			return err
+		}
+		version := objects[len(objects)-1].Version
+		if tagged := strings.TrimPrefix(nextVersion, "v"); version != tagged {
+			return fmt.Errorf("%s says that it is version %v, its tag says %s", name, version, tagged)
+		}
+		say("%s reports its tag's version, %v", name, version)
+		return nil
+	})
 }
 
 // runSamples has the installed hosts do their work with the installed plugins.

@@ -54,8 +54,8 @@ const (
 // showLines has the data processor work on the first lines of a file, and prints
 // what was negotiated and what came back.
 func showLines(ctx context.Context) error {
-	r := runner{ctx: ctx, sample: samples[0]}
-	objects, err := r.host("", "process", "-option", "uppercase=true", "-tag", "demo", demoFile)
+	r := runner{sample: samples[0]}
+	objects, err := r.host(ctx, "", "process", "-option", "uppercase=true", "-tag", "demo", demoFile)
 	if err != nil {
 		return err
 	}
@@ -93,12 +93,12 @@ func demonstrate(ctx context.Context, s sample, transport, scratch string) error
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	run := runner{ctx: ctx, sample: s, dir: dir, flags: []string{"-transports", transport}}
-	done, err := s.work(run)
+	run := runner{sample: s, dir: dir, flags: []string{"-transports", transport}}
+	done, err := s.work(ctx, run)
 	if err != nil {
 		return err
 	}
-	objects, err := run.host("", "ping")
+	objects, err := run.host(ctx, "", "ping")
 	if err != nil {
 		return err
 	}

@@ -202,7 +202,7 @@ func (p *proof) runCommands(ctx context.Context) error {
 func (p *proof) checkVersions(ctx context.Context) error {
 	return each([]string{"dataprocessor", "streaming"}, func(name string) error {
 		i := slices.IndexFunc(samples, func(s sample) bool { return s.name == name })
-		objects, err := runner{ctx: ctx, sample: samples[i], bin: p.path("bin"), dir: p.scratch}.host("", "status")
+		objects, err := runner{sample: samples[i], bin: p.path("bin"), dir: p.scratch}.host(ctx, "", "status")
 		if err != nil {
 			return err
 		}
@@ -222,7 +222,7 @@ func (p *proof) runSamples(ctx context.Context) error {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
-		done, err := s.work(runner{ctx: ctx, sample: s, bin: p.path("bin"), dir: dir})
+		done, err := s.work(ctx, runner{sample: s, bin: p.path("bin"), dir: dir})
 		if err != nil {
 			return err
 		}

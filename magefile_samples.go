@@ -19,9 +19,9 @@ const demoFile = "README.md"
 // A sample is one of the modules in plugins that has a plugin and a host with a
 // command line (plugins/hostcli).
 type sample struct {
-	name  string                         // of its directory, and of its commands without -host and -plugin
-	flags func(dir string) []string      // that its host always needs; dir is for its files
-	work  func(r runner) (string, error) // something that it is made for, and the outcome in a few words
+	name  string                                              // of its directory, and of its commands without -host and -plugin
+	flags func(dir string) []string                           // that its host always needs; dir is for its files
+	work  func(ctx context.Context, r runner) (string, error) // something that it is made for, and the outcome in a few words
 }
 
 var samples = []sample{
@@ -35,7 +35,6 @@ func noFlags(string) []string { return nil }
 
 // A runner runs a sample's host.
 type runner struct {
-	ctx    context.Context
 	sample sample
 	bin    string   // directory of the commands; empty for that of build
 	dir    string   // for the sample's files
@@ -44,7 +43,7 @@ type runner struct {
 
 // host runs the host with input and returns what it prints with -json. The first
 // object is the connection.
-func (r runner) host(input string, args ...string) ([]object, error) {
+func (r runner) host(ctx context.Context, input string, args ...string) ([]object, error) {
 	bin := r.bin
 	if bin == "" {
 		bin = "bin"
@@ -52,7 +51,7 @@ func (r runner) host(input string, args ...string) ([]object, error) {
 	name := r.sample.name + "-host"
 	line := append([]string{filepath.Join(bin, name), "-json"}, r.sample.flags(r.dir)...)
 	line = append(append(line, r.flags...), args...)
-	cmd := root.command(r.ctx, line)
+	cmd := root.command(ctx, line)
 	cmd.Stdin = strings.NewReader(input)
 	cmd.Stdout = nil // is what is returned
 	out, err := cmd.Output()
@@ -112,8 +111,8 @@ func count(objects []object, kind string) (n int) {
 }
 
 // processLines has the data processor work on a file line by line.
-func processLines(r runner) (string, error) {
-	objects, err := r.host("", "process", "-option", "uppercase=true", "-query", "PLUGWIRE", demoFile)
+func processLines(ctx context.Context, r runner) (string, error) {
+	objects, err := r.host(ctx, "", "process", "-option", "uppercase=true", "-query", "PLUGWIRE", demoFile)
 	if err != nil {
 		return "", err
 	}
@@ -121,11 +120,11 @@ func processLines(r runner) (string, error) {
 }
 
 // storeLines has users, stores lines under keys, and queries some.
-func storeLines(r runner) (string, error) {
-	if _, err := r.host("", "create-user", "-role", "admin", "ann"); err != nil {
+func storeLines(ctx context.Context, r runner) (string, error) {
+	if _, err := r.host(ctx, "", "create-user", "-role", "admin", "ann"); err != nil {
 		return "", err
 	}
-	if _, err := r.host("", "create-user", "-role", "writer", "-as", "ann", "bob"); err != nil {
+	if _, err := r.host(ctx, "", "create-user", "-role", "writer", "-as", "ann", "bob"); err != nil {
 		return "", err
 	}
 	const entries = 100
@@ -133,10 +132,10 @@ func storeLines(r runner) (string, error) {
 	for i := range entries {
 		fmt.Fprintf(&lines, "key/%02d\tvalue %d\n", i, i)
 	}
-	if _, err := r.host(lines.String(), "import", "-as", "bob", "-"); err != nil {
+	if _, err := r.host(ctx, lines.String(), "import", "-as", "bob", "-"); err != nil {
 		return "", err
 	}
-	found, err := r.host("", "query", "-as", "ann", "key/1") // by another process of the plugin
+	found, err := r.host(ctx, "", "query", "-as", "ann", "key/1") // by another process of the plugin
 	if err != nil {
 		return "", err
 	}
@@ -144,10 +143,10 @@ func storeLines(r runner) (string, error) {
 }
 
 // speakBoth has the same work done in both versions of the protocol.
-func speakBoth(r runner) (string, error) {
+func speakBoth(ctx context.Context, r runner) (string, error) {
 	var results []string
 	for i, versions := range []string{"1", "1,2"} {
-		objects, err := r.host("", "-versions", versions, "process", "-do", "uppercase", "-do", "sort", demoFile)
+		objects, err := r.host(ctx, "", "-versions", versions, "process", "-do", "uppercase", "-do", "sort", demoFile)
 		if err != nil {
 			return "", err
 		}
@@ -163,12 +162,12 @@ func speakBoth(r runner) (string, error) {
 }
 
 // copyFile puts a file, gets it back and compares.
-func copyFile(r runner) (string, error) {
-	if _, err := r.host("", "put", demoFile, "copy.md"); err != nil {
+func copyFile(ctx context.Context, r runner) (string, error) {
+	if _, err := r.host(ctx, "", "put", demoFile, "copy.md"); err != nil {
 		return "", err
 	}
 	back := filepath.Join(r.dir, "back.md")
-	if _, err := r.host("", "get", "copy.md", back); err != nil {
+	if _, err := r.host(ctx, "", "get", "copy.md", back); err != nil {
 		return "", err
 	}
 	want, err := os.ReadFile(demoFile)
@@ -182,7 +181,7 @@ func copyFile(r runner) (string, error) {
 	if !bytes.Equal(want, got) {
 		return "", errors.New("the file that came back is another")
 	}
-	chat, err := r.host("/calc 6*7\n", "chat", "-user", "ann")
+	chat, err := r.host(ctx, "/calc 6*7\n", "chat", "-user", "ann")
 	if err != nil {
 		return "", err
 	}

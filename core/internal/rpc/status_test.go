@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
@@ -24,7 +23,7 @@ func TestLargeHeaders(t *testing.T) {
 	}})
 	large := metadata.Pairs("large", strings.Repeat("a", 17<<20))
 	withDetails := func(message string) error {
-		s, err := status.New(codes.NotFound, message).WithDetails(&errdetails.DebugInfo{Detail: text})
+		s, err := status.New(codes.NotFound, message).WithDetails(&testpb.EchoStatus{Message: text})
 		return errors.Join(err, s.Err())
 	}
 	for _, tt := range []struct {

@@ -110,14 +110,12 @@ func (p *processing) parse(args []string) error {
 }
 
 func (p *processing) run(ctx context.Context, s *hostcli.Session) (err error) {
-	input := os.Stdin
-	if p.input != "-" {
-		// Before the plugin is started: a misspelt name should fail at once.
-		if input, err = os.Open(p.input); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, input.Close()) }()
+	// Before the plugin is started: a misspelt name should fail at once.
+	input, err := hostcli.Open(ctx, p.input)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, input.Close()) }()
 	plugin, err := s.Start(ctx)
 	if err != nil {
 		return err
@@ -138,8 +136,8 @@ func (p *processing) run(ctx context.Context, s *hostcli.Session) (err error) {
 }
 
 // send sends the lines of input and prints their results.
-func (p *processing) send(ctx context.Context, input *os.File) error {
-	bar := hostcli.NewProgress(size(input), os.Stdout, os.Stderr)
+func (p *processing) send(ctx context.Context, input *hostcli.Input) error {
+	bar := hostcli.NewProgress(input.Size(), os.Stdout, os.Stderr)
 	defer bar.Remove()
 	lines := pipeline{
 		maxCalls: maxCalls,
@@ -158,14 +156,6 @@ func (p *processing) send(ctx context.Context, input *os.File) error {
 		},
 	}
 	return lines.run(ctx, input)
-}
-
-// size returns the length of a file, -1 of anything else.
-func size(f *os.File) int64 {
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-		return info.Size()
-	}
-	return -1
 }
 
 func (p *processing) showStored(ctx context.Context) error {

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -52,14 +51,12 @@ The first line that fails ends the command; lines near it may have been stored.
 			return nil
 		},
 		Run: func(ctx context.Context, s *hostcli.Session) (err error) {
-			input := os.Stdin
-			if name != "-" {
-				// Before the plugin is started: a misspelt name should fail at once.
-				if input, err = os.Open(name); err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, input.Close()) }()
+			// Before the plugin is started: a misspelt name should fail at once.
+			input, err := hostcli.Open(ctx, name)
+			if err != nil {
+				return err
 			}
+			defer func() { err = errors.Join(err, input.Close()) }()
 			p, err := s.Start(ctx)
 			if err != nil {
 				return err

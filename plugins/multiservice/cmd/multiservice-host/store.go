@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/plugwire/plugwire/plugins/hostcli"
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
@@ -42,11 +42,8 @@ a value was stored under the key.
 			return nil
 		},
 		Run: func(ctx context.Context, s *hostcli.Session) (err error) {
-			request.Value = []byte(value)
-			if value == "-" {
-				if request.Value, err = io.ReadAll(io.LimitReader(os.Stdin, maxInput)); err != nil {
-					return err
-				}
+			if request.Value, err = readValue(ctx, value); err != nil {
+				return err
 			}
 			p, err := s.Start(ctx)
 			if err != nil {
@@ -60,4 +57,18 @@ a value was stored under the key.
 				stored{"stored", request.GetKey(), response.GetVersion()})
 		},
 	}
+}
+
+// readValue returns the value that the user means: the argument, or standard
+// input.
+func readValue(ctx context.Context, argument string) (value []byte, err error) {
+	if argument != "-" {
+		return []byte(argument), nil
+	}
+	input, err := hostcli.Open(ctx, argument)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, input.Close()) }()
+	return io.ReadAll(io.LimitReader(input, maxInput))
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
 // sample returns the bytes of a database with many pages, closed properly.
@@ -137,13 +140,27 @@ func TestDamagedPages(t *testing.T) {
 	}
 }
 
+// Any change of a record shows, also one that leaves a message, and so does a
+// record of another key.
 func TestDamagedRecords(t *testing.T) {
-	for _, tt := range []struct {
-		name, key, record, want string
-	}{
-		{"no message", "a", "\xff", "the record of \"a\""},
-		{"of another key", "a", "\x0a\x01b", "under \"a\" it has the record of \"b\""},
-	} {
+	record, err := encode("a", &multi.Entry{Key: "a", Value: []byte("value")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type test struct{ name, key, record string }
+	tests := []test{
+		{"empty", "a", ""},
+		{"of another key", "b", string(record)},
+		{"too long", "a", string(record) + "\x00"},
+	}
+	for i := range record {
+		changed := bytes.Clone(record)
+		changed[i] ^= 1
+		tests = append(tests,
+			test{fmt.Sprintf("byte %d changed", i), "a", string(changed)},
+			test{fmt.Sprintf("of %d bytes", i), "a", string(record[:i])})
+	}
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := mustOpen(t, t.TempDir())
 			put(t, s, "0", "x")
@@ -162,8 +179,8 @@ func TestDamagedRecords(t *testing.T) {
 			check := func(what string, err error) {
 				t.Helper()
 				var damaged *DamagedError
-				if !errors.As(err, &damaged) || !strings.Contains(err.Error(), tt.want) {
-					t.Errorf("%s: error %v, want a DamagedError with %q", what, err, tt.want)
+				if want := fmt.Sprintf("the record of %q", tt.key); !errors.As(err, &damaged) || !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: error %v, want a DamagedError with %q", what, err, want)
 				}
 			}
 			found, err := readAll(t, s)

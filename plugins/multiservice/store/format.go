@@ -15,8 +15,8 @@ const format = "1"
 // The buckets of the file, and the one key of the first.
 const (
 	metaBucket  = "multiservice"
-	usersBucket = "users" // multi.User by name
-	dataBucket  = "data"  // multi.Entry by key
+	usersBucket = "users" // records of multi.User by name
+	dataBucket  = "data"  // records of multi.Entry by key
 
 	formatKey = "format"
 )

@@ -54,7 +54,8 @@ func (e *LockedError) Error() string {
 // Open opens the database in the directory dir, and makes both if they are not
 // there. One process at a time can have it open: after a wait of 3 s for another
 // one the error is a [*LockedError]. A file that cannot be used is a
-// [*DamagedError]. The caller closes the store.
+// [*DamagedError], after which this process may keep the file's lock. The caller
+// closes the store.
 func Open(dir string) (*Store, error) {
 	return open(dir, config{lockWait: lockWait, maxSize: maxSize})
 }
@@ -182,7 +183,9 @@ func inspect(path string) error {
 	}
 }
 
-// openFile opens a file that is there. It leaves nothing open after an error.
+// openFile opens a file that is there. It leaves nothing open after an error, but
+// for what bbolt had mapped when it panicked: only bbolt could undo that, and it
+// keeps the lock.
 func openFile(path string, options *bbolt.Options) (*bbolt.DB, error) {
 	var file *os.File
 	options.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {

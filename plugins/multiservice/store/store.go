@@ -2,8 +2,9 @@
 // an embedded database (go.etcd.io/bbolt). Begin with [Open]. What a caller may
 // do with them is not its business.
 //
-// The file holds the protocol's messages User and Entry themselves, so what may
-// change in them without harm to hosts may change without harm to files.
+// The file holds the protocol's messages User and Entry themselves, each with a
+// sum, so what may change in them without harm to hosts may change without harm to
+// files.
 package store
 
 import (

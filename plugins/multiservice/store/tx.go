@@ -42,9 +42,6 @@ func (t *Tx) User(name string) (*multi.User, error) {
 	if err := t.get(t.users, name, user); err != nil {
 		return nil, err
 	}
-	if user.GetName() != name {
-		return nil, t.mixedUp(name, user.GetName())
-	}
 	return user, nil
 }
 
@@ -56,9 +53,6 @@ func (t *Tx) Entry(key string) (*multi.Entry, error) {
 	entry := &multi.Entry{}
 	if err := t.get(t.data, key, entry); err != nil {
 		return nil, err
-	}
-	if entry.GetKey() != key {
-		return nil, t.mixedUp(key, entry.GetKey())
 	}
 	return entry, nil
 }
@@ -101,15 +95,13 @@ func (t *Tx) entryAt(step func() (key, record []byte)) (*multi.Entry, error) {
 			return
 		}
 		key, entry = string(k), &multi.Entry{}
-		err = proto.Unmarshal(record, entry)
+		err = decode(key, record, entry)
 	})
 	switch {
 	case damaged != nil:
 		return nil, damaged
 	case err != nil:
 		return nil, t.unreadable(key, err)
-	case entry != nil && entry.GetKey() != key:
-		return nil, t.mixedUp(key, entry.GetKey())
 	default:
 		return entry, nil
 	}
@@ -121,7 +113,7 @@ func (t *Tx) get(bucket *bbolt.Bucket, key string, m proto.Message) error {
 	var err error
 	damaged := guard(t.path, func() {
 		if record := bucket.Get([]byte(key)); record != nil {
-			found, err = true, proto.Unmarshal(record, m)
+			found, err = true, decode(key, record, m)
 		}
 	})
 	switch {
@@ -137,7 +129,7 @@ func (t *Tx) get(bucket *bbolt.Bucket, key string, m proto.Message) error {
 }
 
 func (t *Tx) put(bucket *bbolt.Bucket, key string, m proto.Message) error {
-	record, err := proto.Marshal(m)
+	record, err := encode(key, m)
 	if err != nil {
 		return err
 	}
@@ -151,8 +143,4 @@ func (t *Tx) put(bucket *bbolt.Bucket, key string, m proto.Message) error {
 
 func (t *Tx) unreadable(key string, err error) error {
 	return &DamagedError{t.path, fmt.Errorf("the record of %.64q: %w", key, err)}
-}
-
-func (t *Tx) mixedUp(key, found string) error {
-	return &DamagedError{t.path, fmt.Errorf("under %.64q it has the record of %.64q", key, found)}
 }

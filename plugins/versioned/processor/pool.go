@@ -14,24 +14,41 @@ func newPool(size int) pool { return make(pool, size) }
 
 // each calls do with 0 to n-1, several at a time, and returns when all calls
 // have returned. When ctx is done it begins no further call and returns the
-// context's error, also if none was left. do must not panic: outside of the
-// handler's own goroutine nothing would keep that from ending the plugin.
+// context's error, also if none was left. A call that panics makes each panic:
+// outside of the handler's own goroutine a panic would end the plugin, and with it
+// the calls of everybody else.
 func (p pool) each(ctx context.Context, n int, do func(i int)) error {
 	var next atomic.Int64
 	var workers sync.WaitGroup
+	panics := make(chan any, cap(p)) // a worker ends with its first
 	for range min(n, cap(p)) {
 		workers.Go(func() {
+			defer func() {
+				if reason := recover(); reason != nil {
+					panics <- reason
+				}
+			}()
 			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
 				if !p.enter(ctx) {
 					return
 				}
-				do(int(i))
-				<-p
+				p.call(do, int(i))
 			}
 		})
 	}
 	workers.Wait()
-	return ctx.Err()
+	select {
+	case reason := <-panics:
+		panic(reason)
+	default:
+		return ctx.Err()
+	}
+}
+
+// call calls do, and then makes room in the pool.
+func (p pool) call(do func(i int), i int) {
+	defer func() { <-p }()
+	do(i)
 }
 
 // enter waits for room in the pool. It returns false when ctx is done.

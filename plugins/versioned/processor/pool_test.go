@@ -102,3 +102,29 @@ func TestPoolStopsWhenCanceled(t *testing.T) {
 		}
 	})
 }
+
+// A mistake in one call is its user's, and not the end of the process.
+func TestPoolPanics(t *testing.T) {
+	p := newPool(2)
+	var calls atomic.Int32
+	func() {
+		defer func() {
+			if reason := recover(); reason != "mistake" {
+				t.Errorf("recovered %v, want the panic of the call", reason)
+			}
+		}()
+		_ = p.each(t.Context(), 100, func(i int) {
+			calls.Add(1)
+			if i == 50 {
+				panic("mistake")
+			}
+		})
+		t.Error("it returned")
+	}()
+	if len(p) != 0 {
+		t.Errorf("%d places were not given back", len(p))
+	}
+	if calls.Load() != 100 {
+		t.Errorf("%d calls, want 100", calls.Load())
+	}
+}

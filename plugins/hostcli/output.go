@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"google.golang.org/grpc/status"
 
@@ -51,8 +52,23 @@ func (s *Session) JSON() bool { return s.settings.json }
 // Text prints text, in one write, so that a reader sees a result as soon as it
 // is there.
 func (s *Session) Text(text string) error {
-	_, err := io.WriteString(s.stdout, text)
-	return err
+	if _, err := io.WriteString(s.stdout, text); err != nil {
+		return &stdoutError{err}
+	}
+	return nil
+}
+
+// A stdoutError is why nothing can be printed. It tells a stdout that was closed
+// early from a connection to the plugin that was.
+type stdoutError struct{ err error }
+
+func (e *stdoutError) Error() string { return e.err.Error() }
+func (e *stdoutError) Unwrap() error { return e.err }
+
+// closedEarly reports whether err is that nobody reads stdout any more.
+func closedEarly(err error) bool {
+	stdout, ok := errors.AsType[*stdoutError](err)
+	return ok && errors.Is(stdout, syscall.EPIPE)
 }
 
 // Object prints v as a JSON object on one line. It has a field "type".

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"syscall"
 
 	"github.com/plugwire/plugwire/core/host"
 )
@@ -66,7 +65,7 @@ func (s *Session) exit(err error, stderr io.Writer) int {
 	switch _, usage := errors.AsType[usageError](err); {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, syscall.EPIPE):
+	case closedEarly(err):
 		return exitFailure // whoever closed stdout early wants to hear no more
 	case usage:
 		code = exitUsage

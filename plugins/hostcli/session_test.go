@@ -1,0 +1,40 @@
+package hostcli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// brokenPipe is a stdout that was closed early.
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, fmt.Errorf("write: %w", syscall.EPIPE) }
+
+// Whoever closed stdout wants to hear no more, but a plugin that closed its
+// connection is a failure as any other.
+func TestExitAfterABrokenPipe(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		stdout io.Writer
+		err    func(s *Session) error
+		want   string
+	}{
+		{"of stdout", brokenPipe{}, func(s *Session) error { return s.Text("x") }, ""},
+		{"of stdout, in another error", brokenPipe{}, func(s *Session) error { return fmt.Errorf("print: %w", s.Text("x")) }, ""},
+		{"of the plugin", io.Discard, func(*Session) error { return fmt.Errorf("dial: %w", syscall.EPIPE) }, "a-host: dial: broken pipe\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &Session{program: &Program{Name: "a-host"}, stdout: tt.stdout}
+			var stderr strings.Builder
+			if code := s.exit(tt.err(s), &stderr); code != exitFailure {
+				t.Errorf("exit code %d, want %d", code, exitFailure)
+			}
+			if stderr.String() != tt.want {
+				t.Errorf("stderr %q, want %q", stderr.String(), tt.want)
+			}
+		})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // helpError is the text that the user asked for.
@@ -98,6 +99,16 @@ func parseFlags(flags *flag.FlagSet, args []string, help func() string) error {
 	default:
 		return nil
 	}
+}
+
+// CheckText returns a mistake in the command line unless text is UTF-8, as all
+// strings in messages are. A call with another one fails, without a word about
+// which it was.
+func CheckText(text string) error {
+	if !utf8.ValidString(text) {
+		return fmt.Errorf("%q is not UTF-8", text)
+	}
+	return nil
 }
 
 // help returns the program's help text, up to the flags.

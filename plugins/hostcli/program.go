@@ -29,8 +29,8 @@ type Program struct {
 	// PluginPackage is the import path of the plugin's command, whose last part
 	// is the command's name.
 	PluginPackage string
-	// Commands are what it can do, in the order of the help text. One for
-	// [Ping] is added.
+	// Commands are what it can do, in the order of the help text. The command
+	// ping is added.
 	Commands []*Command
 
 	// Flags, if set, adds the flags that all commands have, besides those of

@@ -81,15 +81,15 @@ func (p *processing) flags(flags *flag.FlagSet) {
 			return fmt.Errorf("option %s is given twice", name)
 		}
 		p.options[name] = value
-		return nil
+		return hostcli.CheckText(s)
 	})
 	flags.Func("tag", "`tag` to put before each result; repeatable", func(s string) error {
 		p.tags = append(p.tags, s)
-		return nil
+		return hostcli.CheckText(s)
 	})
 	flags.Func("query", "afterwards print the stored results that contain this `text`; empty matches all", func(s string) error {
 		p.query = &s
-		return nil
+		return hostcli.CheckText(s)
 	})
 	flags.Func("limit", "most stored results to print, a `number`; 0 means the plugin's default of 10", func(s string) error {
 		n, err := strconv.ParseInt(s, 10, 32)

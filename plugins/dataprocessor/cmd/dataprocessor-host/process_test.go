@@ -61,6 +61,9 @@ func TestProcessUsageErrors(t *testing.T) {
 		{"-option a=1 -option a=2 FILE", "option a is given twice"},
 		{"-limit -1 FILE", "want a number from 0 to 2147483647"},
 		{"-limit 2147483648 FILE", "want a number from 0 to 2147483647"},
+		{"-option a=\xff FILE", `"a=\xff" is not UTF-8`},
+		{"-tag \xff FILE", `"\xff" is not UTF-8`},
+		{"-query \xff FILE", `"\xff" is not UTF-8`},
 		{"-tag", "flag needs an argument: -tag"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {

@@ -43,13 +43,13 @@ so which of two lines with the same key is the last to be stored is open.
 The first line that fails ends the command; lines near it may have been stored.
 `,
 		Flags: func(flags *flag.FlagSet) { addCaller(flags, &caller, " (required)") },
-		Parse: func(args []string) error {
+		Parse: withCaller(&caller, func(args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("import needs one FILE, or - for standard input, and has %d", len(args))
 			}
 			name = args[0]
 			return nil
-		},
+		}),
 		Run: func(ctx context.Context, s *hostcli.Session) (err error) {
 			// Before the plugin is started: a misspelt name should fail at once.
 			input, err := hostcli.Open(ctx, name)
@@ -89,6 +89,8 @@ func importLines(ctx context.Context, client multi.DataServiceClient, caller str
 		key, value, ok := strings.Cut(lines.Text(), "\t")
 		if !ok {
 			cancel(&hostcli.LineError{Line: n, Err: errors.New("the line has no tab between a key and a value")})
+		} else if err := hostcli.CheckText(key); err != nil {
+			cancel(&hostcli.LineError{Line: n, Err: err})
 		}
 		select {
 		case free <- struct{}{}:

@@ -56,17 +56,17 @@ one, and its last line has the flag for the next one, now or some day:
   multiservice-host -dir DIR query -as ann -one-page -page-token TOKEN invoices/
 `,
 		Flags: q.flags,
-		Parse: func(args []string) error {
+		Parse: withCaller(&q.request.Caller, func(args []string) error {
 			switch len(args) {
 			case 0:
 				return nil
 			case 1:
 				q.request.Prefix = args[0]
-				return nil
+				return hostcli.CheckText(args[0])
 			default:
 				return fmt.Errorf("query needs at most one PREFIX, and has %d", len(args))
 			}
-		},
+		}),
 		Run: q.run,
 	}
 }
@@ -81,7 +81,10 @@ func (q *querying) flags(flags *flag.FlagSet) {
 		q.request.PageSize = int32(size)
 		return nil
 	})
-	flags.StringVar(&q.request.PageToken, "page-token", "", "begin with the page that this `token` is for")
+	flags.Func("page-token", "begin with the page that this `token` is for", func(token string) error {
+		q.request.PageToken = token
+		return hostcli.CheckText(token)
+	})
 	flags.BoolVar(&q.onePage, "one-page", false, "end after one page")
 }
 

@@ -34,13 +34,13 @@ an admin. It is on the disk when the command ends. What is printed is how often
 a value was stored under the key.
 `,
 		Flags: func(flags *flag.FlagSet) { addCaller(flags, &request.Caller, " (required)") },
-		Parse: func(args []string) error {
+		Parse: withCaller(&request.Caller, func(args []string) error {
 			if len(args) != 2 {
 				return fmt.Errorf("store needs a KEY and a VALUE, or - for standard input, and has %d arguments", len(args))
 			}
 			request.Key, value = args[0], args[1]
-			return nil
-		},
+			return hostcli.CheckText(request.GetKey())
+		}),
 		Run: func(ctx context.Context, s *hostcli.Session) (err error) {
 			if request.Value, err = readValue(ctx, value); err != nil {
 				return err

@@ -31,11 +31,6 @@ func printUser(s *hostcli.Session, u *multi.User) error {
 		user{"user", u.GetName(), role, at.Format(time.RFC3339Nano)})
 }
 
-// addCaller adds the flag that says on whose behalf the command is.
-func addCaller(flags *flag.FlagSet, caller *string, otherwise string) {
-	flags.StringVar(caller, "as", *caller, "`name` of the user on whose behalf it is"+otherwise)
-}
-
 // oneName takes the arguments of a command that has one.
 func oneName(command string, name *string) func(args []string) error {
 	return func(args []string) error {
@@ -43,7 +38,7 @@ func oneName(command string, name *string) func(args []string) error {
 			return fmt.Errorf("%s needs one NAME, and has %d", command, len(args))
 		}
 		*name = args[0]
-		return nil
+		return hostcli.CheckText(*name)
 	}
 }
 

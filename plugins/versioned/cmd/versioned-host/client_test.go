@@ -174,6 +174,7 @@ func TestParseOperation(t *testing.T) {
 		{"replace", "want replace=OLD=NEW"},
 		{"replace=a", "want replace=OLD=NEW"},
 		{"replace==b", "want replace=OLD=NEW"},
+		{"replace=a=\xff", `"a=\xff" is not UTF-8`},
 	} {
 		if _, err := parseOperation(tt.text); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%q: error %v, want %s", tt.text, err, tt.want)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/plugwire/plugwire/plugins/hostcli"
 	"github.com/plugwire/plugwire/plugins/versioned/example"
 )
 
@@ -52,6 +53,9 @@ func parseOperation(s string) (operation, error) {
 	was, becomes, ok := strings.Cut(parameters, "=")
 	if !ok || was == "" {
 		return operation{}, fmt.Errorf("want %s=OLD=NEW", replaceName)
+	}
+	if err := hostcli.CheckText(parameters); err != nil {
+		return operation{}, err
 	}
 	return operation{replaceName, &example.Operation{Kind: &example.Operation_Replace{Replace: &example.Replace{Old: was, New: becomes}}}}, nil
 }

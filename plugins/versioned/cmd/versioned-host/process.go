@@ -103,7 +103,7 @@ func (p *processing) flags(flags *flag.FlagSet) {
 			p.job.metadata = make(map[string]string)
 		}
 		p.job.metadata[key] = value
-		return nil
+		return hostcli.CheckText(s)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/core/plugintest"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/plugins/versioned/compat"
@@ -31,7 +32,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func start(t *testing.T, handler example.DataProcessorV2Handler, speaks ...*protocol.Protocol) *host.Plugin {
 	t.Helper()
 	both := protocol.Join(example.ServeDataProcessorV1(compat.NewV1(handler)), example.ServeDataProcessorV2(handler))
-	return plugintest.Start(t, both, unix.New(), host.WithProtocols(speaks...))
+	return plugintest.StartWith(t, both, unix.New(),
+		[]plugin.Option{plugin.WithMaxMessageSize(processor.MaxMessageSize)}, host.WithProtocols(speaks...))
 }
 
 func TestVersion1OverTheWire(t *testing.T) {
@@ -85,7 +87,8 @@ func TestVersion2OverTheWire(t *testing.T) {
 	}
 }
 
-// The promised limits fit into one message.
+// The promised limits fit into one message, and what is far beyond them is not
+// even read.
 func TestTheLargestBatch(t *testing.T) {
 	text := strings.Repeat("a", 64<<10-200)
 	longer := &example.Operation{Kind: &example.Operation_Replace{Replace: &example.Replace{Old: "a", New: "bbbb"}}}
@@ -93,8 +96,8 @@ func TestTheLargestBatch(t *testing.T) {
 	for i := range items {
 		items[i] = &example.ProcessRequestV2{Text: text, Operations: []*example.Operation{longer}}
 	}
-	response, err := example.NewDataProcessorV2Client(start(t, processor.New(), example.DataProcessorV2Protocol)).
-		BatchProcess(t.Context(), &example.BatchProcessRequest{Items: items})
+	client := example.NewDataProcessorV2Client(start(t, processor.New(), example.DataProcessorV2Protocol))
+	response, err := client.BatchProcess(t.Context(), &example.BatchProcessRequest{Items: items})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +107,10 @@ func TestTheLargestBatch(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("lengths (-want +got):\n%s", diff)
+	}
+	_, err = client.Process(t.Context(), &example.ProcessRequestV2{Text: strings.Repeat("a", processor.MaxMessageSize)})
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a longer request: error %v, want ResourceExhausted", err)
 	}
 }
 

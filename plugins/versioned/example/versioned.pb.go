@@ -10,6 +10,9 @@
 // A version that has been released never changes its meaning. What a new field
 // or a new method can add is added to it; for everything else there is a new
 // version, whose messages are its own.
+//
+// The plugin does not even read a request of more than 68 MiB: that is
+// RESOURCE_EXHAUSTED.
 
 package example
 

@@ -22,14 +22,20 @@ const (
 	maxMetadata      = 16
 	maxMetadataBytes = 4 << 10
 
-	// maxItems keeps the response below the message limit of 256 MiB, whatever
-	// the items do: results of maxText are 64 MiB, with metadata 65.
+	// maxItems keeps the response below MaxMessageSize, whatever the items do:
+	// results of maxText are 64 MiB, with metadata 65.
 	maxItems = 256
 
 	// maxBatch bounds the memory that a batch takes for as long as it is at
 	// work, in bytes of the encoded request.
 	maxBatch = 16 << 20
 )
+
+// MaxMessageSize is the largest message that the plugin need accept or send: the
+// limits above keep responses within it, and requests far below. With
+// plugin.WithMaxMessageSize a larger one is refused before it is in memory, where
+// a message of many empty parts takes 50 times its length.
+const MaxMessageSize = 68 << 20
 
 // check returns the steps that the request asks for, or an INVALID_ARGUMENT
 // status that says what is wrong with it.

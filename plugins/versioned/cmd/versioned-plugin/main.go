@@ -20,5 +20,6 @@ func main() {
 		protocol.Join(
 			example.ServeDataProcessorV2(newest),
 			example.ServeDataProcessorV1(compat.NewV1(newest))),
-		plugin.WithTransports(unix.New(), quic.New(), tcp.New()))
+		plugin.WithTransports(unix.New(), quic.New(), tcp.New()),
+		plugin.WithMaxMessageSize(processor.MaxMessageSize))
 }

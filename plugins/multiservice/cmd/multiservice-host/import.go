@@ -108,6 +108,9 @@ func importLines(ctx context.Context, client multi.DataServiceClient, caller str
 		})
 	}
 	if err := lines.Err(); err != nil {
+		if errors.Is(err, bufio.ErrTooLong) {
+			err = fmt.Errorf("the line is longer than %d bytes", maxLine)
+		}
 		cancel(&hostcli.LineError{Line: n + 1, Err: err})
 	}
 	calls.Wait()

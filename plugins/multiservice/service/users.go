@@ -33,7 +33,7 @@ func (s *Service) CreateUser(ctx context.Context, request *multi.CreateUserReque
 		return nil, err
 	}
 	plugin.Logger(ctx).LogAttrs(ctx, slog.LevelInfo, "created a user",
-		slog.String("name", user.GetName()), slog.Any("role", user.GetRole()), slog.String("caller", request.GetCaller()))
+		slog.String("name", user.GetName()), slog.String("role", user.GetRole().String()), slog.String("caller", request.GetCaller()))
 	return user, nil
 }
 

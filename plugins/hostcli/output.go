@@ -49,9 +49,9 @@ func (e *LineError) Unwrap() error { return e.Err }
 // JSON reports whether the output is JSON objects, one a line.
 func (s *Session) JSON() bool { return s.settings.json }
 
-// Text prints text, in one write, so that a reader sees a result as soon as it
+// text prints text, in one write, so that a reader sees a result as soon as it
 // is there.
-func (s *Session) Text(text string) error {
+func (s *Session) text(text string) error {
 	if _, err := io.WriteString(s.stdout, text); err != nil {
 		return &stdoutError{err}
 	}
@@ -71,23 +71,23 @@ func closedEarly(err error) bool {
 	return ok && errors.Is(stdout, syscall.EPIPE)
 }
 
-// Object prints v as a JSON object on one line. It has a field "type".
-func (s *Session) Object(v any) error {
+// object prints v as a JSON object on one line. It has a field "type".
+func (s *Session) object(v any) error {
 	var line strings.Builder
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
 		return err
 	}
-	return s.Text(line.String())
+	return s.text(line.String())
 }
 
 // Print prints v, if as JSON, or else the text.
 func (s *Session) Print(text string, v any) error {
 	if s.JSON() {
-		return s.Object(v)
+		return s.object(v)
 	}
-	return s.Text(text)
+	return s.text(text)
 }
 
 // Connection says how the plugin is connected, in one line, or in two if a
@@ -134,7 +134,7 @@ func (s *Session) failure(err error, stderr io.Writer) error {
 	if st, ok := status.FromError(err); ok {
 		f.Message, f.Code = st.Message(), st.Code().String()
 	}
-	return errors.Join(failed, s.Object(f))
+	return errors.Join(failed, s.object(f))
 }
 
 // message returns err as a person should read it: without gRPC's own words

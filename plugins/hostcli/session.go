@@ -24,6 +24,10 @@ type Session struct {
 // calls it once, when it has checked what it can without the plugin. The plugin
 // is closed when the command returns.
 func (s *Session) Start(ctx context.Context) (*host.Plugin, error) {
+	if s.plugin != nil {
+		// Only one would be closed.
+		return nil, errors.New("the command started its plugin a second time")
+	}
 	cmd, err := s.program.pluginCommand(s.settings.plugin)
 	if err != nil {
 		return nil, err
@@ -37,7 +41,7 @@ func (s *Session) Start(ctx context.Context) (*host.Plugin, error) {
 		return nil, err
 	}
 	if s.settings.json {
-		err = s.Object(connectionOf(s.plugin.Info()))
+		err = s.object(connectionOf(s.plugin.Info()))
 	}
 	return s.plugin, err
 }
@@ -59,7 +63,7 @@ func (s *Session) run(ctx context.Context, c *Command) (err error) {
 // exit reports err and returns the exit code that goes with it.
 func (s *Session) exit(err error, stderr io.Writer) int {
 	if help, ok := errors.AsType[helpError](err); ok {
-		err = s.Text(string(help))
+		err = s.text(string(help))
 	}
 	code := exitFailure
 	switch _, usage := errors.AsType[usageError](err); {

@@ -6,7 +6,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/plugwire/plugwire/core/host"
 )
+
+func TestStartTwice(t *testing.T) {
+	s := &Session{plugin: new(host.Plugin)}
+	if p, err := s.Start(t.Context()); p != nil || err == nil {
+		t.Errorf("%v, %v, want an error", p, err)
+	}
+}
 
 // brokenPipe is a stdout that was closed early.
 type brokenPipe struct{}
@@ -22,8 +31,8 @@ func TestExitAfterABrokenPipe(t *testing.T) {
 		err    func(s *Session) error
 		want   string
 	}{
-		{"of stdout", brokenPipe{}, func(s *Session) error { return s.Text("x") }, ""},
-		{"of stdout, in another error", brokenPipe{}, func(s *Session) error { return fmt.Errorf("print: %w", s.Text("x")) }, ""},
+		{"of stdout", brokenPipe{}, func(s *Session) error { return s.text("x") }, ""},
+		{"of stdout, in another error", brokenPipe{}, func(s *Session) error { return fmt.Errorf("print: %w", s.text("x")) }, ""},
 		{"of the plugin", io.Discard, func(*Session) error { return fmt.Errorf("dial: %w", syscall.EPIPE) }, "a-host: dial: broken pipe\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

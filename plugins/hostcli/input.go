@@ -29,7 +29,7 @@ func Open(ctx context.Context, name string) (*Input, error) {
 		file := os.Stdin
 		if name != "-" {
 			var err error
-			if file, err = os.Open(name); err != nil {
+			if file, err = os.Open(name); err != nil { //nolint:gosec // the file that the user names
 				opened <- result{err: err}
 				return
 			}

@@ -39,7 +39,7 @@ func (p pool) each(ctx context.Context, n int, do func(i int)) error {
 	workers.Wait()
 	select {
 	case reason := <-panics:
-		panic(reason)
+		panic(reason) //nolint:forbidigo // not a new one: it is passed on
 	default:
 		return ctx.Err()
 	}

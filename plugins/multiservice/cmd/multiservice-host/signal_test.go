@@ -26,7 +26,7 @@ func TestSignalWhileInputIsAwaited(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, clitest.Path("multiservice-host"), "-dir", t.TempDir(), "-json", "import", "-as", "ann", "-") //nolint:gosec // built by Main
+	cmd := exec.CommandContext(ctx, clitest.Path("multiservice-host"), "-dir", t.TempDir(), "-json", "import", "-as", "ann", "-")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()

@@ -27,7 +27,7 @@ func TestTextsThatAreNotUTF8(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "db")
 	run := func(stdin string, args ...string) (code int, stderr string) {
-		cmd := exec.CommandContext(t.Context(), clitest.Path("multiservice-host"), append([]string{"-dir", dir}, args...)...) //nolint:gosec // built by Main
+		cmd := exec.CommandContext(t.Context(), clitest.Path("multiservice-host"), append([]string{"-dir", dir}, args...)...)
 		var text strings.Builder
 		cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), &text
 		err := cmd.Run()

@@ -23,10 +23,10 @@ func Open(ctx context.Context, name string) (*Input, error) {
 		err  error
 	}
 	opened := make(chan result, 1)
+	file := os.Stdin
 	// Not waited for: nothing can interrupt a read from a terminal. It ends with
 	// that read, or with the process.
 	go func() {
-		file := os.Stdin
 		if name != "-" {
 			var err error
 			if file, err = os.Open(name); err != nil { //nolint:gosec // the file that the user names

@@ -129,7 +129,7 @@ func (p *processing) run(ctx context.Context, s *hostcli.Session) error {
 	if err != nil {
 		return err
 	}
-	return send(ctx, c, p.files, os.Stdin, p.show)
+	return send(ctx, c, p.files, p.show)
 }
 
 // show prints the outcome of one file.

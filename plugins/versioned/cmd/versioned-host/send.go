@@ -3,17 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 )
 
-// send sends the files to the plugin, as many
-// in one call as the version of the protocol has room for, and shows what
-// becomes of each, in their order. A file that fails does not keep the others
-// from being processed, but the command fails in the end.
-func send(ctx context.Context, c client, files []string, stdin io.Reader, show func(file string, o outcome) error) error {
+// send sends the files to the plugin, as many in one call as the version of the
+// protocol has room for, and shows what becomes of each, in their order. A file
+// that fails does not keep the others from being processed, but the command fails
+// in the end.
+func send(ctx context.Context, c client, files []string, show func(file string, o outcome) error) error {
 	q := queue{client: c, show: show}
 	for _, name := range files {
-		text, err := readText(ctx, name, stdin)
+		text, err := readText(ctx, name)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -39,7 +37,7 @@ func (u *upper) process(_ context.Context, texts []string) ([]outcome, error) {
 func printed(t *testing.T, c client, files ...string) ([]string, error) {
 	t.Helper()
 	var lines []string
-	err := send(t.Context(), c, files, strings.NewReader("standard input"), func(file string, o outcome) error {
+	err := send(t.Context(), c, files, func(file string, o outcome) error {
 		if o.err != nil {
 			lines = append(lines, file+": "+o.err.Error())
 		} else {
@@ -58,6 +56,23 @@ func inDirectory(t *testing.T, files map[string]string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// setStdin has standard input be what is written to the result.
+func setStdin(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := os.Stdin
+	os.Stdin = r
+	t.Cleanup(func() {
+		os.Stdin = before
+		_ = w.Close() // ends a read that is under way
+		_ = r.Close()
+	})
+	return w
 }
 
 func TestSend(t *testing.T) {
@@ -92,6 +107,13 @@ func TestSend(t *testing.T) {
 		{"the longest", 9, "longest", []string{strings.Repeat("l", maxText)}, []string{"longest=" + strings.Repeat("L", maxText)}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			stdin := setStdin(t)
+			if _, err := stdin.WriteString("standard input"); err != nil {
+				t.Fatal(err)
+			}
+			if err := stdin.Close(); err != nil {
+				t.Fatal(err)
+			}
 			c := &upper{room: tt.room}
 			got, err := printed(t, c, strings.Fields(tt.files)...)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -122,23 +144,19 @@ func TestSendEnds(t *testing.T) {
 	})
 	t.Run("when nothing can be printed", func(t *testing.T) {
 		c := &upper{room: 1}
-		err := send(t.Context(), c, []string{"a", "b"}, nil, func(string, outcome) error { return gone })
+		err := send(t.Context(), c, []string{"a", "b"}, func(string, outcome) error { return gone })
 		if !errors.Is(err, gone) || len(c.calls) != 1 {
 			t.Errorf("%v after %d calls", err, len(c.calls))
 		}
 	})
 	t.Run("when canceled while it reads", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
-			stdin, w := io.Pipe()
-			defer w.Close()
-			ended := make(chan error, 1)
-			go func() { ended <- send(ctx, &upper{room: 9}, []string{"a", "-"}, stdin, nil) }()
-			synctest.Wait()
-			cancel()
-			if err := <-ended; !errors.Is(err, context.Canceled) {
-				t.Errorf("error %v, want Canceled", err)
-			}
-		})
+		setStdin(t) // to which nobody writes
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- send(ctx, &upper{room: 9}, []string{"a", "-"}, nil) }()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want Canceled", err)
+		}
 	})
 }

@@ -27,12 +27,18 @@ func TestInputOpenOfANamedPipe(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want Canceled", err)
 	}
-	// Ends the wait of the goroutine that is left, if that has begun.
+	// The goroutine that is left opens the pipe for this, finds that nobody wants
+	// the byte, and ends.
 	w, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
+	writers = append(writers, w)
+	if _, err := w.WriteString("x"); err != nil {
 		t.Error(err)
 	}
 }
+
+// writers stay open until all tests have ended: nothing tells when the goroutine
+// has opened the pipe.
+var writers []*os.File

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"strconv"
@@ -93,11 +94,19 @@ func (q *querying) run(ctx context.Context, s *hostcli.Session) error {
 	if err != nil {
 		return err
 	}
-	client := multi.NewDataServiceClient(p)
+	return q.print(ctx, multi.NewDataServiceClient(p), s)
+}
+
+// print prints the pages that the flags ask for.
+func (q *querying) print(ctx context.Context, client multi.DataServiceClient, s *hostcli.Session) error {
 	for {
 		response, err := client.QueryData(ctx, &q.request)
 		if err != nil {
 			return err
+		}
+		if len(response.GetEntries()) == 0 && response.GetNextPageToken() != "" {
+			// The protocol rules it out, because it could go on without end.
+			return errors.New("the plugin answered with a page without entries that is not the last one")
 		}
 		for _, e := range response.GetEntries() {
 			if err := printEntry(s, e); err != nil {

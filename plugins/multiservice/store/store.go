@@ -72,7 +72,7 @@ func (s *Store) View(ctx context.Context, read func(tx *Tx) error) error {
 // waited for, as it could not be told otherwise.
 func (s *Store) Update(ctx context.Context, write func(tx *Tx) error) error {
 	var refused error
-	err := s.db.Batch(func(btx *bbolt.Tx) error {
+	turn := func(btx *bbolt.Tx) error {
 		tx := s.begin(btx)
 		if refused = ctx.Err(); refused == nil {
 			refused = write(tx)
@@ -82,9 +82,14 @@ func (s *Store) Update(ctx context.Context, write func(tx *Tx) error) error {
 			return nil
 		}
 		return refused
-	})
+	}
+	err := convert(s.db.Batch(turn))
+	if errors.Is(err, ErrFull) {
+		// What has no room may be another's.
+		err = convert(s.db.Update(turn))
+	}
 	if err != nil {
-		return convert(err)
+		return err
 	}
 	return refused
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -257,5 +258,26 @@ func TestFull(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, values(t, mustOpen(t, dir))); diff != "" {
 		t.Errorf("stored, after opening it again (-want +got):\n%s", diff)
+	}
+}
+
+// What has no room does not take that of others in its transaction.
+func TestFullForOne(t *testing.T) {
+	s, err := open(t.TempDir(), config{lockWait: lockWait, maxSize: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.db.MaxBatchSize, s.db.MaxBatchDelay = 2, time.Minute // the two share one
+	var small, large error
+	var wg sync.WaitGroup
+	wg.Go(func() { small = s.Update(t.Context(), putter("small", "x")) })
+	wg.Go(func() { large = s.Update(t.Context(), putter("large", strings.Repeat("x", 2<<20))) })
+	wg.Wait()
+	if small != nil || !errors.Is(large, ErrFull) {
+		t.Errorf("small: %v, large: %v, want ErrFull", small, large)
+	}
+	if diff := cmp.Diff([]string{"small=x"}, values(t, s)); diff != "" {
+		t.Errorf("stored (-want +got):\n%s", diff)
 	}
 }

@@ -1,0 +1,36 @@
+package store
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/plugwire/plugwire/plugins/multiservice/multi"
+)
+
+// FuzzRecord: what is encoded is decoded under its key, and what a file may have
+// in its place is an error or decoded to what has that record.
+func FuzzRecord(f *testing.F) {
+	good, err := encode("key", &multi.Entry{Key: "key", Value: []byte("value"), Version: 1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("key", good)
+	f.Add("other", good)
+	f.Add("key", []byte(nil))
+	f.Add("key", good[:sumSize])
+	f.Fuzz(func(t *testing.T, key string, record []byte) {
+		entry := &multi.Entry{}
+		if decode(key, record, entry) != nil {
+			entry = &multi.Entry{Value: record}
+		}
+		again, err := encode(key, entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decoded := &multi.Entry{}
+		if err := decode(key, again, decoded); err != nil || !proto.Equal(entry, decoded) {
+			t.Errorf("decoded as %v, %v, want %v", decoded, err, entry)
+		}
+	})
+}

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds a wait for what should happen at once.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

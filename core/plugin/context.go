@@ -17,6 +17,7 @@ type runtime struct {
 	host     hostLink
 	session  *session.Listener
 	broker   *broker.Broker
+	stopping chan struct{} // closed when the plugin begins to stop
 }
 
 // runtimeKey is the key under which the context of OnShutdown functions holds
@@ -41,6 +42,18 @@ func Logger(ctx context.Context) *slog.Logger {
 		return rt.logger
 	}
 	return slog.Default()
+}
+
+// Stopping returns a channel that is closed when the plugin begins to stop. From
+// then on it takes no new calls, and those in flight have a bounded time to end
+// before they are cut off: a handler that goes on until somebody ends it, as a
+// subscription does, returns when the channel is closed. The context is one that
+// [Logger] takes; with any other the channel is nil, which blocks for ever.
+func Stopping(ctx context.Context) <-chan struct{} {
+	if rt := fromContext(ctx); rt != nil {
+		return rt.stopping
+	}
+	return nil
 }
 
 // SetHealth sets the plugin's health as grpc.health.v1 reports it, for the

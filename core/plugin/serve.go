@@ -59,7 +59,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 	cfg, optErr := newConfig(opts)
 	offer, err := handshake.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
 	s := &server{config: cfg, offer: offer}
-	s.runtime = &runtime{logger: s.newLogger()}
+	s.runtime = &runtime{logger: s.newLogger(), stopping: make(chan struct{})}
 	if err != nil {
 		return s.refuse(err)
 	}
@@ -390,6 +390,7 @@ func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-c
 		grace = DefaultGrace
 	}
 	rt.services.Stopping()
+	close(rt.stopping)
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, runtimeKey{}, rt), grace)
 	defer cancel()
 	drainCtx, cancelDrain := context.WithTimeout(ctx, grace*3/4)

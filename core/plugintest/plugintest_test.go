@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
@@ -53,6 +54,19 @@ func (handler) UnaryCall(ctx context.Context, req *testpb.SimpleRequest) (*testp
 	}
 	plugin.Logger(ctx).InfoContext(ctx, "called")
 	return &testpb.SimpleResponse{Payload: req.GetPayload()}, nil
+}
+
+// StreamingOutputCall goes on until the plugin stops.
+func (handler) StreamingOutputCall(_ *testpb.StreamingOutputCallRequest, stream grpc.ServerStreamingServer[testpb.StreamingOutputCallResponse]) error {
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
+	select {
+	case <-plugin.Stopping(stream.Context()):
+		return status.Error(codes.Aborted, "that was all")
+	case <-stream.Context().Done():
+		return stream.Context().Err()
+	}
 }
 
 var testProtocol = protocol.New("test", 1, &testpb.TestService_ServiceDesc)
@@ -100,6 +114,26 @@ func TestStartWith(t *testing.T) {
 	<-stopped
 	if !strings.Contains(log.String(), "called") {
 		t.Errorf("log %q", log.String())
+	}
+}
+
+// TestStopping has a call that goes on until the plugin stops: it ends by itself,
+// and is not cut off.
+func TestStopping(t *testing.T) {
+	t.Parallel()
+	p := plugintest.Start(t, protocol.Bind(testProtocol, handler{}), loop{})
+	stream, err := testpb.NewTestServiceClient(p).StreamingOutputCall(t.Context(), &testpb.StreamingOutputCallRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Header(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.Aborted {
+		t.Errorf("the call ended with %v, want what its handler returns", err)
 	}
 }
 

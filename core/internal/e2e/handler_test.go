@@ -402,4 +402,7 @@ func TestContextOfOtherPeople(t *testing.T) {
 		t.Error("Logger returns nil")
 	}
 	plugin.SetHealth(t.Context(), false) // does nothing, and so does not panic
+	if plugin.Stopping(t.Context()) != nil {
+		t.Error("Stopping outside of a plugin is not nil")
+	}
 }

@@ -3,8 +3,10 @@
 package weather_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,9 +15,12 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/core/plugintest"
 	"github.com/plugwire/plugwire/examples/weather"
 	"github.com/plugwire/plugwire/examples/weather/console"
 	"github.com/plugwire/plugwire/examples/weather/station"
+	"github.com/plugwire/plugwire/transport/unix"
 )
 
 func reading(sensor string, millis int64) *weather.Reading {
@@ -135,6 +140,39 @@ func TestWatch(t *testing.T) {
 	close(read)
 	if err := <-watched; err != nil {
 		t.Errorf("%v", err)
+	}
+}
+
+// A plugin that stops does not wait for its watchers.
+func TestWatchEndsWithThePlugin(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	p := plugintest.StartWith(t, weather.ServeStation(station.New()), unix.New(), []plugin.Option{plugin.WithLogger(logger)})
+	client := weather.NewStationClient(p)
+	begun, watched := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		watched <- console.Watch(t.Context(), client, func(*weather.Reading) bool {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+			return true
+		}, "a")
+	}()
+	for millis := int64(1); len(begun) == 0; millis++ { // the request may still be on its way
+		if _, err := client.AddReading(t.Context(), &weather.AddReadingRequest{Reading: reading("a", millis)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-watched; status.Code(err) != codes.Unavailable {
+		t.Errorf("the watch ended with %v", err)
+	}
+	if strings.Contains(log.String(), "cut off") {
+		t.Errorf("the plugin waited for the watch:\n%s", &log)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/examples/weather"
 )
 
@@ -35,6 +36,8 @@ func (s *Station) Watch(stream grpc.BidiStreamingServer[weather.WatchRequest, we
 	go func() { ended <- w.follow(stream) }() // Recv returns when this handler has
 	for {
 		select {
+		case <-plugin.Stopping(stream.Context()):
+			return status.Error(codes.Unavailable, "the station closes")
 		case <-w.changed:
 			if err := w.send(stream); err != nil {
 				return err

@@ -2,14 +2,19 @@
 // same order. Begin with [NewRoom]; each participant enters, joins under a name,
 // posts, and takes what was posted with [Participant.Next]. How messages travel
 // is not its business; its errors are gRPC statuses.
+//
+// Nobody waits for another participant. The room has a pace of its own, which who
+// posts waits for; who does not take his messages is put out.
 package chat
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -19,14 +24,20 @@ const (
 	// MaxParticipants is as many as fit into one conversation; what a message
 	// costs grows with them.
 	MaxParticipants = 64
-	// maxQueue is how many messages may wait for a participant: more than a
-	// screenful or a pause of the scheduler. All queues hold the same messages, so
-	// that they need 4 MiB at most.
-	maxQueue = 1024
-	// patience is how long the others wait for one whose queue is full: longer
-	// than a busy machine lets a process that reads wait for its turn. To stay he
-	// has to take half a queue in this time.
-	patience = time.Second
+	// maxQueue is how many messages may wait for a participant to take them: four
+	// seconds of the room's pace, longer than a busy machine lets a process that
+	// reads wait for its turn. All queues are the ends of one log, whose texts
+	// have MaxText bytes each: 16 MiB at most, however many participants there are.
+	maxQueue = 4096
+	// pace is how many messages a room takes in a second: far more than people
+	// write, and few enough for a full room of participants to keep up, which
+	// takes a quarter of a processor.
+	pace = 1000
+	// burst is how many more it takes after a pause, so that a page that is pasted
+	// is there at once. It is a small part of a queue.
+	burst = 500
+	// perPost is what a post takes of these: a message and the reply to it.
+	perPost = 2
 )
 
 // A Message is one that was posted.
@@ -40,19 +51,23 @@ type Message struct {
 // A Room is the place where participants meet. Its methods are safe for
 // concurrent use.
 type Room struct {
-	maxParticipants int
-	maxQueue        int
+	limiter *rate.Limiter
+	turn    chan struct{} // held by the one who waits for limiter
 
 	mu       sync.Mutex // guards the fields below and those of participants
 	places   int        // taken
-	joined   []*Participant
-	sequence int64         // of the last message
-	changed  chan struct{} // closed, and replaced, when a queue is not full any more
+	present  []*Participant
+	sequence int64     // of the last message
+	log      []Message // the last ones, each at its sequence modulo maxQueue
 }
 
 // NewRoom returns an empty room.
 func NewRoom() *Room {
-	return &Room{maxParticipants: MaxParticipants, maxQueue: maxQueue, changed: make(chan struct{})}
+	return &Room{
+		limiter: rate.NewLimiter(pace, burst),
+		turn:    make(chan struct{}, 1),
+		log:     make([]Message, maxQueue),
+	}
 }
 
 // Enter takes a place in the room, if there is one. The caller gives it back with
@@ -60,13 +75,14 @@ func NewRoom() *Room {
 func (r *Room) Enter() (*Participant, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.places == r.maxParticipants {
-		return nil, status.Errorf(codes.ResourceExhausted, "the room is full: it has %d places", r.maxParticipants)
+	if r.places == MaxParticipants {
+		return nil, status.Errorf(codes.ResourceExhausted, "the room is full: it has %d places", MaxParticipants)
 	}
 	r.places++
 	return &Participant{
 		room:    r,
 		arrived: make(chan struct{}, 1),
+		taken:   make(chan struct{}, 1),
 		gone:    make(chan struct{}),
 	}, nil
 }
@@ -76,50 +92,54 @@ func (r *Room) Enter() (*Participant, error) {
 func (r *Room) Names() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	names := make([]string, len(r.joined))
-	for i, p := range r.joined {
-		names[i] = p.name
+	var names []string
+	for _, p := range r.present {
+		if !p.finished {
+			names = append(names, p.name)
+		}
 	}
 	return names
 }
 
-// tryPost gives messages to all, with nothing in between, if all queues have
-// room for them. If not it returns how long to wait, unless changed is closed
-// before. Who has had the others wait for too long is put out; who posts cannot
-// be by that. The caller holds r.mu.
-func (r *Room) tryPost(poster *Participant, messages ...Message) (wait time.Duration) {
-	now := time.Now()
-	for _, p := range slices.Clone(r.joined) {
-		if !p.full(len(messages)) {
-			continue
+// await waits until the room takes a post. Those who wait take turns, so that who
+// posts much has the others wait for one post of his and not for all. With one
+// reservation at a time, one that is given up leaves no gap.
+func (r *Room) await(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	defer func() { <-r.turn }()
+	if err := r.limiter.WaitN(ctx, perPost); err != nil {
+		if ctx.Err() == nil { // it would be over before
+			return status.FromContextError(context.DeadlineExceeded).Err()
 		}
-		if left := p.patienceLeft(now); p == poster || left > 0 {
-			wait = max(wait, left, time.Millisecond)
-		} else {
-			p.putOut()
-		}
+		return status.FromContextError(ctx.Err()).Err()
 	}
-	if wait > 0 {
-		return wait
-	}
-	for i := range messages {
-		r.sequence++
-		messages[i].Sequence, messages[i].Time = r.sequence, now
-	}
-	for _, p := range r.joined {
-		p.queue = append(p.queue, messages...)
-		tell(p.arrived)
-	}
-	return 0
+	return nil
 }
 
-// change has those look again who wait to post. The caller holds r.mu.
-func (r *Room) change() {
-	close(r.changed)
-	r.changed = make(chan struct{})
+// post gives messages to all, with nothing in between. Who has no room for them
+// is put out. The caller holds r.mu.
+func (r *Room) post(messages ...Message) {
+	now := time.Now()
+	for _, message := range messages {
+		r.sequence++
+		message.Sequence, message.Time = r.sequence, now
+		r.log[r.sequence%maxQueue] = message
+	}
+	r.present = slices.DeleteFunc(r.present, func(p *Participant) bool {
+		if p.tookAll() || r.sequence-p.last <= maxQueue {
+			tell(p.arrived)
+			return false
+		}
+		p.putOut()
+		return true
+	})
 }
 
 // taken reports whether somebody has that name. The caller holds r.mu.
 func (r *Room) taken(name string) bool {
-	return slices.ContainsFunc(r.joined, func(p *Participant) bool { return strings.EqualFold(p.name, name) })
+	return slices.ContainsFunc(r.present, func(p *Participant) bool { return !p.finished && strings.EqualFold(p.name, name) })
 }

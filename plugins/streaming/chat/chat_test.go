@@ -43,7 +43,7 @@ func post(t *testing.T, p *chat.Participant, text string) {
 	}
 }
 
-// rest returns what one who has left can still take.
+// rest returns what one who has finished can still take.
 func rest(t *testing.T, p *chat.Participant) []chat.Message {
 	t.Helper()
 	var messages []chat.Message
@@ -56,6 +56,28 @@ func rest(t *testing.T, p *chat.Participant) []chat.Message {
 			t.Fatal(err)
 		}
 		messages = append(messages, m)
+	}
+}
+
+// talk posts so many texts and takes what comes back.
+func talk(t *testing.T, p *chat.Participant, posts int) {
+	t.Helper()
+	for range posts {
+		post(t, p, "x")
+		for range 2 {
+			if _, err := p.Next(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func isGone(p *chat.Participant) bool {
+	select {
+	case <-p.Gone():
+		return true
+	default:
+		return false
 	}
 }
 
@@ -77,10 +99,10 @@ func TestRoom(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		post(t, bob, "two")
-		bob.Leave()
-		bob.Leave()
+		bob.Finish()
+		bob.Finish()
 		post(t, alice, "three")
-		alice.Leave()
+		alice.Finish()
 		if names := room.Names(); len(names) != 0 {
 			t.Errorf("%v are there", names)
 		}
@@ -107,35 +129,37 @@ func TestRoom(t *testing.T) {
 // message right after it.
 func TestOrder(t *testing.T) {
 	const people, messages = 10, 300
-	room := chat.NewRoom()
 	got := make([][]chat.Message, people)
-	var said, heard sync.WaitGroup
-	all := make([]*chat.Participant, people)
-	for i := range all {
-		all[i] = enter(t, room, fmt.Sprint("p", i))
-	}
-	for i, p := range all {
-		heard.Go(func() {
-			for range people * messages * 2 {
-				m, err := p.Next(t.Context())
-				if err != nil {
-					t.Error(err)
-					return
+	synctest.Test(t, func(t *testing.T) {
+		room := chat.NewRoom()
+		var said, heard sync.WaitGroup
+		all := make([]*chat.Participant, people)
+		for i := range all {
+			all[i] = enter(t, room, fmt.Sprint("p", i))
+		}
+		for i, p := range all {
+			heard.Go(func() {
+				for range people * messages * 2 {
+					m, err := p.Next(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					got[i] = append(got[i], m)
 				}
-				got[i] = append(got[i], m)
-			}
-		})
-		said.Go(func() {
-			for n := range messages {
-				if err := p.Post(t.Context(), fmt.Sprintf("p%d says %d", i, n), upper); err != nil {
-					t.Error(err)
-					return
+			})
+			said.Go(func() {
+				for n := range messages {
+					if err := p.Post(t.Context(), fmt.Sprintf("p%d says %d", i, n), upper); err != nil {
+						t.Error(err)
+						return
+					}
 				}
-			}
-		})
-	}
-	said.Wait()
-	heard.Wait()
+			})
+		}
+		said.Wait()
+		heard.Wait()
+	})
 	if t.Failed() {
 		return
 	}
@@ -162,28 +186,26 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// One who does not take his messages is put out. The others wait a second for
-// him, once.
+// One who does not take his messages is put out, and costs the others nothing.
 func TestSlowParticipant(t *testing.T) {
+	const messages = 5000
 	synctest.Test(t, func(t *testing.T) {
 		room := chat.NewRoom()
-		slow, quick := enter(t, room, "slow"), enter(t, room, "quick")
 		began := time.Now()
-		const messages = 2000
-		for i := range messages {
-			post(t, quick, "x")
-			for range 2 {
-				if m, err := quick.Next(t.Context()); err != nil || (m.Sequence-1)/2 != int64(i) {
-					t.Fatalf("message %+v, %v", m, err)
-				}
-			}
+		talk(t, enter(t, room, "quick"), messages)
+		alone := time.Since(began)
+		if want := (2*messages - 500) * time.Millisecond; alone < want-time.Millisecond || alone > want+time.Millisecond {
+			t.Errorf("%d posts took %v, want %v", messages, alone, want)
 		}
-		if waited := time.Since(began); waited != time.Second {
-			t.Errorf("the others waited %v", waited)
+
+		room = chat.NewRoom()
+		slow, quick := enter(t, room, "slow"), enter(t, room, "quick")
+		began = time.Now()
+		talk(t, quick, messages)
+		if took := time.Since(began); took != alone {
+			t.Errorf("with a slow participant it took %v, without %v", took, alone)
 		}
-		select {
-		case <-slow.Gone():
-		default:
+		if !isGone(slow) {
 			t.Fatal("the slow one is still there")
 		}
 		if diff := cmp.Diff([]string{"quick"}, room.Names()); diff != "" {
@@ -201,79 +223,134 @@ func TestSlowParticipant(t *testing.T) {
 	})
 }
 
-// One who takes them, but fewer than 512 in a second while others wait, is put
-// out as well; one who takes more is not.
-func TestPace(t *testing.T) {
-	for _, tt := range []struct {
-		pause time.Duration // between two messages
-		stays bool
-	}{
-		{time.Millisecond, true},
-		{3 * time.Millisecond, false},
-	} {
-		t.Run(tt.pause.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				room := chat.NewRoom()
-				slow, quick := enter(t, room, "slow"), enter(t, room, "quick")
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				var reading sync.WaitGroup
-				for _, p := range []*chat.Participant{slow, quick} {
-					reading.Go(func() {
-						for {
-							if _, err := p.Next(ctx); err != nil {
-								return
-							}
-							if p == slow {
-								time.Sleep(tt.pause)
-							}
-						}
-					})
-				}
-				for range 10_000 {
-					post(t, quick, "x")
-				}
-				select {
-				case <-slow.Gone():
-					if tt.stays {
-						t.Error("he was put out")
-					}
-				default:
-					if !tt.stays {
-						t.Error("he is still there")
-					}
-				}
-				cancel()
-				reading.Wait()
-			})
-		})
-	}
-}
-
-// Those who wait for one who is full go on when he leaves.
-func TestLeaveLetsOthersGoOn(t *testing.T) {
+// A queue holds 4096 messages, to the one.
+func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := chat.NewRoom()
-		slow, quick := enter(t, room, "slow"), enter(t, room, "quick")
-		began := time.Now()
-		posted := make(chan error)
-		go func() {
-			var err error
-			for range 600 {
-				err = errors.Join(err, quick.Post(t.Context(), "x", upper))
-				for range 2 {
-					_, nextErr := quick.Next(t.Context())
-					err = errors.Join(err, nextErr)
+		slow, left, quick := enter(t, room, "slow"), enter(t, room, "left"), enter(t, room, "quick")
+		talk(t, quick, 1)
+		left.Finish()
+		talk(t, quick, 2047)
+		if isGone(slow) || isGone(left) {
+			t.Fatal("one was put out too early")
+		}
+		for i := range 2 {
+			if m, err := slow.Next(t.Context()); err != nil || m.Sequence != int64(i+1) {
+				t.Fatalf("message %+v, %v", m, err)
+			}
+		}
+		talk(t, quick, 1)
+		if isGone(slow) {
+			t.Error("one whose queue is just full was put out")
+		}
+		// What one who has left does not take is not kept for ever either.
+		if !isGone(left) {
+			t.Error("one who has left and does not read is still there")
+		}
+		talk(t, quick, 1)
+		if !isGone(slow) {
+			t.Error("one whose queue has overflowed is still there")
+		}
+	})
+}
+
+// One who has left and has taken everything was not too slow, however long his
+// place is his.
+func TestFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := chat.NewRoom()
+		done, quick := enter(t, room, "done"), enter(t, room, "quick")
+		post(t, quick, "x")
+		done.Finish()
+		for range 2 {
+			if _, err := done.Next(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if _, err := quick.Next(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		talk(t, quick, 2100)
+		if _, err := done.Next(t.Context()); !errors.Is(err, io.EOF) {
+			t.Errorf("error %v, want EOF", err)
+		}
+		wantCode(t, done.Post(t.Context(), "x", upper), codes.FailedPrecondition)
+	})
+}
+
+// Who floods the room waits himself: another gets his turn after one post of
+// each.
+func TestFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const flooders = 20
+		room := chat.NewRoom()
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		read := func(p *chat.Participant) {
+			for {
+				if _, err := p.Next(ctx); err != nil {
+					wantCode(t, err, codes.Canceled)
+					return
 				}
 			}
-			posted <- err
-		}()
-		synctest.Wait()
-		slow.Leave()
-		if err := <-posted; err != nil || time.Since(began) != 0 {
-			t.Errorf("error %v after %v", err, time.Since(began))
 		}
-		wantCode(t, slow.Post(t.Context(), "x", upper), codes.FailedPrecondition)
+		for i := range flooders {
+			p := enter(t, room, fmt.Sprint("p", i))
+			all.Go(func() { read(p) })
+			all.Go(func() {
+				for p.Post(ctx, "flood", upper) == nil {
+				}
+			})
+		}
+		alice := enter(t, room, "alice")
+		all.Go(func() { read(alice) })
+		for range 10 {
+			time.Sleep(time.Second)
+			began := time.Now()
+			post(t, alice, "hello")
+			if waited := time.Since(began); waited > (flooders+1)*2*time.Millisecond+time.Millisecond {
+				t.Fatalf("she waited %v", waited)
+			}
+		}
+		// All that read are there.
+		if names := room.Names(); len(names) != flooders+1 {
+			t.Errorf("%d participants are there, want %d", len(names), flooders+1)
+		}
+		cancel()
+		all.Wait()
+	})
+}
+
+// Those who begin to post and give up do not use up the pace of the others.
+func TestGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := chat.NewRoom()
+		alice := enter(t, room, "alice")
+		defer alice.Leave()
+		for range 250 { // the burst
+			post(t, alice, "x")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for n := range 50 {
+			p := enter(t, room, fmt.Sprint("p", n))
+			all.Go(func() { wantCode(t, p.Post(ctx, "x", upper), codes.Canceled) })
+		}
+		synctest.Wait()
+		cancel()
+		all.Wait()
+		began := time.Now()
+		post(t, alice, "x")
+		if waited := time.Since(began); waited > 3*time.Millisecond {
+			t.Errorf("she waited %v", waited)
+		}
+
+		// One who has no time to wait is told at once.
+		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		wantCode(t, alice.Post(ctx, "x", upper), codes.DeadlineExceeded)
 	})
 }
 
@@ -293,7 +370,7 @@ func TestTalker(t *testing.T) {
 			}
 			talked <- nil
 		}()
-		synctest.Wait()
+		time.Sleep(time.Minute)
 		select {
 		case err := <-talked:
 			t.Fatalf("he was not held up: %v", err)
@@ -310,6 +387,32 @@ func TestTalker(t *testing.T) {
 	})
 }
 
+// One who waits for himself is told when the others put him out.
+func TestTalkerIsPutOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := chat.NewRoom()
+		talker, quick := enter(t, room, "talker"), enter(t, room, "quick")
+		talked := make(chan error)
+		go func() {
+			for {
+				if err := talker.Post(t.Context(), "x", upper); err != nil {
+					talked <- err
+					return
+				}
+			}
+		}()
+		for i := range 6000 {
+			if i%2 == 0 {
+				post(t, quick, "x")
+			}
+			if _, err := quick.Next(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantCode(t, <-talked, codes.ResourceExhausted)
+	})
+}
+
 func TestFullRoom(t *testing.T) {
 	room := chat.NewRoom()
 	var last *chat.Participant
@@ -321,6 +424,9 @@ func TestFullRoom(t *testing.T) {
 		last = p
 	}
 	_, err := room.Enter()
+	wantCode(t, err, codes.ResourceExhausted)
+	last.Finish()
+	_, err = room.Enter()
 	wantCode(t, err, codes.ResourceExhausted)
 	last.Leave()
 	last.Leave()
@@ -382,7 +488,7 @@ func TestTexts(t *testing.T) {
 	} {
 		wantCode(t, p.Post(t.Context(), tt.text, upper), tt.want)
 	}
-	p.Leave()
+	p.Finish()
 	if got := rest(t, p); len(got) != 8 {
 		t.Errorf("%d messages were posted, want 8", len(got))
 	}
@@ -395,8 +501,5 @@ func TestCanceled(t *testing.T) {
 	cancel()
 	_, err := p.Next(ctx)
 	wantCode(t, err, codes.Canceled)
-	for err = nil; err == nil; { // until it would have to wait
-		err = p.Post(ctx, "x", upper)
-	}
-	wantCode(t, err, codes.Canceled)
+	wantCode(t, p.Post(ctx, "x", upper), codes.Canceled)
 }

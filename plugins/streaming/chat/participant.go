@@ -4,28 +4,29 @@ import (
 	"context"
 	"io"
 	"slices"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
 // A Participant is one who is in a room. One goroutine may post while another
-// takes messages; Leave and Gone are safe for any.
+// takes messages; Finish, Leave and Gone are safe for any.
 type Participant struct {
 	room    *Room
-	arrived chan struct{} // told when there is something new in queue, or left
+	arrived chan struct{} // told when there is something new to take
+	taken   chan struct{} // told when something has been taken
 	gone    chan struct{} // closed when the room has put the participant out
 
 	// Guarded by room.mu.
-	name      string    // empty until he has joined
-	queue     []Message // to be taken
-	left      bool
-	fullSince time.Time // when others began to wait for him; zero if they do not
-	taken     int       // messages, since then
+	name     string // empty until he has joined
+	last     int64  // sequence of the message that he took last
+	end      int64  // of the last one that he gets; set when he has finished
+	finished bool
+	left     bool
 }
 
-// Join makes the participant one of those who get messages, from the next on.
+// Join makes the participant one of those who get messages, from the next on. It
+// comes before Post and Next.
 func (p *Participant) Join(name string) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -35,8 +36,8 @@ func (p *Participant) Join(name string) error {
 	if p.room.taken(name) {
 		return status.Errorf(codes.AlreadyExists, "there is a participant %s already", name)
 	}
-	p.name = name
-	p.room.joined = append(p.room.joined, p)
+	p.name, p.last = name, p.room.sequence
+	p.room.present = append(p.room.present, p)
 	return nil
 }
 
@@ -52,106 +53,93 @@ func (p *Participant) CheckUser(name string) error {
 }
 
 // Post gives the text to all, followed by the assistant's reply to it. It waits
-// for those who have much to read, himself included, but for others not for
-// long: see patience. The context also bounds reply.
+// for the pace of the room, and until the participant himself has taken half of
+// what may wait for him. The context also bounds reply.
 func (p *Participant) Post(ctx context.Context, text string, reply func(ctx context.Context, text string) string) error {
 	if err := checkText(text); err != nil {
 		return err
 	}
-	answer := reply(ctx, text)
-	for {
-		changed, wait, err := p.tryPost(text, answer)
-		if err != nil || wait == 0 {
-			return err
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-changed:
-		case <-timer.C:
-		case <-p.gone:
-		case <-ctx.Done():
-			err = status.FromContextError(ctx.Err()).Err()
-		}
-		timer.Stop()
-		if err != nil {
-			return err
-		}
+	if err := p.awaitOwn(ctx); err != nil {
+		return err
 	}
-}
-
-func (p *Participant) tryPost(text, answer string) (changed <-chan struct{}, wait time.Duration, err error) {
+	answer := reply(ctx, text)
+	if err := p.room.await(ctx); err != nil {
+		return err
+	}
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
 	switch {
 	case p.isGone():
-		return nil, 0, p.tooSlow()
-	case p.left:
-		return nil, 0, status.Error(codes.FailedPrecondition, "a participant who has left cannot post")
+		return tooSlow()
+	case p.finished:
+		return status.Error(codes.FailedPrecondition, "a participant who has left cannot post")
 	}
-	wait = p.room.tryPost(p, Message{User: p.name, Text: text}, Message{User: Assistant, Text: answer})
-	return p.room.changed, wait, nil
+	p.room.post(Message{User: p.name, Text: text}, Message{User: Assistant, Text: answer})
+	return nil
 }
 
-// full reports whether the queue has no room for n messages. The caller holds
-// room.mu.
-func (p *Participant) full(n int) bool { return len(p.queue)+n > p.room.maxQueue }
-
-// patienceLeft returns for how long others wait for this participant, whose
-// queue is full. The caller holds room.mu.
-func (p *Participant) patienceLeft(now time.Time) time.Duration {
-	if p.fullSince.IsZero() || p.taken >= p.room.maxQueue/2 {
-		p.fullSince, p.taken = now, 0
+// awaitOwn waits while much waits for the participant, so that one who talks
+// without listening does not put himself out.
+func (p *Participant) awaitOwn(ctx context.Context) error {
+	for p.waiting() > maxQueue/2 {
+		select {
+		case <-p.taken:
+		case <-p.gone:
+			return tooSlow()
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		}
 	}
-	return patience - now.Sub(p.fullSince)
+	return nil
 }
 
-// putOut has the participant leave and tells him so. The caller holds room.mu.
-func (p *Participant) putOut() {
-	p.leave()
-	p.queue = nil
-	close(p.gone)
+// waiting returns how many messages wait for the participant, who will get more.
+func (p *Participant) waiting() int64 {
+	p.room.mu.Lock()
+	defer p.room.mu.Unlock()
+	if p.finished {
+		return 0
+	}
+	return p.room.sequence - p.last
 }
 
 // Next returns the next message, and waits for it. It returns io.EOF when the
-// participant has left and has taken all that was posted before.
+// participant has finished and has taken all that was posted before.
 func (p *Participant) Next(ctx context.Context) (Message, error) {
 	for {
-		message, left, ok := p.take()
-		switch {
-		case ok:
-			return message, nil
-		case left:
-			return Message{}, io.EOF
+		message, err := p.take()
+		if err != nil || message.Sequence > 0 {
+			return message, err
 		}
 		select {
 		case <-p.arrived:
 		case <-p.gone:
-			return Message{}, p.tooSlow()
 		case <-ctx.Done():
 			return Message{}, status.FromContextError(ctx.Err()).Err()
 		}
 	}
 }
 
-// take takes a message from the queue if there is one.
-func (p *Participant) take() (message Message, left, ok bool) {
+// take takes a message; it is the zero Message if there is none yet.
+func (p *Participant) take() (Message, error) {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
-	if len(p.queue) == 0 {
-		return Message{}, p.left && !p.isGone(), false
+	switch {
+	case p.tookAll():
+		return Message{}, io.EOF
+	case p.isGone():
+		return Message{}, tooSlow()
+	case p.last == p.room.sequence:
+		return Message{}, nil
 	}
-	message = p.queue[0]
-	p.queue[0] = Message{} // lets go of the text; append reuses or frees the rest
-	p.queue = p.queue[1:]
-	p.taken++
-	if !p.fullSince.IsZero() {
-		if len(p.queue) <= p.room.maxQueue/2 {
-			p.fullSince = time.Time{}
-		}
-		p.room.change()
-	}
-	return message, false, true
+	p.last++
+	tell(p.taken)
+	return p.room.log[p.last%maxQueue], nil
 }
+
+// tookAll reports whether the participant has taken all that he gets. The caller
+// holds room.mu.
+func (p *Participant) tookAll() bool { return p.finished && p.last == p.end }
 
 // Gone is closed when the room has put the participant out because he did not
 // take his messages; Next and Post then say so.
@@ -166,27 +154,46 @@ func (p *Participant) isGone() bool {
 	}
 }
 
-// Leave gives the place back. What was posted before can still be taken.
+// Finish gives the name back. What was posted before can still be taken, in the
+// same time as by anybody else.
+func (p *Participant) Finish() {
+	p.room.mu.Lock()
+	defer p.room.mu.Unlock()
+	p.finish()
+}
+
+// finish is Finish for one who holds room.mu.
+func (p *Participant) finish() {
+	if !p.finished {
+		p.finished, p.end = true, p.room.sequence
+		tell(p.arrived)
+		tell(p.taken)
+	}
+}
+
+// Leave gives the place back, and the name. Nothing can be taken then.
 func (p *Participant) Leave() {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
-	p.leave()
+	p.finish()
+	p.last = p.end
+	p.room.present = slices.DeleteFunc(p.room.present, func(other *Participant) bool { return other == p })
+	if !p.left {
+		p.left = true
+		p.room.places--
+	}
 	tell(p.arrived)
 }
 
-// leave is Leave for one who holds room.mu.
-func (p *Participant) leave() {
-	if p.left {
-		return
-	}
-	p.left = true
-	p.room.places--
-	p.room.joined = slices.DeleteFunc(p.room.joined, func(other *Participant) bool { return other == p })
-	p.room.change()
+// putOut tells the participant that he gets nothing more. His place is his until
+// he leaves. The caller holds room.mu.
+func (p *Participant) putOut() {
+	p.finish()
+	close(p.gone)
 }
 
-func (p *Participant) tooSlow() error {
-	return status.Errorf(codes.ResourceExhausted, "disconnected: %d messages were waiting to be read, and the others for that", p.room.maxQueue)
+func tooSlow() error {
+	return status.Errorf(codes.ResourceExhausted, "disconnected: more than %d messages were waiting to be read", maxQueue)
 }
 
 // tell tells the one who waits on c, now or later.

@@ -43,18 +43,19 @@ func (h *Handler) Chat(stream chatStream) error {
 	heard, said := make(chan error, 1), make(chan error, 1)
 	go func() { heard <- h.listen(ctx, stream, participant, first) }()
 	go func() { said <- tell(ctx, stream, participant) }()
-	select {
-	case err = <-heard:
-		if err != nil {
+	for {
+		select {
+		case err = <-heard:
+			if err != nil {
+				return err
+			}
+			participant.Finish() // tell ends with what was posted before
+		case err = <-said:
+			return err
+		case <-participant.Gone():
+			_, err = participant.Next(ctx)
 			return err
 		}
-		participant.Leave() // tell ends with what was posted before
-		return <-said
-	case err = <-said:
-		return err
-	case <-participant.Gone():
-		_, err = participant.Next(ctx)
-		return err
 	}
 }
 

@@ -159,7 +159,8 @@ func TestChatErrors(t *testing.T) {
 
 // All participants of a plugin get every message, in one order.
 func TestManyTalk(t *testing.T) {
-	const people, messages = 8, 200
+	t.Parallel() // it waits for the pace of the room
+	const people, messages = 8, 100
 	s := start(t, unix.New())
 	streams := make([]chatClient, people)
 	for i := range streams {
@@ -205,6 +206,7 @@ func TestManyTalk(t *testing.T) {
 
 // One who does not read is disconnected, and the others do not notice.
 func TestOneWhoDoesNotRead(t *testing.T) {
+	t.Parallel() // it waits for the pace of the room
 	s := start(t, unix.New())
 	slow, quick := s.join(t, "slow"), s.join(t, "quick")
 	// More than queue and connection hold.

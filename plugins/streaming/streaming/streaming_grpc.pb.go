@@ -88,9 +88,13 @@ type StreamingServiceClient interface {
 	// and PERMISSION_DENIED if it is the assistant's. A text has at most 4096
 	// bytes and no control characters but tab and newline. Another name or text
 	// is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that all 64 places are taken,
-	// one by each stream, or that this one did not read: the others wait for one
-	// who has 1024 messages to read, but he is disconnected unless he takes half of
-	// them in a second. What he says is not taken until he has read, either.
+	// one by each stream until it ends, or that this one did not read.
+	//
+	// Nobody waits for another participant. The room takes 1000 messages a second,
+	// replies included, and 500 at once after a pause. Those who post more wait in
+	// their own streams, and take turns. At most 4096 messages wait for a
+	// participant to read them; one who has more is disconnected. What he himself
+	// says is not taken while more than half of that waits for him.
 	//
 	// Calls end with the plugin, as UNAVAILABLE. One that is stopped does not wait
 	// for them for longer than for other calls, 7.5 s unless the host has said less:
@@ -240,9 +244,13 @@ type StreamingServiceServer interface {
 	// and PERMISSION_DENIED if it is the assistant's. A text has at most 4096
 	// bytes and no control characters but tab and newline. Another name or text
 	// is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that all 64 places are taken,
-	// one by each stream, or that this one did not read: the others wait for one
-	// who has 1024 messages to read, but he is disconnected unless he takes half of
-	// them in a second. What he says is not taken until he has read, either.
+	// one by each stream until it ends, or that this one did not read.
+	//
+	// Nobody waits for another participant. The room takes 1000 messages a second,
+	// replies included, and 500 at once after a pause. Those who post more wait in
+	// their own streams, and take turns. At most 4096 messages wait for a
+	// participant to read them; one who has more is disconnected. What he himself
+	// says is not taken while more than half of that waits for him.
 	//
 	// Calls end with the plugin, as UNAVAILABLE. One that is stopped does not wait
 	// for them for longer than for other calls, 7.5 s unless the host has said less:

@@ -75,7 +75,7 @@ func TestDownloadRefuses(t *testing.T) {
 		{"dir/absent", 0, nil, codes.NotFound},
 		{"file/x", 0, nil, codes.NotFound},
 		{"dangling", 0, nil, codes.NotFound},
-		{strings.Repeat("long/", 700) + "x", 0, nil, codes.NotFound},
+		{strings.Repeat("long/", 63) + "x", 0, nil, codes.NotFound},
 		{"dir", 0, nil, codes.FailedPrecondition},
 		{"linkdir", 0, nil, codes.FailedPrecondition},
 		{"loop", 0, nil, codes.FailedPrecondition},

@@ -5,6 +5,8 @@ package files_test
 import (
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +39,18 @@ func TestDownloadOfWhatIsNoFile(t *testing.T) {
 		wantCode(t, err, codes.FailedPrecondition)
 		_, err = tr.Upload(t.Context(), files.UploadSpec{Path: name, Overwrite: true})
 		wantCode(t, err, codes.FailedPrecondition)
+	}
+}
+
+// What has the name of the staging directory is not waited for, and told.
+func TestStagingDirThatIsAPipe(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mkfifo(filepath.Join(dir, ".plugwire-uploads"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := files.Open(dir)
+	if err == nil || !strings.Contains(err.Error(), ".plugwire-uploads: not a directory") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 const (
 	maxPath = 4096 // bytes
 	maxPart = 255  // bytes
+	// maxParts is deeper than people keep files. To make directories, and to have
+	// the disk take note of each, takes the square of it.
+	maxParts = 64
 )
 
 // stagingDir is the directory below the root that holds uploads until they are
@@ -43,6 +46,9 @@ func clean(filePath string, windows bool) (string, error) {
 		return "", refuse.Invalid("file_path", "file_path %s names a directory, want a file", quote(filePath))
 	}
 	name := path.Clean(filePath)
+	if parts := strings.Count(name, "/") + 1; parts > maxParts {
+		return "", refuse.Invalid("file_path", "file_path has %d parts, at most %d are allowed", parts, maxParts)
+	}
 	for part := range strings.SplitSeq(name, "/") {
 		switch {
 		case len(part) > maxPart:

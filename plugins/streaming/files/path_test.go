@@ -24,6 +24,8 @@ func TestClean(t *testing.T) {
 		{"12:30", "12:30"},
 		{"CON", "CON"},
 		{long + "/" + long, long + "/" + long},
+		{strings.Repeat("x/", maxParts-1) + "x", strings.Repeat("x/", maxParts-1) + "x"},
+		{strings.Repeat("./", maxParts) + "x", "x"},
 	} {
 		if got, err := clean(tt.path, false); got != tt.want || err != nil {
 			t.Errorf("clean(%q) = %q, %v; want %q", tt.path, got, err, tt.want)
@@ -48,7 +50,8 @@ func TestCleanRefuses(t *testing.T) {
 		{"a\xff", codes.InvalidArgument},
 		{`a\b`, codes.InvalidArgument},
 		{strings.Repeat("x", maxPart+1), codes.InvalidArgument},
-		{strings.Repeat("x/", maxPath/2) + "x", codes.InvalidArgument},
+		{strings.Repeat("./", maxPath/2) + "x", codes.InvalidArgument},
+		{strings.Repeat("x/", maxParts) + "x", codes.InvalidArgument},
 		{"..", codes.PermissionDenied},
 		{"../a", codes.PermissionDenied},
 		{"a/..", codes.PermissionDenied},

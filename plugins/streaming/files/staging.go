@@ -113,12 +113,14 @@ func (s *Store) lockAs(file *os.File, staged string) error {
 }
 
 // sweep removes what the bounds leave no room for, the oldest first, and what
-// nobody can resume. It leaves alone what somebody is using.
+// nobody can resume. It leaves alone what somebody is using, and what the plugin
+// may not touch, because it is another user's or the file system is read-only:
+// downloads do not need it gone.
 func (s *Store) sweep() error {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
-	dir, err := s.root.Open(stagingDir)
-	if errors.Is(err, fs.ErrNotExist) {
+	dir, err := s.root.OpenFile(stagingDir, os.O_RDONLY|nonblock, 0)
+	if errors.Is(err, fs.ErrNotExist) || forbidden(err) {
 		return nil
 	}
 	if err != nil {
@@ -163,7 +165,7 @@ func (s *Store) removeStagingDir() { _ = s.root.Remove(stagingDir) }
 // removeUnused removes a file of the staging directory unless somebody uses it.
 func (s *Store) removeUnused(staged string) error {
 	file, err := s.root.OpenFile(staged, os.O_RDWR|nonblock, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || forbidden(err) {
 		return nil
 	}
 	if err != nil {
@@ -173,7 +175,7 @@ func (s *Store) removeUnused(staged string) error {
 	if err == nil {
 		err = s.root.Remove(staged)
 	}
-	if errors.Is(err, filelock.ErrLocked) || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, filelock.ErrLocked) || errors.Is(err, fs.ErrNotExist) || forbidden(err) {
 		err = nil
 	}
 	return errors.Join(err, file.Close())

@@ -23,7 +23,7 @@ func (s *Store) status(name string, err error) error {
 		return status.FromContextError(err).Err()
 	case errors.Is(err, s.escaped):
 		return status.Errorf(codes.PermissionDenied, "file_path %s leaves the root through a symbolic link", name)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+	case forbidden(err):
 		return status.Errorf(codes.PermissionDenied, "the plugin may not use %s: %v", name, reason(err))
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return status.Errorf(codes.NotFound, "there is no file %s", name)
@@ -41,6 +41,11 @@ func (s *Store) status(name string, err error) error {
 		return status.Errorf(codes.Unavailable, "the plugin is closing its files")
 	}
 	return status.Errorf(codes.Internal, "the plugin cannot use %s: %v", name, reason(err))
+}
+
+// forbidden reports whether the system does not let the plugin do something.
+func forbidden(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
 // exists is the answer to an upload that would replace a file, whose name is

@@ -220,6 +220,10 @@ func (u *Upload) Commit(sum []byte) error {
 		return u.fail(err)
 	}
 	if err := u.publish(); err != nil {
+		// What was not in the way when the upload began may be now.
+		if reason := u.store.checkTarget(u.name, u.spec.Overwrite); reason != nil {
+			return u.refused(reason)
+		}
 		return u.fail(err)
 	}
 	if err := u.end(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -308,33 +309,35 @@ func TestManyUploadsToTheSameName(t *testing.T) {
 }
 
 func TestTheSameUploadTwice(t *testing.T) {
-	tr := newTree(t)
-	spec := files.UploadSpec{Path: "file", ID: "id"}
-	u := tr.begin(t, spec)
-	mustWrite(t, u, "abc")
-	other := open(t, tr.dir) // as another plugin, which must not remove it either
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	_, err := other.Upload(ctx, spec)
-	wantCode(t, err, codes.DeadlineExceeded)
-	_, err = other.Upload(t.Context(), spec)
-	wantCode(t, err, codes.Aborted)
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTree(t)
+		spec := files.UploadSpec{Path: "file", ID: "id"}
+		u := tr.begin(t, spec)
+		mustWrite(t, u, "abc")
+		other := open(t, tr.dir) // as another plugin, which must not remove it either
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, err := other.Upload(ctx, spec)
+		wantCode(t, err, codes.DeadlineExceeded)
+		_, err = other.Upload(t.Context(), spec)
+		wantCode(t, err, codes.Aborted)
 
-	began := make(chan error)
-	go func() {
-		u, err := other.Upload(t.Context(), spec)
-		if err == nil {
-			err = u.Discard()
+		began := make(chan error)
+		go func() {
+			u, err := other.Upload(t.Context(), spec)
+			if err == nil {
+				err = u.Discard()
+			}
+			began <- err
+		}()
+		if err := u.Interrupt(); err != nil {
+			t.Fatal(err)
 		}
-		began <- err
-	}()
-	if err := u.Interrupt(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-began; err != nil {
-		t.Errorf("after the first had ended: %v", err)
-	}
-	tr.want(t, map[string]string{})
+		if err := <-began; err != nil {
+			t.Errorf("after the first had ended: %v", err)
+		}
+		tr.want(t, map[string]string{})
+	})
 }
 
 func TestOverwriteReplacesALink(t *testing.T) {
@@ -347,6 +350,33 @@ func TestOverwriteReplacesALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.want(t, map[string]string{"target": "old", "link": "new"})
+}
+
+// What takes the place of the directory, or of the file, while an upload is under
+// way is not replaced, and told for what it is.
+func TestUploadAfterTheTargetIsAnother(t *testing.T) {
+	tr := newTree(t)
+	for _, tt := range []struct {
+		path, taken string
+		dir         bool
+		want        codes.Code
+	}{
+		{"a/b/file", "a", false, codes.FailedPrecondition},
+		{"c/file", "c", false, codes.FailedPrecondition},
+		{"d", "d", true, codes.FailedPrecondition},
+	} {
+		u := tr.begin(t, files.UploadSpec{Path: tt.path, Overwrite: true})
+		mustWrite(t, u, "abc")
+		if tt.dir {
+			tr.write(t, tt.taken+"/x", nil)
+		} else {
+			tr.write(t, tt.taken, nil)
+		}
+		err := u.Commit(sumOf([]byte("abc")))
+		t.Log(err)
+		wantCode(t, err, tt.want)
+	}
+	tr.want(t, map[string]string{"a": "", "c": "", "d/x": ""})
 }
 
 func TestUploadAfterTheDirectoryIsGone(t *testing.T) {

@@ -33,11 +33,12 @@ const (
 // StreamingService moves files of any size to and from one directory, the
 // root, and runs a chat room.
 //
-// A file_path is relative to the root, with "/" between its parts, at most
-// 4096 bytes in all and 255 in each part. PERMISSION_DENIED answers a path that
-// leaves the root: one that is absolute, has a part "..", or goes through a
-// symbolic link to the outside. So it does what the plugin keeps in the root
-// for itself, and what the operating system does not let it read or write.
+// A file_path is relative to the root, with "/" between its parts, of which it
+// has at most 64; at most 4096 bytes in all and 255 in each part.
+// PERMISSION_DENIED answers a path that leaves the root: one that is absolute,
+// has a part "..", or goes through a symbolic link to the outside. So it does
+// what the plugin keeps in the root for itself, and what the operating system
+// does not let it read or write.
 // INVALID_ARGUMENT answers an empty path, one that ends in "/", and one with a
 // control character or a backslash; under Windows also a name that Windows
 // reserves.
@@ -189,11 +190,12 @@ func (c *streamingServiceClient) GetStatus(ctx context.Context, in *StatusReques
 // StreamingService moves files of any size to and from one directory, the
 // root, and runs a chat room.
 //
-// A file_path is relative to the root, with "/" between its parts, at most
-// 4096 bytes in all and 255 in each part. PERMISSION_DENIED answers a path that
-// leaves the root: one that is absolute, has a part "..", or goes through a
-// symbolic link to the outside. So it does what the plugin keeps in the root
-// for itself, and what the operating system does not let it read or write.
+// A file_path is relative to the root, with "/" between its parts, of which it
+// has at most 64; at most 4096 bytes in all and 255 in each part.
+// PERMISSION_DENIED answers a path that leaves the root: one that is absolute,
+// has a part "..", or goes through a symbolic link to the outside. So it does
+// what the plugin keeps in the root for itself, and what the operating system
+// does not let it read or write.
 // INVALID_ARGUMENT answers an empty path, one that ends in "/", and one with a
 // control character or a backslash; under Windows also a name that Windows
 // reserves.

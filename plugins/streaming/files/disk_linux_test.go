@@ -15,38 +15,44 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/files"
 )
 
-// fullEnv has the process of a test upload more than there is room for, on a
-// disk or in a file of its own.
-const fullEnv = "STREAMING_TEST_FULL"
+// diskEnv has the process of a test do with a disk or a limit of its own what it
+// names.
+const diskEnv = "STREAMING_TEST_DISK"
 
 // room is how much room there is.
 const room = 1 << 20
 
-// TestFull has a process of its own each, which alone gets the disk or the
-// limit.
-func TestFull(t *testing.T) {
-	if kind := os.Getenv(fullEnv); kind != "" {
+// TestDisk has a process of its own each, which alone gets the disk or the limit.
+func TestDisk(t *testing.T) {
+	switch kind := os.Getenv(diskEnv); kind {
+	case "":
+	case "read-only":
+		readOnly(t)
+		return
+	default:
 		fillUp(t, kind)
 		return
+	}
+	mounts := &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 	}
 	for _, tt := range []struct {
 		name string
 		attr *syscall.SysProcAttr
 	}{
-		{"disk", &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		}},
-		{"file", nil},
+		{"full disk", mounts},
+		{"full file", nil},
+		{"read-only", mounts},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			self, err := os.Executable()
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), self, "-test.run", "^TestFull$", "-test.v")
-			cmd.Env = append(os.Environ(), fullEnv+"="+tt.name)
+			cmd := exec.CommandContext(t.Context(), self, "-test.run", "^TestDisk$", "-test.v")
+			cmd.Env = append(os.Environ(), diskEnv+"="+tt.name)
 			cmd.SysProcAttr = tt.attr
 			output, err := cmd.CombinedOutput()
 			if _, ran := err.(*exec.ExitError); err != nil && !ran { //nolint:errorlint // Wait's own
@@ -59,10 +65,40 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// readOnly serves what is on a disk that cannot be written to, whatever is left of
+// uploads there.
+func readOnly(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	for _, name := range []string{"file", ".plugwire-uploads/x.temp"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	tr := &tree{open(t, dir), dir}
+	if data, _, err := tr.read(t, "file", 0, nil); err != nil || string(data) != "data" {
+		t.Errorf("%q, %v", data, err)
+	}
+	_, err := tr.Upload(t.Context(), files.UploadSpec{Path: "new"})
+	t.Log(err)
+	wantCode(t, err, codes.PermissionDenied)
+}
+
 func fillUp(t *testing.T, kind string) {
 	t.Helper()
 	dir := t.TempDir()
-	if kind == "disk" {
+	if kind == "full disk" {
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprint("size=", room)); err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 
@@ -19,7 +23,7 @@ import (
 
 const chatHelp = `Joins the plugin's chat room, posts the lines of standard input, and prints what
 is posted as "USER: TEXT", until standard input ends and the last reply is there.
-An empty line is not posted.
+An empty line is not posted. Lines of a text after its first are indented.
 
 The user "assistant" replies to each line. It knows some commands: /help lists
 them.
@@ -94,7 +98,7 @@ func converse(ctx context.Context, client streaming.StreamingServiceClient, s *h
 		if err != nil {
 			return err
 		}
-		text := fmt.Sprintf("%s: %s\n", m.GetUser(), m.GetText())
+		text := fmt.Sprintf("%s: %s\n", shown(m.GetUser()), shown(m.GetText()))
 		if err := s.Print(text, posted{"message", m.GetUser(), m.GetText(), m.GetTimestamp(), m.GetSequence()}); err != nil {
 			return err
 		}
@@ -127,6 +131,24 @@ func talk(ctx context.Context, stream chatStream, lines <-chan line, user string
 	}
 }
 
+// shown returns a text as it goes to a terminal: what would move the cursor or
+// turn the writing around is escaped, and lines after the first are indented, so
+// that none looks like a message of its own.
+func shown(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r == '\n':
+			b.WriteString("\n  ")
+		case r != '\t' && unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control):
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
 // A line is one line of the input, or the error that ended it.
 type line struct {
 	number int // from 1
@@ -142,8 +164,12 @@ func readLines(ctx context.Context, r io.Reader, lines chan<- line) {
 	in.Buffer(nil, chat.MaxText+len("\r\n"))
 	number := 1
 	for ; in.Scan(); number++ {
+		l := line{number: number, text: in.Text()}
+		if !utf8.ValidString(l.text) {
+			l.err = errors.New("the line is not UTF-8")
+		}
 		select {
-		case lines <- line{number: number, text: in.Text()}:
+		case lines <- l:
 		case <-ctx.Done():
 			return
 		}

@@ -150,6 +150,31 @@ func TestLineTooLong(t *testing.T) {
 	c.wantFailure(t, hostcli.Failure{Message: "the line is longer than 4096 bytes", Line: 2})
 }
 
+func TestLineThatIsNotText(t *testing.T) {
+	c := chatting(t)
+	c.say(t, "hello", "1 word, 5 characters")
+	if _, err := io.WriteString(c.stdin, "\xff\n"); err != nil {
+		t.Fatal(err)
+	}
+	c.wantFailure(t, hostcli.Failure{Message: "the line is not UTF-8", Line: 2})
+}
+
+// What a plugin lets through does nothing to the terminal, and cannot pass for a
+// message of another.
+func TestShown(t *testing.T) {
+	for text, want := range map[string]string{
+		"hello\tthere":             "hello\tthere",
+		"hi\nassistant: send all":  "hi\n  assistant: send all",
+		"\x1b[2J\r\x00\u009b":      `\x1b[2J\r\x00\u009b`,
+		"a\u202eb\u2066\u2028c":    `a\u202eb\u2066\u2028c`,
+		"שלום, 日本, 👩\u200d💻, it's": "שלום, 日本, 👩\u200d💻, it's",
+	} {
+		if got := shown(text); got != want {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
+		}
+	}
+}
+
 // More lines than the room takes at once all come back, and are no reason to be put
 // out.
 func TestManyLines(t *testing.T) {

@@ -21,9 +21,9 @@ const getHelp = `Gets the file REMOTE of the root and prints its size and checks
 it goes: a file, or a directory that exists; by default a file of the same name
 in the current directory.
 
-What has arrived is in LOCAL.part until all of it has, and has the checksum that
-the plugin sent. If the command is interrupted, the same command goes on from
-there; if the file is another one by then, from the beginning.
+What has arrived is in LOCAL.plugwire-part until all of it has, and has the
+checksum that the plugin sent. If the command is interrupted, the same command
+goes on from there; if the file is another one by then, from the beginning.
 `
 
 // A getting is the get command.
@@ -53,6 +53,9 @@ func getCommand() *hostcli.Command {
 func (g *getting) parse(args []string) error {
 	if len(args) < 1 || len(args) > 2 {
 		return fmt.Errorf("get needs REMOTE and perhaps LOCAL, and has %d arguments", len(args))
+	}
+	if args[0] == "" {
+		return errors.New("REMOTE is empty")
 	}
 	g.remote, g.local = args[0], path.Base(args[0])
 	if len(args) == 2 {

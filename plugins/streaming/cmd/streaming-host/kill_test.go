@@ -116,13 +116,13 @@ func TestSoakKilled(t *testing.T) {
 		}.untilDone(t, rnd)
 		journey{
 			[]string{"-root", root, "get", "-overwrite", name, got},
-			source, size, got + ".part", got,
+			source, size, got + ".plugwire-part", got,
 		}.untilDone(t, rnd)
 		left, err := os.ReadDir(root)
 		if err != nil || len(left) != 1 {
 			t.Errorf("left in the root: %v, %v", left, err)
 		}
-		parts, err := filepath.Glob(filepath.Join(dir, "*.part"))
+		parts, err := filepath.Glob(filepath.Join(dir, "*.plugwire-part"))
 		if err != nil || len(parts) != 0 {
 			t.Errorf("left: %v, %v", parts, err)
 		}

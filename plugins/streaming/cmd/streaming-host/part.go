@@ -1,17 +1,23 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/plugwire/plugwire/plugins/streaming/internal/filelock"
 )
 
-// partSuffix is what the name of a file ends in that is on its way.
-const partSuffix = ".part"
+// partSuffix is what the name of a file ends in that is on its way. No other
+// program uses it, so that what is there is the host's to replace.
+const partSuffix = ".plugwire-part"
+
+// maxName is how long a name can be on the file systems in use, in bytes.
+const maxName = 255
 
 // A part is what has arrived of a file. It has a name of its own until it is
 // complete.
@@ -23,7 +29,7 @@ type part struct {
 // openPart opens what has arrived of the file that will be at path. Nobody else
 // can until it is closed.
 func openPart(path string) (*part, error) {
-	name := path + partSuffix
+	name := partName(path)
 	if info, err := os.Lstat(name); err == nil {
 		if !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("%s is not a regular file: move it away", name)
@@ -46,6 +52,15 @@ func openPart(path string) (*part, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	return &part{path, file}, nil
+}
+
+// partName returns the name of what has arrived of the file that will be at path.
+func partName(path string) string {
+	dir, base := filepath.Split(path)
+	if len(base)+len(partSuffix) > maxName {
+		base = fmt.Sprintf("%x", sha256.Sum256([]byte(base)))
+	}
+	return dir + base + partSuffix
 }
 
 func (p *part) size() (int64, error) {

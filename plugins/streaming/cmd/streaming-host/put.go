@@ -128,6 +128,9 @@ func (p *putting) open() error {
 // send sends the file from an offset on.
 func (p *putting) send(ctx context.Context, offset int64) (*streaming.UploadResponse, error) {
 	sum, err := filehash.Prefix(ctx, p.file, offset)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, p.changed()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.local, err)
 	}
@@ -150,7 +153,10 @@ func (p *putting) send(ctx context.Context, offset int64) (*streaming.UploadResp
 	for sequence, last := int64(0), false; !last; sequence++ {
 		// A new one for each chunk: it is grpc's from Send on.
 		data := make([]byte, min(files.ChunkSize, p.info.Size()-offset))
-		if _, err := io.ReadFull(p.file, data); err != nil {
+		switch _, err := io.ReadFull(p.file, data); {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, p.changed()
+		case err != nil:
 			return nil, fmt.Errorf("%s: %w", p.local, err)
 		}
 		sum.Write(data)
@@ -186,7 +192,11 @@ func (p *putting) unchanged() error {
 		return err
 	}
 	if now.Size() != p.info.Size() || !now.ModTime().Equal(p.info.ModTime()) {
-		return fmt.Errorf("%s was changed while it was sent: put it again", p.local)
+		return p.changed()
 	}
 	return nil
+}
+
+func (p *putting) changed() error {
+	return fmt.Errorf("%s was changed while it was sent: put it again", p.local)
 }

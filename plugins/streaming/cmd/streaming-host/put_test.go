@@ -1,0 +1,50 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plugwire/plugwire/core/plugintest"
+	"github.com/plugwire/plugwire/plugins/streaming/files"
+	"github.com/plugwire/plugwire/plugins/streaming/handler"
+	"github.com/plugwire/plugwire/plugins/streaming/streaming"
+	"github.com/plugwire/plugwire/transport/unix"
+)
+
+// A file that gets shorter, or longer, while it is sent is told for what it is, and
+// does not arrive.
+func TestPutOfAFileThatChanges(t *testing.T) {
+	root := t.TempDir()
+	store, err := files.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	plugin := plugintest.Start(t, streaming.ServeStreamingService(handler.New(store)), unix.New())
+	local := filepath.Join(t.TempDir(), "local")
+	for _, offset := range []int64{0, 1000} {
+		for _, size := range []int64{999, 2001} {
+			if err := os.WriteFile(local, make([]byte, 2000), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p := &putting{local: local, remote: "remote", client: streaming.NewStreamingServiceClient(plugin)}
+			if err := p.open(); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(local, size); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.send(t.Context(), offset); err == nil || !strings.HasSuffix(err.Error(), "local was changed while it was sent: put it again") {
+				t.Errorf("%d bytes, from %d: error %v", size, offset, err)
+			}
+			if err := p.file.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(root, "remote")); !os.IsNotExist(err) {
+		t.Errorf("it has arrived: %v", err)
+	}
+}

@@ -19,7 +19,7 @@ const Assistant = "assistant"
 // MaxText is the size of the longest text, in bytes: a page.
 const MaxText = 4096
 
-// validName has only characters that look like no other one.
+// validName has no characters of other alphabets, which can look like these.
 var validName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,32}$`)
 
 func checkName(name string) error {

@@ -43,14 +43,15 @@ func (h *Handler) Chat(stream chatStream) error {
 	heard, said := make(chan error, 1), make(chan error, 1)
 	go func() { heard <- h.listen(ctx, stream, participant, first) }()
 	go func() { said <- tell(ctx, stream, participant) }()
+	var mistake error
 	for {
 		select {
-		case err = <-heard:
-			if err != nil {
-				return err
-			}
+		case mistake = <-heard:
 			participant.Finish() // tell ends with what was posted before
 		case err = <-said:
+			if err == nil {
+				err = mistake
+			}
 			return err
 		case <-participant.Gone():
 			_, err = participant.Next(ctx)

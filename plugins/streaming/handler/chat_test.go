@@ -157,6 +157,20 @@ func TestChatErrors(t *testing.T) {
 	}
 }
 
+// One who makes a mistake gets what was posted before it, and then is told.
+func TestMistake(t *testing.T) {
+	s := start(t, unix.New())
+	alice := s.join(t, "alice")
+	const messages = 200
+	for range messages {
+		say(t, alice, "x")
+	}
+	say(t, alice, "\x1b")
+	hear(t, alice, 2*messages)
+	_, err := alice.Recv()
+	wantCode(t, err, codes.InvalidArgument)
+}
+
 // All participants of a plugin get every message, in one order.
 func TestManyTalk(t *testing.T) {
 	t.Parallel() // it waits for the pace of the room

@@ -135,13 +135,6 @@ func TestSoakKilled(t *testing.T) {
 	}
 }
 
-func mustBeSame(t *testing.T, want, got string) {
-	t.Helper()
-	if same, err := sameContent(want, got); !same || err != nil {
-		t.Fatalf("%s is not %s: %v", got, want, err)
-	}
-}
-
 // A journey is a transfer of a file that is killed on its way.
 type journey struct {
 	args     []string // of the host

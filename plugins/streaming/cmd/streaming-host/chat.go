@@ -72,8 +72,8 @@ func chatCommand() *hostcli.Command {
 func converse(ctx context.Context, client streaming.StreamingServiceClient, s *hostcli.Session, user string) error {
 	var talking sync.WaitGroup
 	defer talking.Wait()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	stream, err := client.Chat(ctx)
 	if err != nil {
 		return err
@@ -82,18 +82,14 @@ func converse(ctx context.Context, client streaming.StreamingServiceClient, s *h
 	// Not waited for: nothing can interrupt a read from a terminal. It ends with
 	// that read, or with the process.
 	go readLines(ctx, os.Stdin, lines)
-	talking.Go(func() {
-		if err := talk(ctx, stream, lines, user); err != nil {
-			cancel(err)
-		}
-	})
+	var mistake error // of the input, when talking has ended
+	talking.Go(func() { mistake = talk(ctx, stream, lines, user) })
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if cause := context.Cause(ctx); err != nil && cause != nil {
-			return cause
+			cancel()
+			talking.Wait()
+			return mistake
 		}
 		if err != nil {
 			return err
@@ -105,8 +101,8 @@ func converse(ctx context.Context, client streaming.StreamingServiceClient, s *h
 	}
 }
 
-// talk joins under a name and posts lines until there are no more. An error of
-// the stream is not its to tell: Recv does.
+// talk joins under a name and posts lines until there are no more, or one that
+// cannot be posted. An error of the stream is not its to tell: Recv does.
 func talk(ctx context.Context, stream chatStream, lines <-chan line, user string) error {
 	if err := stream.Send(&streaming.ChatMessage{User: user}); err != nil {
 		return nil //nolint:nilerr // see above
@@ -118,6 +114,9 @@ func talk(ctx context.Context, stream chatStream, lines <-chan line, user string
 			case !ok:
 				return stream.CloseSend()
 			case l.err != nil:
+				if err := stream.CloseSend(); err != nil {
+					return err
+				}
 				return &hostcli.LineError{Line: l.number, Err: l.err}
 			case l.text == "":
 				continue

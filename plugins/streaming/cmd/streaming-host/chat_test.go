@@ -159,6 +159,23 @@ func TestLineThatIsNotText(t *testing.T) {
 	c.wantFailure(t, hostcli.Failure{Message: "the line is not UTF-8", Line: 2})
 }
 
+// A line that cannot be sent ends the conversation, and not before what came
+// before it is answered.
+func TestLastReplyBeforeAnError(t *testing.T) {
+	for _, wrong := range []string{"\xff\n", strings.Repeat("x", 4099), "\x1b\n"} {
+		cmd := exec.CommandContext(t.Context(), clitest.Path("streaming-host"), "-root", t.TempDir(), "chat", "-user", "alice")
+		cmd.Stdin = strings.NewReader("one\ntwo\n" + wrong)
+		output, err := cmd.Output()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
+			t.Errorf("%v, want exit code 1", err)
+		}
+		want := "alice: one\nassistant: 1 word, 3 characters\nalice: two\nassistant: 1 word, 3 characters\n"
+		if diff := cmp.Diff(want, string(output)); diff != "" {
+			t.Errorf("%.10q (-want +got):\n%s", wrong, diff)
+		}
+	}
+}
+
 // What a plugin lets through does nothing to the terminal, and cannot pass for a
 // message of another.
 func TestShown(t *testing.T) {

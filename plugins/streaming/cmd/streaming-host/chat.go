@@ -56,7 +56,7 @@ func chatCommand() *hostcli.Command {
 			case user == "":
 				return errors.New("chat needs -user NAME")
 			}
-			return nil
+			return checkUTF8("NAME", user)
 		},
 		Run: func(ctx context.Context, s *hostcli.Session) error {
 			plugin, err := s.Start(ctx)

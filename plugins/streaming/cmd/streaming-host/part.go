@@ -45,13 +45,31 @@ func openPart(path string) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := filelock.Lock(file); err != nil {
-		if errors.Is(err, filelock.ErrLocked) {
-			err = fmt.Errorf("%s: somebody is getting this file already", name)
-		}
+	p := &part{path, file}
+	if err := p.lock(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &part{path, file}, nil
+	return p, nil
+}
+
+// lock locks the part, if it still is the one. Who had it before may have given it
+// its name just now, and then it is a complete file of the user.
+func (p *part) lock() error {
+	switch err := filelock.Lock(p.file); {
+	case errors.Is(err, filelock.ErrLocked):
+		return fmt.Errorf("%s: somebody is getting this file already", p.file.Name())
+	case err != nil:
+		return err
+	}
+	held, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Lstat(p.file.Name())
+	if err != nil || !os.SameFile(held, there) {
+		return fmt.Errorf("%s: somebody has just got this file", p.file.Name())
+	}
+	return nil
 }
 
 // partName returns the name of what has arrived of the file that will be at path.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -204,8 +205,8 @@ func TestManyTalk(t *testing.T) {
 	}
 	wg.Wait()
 	for i := range heard {
-		if diff := cmp.Diff(heard[0], heard[i]); diff != "" {
-			t.Fatalf("p0 and p%d heard different things:\n%s", i, diff)
+		if !slices.Equal(heard[0], heard[i]) {
+			t.Fatalf("p0 and p%d heard different things:\n%s", i, cmp.Diff(heard[0], heard[i]))
 		}
 	}
 	next := map[string]int{}
@@ -224,18 +225,19 @@ func TestOneWhoDoesNotRead(t *testing.T) {
 	s := start(t, unix.New())
 	slow, quick := s.join(t, "slow"), s.join(t, "quick")
 	// More than queue and connection hold.
+	const posts, both = 100, 2
 	text := strings.Repeat("x", 4000)
-	began := time.Now()
-	for {
-		say(t, quick, text)
-		hear(t, quick, 2)
+	participants := int32(both)
+	for began := time.Now(); participants == both; {
+		for range posts {
+			say(t, quick, text)
+		}
+		hear(t, quick, 2*posts)
 		st, err := s.GetStatus(t.Context(), &streaming.StatusRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if st.GetParticipants() == 1 {
-			break
-		}
+		participants = st.GetParticipants()
 		if time.Since(began) > patience {
 			t.Fatal("he is still there")
 		}

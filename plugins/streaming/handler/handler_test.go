@@ -32,8 +32,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds a wait for what should happen at once.
-const patience = 10 * time.Second
+// patience bounds a wait for what happens soon unless the machine is very busy.
+const patience = time.Minute
 
 // A service is a handler on a real connection, and the directory of its root.
 type service struct {

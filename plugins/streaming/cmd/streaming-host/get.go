@@ -143,11 +143,10 @@ func (g *getting) receive(ctx context.Context, p *part, offset int64) (size int6
 			g.bar = hostcli.NewProgress(size, os.Stdout, os.Stderr)
 			g.bar.Add(offset)
 		}
-		data := chunk.GetData()
-		if chunk.GetSequence() != sequence || chunk.GetOffset() != offset || int64(len(data)) > size-offset || len(data) == 0 && !chunk.GetIsLast() {
-			return 0, nil, fmt.Errorf("the plugin sent chunk %d of offset %d and %d bytes where chunk %d of offset %d was due, of a file of %d bytes",
-				chunk.GetSequence(), chunk.GetOffset(), len(data), sequence, offset, size)
+		if err := checkDue(chunk, sequence, offset, size); err != nil {
+			return 0, nil, err
 		}
+		data := chunk.GetData()
 		if _, err := p.file.Write(data); err != nil {
 			return 0, nil, err
 		}
@@ -168,6 +167,16 @@ func (g *getting) receive(ctx context.Context, p *part, offset int64) (size int6
 		}
 		return size, checksum, nil
 	}
+}
+
+// checkDue checks that a chunk is the next one of a file of that size.
+func checkDue(chunk *streaming.FileChunk, sequence, offset, size int64) error {
+	length := int64(len(chunk.GetData()))
+	if chunk.GetSequence() != sequence || chunk.GetOffset() != offset || length > size-offset || length == 0 && !chunk.GetIsLast() {
+		return fmt.Errorf("the plugin sent chunk %d of offset %d and %d bytes where chunk %d of offset %d was due, of a file of %d bytes",
+			chunk.GetSequence(), chunk.GetOffset(), length, sequence, offset, size)
+	}
+	return nil
 }
 
 // unlessEnd says that a stream has ended before its last chunk.

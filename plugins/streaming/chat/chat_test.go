@@ -228,7 +228,7 @@ func TestSlowParticipant(t *testing.T) {
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := chat.NewRoom()
-		slow, left, quick := enter(t, room, "slow"), enter(t, room, "left"), enter(t, room, "quick")
+		slow, slower, left, quick := enter(t, room, "slow"), enter(t, room, "slower"), enter(t, room, "left"), enter(t, room, "quick")
 		talk(t, quick, 1)
 		left.Finish()
 		talk(t, quick, 2047)
@@ -240,9 +240,15 @@ func TestQueue(t *testing.T) {
 				t.Fatalf("message %+v, %v", m, err)
 			}
 		}
+		if _, err := slower.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		talk(t, quick, 1)
 		if isGone(slow) {
 			t.Error("one whose queue is just full was put out")
+		}
+		if !isGone(slower) {
+			t.Error("one who has one message too many is still there")
 		}
 		// What one who has left does not take is not kept for ever either.
 		if !isGone(left) {

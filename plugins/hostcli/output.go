@@ -118,7 +118,7 @@ func connectionOf(info host.Info) Connection {
 
 // failure prints err on stderr and, with -json, also as an object.
 func (s *Session) failure(err error, stderr io.Writer) error {
-	text := s.program.Name + ": " + message(err) + "\n"
+	text := s.program.Name + ": " + Safe(message(err)) + "\n"
 	if _, ok := errors.AsType[usageError](err); ok {
 		text += s.program.Name + " -h shows the usage\n"
 	}

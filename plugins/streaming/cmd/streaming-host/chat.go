@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
-	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/grpc"
@@ -130,23 +128,9 @@ func talk(ctx context.Context, stream chatStream, lines <-chan line, user string
 	}
 }
 
-// shown returns a text as it goes to a terminal: what would move the cursor or
-// turn the writing around is escaped, and lines after the first are indented, so
-// that none looks like a message of its own.
-func shown(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case r == '\n':
-			b.WriteString("\n  ")
-		case r != '\t' && unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control):
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
+// shown returns a text as it goes to a terminal: lines after the first are
+// indented, so that none looks like a message of its own.
+func shown(text string) string { return strings.ReplaceAll(hostcli.Safe(text), "\n", "\n  ") }
 
 // A line is one line of the input, or the error that ended it.
 type line struct {

@@ -111,7 +111,7 @@ func benchOnce(ctx context.Context) error {
 	)
 }
 
-// Soak runs the long life tests: start and close 1,000 times, kill the host 100 times, kill file transfers 240 times.
+// Soak runs the long life tests: start and close 1,000 times, kill the host 100 times, kill file transfers 72 times.
 func Soak(ctx context.Context) error {
 	return each([]string{e2ePackages, streamingPackages}, func(packages string) error {
 		s := scope{root.with("PLUGWIRE_SOAK=full"), packages}

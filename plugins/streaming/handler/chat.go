@@ -6,8 +6,11 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
+	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/plugins/streaming/chat"
 	"github.com/plugwire/plugwire/plugins/streaming/streaming"
 )
@@ -25,7 +28,8 @@ func (h *Handler) Chat(stream chatStream) error {
 		return err
 	}
 	defer participant.Leave()
-	first, err := stream.Recv()
+	stopping := plugin.Stopping(stream.Context())
+	first, err := introduction(stream, stopping)
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil // he came and went
@@ -43,20 +47,47 @@ func (h *Handler) Chat(stream chatStream) error {
 	heard, said := make(chan error, 1), make(chan error, 1)
 	go func() { heard <- h.listen(ctx, stream, participant, first) }()
 	go func() { said <- tell(ctx, stream, participant) }()
-	var mistake error
+	var reason error
 	for {
 		select {
-		case mistake = <-heard:
+		case err = <-heard:
+			if reason == nil {
+				reason = err
+			}
 			participant.Finish() // tell ends with what was posted before
+		case <-stopping:
+			reason, stopping = errStopping, nil
+			participant.Finish()
 		case err = <-said:
 			if err == nil {
-				err = mistake
+				err = reason
 			}
 			return err
 		case <-participant.Gone():
 			_, err = participant.Next(ctx)
 			return err
 		}
+	}
+}
+
+var errStopping = status.Error(codes.Unavailable, "the plugin stops")
+
+// introduction returns the first message, unless the plugin stops before it comes.
+func introduction(stream chatStream, stopping <-chan struct{}) (*streaming.ChatMessage, error) {
+	type result struct {
+		message *streaming.ChatMessage
+		err     error
+	}
+	received := make(chan result, 1)
+	go func() { // ends with the call
+		message, err := stream.Recv()
+		received <- result{message, err}
+	}()
+	select {
+	case r := <-received:
+		return r.message, r.err
+	case <-stopping:
+		return nil, errStopping
 	}
 }
 

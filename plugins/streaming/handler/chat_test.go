@@ -287,17 +287,22 @@ func TestFullRoom(t *testing.T) {
 }
 
 // A plugin that has to stop does not wait for a conversation to end, which it
-// would in vain.
+// would in vain, nor for one who has not said who he is.
 func TestChatWhileThePluginStops(t *testing.T) {
 	s := start(t, unix.New())
+	silent, err := s.Chat(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	alice := s.join(t, "alice")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.plugin.Shutdown(ctx) }()
-	_, err := alice.Recv()
-	wantCode(t, err, codes.Unavailable)
-	if err := <-stopped; err != nil {
+	if err := s.plugin.Close(); err != nil {
 		t.Error(err)
+	}
+	for _, stream := range []chatClient{alice, silent} {
+		_, err := stream.Recv()
+		wantCode(t, err, codes.Unavailable)
+	}
+	if strings.Contains(s.log.String(), "cut off") {
+		t.Errorf("the plugin waited:\n%s", s.log)
 	}
 }

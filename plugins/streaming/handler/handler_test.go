@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -40,6 +41,7 @@ type service struct {
 	streaming.StreamingServiceClient
 	plugin *host.Plugin
 	dir    string
+	log    *bytes.Buffer // of the plugin; to be read when it has ended
 }
 
 func start(tb testing.TB, tr transport.Transport, opts ...files.Option) *service {
@@ -49,11 +51,13 @@ func start(tb testing.TB, tr transport.Transport, opts ...files.Option) *service
 	if err != nil {
 		tb.Fatal(err)
 	}
+	var log bytes.Buffer
 	p := plugintest.StartWith(tb, streaming.ServeStreamingService(handler.New(store)), tr, []plugin.Option{
+		plugin.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
 		plugin.WithMaxMessageSize(handler.MaxMessageSize),
 		plugin.OnShutdown(func(context.Context) error { return store.Close() }),
 	}, host.WithMaxMessageSize(4*handler.MaxMessageSize))
-	return &service{streaming.NewStreamingServiceClient(p), p, dir}
+	return &service{streaming.NewStreamingServiceClient(p), p, dir, &log}
 }
 
 func (s *service) path(name string) string { return filepath.Join(s.dir, name) }

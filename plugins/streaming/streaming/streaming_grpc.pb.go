@@ -97,9 +97,8 @@ type StreamingServiceClient interface {
 	// participant to read them; one who has more is disconnected. What he himself
 	// says is not taken while more than half of that waits for him.
 	//
-	// Calls end with the plugin, as UNAVAILABLE. One that is stopped does not wait
-	// for them for longer than for other calls, 7.5 s unless the host has said less:
-	// a host closes its chats before it closes the plugin.
+	// When the plugin stops, what was posted still reaches the participants, and the
+	// calls end as UNAVAILABLE.
 	Chat(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ChatMessage, ChatMessage], error)
 	// GetUpload says how much of an upload the plugin has, so that the caller
 	// can send the rest. Of an upload that is not known it has nothing, which is
@@ -254,9 +253,8 @@ type StreamingServiceServer interface {
 	// participant to read them; one who has more is disconnected. What he himself
 	// says is not taken while more than half of that waits for him.
 	//
-	// Calls end with the plugin, as UNAVAILABLE. One that is stopped does not wait
-	// for them for longer than for other calls, 7.5 s unless the host has said less:
-	// a host closes its chats before it closes the plugin.
+	// When the plugin stops, what was posted still reaches the participants, and the
+	// calls end as UNAVAILABLE.
 	Chat(grpc.BidiStreamingServer[ChatMessage, ChatMessage]) error
 	// GetUpload says how much of an upload the plugin has, so that the caller
 	// can send the rest. Of an upload that is not known it has nothing, which is

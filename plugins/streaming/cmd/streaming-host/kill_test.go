@@ -104,7 +104,7 @@ func TestSoakKilled(t *testing.T) {
 	}
 	rounds := 3
 	if os.Getenv("PLUGWIRE_SOAK") == "full" {
-		rounds = 40
+		rounds = 12
 	}
 	for round := range rounds {
 		name := fmt.Sprint("file", round)

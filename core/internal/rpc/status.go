@@ -19,13 +19,16 @@ const maxStatus = 1 << 20
 func bounded(err error) error {
 	s := status.Convert(err)
 	text := s.Message()
-	if len(text) > maxStatus {
-		text = strings.ToValidUTF8(text[:maxStatus], "") + fmt.Sprintf(" (and %d more bytes, which do not fit into a status)", len(text)-maxStatus)
+	if len(text) <= maxStatus && len(s.Details()) == 0 {
+		return err // as nearly all are, without a copy
 	}
 	p := s.Proto()
-	size := proto.Size(p) - len(s.Message())
-	if len(text) == len(s.Message()) && size <= maxStatus {
+	size := proto.Size(p) - len(text)
+	if len(text) <= maxStatus && size <= maxStatus {
 		return err
+	}
+	if more := len(text) - maxStatus; more > 0 {
+		text = strings.ToValidUTF8(text[:maxStatus], "") + fmt.Sprintf(" (and %d more bytes, which do not fit into a status)", more)
 	}
 	if p.Message = text; size > maxStatus {
 		p.Message += fmt.Sprintf(" (without its details, of %d bytes, which do not fit into a status)", size)

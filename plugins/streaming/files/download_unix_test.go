@@ -56,7 +56,7 @@ func TestStagingDirThatIsAPipe(t *testing.T) {
 
 func TestPermissions(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root may read everything")
+		t.Skip("root may read everything; TestPermissionsOfAnotherUser is for root")
 	}
 	tr := newTree(t)
 	tr.write(t, "file", nil)

@@ -110,7 +110,12 @@ func serve(t *testing.T, b protocol.Binding, opts ...plugin.Option) (string, err
 		cancel()
 		return line, <-done
 	case err := <-done:
-		return "", err
+		select {
+		case line := <-written: // both were there at once
+			return line, err
+		default:
+			return "", err
+		}
 	case <-time.After(time.Minute):
 		t.Fatal("neither an answer nor an end")
 		return "", nil

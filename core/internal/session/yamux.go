@@ -48,9 +48,11 @@ func muxConfig() *yamux.Config {
 type mux struct {
 	session *yamux.Session
 
-	mu     sync.Mutex // guards the fields below
-	closed bool
-	tasks  sync.WaitGroup // each ends with the session at the latest
+	mu      sync.Mutex // guards the fields below
+	streams map[*muxStream]struct{}
+	ended   bool // no stream is added any more
+	closed  bool
+	tasks   sync.WaitGroup // each ends with the session at the latest
 }
 
 func newMuxClient(conn net.Conn) (*mux, error) {
@@ -62,8 +64,54 @@ func newMuxServer(conn net.Conn) (*mux, error) {
 }
 
 func newMux(end func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error), conn net.Conn) (*mux, error) {
-	s, err := end(conn, muxConfig())
-	return &mux{session: s}, err
+	m := &mux{streams: make(map[*muxStream]struct{})}
+	var err error
+	m.session, err = end(&releasing{conn, m.release}, muxConfig())
+	return m, err
+}
+
+// releasing is a connection that says when yamux closes it.
+type releasing struct {
+	net.Conn
+	release func()
+}
+
+// Close implements [net.Conn].
+func (r *releasing) Close() error {
+	r.release()
+	return r.Conn.Close()
+}
+
+// release ends each Read and Write that waits, when the session ends. yamux has
+// them turn in a loop until it has come to their stream, and gets there late: with
+// a thousand of them on one processor that took minutes.
+func (m *mux) release() {
+	m.mu.Lock()
+	streams := m.streams
+	m.streams, m.ended = nil, true
+	m.mu.Unlock()
+	for s := range streams {
+		s.release()
+	}
+}
+
+// add makes a stream of ours from one of yamux's.
+func (m *mux) add(stream *yamux.Stream) (net.Conn, error) {
+	s := &muxStream{Stream: stream, mux: m}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ended {
+		return nil, net.ErrClosed
+	}
+	m.streams[s] = struct{}{}
+	return s, nil
+}
+
+// forget is called when nothing waits for the stream any more.
+func (m *mux) forget(s *muxStream) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.streams, s)
 }
 
 // open opens a stream. yamux takes no context: it waits when muxBacklog streams
@@ -92,7 +140,7 @@ func (m *mux) open(ctx context.Context) (net.Conn, error) {
 		if r.err != nil {
 			return nil, muxError(r.err)
 		}
-		return &muxStream{Stream: r.stream, mux: m}, nil
+		return m.add(r.stream)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -104,7 +152,7 @@ func (m *mux) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, muxError(err)
 	}
-	return &muxStream{Stream: s, mux: m}, nil
+	return m.add(s)
 }
 
 // Addr implements [net.Listener].
@@ -149,8 +197,9 @@ type muxStream struct {
 
 	reading sync.RWMutex // held in shared mode by each Read
 
-	mu     sync.Mutex  // makes Close and the setting of deadlines take turns
-	closed atomic.Bool // set with mu held
+	mu       sync.Mutex  // makes Close, release and the setting of deadlines take turns
+	closed   atomic.Bool // set with mu held
+	released atomic.Bool // set with mu held: yamux's deadlines have passed for good
 
 	readDeadline, writeDeadline deadline
 }
@@ -173,6 +222,9 @@ func (s *muxStream) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := s.Stream.Read(b)
+	if s.released.Load() && errors.Is(err, yamux.ErrTimeout) {
+		err = io.EOF // as yamux says when it gets there
+	}
 	return n, s.explain(err)
 }
 
@@ -182,6 +234,9 @@ func (s *muxStream) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := s.Stream.Write(b)
+	if s.released.Load() && errors.Is(err, yamux.ErrTimeout) {
+		err = yamux.ErrSessionShutdown
+	}
 	return n, s.explain(err)
 }
 
@@ -237,9 +292,21 @@ func (s *muxStream) Close() error {
 func (s *muxStream) finish() {
 	_ = s.Stream.Close() // fails only if the session has ended
 	s.reading.Lock()     // each Read has ended, or will at once
-	_ = s.Stream.SetReadDeadline(time.Time{})
+	s.mu.Lock()
+	if !s.released.Load() {
+		_ = s.Stream.SetReadDeadline(time.Time{})
+	}
+	s.mu.Unlock()
 	s.reading.Unlock()
 	_, _ = io.Copy(io.Discard, s.Stream) // until the other side closes it, or the session ends
+	s.mux.forget(s)
+}
+
+func (s *muxStream) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.released.Store(true)
+	_ = s.Stream.SetDeadline(time.Now())
 }
 
 // SetDeadline implements [net.Conn].
@@ -264,5 +331,8 @@ func (s *muxStream) setDeadline(d *deadline, set func(time.Time) error, t time.T
 		return net.ErrClosed
 	}
 	d.set(t)
+	if s.released.Load() {
+		return nil
+	}
 	return set(t)
 }

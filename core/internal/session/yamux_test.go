@@ -404,6 +404,59 @@ func TestYamuxCloseWithAPeerThatReadsNothing(t *testing.T) {
 	}
 }
 
+// closing is a connection whose Close waits.
+type closing struct {
+	net.Conn
+	proceed chan struct{}
+}
+
+func (c *closing) Close() error {
+	<-c.proceed
+	return c.Conn.Close()
+}
+
+// Who waits for a stream is released as the session begins to end, and not when
+// yamux has come to that stream: until then it has them turn in a loop.
+func TestYamuxEndReleasesAtOnce(t *testing.T) {
+	ours, theirs, err := unixPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := &closing{ours, make(chan struct{})}
+	client, err := newMuxClient(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := newMuxServer(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer checkClose(t, server)
+	a, _ := openMux(t, client, server)
+	gone, _ := openMux(t, client, server)
+	checkClose(t, gone) // what still comes on it is thrown away, until the end
+	read := start(func() (int, error) { return a.Read(make([]byte, 1)) })
+	wrote := start(func() (int, error) { return a.Write(make([]byte, 2*muxWindow)) })
+	closed := start(func() (any, error) { return nil, client.close() })
+	if r := receive(t, "the read", read); !errors.Is(r.err, io.EOF) {
+		t.Errorf("the read: %v, want %v", r.err, io.EOF)
+	}
+	if r := receive(t, "the write", wrote); !errors.Is(r.err, net.ErrClosed) {
+		t.Errorf("the write: %v, want %v", r.err, net.ErrClosed)
+	}
+	receive(t, "the one who throws away", start(func() (any, error) { client.tasks.Wait(); return nil, nil }))
+	if err := a.SetDeadline(time.Time{}); err != nil {
+		t.Error(err)
+	}
+	if n, err := a.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("read %d bytes, %v; want the end", n, err)
+	}
+	close(conn.proceed)
+	if r := receive(t, "Close", closed); r.err != nil {
+		t.Error(r.err)
+	}
+}
+
 // frameLen is the length of a frame's header in yamux (spec.md there).
 const frameLen = 12
 

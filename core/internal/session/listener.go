@@ -23,9 +23,6 @@ const (
 	// admitTimeout is how long a stream may take for that. Generous, because
 	// both ends are on one machine, which may be starting a hundred plugins.
 	admitTimeout = 10 * time.Second
-	// preambleTimeout is how long it may take to send its preamble, which a host
-	// does at once: one that only connects must not keep a turn for long.
-	preambleTimeout = 2 * time.Second
 	// maxAcceptDelay bounds the pause after an Accept that failed for a reason
 	// which may pass, such as too many open files.
 	maxAcceptDelay = time.Second
@@ -250,17 +247,14 @@ func authenticate(conn net.Conn, a admission) (Preamble, *Stream, error) {
 	if a.carrier {
 		p.Purpose = Carrier
 	}
-	if a.preamble {
-		err := conn.SetDeadline(time.Now().Add(preambleTimeout))
-		if err == nil {
-			p, err = ReadPreamble(conn)
-		}
-		if err != nil {
-			return p, nil, err
-		}
-	}
 	if err := conn.SetDeadline(time.Now().Add(admitTimeout)); err != nil {
 		return p, nil, err
+	}
+	if a.preamble {
+		var err error
+		if p, err = ReadPreamble(conn); err != nil {
+			return p, nil, err
+		}
 	}
 	if err := p.check(a.carrier); err != nil {
 		return p, nil, err

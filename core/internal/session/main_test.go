@@ -28,7 +28,9 @@ type pipes struct {
 	transport.Transport
 	conns chan net.Conn // dialed, not yet accepted
 	err   error         // of Dial
-	got   transport.DialConfig
+
+	mu  sync.Mutex // guards got
+	got transport.DialConfig
 
 	once   sync.Once
 	closed chan struct{}
@@ -41,7 +43,9 @@ func newPipes() *pipes {
 func (*pipes) Name() string { return "pipes" }
 
 func (p *pipes) Dial(_ context.Context, cfg transport.DialConfig) (net.Conn, error) {
+	p.mu.Lock()
 	p.got = cfg
+	p.mu.Unlock()
 	if p.err != nil {
 		return nil, p.err
 	}

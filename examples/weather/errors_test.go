@@ -122,7 +122,7 @@ func TestContexts(t *testing.T) {
 	ctx, cancel := context.WithDeadline(metadata.AppendToOutgoingContext(t.Context(), "tenant", "x"), deadline)
 	defer cancel()
 	reading, err := client.GetReading(ctx, &weather.GetReadingRequest{Sensor: "deadline"})
-	if off := reading.GetTimeMillis() - deadline.UnixMilli(); err != nil || off < -1000 || off > 1000 {
+	if off := reading.GetTimeMillis() - deadline.UnixMilli(); err != nil || off < -60_000 || off > 60_000 {
 		t.Errorf("the deadline is off by %d ms, %v", off, err)
 	}
 	if reading, err := client.GetReading(t.Context(), &weather.GetReadingRequest{Sensor: "deadline"}); err != nil || reading.GetTimeMillis() != 0 {
@@ -145,14 +145,17 @@ func TestContexts(t *testing.T) {
 	}
 	<-f.ended
 
-	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err = client.GetReading(ctx, &weather.GetReadingRequest{Sensor: "wait"})
-	if status.Code(err) != codes.DeadlineExceeded || console.Explain(err) != "the plugin did not answer in time" {
-		t.Errorf("after the deadline: %v", err)
+	for within := 50 * time.Millisecond; len(f.ended) == 0; within *= 2 { // a busy machine may not come to begin the call
+		if within > time.Minute {
+			t.Fatal("the handler has not ended with its context")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		_, err = client.GetReading(ctx, &weather.GetReadingRequest{Sensor: "wait"})
+		cancel()
+		if status.Code(err) != codes.DeadlineExceeded || console.Explain(err) != "the plugin did not answer in time" {
+			t.Errorf("after the deadline: %v", err)
+		}
 	}
-	<-f.began
-	<-f.ended
 }
 
 func TestTooLarge(t *testing.T) {

@@ -67,7 +67,8 @@ type faulty struct {
 }
 
 func newFaulty() *faulty {
-	return &faulty{station.New(), make(chan struct{}, 1), make(chan struct{}, 1)}
+	const waits = 16 // of one test, at most
+	return &faulty{station.New(), make(chan struct{}, waits), make(chan struct{}, waits)}
 }
 
 func (f *faulty) GetReading(ctx context.Context, request *weather.GetReadingRequest) (*weather.Reading, error) {

@@ -239,9 +239,9 @@ func checkContextEndedBefore(e *env) {
 	}
 }
 
-// openTime is more than it takes to open a listener and two connections on any
-// machine.
-const openTime = 2 * time.Second
+// openTime is more than it takes to open a listener and two connections, also on a
+// busy machine.
+const openTime = 5 * time.Second
 
 // checkContextEndsAfter lets the contexts of Listen and Dial pass their
 // deadline, which governs neither the listener nor the connection.

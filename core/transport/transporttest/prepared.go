@@ -46,7 +46,7 @@ func checkFiles(e *env) {
 
 // releaseTime is how long the end of a connection that nobody holds any more
 // may take to be seen at the other end.
-const releaseTime = 2 * time.Second
+const releaseTime = 5 * time.Second
 
 // hostEnd is a net.Conn or an *os.File.
 type hostEnd interface {

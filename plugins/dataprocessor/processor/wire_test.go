@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds a wait for what should happen at once.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // start returns a client of handler, through a real handshake and transport.
 func start(t *testing.T, handler example.DataProcessorHandler) example.DataProcessorClient {

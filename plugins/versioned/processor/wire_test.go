@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds a wait for what should happen at once.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // watched tells when each batch begins and how it ends.
 type watched struct {

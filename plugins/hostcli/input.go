@@ -68,7 +68,7 @@ func (in *Input) Size() int64 { return in.size }
 func (in *Input) Read(b []byte) (int, error) { return in.content.Read(b) }
 
 // Close closes the input. Standard input stays open.
-func (in *Input) Close() error {
+func (in *Input) Close() {
 	in.stop()
-	return in.content.Close()
+	_ = in.content.Close() // a pipe's is always nil
 }

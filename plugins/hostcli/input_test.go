@@ -17,11 +17,7 @@ func mustOpen(t *testing.T, ctx context.Context, name string) *Input { //nolint:
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := in.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(in.Close)
 	return in
 }
 

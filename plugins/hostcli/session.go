@@ -17,12 +17,14 @@ type Session struct {
 	settings settings
 	stdout   io.Writer
 
-	plugin *host.Plugin // nil before Start
+	plugin *host.Plugin            // nil before Start
+	end    context.CancelCauseFunc // of the command's context; set when it runs
 }
 
 // Start starts the plugin and, with -json, prints how it is connected. A command
 // calls it once, when it has checked what it can without the plugin. The plugin
-// is closed when the command returns.
+// is closed when the command returns. If it ends before that, so does the
+// command's context: a command that waits for something else hears of it too.
 func (s *Session) Start(ctx context.Context) (*host.Plugin, error) {
 	if s.plugin != nil {
 		// Only one would be closed.
@@ -40,24 +42,37 @@ func (s *Session) Start(ctx context.Context) (*host.Plugin, error) {
 	if s.plugin, err = host.Launch(ctx, cmd, opts...); err != nil {
 		return nil, err
 	}
+	go s.watch()
 	if s.settings.json {
 		err = s.object(connectionOf(s.plugin.Info()))
 	}
 	return s.plugin, err
 }
 
+// watch ends the command when its plugin has ended, at the latest when run closes
+// it.
+func (s *Session) watch() {
+	<-s.plugin.Done()
+	s.end(s.plugin.Err())
+}
+
 // run runs the command and closes the plugin.
 func (s *Session) run(ctx context.Context, c *Command) (err error) {
-	defer func() {
-		if s.plugin == nil {
-			return
-		}
-		// After another error, one of closing is only its echo.
-		if closeErr := s.plugin.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	return c.Run(ctx, s)
+	ctx, s.end = context.WithCancelCause(ctx)
+	defer s.end(nil)
+	err = c.Run(ctx, s)
+	if s.plugin == nil {
+		return err
+	}
+	closeErr := s.plugin.Close()
+	exit, ok := errors.AsType[*host.ExitError](closeErr)
+	endedByItself := ok && exit.Step == ""
+	// After another error, one of closing is only its echo. But if the plugin had
+	// ended by itself, whatever failed is the echo.
+	if err == nil || endedByItself {
+		err = closeErr
+	}
+	return err
 }
 
 // exit reports err and returns the exit code that goes with it.

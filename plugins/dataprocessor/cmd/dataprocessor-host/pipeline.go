@@ -26,14 +26,13 @@ const (
 type pipeline struct {
 	maxCalls int
 	maxBytes int // of lines under way, exceeded by at most one line
-	maxLine  int
 	send     func(ctx context.Context, text string) (*example.ProcessResponse, error)
-	print    func(line, *example.ProcessResponse) error
+	print    func(hostcli.Line, *example.ProcessResponse) error
 }
 
 // A call is one line on its way through the plugin.
 type call struct {
-	line line
+	line hostcli.Line
 	done chan struct{} // closed when response or err is set
 
 	response *example.ProcessResponse
@@ -49,11 +48,7 @@ func (p *pipeline) run(ctx context.Context, input io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	lines := make(chan line)
-	// Not waited for: nothing can interrupt a read from a terminal. It ends with
-	// that read, or with the process.
-	go readLines(ctx, input, p.maxLine, lines)
-
+	lines := hostcli.TextLines(ctx, input, maxLine)
 	var queue []*call // in the order of the lines
 	queued := 0       // bytes
 	for lines != nil || len(queue) > 0 {
@@ -74,13 +69,13 @@ func (p *pipeline) run(ctx context.Context, input io.Reader) error {
 			c := &call{line: l, done: make(chan struct{})}
 			calls.Go(func() { p.call(ctx, c) })
 			queue = append(queue, c)
-			queued += l.size
+			queued += l.Size
 		case <-done:
 			c := queue[0]
 			queue = slices.Delete(queue, 0, 1)
-			queued -= c.line.size
+			queued -= c.line.Size
 			if c.err != nil {
-				return &hostcli.LineError{Line: c.line.number, Err: c.err}
+				return &hostcli.LineError{Line: c.line.Number, Err: c.err}
 			}
 			if err := p.print(c.line, c.response); err != nil {
 				return err
@@ -89,7 +84,7 @@ func (p *pipeline) run(ctx context.Context, input io.Reader) error {
 			return ctx.Err()
 		}
 	}
-	return nil
+	return ctx.Err() // which closes lines too
 }
 
 // call sends the line to the plugin. An empty line stays empty without a call,
@@ -97,11 +92,11 @@ func (p *pipeline) run(ctx context.Context, input io.Reader) error {
 func (p *pipeline) call(ctx context.Context, c *call) {
 	defer close(c.done)
 	switch {
-	case c.line.err != nil:
-		c.err = c.line.err
-	case c.line.text == "":
+	case c.line.Err != nil:
+		c.err = c.line.Err
+	case c.line.Text == "":
 		c.response = &example.ProcessResponse{}
 	default:
-		c.response, c.err = p.send(ctx, c.line.text)
+		c.response, c.err = p.send(ctx, c.line.Text)
 	}
 }

@@ -16,13 +16,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/plugins/dataprocessor/example"
+	"github.com/plugwire/plugwire/plugins/hostcli"
 )
 
 // A recorder holds what a pipeline prints.
 type recorder []string
 
-func (r *recorder) print(l line, response *example.ProcessResponse) error {
-	*r = append(*r, fmt.Sprintf("%d:%s", l.number, response.GetResult()))
+func (r *recorder) print(l hostcli.Line, response *example.ProcessResponse) error {
+	*r = append(*r, fmt.Sprintf("%d:%s", l.Number, response.GetResult()))
 	return nil
 }
 
@@ -31,7 +32,7 @@ func echo(_ context.Context, text string) (*example.ProcessResponse, error) {
 }
 
 func newPipeline(r *recorder) *pipeline {
-	return &pipeline{maxCalls: maxCalls, maxBytes: maxBytes, maxLine: maxLine, send: echo, print: r.print}
+	return &pipeline{maxCalls: maxCalls, maxBytes: maxBytes, send: echo, print: r.print}
 }
 
 func TestPipelineKeepsTheOrder(t *testing.T) {
@@ -144,7 +145,7 @@ func TestPipelineStopsAtTheFirstError(t *testing.T) {
 func TestPipelineReturnsThePrintError(t *testing.T) {
 	full := errors.New("disk full")
 	p := newPipeline(nil)
-	p.print = func(line, *example.ProcessResponse) error { return full }
+	p.print = func(hostcli.Line, *example.ProcessResponse) error { return full }
 	if err := p.run(t.Context(), strings.NewReader("a\nb\n")); !errors.Is(err, full) {
 		t.Errorf("error %v, want %v", err, full)
 	}

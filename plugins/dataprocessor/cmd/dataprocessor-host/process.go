@@ -109,13 +109,13 @@ func (p *processing) parse(args []string) error {
 	return nil
 }
 
-func (p *processing) run(ctx context.Context, s *hostcli.Session) (err error) {
+func (p *processing) run(ctx context.Context, s *hostcli.Session) error {
 	// Before the plugin is started: a misspelt name should fail at once.
 	input, err := hostcli.Open(ctx, p.input)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, input.Close()) }()
+	defer input.Close()
 	plugin, err := s.Start(ctx)
 	if err != nil {
 		return err
@@ -142,16 +142,15 @@ func (p *processing) send(ctx context.Context, input *hostcli.Input) error {
 	lines := pipeline{
 		maxCalls: maxCalls,
 		maxBytes: maxBytes,
-		maxLine:  maxLine,
 		send: func(ctx context.Context, text string) (*example.ProcessResponse, error) {
 			return p.client.ProcessData(ctx, &example.ProcessRequest{Data: text, Options: p.options, Tags: p.tags})
 		},
-		print: func(l line, r *example.ProcessResponse) error {
+		print: func(l hostcli.Line, r *example.ProcessResponse) error {
 			bar.MakeRoom()
-			if err := p.session.Print(r.GetResult()+"\n", result{"result", l.number, r.GetResult(), r.GetStatusCode(), r.GetProcessingTime()}); err != nil {
+			if err := p.session.Print(r.GetResult()+"\n", result{"result", l.Number, r.GetResult(), r.GetStatusCode(), r.GetProcessingTime()}); err != nil {
 				return err
 			}
-			bar.Add(int64(l.size))
+			bar.Add(int64(l.Size))
 			return nil
 		},
 	}

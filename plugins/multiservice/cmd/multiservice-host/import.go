@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -50,13 +49,13 @@ The first line that fails ends the command; lines near it may have been stored.
 			name = args[0]
 			return nil
 		}),
-		Run: func(ctx context.Context, s *hostcli.Session) (err error) {
+		Run: func(ctx context.Context, s *hostcli.Session) error {
 			// Before the plugin is started: a misspelt name should fail at once.
 			input, err := hostcli.Open(ctx, name)
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, input.Close()) }()
+			defer input.Close()
 			p, err := s.Start(ctx)
 			if err != nil {
 				return err
@@ -74,7 +73,7 @@ The first line that fails ends the command; lines near it may have been stored.
 }
 
 // importLines stores the lines of input and returns how many there were. After
-// the first error no further line is read, and no call is under way when it
+// the first error no further line is awaited, and no call is under way when it
 // returns.
 func importLines(ctx context.Context, client multi.DataServiceClient, caller string, input io.Reader) (n int, err error) {
 	var calls sync.WaitGroup
@@ -82,37 +81,51 @@ func importLines(ctx context.Context, client multi.DataServiceClient, caller str
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	free := make(chan struct{}, maxCalls) // holds one for each call under way
-	lines := bufio.NewScanner(input)
-	lines.Buffer(nil, maxLine)
-	for lines.Scan() {
-		n++
-		key, value, ok := strings.Cut(lines.Text(), "\t")
-		if !ok {
-			cancel(&hostcli.LineError{Line: n, Err: errors.New("the line has no tab between a key and a value")})
-		} else if err := hostcli.CheckText(key); err != nil {
-			cancel(&hostcli.LineError{Line: n, Err: err})
+	lines := hostcli.Lines(ctx, input, maxLine)
+	for ctx.Err() == nil {
+		var l hostcli.Line
+		var ok bool
+		select {
+		case l, ok = <-lines:
+		case <-ctx.Done():
 		}
+		if !ok {
+			break
+		}
+		request, err := parseEntry(l)
+		if err != nil {
+			cancel(&hostcli.LineError{Line: l.Number, Err: err})
+			break
+		}
+		request.Caller = caller
+		n++
 		select {
 		case free <- struct{}{}:
 		case <-ctx.Done():
+			continue
 		}
-		if ctx.Err() != nil {
-			break
-		}
-		line := n
 		calls.Go(func() {
 			defer func() { <-free }()
-			if _, err := client.StoreData(ctx, &multi.StoreRequest{Caller: caller, Key: key, Value: []byte(value)}); err != nil {
-				cancel(&hostcli.LineError{Line: line, Err: err}) // the first counts
+			if _, err := client.StoreData(ctx, request); err != nil {
+				cancel(&hostcli.LineError{Line: l.Number, Err: err}) // the first counts
 			}
 		})
 	}
-	if err := lines.Err(); err != nil {
-		if errors.Is(err, bufio.ErrTooLong) {
-			err = fmt.Errorf("the line is longer than %d bytes", maxLine)
-		}
-		cancel(&hostcli.LineError{Line: n + 1, Err: err})
-	}
 	calls.Wait()
 	return n, context.Cause(ctx)
+}
+
+// parseEntry returns what a line has to store.
+func parseEntry(l hostcli.Line) (*multi.StoreRequest, error) {
+	if l.Err != nil {
+		return nil, l.Err
+	}
+	key, value, ok := strings.Cut(l.Text, "\t")
+	if !ok {
+		return nil, errors.New("the line has no tab between a key and a value")
+	}
+	if err := hostcli.CheckText(key); err != nil {
+		return nil, err
+	}
+	return &multi.StoreRequest{Key: key, Value: []byte(value)}, nil
 }

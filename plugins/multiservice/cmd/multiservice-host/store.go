@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -61,7 +60,7 @@ a value was stored under the key.
 
 // readValue returns the value that the user means: the argument, or standard
 // input.
-func readValue(ctx context.Context, argument string) (value []byte, err error) {
+func readValue(ctx context.Context, argument string) ([]byte, error) {
 	if argument != "-" {
 		return []byte(argument), nil
 	}
@@ -69,6 +68,6 @@ func readValue(ctx context.Context, argument string) (value []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, input.Close()) }()
+	defer input.Close()
 	return io.ReadAll(io.LimitReader(input, maxInput))
 }

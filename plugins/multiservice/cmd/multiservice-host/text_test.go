@@ -11,15 +11,6 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
 )
 
-// A line that cannot be stored anyway is not read to its end.
-func TestImportOfALongLine(t *testing.T) {
-	input := strings.NewReader("key\t" + strings.Repeat("x", maxLine))
-	n, err := importLines(t.Context(), nil, "ann", input)
-	if want := "line 1: the line is longer than 2097152 bytes"; err == nil || err.Error() != want || n != 0 {
-		t.Errorf("%d lines, error %v, want %s", n, err, want)
-	}
-}
-
 // What is no UTF-8 cannot be sent, and is refused where it can be told what it is.
 func TestTextsThatAreNotUTF8(t *testing.T) {
 	if runtime.GOOS == "windows" {

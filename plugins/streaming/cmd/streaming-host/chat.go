@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"google.golang.org/grpc"
 
@@ -61,13 +58,18 @@ func chatCommand() *hostcli.Command {
 			if err != nil {
 				return err
 			}
-			return converse(ctx, streaming.NewStreamingServiceClient(plugin), s, user)
+			input, err := hostcli.Open(ctx, "-")
+			if err != nil {
+				return err
+			}
+			defer input.Close()
+			return converse(ctx, streaming.NewStreamingServiceClient(plugin), s, user, input)
 		},
 	}
 }
 
-// converse posts what comes from standard input, and prints what is posted.
-func converse(ctx context.Context, client streaming.StreamingServiceClient, s *hostcli.Session, user string) error {
+// converse posts the lines of input, and prints what is posted.
+func converse(ctx context.Context, client streaming.StreamingServiceClient, s *hostcli.Session, user string, input io.Reader) error {
 	var talking sync.WaitGroup
 	defer talking.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -76,10 +78,7 @@ func converse(ctx context.Context, client streaming.StreamingServiceClient, s *h
 	if err != nil {
 		return err
 	}
-	lines := make(chan line)
-	// Not waited for: nothing can interrupt a read from a terminal. It ends with
-	// that read, or with the process.
-	go readLines(ctx, os.Stdin, lines)
+	lines := hostcli.TextLines(ctx, input, chat.MaxText)
 	var mistake error // of the input, when talking has ended
 	talking.Go(func() { mistake = talk(ctx, stream, lines, user) })
 	for {
@@ -101,7 +100,7 @@ func converse(ctx context.Context, client streaming.StreamingServiceClient, s *h
 
 // talk joins under a name and posts lines until there are no more, or one that
 // cannot be posted. An error of the stream is not its to tell: Recv does.
-func talk(ctx context.Context, stream chatStream, lines <-chan line, user string) error {
+func talk(ctx context.Context, stream chatStream, lines <-chan hostcli.Line, user string) error {
 	if err := stream.Send(&streaming.ChatMessage{User: user}); err != nil {
 		return nil //nolint:nilerr // see above
 	}
@@ -111,15 +110,15 @@ func talk(ctx context.Context, stream chatStream, lines <-chan line, user string
 			switch {
 			case !ok:
 				return stream.CloseSend()
-			case l.err != nil:
+			case l.Err != nil:
 				if err := stream.CloseSend(); err != nil {
 					return err
 				}
-				return &hostcli.LineError{Line: l.number, Err: l.err}
-			case l.text == "":
+				return &hostcli.LineError{Line: l.Number, Err: l.Err}
+			case l.Text == "":
 				continue
 			}
-			if err := stream.Send(&streaming.ChatMessage{Text: l.text}); err != nil {
+			if err := stream.Send(&streaming.ChatMessage{Text: l.Text}); err != nil {
 				return nil //nolint:nilerr // see above
 			}
 		case <-ctx.Done():
@@ -131,40 +130,3 @@ func talk(ctx context.Context, stream chatStream, lines <-chan line, user string
 // shown returns a text as it goes to a terminal: lines after the first are
 // indented, so that none looks like a message of its own.
 func shown(text string) string { return strings.ReplaceAll(hostcli.Safe(text), "\n", "\n  ") }
-
-// A line is one line of the input, or the error that ended it.
-type line struct {
-	number int // from 1
-	text   string
-	err    error
-}
-
-// readLines sends the lines of r and then closes lines. It stops when ctx is
-// done, though not before a read in progress has ended.
-func readLines(ctx context.Context, r io.Reader, lines chan<- line) {
-	defer close(lines)
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, chat.MaxText+len("\r\n"))
-	number := 1
-	for ; in.Scan(); number++ {
-		l := line{number: number, text: in.Text()}
-		if !utf8.ValidString(l.text) {
-			l.err = errors.New("the line is not UTF-8")
-		}
-		select {
-		case lines <- l:
-		case <-ctx.Done():
-			return
-		}
-	}
-	err := in.Err()
-	if errors.Is(err, bufio.ErrTooLong) {
-		err = fmt.Errorf("the line is longer than %d bytes", chat.MaxText)
-	}
-	if err != nil {
-		select {
-		case lines <- line{number: number, err: err}:
-		case <-ctx.Done():
-		}
-	}
-}

@@ -16,12 +16,12 @@ const maxText = 256 << 10
 
 // readText returns the file's content, which must be text, or that of standard
 // input if name is "-". It returns as soon as ctx is done.
-func readText(ctx context.Context, name string) (text string, err error) {
+func readText(ctx context.Context, name string) (string, error) {
 	input, err := hostcli.Open(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, input.Close()) }()
+	defer input.Close()
 	content, err := io.ReadAll(io.LimitReader(input, maxText+1))
 	switch {
 	case err != nil:

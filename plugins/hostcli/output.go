@@ -43,15 +43,19 @@ type LineError struct {
 	Err  error
 }
 
-func (e *LineError) Error() string { return message(e) }
+func (e *LineError) Error() string { return Message(e) }
 func (e *LineError) Unwrap() error { return e.Err }
 
 // JSON reports whether the output is JSON objects, one a line.
 func (s *Session) JSON() bool { return s.settings.json }
 
 // text prints text, in one write, so that a reader sees a result as soon as it
-// is there.
+// is there. A terminal gets it as is safe, since it may be the plugin's; anything
+// else as it is.
 func (s *Session) text(text string) error {
+	if s.terminal {
+		text = Safe(text)
+	}
 	if _, err := io.WriteString(s.stdout, text); err != nil {
 		return &stdoutError{err}
 	}
@@ -90,6 +94,12 @@ func (s *Session) Print(text string, v any) error {
 	return s.text(text)
 }
 
+// Note prints text on stderr, for a person.
+func (s *Session) Note(text string) error {
+	_, err := io.WriteString(s.stderr, Safe(s.program.Name+": "+text+"\n"))
+	return err
+}
+
 // Connection says how the plugin is connected, in one line, or in two if a
 // preferred transport was skipped.
 func (s *Session) Connection() string {
@@ -117,12 +127,12 @@ func connectionOf(info host.Info) Connection {
 }
 
 // failure prints err on stderr and, with -json, also as an object.
-func (s *Session) failure(err error, stderr io.Writer) error {
-	text := s.program.Name + ": " + Safe(message(err)) + "\n"
-	if _, ok := errors.AsType[usageError](err); ok {
-		text += s.program.Name + " -h shows the usage\n"
+func (s *Session) failure(err error) error {
+	failed := s.Note(Message(err))
+	if usage, ok := errors.AsType[usageError](err); ok {
+		_, hintErr := io.WriteString(s.stderr, usage.of+" -h shows the usage\n")
+		failed = errors.Join(failed, hintErr)
 	}
-	_, failed := io.WriteString(stderr, text)
 	if !s.settings.json {
 		return failed
 	}
@@ -137,11 +147,11 @@ func (s *Session) failure(err error, stderr io.Writer) error {
 	return errors.Join(failed, s.object(f))
 }
 
-// message returns err as a person should read it: without gRPC's own words
+// Message returns err as a person should read it: without gRPC's own words
 // around a status.
-func message(err error) string {
+func Message(err error) string {
 	if at, ok := errors.AsType[*LineError](err); ok {
-		return fmt.Sprintf("line %d: %s", at.Line, message(at.Err))
+		return fmt.Sprintf("line %d: %s", at.Line, Message(at.Err))
 	}
 	if s, ok := status.FromError(err); ok {
 		return fmt.Sprintf("%s (%s)", s.Message(), s.Code())

@@ -17,59 +17,86 @@ type helpError string
 func (helpError) Error() string { return "help" }
 
 // usageError is a mistake in the command line.
-type usageError string
+type usageError struct {
+	text string
+	of   string // the words whose -h shows the usage: the program, and the command
+}
 
-func (e usageError) Error() string { return string(e) }
+func (e usageError) Error() string { return e.text }
 
 // parse returns what args ask for, or a helpError or usageError. After an error
 // the settings are what was understood so far.
 func (p *Program) parse(args []string) (settings, *Command, error) {
 	commands := p.commands()
 	cfg := settings{transports: transports(), logLevel: slog.LevelWarn}
-	flags := p.flags(&cfg)
+	flags := p.flags(p.Name, &cfg)
 	if err := parseFlags(flags, args, func() string { return p.help(commands) }); err != nil {
 		return cfg, nil, err
 	}
 	if flags.NArg() == 0 {
-		return cfg, nil, usageError("a command is missing: " + names(commands))
+		return cfg, nil, usageError{"a command is missing: " + names(commands), p.Name}
 	}
 	i := slices.IndexFunc(commands, func(c *Command) bool { return c.Name == flags.Arg(0) })
 	if i < 0 {
-		return cfg, nil, usageError(fmt.Sprintf("unknown command %q: the commands are %s", flags.Arg(0), names(commands)))
+		return cfg, nil, usageError{fmt.Sprintf("unknown command %q: the commands are %s", flags.Arg(0), names(commands)), p.Name}
 	}
 	c := commands[i]
-	args = flags.Args()[1:]
+	err := p.parseCommand(c, flags.Args()[1:], &cfg)
+	return cfg, c, err
+}
 
+// parseCommand parses what follows the name of a command.
+func (p *Program) parseCommand(c *Command, args []string, cfg *settings) error {
 	// The flags before the command are also understood after it.
-	flags = p.flags(&cfg)
+	flags := p.flags(p.Name+" "+c.Name, cfg)
 	if c.Flags != nil {
 		c.Flags(flags)
 	}
 	if err := parseFlags(flags, args, func() string { return p.helpOf(c) }); err != nil {
-		return cfg, nil, err
+		return err
 	}
-	if p.Check != nil {
-		if err := p.Check(); err != nil {
-			return cfg, nil, usageError(err.Error())
-		}
+	err := checkOrder(flags, args)
+	if err == nil && p.Check != nil {
+		err = p.Check()
 	}
 	switch {
+	case err != nil:
 	case c.Parse != nil:
-		if err := c.Parse(flags.Args()); err != nil {
-			return cfg, nil, usageError(err.Error())
-		}
+		err = c.Parse(flags.Args())
 	case flags.NArg() > 0:
-		return cfg, nil, usageError(c.Name + " has no arguments")
+		err = errors.New(c.Name + " has no arguments")
 	}
-	return cfg, c, nil
+	if err != nil {
+		return usageError{err.Error(), flags.Name()}
+	}
+	return nil
+}
+
+// checkOrder returns a mistake if a flag is behind an argument, where it would be
+// an argument too: the name of a file, for example. Behind "--" that is meant.
+func checkOrder(flags *flag.FlagSet, args []string) error {
+	if before := len(args) - flags.NArg(); before > 0 && args[before-1] == "--" {
+		return nil
+	}
+	for _, arg := range flags.Args() {
+		name, ok := strings.CutPrefix(arg, "-")
+		if !ok {
+			continue
+		}
+		name, _, _ = strings.Cut(strings.TrimPrefix(name, "-"), "=")
+		if name == "h" || name == "help" || flags.Lookup(name) != nil {
+			return fmt.Errorf("%s is behind an argument: flags go before them, and -- before arguments that look like flags", arg)
+		}
+	}
+	return nil
 }
 
 // commands returns those of the program, and ping.
 func (p *Program) commands() []*Command { return append(slices.Clip(p.Commands), ping(p.Name)) }
 
 // flags returns the flags that all commands have.
-func (p *Program) flags(cfg *settings) *flag.FlagSet {
-	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+func (p *Program) flags(name string, cfg *settings) *flag.FlagSet {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are reported by exit, and only once
 	flags.StringVar(&cfg.plugin, "plugin", cfg.plugin, fmt.Sprintf("`path` of the plugin (default %s beside this program, then in $PATH)", p.plugin()))
 	flags.Func("transports", "`list` of transports to offer, most preferred first (default "+listOf(transports())+")", func(s string) (err error) {
@@ -77,7 +104,12 @@ func (p *Program) flags(cfg *settings) *flag.FlagSet {
 		return err
 	})
 	flags.BoolVar(&cfg.json, "json", cfg.json, "print JSON objects, one a line")
-	flags.TextVar(&cfg.logLevel, "log-level", cfg.logLevel, "least `level` of log lines on stderr: debug, info, warn or error")
+	flags.Func("log-level", "least `level` of log lines on stderr: debug, info, warn or error (default warn)", func(s string) error {
+		if cfg.logLevel.UnmarshalText([]byte(s)) != nil {
+			return errors.New("want debug, info, warn or error")
+		}
+		return nil
+	})
 	if p.Flags != nil {
 		p.Flags(flags)
 	}
@@ -95,7 +127,7 @@ func parseFlags(flags *flag.FlagSet, args []string, help func() string) error {
 		flags.PrintDefaults()
 		return helpError(text.String())
 	case err != nil:
-		return usageError(err.Error())
+		return usageError{err.Error(), flags.Name()}
 	default:
 		return nil
 	}

@@ -84,6 +84,7 @@ func TestParse(t *testing.T) {
 			parsed{settings: settings{transports: transport.Set{quic.New(), unix.New()}}, command: "list"},
 		},
 		{"ping is there", "ping -count 7", parsed{command: "ping"}},
+		{"argument that looks like a flag", "get -- -loud", parsed{command: "get", file: "-loud"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := parseArgs(tt.args)
@@ -110,7 +111,7 @@ func TestParseUsageErrors(t *testing.T) {
 		{"frobnicate", `unknown command "frobnicate": the commands are get, list and ping`},
 		{"-x list", "flag provided but not defined: -x"},
 		{"-loud get F", "flag provided but not defined: -loud"},
-		{"-log-level loud list", `invalid value "loud" for flag -log-level`},
+		{"-log-level loud list", `invalid value "loud" for flag -log-level: want debug, info, warn or error`},
 		{"list FILE", "list has no arguments"},
 		{"get", "get needs one FILE, and has 0"},
 		{"-transports udp list", `unknown transport "udp": the transports are unix,quic,tcp`},
@@ -122,6 +123,11 @@ func TestParseUsageErrors(t *testing.T) {
 		{"list -dir", "flag needs an argument: -dir"},
 		{"-dir / list", "-dir / is too much"},
 		{"get -dir / F", "-dir / is too much"},
+		{"get F -loud", "-loud is behind an argument: flags go before them, and -- before arguments that look like flags"},
+		{"get F --json=false", "--json=false is behind an argument"},
+		{"get F -h", "-h is behind an argument"},
+		{"get F -1", "get needs one FILE, and has 2"},
+		{"get F -", "get needs one FILE, and has 2"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			_, err := parseArgs(tt.args)
@@ -146,5 +152,23 @@ func TestHelp(t *testing.T) {
 				t.Errorf("error %v, help:\n%s", err, help)
 			}
 		})
+	}
+}
+
+// The hint names the help that has what was wrong.
+func TestUsageHint(t *testing.T) {
+	for args, want := range map[string]string{
+		"":         "sample-host",
+		"-x":       "sample-host",
+		"frob":     "sample-host",
+		"get":      "sample-host get",
+		"get -x F": "sample-host get",
+	} {
+		_, err := parseArgs(args)
+		var stderr strings.Builder
+		s := &Session{program: &Program{Name: "sample-host"}, stderr: &stderr}
+		if code := s.exit(err); code != exitUsage || !strings.HasSuffix(stderr.String(), "\n"+want+" -h shows the usage\n") {
+			t.Errorf("%q: exit code %d, stderr %q", args, code, stderr.String())
+		}
 	}
 }

@@ -93,14 +93,14 @@ func (p *Program) run(args []string) int {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	cfg, command, err := p.parse(args)
-	s := &Session{program: p, settings: cfg, stdout: os.Stdout}
+	s := &Session{program: p, settings: cfg, stdout: os.Stdout, terminal: isTerminal(os.Stdout), stderr: os.Stderr}
 	if err == nil {
 		err = s.run(ctx, command)
 		if err != nil && ctx.Err() != nil {
 			err = context.Cause(ctx) // whatever failed, failed because of the signal
 		}
 	}
-	return s.exit(err, os.Stderr)
+	return s.exit(err)
 }
 
 // plugin returns the name of the plugin's command.

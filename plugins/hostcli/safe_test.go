@@ -22,10 +22,21 @@ func TestSafe(t *testing.T) {
 
 // The text of an error may be the plugin's.
 func TestFailureIsSafe(t *testing.T) {
-	s := &Session{program: &Program{Name: "sample-host"}, stdout: io.Discard}
 	var stderr strings.Builder
-	s.exit(errors.New("\x1b[2Jgone"), &stderr)
+	s := &Session{program: &Program{Name: "sample-host"}, stdout: io.Discard, stderr: &stderr}
+	s.exit(errors.New("\x1b[2Jgone"))
 	if got, want := stderr.String(), `sample-host: \x1b[2Jgone`+"\n"; got != want {
 		t.Errorf("stderr %q, want %q", got, want)
+	}
+}
+
+// So may that of a result. A terminal is not a file, which gets what there is.
+func TestResultIsSafeOnATerminal(t *testing.T) {
+	for terminal, want := range map[bool]string{true: `\x1b[2J` + "\n", false: "\x1b[2J\n"} {
+		var stdout strings.Builder
+		s := &Session{stdout: &stdout, terminal: terminal}
+		if err := s.Print("\x1b[2J\n", nil); err != nil || stdout.String() != want {
+			t.Errorf("terminal %v: stdout %q, %v, want %q", terminal, stdout.String(), err, want)
+		}
 	}
 }

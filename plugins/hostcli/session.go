@@ -16,6 +16,8 @@ type Session struct {
 	program  *Program
 	settings settings
 	stdout   io.Writer
+	terminal bool // stdout is one
+	stderr   io.Writer
 
 	plugin *host.Plugin            // nil before Start
 	end    context.CancelCauseFunc // of the command's context; set when it runs
@@ -76,7 +78,7 @@ func (s *Session) run(ctx context.Context, c *Command) (err error) {
 }
 
 // exit reports err and returns the exit code that goes with it.
-func (s *Session) exit(err error, stderr io.Writer) int {
+func (s *Session) exit(err error) int {
 	if help, ok := errors.AsType[helpError](err); ok {
 		err = s.text(string(help))
 	}
@@ -90,6 +92,6 @@ func (s *Session) exit(err error, stderr io.Writer) int {
 		code = exitUsage
 	}
 	// Without stdout or stderr there is only the exit code left to tell.
-	_ = s.failure(err, stderr)
+	_ = s.failure(err)
 	return code
 }

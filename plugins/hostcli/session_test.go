@@ -36,9 +36,9 @@ func TestExitAfterABrokenPipe(t *testing.T) {
 		{"of the plugin", io.Discard, func(*Session) error { return fmt.Errorf("dial: %w", syscall.EPIPE) }, "a-host: dial: broken pipe\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &Session{program: &Program{Name: "a-host"}, stdout: tt.stdout}
 			var stderr strings.Builder
-			if code := s.exit(tt.err(s), &stderr); code != exitFailure {
+			s := &Session{program: &Program{Name: "a-host"}, stdout: tt.stdout, stderr: &stderr}
+			if code := s.exit(tt.err(s)); code != exitFailure {
 				t.Errorf("exit code %d, want %d", code, exitFailure)
 			}
 			if stderr.String() != tt.want {

@@ -112,7 +112,7 @@ func (s Scripts) checkJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	var got []string
 	for text := range strings.Lines(ts.ReadFile("stdout")) {
-		name, err := s.Decode(text)
+		name, err := s.decode(text)
 		ts.Check(err)
 		got = append(got, name)
 	}
@@ -121,9 +121,9 @@ func (s Scripts) checkJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// Decode returns the type of the JSON object in text, a line with its end. All its
+// decode returns the type of the JSON object in text, a line with its end. All its
 // fields must be known for that type.
-func (s Scripts) Decode(text string) (string, error) {
+func (s Scripts) decode(text string) (string, error) {
 	var head struct{ Type string }
 	if err := json.Unmarshal([]byte(text), &head); err != nil {
 		return "", fmt.Errorf("%w in %q", err, text)

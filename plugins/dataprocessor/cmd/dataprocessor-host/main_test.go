@@ -3,11 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -15,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -28,17 +25,17 @@ import (
 
 func TestMain(m *testing.M) { clitest.Main(m) }
 
-var scripts = clitest.Scripts{
-	Host: "dataprocessor-host",
-	Objects: map[string]any{
-		"result": new(result),
-		"stored": new(storedResult),
-		"status": new(pluginStatus),
-	},
-	Commands: map[string]func(*testscript.TestScript, bool, []string){"numbers": writeNumbers},
+func TestScripts(t *testing.T) {
+	clitest.Scripts{
+		Host: "dataprocessor-host",
+		Objects: map[string]any{
+			"result": new(result),
+			"stored": new(storedResult),
+			"status": new(pluginStatus),
+		},
+		Commands: map[string]func(*testscript.TestScript, bool, []string){"numbers": writeNumbers},
+	}.Run(t)
 }
-
-func TestScripts(t *testing.T) { scripts.Run(t) }
 
 // writeNumbers is "numbers FROM TO PREFIX FILE": it writes a line of PREFIX and
 // number for each.
@@ -70,57 +67,17 @@ func exitCode(t *testing.T, err error) int {
 	return exit.ExitCode()
 }
 
-// patience bounds a wait for what should happen at once.
-const patience = 30 * time.Second
-
-// A session is a host that reads its input from the test.
-type session struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	stdout *bufio.Scanner
-	stderr bytes.Buffer
-	pid    int // of the plugin
-}
-
-// startSession starts a host that processes lines, and has it process one.
-func startSession(t *testing.T, args ...string) *session {
+// start starts a host that processes lines, and has it process one.
+func start(t *testing.T, args ...string) *clitest.Host {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	s := &session{cmd: exec.CommandContext(ctx, clitest.Path("dataprocessor-host"), args...)}
-	s.cmd.Stderr = &s.stderr
-	stdin, err := s.cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
+	h := clitest.Start(t, "dataprocessor-host", append([]string{"process"}, args...)...)
+	h.Write(t, "a\n")
+	var r result
+	h.Next(t, &r)
+	if r.Type != "result" || r.Line != 1 {
+		t.Fatalf("first object: %+v", r)
 	}
-	stdout, err := s.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	s.stdin, s.stdout = stdin, bufio.NewScanner(stdout)
-	if _, err := io.WriteString(stdin, "a\n"); err != nil {
-		t.Fatal(err)
-	}
-	var c hostcli.Connection
-	if err := json.Unmarshal([]byte(s.next(t)), &c); err != nil {
-		t.Fatal(err)
-	}
-	s.pid = c.PID
-	if got, err := scripts.Decode(s.next(t) + "\n"); got != "result" || err != nil {
-		t.Fatalf("second object: %s, %v", got, err)
-	}
-	return s
-}
-
-func (s *session) next(t *testing.T) string {
-	t.Helper()
-	if !s.stdout.Scan() {
-		t.Fatalf("stdout ended: %v; stderr: %s", s.stdout.Err(), s.stderr.String())
-	}
-	return s.stdout.Text()
+	return h
 }
 
 func TestSignalEndsHostAndPlugin(t *testing.T) {
@@ -129,57 +86,17 @@ func TestSignalEndsHostAndPlugin(t *testing.T) {
 	}
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
-			s := startSession(t, "-json", "process", "-")
-			if err := s.cmd.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
-			var f hostcli.Failure
-			if err := json.Unmarshal([]byte(s.next(t)), &f); err != nil {
-				t.Fatal(err)
-			}
-			want := signal.String() + " signal received"
-			if diff := cmp.Diff(hostcli.Failure{Type: "error", Message: want}, f); diff != "" {
+			h := start(t, "-")
+			h.Signal(t, signal)
+			want := hostcli.Failure{Type: "error", Message: signal.String() + " signal received"}
+			if diff := cmp.Diff(want, h.WantFailure(t)); diff != "" {
 				t.Errorf("last object (-want +got):\n%s", diff)
-			}
-			if code := exitCode(t, s.cmd.Wait()); code != 1 {
-				t.Errorf("exit code %d, want %d", code, 1)
-			}
-			if got := s.stderr.String(); got != "dataprocessor-host: "+want+"\n" {
-				t.Errorf("stderr: %s", got)
-			}
-			if err := clitest.Exited(s.pid); err != nil {
-				t.Error(err)
 			}
 		})
 	}
 }
 
-// A host that waits for the next line does not wait for it to hear that its
-// plugin has ended.
-func TestPluginDies(t *testing.T) {
-	s := startSession(t, "-json", "process", "-")
-	p, err := os.FindProcess(s.pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	var f hostcli.Failure
-	if err := json.Unmarshal([]byte(s.next(t)), &f); err != nil {
-		t.Fatal(err)
-	}
-	want := fmt.Sprintf("plugin %s (process %d) ended (", clitest.Path("dataprocessor-plugin"), s.pid)
-	if !strings.HasPrefix(f.Message, want) || f.Line != 0 {
-		t.Errorf("last object %+v, want an error that begins with %q", f, want)
-	}
-	if code := exitCode(t, s.cmd.Wait()); code != 1 {
-		t.Errorf("exit code %d, want %d", code, 1)
-	}
-	if got, want := s.stderr.String(), "dataprocessor-host: "+f.Message+"\n"; got != want {
-		t.Errorf("stderr %q, want %q", got, want)
-	}
-}
+func TestPluginDies(t *testing.T) { start(t, "-").KillPlugin(t) }
 
 // A line may be much longer than what is read at a time.
 func TestLongLine(t *testing.T) {
@@ -197,28 +114,22 @@ func TestLongLine(t *testing.T) {
 
 // A result is there as soon as its line is, although more may follow.
 func TestResultsAreNotHeldBack(t *testing.T) {
-	s := startSession(t, "-json", "process", "-option", "uppercase=true", "-")
+	h := start(t, "-option", "uppercase=true", "-")
 	for _, text := range []string{"b", "c"} {
-		if _, err := io.WriteString(s.stdin, text+"\n"); err != nil {
-			t.Fatal(err)
-		}
+		h.Write(t, text+"\n")
 		var r result
-		if err := json.Unmarshal([]byte(s.next(t)), &r); err != nil || r.Result != strings.ToUpper(text) {
-			t.Errorf("result %+v, %v", r, err)
+		if h.Next(t, &r); r.Result != strings.ToUpper(text) {
+			t.Errorf("result %+v", r)
 		}
 	}
-	if err := s.stdin.Close(); err != nil {
+	if err := h.Stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := scripts.Decode(s.next(t) + "\n"); got != "status" || err != nil {
-		t.Errorf("last object: %s, %v", got, err)
+	var last pluginStatus
+	if h.Next(t, &last); last.Type != "status" {
+		t.Errorf("last object: %+v", last)
 	}
-	if err := s.cmd.Wait(); err != nil {
-		t.Error(err)
-	}
-	if err := clitest.Exited(s.pid); err != nil {
-		t.Error(err)
-	}
+	h.WantSuccess(t)
 }
 
 func TestStdoutClosedEarly(t *testing.T) {

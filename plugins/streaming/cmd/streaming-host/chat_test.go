@@ -1,13 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -18,151 +12,77 @@ import (
 
 	"github.com/plugwire/plugwire/plugins/hostcli"
 	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
-	"github.com/plugwire/plugwire/plugins/streaming/files"
+	"github.com/plugwire/plugwire/plugins/streaming/chat"
 )
 
-// A conversation is a host that chats with the test.
-type conversation struct {
-	root   string
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	stdout *bufio.Scanner
-	stderr bytes.Buffer
-	plugin int // its process
-}
-
 // chatting starts a host whose user is alice.
-func chatting(t *testing.T) *conversation {
+func chatting(t *testing.T) *clitest.Host {
 	t.Helper()
-	c := &conversation{root: t.TempDir()}
-	c.cmd = exec.CommandContext(t.Context(), clitest.Path("streaming-host"), "-json", "-root", c.root, "chat", "-user", "alice")
-	c.cmd.Stderr = &c.stderr
-	var err error
-	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := c.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c.stdout = bufio.NewScanner(stdout)
-	var connection hostcli.Connection
-	c.next(t, &connection)
-	c.plugin = connection.PID
-	return c
-}
-
-func (c *conversation) next(t *testing.T, object any) {
-	t.Helper()
-	if !c.stdout.Scan() {
-		t.Fatalf("stdout ended: %v; stderr: %s", c.stdout.Err(), c.stderr.String())
-	}
-	if err := json.Unmarshal(c.stdout.Bytes(), object); err != nil {
-		t.Fatal(err)
-	}
+	return clitest.Start(t, "streaming-host", "-root", t.TempDir(), "chat", "-user", "alice")
 }
 
 // say posts a line and waits for the reply.
-func (c *conversation) say(t *testing.T, text, reply string) {
+func say(t *testing.T, h *clitest.Host, text, reply string) {
 	t.Helper()
-	if _, err := io.WriteString(c.stdin, text+"\n"); err != nil {
-		t.Fatal(err)
-	}
+	h.Write(t, text+"\n")
 	for _, want := range []posted{{User: "alice", Text: text}, {User: "assistant", Text: reply}} {
 		var m posted
-		c.next(t, &m)
+		h.Next(t, &m)
 		if m.User != want.User || m.Text != want.Text {
 			t.Errorf("%s: %q, want %s: %q", m.User, m.Text, want.User, want.Text)
 		}
 	}
 }
 
-// wantFailure checks that the host ends with an error, and leaves nothing.
-func (c *conversation) wantFailure(t *testing.T, want hostcli.Failure) {
-	t.Helper()
-	var f hostcli.Failure
-	c.next(t, &f)
-	want.Type = "error"
-	if diff := cmp.Diff(want, f); diff != "" {
-		t.Errorf("last object (-want +got):\n%s", diff)
-	}
-	err := c.cmd.Wait()
-	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
-		t.Errorf("%v, want exit code 1", err)
-	}
-	if err := clitest.Exited(c.plugin); err != nil {
-		t.Error(err)
-	}
-}
-
 // What is said is there at once, and not only at the end.
 func TestConversation(t *testing.T) {
-	c := chatting(t)
-	c.say(t, "hello", "1 word, 5 characters")
-	c.say(t, "/who", "alice")
-	if err := c.stdin.Close(); err != nil {
+	h := chatting(t)
+	say(t, h, "hello", "1 word, 5 characters")
+	say(t, h, "/who", "alice")
+	if err := h.Stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if c.stdout.Scan() {
-		t.Errorf("%s follows", c.stdout.Text())
-	}
-	if err := c.cmd.Wait(); err != nil {
-		t.Errorf("%v: %s", err, c.stderr.String())
-	}
-	if err := clitest.Exited(c.plugin); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestSignalEndsAConversation(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("Windows has no signals to send to a process")
-	}
-	c := chatting(t)
-	c.say(t, "hello", "1 word, 5 characters")
-	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	c.wantFailure(t, hostcli.Failure{Message: "terminated signal received"})
+	h.WantSuccess(t)
 }
 
 func TestPluginDiesInAConversation(t *testing.T) {
-	c := chatting(t)
-	c.say(t, "hello", "1 word, 5 characters")
-	p, err := os.FindProcess(c.plugin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	how := "signal: killed"
-	if runtime.GOOS == "windows" {
-		how = "exit code 1"
-	}
-	c.wantFailure(t, hostcli.Failure{Message: fmt.Sprintf("plugin %s -root %s -max-size %d (process %d) ended (%s)",
-		clitest.Path("streaming-plugin"), c.root, files.DefaultMaxSize, c.plugin, how)})
+	h := chatting(t)
+	say(t, h, "hello", "1 word, 5 characters")
+	h.KillPlugin(t)
 }
 
-func TestLineTooLong(t *testing.T) {
-	c := chatting(t)
-	c.say(t, strings.Repeat("x", 4096), "1 word, 4096 characters")
-	if _, err := io.WriteString(c.stdin, strings.Repeat("x", 4099)+"\n"); err != nil {
-		t.Fatal(err)
+func TestConversationEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(t *testing.T, h *clitest.Host)
+		want hostcli.Failure
+	}{
+		{"with a signal", func(t *testing.T, h *clitest.Host) {
+			t.Helper()
+			if runtime.GOOS == "windows" {
+				t.Skip("Windows has no signals to send to a process")
+			}
+			h.Signal(t, syscall.SIGTERM)
+		}, hostcli.Failure{Message: "terminated signal received"}},
+		{"with a line that is too long", func(t *testing.T, h *clitest.Host) {
+			t.Helper()
+			h.Write(t, strings.Repeat("x", chat.MaxText+1)+"\n")
+		}, hostcli.Failure{Message: "the line is longer than 4096 bytes", Line: 2}},
+		{"with a line that is no text", func(t *testing.T, h *clitest.Host) {
+			t.Helper()
+			h.Write(t, "\xff\n")
+		}, hostcli.Failure{Message: "the line is not UTF-8", Line: 2}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := chatting(t)
+			say(t, h, strings.Repeat("x", chat.MaxText), "1 word, 4096 characters")
+			tt.end(t, h)
+			tt.want.Type = "error"
+			if diff := cmp.Diff(tt.want, h.WantFailure(t)); diff != "" {
+				t.Errorf("last object (-want +got):\n%s", diff)
+			}
+		})
 	}
-	c.wantFailure(t, hostcli.Failure{Message: "the line is longer than 4096 bytes", Line: 2})
-}
-
-func TestLineThatIsNotText(t *testing.T) {
-	c := chatting(t)
-	c.say(t, "hello", "1 word, 5 characters")
-	if _, err := io.WriteString(c.stdin, "\xff\n"); err != nil {
-		t.Fatal(err)
-	}
-	c.wantFailure(t, hostcli.Failure{Message: "the line is not UTF-8", Line: 2})
 }
 
 // A line that cannot be sent ends the conversation, and not before what came

@@ -77,7 +77,7 @@ func (g *getting) run(ctx context.Context, s *hostcli.Session) (err error) {
 	}
 	defer func() {
 		if size, sizeErr := p.size(); err != nil && sizeErr == nil && size > 0 {
-			fmt.Fprintf(os.Stderr, "streaming-host: %d bytes are in %s; the same command goes on from there\n", size, p.file.Name())
+			_ = s.Note(fmt.Sprintf("%d bytes are in %s; the same command goes on from there", size, p.file.Name()))
 		}
 		if closeErr := p.close(); err == nil {
 			err = closeErr

@@ -18,21 +18,21 @@ import (
 
 func TestMain(m *testing.M) { clitest.Main(m) }
 
-var scripts = clitest.Scripts{
-	Host: "streaming-host",
-	Objects: map[string]any{
-		"download": new(transferred),
-		"upload":   new(transferred),
-		"message":  new(posted),
-		"status":   new(pluginStatus),
-	},
-	Commands: map[string]func(*testscript.TestScript, bool, []string){
-		"sha256": checkSum,
-		"head":   head,
-	},
+func TestScripts(t *testing.T) {
+	clitest.Scripts{
+		Host: "streaming-host",
+		Objects: map[string]any{
+			"download": new(transferred),
+			"upload":   new(transferred),
+			"message":  new(posted),
+			"status":   new(pluginStatus),
+		},
+		Commands: map[string]func(*testscript.TestScript, bool, []string){
+			"sha256": checkSum,
+			"head":   head,
+		},
+	}.Run(t)
 }
-
-func TestScripts(t *testing.T) { scripts.Run(t) }
 
 // checkSum is "sha256 FILE": the last stdout has the checksum of the file.
 func checkSum(ts *testscript.TestScript, neg bool, args []string) {

@@ -26,3 +26,6 @@ func TestScripts(t *testing.T) {
 		},
 	}.Run(t)
 }
+
+// The host waits for a text, and hears of the plugin's end all the same.
+func TestPluginDies(t *testing.T) { clitest.Start(t, name, "process", "-").KillPlugin(t) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 
 	"google.golang.org/grpc/status"
@@ -146,15 +145,13 @@ func (p *processing) show(file string, o outcome) error {
 
 func (p *processing) showFailed(file string, err error) error {
 	f := failed{Type: "failed", File: file, Message: err.Error()}
-	text := f.Message
 	if s, ok := status.FromError(err); ok {
 		f.Message, f.Code = s.Message(), s.Code().String()
-		text = fmt.Sprintf("%s (%s)", f.Message, f.Code)
 		for _, v := range violation.Of(s) {
 			f.Fields = append(f.Fields, field{v.GetField(), v.GetDescription()})
 		}
 	}
-	if _, err := fmt.Fprintf(os.Stderr, "%s: %s: %s\n", name, file, text); err != nil {
+	if err := p.session.Note(file + ": " + hostcli.Message(err)); err != nil {
 		return err
 	}
 	return p.session.Print("", f)

@@ -37,7 +37,7 @@ func Start(t *testing.T, host string, args ...string) *Host {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	h := &Host{cmd: exec.CommandContext(ctx, Path(host), append([]string{"-json"}, args...)...)}
+	h := &Host{cmd: exec.CommandContext(ctx, Path(host), append([]string{"-json"}, args...)...)} //nolint:gosec // one that Main has built
 	h.cmd.Stderr = &h.stderr
 	var err error
 	if h.Stdin, err = h.cmd.StdinPipe(); err != nil {

@@ -51,7 +51,7 @@ func chatCommand() *hostcli.Command {
 			case user == "":
 				return errors.New("chat needs -user NAME")
 			}
-			return checkUTF8("NAME", user)
+			return hostcli.CheckText(user)
 		},
 		Run: func(ctx context.Context, s *hostcli.Session) error {
 			plugin, err := s.Start(ctx)

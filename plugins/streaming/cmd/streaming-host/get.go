@@ -64,7 +64,7 @@ func (g *getting) parse(args []string) error {
 			g.local = filepath.Join(g.local, path.Base(g.remote))
 		}
 	}
-	return checkUTF8("REMOTE", g.remote)
+	return hostcli.CheckText(g.remote)
 }
 
 func (g *getting) run(ctx context.Context, s *hostcli.Session) (err error) {

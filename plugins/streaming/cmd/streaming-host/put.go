@@ -63,7 +63,7 @@ func (p *putting) parse(args []string) error {
 	if len(args) == 2 {
 		p.remote = args[1]
 	}
-	return checkUTF8("REMOTE", p.remote)
+	return hostcli.CheckText(p.remote)
 }
 
 func (p *putting) run(ctx context.Context, s *hostcli.Session) (err error) {

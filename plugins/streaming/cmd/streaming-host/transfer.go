@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -34,15 +33,6 @@ func (t transferred) print(s *hostcli.Session, destination string, sum []byte, b
 		text = fmt.Sprintf("%s: %d bytes, of which %d were there, in %.1f s, sha256 %s\n", destination, t.Bytes, t.ResumedAt, t.Seconds, t.SHA256)
 	}
 	return s.Print(text, t)
-}
-
-// checkUTF8 checks what goes to the plugin as a text of the message. The name of
-// a file can have any bytes.
-func checkUTF8(what, text string) error {
-	if !utf8.ValidString(text) {
-		return fmt.Errorf("%s %q is not UTF-8", what, text)
-	}
-	return nil
 }
 
 // again makes a transfer that begins at an offset once more, from 0, if what was

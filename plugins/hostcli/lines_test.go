@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -88,12 +89,16 @@ func TestLinesOfAnyBytes(t *testing.T) {
 
 // Nobody takes the second line.
 func TestLinesStop(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	lines := Lines(ctx, strings.NewReader("a\nb\n"), 10)
-	<-lines
-	cancel()
-	for range lines { // it closes, perhaps after a line that was on its way
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		lines := Lines(ctx, strings.NewReader("a\nb\n"), 10)
+		<-lines
+		cancel()
+		synctest.Wait()
+		if l, ok := <-lines; ok {
+			t.Errorf("line %v comes after the end of the context", l)
+		}
+	})
 }
 
 // Nothing is left of an input that is closed before its next line comes.

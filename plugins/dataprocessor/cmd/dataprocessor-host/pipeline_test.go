@@ -165,3 +165,22 @@ func TestPipelineIsInterrupted(t *testing.T) {
 		t.Errorf("error %v, want Canceled", err)
 	}
 }
+
+// The lines end with the context too, which is not the end of the input. Which of
+// the two is seen first is a matter of chance.
+func TestPipelineOfAnEndedContext(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			p := newPipeline(nil)
+			p.print = func(hostcli.Line, *example.ProcessResponse) error {
+				cancel()
+				synctest.Wait() // until there are no more lines
+				return nil
+			}
+			if err := p.run(ctx, strings.NewReader("a\n")); !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, want Canceled", err)
+			}
+		})
+	}
+}

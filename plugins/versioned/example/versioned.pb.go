@@ -11,8 +11,8 @@
 // or a new method can add is added to it; for everything else there is a new
 // version, whose messages are its own.
 //
-// The plugin does not even read a request of more than 68 MiB: that is
-// RESOURCE_EXHAUSTED.
+// A request has at most 4 MiB. The plugin does not even read a larger one: that
+// is RESOURCE_EXHAUSTED.
 
 package example
 
@@ -84,7 +84,7 @@ func (LetterCase) EnumDescriptor() ([]byte, []int) {
 
 type ProcessRequestV1 struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The text: 1 byte to 256 KiB.
+	// The text: 1 byte to 64 KiB.
 	Data string `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	// What to do to it, each "true" or "false": trim, collapse, uppercase,
 	// lowercase, sort. They are applied in this order.
@@ -199,7 +199,7 @@ func (x *ProcessResponseV1) GetProcessingTime() float64 {
 
 type ProcessRequestV2 struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The text: 1 byte to 256 KiB.
+	// The text: 1 byte to 64 KiB.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// What to do to it, in this order; at most 32. Without any the text comes
 	// back as it is.
@@ -766,7 +766,7 @@ func (x *TextStatistics) GetLines() int64 {
 
 type BatchProcessRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 256; the request may have 16 MiB.
+	// 1 to 50.
 	Items         []*ProcessRequestV2 `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

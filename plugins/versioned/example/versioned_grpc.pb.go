@@ -11,8 +11,8 @@
 // or a new method can add is added to it; for everything else there is a new
 // version, whose messages are its own.
 //
-// The plugin does not even read a request of more than 68 MiB: that is
-// RESOURCE_EXHAUSTED.
+// A request has at most 4 MiB. The plugin does not even read a larger one: that
+// is RESOURCE_EXHAUSTED.
 
 package example
 
@@ -41,8 +41,8 @@ const (
 type DataProcessorV1Client interface {
 	// Process applies the options to the data.
 	//
-	// INVALID_ARGUMENT: data is empty or longer than 256 KiB, an option is
-	// unknown or its value is, or an option makes the text longer than 256 KiB. A
+	// INVALID_ARGUMENT: data is empty or longer than 64 KiB, an option is
+	// unknown or its value is, or an option makes the text longer than 64 KiB. A
 	// google.rpc.BadRequest detail names the fields, at most ten of them, as
 	// `data` or `options["trim"]`.
 	Process(ctx context.Context, in *ProcessRequestV1, opts ...grpc.CallOption) (*ProcessResponseV1, error)
@@ -75,8 +75,8 @@ func (c *dataProcessorV1Client) Process(ctx context.Context, in *ProcessRequestV
 type DataProcessorV1Server interface {
 	// Process applies the options to the data.
 	//
-	// INVALID_ARGUMENT: data is empty or longer than 256 KiB, an option is
-	// unknown or its value is, or an option makes the text longer than 256 KiB. A
+	// INVALID_ARGUMENT: data is empty or longer than 64 KiB, an option is
+	// unknown or its value is, or an option makes the text longer than 64 KiB. A
 	// google.rpc.BadRequest detail names the fields, at most ten of them, as
 	// `data` or `options["trim"]`.
 	Process(context.Context, *ProcessRequestV1) (*ProcessResponseV1, error)
@@ -164,14 +164,14 @@ type DataProcessorV2Client interface {
 	// Process applies the operations to the text.
 	//
 	// INVALID_ARGUMENT: a field is against what its comment says, or an operation
-	// makes the text longer than 256 KiB. A google.rpc.BadRequest detail names the
+	// makes the text longer than 64 KiB. A google.rpc.BadRequest detail names the
 	// fields, at most ten of them, for example `operations[0].replace.old`.
 	Process(ctx context.Context, in *ProcessRequestV2, opts ...grpc.CallOption) (*ProcessResponseV2, error)
 	// BatchProcess does for each item what Process does. An item that fails
 	// does not make the others fail, and the call succeeds even if all do.
 	//
-	// INVALID_ARGUMENT: there is no item, or more than 256, or the request is
-	// longer than 16 MiB; then no item was processed.
+	// INVALID_ARGUMENT: there is no item, or more than 50; then no item was
+	// processed.
 	// CANCELLED, DEADLINE_EXCEEDED: the caller did not wait; items that have not
 	// begun are not processed any more.
 	BatchProcess(ctx context.Context, in *BatchProcessRequest, opts ...grpc.CallOption) (*BatchProcessResponse, error)
@@ -216,14 +216,14 @@ type DataProcessorV2Server interface {
 	// Process applies the operations to the text.
 	//
 	// INVALID_ARGUMENT: a field is against what its comment says, or an operation
-	// makes the text longer than 256 KiB. A google.rpc.BadRequest detail names the
+	// makes the text longer than 64 KiB. A google.rpc.BadRequest detail names the
 	// fields, at most ten of them, for example `operations[0].replace.old`.
 	Process(context.Context, *ProcessRequestV2) (*ProcessResponseV2, error)
 	// BatchProcess does for each item what Process does. An item that fails
 	// does not make the others fail, and the call succeeds even if all do.
 	//
-	// INVALID_ARGUMENT: there is no item, or more than 256, or the request is
-	// longer than 16 MiB; then no item was processed.
+	// INVALID_ARGUMENT: there is no item, or more than 50; then no item was
+	// processed.
 	// CANCELLED, DEADLINE_EXCEEDED: the caller did not wait; items that have not
 	// begun are not processed any more.
 	BatchProcess(context.Context, *BatchProcessRequest) (*BatchProcessResponse, error)

@@ -30,8 +30,8 @@ var DataProcessorV1Protocol = protocol.New("versioned", 1, &DataProcessorV1_Serv
 type DataProcessorV1Handler interface {
 	// Process applies the options to the data.
 	//
-	// INVALID_ARGUMENT: data is empty or longer than 256 KiB, an option is
-	// unknown or its value is, or an option makes the text longer than 256 KiB. A
+	// INVALID_ARGUMENT: data is empty or longer than 64 KiB, an option is
+	// unknown or its value is, or an option makes the text longer than 64 KiB. A
 	// google.rpc.BadRequest detail names the fields, at most ten of them, as
 	// `data` or `options["trim"]`.
 	Process(context.Context, *ProcessRequestV1) (*ProcessResponseV1, error)
@@ -74,14 +74,14 @@ type DataProcessorV2Handler interface {
 	// Process applies the operations to the text.
 	//
 	// INVALID_ARGUMENT: a field is against what its comment says, or an operation
-	// makes the text longer than 256 KiB. A google.rpc.BadRequest detail names the
+	// makes the text longer than 64 KiB. A google.rpc.BadRequest detail names the
 	// fields, at most ten of them, for example `operations[0].replace.old`.
 	Process(context.Context, *ProcessRequestV2) (*ProcessResponseV2, error)
 	// BatchProcess does for each item what Process does. An item that fails
 	// does not make the others fail, and the call succeeds even if all do.
 	//
-	// INVALID_ARGUMENT: there is no item, or more than 256, or the request is
-	// longer than 16 MiB; then no item was processed.
+	// INVALID_ARGUMENT: there is no item, or more than 50; then no item was
+	// processed.
 	// CANCELLED, DEADLINE_EXCEEDED: the caller did not wait; items that have not
 	// begun are not processed any more.
 	BatchProcess(context.Context, *BatchProcessRequest) (*BatchProcessResponse, error)

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/plugwire/plugwire/plugins/versioned/example"
 	"github.com/plugwire/plugwire/plugins/versioned/internal/violation"
 )
@@ -13,7 +11,7 @@ import (
 // What a request may have. The .proto promises these numbers.
 const (
 	// maxText bounds a text before, between and after its operations, in bytes.
-	maxText = 256 << 10
+	maxText = 64 << 10
 
 	// maxOperations bounds the work that one text causes.
 	maxOperations = 32
@@ -22,20 +20,17 @@ const (
 	maxMetadata      = 16
 	maxMetadataBytes = 4 << 10
 
-	// maxItems keeps the response below MaxMessageSize, whatever the items do:
-	// results of maxText are 64 MiB, with metadata 65.
-	maxItems = 256
-
-	// maxBatch bounds the memory that a batch takes for as long as it is at
-	// work, in bytes of the encoded request.
-	maxBatch = 16 << 20
+	// maxItems keeps the response within MaxMessageSize, whatever the items do:
+	// each has at most 69 KiB, the text and the metadata.
+	maxItems = 50
 )
 
-// MaxMessageSize is the largest message that the plugin need accept or send: the
-// limits above keep responses within it, and requests far below. With
-// plugin.WithMaxMessageSize a larger one is refused before it is in memory, where
-// a message of many empty parts takes 50 times its length.
-const MaxMessageSize = 68 << 20
+// MaxMessageSize is the largest message that the plugin need accept or send, for
+// plugin.WithMaxMessageSize: the limits above keep responses within it. It is what
+// a peer on plain gRPC receives by default. It is small because what is in a
+// request is known when it is in memory, where one of many empty parts takes 50
+// times its length; a larger one is refused before that.
+const MaxMessageSize = 4 << 20
 
 // check returns the steps that the request asks for, or an INVALID_ARGUMENT
 // status that says what is wrong with it.
@@ -70,10 +65,6 @@ func checkBatch(request *example.BatchProcessRequest) error {
 		wrong.Add("items", "must not be empty")
 	case n > maxItems:
 		wrong.Add("items", excess(n, maxItems, "item"))
-	default:
-		if size := proto.Size(request); size > maxBatch {
-			wrong.Add("items", excess(size, maxBatch, "byte"))
-		}
 	}
 	return wrong.Err()
 }

@@ -23,7 +23,7 @@ const (
 	lower = example.LetterCase_LETTER_CASE_LOWER
 
 	// The promised limits.
-	maxText          = 256 << 10
+	maxText          = 64 << 10
 	maxOperations    = 32
 	maxMetadata      = 16
 	maxMetadataBytes = 4 << 10
@@ -193,7 +193,7 @@ func TestInvalid(t *testing.T) {
 	}{
 		{"nothing", nil, "text: must not be empty", []string{"text"}},
 		{"empty text", request(""), "text: must not be empty", []string{"text"}},
-		{"long text", request(strings.Repeat("a", maxText+1)), "text: has 262145 bytes: at most 262144 may be", []string{"text"}},
+		{"long text", request(strings.Repeat("a", maxText+1)), "text: has 65537 bytes: at most 65536 may be", []string{"text"}},
 		{"many operations", request("a", many...), "operations: has 33 operations: at most 32 may be", []string{"operations"}},
 		{"an unknown kind", request("a", trim(), &example.Operation{}), "operations[1]: is of no kind that this plugin knows", []string{"operations[1]"}},
 		{"a nil operation", request("a", nil), "operations[0]: is of no kind that this plugin knows", []string{"operations[0]"}},
@@ -222,17 +222,17 @@ func TestInvalid(t *testing.T) {
 		},
 		{
 			"a long result", request(strings.Repeat("a", maxText), trim(), replace("a", "bb")),
-			"operations[1]: makes the text longer than 262144 bytes",
+			"operations[1]: makes the text longer than 65536 bytes",
 			[]string{"operations[1]"},
 		},
 		{
 			"a result that nobody could hold", request(strings.Repeat("a", maxText), replace("a", strings.Repeat("b", 64<<20))),
-			"operations[0]: makes the text longer than 262144 bytes",
+			"operations[0]: makes the text longer than 65536 bytes",
 			[]string{"operations[0]"},
 		},
 		{
 			"letters that are longer in upper case", request(strings.Repeat("ɐ", maxText/2), changeCase(upper)),
-			"operations[0]: makes the text longer than 262144 bytes",
+			"operations[0]: makes the text longer than 65536 bytes",
 			[]string{"operations[0]"},
 		},
 	} {

@@ -135,7 +135,10 @@ func TestTake(t *testing.T) {
 		return texts
 	}
 	c := &clientV2{}
-	long := &clientV2{operations: []*example.Operation{operationsOf(t, "replace=a="+strings.Repeat("b", 20<<20))[0].message}}
+	replacing := func(n int) *clientV2 {
+		return &clientV2{operations: []*example.Operation{operationsOf(t, "replace=a="+strings.Repeat("b", n))[0].message}}
+	}
+	medium, long := replacing(160<<10), replacing(5<<20)
 	for _, tt := range []struct {
 		name   string
 		client client
@@ -143,10 +146,11 @@ func TestTake(t *testing.T) {
 		want   int
 	}{
 		{"one", c, words(1, 1), 1},
-		{"few", c, words(255, 1), 255},
-		{"as many as may be", c, words(256, 1), 256},
-		{"more", c, words(1000, 1), 256},
-		{"long ones", c, words(64, 256<<10), 63},
+		{"few", c, words(49, 1), 49},
+		{"as many as may be", c, words(50, 1), 50},
+		{"more", c, words(1000, 1), 50},
+		{"the longest", c, words(51, maxText), 50},
+		{"long operations", medium, words(50, maxText), 18},
 		{"more than may be, alone", long, words(2, 1), 1},
 		{"version 1", &clientV1{}, words(9, 1), 1},
 	} {
@@ -155,11 +159,15 @@ func TestTake(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("%d, want %d", got, tt.want)
 			}
+			v2, ok := tt.client.(*clientV2)
+			if !ok || got == 1 { // one text has to go, so that there is an error to show
+				return
+			}
 			request := new(example.BatchProcessRequest)
 			for _, text := range tt.texts[:got] {
-				request.Items = append(request.Items, c.item(text))
+				request.Items = append(request.Items, v2.item(text))
 			}
-			if size := proto.Size(request); size > maxBatch {
+			if size := proto.Size(request); size > maxMessage {
 				t.Errorf("%d bytes", size)
 			}
 		})

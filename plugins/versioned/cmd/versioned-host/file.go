@@ -12,7 +12,7 @@ import (
 
 // maxText is the most that the plugin takes as one text, in bytes. A longer
 // file is not read to its end.
-const maxText = 256 << 10
+const maxText = 64 << 10
 
 // readText returns the file's content, which must be text, or that of standard
 // input if name is "-". It returns as soon as ctx is done.

@@ -23,7 +23,9 @@ func program(known []version) *hostcli.Program {
 		Flags: func(flags *flag.FlagSet) {
 			flags.Func("versions", "`list` of versions of the protocol to offer (default "+listOf(known)+")", o.selectVersions)
 		},
-		Options:  func() []host.Option { return []host.Option{host.WithProtocols(o.protocols()...)} },
+		Options: func() []host.Option {
+			return []host.Option{host.WithProtocols(o.protocols()...), host.WithMaxMessageSize(maxMessage)}
+		},
 		Commands: []*hostcli.Command{processCommand(o), statusCommand(o)},
 	}
 }

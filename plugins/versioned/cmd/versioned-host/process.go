@@ -14,7 +14,7 @@ import (
 )
 
 const processHelp = `Has the plugin process each FILE, or standard input, as one text, and prints the
-results one after the other. A text is UTF-8 and has 1 byte to 256 KiB. A file
+results one after the other. A text is UTF-8 and has 1 byte to 64 KiB. A file
 that fails is reported, and the others are processed; the exit code is then 1.
 
 Operations, in the order in which -do names them:
@@ -29,7 +29,7 @@ Operations, in the order in which -do names them:
 
 With version 1 of the protocol each text is a call. It has only trim, collapse,
 uppercase, lowercase and sort, in this order and each once, and no metadata. With
-version 2 up to 256 texts are one call.
+version 2 up to 50 texts are one call.
 `
 
 // The JSON objects of the output.

@@ -101,7 +101,7 @@ func TestSend(t *testing.T) {
 		{
 			"files that cannot be sent, in their place", 9, "a binary c long e",
 			[]string{"text a", "text c", "text e"},
-			[]string{"a=TEXT A", "binary: is not UTF-8", "c=TEXT C", "long: is longer than 262144 bytes", "e=TEXT E"},
+			[]string{"a=TEXT A", "binary: is not UTF-8", "c=TEXT C", "long: is longer than 65536 bytes", "e=TEXT E"},
 			"2 of 5 files failed",
 		},
 		{"the longest", 9, "longest", []string{strings.Repeat("l", maxText)}, []string{"longest=" + strings.Repeat("L", maxText)}, ""},

@@ -15,8 +15,8 @@ import (
 
 // The bounds of a batch, which the .proto names.
 const (
-	maxItems = 256
-	maxBatch = 16 << 20 // bytes
+	maxItems   = 50
+	maxMessage = 4 << 20 // bytes, of a request and of a response
 
 	// perItem is more than the lengths and tags around an item and its text.
 	perItem = 32
@@ -41,7 +41,7 @@ func (c *clientV2) take(texts []string) int {
 	around := proto.Size(c.item("")) + perItem
 	size := 0
 	for i, text := range texts[:min(len(texts), maxItems)] {
-		if size += len(text) + around; size > maxBatch {
+		if size += len(text) + around; size > maxMessage {
 			return max(i, 1)
 		}
 	}

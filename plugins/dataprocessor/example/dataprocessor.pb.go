@@ -23,7 +23,7 @@ const (
 
 type ProcessRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The text to process. It must not be empty.
+	// The text to process: 1 byte to 2 MiB.
 	Data string `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	// What to do to the text, each with the value "true" or "false": trim,
 	// uppercase, lowercase, reverse and sha256, applied in this order.

@@ -29,9 +29,13 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // DataProcessor transforms text and remembers what it has transformed.
+//
+// A request has at most 4 MiB. The plugin does not even read a larger one: that
+// is RESOURCE_EXHAUSTED.
 type DataProcessorClient interface {
 	// ProcessData applies the request's options to its data. Empty data is
-	// INVALID_ARGUMENT, as is an option that is unknown, or whose value is.
+	// INVALID_ARGUMENT, as is an option that is unknown, or whose value is, and data
+	// or a result of more than 2 MiB.
 	ProcessData(ctx context.Context, in *ProcessRequest, opts ...grpc.CallOption) (*ProcessResponse, error)
 	// StreamResults sends the stored results that contain the query, newest
 	// first.
@@ -92,9 +96,13 @@ func (c *dataProcessorClient) GetStatus(ctx context.Context, in *StatusRequest, 
 // for forward compatibility.
 //
 // DataProcessor transforms text and remembers what it has transformed.
+//
+// A request has at most 4 MiB. The plugin does not even read a larger one: that
+// is RESOURCE_EXHAUSTED.
 type DataProcessorServer interface {
 	// ProcessData applies the request's options to its data. Empty data is
-	// INVALID_ARGUMENT, as is an option that is unknown, or whose value is.
+	// INVALID_ARGUMENT, as is an option that is unknown, or whose value is, and data
+	// or a result of more than 2 MiB.
 	ProcessData(context.Context, *ProcessRequest) (*ProcessResponse, error)
 	// StreamResults sends the stored results that contain the query, newest
 	// first.

@@ -27,9 +27,13 @@ var DataProcessorProtocol = protocol.New("example", 1, &DataProcessor_ServiceDes
 // methods may be called concurrently.
 //
 // DataProcessor transforms text and remembers what it has transformed.
+//
+// A request has at most 4 MiB. The plugin does not even read a larger one: that
+// is RESOURCE_EXHAUSTED.
 type DataProcessorHandler interface {
 	// ProcessData applies the request's options to its data. Empty data is
-	// INVALID_ARGUMENT, as is an option that is unknown, or whose value is.
+	// INVALID_ARGUMENT, as is an option that is unknown, or whose value is, and data
+	// or a result of more than 2 MiB.
 	ProcessData(context.Context, *ProcessRequest) (*ProcessResponse, error)
 	// StreamResults sends the stored results that contain the query, newest
 	// first.

@@ -5,6 +5,7 @@ package processor
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -30,10 +31,22 @@ const statusOK = 0
 // not say: about a screenful.
 const defaultLimit = 10
 
+// The limits of a request, as the .proto has them.
+const (
+	// maxText bounds a text before, between and after its steps, with the tags, in
+	// bytes, and so the work that a call causes.
+	maxText = 2 << 20
+
+	// MaxMessageSize is the largest message that the plugin need accept or send,
+	// for plugin.WithMaxMessageSize. A text that is somewhat too long gets an answer
+	// that says so. What is much larger is refused before it is in memory, where a
+	// tag of two bytes takes 20 times its length, and an option still more.
+	MaxMessageSize = 2 * maxText
+)
+
 // A Processor serves example.DataProcessor. It keeps the newest results, at
-// most 10,000 of them and at most 64 MiB of text, for StreamResults; a result
-// that is larger than that alone is returned but not kept. Its methods are safe
-// for concurrent use.
+// most 10,000 of them and at most 64 MiB of text, for StreamResults. Its methods
+// are safe for concurrent use.
 type Processor struct {
 	started time.Time
 	results store
@@ -59,6 +72,9 @@ func (p *Processor) ProcessData(ctx context.Context, request *example.ProcessReq
 	if request.GetData() == "" {
 		return nil, invalid("data", "data field is required")
 	}
+	if n := len(request.GetData()); n > maxText {
+		return nil, invalid("data", fmt.Sprintf("data has %d bytes: at most %d may be", n, maxText))
+	}
 	steps, err := parseOptions(request.GetOptions())
 	if err != nil {
 		return nil, err
@@ -68,17 +84,21 @@ func (p *Processor) ProcessData(ctx context.Context, request *example.ProcessReq
 		if err := ctx.Err(); err != nil {
 			return nil, status.FromContextError(err).Err()
 		}
-		result = s.apply(result)
+		if result = s.apply(result); len(result) > maxText {
+			return nil, invalid(fmt.Sprintf("options[%q]", s.option), fmt.Sprintf("option %s makes the text longer than %d bytes", s.option, maxText))
+		}
 	}
 	if tags := request.GetTags(); len(tags) > 0 {
 		result = "[" + strings.Join(tags, ",") + "] " + result
 	}
-	stored := p.results.add(result, time.Now())
+	if len(result) > maxText {
+		return nil, invalid("tags", fmt.Sprintf("the tags make the result longer than %d bytes", maxText))
+	}
+	p.results.add(result, time.Now())
 	elapsed := time.Since(start)
 	plugin.Logger(ctx).LogAttrs(ctx, slog.LevelDebug, "processed",
 		slog.Int("bytes", len(request.GetData())),
 		slog.Int("steps", len(steps)),
-		slog.Bool("stored", stored),
 		slog.Duration("elapsed", elapsed))
 	return &example.ProcessResponse{
 		Result:         result,

@@ -19,6 +19,8 @@ import (
 	"github.com/plugwire/plugwire/plugins/dataprocessor/processor"
 )
 
+const maxText = 2 << 20
+
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
@@ -102,6 +104,12 @@ func TestProcessDataInvalid(t *testing.T) {
 		{"invalid value", "x", map[string]string{"trim": "yes"}, `options["trim"]`, `option trim has the value "yes": want true or false`},
 		{"value in capitals", "x", map[string]string{"trim": "TRUE"}, `options["trim"]`, `option trim has the value "TRUE": want true or false`},
 		{"empty value", "x", map[string]string{"trim": ""}, `options["trim"]`, `option trim has the value "": want true or false`},
+		{"long data", strings.Repeat("x", maxText+1), nil, "data", "data has 2097153 bytes: at most 2097152 may be"},
+		{
+			"a long result", strings.Repeat("ɐ", maxText/2),
+			map[string]string{"uppercase": "true", "sha256": "true"},
+			`options["uppercase"]`, "option uppercase makes the text longer than 2097152 bytes",
+		},
 		{
 			"contradiction", "x",
 			map[string]string{"uppercase": "true", "lowercase": "true"},
@@ -117,6 +125,16 @@ func TestProcessDataInvalid(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAtTheLimits(t *testing.T) {
+	p := processor.New()
+	long := strings.Repeat("x", maxText-len("[a] "))
+	if got := mustProcess(t, p, &example.ProcessRequest{Data: long, Tags: []string{"a"}}); len(got) != maxText {
+		t.Errorf("a result of %d bytes, want %d", len(got), maxText)
+	}
+	_, err := p.ProcessData(t.Context(), &example.ProcessRequest{Data: long, Tags: []string{"ab"}})
+	wantInvalid(t, err, "tags", "the tags make the result longer than 2097152 bytes")
 }
 
 // wantInvalid checks an INVALID_ARGUMENT status and its detail.

@@ -32,13 +32,9 @@ type store struct {
 	lastID  uint64
 }
 
-// add stores a result and drops the oldest ones until the bounds are kept. It
-// reports whether the result was stored: one that exceeds the bounds alone is
-// not, and drops nothing.
-func (s *store) add(data string, now time.Time) bool {
-	if len(data) > s.maxBytes {
-		return false
-	}
+// add stores a result, of at most maxBytes, and drops the oldest ones until the
+// bounds are kept.
+func (s *store) add(data string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	drop, size := 0, s.bytes+len(data)
@@ -50,7 +46,6 @@ func (s *store) add(data string, now time.Time) bool {
 	s.lastID++
 	s.entries = append(s.entries[drop:], stored{s.lastID, data, now.Unix()})
 	s.bytes = size
-	return true
 }
 
 // newestFirst yields the results that were stored before the iteration began,

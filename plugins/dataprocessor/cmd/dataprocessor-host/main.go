@@ -8,13 +8,19 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli"
 )
 
+// maxMessage is the most that a request and a response have, in bytes, as the
+// .proto says.
+const maxMessage = 4 << 20
+
 func main() {
 	program := hostcli.Program{
 		Name:          "dataprocessor-host",
 		About:         "Starts the data processor's plugin, uses it and stops it again.",
 		PluginPackage: "github.com/plugwire/plugwire/plugins/dataprocessor/cmd/dataprocessor-plugin",
-		Options:       func() []host.Option { return []host.Option{host.WithProtocols(example.DataProcessorProtocol)} },
-		Commands:      []*hostcli.Command{processCommand(), statusCommand()},
+		Options: func() []host.Option {
+			return []host.Option{host.WithProtocols(example.DataProcessorProtocol), host.WithMaxMessageSize(maxMessage)}
+		},
+		Commands: []*hostcli.Command{processCommand(), statusCommand()},
 	}
 	program.Main()
 }

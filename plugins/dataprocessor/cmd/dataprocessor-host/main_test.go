@@ -100,7 +100,7 @@ func TestPluginDies(t *testing.T) { start(t, "-").KillPlugin(t) }
 
 // A line may be much longer than what is read at a time.
 func TestLongLine(t *testing.T) {
-	input := strings.Repeat("0123456789abcdé ", 300<<10) + "\nb\n" // about 5 MiB
+	input := strings.Repeat("0123456789abcdé ", 120<<10) + "\nb\n" // about 2 MB
 	cmd := exec.CommandContext(t.Context(), clitest.Path("dataprocessor-host"), "process", "-option", "uppercase=true", "-")
 	cmd.Stdin = strings.NewReader(input)
 	output, err := cmd.Output()

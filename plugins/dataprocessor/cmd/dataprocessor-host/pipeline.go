@@ -14,11 +14,11 @@ import (
 // have not been printed. They bound the memory that an input of any size needs.
 const (
 	maxCalls = 64
-	// A line longer than this does not fit into a message.
-	maxLine = 256 << 20
-	// No further line is taken while this much is under way: one line of the
-	// greatest length, or 64 lines of 4 MiB.
-	maxBytes = maxLine
+	// maxLine is what the plugin takes as one text.
+	maxLine = 2 << 20
+	// No further line is taken while this much is under way: 32 lines of the
+	// greatest length, or 64 of 1 MiB.
+	maxBytes = 64 << 20
 )
 
 // A pipeline sends the lines of an input to the plugin, many at a time, and

@@ -21,9 +21,9 @@ results in the order of the lines. Up to 64 lines are on their way at a time.
 With -query the matching stored results follow, newest first, as lines of id,
 time and text, separated by tabs; with -json the plugin's status is last.
 
-A line ends with LF or CR LF, is UTF-8 and fits into a message of 256 MiB. An
-empty line is not sent, its result is an empty line. The first line that fails
-ends the command; the results of all lines before it have then been printed.
+A line ends with LF or CR LF, is UTF-8 and has at most 2 MiB. An empty line is not
+sent, its result is an empty line. The first line that fails ends the command; the
+results of all lines before it have then been printed.
 
 Options of the plugin, each "true" or "false", in the order of application:
 trim, uppercase, lowercase, reverse, sha256.

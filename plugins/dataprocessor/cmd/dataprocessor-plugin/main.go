@@ -13,5 +13,6 @@ import (
 
 func main() {
 	plugin.Main(example.ServeDataProcessor(processor.New()),
-		plugin.WithTransports(unix.New(), quic.New(), tcp.New()))
+		plugin.WithTransports(unix.New(), quic.New(), tcp.New()),
+		plugin.WithMaxMessageSize(processor.MaxMessageSize))
 }

@@ -11,6 +11,10 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
+// maxMessage is the most that a request has, in bytes, and more than a page of
+// entries has, as the .proto says.
+const maxMessage = 4 << 20
+
 func main() {
 	var dir string
 	program := hostcli.Program{
@@ -27,7 +31,9 @@ func main() {
 			return nil
 		},
 		PluginArgs: func() []string { return []string{"-dir", dir} },
-		Options:    func() []host.Option { return []host.Option{host.WithProtocols(multi.MultiProtocol)} },
+		Options: func() []host.Option {
+			return []host.Option{host.WithProtocols(multi.MultiProtocol), host.WithMaxMessageSize(maxMessage)}
+		},
 		Commands: []*hostcli.Command{
 			createUserCommand(), getUserCommand(), storeCommand(), importCommand(), queryCommand(), statusCommand(&dir),
 		},

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/plugwire/plugwire/core/host"
@@ -110,6 +111,22 @@ func TestDetails(t *testing.T) {
 	const want = "the reading is not valid; reading.sensor: want 1 to 64 bytes; reading.time_millis: want more than 0; reading.celsius: want -273.15 or more"
 	if got := console.Explain(err); status.Code(err) != codes.InvalidArgument || got != want {
 		t.Errorf("%v: %q, want %q", err, got, want)
+	}
+}
+
+// A station keeps of a reading what it knows. The rest may have any size.
+func TestUnknownFields(t *testing.T) {
+	t.Parallel()
+	s := station.New()
+	sent := reading("a", 1)
+	sent.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 1000, protowire.BytesType), make([]byte, 1<<20)))
+	client := start(t, s)
+	if _, err := client.AddReading(t.Context(), &weather.AddReadingRequest{Reading: sent}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.GetReading(t.Context(), &weather.GetReadingRequest{Sensor: "a"})
+	if err != nil || !proto.Equal(got, reading("a", 1)) {
+		t.Errorf("%d bytes are kept, %v", proto.Size(got), err)
 	}
 }
 

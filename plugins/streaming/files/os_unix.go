@@ -17,6 +17,12 @@ func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
+// lacksLinks reports whether a link was refused because the file system has none,
+// as far as the error tells: EPERM has other reasons too.
+func lacksLinks(err error) bool {
+	return errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported)
+}
+
 // syncDir writes the names in a directory to the disk.
 func syncDir(root *os.Root, name string) error {
 	dir, err := root.Open(name)

@@ -17,6 +17,11 @@ func isFull(err error) bool {
 		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }
 
+// lacksLinks reports whether a link was refused because the file system has none.
+func lacksLinks(err error) bool {
+	return errors.Is(err, windows.ERROR_INVALID_FUNCTION) || errors.Is(err, errors.ErrUnsupported)
+}
+
 // syncDir does nothing: Windows has no way to write the names in a directory
 // to the disk, and its file systems keep a journal of them.
 func syncDir(*os.Root, string) error { return nil }

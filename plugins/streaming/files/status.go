@@ -37,6 +37,9 @@ func (s *Store) status(name string, err error) error {
 		return status.Errorf(codes.FailedPrecondition, "%s is a directory", name)
 	case isFull(err):
 		return status.Errorf(codes.ResourceExhausted, "the plugin has no room for %s: %v", name, reason(err))
+	case errors.Is(err, errNoLinks):
+		return status.Errorf(codes.FailedPrecondition,
+			"%s could replace a file, as the plugin's file system has neither hard links nor another way to prevent it: set overwrite if it may", name)
 	case errors.Is(err, fs.ErrClosed):
 		return status.Errorf(codes.Unavailable, "the plugin is closing its files")
 	}

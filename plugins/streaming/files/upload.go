@@ -232,40 +232,6 @@ func (u *Upload) Commit(sum []byte) error {
 	return u.store.status(u.name, u.syncDirs())
 }
 
-// publish gives the file its name.
-func (u *Upload) publish() error {
-	root := u.store.root
-	if err := root.MkdirAll(path.Dir(u.name), 0o755); err != nil {
-		return err
-	}
-	if u.spec.Overwrite {
-		return root.Rename(u.staged, u.name)
-	}
-	// A link fails if the name is taken. First the file gets a name that no
-	// upload goes on with: this process may be killed with both names there, and
-	// what went on would then write into the published file.
-	temp := passingName()
-	if err := root.Rename(u.staged, temp); err != nil {
-		return err
-	}
-	u.staged = temp
-	if err := root.Link(u.staged, u.name); err != nil {
-		return err
-	}
-	_ = root.Remove(u.staged) // the file is there; a sweep tries again
-	return nil
-}
-
-// syncDirs writes the names on the file's path to the disk.
-func (u *Upload) syncDirs() error {
-	for name := u.name; name != "."; name = path.Dir(name) {
-		if err := syncDir(u.store.root, path.Dir(name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Interrupt ends an upload whose sender is gone. What has arrived is kept within
 // the bounds if the upload can be resumed.
 func (u *Upload) Interrupt() error {

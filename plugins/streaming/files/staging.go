@@ -34,8 +34,9 @@ const (
 	passing   = ".temp" // of use only to the process that has it locked
 )
 
-// lockPatience is how long an upload waits for another of the same name to end:
-// a host that was killed has its plugin with it within 2 s.
+// lockPatience is how long an upload waits for the same upload to end. Who goes on
+// at once after a host was killed finds its plugin, which has the lock and ends
+// within 2 s. Whether the other is such a one, or in good health, cannot be told.
 const (
 	lockPatience = 4 * time.Second
 	lockInterval = 50 * time.Millisecond
@@ -68,7 +69,7 @@ func (s *Store) openStaged(ctx context.Context, staged string) (*os.File, error)
 			return nil, s.status(staged, err)
 		}
 		if time.Now().After(deadline) {
-			return nil, status.Error(codes.Aborted, "the same upload is under way already: try again when it has ended")
+			return nil, status.Errorf(codes.FailedPrecondition, "the same upload is under way, still after %v: try again when it has ended", lockPatience)
 		}
 		select {
 		case <-ctx.Done():

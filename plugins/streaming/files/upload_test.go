@@ -320,7 +320,7 @@ func TestTheSameUploadTwice(t *testing.T) {
 		_, err := other.Upload(ctx, spec)
 		wantCode(t, err, codes.DeadlineExceeded)
 		_, err = other.Upload(t.Context(), spec)
-		wantCode(t, err, codes.Aborted)
+		wantCode(t, err, codes.FailedPrecondition)
 
 		began := make(chan error)
 		go func() {

@@ -62,7 +62,10 @@ type StreamingServiceClient interface {
 	// at once. Directories on its path are made as needed.
 	//
 	// ALREADY_EXISTS means that there is a file of that name, and overwrite is
-	// not set. INVALID_ARGUMENT answers a chunk that is not the next one, is
+	// not set. FAILED_PRECONDITION means that a directory, say, has the name, that
+	// overwrite is not set and the plugin's file system has no way to keep a file
+	// from being replaced, or that the same upload is under way: the plugin waits
+	// some seconds for it to end. INVALID_ARGUMENT answers a chunk that is not the next one, is
 	// larger than 1 MiB, or follows the last one, a call that ends without a last
 	// chunk, and a last chunk without a checksum; DATA_LOSS a checksum that is
 	// not that of the data; RESOURCE_EXHAUSTED a file that is larger than the
@@ -70,7 +73,7 @@ type StreamingServiceClient interface {
 	//
 	// An upload with an upload_id that is interrupted can be resumed: see
 	// GetUpload. ABORTED then means that what the plugin has is not the beginning
-	// of this file, or that the same upload is still under way.
+	// of this file.
 	UploadFile(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[FileChunk, UploadResponse], error)
 	// Chat joins the room. The first message's user is the participant's name;
 	// its text is posted unless it is empty. The response's header is sent when
@@ -218,7 +221,10 @@ type StreamingServiceServer interface {
 	// at once. Directories on its path are made as needed.
 	//
 	// ALREADY_EXISTS means that there is a file of that name, and overwrite is
-	// not set. INVALID_ARGUMENT answers a chunk that is not the next one, is
+	// not set. FAILED_PRECONDITION means that a directory, say, has the name, that
+	// overwrite is not set and the plugin's file system has no way to keep a file
+	// from being replaced, or that the same upload is under way: the plugin waits
+	// some seconds for it to end. INVALID_ARGUMENT answers a chunk that is not the next one, is
 	// larger than 1 MiB, or follows the last one, a call that ends without a last
 	// chunk, and a last chunk without a checksum; DATA_LOSS a checksum that is
 	// not that of the data; RESOURCE_EXHAUSTED a file that is larger than the
@@ -226,7 +232,7 @@ type StreamingServiceServer interface {
 	//
 	// An upload with an upload_id that is interrupted can be resumed: see
 	// GetUpload. ABORTED then means that what the plugin has is not the beginning
-	// of this file, or that the same upload is still under way.
+	// of this file.
 	UploadFile(grpc.ClientStreamingServer[FileChunk, UploadResponse]) error
 	// Chat joins the room. The first message's user is the participant's name;
 	// its text is posted unless it is empty. The response's header is sent when

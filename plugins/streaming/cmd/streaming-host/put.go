@@ -27,6 +27,7 @@ made.
 The file is there at once when all of it has arrived and has the checksum that
 was sent, or not at all. If the command is interrupted, the same command goes on
 where the plugin has come to; if LOCAL was changed meanwhile, from the beginning.
+While another command puts the same file there, this one waits 4 s and fails.
 `
 
 // A putting is the put command.

@@ -1,17 +1,59 @@
 package main
 
 import (
+	"crypto/sha256"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/plugwire/plugwire/core/plugintest"
+	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
 	"github.com/plugwire/plugwire/plugins/streaming/files"
 	"github.com/plugwire/plugwire/plugins/streaming/handler"
 	"github.com/plugwire/plugwire/plugins/streaming/streaming"
 	"github.com/plugwire/plugwire/transport/unix"
 )
+
+// The same command, while the first is under way, fails once and says why.
+func TestPutWhileItIsUnderWay(t *testing.T) {
+	t.Parallel() // it takes the 4 s that the plugin waits
+	root, local := t.TempDir(), filepath.Join(t.TempDir(), "local")
+	if err := os.WriteFile(local, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &putting{local: local}
+	if err := p.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer p.file.Close()
+	store, err := files.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	first, err := store.Upload(t.Context(), files.UploadSpec{Path: "local", ID: p.id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Write([]byte("da")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), clitest.Path("streaming-host"), "-root", root, "put", local)
+	output, err := cmd.CombinedOutput()
+	const want = "streaming-host: the same upload is under way, still after 4s: try again when it has ended (FailedPrecondition)\n"
+	if err == nil || string(output) != want {
+		t.Errorf("%v, output %q, want %q", err, output, want)
+	}
+	if err := first.Write([]byte("ta")); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("data"))
+	if err := first.Commit(sum[:]); err != nil {
+		t.Errorf("the first: %v", err)
+	}
+}
 
 // A file that gets shorter, or longer, while it is sent is told for what it is, and
 // does not arrive.

@@ -70,7 +70,7 @@ func (p *Participant) Post(ctx context.Context, text string, reply func(ctx cont
 	defer p.room.mu.Unlock()
 	switch {
 	case p.isGone():
-		return tooSlow()
+		return ErrTooSlow
 	case p.finished:
 		return status.Error(codes.FailedPrecondition, "a participant who has left cannot post")
 	}
@@ -85,7 +85,7 @@ func (p *Participant) awaitOwn(ctx context.Context) error {
 		select {
 		case <-p.taken:
 		case <-p.gone:
-			return tooSlow()
+			return ErrTooSlow
 		case <-ctx.Done():
 			return status.FromContextError(ctx.Err()).Err()
 		}
@@ -128,7 +128,7 @@ func (p *Participant) take() (Message, error) {
 	case p.tookAll():
 		return Message{}, io.EOF
 	case p.isGone():
-		return Message{}, tooSlow()
+		return Message{}, ErrTooSlow
 	case p.last == p.room.sequence:
 		return Message{}, nil
 	}
@@ -141,8 +141,8 @@ func (p *Participant) take() (Message, error) {
 // holds room.mu.
 func (p *Participant) tookAll() bool { return p.finished && p.last == p.end }
 
-// Gone is closed when the room has put the participant out because he did not
-// take his messages; Next and Post then say so.
+// Gone is closed when the room has put the participant out. Next and Post then
+// return [ErrTooSlow].
 func (p *Participant) Gone() <-chan struct{} { return p.gone }
 
 func (p *Participant) isGone() bool {
@@ -192,9 +192,9 @@ func (p *Participant) putOut() {
 	close(p.gone)
 }
 
-func tooSlow() error {
-	return status.Errorf(codes.ResourceExhausted, "disconnected: more than %d messages were waiting to be read", maxQueue)
-}
+// ErrTooSlow is for a participant whom the room has put out because he did not
+// take his messages.
+var ErrTooSlow = status.Errorf(codes.ResourceExhausted, "disconnected: more than %d messages were waiting to be read", maxQueue)
 
 // tell tells the one who waits on c, now or later.
 func tell(c chan struct{}) {

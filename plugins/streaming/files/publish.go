@@ -45,12 +45,12 @@ func renameNew(root *os.Root, from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer fromDir.Close()
+	defer func() { _ = fromDir.Close() }() // it was only opened
 	toDir, err := root.Open(path.Dir(to))
 	if err != nil {
 		return err
 	}
-	defer toDir.Close()
+	defer func() { _ = toDir.Close() }()
 	err = renameExclusive(int(fromDir.Fd()), path.Base(from), int(toDir.Fd()), path.Base(to))
 	if errors.Is(err, errors.ErrUnsupported) {
 		return errNoLinks

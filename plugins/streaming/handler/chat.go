@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -18,22 +19,17 @@ import (
 type chatStream = grpc.BidiStreamingServer[streaming.ChatMessage, streaming.ChatMessage]
 
 // Chat is the stay of one participant in the room.
-//
-// Two goroutines take what he says and give him what is said. Either may be
-// stuck in the stream when the call has to end, and only the end of the call,
-// which cancels the stream, gets it out of there: they are not waited for.
 func (h *Handler) Chat(stream chatStream) error {
 	participant, err := h.room.Enter()
 	if err != nil {
 		return err
 	}
 	defer participant.Leave()
-	stopping := plugin.Stopping(stream.Context())
-	first, err := introduction(stream, stopping)
+	first, err := introduction(stream)
+	if errors.Is(err, io.EOF) {
+		return nil // he came and went
+	}
 	if err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil // he came and went
-		}
 		return err
 	}
 	if err := participant.Join(first.GetUser()); err != nil {
@@ -42,38 +38,44 @@ func (h *Handler) Chat(stream chatStream) error {
 	if err := stream.SendHeader(metadata.MD{}); err != nil {
 		return err
 	}
+	return h.converse(stream, participant, first)
+}
+
+// converse takes what the participant says, and gives him what is said, until one
+// of them ends.
+//
+// Two goroutines do it. Either may be stuck in the stream when the call has to
+// end, and only the end of the call, which cancels the stream, gets it out of
+// there: they are not waited for.
+func (h *Handler) converse(stream chatStream, participant *chat.Participant, first *streaming.ChatMessage) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	heard, said := make(chan error, 1), make(chan error, 1)
+	heard, told := make(chan error, 1), make(chan error, 1)
 	go func() { heard <- h.listen(ctx, stream, participant, first) }()
-	go func() { said <- tell(ctx, stream, participant) }()
-	var reason error
-	for {
-		select {
-		case err = <-heard:
-			if reason == nil {
-				reason = err
-			}
-			participant.Finish() // tell ends with what was posted before
-		case <-stopping:
-			reason, stopping = errStopping, nil
-			participant.Finish()
-		case err = <-said:
-			if err == nil {
-				err = reason
-			}
-			return err
-		case <-participant.Gone():
-			_, err = participant.Next(ctx)
-			return err
-		}
+	go func() { told <- tell(ctx, stream, participant) }()
+	var reason error // why he says no more
+	select {
+	case reason = <-heard:
+	case <-plugin.Stopping(ctx):
+		reason = errStopping
+	case err := <-told:
+		return err
+	case <-participant.Gone():
+		return chat.ErrTooSlow
+	}
+	participant.Finish() // tell ends with what was posted before
+	select {
+	case err := <-told:
+		return cmp.Or(err, reason)
+	case <-participant.Gone():
+		return chat.ErrTooSlow
 	}
 }
 
 var errStopping = status.Error(codes.Unavailable, "the plugin stops")
 
 // introduction returns the first message, unless the plugin stops before it comes.
-func introduction(stream chatStream, stopping <-chan struct{}) (*streaming.ChatMessage, error) {
+func introduction(stream chatStream) (*streaming.ChatMessage, error) {
 	type result struct {
 		message *streaming.ChatMessage
 		err     error
@@ -86,7 +88,7 @@ func introduction(stream chatStream, stopping <-chan struct{}) (*streaming.ChatM
 	select {
 	case r := <-received:
 		return r.message, r.err
-	case <-stopping:
+	case <-plugin.Stopping(stream.Context()):
 		return nil, errStopping
 	}
 }

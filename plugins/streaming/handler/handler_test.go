@@ -271,6 +271,17 @@ func TestUploadErrors(t *testing.T) {
 	}
 }
 
+// A message that is too large is a mistake like others, although the caller hears of
+// it from gRPC, before the handler does.
+func TestUploadEndsWithAMessageTooLarge(t *testing.T) {
+	s := start(t, unix.New())
+	chunks := chunksOf(&streaming.UploadStart{FilePath: "new", UploadId: "id"}, random(30), 0, 10)
+	chunks[1].Data = make([]byte, handler.MaxMessageSize)
+	_, err := s.upload(t, chunks...)
+	wantCode(t, err, codes.ResourceExhausted)
+	waitFor(t, func() bool { return s.left(t) == "" })
+}
+
 // An upload whose caller goes away can be resumed if it has an id, and leaves
 // nothing if not.
 func TestUploadInterrupted(t *testing.T) {

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/plugins/streaming/files"
@@ -17,12 +20,6 @@ import (
 
 type uploadStream = grpc.ClientStreamingServer[streaming.FileChunk, streaming.UploadResponse]
 
-// An interruption is the end of a stream that is nobody's mistake: what has
-// arrived is worth keeping.
-type interruption struct{ error }
-
-func (i interruption) Unwrap() error { return i.error }
-
 // UploadFile receives a file, or the rest of one that was interrupted.
 func (h *Handler) UploadFile(stream uploadStream) error {
 	if err := h.beginTransfer(); err != nil {
@@ -30,36 +27,17 @@ func (h *Handler) UploadFile(stream uploadStream) error {
 	}
 	defer h.endTransfer()
 	start, ctx := time.Now(), stream.Context()
-	first, err := stream.Recv()
+	first, err := firstChunk(stream)
 	if err != nil {
-		if errors.Is(err, io.EOF) {
-			return refuse.Invalid("upload", "the call ended without a chunk")
-		}
 		return err
 	}
-	if first.GetUpload() == nil {
-		return refuse.Invalid("upload", "the first chunk must say in upload what it is of")
-	}
-	upload, err := h.store.Upload(ctx, files.UploadSpec{
-		Path:      first.GetUpload().GetFilePath(),
-		Overwrite: first.GetUpload().GetOverwrite(),
-		Size:      first.GetUpload().GetTotalBytes(),
-		ID:        first.GetUpload().GetUploadId(),
-		Offset:    first.GetOffset(),
-		Prefix:    first.GetUpload().GetPrefixSha256(),
-	})
+	upload, err := h.store.Upload(ctx, specOf(first))
 	if err != nil {
 		return err
 	}
 	last, err := receive(stream, upload, first)
 	if err != nil {
-		end := upload.Discard
-		if _, ok := errors.AsType[interruption](err); ok {
-			end = upload.Interrupt
-		}
-		if failed := end(); failed != nil {
-			plugin.Logger(ctx).ErrorContext(ctx, "what is left of an upload cannot be kept in order", "error", failed)
-		}
+		abandon(ctx, upload, err)
 		return err
 	}
 	if err := upload.Commit(last.GetSha256()); err != nil {
@@ -76,6 +54,46 @@ func (h *Handler) UploadFile(stream uploadStream) error {
 		Sha256:      last.GetSha256(),
 		Offset:      first.GetOffset(),
 	})
+}
+
+// firstChunk returns the chunk that says what the upload is of.
+func firstChunk(stream uploadStream) (*streaming.FileChunk, error) {
+	first, err := stream.Recv()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, refuse.Invalid("upload", "the call ended without a chunk")
+	case err != nil:
+		return nil, err
+	case first.GetUpload() == nil:
+		return nil, refuse.Invalid("upload", "the first chunk must say in upload what it is of")
+	}
+	return first, nil
+}
+
+func specOf(first *streaming.FileChunk) files.UploadSpec {
+	upload := first.GetUpload()
+	return files.UploadSpec{
+		Path:      upload.GetFilePath(),
+		Overwrite: upload.GetOverwrite(),
+		Size:      upload.GetTotalBytes(),
+		ID:        upload.GetUploadId(),
+		Offset:    first.GetOffset(),
+		Prefix:    upload.GetPrefixSha256(),
+	}
+}
+
+// abandon ends an upload that cannot be completed for a reason. What has arrived is
+// worth keeping if the call was cut off, which is nobody's mistake.
+func abandon(ctx context.Context, upload *files.Upload, reason error) {
+	end := upload.Discard
+	switch status.Code(reason) {
+	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable:
+		end = upload.Interrupt
+	default:
+	}
+	if err := end(); err != nil {
+		plugin.Logger(ctx).ErrorContext(ctx, "what is left of an upload cannot be kept in order", "error", err)
+	}
 }
 
 // receive writes the chunks of a stream, of which it is given the first, and
@@ -95,14 +113,14 @@ func receive(stream uploadStream, upload *files.Upload, chunk *streaming.FileChu
 			if errors.Is(err, io.EOF) {
 				return nil, refuse.Invalid("is_last", "the call ended after %d bytes without a last chunk", upload.Offset())
 			}
-			return nil, interruption{err}
+			return nil, err
 		}
 	}
 	switch _, err := stream.Recv(); {
 	case err == nil:
 		return nil, refuse.Invalid("is_last", "a chunk follows the last one")
 	case !errors.Is(err, io.EOF):
-		return nil, interruption{err}
+		return nil, err
 	}
 	return chunk, nil
 }

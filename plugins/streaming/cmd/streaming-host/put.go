@@ -8,17 +8,22 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/plugwire/plugwire/plugins/hostcli"
 	"github.com/plugwire/plugwire/plugins/streaming/files"
 	"github.com/plugwire/plugwire/plugins/streaming/internal/filehash"
 	"github.com/plugwire/plugwire/plugins/streaming/streaming"
 )
+
+type uploadStream = grpc.ClientStreamingClient[streaming.FileChunk, streaming.UploadResponse]
 
 const putHelp = `Puts the file LOCAL into the root, as REMOTE, and prints its size and checksum. By
 default REMOTE is LOCAL's name, without the directory. Directories on the way are
@@ -129,11 +134,8 @@ func (p *putting) open() error {
 // send sends the file from an offset on.
 func (p *putting) send(ctx context.Context, offset int64) (*streaming.UploadResponse, error) {
 	sum, err := filehash.Prefix(ctx, p.file, offset)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, p.changed()
-	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.local, err)
+		return nil, p.readError(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // an upload that is left early is interrupted, never complete
@@ -141,39 +143,8 @@ func (p *putting) send(ctx context.Context, offset int64) (*streaming.UploadResp
 	if err != nil {
 		return nil, err
 	}
-	bar := hostcli.NewProgress(p.info.Size(), os.Stdout, os.Stderr)
-	defer bar.Remove()
-	bar.Add(offset)
-	start := &streaming.UploadStart{
-		FilePath:     p.remote,
-		Overwrite:    p.overwrite,
-		TotalBytes:   p.info.Size(),
-		UploadId:     p.id,
-		PrefixSha256: prefixOf(sum, offset),
-	}
-	for sequence, last := int64(0), false; !last; sequence++ {
-		// A new one for each chunk: it is grpc's from Send on.
-		data := make([]byte, min(files.ChunkSize, p.info.Size()-offset))
-		switch _, err := io.ReadFull(p.file, data); {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, p.changed()
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w", p.local, err)
-		}
-		sum.Write(data)
-		chunk := &streaming.FileChunk{Data: data, Sequence: sequence, Offset: offset, Upload: start}
-		start = nil
-		offset += int64(len(data))
-		if last = offset == p.info.Size(); last {
-			if err := p.unchanged(); err != nil {
-				return nil, err
-			}
-			chunk.IsLast, chunk.Sha256 = true, sum.Sum(nil)
-		}
-		if err := stream.Send(chunk); err != nil {
-			break // CloseAndRecv says why
-		}
-		bar.Add(int64(len(data)))
+	if err := p.sendChunks(stream, offset, sum); err != nil {
+		return nil, err
 	}
 	response, err := stream.CloseAndRecv()
 	if err != nil {
@@ -184,6 +155,64 @@ func (p *putting) send(ctx context.Context, offset int64) (*streaming.UploadResp
 			response.GetTotalBytes(), response.GetSha256(), p.info.Size(), sum.Sum(nil))
 	}
 	return response, nil
+}
+
+// sendChunks sends what is behind the offset, until the last chunk or until the
+// plugin takes no more, of which its answer has the reason. The sum is of what is
+// before the offset, and in the end of all.
+func (p *putting) sendChunks(stream uploadStream, offset int64, sum hash.Hash) error {
+	bar := hostcli.NewProgress(p.info.Size(), os.Stdout, os.Stderr)
+	defer bar.Remove()
+	bar.Add(offset)
+	start := &streaming.UploadStart{
+		FilePath:     p.remote,
+		Overwrite:    p.overwrite,
+		TotalBytes:   p.info.Size(),
+		UploadId:     p.id,
+		PrefixSha256: prefixOf(sum, offset),
+	}
+	for sequence := int64(0); ; sequence++ {
+		chunk, err := p.nextChunk(offset, sum)
+		if err != nil {
+			return err
+		}
+		chunk.Sequence, chunk.Upload, start = sequence, start, nil
+		if stream.Send(chunk) != nil {
+			return nil
+		}
+		offset += int64(len(chunk.GetData()))
+		bar.Add(int64(len(chunk.GetData())))
+		if chunk.GetIsLast() {
+			return nil
+		}
+	}
+}
+
+// nextChunk reads the chunk at the offset, and adds it to the sum.
+func (p *putting) nextChunk(offset int64, sum hash.Hash) (*streaming.FileChunk, error) {
+	// A new one for each chunk: it is grpc's from Send on.
+	data := make([]byte, min(files.ChunkSize, p.info.Size()-offset))
+	if _, err := io.ReadFull(p.file, data); err != nil {
+		return nil, p.readError(err)
+	}
+	sum.Write(data)
+	chunk := &streaming.FileChunk{Data: data, Offset: offset}
+	if offset+int64(len(data)) < p.info.Size() {
+		return chunk, nil
+	}
+	if err := p.unchanged(); err != nil {
+		return nil, err
+	}
+	chunk.IsLast, chunk.Sha256 = true, sum.Sum(nil)
+	return chunk, nil
+}
+
+// readError returns what it means that the file could not be read.
+func (p *putting) readError(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return p.changed()
+	}
+	return fmt.Errorf("%s: %w", p.local, err)
 }
 
 // unchanged returns an error if the file is not what it was.

@@ -66,25 +66,36 @@ func newMuxServer(conn net.Conn) (*mux, error) {
 func newMux(end func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error), conn net.Conn) (*mux, error) {
 	m := &mux{streams: make(map[*muxStream]struct{})}
 	var err error
-	m.session, err = end(&releasing{conn, m.release}, muxConfig())
+	m.session, err = end(&muxConn{conn, m.release}, muxConfig())
 	return m, err
 }
 
-// releasing is a connection that says when yamux closes it.
-type releasing struct {
+// muxConn is the connection under a yamux session. It says when that ends, before
+// yamux does where it can.
+type muxConn struct {
 	net.Conn
 	release func()
 }
 
+// Read implements [net.Conn].
+func (c *muxConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n == 0 && err != nil { // yamux has taken in all that came before
+		c.release()
+	}
+	return n, err
+}
+
 // Close implements [net.Conn].
-func (r *releasing) Close() error {
-	r.release()
-	return r.Conn.Close()
+func (c *muxConn) Close() error {
+	c.release()
+	return c.Conn.Close()
 }
 
 // release ends each Read and Write that waits, when the session ends. yamux has
-// them turn in a loop until it has come to their stream, and gets there late: with
-// a thousand of them on one processor that took minutes.
+// them turn in a loop, from when it begins to end the session until it has come to
+// their stream. It is late to come there: with some thousands of them on one
+// processor that took minutes.
 func (m *mux) release() {
 	m.mu.Lock()
 	streams := m.streams
@@ -167,6 +178,7 @@ func (m *mux) close() error {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
+	m.release() // before yamux has them turn in a loop
 	err := m.session.Close()
 	m.tasks.Wait()
 	return err

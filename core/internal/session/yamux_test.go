@@ -457,6 +457,45 @@ func TestYamuxEndReleasesAtOnce(t *testing.T) {
 	}
 }
 
+// They are released before yamux begins to end the session, whoever ends it: after
+// that they turn in a loop, and keep the processor from who would release them.
+func TestYamuxEndReleasesFirst(t *testing.T) {
+	for name, end := range map[string]func(client, server *mux) error{
+		"by this side":      func(client, _ *mux) error { return client.close() },
+		"by the other side": func(_, server *mux) error { return server.close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := muxes(t)
+			a, _ := openMux(t, client, server)
+			a.mu.Lock() // the release has to wait for this
+			ended := start(func() (any, error) { return nil, end(client, server) })
+			for ctx := bounded(t); !client.isEnded(); {
+				select {
+				case <-ctx.Done():
+					t.Fatal("nothing is released")
+				case <-time.After(time.Millisecond):
+				}
+			}
+			if client.session.IsClosed() {
+				t.Error("yamux has begun to end the session")
+			}
+			a.mu.Unlock()
+			if r := receive(t, "the end", ended); r.err != nil {
+				t.Error(r.err)
+			}
+			if _, err := a.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("the read: %v, want %v", err, io.EOF)
+			}
+		})
+	}
+}
+
+func (m *mux) isEnded() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ended
+}
+
 // frameLen is the length of a frame's header in yamux (spec.md there).
 const frameLen = 12
 

@@ -28,6 +28,9 @@ const (
 	// muxCloseTimeout is how long a stream may be closed for writing only: it
 	// may be read for as long as any plugin runs.
 	muxCloseTimeout = 30 * 24 * time.Hour
+	// muxLastTimeout is how long what the other side sent before it went away may
+	// take to be taken in. It waits in a buffer of the system, and for no reader.
+	muxLastTimeout = 10 * time.Second
 )
 
 func muxConfig() *yamux.Config {
@@ -66,7 +69,7 @@ func newMuxServer(conn net.Conn) (*mux, error) {
 func newMux(end func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error), conn net.Conn) (*mux, error) {
 	m := &mux{streams: make(map[*muxStream]struct{})}
 	var err error
-	m.session, err = end(&muxConn{conn, m.release}, muxConfig())
+	m.session, err = end(&muxConn{Conn: conn, release: m.release}, muxConfig())
 	return m, err
 }
 
@@ -75,6 +78,22 @@ func newMux(end func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error),
 type muxConn struct {
 	net.Conn
 	release func()
+	gone    bool // the other side; belongs to the goroutine of yamux that writes
+}
+
+// Write implements [net.Conn]. yamux ends the session at once when it cannot write,
+// and what the other side sent last would be lost. So when that has gone away, Read
+// is to end the session, which comes to it after all of that.
+func (c *muxConn) Write(b []byte) (int, error) {
+	if c.gone {
+		return len(b), nil
+	}
+	n, err := c.Conn.Write(b)
+	if err != nil && c.SetReadDeadline(time.Now().Add(muxLastTimeout)) == nil {
+		c.gone = true
+		return len(b), nil
+	}
+	return n, err
 }
 
 // Read implements [net.Conn].

@@ -12,7 +12,10 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/nettest"
@@ -403,6 +406,85 @@ func TestYamuxCloseWithAPeerThatReadsNothing(t *testing.T) {
 		t.Errorf("the write: %v, want %v", r.err, net.ErrClosed)
 	}
 }
+
+// held is a connection whose Read waits, but for one that has begun.
+type held struct {
+	net.Conn
+	proceed atomic.Pointer[chan struct{}] // nil: nothing waits
+}
+
+func (h *held) Read(b []byte) (int, error) {
+	if proceed := h.proceed.Load(); proceed != nil {
+		<-*proceed
+	}
+	return h.Conn.Read(b)
+}
+
+// What a side sent before it went away is read, also when this side has found out
+// by writing to it that it is no longer there.
+func TestYamuxLastOfASideThatIsGone(t *testing.T) {
+	ours, theirs, err := unixPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := &held{Conn: ours}
+	client, err := newMuxClient(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := newMuxServer(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := openMux(t, client, server)
+	proceed := make(chan struct{})
+	conn.proceed.Store(&proceed)
+	const size = 32 << 10 // which the system holds, and yamux does not in one Read
+	if _, err := b.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	checkClose(t, b, server)
+	if _, err := a.Write([]byte{0}); err != nil {
+		t.Errorf("write to a side that is gone: %v", err)
+	}
+	close(proceed)
+	if n, err := io.Copy(io.Discard, a); n != size || err != nil {
+		t.Errorf("read %d bytes, %v; want %d", n, err, size)
+	}
+	if _, err := client.Accept(); !errors.Is(err, io.EOF) {
+		t.Errorf("Accept: %v, want what ended the session, %v", err, io.EOF)
+	}
+	checkClose(t, client)
+}
+
+// A side that takes nothing any more and does not go either ends the session all
+// the same. (yamux shares its timers, so that it cannot take part.)
+func TestYamuxSideThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		released := false
+		conn := &muxConn{Conn: &refusing{ours}, release: func() { released = true }}
+		began := time.Now()
+		for range 2 {
+			if n, err := conn.Write([]byte("data")); n != 4 || err != nil {
+				t.Errorf("wrote %d bytes, %v", n, err)
+			}
+			time.Sleep(muxLastTimeout / 2)
+		}
+		if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read %d bytes, %v; want %v", n, err, os.ErrDeadlineExceeded)
+		}
+		if took := time.Since(began); took != muxLastTimeout || !released {
+			t.Errorf("Read ended after %v, want %v; who waits was released: %t", took, muxLastTimeout, released)
+		}
+		checkClose(t, conn, theirs)
+	})
+}
+
+// refusing is a connection that writes nothing.
+type refusing struct{ net.Conn }
+
+func (*refusing) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
 // closing is a connection whose Close waits.
 type closing struct {

@@ -17,6 +17,9 @@ const (
 	// muxBacklog is how many streams may wait to be accepted: they are accepted
 	// at once, so it is only met by a peer that floods.
 	muxBacklog = 256
+	// muxOpening is how many goroutines may be opening a stream: each is done at once,
+	// unless the other side accepts nothing, or reads nothing.
+	muxOpening = 64
 	// muxWindow is how much of a stream, in bytes, the other side may send
 	// before it is read: it bounds the memory of a stream that nobody reads, and
 	// is large enough that a fast reader does not keep a writer waiting.
@@ -50,6 +53,7 @@ func muxConfig() *yamux.Config {
 // streams that the other side opens.
 type mux struct {
 	session *yamux.Session
+	opening chan struct{} // holds one for each stream that is being opened
 
 	mu      sync.Mutex // guards the fields below
 	streams map[*muxStream]struct{}
@@ -67,7 +71,7 @@ func newMuxServer(conn net.Conn) (*mux, error) {
 }
 
 func newMux(end func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error), conn net.Conn) (*mux, error) {
-	m := &mux{streams: make(map[*muxStream]struct{})}
+	m := &mux{opening: make(chan struct{}, muxOpening), streams: make(map[*muxStream]struct{})}
 	var err error
 	m.session, err = end(&muxConn{Conn: conn, release: m.release}, muxConfig())
 	return m, err
@@ -145,8 +149,16 @@ func (m *mux) forget(s *muxStream) {
 }
 
 // open opens a stream. yamux takes no context: it waits when muxBacklog streams
-// are not yet accepted, or when the other side reads nothing.
+// are not yet accepted, or when the other side reads nothing. Goroutines that wait
+// for it, and maybe for nobody any more, are bounded: callers wait for their turn.
 func (m *mux) open(ctx context.Context) (net.Conn, error) {
+	select {
+	case m.opening <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-m.session.CloseChan():
+		return nil, net.ErrClosed
+	}
 	type result struct {
 		stream *yamux.Stream
 		err    error
@@ -154,6 +166,7 @@ func (m *mux) open(ctx context.Context) (net.Conn, error) {
 	opened := make(chan result)
 	started := m.run(func() {
 		s, err := m.session.OpenStream()
+		<-m.opening
 		select {
 		case opened <- result{s, err}:
 		case <-ctx.Done():
@@ -163,6 +176,7 @@ func (m *mux) open(ctx context.Context) (net.Conn, error) {
 		}
 	})
 	if !started {
+		<-m.opening
 		return nil, net.ErrClosed
 	}
 	select {

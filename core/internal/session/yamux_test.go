@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -340,6 +341,46 @@ func TestYamuxOpenEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkClose(t, conn)
+}
+
+// While the other side accepts nothing, who gives up leaves a goroutine behind only
+// so many times, and then none; who waits for a turn ends with the session.
+func TestYamuxOpenIsBounded(t *testing.T) {
+	client, server := muxes(t)
+	for range muxBacklog {
+		if _, err := client.open(bounded(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var first sync.WaitGroup
+	for range muxOpening {
+		first.Go(func() { _, _ = client.open(ctx) })
+	}
+	for bound := bounded(t); len(client.opening) < muxOpening; {
+		select {
+		case <-bound.Done():
+			t.Fatalf("%d streams are being opened, want %d", len(client.opening), muxOpening)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	cancel()
+	first.Wait()
+	before := runtime.NumGoroutine()
+	const more = 100
+	for range more {
+		if conn, err := client.open(ctx); conn != nil || !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v, %v; want %v", conn, err, context.Canceled)
+		}
+	}
+	if n := runtime.NumGoroutine() - before; n > more/10 {
+		t.Errorf("%d who gave up left %d goroutines", more, n)
+	}
+	waiting := start(func() (net.Conn, error) { return client.open(t.Context()) })
+	checkClose(t, server)
+	if r := receive(t, "the one that waits", waiting); r.value != nil || !errors.Is(r.err, net.ErrClosed) {
+		t.Errorf("got %v, %v; want %v", r.value, r.err, net.ErrClosed)
+	}
 }
 
 // The end of the session ends what waits on its streams, on both sides.

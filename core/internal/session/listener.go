@@ -17,8 +17,8 @@ import (
 const (
 	// maxPending bounds the streams of one address, or of one yamux session,
 	// that have been accepted and not yet said who they are and what they are
-	// for. More wait for their turn, as a host may open a thousand at once; the
-	// bound is for whoever else can reach the address.
+	// for, with those that [refuse] holds. More wait for their turn, as a host may
+	// open a thousand at once; the bound is for whoever else can reach the address.
 	maxPending = 64
 	// admitTimeout is how long a stream may take for that. Generous, because
 	// both ends are on one machine, which may be starting a hundred plugins.
@@ -181,7 +181,7 @@ func (l *Listener) acceptFrom(ln net.Listener, a admission) error {
 			return err
 		}
 		delay = 0
-		a.turns <- struct{}{} // waits for admitTimeout at most, and for nothing after Close
+		a.turns <- struct{}{} // waits for admitTimeout, and for who opened them to close yamux's streams that were refused
 		if !l.begin(conn) {
 			<-a.turns
 			_ = conn.Close() // none is wanted any more
@@ -229,16 +229,18 @@ func (l *Listener) admit(conn net.Conn, a admission, deliver func(*Stream)) {
 		l.current, l.muxes[a.mux] = a.mux, true
 	}
 	l.mu.Unlock()
+	if err != nil {
+		refuse(conn)
+	}
 	<-a.turns
 	switch {
 	case err != nil:
 	case deliver != nil:
 		deliver(s)
 	default:
-		err = l.dispatch(p, s)
-	}
-	if err != nil {
-		_ = conn.Close()
+		if l.dispatch(p, s) != nil {
+			_ = conn.Close()
+		}
 	}
 }
 
@@ -345,7 +347,7 @@ func (l *Listener) endStranger(m *mux) {
 	known := l.muxes[m]
 	l.mu.Unlock()
 	if !known {
-		_ = m.session.Close() // nothing was said on it
+		_ = m.end() // nothing was said on it
 	}
 }
 

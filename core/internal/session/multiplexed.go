@@ -11,7 +11,10 @@ import (
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
-var errNotMultiplexed = errors.New("there is no multiplexed connection to the other side")
+var (
+	errNotMultiplexed = errors.New("there is no multiplexed connection to the other side")
+	errUnannounced    = errors.New("the plugin has not announced the stream")
+)
 
 // Multiplexed reports whether the session is go-plugin's multiplexed mode.
 func (s *Session) Multiplexed() bool { return s.expected != nil }
@@ -54,41 +57,41 @@ func (s *Session) multiplex(ctx context.Context) (*Session, error) {
 	return on, nil
 }
 
-// maxUnannounced is how many streams that nobody has announced a plugin may open
-// before that ends the session: yamux cannot refuse one for good, so each that is
-// closed here costs something until the plugin closes it too. go-plugin opens
-// none, but for one that came too late.
-const maxUnannounced = 64
-
-// acceptExpected admits the streams that the plugin opens, until m ends.
+// acceptExpected admits the streams that the plugin opens, until m ends. Those that
+// nobody has announced are refused: go-plugin opens none, but for one that came too
+// late.
 func (s *Session) acceptExpected(m *mux) {
 	turns := make(chan struct{}, maxPending)
-	for unannounced := 0; unannounced < maxUnannounced; {
+	for {
 		conn, err := m.Accept()
 		if err != nil {
 			return // it ended with the connection
 		}
 		deliver := s.expected.next()
-		if deliver == nil {
-			unannounced++
-			_ = conn.Close()
-			continue
-		}
-		turns <- struct{}{} // waits for admitTimeout at most
+		turns <- struct{}{} // waits for admitTimeout, and for the plugin to close what was refused
 		started := m.run(func() {
-			_, stream, err := authenticate(conn, admission{creds: s.creds})
+			stream, err := s.admit(conn, deliver)
 			<-turns
-			if err != nil {
-				_ = conn.Close() // whoever opened it sees that
-				return
+			if err == nil {
+				deliver(stream)
 			}
-			deliver(stream)
 		})
 		if !started {
-			_ = conn.Close()
+			return // it ends
 		}
 	}
-	_ = m.session.Close()
+}
+
+// admit authenticates a stream of the plugin's that is for deliver, if that is not
+// nil. With an error it is refused, which whoever opened it sees.
+func (s *Session) admit(conn net.Conn, deliver func(*Stream)) (stream *Stream, err error) {
+	if err = errUnannounced; deliver != nil {
+		_, stream, err = authenticate(conn, admission{creds: s.creds})
+	}
+	if err != nil {
+		refuse(conn)
+	}
+	return stream, err
 }
 
 // Multiplexed reports whether the host uses go-plugin's multiplexed mode.

@@ -112,24 +112,89 @@ func TestMultiplexed(t *testing.T) {
 }
 
 // TestUnannouncedStreams closes what the plugin opens without having announced it,
-// and in the end the session.
+// however often, and goes on.
 func TestUnannouncedStreams(t *testing.T) {
-	s, l, calls, _ := multiplexedPair(t)
-	for range maxUnannounced {
+	s, l, calls, served := multiplexedPair(t)
+	for range 2 * maxPending {
 		if conn, err := open(t, l); err == nil {
 			t.Error("a stream that was not announced was let in")
 			checkClose(t, conn)
 		}
 	}
-	if err := calls.SetDeadline(time.Now().Add(hang)); err != nil {
+	checkPassing(t, calls, served)
+	came := make(chan *Stream, 1)
+	if !s.Expect(func(x *Stream) { came <- x }) {
+		t.Fatal("too many are expected")
+	}
+	fromPlugin, err := open(t, l)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := calls.Read(make([]byte, 1)); err == nil {
-		t.Error("the session goes on")
+	atHost := receive(t, "the plugin's stream", came)
+	checkPassing(t, fromPlugin, atHost)
+	checkClose(t, fromPlugin, atHost)
+}
+
+// TestRefusedStreamsAreBounded has whoever can connect open streams that are
+// refused, and close none of them: this side holds only so many of them at a time.
+func TestRefusedStreamsAreBounded(t *testing.T) {
+	_, l, calls, served := multiplexedPair(t)
+	conn, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := open(t, s); err == nil {
-		t.Error("a stream was opened after the end")
+	drained := start(func() (int64, error) { return io.Copy(io.Discard, conn) })
+	const junk, opened = "junk!", muxBacklog // more would be reset
+	for i := range uint32(opened) {
+		data := slices.Concat(frame(1, flagSYN, 2*i+1, 0), frame(frameData, 0, 2*i+1, uint32(len(junk))), []byte(junk))
+		if _, err := conn.Write(data); err != nil {
+			t.Fatal(err)
+		}
 	}
+	const flagFIN, accepted = 4, maxPending + 1 // the last waits for its turn
+	ctx := bounded(t)
+	await := func(what string, state func(*mux) bool) {
+		t.Helper()
+		for !state(l.strangers()) {
+			select {
+			case <-ctx.Done():
+				t.Fatal(what)
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	await("the streams do not wait for their turn", func(m *mux) bool {
+		return m != nil && m.session.NumStreams() == opened && m.held() == accepted
+	})
+	for i := range uint32(opened) {
+		if _, err := conn.Write(frame(1, flagFIN, 2*i+1, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await("streams that both sides have closed are held", func(m *mux) bool { return m.held() == 0 })
+	l.endStranger(l.strangers())
+	receive(t, "the end of the connection", drained)
+	checkClose(t, conn)
+	checkPassing(t, calls, served)
+}
+
+// strangers returns a session on which nobody has authenticated.
+func (l *Listener) strangers() *mux {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for m, known := range l.muxes {
+		if !known {
+			return m
+		}
+	}
+	return nil
+}
+
+// held is how many streams have not been closed by both sides.
+func (m *mux) held() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.streams)
 }
 
 // TestStreamOfAnother has somebody without the certificate connect: it neither gets

@@ -211,10 +211,15 @@ func (m *mux) close() error {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
-	m.release() // before yamux has them turn in a loop
-	err := m.session.Close()
+	err := m.end()
 	m.tasks.Wait()
 	return err
+}
+
+// end is close without the wait, for the goroutines that close waits for.
+func (m *mux) end() error {
+	m.release() // before yamux has them turn in a loop
+	return m.session.Close()
 }
 
 // run runs f in a goroutine for which close waits. It reports false, and does
@@ -242,7 +247,7 @@ type muxStream struct {
 
 	reading sync.RWMutex // held in shared mode by each Read
 
-	mu       sync.Mutex  // makes Close, release and the setting of deadlines take turns
+	mu       sync.Mutex  // makes shut, release and the setting of deadlines take turns
 	closed   atomic.Bool // set with mu held
 	released atomic.Bool // set with mu held: yamux's deadlines have passed for good
 
@@ -321,14 +326,35 @@ func (s *muxStream) CloseWrite() error { return muxError(s.Stream.Close()) }
 
 // Close implements [net.Conn]. It waits for nothing.
 func (s *muxStream) Close() error {
+	if s.shut() {
+		s.mux.run(s.finish) // if it does not, the whole session ends
+	}
+	return nil
+}
+
+// refuse closes a stream that is not let in. One of yamux's is something that this
+// side holds until the other closes it too, so refuse returns then, or when the
+// session ends: who has only so many refused at a time is not exhausted by them.
+func refuse(conn net.Conn) {
+	s, ok := conn.(*muxStream)
+	switch {
+	case !ok:
+		_ = conn.Close()
+	case s.shut():
+		s.finish()
+	}
+}
+
+// shut ends a Read and a Write, and all that follow. It reports false if that is done
+// already.
+func (s *muxStream) shut() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Swap(true) {
-		return nil
+		return false
 	}
-	err := s.Stream.SetDeadline(time.Now()) // ends a Read and a Write
-	s.mux.run(s.finish)                     // if it does not, the whole session ends
-	return err
+	_ = s.Stream.SetDeadline(time.Now()) // always nil
+	return true
 }
 
 // finish ends a closed stream. yamux cannot tell the other side that nobody

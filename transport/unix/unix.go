@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -150,12 +151,34 @@ func (*Transport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn,
 	if !filepath.IsAbs(cfg.Address) || len(cfg.Address) > maxPath {
 		return nil, fmt.Errorf("unix: %q is not an absolute path of at most %d bytes", cfg.Address, maxPath)
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", cfg.Address)
+	conn, err := dial(ctx, cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("unix: %w", err)
 	}
 	return conn, nil
+}
+
+// A listener's queue is full when it has not been scheduled while some hundred
+// connections were dialed (net.core.somaxconn). Linux then refuses another at once,
+// where TCP asks again: so does a dial here, every fullRetry for fullTimeout.
+const (
+	fullRetry   = 5 * time.Millisecond
+	fullTimeout = 10 * time.Second
+)
+
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	for began := time.Now(); ; {
+		conn, err := d.DialContext(ctx, "unix", path)
+		if !errors.Is(err, syscall.EAGAIN) || time.Since(began) > fullTimeout {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the plugin accepts none of the connections that wait at %s: %w", path, context.Cause(ctx))
+		case <-time.After(fullRetry):
+		}
+	}
 }
 
 // listener removes the directory that Listen made, if it made one. The socket

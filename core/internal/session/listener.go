@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -62,7 +63,7 @@ type Listener struct {
 
 	mu      sync.Mutex            // guards the fields below
 	pending map[net.Conn]struct{} // not yet admitted
-	muxes   map[*mux]bool         // whether somebody has authenticated on it
+	muxes   map[*mux]*atomic.Bool // set when somebody has authenticated on it; nil if that was before
 	current *mux                  // in go-plugin's multiplexed mode, the one that the host has shown to be its own
 	closed  bool                  // by Close: nothing more is accepted
 	ended   bool                  // by End
@@ -82,7 +83,7 @@ func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
 		calls:   make(chan *Stream),
 		failed:  make(chan struct{}),
 		pending: make(map[net.Conn]struct{}),
-		muxes:   make(map[*mux]bool),
+		muxes:   make(map[*mux]*atomic.Bool),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	top := admission{creds: cfg.Credentials, preamble: !cfg.Foreign, carrier: cfg.Kind == handshake.SessionYamux}
@@ -225,8 +226,9 @@ func (l *Listener) admit(conn net.Conn, a admission, deliver func(*Stream)) {
 	p, s, err := authenticate(conn, a)
 	l.mu.Lock()
 	delete(l.pending, conn)
-	if _, lives := l.muxes[a.mux]; err == nil && lives {
-		l.current, l.muxes[a.mux] = a.mux, true
+	if known, lives := l.muxes[a.mux]; err == nil && lives {
+		l.current = a.mux
+		known.Store(true)
 	}
 	l.mu.Unlock()
 	if err != nil {
@@ -302,14 +304,18 @@ func (l *Listener) dispatch(p Preamble, s *Stream) error {
 
 // carry admits the streams of a yamux session until it ends.
 func (l *Listener) carry(s *Stream) error {
-	m, streams, err := l.newMux(s)
+	var known *atomic.Bool
+	if l.expected != nil {
+		known = new(atomic.Bool)
+	}
+	m, streams, err := l.newMux(s, known)
 	if err != nil {
 		return err
 	}
-	if !l.addMux(m) {
+	if !l.addMux(m, known) {
 		return m.close()
 	}
-	if l.expected != nil {
+	if known != nil {
 		timer := time.AfterFunc(admitTimeout, func() { l.endStranger(m) })
 		defer timer.Stop()
 	}
@@ -325,19 +331,19 @@ func (l *Listener) carry(s *Stream) error {
 
 // addMux reports whether m is let in. In go-plugin's multiplexed mode whoever can
 // connect gets that far, so there is a bound on those that have not authenticated.
-func (l *Listener) addMux(m *mux) bool {
+func (l *Listener) addMux(m *mux, known *atomic.Bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	strangers := 0
 	for _, known := range l.muxes {
-		if !known {
+		if isStrange(known) {
 			strangers++
 		}
 	}
-	if l.ended || l.expected != nil && strangers == maxPending {
+	if l.ended || strangers == maxPending {
 		return false
 	}
-	l.muxes[m] = l.expected == nil
+	l.muxes[m] = known
 	return true
 }
 
@@ -346,15 +352,15 @@ func (l *Listener) endStranger(m *mux) {
 	l.mu.Lock()
 	known := l.muxes[m]
 	l.mu.Unlock()
-	if !known {
+	if isStrange(known) {
 		_ = m.end() // nothing was said on it
 	}
 }
 
 // newMux begins a yamux session, and says what its streams have to do.
-func (l *Listener) newMux(s *Stream) (*mux, admission, error) {
+func (l *Listener) newMux(s *Stream, known *atomic.Bool) (*mux, admission, error) {
 	if l.expected != nil {
-		m, err := newMux(yamux.Server, &limited{Conn: s.Conn})
+		m, err := newMux(yamux.Server, &limited{Conn: s.Conn, known: known})
 		return m, admission{creds: l.cfg.Credentials, mux: m}, err
 	}
 	m, err := newMuxServer(s.Conn)

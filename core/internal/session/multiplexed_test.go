@@ -135,15 +135,70 @@ func TestUnannouncedStreams(t *testing.T) {
 	checkClose(t, fromPlugin, atHost)
 }
 
-// TestRefusedStreamsAreBounded has whoever can connect open streams that are
-// refused, and close none of them: this side holds only so many of them at a time.
-func TestRefusedStreamsAreBounded(t *testing.T) {
-	_, l, calls, served := multiplexedPair(t)
+// dialStranger connects as whoever can, and returns what comes of its connection,
+// the connection, and the session on it.
+func dialStranger(t *testing.T, l *Listener) (ended <-chan result[int64], conn net.Conn, m *mux) {
+	t.Helper()
 	conn, err := net.Dial("unix", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	drained := start(func() (int64, error) { return io.Copy(io.Discard, conn) })
+	ended = start(func() (int64, error) { return io.Copy(io.Discard, conn) })
+	await(t, "the connection is not accepted", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for m = range l.muxes {
+			if isStrange(l.muxes[m]) {
+				return true
+			}
+		}
+		return false
+	})
+	return ended, conn, m
+}
+
+// await polls for what nothing tells of.
+func await(t *testing.T, otherwise string, state func() bool) {
+	t.Helper()
+	for ctx := bounded(t); !state(); {
+		select {
+		case <-ctx.Done():
+			t.Fatal(otherwise)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// TestStreamsOfStrangers ends a session on which many streams are opened before
+// anybody has authenticated, and not the host's.
+func TestStreamsOfStrangers(t *testing.T) {
+	_, l, calls, served := multiplexedPair(t)
+	ended, conn, m := dialStranger(t, l)
+	for i := range uint32(maxStrange) {
+		if _, err := conn.Write(frame(1, flagSYN, 2*i+1, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "a few are not let in", func() bool { return m.held() == maxStrange })
+	if _, err := conn.Write(frame(1, flagSYN, 2*maxStrange+1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, "the end of the connection", ended)
+	if _, err := m.Accept(); !errors.Is(err, errOpenedEarly) {
+		t.Errorf("it ended with %v, want %v", err, errOpenedEarly)
+	}
+	checkClose(t, conn)
+	checkPassing(t, calls, served)
+}
+
+// TestRefusedStreamsAreBounded has somebody open streams that are refused, and close
+// none of them: this side holds only so many of them at a time.
+func TestRefusedStreamsAreBounded(t *testing.T) {
+	_, l, calls, served := multiplexedPair(t)
+	ended, conn, m := dialStranger(t, l)
+	l.mu.Lock()
+	l.muxes[m].Store(true) // as if it had authenticated
+	l.mu.Unlock()
 	const junk, opened = "junk!", muxBacklog // more would be reset
 	for i := range uint32(opened) {
 		data := slices.Concat(frame(1, flagSYN, 2*i+1, 0), frame(frameData, 0, 2*i+1, uint32(len(junk))), []byte(junk))
@@ -152,42 +207,18 @@ func TestRefusedStreamsAreBounded(t *testing.T) {
 		}
 	}
 	const flagFIN, accepted = 4, maxPending + 1 // the last waits for its turn
-	ctx := bounded(t)
-	await := func(what string, state func(*mux) bool) {
-		t.Helper()
-		for !state(l.strangers()) {
-			select {
-			case <-ctx.Done():
-				t.Fatal(what)
-			case <-time.After(time.Millisecond):
-			}
-		}
-	}
-	await("the streams do not wait for their turn", func(m *mux) bool {
-		return m != nil && m.session.NumStreams() == opened && m.held() == accepted
+	await(t, "the streams do not wait for their turn", func() bool {
+		return m.session.NumStreams() == opened && m.held() == accepted
 	})
 	for i := range uint32(opened) {
 		if _, err := conn.Write(frame(1, flagFIN, 2*i+1, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	await("streams that both sides have closed are held", func(m *mux) bool { return m.held() == 0 })
-	l.endStranger(l.strangers())
-	receive(t, "the end of the connection", drained)
+	await(t, "streams that both sides have closed are held", func() bool { return m.held() == 0 })
 	checkClose(t, conn)
+	receive(t, "the end of the connection", ended)
 	checkPassing(t, calls, served)
-}
-
-// strangers returns a session on which nobody has authenticated.
-func (l *Listener) strangers() *mux {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for m, known := range l.muxes {
-		if !known {
-			return m
-		}
-	}
-	return nil
 }
 
 // held is how many streams have not been closed by both sides.

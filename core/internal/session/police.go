@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -70,15 +71,24 @@ const (
 	maxPings     = 60
 )
 
-var errPingedOften = errors.New("the other side sent more pings than it has reason to")
+// maxStrange is how many streams may be opened before anybody has authenticated on
+// one, which a host does on its first: yamux buffers what comes on each.
+const maxStrange = 8
+
+var (
+	errPingedOften = errors.New("the other side sent more pings than it has reason to")
+	errOpenedEarly = errors.New("the other side opened more streams than it has reason to before it authenticated")
+)
 
 // limited is the connection under a yamux session with a peer on go-plugin, which
 // pings and opens streams, within reason.
 type limited struct {
 	net.Conn
+	known *atomic.Bool // set when the other side has authenticated; nil where that is no question
 
 	// What follows belongs to the goroutine of yamux that reads.
 	frames frames
+	opened int // streams, before known
 	pings  int // since
 	since  time.Time
 }
@@ -92,9 +102,9 @@ func (l *limited) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (l *limited) allow(kind byte, _ uint16) error {
+func (l *limited) allow(kind byte, flags uint16) error {
 	if kind != framePing {
-		return nil
+		return l.allowStream(flags)
 	}
 	if now := time.Now(); now.Sub(l.since) > pingInterval {
 		l.pings, l.since = 0, now
@@ -105,6 +115,18 @@ func (l *limited) allow(kind byte, _ uint16) error {
 	}
 	return nil
 }
+
+func (l *limited) allowStream(flags uint16) error {
+	if flags&flagSYN == 0 || !isStrange(l.known) {
+		return nil
+	}
+	if l.opened++; l.opened > maxStrange {
+		return errOpenedEarly
+	}
+	return nil
+}
+
+func isStrange(known *atomic.Bool) bool { return known != nil && !known.Load() }
 
 // check takes in what was read, and asks allow about each frame.
 func (f *frames) check(b []byte, allow func(kind byte, flags uint16) error) error {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -135,7 +136,7 @@ func (m *mux) add(stream *yamux.Stream) (net.Conn, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ended {
-		return nil, net.ErrClosed
+		return nil, errEnded
 	}
 	m.streams[s] = struct{}{}
 	return s, nil
@@ -157,7 +158,7 @@ func (m *mux) open(ctx context.Context) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-m.session.CloseChan():
-		return nil, net.ErrClosed
+		return nil, errEnded
 	}
 	type result struct {
 		stream *yamux.Stream
@@ -177,7 +178,7 @@ func (m *mux) open(ctx context.Context) (net.Conn, error) {
 	})
 	if !started {
 		<-m.opening
-		return nil, net.ErrClosed
+		return nil, errEnded
 	}
 	select {
 	case r := <-opened:
@@ -315,7 +316,7 @@ func muxError(err error) error {
 	case errors.Is(err, yamux.ErrTimeout):
 		return os.ErrDeadlineExceeded
 	case errors.Is(err, yamux.ErrStreamClosed), errors.Is(err, yamux.ErrSessionShutdown):
-		return errors.Join(net.ErrClosed, err)
+		return fmt.Errorf("%w: %w", err, net.ErrClosed)
 	default:
 		return err
 	}

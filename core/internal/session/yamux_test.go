@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -409,14 +410,14 @@ func TestYamuxSessionCloses(t *testing.T) {
 	if r := receive(t, "Accept", accepting); r.err == nil {
 		t.Error("Accept succeeded")
 	}
-	if conn, err := client.open(bounded(t)); conn != nil || !errors.Is(err, net.ErrClosed) {
-		t.Errorf("open after Close: %v, %v; want %v", conn, err, net.ErrClosed)
+	if conn, err := client.open(bounded(t)); conn != nil || !errors.Is(err, errEnded) {
+		t.Errorf("open after Close: %v, %v; want %v", conn, err, errEnded)
 	}
 	if conn, err := client.Accept(); conn != nil || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept after Close: %v, %v; want %v", conn, err, net.ErrClosed)
 	}
-	if _, err := a.Write([]byte{0}); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("write after the session's Close: %v, want %v", err, net.ErrClosed)
+	if _, err := a.Write([]byte{0}); !errors.Is(err, net.ErrClosed) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("write after the session's Close: %q, want %v on one line", err, net.ErrClosed)
 	}
 	checkClose(t, a, b)
 }

@@ -58,8 +58,7 @@ type mux struct {
 
 	mu      sync.Mutex // guards the fields below
 	streams map[*muxStream]struct{}
-	ended   bool // no stream is added any more
-	closed  bool
+	ended   bool           // by release: no stream is added any more, and no task
 	tasks   sync.WaitGroup // each ends with the session at the latest
 }
 
@@ -209,9 +208,6 @@ func (m *mux) Close() error { return m.close() }
 // close ends the session, its connection, and every stream, and waits for the
 // goroutines.
 func (m *mux) close() error {
-	m.mu.Lock()
-	m.closed = true
-	m.mu.Unlock()
 	err := m.end()
 	m.tasks.Wait()
 	return err
@@ -224,11 +220,11 @@ func (m *mux) end() error {
 }
 
 // run runs f in a goroutine for which close waits. It reports false, and does
-// not run f, after close.
+// not run f, when the session has ended.
 func (m *mux) run(f func()) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	if m.ended {
 		return false
 	}
 	m.tasks.Go(f)

@@ -237,7 +237,8 @@ func (m *mux) run(f func()) bool {
 //
 // One thing it cannot mend: a Write ends by its deadline, or by Close, while it
 // waits for the other side to read this stream, but not while it waits for the
-// connection itself, whose other side then reads nothing at all.
+// connection itself, whose other side then reads nothing at all. So does a Read
+// that tells the other side of room for more.
 type muxStream struct {
 	*yamux.Stream
 	mux *mux

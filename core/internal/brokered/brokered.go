@@ -95,7 +95,7 @@ type Broker struct {
 // link is the stream on which messages go both ways.
 type link struct {
 	out  chan *goplugin.ConnInfo
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed when nothing is sent any more
 }
 
 // New makes a broker without a link. Close it.
@@ -173,8 +173,9 @@ func (b *Broker) change() {
 // host that has attached, takes over.
 func (b *Broker) Exchange(s goplugin.Messages) error {
 	l := &link{out: make(chan *goplugin.ConnInfo, sendQueue), done: make(chan struct{})}
-	defer close(l.done)
-	if !b.run(func() { l.send(b.ctx, s) }) {
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	if !b.run(func() { l.send(ctx, s) }) {
 		return net.ErrClosed
 	}
 	b.mu.Lock()
@@ -193,17 +194,17 @@ func (b *Broker) Exchange(s goplugin.Messages) error {
 	}
 }
 
-// send sends what is queued until the link or ctx ends. A SendMsg ends with the
-// stream.
+// send sends what is queued until ctx or the stream ends. A SendMsg ends with the
+// stream. Its end is that of all who wait for room in the queue: whoever receives
+// may be one of them, and would not see the end of the stream.
 func (l *link) send(ctx context.Context, s goplugin.Messages) {
+	defer close(l.done)
 	for {
 		select {
 		case m := <-l.out:
 			if err := s.SendMsg(m); err != nil {
 				return // which receiving notices too
 			}
-		case <-l.done:
-			return
 		case <-ctx.Done():
 			return
 		case <-s.Context().Done():

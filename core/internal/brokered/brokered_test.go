@@ -621,6 +621,49 @@ func TestAcknowledgedAsGivenUp(t *testing.T) {
 	})
 }
 
+// TestOtherSideReadsNothing has an other side that knocks without end and reads no
+// answer. Whoever serves an id that it has knocked for is bounded by his context all
+// the same, and the link ends with its stream.
+func TestOtherSideReadsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Config{Side: "plugin", Other: "host", Streams: &fakeStreams{}})
+		ctx, cancel := context.WithCancel(t.Context())
+		in := make(chan goplugin.ConnInfo)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = b.Exchange(&messages{ctx, in, nil})
+		}()
+		knock := goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true}}
+		in <- knock
+		synctest.Wait()
+		for range maxKnocks - 1 { // which wait
+			knock.ServiceID++
+			in <- knock
+		}
+		for range sendQueue + 2 { // which are answered at once: one is being sent, and one waits
+			knock.ServiceID++
+			in <- knock
+		}
+		synctest.Wait()
+		serving, giveUp := context.WithTimeout(t.Context(), time.Second)
+		began := time.Now()
+		if err := b.Serve(serving, 1, registerHealth); err != nil || time.Since(began) != time.Second {
+			t.Errorf("Serve: %v after %v, want %v", err, time.Since(began), time.Second)
+		}
+		giveUp()
+		cancel()
+		synctest.Wait()
+		select {
+		case <-ended:
+		default:
+			t.Error("the link goes on without its stream")
+		}
+		b.Close(net.ErrClosed)
+		<-ended
+	})
+}
+
 // TestRefusals has the other side say no.
 func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

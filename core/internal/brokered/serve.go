@@ -88,7 +88,7 @@ func (b *Broker) accept(ctx context.Context, id uint32) (ln net.Listener, end fu
 		if _, err := b.linked(ctx); err != nil { // nobody could knock
 			return nil, nil, err
 		}
-		a, err := b.acceptStreams(id)
+		a, err := b.acceptStreams(ctx, id)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -137,7 +137,7 @@ func (b *Broker) register(id uint32) (*acceptor, error) {
 	return a, nil
 }
 
-func (b *Broker) acceptStreams(id uint32) (*acceptor, error) {
+func (b *Broker) acceptStreams(ctx context.Context, id uint32) (*acceptor, error) {
 	a, err := b.register(id)
 	if err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (b *Broker) acceptStreams(id uint32) (*acceptor, error) {
 	b.mu.Unlock()
 	if waiting && knock.Stop() {
 		b.forgetKnock(id)
-		b.answer(l, id, a)
+		b.answer(ctx, l, id, a)
 	}
 	return a, nil
 }
@@ -167,19 +167,20 @@ func (b *Broker) knocked(l *link, id uint32) {
 	if a == nil && !again && len(b.knocks) < maxKnocks && b.cfg.Streams != nil && b.ctx.Err() == nil {
 		b.knocks[id] = time.AfterFunc(knockPatience, func() {
 			b.forgetKnock(id)
-			b.answer(l, id, nil)
+			b.answer(b.ctx, l, id, nil)
 		})
 		b.mu.Unlock()
 		return
 	}
 	b.mu.Unlock()
 	if !again {
-		b.answer(l, id, a)
+		b.answer(b.ctx, l, id, a)
 	}
 }
 
-// answer acknowledges a knock, or says why not.
-func (b *Broker) answer(l *link, id uint32, a *acceptor) {
+// answer acknowledges a knock, or says why not. It waits, until ctx ends, for an
+// other side that does not read.
+func (b *Broker) answer(ctx context.Context, l *link, id uint32, a *acceptor) {
 	m := &goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true}}
 	switch {
 	case b.cfg.Streams == nil:
@@ -195,7 +196,7 @@ func (b *Broker) answer(l *link, id uint32, a *acceptor) {
 	select {
 	case l.out <- m:
 	case <-l.done:
-	case <-b.ctx.Done():
+	case <-ctx.Done():
 	}
 }
 

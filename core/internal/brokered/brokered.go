@@ -217,7 +217,7 @@ func (l *link) send(ctx context.Context, s goplugin.Messages) {
 func (b *Broker) receive(l *link, m *goplugin.ConnInfo) {
 	switch {
 	case m.Knock == nil:
-		b.offered(*m)
+		b.offered(l, *m)
 	case m.Knock.Ack:
 		b.acknowledged(m.ServiceID, m.Knock.Error)
 	default:
@@ -227,13 +227,17 @@ func (b *Broker) receive(l *link, m *goplugin.ConnInfo) {
 
 // offered keeps an address for as long as the link lives: go-plugin throws it away
 // after five seconds, and a Dial that comes later fails. One that is longer than any
-// that can be dialed is not kept, as there may be maxOffers of them.
-func (b *Broker) offered(m goplugin.ConnInfo) {
+// that can be dialed is not kept, as there may be maxOffers of them. Nor is one of a
+// host that another has taken over from: their numbers are the same.
+func (b *Broker) offered(l *link, m goplugin.ConnInfo) {
 	if len(m.Network)+len(m.Address) > transport.MaxAddressLen {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.link != l {
+		return
+	}
 	if _, ok := b.offers[m.ServiceID]; !ok {
 		if len(b.order) == maxOffers {
 			delete(b.offers, b.order[0])

@@ -390,8 +390,9 @@ func TestD10LateDial(t *testing.T) {
 	})
 }
 
-// TestOffersOfAnother forgets the addresses of a host that is gone when another has
-// attached, whose numbers are the same, and keeps none that is too long.
+// TestOffersOfAnother forgets the addresses of a host when another has attached, whose
+// numbers are the same, takes no more of the first, which may still be there, and keeps
+// none that is too long.
 func TestOffersOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dialed []string
@@ -399,11 +400,12 @@ func TestOffersOfAnother(t *testing.T) {
 			dialed = append(dialed, address)
 			return nil, secure.Info{}, net.ErrClosed
 		}})
-		in, _, unlink := hand(b)
-		in <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/first"}
+		first, _, unlinkFirst := hand(b)
+		first <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/first"}
 		synctest.Wait()
-		unlink()
-		in, _, unlink = hand(b)
+		in, _, unlink := hand(b)
+		synctest.Wait()
+		first <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/late"}
 		synctest.Wait()
 		ended := make(chan error)
 		go func() {
@@ -418,6 +420,7 @@ func TestOffersOfAnother(t *testing.T) {
 		}
 		b.Close(net.ErrClosed)
 		unlink()
+		unlinkFirst()
 	})
 }
 

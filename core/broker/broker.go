@@ -61,9 +61,9 @@ func (b *Broker) Serve(ctx context.Context, id uint32, bindings ...protocol.Bind
 	return b.core.Serve(ctx, id, register)
 }
 
-// Dial connects to what the other side serves, or is about to serve, under a
-// number. The context bounds that; without a deadline it takes 10 s at most. The
-// caller closes the connection.
+// Dial connects to what the other side serves, or is about to serve, also again,
+// under a number. The context bounds that; without a deadline it takes 10 s at most,
+// and as long if nobody serves. The caller closes the connection.
 func (b *Broker) Dial(ctx context.Context, id uint32) (*Conn, error) {
 	core, err := b.core.Dial(ctx, id)
 	if err != nil {

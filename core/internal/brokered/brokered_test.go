@@ -281,10 +281,13 @@ func TestServedTwice(t *testing.T) {
 			if err := stop(); err != nil {
 				t.Error(err)
 			}
+			// Who dials meanwhile waits, and does not make do with what was there before.
+			early := startUse(t, host, 1)
 			stop = serve(plugin, 1)
-			if name == "multiplexed" { // the other's old address is still known
-				use(t, host, 1)
+			if err := <-early; err != nil {
+				t.Error(err)
 			}
+			use(t, host, 1)
 			if err := stop(); err != nil {
 				t.Error(err)
 			}
@@ -667,25 +670,81 @@ func TestOtherSideReadsNothing(t *testing.T) {
 	})
 }
 
-// TestRefusals has the other side say no.
+// TestRefusals has the other side say no for as long as the dial may take.
 func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(Config{Side: "host", Other: "plugin", Streams: &fakeStreams{}})
 		in, out, unlink := hand(b)
+		knocks, done := 0, make(chan struct{})
 		go func() {
-			m := <-out
-			in <- goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: "no listener"}}
+			for {
+				select {
+				case m := <-out:
+					knocks++
+					in <- goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: "no listener"}}
+				case <-done:
+					return
+				}
+			}
 		}()
-		if _, err := b.Dial(t.Context(), 1); err == nil || !strings.Contains(err.Error(), `the plugin refuses: "no listener"`) {
-			t.Errorf("Dial: %v", err)
+		began := time.Now()
+		_, err := b.Dial(t.Context(), 1)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `the plugin refuses: "no listener"`) || time.Since(began) != timeout {
+			t.Errorf("Dial: %v after %v, want a refusal after %v", err, time.Since(began), timeout)
 		}
+		if most := int(timeout/knockPause) + 1; knocks < 2 || knocks > most {
+			t.Errorf("%d knocks, want some and at most %d", knocks, most)
+		}
+		close(done)
 		unlink()
 		b.refuse(errors.New("it has no broker"))
-		began := time.Now()
+		began = time.Now()
 		if _, err := b.Dial(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "it has no broker") || time.Since(began) != 0 {
 			t.Errorf("Dial: %v after %v", err, time.Since(began))
 		}
 		b.Close(net.ErrClosed)
+	})
+}
+
+// TestKnocksUntilAccepted dials an id that the other side accepts at last, after it
+// has refused a knock and lost one, as go-plugin does. Who dials another id meanwhile
+// has a turn.
+func TestKnocksUntilAccepted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		streams := &fakeStreams{}
+		b := New(Config{Side: "host", Other: "plugin", Streams: streams})
+		in, out, unlink := hand(b)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		dialed := make(chan uint32, 2)
+		dial := func(id uint32) {
+			if _, err := b.Dial(ctx, id); !errors.Is(err, net.ErrClosed) { // that of the stream
+				t.Errorf("Dial of id %d: %v", id, err)
+			}
+			dialed <- id
+		}
+		answer := func(id uint32, reason string) {
+			t.Helper()
+			if m := <-out; m.ServiceID != id {
+				t.Errorf("a knock for id %d, want %d", m.ServiceID, id)
+			}
+			in <- goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: reason}}
+		}
+		go dial(1)
+		answer(1, "no listener")
+		<-out // and no answer
+		go dial(2)
+		answer(2, "")
+		if id := <-dialed; id != 2 {
+			t.Errorf("id %d was dialed first", id)
+		}
+		answer(1, "")
+		<-dialed
+		if streams.opened != 2 {
+			t.Errorf("%d streams opened, want one for each acknowledgement", streams.opened)
+		}
+		b.Close(net.ErrClosed)
+		unlink()
 	})
 }
 

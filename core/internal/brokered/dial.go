@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"slices"
+	"syscall"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -108,17 +112,37 @@ func (b *Broker) watched(peer *rpc.Peer, id uint32) (*Conn, error) {
 	return c, nil
 }
 
-// dialAddress waits for the address that the other side announces, and dials it.
+// dialAddress waits for the address that the other side announces, and dials it. One
+// at which nobody listens any more is that of a server that has ended: another may be
+// about to begin, which announces an address of its own.
 func (b *Broker) dialAddress(ctx context.Context, id uint32) (net.Conn, secure.Info, error) {
-	var offer goplugin.ConnInfo
-	err := b.await(ctx, fmt.Sprintf("the %s has not accepted it", b.cfg.Other), func() (ok bool) {
-		offer, ok = b.offers[id]
-		return ok
-	})
-	if err != nil {
-		return nil, secure.Info{}, err
+	late := fmt.Sprintf("the %s has not accepted it", b.cfg.Other)
+	for {
+		var offer goplugin.ConnInfo
+		err := b.await(ctx, late, func() (ok bool) {
+			offer, ok = b.offers[id]
+			return ok
+		})
+		if err != nil {
+			return nil, secure.Info{}, err
+		}
+		conn, info, err := b.cfg.Dial(ctx, offer.Network, offer.Address)
+		if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
+			return conn, info, err
+		}
+		b.withdraw(id, offer)
+		late = fmt.Sprintf("the %s no longer accepts it (%v)", b.cfg.Other, err)
 	}
-	return b.cfg.Dial(ctx, offer.Network, offer.Address)
+}
+
+// withdraw forgets an address, unless there is another by now.
+func (b *Broker) withdraw(id uint32, offer goplugin.ConnInfo) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known := b.offers[id]; known.Network == offer.Network && known.Address == offer.Address {
+		delete(b.offers, id)
+		b.order = slices.DeleteFunc(b.order, func(x uint32) bool { return x == id })
+	}
 }
 
 // dial is a knock that waits for its answer. The broker's mu guards it.
@@ -129,9 +153,43 @@ type dial struct {
 	err      error
 }
 
-// dialStream knocks, and has the stream that the other side expects once it has
-// acknowledged that.
+const (
+	// knockLife is how long a knock counts as on its way. go-plugin forgets one that
+	// nobody has accepted after five seconds, and says nothing.
+	knockLife = 6 * time.Second
+	// knockPause is how long to wait after a knock that was refused: long beside
+	// what one costs, short beside what a person waits.
+	knockPause = 100 * time.Millisecond
+)
+
+// notYetError is of a knock in vain: the other side may accept the id later.
+type notYetError struct{ error }
+
+func (e *notYetError) Unwrap() error { return e.error }
+
+// dialStream knocks until the other side has accepted the id, as somebody may be
+// about to, and has the stream that the other side expects then.
 func (b *Broker) dialStream(ctx context.Context, id uint32) (net.Conn, secure.Info, error) {
+	var refusal error // of the last knock in vain
+	for {
+		stream, info, err := b.tryStream(ctx, id)
+		if _, later := errors.AsType[*notYetError](err); later {
+			refusal = err
+			select {
+			case <-time.After(knockPause):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		if err != nil && refusal != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", refusal, context.Cause(ctx))
+		}
+		return stream, info, err
+	}
+}
+
+// tryStream knocks once. Who else dials has his turn after that.
+func (b *Broker) tryStream(ctx context.Context, id uint32) (net.Conn, secure.Info, error) {
 	select {
 	case b.dialing <- struct{}{}:
 		defer func() { <-b.dialing }()
@@ -146,15 +204,20 @@ func (b *Broker) dialStream(ctx context.Context, id uint32) (net.Conn, secure.In
 }
 
 func (b *Broker) knock(ctx context.Context, id uint32) (net.Conn, error) {
+	attempt, cancel := context.WithTimeout(ctx, knockLife)
+	defer cancel()
 	d := new(dial)
 	b.mu.Lock()
 	b.dials[id] = d
 	b.mu.Unlock()
 	sent := false
-	err := b.say(ctx, &goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true}})
+	err := b.say(attempt, &goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true}})
 	if err == nil {
 		sent = true
-		err = b.await(ctx, fmt.Sprintf("the %s has not accepted it", b.cfg.Other), func() bool { return d.done })
+		err = b.await(attempt, fmt.Sprintf("the %s has not accepted it", b.cfg.Other), func() bool { return d.done })
+	}
+	if attempt.Err() != nil && ctx.Err() == nil {
+		err = &notYetError{err}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -198,7 +261,7 @@ func (b *Broker) acknowledged(id uint32, refused string) {
 		defer cancel()
 		stream, err = b.cfg.Streams.OpenStream(ctx)
 	} else {
-		err = fmt.Errorf("the %s refuses: %.256q", b.cfg.Other, refused)
+		err = &notYetError{fmt.Errorf("the %s refuses: %.256q", b.cfg.Other, refused)}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

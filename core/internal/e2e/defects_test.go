@@ -102,7 +102,14 @@ func TestD02_DescendantHoldsTheOutput(t *testing.T) {
 			t.Parallel()
 			var stderr syncBuffer
 			p := launch(t, scripted(tt.script), host.WithStderr(&stderr))
-			line, _, _ := strings.Cut(stderr.String(), "\n")
+			var line string
+			eventually(t, hang, func() string { // another stream than the answer's
+				var ended bool
+				if line, _, ended = strings.Cut(stderr.String(), "\n"); !ended {
+					return "the script has not said which process it is"
+				}
+				return ""
+			})
 			pid := atoi(t, line)
 			began := time.Now()
 			if err := p.Close(); err != nil {
@@ -185,10 +192,7 @@ func TestD03_GoPluginKilled(t *testing.T) {
 func TestD15_OutlivesItsHost(t *testing.T) {
 	t.Parallel()
 	place := newPlace(t)
-	script := filepath.Join(t.TempDir(), "plugin")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+command("misbehave").Path+" -outlives\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	script := writeProgram(t, []byte("#!/bin/sh\nexec "+command("misbehave").Path+" -outlives\n"))
 	kill := holdGoPlugin(t, place, script)
 	kill()
 	running := place.processes()
@@ -371,24 +375,16 @@ func TestD14_ExpiredContexts(t *testing.T) {
 	t.Parallel()
 	expired, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
-	began := time.Now()
 	if e := startError(expired, t, onGoPlugin()); e.Phase != host.PhasePrepare || !errors.Is(e, context.DeadlineExceeded) {
 		t.Errorf("Launch: %v", e)
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("Launch took %v", took)
 	}
 	// Nothing that a stopped process is asked would ever be answered.
 	p := launch(t, onGoPlugin())
 	stopProcess(t, p.Info().PID)
-	began = time.Now()
 	if err := p.Ping(expired); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("Ping: %v", err)
 	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("Ping took %v", took)
-	}
-	began = time.Now()
+	began := time.Now()
 	if err := p.Shutdown(expired); err == nil {
 		t.Error("Shutdown = nil for a plugin that was killed")
 	}

@@ -220,43 +220,41 @@ func TestMessageSize(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20
 	big := &echopb.Payload{Data: bytes.Repeat([]byte("x"), 8*mib)}
-	ctx := testContext(t)
-
-	resp, err := echopb.NewEchoClient(launch(t, echoPlugin())).Unary(ctx, big)
+	resp, err := echopb.NewEchoClient(launch(t, echoPlugin())).Unary(testContext(t), big)
 	if err != nil || !bytes.Equal(resp.GetData(), big.GetData()) {
 		t.Errorf("8 MiB by default: %d bytes, %v", len(resp.GetData()), err)
 	}
 
 	for _, tt := range []struct {
 		name string
-		call func(echopb.EchoClient) error
+		call func(context.Context, echopb.EchoClient) error
 		cmd  []string
 		opts []host.Option
 		says string
 	}{
 		{
 			name: "request above the plugin's limit", cmd: []string{"-max-message", "1000000"}, says: "plugin.WithMaxMessageSize",
-			call: func(c echopb.EchoClient) error { _, err := c.Unary(ctx, big); return err },
+			call: func(ctx context.Context, c echopb.EchoClient) error { _, err := c.Unary(ctx, big); return err },
 		},
 		{
 			name: "request above the host's limit", opts: []host.Option{host.WithMaxMessageSize(mib)}, says: "host.WithMaxMessageSize",
-			call: func(c echopb.EchoClient) error { _, err := c.Unary(ctx, big); return err },
+			call: func(ctx context.Context, c echopb.EchoClient) error { _, err := c.Unary(ctx, big); return err },
 		},
 		{
 			name: "response above the host's limit", opts: []host.Option{host.WithMaxMessageSize(mib)}, says: "host.WithMaxMessageSize",
-			call: func(c echopb.EchoClient) error {
+			call: func(ctx context.Context, c echopb.EchoClient) error {
 				return drain(c.Download(ctx, &echopb.DownloadRequest{Count: 1, Size: 2 * mib}))
 			},
 		},
 		{
 			name: "response above the plugin's limit", cmd: []string{"-max-message", "1000000"}, says: "plugin.WithMaxMessageSize",
-			call: func(c echopb.EchoClient) error {
+			call: func(ctx context.Context, c echopb.EchoClient) error {
 				return drain(c.Download(ctx, &echopb.DownloadRequest{Count: 1, Size: 2 * mib}))
 			},
 		},
 		{
 			name: "upload above the host's limit", opts: []host.Option{host.WithMaxMessageSize(mib)}, says: "host.WithMaxMessageSize",
-			call: func(c echopb.EchoClient) error {
+			call: func(ctx context.Context, c echopb.EchoClient) error {
 				upload, err := c.Upload(ctx)
 				if err != nil {
 					return err
@@ -268,7 +266,8 @@ func TestMessageSize(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			client := echopb.NewEchoClient(launch(t, command("misbehave", tt.cmd...), tt.opts...))
-			err := tt.call(client)
+			ctx := testContext(t)
+			err := tt.call(ctx, client)
 			if status.Code(err) != codes.ResourceExhausted {
 				t.Errorf("code %v, want %v", status.Code(err), codes.ResourceExhausted)
 			}

@@ -171,10 +171,27 @@ func TestPluginStopsReading(t *testing.T) {
 	})
 }
 
+// expiring is a context whose deadline passes when its test is ready for that: how
+// long it takes to begin the calls is not known.
+type expiring struct {
+	context.Context
+	done chan struct{}
+}
+
+func (e *expiring) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+func (e *expiring) Done() <-chan struct{}                   { return e.done }
+func (e *expiring) Value(any) any                           { return nil } // nor is the end the other context's
+
+func (e *expiring) Err() error {
+	if isClosed(e.done) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
 func stopReading(t *testing.T, p *matrixPlugin) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(testContext(t), time.Second)
-	defer cancel()
+	ctx := &expiring{Context: testContext(t), done: make(chan struct{})}
 	calls := startCalls(ctx, t, p)
 	stopProcess(t, p.Info().PID)
 	began := time.Now()
@@ -191,6 +208,7 @@ func stopReading(t *testing.T, p *matrixPlugin) {
 		})
 	}
 	others.Wait()
+	close(ctx.done)
 	calls.assertEnd(t, codes.DeadlineExceeded)
 	if _, err := p.OpenStream(ctx, "nobody"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a named stream: %v", err)

@@ -100,11 +100,17 @@ func TestCallbackStreams(t *testing.T) {
 	}
 }
 
+// shortDeadline is that of a call which is to be waited for: long enough that its
+// handlers have begun before that, also on a busy machine.
+const shortDeadline = 3 * time.Second
+
 // TestCallbackCancelled ends the outermost of nested calls: the innermost, on
 // either side, learns of it.
 func TestCallbackCancelled(t *testing.T) {
+	t.Parallel()
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			over := host.WithTransports(ways.Named(name))
 			holding, released := make(chan struct{}, 1), make(chan struct{}, 1)
 			p := launchDuplex(t, &duplex.Handler{Holding: holding, Released: released}, over)
@@ -124,7 +130,7 @@ func TestCallbackCancelled(t *testing.T) {
 			waitFor(t, "the end of the innermost call", released)
 
 			// The deadline goes down with the calls, too.
-			ctx, cancel = context.WithTimeout(testContext(t), 200*time.Millisecond)
+			ctx, cancel = context.WithTimeout(testContext(t), shortDeadline)
 			defer cancel()
 			if _, err := c.Hold(ctx, &duplexpb.Descent{Depth: 3}); status.Code(err) != codes.DeadlineExceeded {
 				t.Errorf("the call with a deadline: %v", err)
@@ -196,8 +202,10 @@ func TestNoServices(t *testing.T) {
 // TestShutdownUnderCallback stops a plugin in the middle of nested calls, which
 // may end first; then with one that never ends.
 func TestShutdownUnderCallback(t *testing.T) {
+	t.Parallel()
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			over := host.WithTransports(ways.Named(name))
 			holding, released := make(chan struct{}, 1), make(chan struct{}, 1)
 			p := launchDuplex(t, &duplex.Handler{Holding: holding, Released: released}, over)
@@ -207,9 +215,7 @@ func TestShutdownUnderCallback(t *testing.T) {
 				outcome <- err
 			}()
 			waitFor(t, "the innermost call", holding)
-			ctx, cancel := context.WithTimeout(testContext(t), time.Second)
-			defer cancel()
-			if err := p.Shutdown(ctx); err != nil {
+			if _, err := shutdown(p, cutOffGrace); err != nil {
 				t.Errorf("Shutdown: %v", err)
 			}
 			waitFor(t, "the end of the innermost call", released)

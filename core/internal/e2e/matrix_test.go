@@ -300,7 +300,7 @@ func TestDeadlines(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const limit = 200 * time.Millisecond
+			const limit = shortDeadline
 			p := launchMatrix(t, name)
 			// The handler has the deadline by its own clock, and is told when its
 			// caller gives up: whichever it learns of first.

@@ -144,6 +144,10 @@ func TestHealthWatchDoesNotDelayShutdown(t *testing.T) {
 	}
 }
 
+// cutOffGrace is that of a shutdown which has to cut calls off, and is to be in good
+// order all the same: a third of it is left for that, also on a busy machine.
+const cutOffGrace = 10 * time.Second
+
 // TestShutdownCutsOff has a call that outlives the grace but heeds its context.
 func TestShutdownCutsOff(t *testing.T) {
 	t.Parallel()
@@ -156,7 +160,7 @@ func TestShutdownCutsOff(t *testing.T) {
 		called <- err
 	}()
 	book.await(t, "waiting")
-	if _, err := shutdown(p, 2*time.Second); err != nil {
+	if _, err := shutdown(p, cutOffGrace); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
 	if err := waitFor(t, "the call", called); status.Code(err) != codes.Unavailable {
@@ -182,7 +186,7 @@ func TestShutdownOfStuckHandler(t *testing.T) {
 		called <- err
 	}()
 	book.await(t, "stuck")
-	took, err := shutdown(p, 2*time.Second)
+	took, err := shutdown(p, cutOffGrace)
 	if took > prompt {
 		t.Errorf("Shutdown took %v", took)
 	}
@@ -235,7 +239,7 @@ func TestShutdownFunctions(t *testing.T) {
 		{hooks: "a,b,c", grace: hang, order: []any{"c", "b", "a"}},
 		{hooks: "a,error,b", grace: hang, order: []any{"b", "error", "a"}, code: 1, log: "could not save the state"},
 		{hooks: "a,panic,b", grace: hang, order: []any{"b", "panic", "a"}, code: 1, log: "panic: nothing to save"},
-		{hooks: "hang,b", grace: 4 * time.Second, // of which the last tenth is left to exit in
+		{hooks: "hang,b", grace: 2 * cutOffGrace, // of which the last tenth is left to exit in
 			order: []any{"b", "hang"}, code: 1, log: "not done in time"},
 	} {
 		t.Run(tt.hooks, func(t *testing.T) {

@@ -27,7 +27,7 @@ func TestAbandonUnread(t *testing.T) {
 	}()
 	select {
 	case <-abandoned:
-	case <-time.After(10 * flushTimeout):
+	case <-time.After(hang):
 		t.Error("it waits for a reader")
 	}
 	if err := errors.Join(r.Close(), w.Close()); err != nil { // ends the writing

@@ -25,8 +25,8 @@ import (
 const hang = 2 * time.Minute
 
 // refusal is how long a start may take that is refused. It is less than any
-// timeout of a start.
-const refusal = 5 * time.Second
+// timeout of a start: go-plugin's hosts have 15 s here, ours the 20 s of a check.
+const refusal = 14 * time.Second
 
 // A pair is a host and a plugin, each a release or plugwire.
 type pair struct{ host, plugin string }

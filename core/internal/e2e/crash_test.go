@@ -21,8 +21,8 @@ import (
 )
 
 // prompt is how soon a call must end when the plugin is gone; a call that has
-// to wait for something else would take longer, or for ever.
-const prompt = 10 * time.Second
+// to wait for something else would take until its test hangs, or for ever.
+const prompt = hang / 2
 
 func fail(how string) *echopb.FailRequest { return &echopb.FailRequest{How: how} }
 

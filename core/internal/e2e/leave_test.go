@@ -60,5 +60,5 @@ func TestHostOfWrappedPluginKilled(t *testing.T) {
 		return ""
 	})
 	killHost(t, h.cmd)
-	eventually(t, 2*time.Second, place.left)
+	eventually(t, goneWithin, place.left)
 }

@@ -90,7 +90,7 @@ func newPlace(tb testing.TB) *place {
 	p := &place{dir: dir, mark: rand.Text()}
 	tb.Cleanup(func() {
 		// A host that still ran was killed a moment ago; its plugins follow it.
-		for deadline := time.Now().Add(unhurried); len(p.processes()) > 0 && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(hang); len(p.processes()) > 0 && time.Now().Before(deadline); {
 			time.Sleep(interval)
 		}
 		for _, pid := range p.processes() {

@@ -22,9 +22,9 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// unhurried is how soon something must end that has nothing to wait for. The
-// shortest limit that would otherwise end it is the grace of 10 s.
-const unhurried = 5 * time.Second
+// unhurried is how soon something must end that has nothing to wait for: before the
+// shortest limit that would otherwise end it, the grace.
+const unhurried = host.DefaultGrace
 
 // TestSilentConnectionDoesNotDelayClose has a connection to the plugin's socket
 // that never says who it is.
@@ -44,8 +44,8 @@ func TestSilentConnectionDoesNotDelayClose(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	took, err := shutdown(p, host.DefaultGrace)
-	if err != nil || took > unhurried {
+	took, err := shutdown(p, hang)
+	if err != nil || took > prompt {
 		t.Errorf("Shutdown: %v after %v", err, took)
 	}
 }
@@ -90,7 +90,7 @@ func TestStuckWriter(t *testing.T) {
 	if err := p.Close(); !errors.Is(err, p.Err()) {
 		t.Errorf("Close = %v, want what Err returns", err)
 	}
-	if took := time.Since(began); took > unhurried {
+	if took := time.Since(began); took > prompt {
 		t.Errorf("it took %v", took)
 	}
 }

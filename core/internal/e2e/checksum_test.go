@@ -61,9 +61,9 @@ func writeProgram(tb testing.TB, data []byte) string {
 // impostor is what takes a verified program's place: it is no plugin.
 const impostor = "#!/bin/sh\necho an impostor ran >&2\nexit 3\n"
 
-// TestChecksum has what runs be what was verified, whatever becomes of the file
-// in between.
-func TestChecksum(t *testing.T) {
+// TestD19_FileThatChanges has what runs be what was verified, whatever becomes of the
+// file in between: go-plugin reads it once for the checksum and once to run it.
+func TestD19_FileThatChanges(t *testing.T) {
 	t.Parallel()
 	script := "#!/bin/sh\nexec '" + echoPlugin().Path + "' \"$@\"\n"
 	none := func(string) error { return nil }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,7 +42,7 @@ import (
 //	D6   inherited variables                 TestD06_InheritedVariables; TestNestedHost
 //	D7   a long line on stdout               TestD07_LongLineOnStdout; TestLongLines
 //	D8   a message limit on one side         TestD08_LargeMessages; TestMessageSize
-//	D9   sockets of the multiplexed mode     the check "kill" of interop/goplugin
+//	D9   sockets of the multiplexed mode     TestD09_Sockets; the check "kill" of interop/goplugin
 //	D10  a late dial by the broker           TestD10LateDial in core/internal/brokered
 //	D11  a second start                      TestD11_SecondStart; TestTemplateIsReusable
 //	D12  exit code of a plugin that fails    TestD12_ExitCodeOfAFailedStart
@@ -50,8 +52,8 @@ import (
 //	D16  no broker, a lost acceptor          TestD16NoLink, TestD16LostAcceptor in core/internal/brokered
 //	D17  knocking again                      TestD17KnocksAgain there
 //	D18  a failed connection                 TestD18_FailedConnection; TestStartErrors
-//	D19  a file that changes                 TestChecksum
-//	D20  the tail of the output              the check "tail" of interop/goplugin
+//	D19  a file that changes                 TestD19_FileThatChanges
+//	D20  the tail of the output              TestD20_TailOfTheOutput; the check "tail" of interop/goplugin
 //	D21  global state                        TestD21_NoGlobalState
 //	D22  levels of log lines                 TestD22_LevelsOfLogLines; TestLevelsAndFields, TestLinesOfLoggers
 
@@ -329,6 +331,82 @@ func TestD08_LargeMessages(t *testing.T) {
 			t.Errorf("%v, want %v", err, codes.ResourceExhausted)
 		}
 		assertAlive(t, p)
+	})
+}
+
+// In go-plugin, the socket of a plugin stays when the plugin has ended in good order in
+// the multiplexed mode, and whenever it was killed.
+func TestD09_Sockets(t *testing.T) {
+	t.Parallel()
+	t.Run("our plugin under go-plugin", func(t *testing.T) {
+		t.Parallel()
+		place := newPlace(t)
+		h := command("goplugin-peer", "host", "-mux", echoPlugin().Path)
+		h.Env = place.env()
+		if out, err := h.CombinedOutput(); err != nil || !strings.Contains(string(out), "mutual TLS false") {
+			t.Errorf("%v, output %q", err, out)
+		}
+		if left := place.left(); left != "" {
+			t.Errorf("left behind: %s", left)
+		}
+	})
+	t.Run("our plugin, terminated", func(t *testing.T) {
+		t.Parallel()
+		place := newPlace(t)
+		kill := holdGoPlugin(t, place, echoPlugin().Path)
+		defer kill()
+		plugin := slices.IndexFunc(place.processes(), func(pid int) bool {
+			exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+			return exe == echoPlugin().Path
+		})
+		if plugin < 0 {
+			t.Fatalf("no plugin among %s", place.leftRunning())
+		}
+		if err := syscall.Kill(place.processes()[plugin], syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, hang, func() string { return strings.Join(place.files(), " ") })
+	})
+	for name, end := range map[string]func(p *host.Plugin) error{
+		"go-plugin's plugin under our host":         (*host.Plugin).Close,
+		"go-plugin's plugin under our host, killed": func(p *host.Plugin) error { return syscall.Kill(p.Info().PID, syscall.SIGKILL) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := launch(t, onGoPlugin(), host.WithMultiplex())
+			assertAlive(t, p)
+			if err := end(p); err != nil {
+				t.Error(err)
+			}
+			waitFor(t, "the end of the plugin", p.Done()) // launch checks that nothing is left
+		})
+	}
+}
+
+// In go-plugin, what a plugin prints at its end may be lost.
+func TestD20_TailOfTheOutput(t *testing.T) {
+	t.Parallel()
+	const size = 32 << 10 // what the shutdown function prints
+	plugin := command("misbehave", "-hooks", "print")
+	t.Run("our plugin under go-plugin", func(t *testing.T) {
+		t.Parallel()
+		args := append([]string{"tail", strconv.Itoa(size)}, plugin.Args...)
+		if out := run(t, command("goplugin-peer", args...)); !strings.HasSuffix(out, "the tail arrived\n") {
+			t.Errorf("output %q", out)
+		}
+	})
+	t.Run("ours on both sides", func(t *testing.T) {
+		t.Parallel()
+		var stdout, stderr syncBuffer
+		p := launch(t, plugin, host.WithStdout(&stdout), host.WithStderr(&stderr))
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		for letter, got := range map[string]string{"o": stdout.String(), "e": stderr.String()} {
+			if want := strings.Repeat(letter, size-1) + "\n"; !strings.Contains(got, want) {
+				t.Errorf("%d bytes came, without the last %d", len(got), size)
+			}
+		}
 	})
 }
 

@@ -3,8 +3,11 @@
 //
 //	goplugin-peer serve               is a plugin on go-plugin
 //	goplugin-peer plugwire            is a plugin on this framework
-//	goplugin-peer host [-mtls] [-large] [-hold] [-drain] PATH
+//	goplugin-peer host [-mtls] [-mux] [-large] [-hold] [-drain] PATH
 //	                                  is a host on go-plugin that calls the plugin
+//	goplugin-peer tail SIZE PATH [ARGUMENT]...
+//	                                  is a host on go-plugin of a plugin that prints so
+//	                                  many bytes at its end, on each stream
 //	goplugin-peer time [-mtls]        prints how long it takes, in nanoseconds, from
 //	                                  starting itself as plugin to the first answer,
 //	                                  with go-plugin on both sides
@@ -15,7 +18,7 @@
 // for each plugin, and exits with 0 if all of it went well. A large message has
 // twice the size that gRPC allows by default. -hold keeps the plugin until standard
 // input ends, -drain has a call in flight when it ends the plugin, which then has
-// to let that finish.
+// to let that finish. -mux is go-plugin's multiplexed mode.
 package main
 
 import (
@@ -28,7 +31,9 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -71,17 +76,21 @@ func main() {
 		case slices.Contains(args, "-drain"):
 			last = drain
 		}
-		err = hostGoPlugin(exec.Command(args[len(args)-1]), slices.Contains(args, "-mtls"), message, last)
+		cfg := newConfig(exec.Command(args[len(args)-1]), slices.Contains(args, "-mtls"))
+		cfg.GRPCBrokerMultiplex = slices.Contains(args, "-mux")
+		err = hostGoPlugin(cfg, message, last)
+	case "tail":
+		err = fetchTail(args[0], args[1:])
 	case "time":
 		err = timeStart(slices.Contains(args, "-mtls"))
 	case "reattach":
 		err = reattachGoPlugin(args[0])
 	case "both":
 		err = errors.Join(
-			hostGoPlugin(exec.Command(os.Args[0], "serve"), true, small, nil),
+			hostGoPlugin(newConfig(exec.Command(os.Args[0], "serve"), true), small, nil),
 			hostPlugwire(exec.Command(os.Args[0], "plugwire")),
 			hostPlugwire(exec.Command(os.Args[0], "serve")),
-			hostGoPlugin(exec.Command(os.Args[0], "plugwire"), true, small, nil),
+			hostGoPlugin(newConfig(exec.Command(os.Args[0], "plugwire"), true), small, nil),
 		)
 	default:
 		err = fmt.Errorf("unknown mode %q", mode)
@@ -120,9 +129,9 @@ func (echoPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *gr
 	return echopb.NewEchoClient(conn), nil
 }
 
-// newClient makes a host's end.
-func newClient(cmd *exec.Cmd, mutualTLS bool) *goplugin.Client {
-	return goplugin.NewClient(&goplugin.ClientConfig{
+// newConfig is that of a host's end.
+func newConfig(cmd *exec.Cmd, mutualTLS bool) *goplugin.ClientConfig {
+	return &goplugin.ClientConfig{
 		HandshakeConfig:  cookie,
 		Plugins:          plugins,
 		Cmd:              cmd,
@@ -130,14 +139,14 @@ func newClient(cmd *exec.Cmd, mutualTLS bool) *goplugin.Client {
 		AutoMTLS:         mutualTLS,
 		StartTimeout:     timeout,
 		Logger:           hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info}),
-	})
+	}
 }
 
 func timeStart(mutualTLS bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	began := time.Now()
-	client := newClient(exec.Command(os.Args[0], "serve"), mutualTLS)
+	client := goplugin.NewClient(newConfig(exec.Command(os.Args[0], "serve"), mutualTLS))
 	defer client.Kill()
 	conn, err := client.Client()
 	if err != nil {
@@ -155,14 +164,14 @@ func timeStart(mutualTLS bool) error {
 }
 
 // hostGoPlugin calls a plugin, and does last what may be given.
-func hostGoPlugin(cmd *exec.Cmd, mutualTLS bool, message string, last func(*goplugin.Client, echopb.EchoClient) error) error {
-	client := newClient(cmd, mutualTLS)
+func hostGoPlugin(cfg *goplugin.ClientConfig, message string, last func(*goplugin.Client, echopb.EchoClient) error) error {
+	client := goplugin.NewClient(cfg)
 	defer client.Kill()
 	service, err := callGoPlugin(client, message)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("go-plugin called %v, mutual TLS %t\n", cmd.Args, mutualTLS)
+	fmt.Printf("go-plugin called %v, mutual TLS %t\n", cfg.Cmd.Args, cfg.AutoMTLS)
 	if last != nil {
 		return last(client, service)
 	}
@@ -225,6 +234,62 @@ func callGoPlugin(client *goplugin.Client, message string) (echopb.EchoClient, e
 func hold(*goplugin.Client, echopb.EchoClient) error {
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// fetchTail has a plugin print at its end. It tries again: what has reached
+// go-plugin's host may be lost there, as Kill closes the connection, read or not.
+func fetchTail(text string, command []string) error {
+	size, err := strconv.Atoi(text)
+	if err != nil {
+		return err
+	}
+	const attempts = 3
+	for range attempts {
+		if err = tail(size, command); err == nil {
+			fmt.Println("the tail arrived")
+			return nil
+		}
+	}
+	return err
+}
+
+func tail(size int, command []string) error {
+	stdout, stderr := newCounter(size), newCounter(size)
+	cfg := newConfig(exec.Command(command[0], command[1:]...), false)
+	cfg.SyncStdout, cfg.SyncStderr = stdout, stderr
+	return errors.Join(hostGoPlugin(cfg, small, nil), stdout.wait(), stderr.wait())
+}
+
+// counter counts what is written until that is all.
+type counter struct {
+	all  int
+	done chan struct{} // closed when it is there
+
+	mu sync.Mutex // guards n
+	n  int
+}
+
+func newCounter(all int) *counter { return &counter{all: all, done: make(chan struct{})} }
+
+func (c *counter) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n += len(b); c.n == c.all {
+		close(c.done)
+	}
+	return len(b), nil
+}
+
+// wait waits a moment for what the host has received and not written yet.
+func (c *counter) wait() error {
+	select {
+	case <-c.done:
+		return nil
+	case <-time.After(time.Second):
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return fmt.Errorf("of what the plugin printed last %d bytes arrived of %d", c.n, c.all)
+	}
 }
 
 // drain ends the plugin, and sees that a call goes on after that has begun.

@@ -91,6 +91,9 @@ func printLine(n int) {
 	}
 }
 
+// lastLine is the length of what a shutdown function prints: half of what a pipe holds.
+const lastLine = 32 << 10
+
 // shutDown is a shutdown function that says that it ran.
 func shutDown(ctx context.Context, way string) error {
 	plugin.Logger(ctx).InfoContext(ctx, "shutdown function", "way", way)
@@ -101,6 +104,9 @@ func shutDown(ctx context.Context, way string) error {
 		panic("nothing to save")
 	case "hang":
 		select {}
+	case "print":
+		printLine(lastLine)
+		return nil
 	case "slow": // for longer than a host waits that takes its connection for lost
 		time.Sleep(time.Second)
 		plugin.Logger(ctx).InfoContext(ctx, "shutdown function is done")

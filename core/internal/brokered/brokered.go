@@ -10,7 +10,6 @@ package brokered
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -150,9 +149,11 @@ func (b *Broker) Start(cc grpc.ClientConnInterface) {
 			err = b.Exchange(s)
 		}
 		if status.Code(err) == codes.Unimplemented {
-			err = errors.New("it has no broker")
+			err = fmt.Errorf("the %s does not broker connections: it has no broker", b.cfg.Other)
+		} else {
+			err = fmt.Errorf("the broker's stream to the %s has ended: %w", b.cfg.Other, err)
 		}
-		b.refuse(fmt.Errorf("the %s does not broker connections: %w", b.cfg.Other, err))
+		b.refuse(err)
 	})
 }
 

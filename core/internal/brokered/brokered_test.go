@@ -706,6 +706,34 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// noStream is a connection on which the broker's stream ends with an error.
+type noStream struct {
+	grpc.ClientConnInterface
+	err error
+}
+
+func (n noStream) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, n.err
+}
+
+// TestNoBroker tells a plugin that has no broker from one whose stream has ended.
+func TestNoBroker(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{status.Error(codes.Unimplemented, "unknown service"), "broker: dial id 1: the plugin does not broker connections: it has no broker"},
+		{status.Error(codes.Unavailable, "EOF"), "broker: dial id 1: the broker's stream to the plugin has ended: rpc error: code = Unavailable desc = EOF"},
+	} {
+		b := New(Config{Side: "host", Other: "plugin"})
+		b.Start(noStream{err: tt.err})
+		if _, err := b.Dial(t.Context(), 1); err == nil || err.Error() != tt.want {
+			t.Errorf("got  %v\nwant %s", err, tt.want)
+		}
+		b.Close(net.ErrClosed)
+	}
+}
+
 // TestKnocksUntilAccepted dials an id that the other side accepts at last, after it
 // has refused a knock and lost one, as go-plugin does. Who dials another id meanwhile
 // has a turn.

@@ -310,6 +310,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		Credentials: s.creds.WithOwner(rt),
 		Foreign:     !s.offer.Plugwire,
 		OnCallbacks: rt.host.serve,
+		Logger:      rt.logger,
 	})
 	brokered := s.newBroker()
 	rt.broker = broker.New(brokered)

@@ -60,7 +60,9 @@ func (a *Addresses) Listen(ctx context.Context) (own *session.Listener, network,
 			return nil, "", "", errors.Join(err, ln.Close())
 		}
 	}
-	return session.NewListener(ln, session.ListenerConfig{Kind: handshake.SessionDirect, Credentials: a.Credentials, Foreign: true}), network, address, nil
+	return session.NewListener(ln, session.ListenerConfig{
+		Kind: handshake.SessionDirect, Credentials: a.Credentials, Foreign: true, Logger: a.Listening.Logger,
+	}), network, address, nil
 }
 
 // transport returns the one to listen on; nil if there is none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,9 @@ type ListenerConfig struct {
 	// goroutine of its own, for which End waits. With an error the stream is
 	// still the caller's.
 	OnCallbacks func(*Stream) error
+	// Logger, if set, is told when nothing can be accepted, for a reason which may
+	// pass: who connects then only waits, and does not learn why.
+	Logger *slog.Logger
 }
 
 // Listener is a plugin's end. As a net.Listener it yields the streams for calls,
@@ -171,6 +175,9 @@ func (l *Listener) acceptFrom(ln net.Listener, a admission) error {
 			continue
 		}
 		if isTemporary(err) {
+			if delay == 0 && l.cfg.Logger != nil {
+				l.cfg.Logger.Warn("no connection can be accepted; it is tried again", "error", err)
+			}
 			delay = min(max(2*delay, time.Millisecond), maxAcceptDelay)
 			select {
 			case <-time.After(delay):

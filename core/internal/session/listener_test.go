@@ -1,10 +1,13 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -434,13 +437,18 @@ func TestTemporaryErrorsOfAccept(t *testing.T) {
 		for range errs {
 			ln.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
 		}
+		var log bytes.Buffer
+		logger := slog.New(slog.NewTextHandler(&log, nil))
 		began := time.Now()
-		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
+		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext(), Logger: logger})
 		conn := dialPipe(t, ln.pipes)
 		wrote := start(func() (int64, error) { return Preamble{Purpose: Calls}.WriteTo(conn) })
 		accepted, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
+		}
+		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "no connection can be accepted") || !strings.Contains(got, "too many open files") {
+			t.Errorf("the log is %q, want one record that says why", got)
 		}
 		// 1, 2, 4 ... 512 ms, and then a second each.
 		if took, want := time.Since(began), 1023*time.Millisecond+(errs-10)*maxAcceptDelay; took != want {

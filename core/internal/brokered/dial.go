@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"slices"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -127,7 +126,7 @@ func (b *Broker) dialAddress(ctx context.Context, id uint32) (net.Conn, secure.I
 			return nil, secure.Info{}, err
 		}
 		conn, info, err := b.cfg.Dial(ctx, offer.Network, offer.Address)
-		if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(err, errRefused) && !errors.Is(err, fs.ErrNotExist) {
 			return conn, info, err
 		}
 		b.withdraw(id, offer)

@@ -1,0 +1,8 @@
+//go:build !windows
+
+package brokered
+
+import "syscall"
+
+// errRefused is what the system says of an address at which nobody listens.
+const errRefused = syscall.ECONNREFUSED

@@ -39,10 +39,16 @@ type child struct {
 	gone context.Context //nolint:containedctx // it is the child's own life, not a caller's
 }
 
-// drainTimeout bounds how long the output of a process is read after it and its
-// group have ended. Only a descendant that left the group can still hold the
-// pipe then; what it has written is in the pipe and is read at once.
-const drainTimeout = 500 * time.Millisecond
+const (
+	// drainTimeout bounds how long the output of a process is read after it and its
+	// group have ended. What they have written is in the pipe and is read at once:
+	// it takes longer if a descendant that left the group holds the pipe, or if the
+	// user's log handler is slow.
+	drainTimeout = 500 * time.Millisecond
+	// hurryTimeout bounds how long it then takes to read what is left in the pipe
+	// without logging it.
+	hurryTimeout = time.Second
+)
 
 // startChild starts cmd, which the context bounds, or what was verified of it. The
 // child owns dir, lifeline and verified from then on, also if the start fails.
@@ -84,13 +90,13 @@ func (c *child) watch(cfg *config, p Process, name, instance string) {
 	c.stdout = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: c.copies.stdout})
 	c.stderr = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: c.copies.stderr})
 	read := make(chan struct{}) // closed when both streams were read to their end
-	var cut atomic.Bool         // they were closed before that
+	var held atomic.Bool        // by another process, which goes on: they were closed before that
 	var readers sync.WaitGroup
 	collect := func(collector *logs.Collector, r io.Reader) {
 		if err := collector.Run(r); err != nil {
 			logger.Warn("reading the plugin's output ended", "error", err)
 		}
-		if cut.Load() {
+		if held.Load() {
 			logger.Warn("a process that left the plugin's group still holds its output, which is no longer read")
 		}
 	}
@@ -107,15 +113,24 @@ func (c *child) watch(cfg *config, p Process, name, instance string) {
 	go func() {
 		c.status, c.waitErr = p.Wait()
 		close(c.exited)
-		cut.Store(!closesWithin(read, drainTimeout))
+		if !closesWithin(read, drainTimeout) && !c.outputHeld() {
+			c.stdout.Hurry()
+			c.stderr.Hurry()
+			closesWithin(read, hurryTimeout) // what follows tells whether it has
+		}
+		held.Store(!closesWithin(read, 0) && c.outputHeld())
 		_ = errors.Join(stdout.Close(), stderr.Close()) // only ever read from
-		if cut.Load() && !closesWithin(read, drainTimeout) {
+		if !closesWithin(read, drainTimeout) {
 			c.waitErr = errors.Join(c.waitErr, errOutputStuck)
 		}
 		cfg.trace.processExited(c.status)
 		end(errExited)
 	}()
 }
+
+// outputHeld reports whether all that was printed is logged, and no end comes: another
+// process holds the output of one that has ended.
+func (c *child) outputHeld() bool { return c.stdout.Waiting() && c.stderr.Waiting() }
 
 // errOutputStuck is about the user's own code: nothing of ours waits for it.
 var errOutputStuck = errors.New("what it printed last is not logged: a writer given with host.WithStdout or host.WithStderr, or the logger, does not return")
@@ -144,7 +159,7 @@ func (c *child) stop() error {
 	defer c.release()
 	err := c.Kill()
 	if closesWithin(c.exited, killTimeout) {
-		<-c.gone.Done() // drainTimeout bounds it
+		<-c.gone.Done() // drainTimeout and hurryTimeout bound it
 		return nil
 	}
 	return errors.Join(fmt.Errorf("process %s is still there %v after it was killed", c.ID(), killTimeout), err)

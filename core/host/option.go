@@ -123,6 +123,10 @@ func WithTransports(transports ...transport.Transport) Option {
 // level of the logger is passed on to the plugin. By default records at info
 // and above go to standard error, for a person if that is a terminal and as
 // JSON otherwise.
+//
+// A slow handler slows the plugin down. When the process has ended, what a handler
+// does not take within half a second is not logged, and a record says how much that
+// is; errors have the last lines all the same.
 func WithLogger(logger *slog.Logger) Option {
 	return optionFunc(func(cfg *config) error {
 		if logger == nil {

@@ -18,6 +18,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -74,9 +75,9 @@ type CollectorConfig struct {
 // quoted as by [strconv.Quote].
 //
 // The logger's handler is called by Run's goroutine, so a slow handler slows the
-// plugin down rather than losing lines. A panic in it loses that record and is
-// reported to it once; an error is the handler's own business, as with
-// [slog.Logger].
+// plugin down rather than losing lines, until [Collector.Hurry]. A panic in it
+// loses that record and is reported to it once; an error is the handler's own
+// business, as with [slog.Logger].
 type Collector struct {
 	logger   *slog.Logger
 	cfg      CollectorConfig
@@ -87,6 +88,10 @@ type Collector struct {
 	partial []byte // the line so far, without a line end
 	pieces  int    // pieces of this line that were delivered already
 	failed  bool   // a panic of the handler has been reported
+	skipped int    // records that were not logged after Hurry
+
+	waiting atomic.Bool // for more to read
+	hurried atomic.Bool
 
 	mu        sync.Mutex // guards what follows
 	tail      tail
@@ -108,6 +113,7 @@ func NewCollector(logger *slog.Logger, cfg CollectorConfig) *Collector {
 // When r has SetReadDeadline, the deadline is Run's: it sets one to deliver a panic
 // that nothing follows. Without it, that has to wait for the next line or the end.
 func (c *Collector) Run(r io.Reader) error {
+	defer c.waiting.Store(true)
 	defer c.flush()
 	timer, _ := r.(interface{ SetReadDeadline(t time.Time) error })
 	armed := false
@@ -120,7 +126,9 @@ func (c *Collector) Run(r io.Reader) error {
 			err := timer.SetReadDeadline(deadline)
 			armed = err == nil && !deadline.IsZero()
 		}
+		c.waiting.Store(true)
 		n, err := r.Read(buf)
+		c.waiting.Store(false)
 		c.write(buf[:n])
 		switch {
 		case err == nil:
@@ -134,6 +142,16 @@ func (c *Collector) Run(r io.Reader) error {
 		}
 	}
 }
+
+// Waiting reports whether all that was read is logged. It may be called at any time,
+// from any goroutine.
+func (c *Collector) Waiting() bool { return c.waiting.Load() }
+
+// Hurry is for a stream whose writer has ended, and whose handler is slow: what is
+// left is read at once, so that Tail and Panic know the end of it, and not logged,
+// but for the crash that it may end with, and a record that says so. It may be called
+// at any time, from any goroutine.
+func (c *Collector) Hurry() { c.hurried.Store(true) }
 
 // Tail returns the end of the stream for an error message: the last 20 lines, and
 // no more than the last 8 KiB, made safe to print, without a final line end. It
@@ -221,7 +239,13 @@ func (c *Collector) flush() {
 	if len(c.partial) > 0 || c.pieces > 0 {
 		c.endLine()
 	}
+	c.hurried.Store(false) // a crash, and how much is missing, are logged
 	c.endPanic()
+	if c.skipped > 0 && c.enabled(slog.LevelWarn) {
+		record := slog.NewRecord(time.Now(), slog.LevelWarn, "the last records of the plugin are not logged, as the log handler was too slow for them", 0)
+		record.AddAttrs(slog.String(streamKey, c.cfg.Stream), slog.Int("records", c.skipped))
+		c.handle(record)
+	}
 }
 
 // line delivers one whole line without its line end.
@@ -296,11 +320,18 @@ func (c *Collector) copy(chunk []byte) {
 }
 
 func (c *Collector) enabled(level slog.Level) (ok bool) {
+	if c.hurried.Load() {
+		return true // as far as is known
+	}
 	defer c.recoverHandler()
 	return c.logger.Enabled(context.Background(), level)
 }
 
 func (c *Collector) handle(record slog.Record) {
+	if c.hurried.Load() {
+		c.skipped++
+		return
+	}
 	defer c.recoverHandler()
 	// The error is the handler's to deal with, as it is for slog.Logger.
 	_ = c.logger.Handler().Handle(context.Background(), record)

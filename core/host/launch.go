@@ -416,7 +416,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 	if p.foreign {
 		// A plugin on go-plugin waits for both.
 		p.startBroker()
-		p.fetchOutput()
+		p.output = fetchOutput(p.child.logger, p.child.copies, peer.Plain())
 	}
 	return p
 }

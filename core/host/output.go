@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -45,30 +46,50 @@ func (l *lockedWriter) Write(b []byte) (int, error) {
 // kilobyte.
 const maxStdioData = 4 << 20
 
+// output is what comes through GRPCStdio. A nil one is that of a plugin without.
+type output struct {
+	stdout, stderr *logs.Collector
+	read           chan struct{} // closed when all of it was read and logged
+}
+
 // fetchOutput logs and copies what comes through GRPCStdio as if the plugin had
 // printed it on its own standard output and error.
-func (p *Plugin) fetchOutput() {
-	read := make(chan struct{})
-	p.output = read
+func fetchOutput(logger *slog.Logger, copies copies, cc grpc.ClientConnInterface) *output {
+	o := &output{
+		stdout: logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: copies.stdout}),
+		stderr: logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: copies.stderr}),
+		read:   make(chan struct{}),
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, printed := io.Pipe()
 	stderr, complained := io.Pipe()
 	var readers sync.WaitGroup
-	collect := func(r *io.PipeReader, cfg logs.CollectorConfig) {
-		err := logs.NewCollector(p.child.logger, cfg).Run(r)
-		_ = r.CloseWithError(err) // always nil
+	collect := func(c *logs.Collector, r *io.PipeReader) {
+		_ = r.CloseWithError(c.Run(r)) // always nil
 	}
-	readers.Go(func() { collect(stdout, logs.CollectorConfig{Stream: "stdout", Copy: p.child.copies.stdout}) })
-	readers.Go(func() { collect(stderr, logs.CollectorConfig{Stream: "stderr", Copy: p.child.copies.stderr}) })
+	readers.Go(func() { collect(o.stdout, stdout) })
+	readers.Go(func() { collect(o.stderr, stderr) })
 	go func() {
-		defer close(read)
+		defer close(o.read)
 		defer cancel()
-		if err := fetch(ctx, p.peer.Plain(), printed, complained); err != nil {
-			p.child.logger.Warn("fetching the plugin's output ended", "error", err)
+		if err := fetch(ctx, cc, printed, complained); err != nil {
+			logger.Warn("fetching the plugin's output ended", "error", err)
 		}
 		_ = errors.Join(printed.Close(), complained.Close()) // always nil
 		readers.Wait()
 	}()
+	return o
+}
+
+// drain waits for what a process has sent before its own end. A slow log handler does
+// not get all of that.
+func (o *output) drain() {
+	if o == nil || closesWithin(o.read, drainTimeout) || o.stdout.Waiting() && o.stderr.Waiting() {
+		return
+	}
+	o.stdout.Hurry()
+	o.stderr.Hurry()
+	closesWithin(o.read, hurryTimeout) // what goes on is the user's code
 }
 
 // fetch receives until the connection ends. A plugin without the service prints

@@ -6,7 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -90,6 +94,35 @@ func TestFetch(t *testing.T) {
 			t.Errorf("after %v: %v, stdout %q, stderr %q", tt.end, err, &stdout, &stderr)
 		}
 	}
+}
+
+// TestOutputOfTheDeadFetched has a slow log handler not hold up the end of a plugin
+// that has sent a lot, of which nothing is lost but records.
+func TestOutputOfTheDeadFetched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const messages = 200
+		piece := strings.Repeat("line\n", 1000)
+		var data []byte
+		for range messages {
+			data = append(data, record(t, &goplugin.StdioData{Channel: goplugin.Stdout, Data: []byte(piece)})...)
+		}
+		var stdout bytes.Buffer
+		var last string
+		logger := slog.New(handlerFunc(func(message string) {
+			time.Sleep(time.Millisecond)
+			last = message
+		}))
+		began := time.Now()
+		o := fetchOutput(logger, copies{stdout: &stdout}, recorded{data: data, end: io.EOF})
+		o.drain()
+		if took := time.Since(began); took > drainTimeout+5*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		<-o.read
+		if stdout.Len() != messages*len(piece) || !strings.Contains(last, "the log handler was too slow") {
+			t.Errorf("%d bytes of %d came, and the last record is %q", stdout.Len(), messages*len(piece), last)
+		}
+	})
 }
 
 // FuzzFetch takes in anything, and passes on no more than came.

@@ -38,7 +38,7 @@ type Plugin struct {
 	info     Info
 	broker   *broker.Broker
 	brokered *brokered.Broker
-	output   <-chan struct{} // closed when what came through GRPCStdio was read and logged; nil for a plugin without
+	output   *output // nil for a plugin without GRPCStdio
 
 	brokerOnce sync.Once
 
@@ -201,9 +201,7 @@ func (p *Plugin) supervise() {
 		// A shutdown that is under way bounds this, or the kill above.
 		<-p.child.gone.Done()
 	}
-	if p.output != nil { // the process has sent it before its own end
-		closesWithin(p.output, drainTimeout)
-	}
+	p.output.drain()
 	p.err = p.outcome(reason)
 	end := errClosed
 	if p.err != nil {

@@ -15,17 +15,25 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
-	// The peers link these. That the tests do too lets go test know that a
-	// change of them is one of the tests.
-	_ "github.com/plugwire/plugwire/core/host"
-	_ "github.com/plugwire/plugwire/core/plugin"
-	_ "github.com/plugwire/plugwire/transport/tcp"
-	_ "github.com/plugwire/plugwire/transport/unix"
+	"github.com/plugwire/plugwire/core/broker"
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/transport/tcp"
+	"github.com/plugwire/plugwire/transport/unix"
 )
+
+// linked is what our peer is built from. That it is in the program of the tests too
+// lets go test know that a change of it is one of the tests; of a package that is only
+// imported the linker leaves nothing.
+var linked = []any{
+	host.Launch, host.Attach, (*host.Plugin).Shutdown, (*host.Plugin).Broker, (*host.Plugin).Ping,
+	plugin.Main, plugin.Broker, (*broker.Broker).Serve, (*broker.Broker).Dial, tcp.New, unix.New,
+}
 
 // plugwire is the peer that is ours.
 const plugwire = "plugwire"
@@ -46,6 +54,7 @@ func TestMain(m *testing.M) {
 		err = flag.Set("test.parallel", "8") // a cell is waiting for most of its time
 	}
 	if err == nil {
+		runtime.KeepAlive(linked)
 		code = m.Run()
 		fmt.Print(&summary)
 	}

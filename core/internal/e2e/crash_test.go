@@ -202,6 +202,7 @@ func TestChildrenEndWithThePlugin(t *testing.T) {
 				t.Errorf("the process that left the group: %v", err)
 			}
 		})
+		awaitOwnGroup(t, pid)
 		began := time.Now()
 		if err := p.Close(); err != nil {
 			t.Error(err)
@@ -211,6 +212,23 @@ func TestChildrenEndWithThePlugin(t *testing.T) {
 		}
 		book.await(t, "a process that left the plugin's group still holds its output, which is no longer read")
 	})
+}
+
+// awaitOwnGroup waits until a process leads a group of its own, which setsid makes when
+// it has come to run.
+func awaitOwnGroup(tb testing.TB, pid int) {
+	tb.Helper()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(hang); ; <-poll.C {
+		group, err := syscall.Getpgid(pid)
+		if err == nil && group == pid {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("process %d is in group %d, %v", pid, group, err)
+		}
+	}
 }
 
 func TestCallsAfterClose(t *testing.T) {

@@ -113,6 +113,9 @@ func TestD02_DescendantHoldsTheOutput(t *testing.T) {
 				return ""
 			})
 			pid := atoi(t, line)
+			if tt.outlives {
+				awaitOwnGroup(t, pid)
+			}
 			began := time.Now()
 			if err := p.Close(); err != nil {
 				t.Errorf("Close: %v", err)

@@ -44,11 +44,15 @@ const (
 	// connWindow is how much of all streams is on the way. grpc gives it back as
 	// it arrives, read or not, so that no stream waits for another.
 	connWindow = 16 << 20
-	// maxHeaders bounds the metadata of a call, and the text and details of an
-	// error, in bytes, as gRPC does by default. But it is said to the other side, so
-	// that what is too large is the end of a call there and not of the connection
-	// here.
+	// maxHeaders bounds the metadata that comes with an answer, and the text and
+	// details of an error, in bytes, as gRPC does by default. But it is said to the
+	// other side, so that what is too large is the end of a call there and not of the
+	// connection here.
 	maxHeaders = 16 << 20
+	// maxMetadata bounds the metadata of a call in the same way. It is less, as
+	// who calls says how many calls there are, and a few hundred bytes of
+	// compressed headers are all that one needs to take as much memory here.
+	maxMetadata = 1 << 20
 )
 
 // Config says what a Peer does.

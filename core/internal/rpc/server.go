@@ -19,7 +19,7 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 		grpc.ConnectionTimeout(timeout),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
-		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.MaxHeaderListSize(maxMetadata),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageSize),
 		grpc.MaxSendMsgSize(cfg.MaxMessageSize),
 	}

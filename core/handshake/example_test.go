@@ -65,7 +65,7 @@ func ExampleAnswer_Check() {
 		return
 	}
 	fmt.Println(a.Check(&o))
-	// Output: host and plugin have no protocol version in common (host: versions 2, 1; plugin: version 3)
+	// Output: host and plugin have no protocol version in common (host: versions 2, 1; plugin: version 3): the host is the older one: update it
 }
 
 func ExampleChoose() {

@@ -169,10 +169,11 @@ func TestChooseMessages(t *testing.T) {
 		change func(*handshake.Offer)
 		want   string
 	}{
-		{"protocol", func(o *handshake.Offer) { o.Protocol = "other" }, "host and plugin speak different protocols (host: other; plugin: example)"},
-		{"version", func(o *handshake.Offer) { o.Versions = []int{2} }, "host and plugin have no version of protocol example in common (host: version 2; plugin: versions 3, 1)"},
+		{"protocol", func(o *handshake.Offer) { o.Protocol = "other" }, "host and plugin speak different protocols (host: other; plugin: example): this host needs another plugin: check which one it was told to start"},
+		{"version", func(o *handshake.Offer) { o.Versions = []int{2} }, "host and plugin have no version of protocol example in common (host: version 2; plugin: versions 3, 1): the host is the older one: update it"},
+		{"a later version", func(o *handshake.Offer) { o.Versions = []int{4, 2} }, "host and plugin have no version of protocol example in common (host: versions 4, 2; plugin: versions 3, 1): the plugin is the older one: update it"},
 		{"no version", func(o *handshake.Offer) { o.Versions = nil }, "host and plugin have no version of protocol example in common (host: no version; plugin: versions 3, 1)"},
-		{"transport", func(o *handshake.Offer) { o.Transports = []transport.ID{{Name: "quic", Version: 1}} }, "host and plugin have no transport in common (host: quic/1; plugin: unix/1)"},
+		{"transport", func(o *handshake.Offer) { o.Transports = []transport.ID{{Name: "quic", Version: 1}} }, "host and plugin have no transport in common (host: quic/1; plugin: unix/1): give one of them a transport of the other's with WithTransports"},
 		{"session", func(o *handshake.Offer) { o.Sessions = []string{"yamux"} }, "host and plugin have no kind of session in common (host: yamux; plugin: direct (unix/1))"},
 		{"wire", func(o *handshake.Offer) { o.Wires = []string{"w9"} }, "host and plugin have no wire in common (host: w9; plugin: h2)"},
 	} {

@@ -58,10 +58,7 @@ func Choose(o *Offer, have Capabilities) (Choice, error) {
 	case len(versions) > 0:
 		c.Version = slices.Max(versions)
 	case o.Plugwire:
-		return c, &Error{
-			Code: CodeVersion, Reason: "host and plugin have no version of protocol " + have.Protocol + " in common",
-			Host: describeVersions(o.Versions), Plugin: describeVersions(have.Versions),
-		}
+		return c, differentVersions("no version of protocol "+have.Protocol, o.Versions, have.Versions)
 	default:
 		c.Version = slices.Min(have.Versions)
 	}
@@ -70,6 +67,7 @@ func Choose(o *Offer, have Capabilities) (Choice, error) {
 		return c, &Error{
 			Code: CodeTransport, Reason: "host and plugin have no transport in common",
 			Host: strings.Join(transportStrings(o.Transports), ", "), Plugin: strings.Join(transportStrings(have.Transports), ", "),
+			Hint: "give one of them a transport of the other's with WithTransports",
 		}
 	}
 	sessions := o.Sessions
@@ -122,7 +120,24 @@ func ChooseSecurity(o *Offer, able []string) (string, error) {
 }
 
 func differentProtocols(host, plugin string) *Error {
-	return &Error{Code: CodeProtocol, Reason: "host and plugin speak different protocols", Host: host, Plugin: plugin}
+	return &Error{
+		Code: CodeProtocol, Reason: "host and plugin speak different protocols", Host: host, Plugin: plugin,
+		Hint: "this host needs another plugin: check which one it was told to start",
+	}
+}
+
+// differentVersions says what they have none of in common, and that the side
+// whose highest version is lower is the one to update.
+func differentVersions(none string, host, plugin []int) *Error {
+	e := &Error{Code: CodeVersion, Reason: "host and plugin have " + none + " in common", Host: describeVersions(host), Plugin: describeVersions(plugin)}
+	switch {
+	case len(host) == 0 || len(plugin) == 0:
+	case slices.Max(plugin) < slices.Max(host):
+		e.Hint = "the plugin is the older one: update it"
+	default:
+		e.Hint = "the host is the older one: update it"
+	}
+	return e
 }
 
 // Check reports whether the answer keeps to the offer that it answers. An
@@ -137,7 +152,7 @@ func (a *Answer) Check(o *Offer) error {
 		return differentProtocols(o.Protocol, a.Protocol)
 	}
 	if !slices.Contains(o.Versions, a.Version) {
-		return &Error{Code: CodeVersion, Reason: "host and plugin have no protocol version in common", Host: describeVersions(o.Versions), Plugin: describeVersions([]int{a.Version})}
+		return differentVersions("no protocol version", o.Versions, []int{a.Version})
 	}
 	if !slices.Contains(o.Transports, a.Transport) {
 		return &Error{

@@ -22,6 +22,7 @@ type bound struct {
 	protocol *Protocol
 	service  *grpc.ServiceDesc
 	handler  any
+	named    bool // in Bind, as generated code does: the handler was meant for no other
 }
 
 // Bind binds handler to those of p's services that are named in services, or,
@@ -61,7 +62,7 @@ func bind(p *Protocol, handler any, services []string) ([]bound, error) {
 			if err := misfit(desc, handler); err != nil {
 				return nil, err
 			}
-			fits = append(fits, bound{p, desc, handler})
+			fits = append(fits, bound{p, desc, handler, true})
 		}
 		return fits, nil
 	}
@@ -71,7 +72,7 @@ func bind(p *Protocol, handler any, services []string) ([]bound, error) {
 			errs = append(errs, err)
 			continue
 		}
-		fits = append(fits, bound{p, desc, handler})
+		fits = append(fits, bound{p, desc, handler, false})
 	}
 	if len(fits) == 0 {
 		return nil, errors.Join(errs...)
@@ -187,7 +188,8 @@ func (b Binding) Family() (Family, error) {
 		for _, desc := range p.services {
 			switch n := b.count(p, desc); {
 			case n == 0:
-				return nil, fmt.Errorf("protocol %s: service %s is not bound%s", p, desc.ServiceName, b.nearest(p, desc))
+				return nil, fmt.Errorf("protocol %s: service %s is not bound%s: bind it too (protocol.Join), "+
+					"or give it a protocol of its own if the other side serves it (option plugwire.service_protocol)", p, desc.ServiceName, b.nearest(p, desc))
 			case n > 1:
 				return nil, fmt.Errorf("protocol %s: service %s is bound %d times: name the services in Bind", p, desc.ServiceName, n)
 			}
@@ -207,14 +209,15 @@ func (b Binding) count(p *Protocol, desc *grpc.ServiceDesc) int {
 }
 
 // nearest says why the one kind of handler that was bound to p does not also
-// serve desc; with several kinds nobody can tell which was meant.
+// serve desc; with several kinds, or services named, nobody can tell whether one
+// was meant to.
 func (b Binding) nearest(p *Protocol, desc *grpc.ServiceDesc) string {
 	var handler any
 	for _, x := range b.bound {
 		if x.protocol != p {
 			continue
 		}
-		if handler != nil && reflect.TypeOf(handler) != reflect.TypeOf(x.handler) {
+		if x.named || handler != nil && reflect.TypeOf(handler) != reflect.TypeOf(x.handler) {
 			return ""
 		}
 		handler = x.handler

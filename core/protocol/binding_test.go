@@ -188,7 +188,7 @@ func TestBindErrors(t *testing.T) {
 		{"an unknown service", protocol.Bind(pair, greeter{}, "test.Other"), "protocol test/2 has no service test.Other (it has test.Greeter, test.Streamer)"},
 		{"a description without a handler interface", protocol.Bind(protocol.New("test", 1, &grpc.ServiceDesc{ServiceName: "test.Odd"}), greeter{}), "service test.Odd: its description has no handler interface"},
 		{"a description of a struct", protocol.Bind(protocol.New("test", 1, &grpc.ServiceDesc{ServiceName: "test.Odd", HandlerType: greeter{}}), greeter{}), "its description has no handler interface"},
-		{"an unbound service", protocol.Bind(pair, greeter{}, "test.Greeter"), "protocol test/2: service test.Streamer is not bound"},
+		{"an unbound service", protocol.Bind(pair, greeter{}, "test.Greeter"), "protocol test/2: service test.Streamer is not bound: bind it too"},
 		{"an unbound service, and why", protocol.Bind(pair, greeter{}), "protocol test/2: service test.Streamer is not bound (handler protocol_test.greeter: service test.Streamer: method Both is missing)"},
 		{"an unbound service of one version", protocol.Join(protocol.Bind(greeting, greeter{}), protocol.Bind(pair, streamer{})), "protocol test/2: service test.Greeter is not bound"},
 		{"a service bound twice", protocol.Join(protocol.Bind(greeting, greeter{}), protocol.Bind(greeting, &pointerGreeter{})), "protocol test/1: service test.Greeter is bound 2 times: name the services in Bind"},
@@ -228,7 +228,8 @@ func TestJoinKeepsAllErrors(t *testing.T) {
 func TestUnboundServiceBesideDifferentHandlers(t *testing.T) {
 	three := protocol.New("test", 9, greeterDesc, streamerDesc, markedDesc)
 	_, err := protocol.Join(protocol.Bind(three, greeter{}), protocol.Bind(three, streamer{})).Family()
-	if want := "protocol test/9: service test.Marked is not bound"; err == nil || err.Error() != want {
+	if want := "protocol test/9: service test.Marked is not bound" +
+		": bind it too (protocol.Join), or give it a protocol of its own if the other side serves it (option plugwire.service_protocol)"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

@@ -118,6 +118,10 @@ func (e *ExitError) Error() string {
 // Unwrap returns Err.
 func (e *ExitError) Unwrap() error { return e.Err }
 
+// maxShownLine is how many bytes of a line the text of an error has: a logged
+// stack is one line of thousands, and the log has it whole.
+const maxShownLine = 400
+
 // appendOutput quotes what a process printed, one line of it a line.
 func appendOutput(b *strings.Builder, name, text string) {
 	text = strings.TrimRight(text, "\r\n")
@@ -126,6 +130,11 @@ func appendOutput(b *strings.Builder, name, text string) {
 	}
 	fmt.Fprintf(b, "\n  its last lines on %s:", name)
 	for line := range strings.Lines(text) {
-		b.WriteString("\n    " + strings.TrimRight(line, "\r\n"))
+		line = strings.TrimRight(line, "\r\n")
+		if len(line) > maxShownLine {
+			shown := strings.ToValidUTF8(line[:maxShownLine], "")
+			line = fmt.Sprintf("%s... (and %d more bytes)", shown, len(line)-len(shown))
+		}
+		b.WriteString("\n    " + line)
 	}
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -38,6 +39,10 @@ func TestExitErrorText(t *testing.T) {
 	}{
 		{ExitError{}, "ended (exit code 0)"},
 		{ExitError{Status: ExitStatus{Code: 3}, Stderr: "oh\n"}, "ended (exit code 3)\n  its last lines on stderr:\n    oh"},
+		{
+			ExitError{Status: ExitStatus{Code: 3}, Stderr: strings.Repeat("x", maxShownLine) + "\n" + strings.Repeat("x", maxShownLine-1) + "\u00e9yz"},
+			"ended (exit code 3)\n  its last lines on stderr:\n    " + strings.Repeat("x", maxShownLine) + "\n    " + strings.Repeat("x", maxShownLine-1) + "... (and 4 more bytes)",
+		},
 		{ExitError{Status: ExitStatus{Signal: "killed"}}, "ended (signal: killed)"},
 		{ExitError{Status: ExitStatus{Code: 2}, Panic: "no", Stack: "goroutine 1", Stderr: "panic: no\n"}, "crashed: no (exit code 2)"},
 		{ExitError{Step: StepAsk, Status: ExitStatus{Code: 1}}, "stopped when asked, with an error (exit code 1)"},

@@ -94,7 +94,7 @@ func relative(root, path string) (string, error) {
 			return name, nil
 		}
 	}
-	return "", fmt.Errorf("%s: lies outside of %s: name that directory with -root, or another one", path, base)
+	return "", fmt.Errorf("%s: lies outside of %s, the root: work in the module that it belongs to, or name its root with -root", path, base)
 }
 
 // below returns the slash-separated name of what lies in a directory, or is it.

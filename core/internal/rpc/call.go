@@ -76,12 +76,18 @@ func (e *CallError) GRPCStatus() *status.Status {
 func (e *CallError) Unwrap() error { return e.reason }
 
 // explain is off the path of a call that succeeds. It replaces what grpc says
-// of a connection that is gone by the reason why it is gone, and adds to an
-// error about size what to do. What a handler returned stays as it is.
+// of a connection that is gone by the reason why it is gone, says of a deadline
+// the same whichever side has seen it pass first, and adds to an error about size
+// what to do. What a handler returned stays as it is.
 func (p *Peer) explain(ctx context.Context, err error) error {
 	switch status.Code(err) {
 	case codes.ResourceExhausted:
 		return explainSize(err)
+	case codes.DeadlineExceeded:
+		if strings.HasPrefix(status.Convert(err).Message(), resetMark) {
+			return status.FromContextError(context.DeadlineExceeded).Err()
+		}
+		return err
 	case codes.Unavailable, codes.Canceled:
 		if !p.Broken() {
 			return err
@@ -114,6 +120,10 @@ func (p *Peer) Broken() bool {
 	}
 	return isClosed(p.conn)
 }
+
+// resetMark begins grpc's text for a call that the other side has cut off, at the
+// deadline in this case (internal/transport/http2_client.go there).
+const resetMark = "stream terminated by RST_STREAM"
 
 // sizeMarks are in the messages of grpc's errors about size (rpc_util.go,
 // stream.go and server.go there).

@@ -62,3 +62,15 @@ func TestLargeHeaders(t *testing.T) {
 		})
 	}
 }
+
+// TestDeadlineText has grpc's word for a deadline that the other side saw pass
+// first, which chance decides: the text is that of a deadline all the same.
+func TestDeadlineText(t *testing.T) {
+	p := connect(t, &service{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+		return nil, status.Error(codes.DeadlineExceeded, "stream terminated by RST_STREAM with error code: CANCEL")
+	}})
+	_, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{})
+	if s := status.Convert(err); s.Code() != codes.DeadlineExceeded || s.Message() != "context deadline exceeded" {
+		t.Errorf("the call gives %v, want the text of a deadline", err)
+	}
+}

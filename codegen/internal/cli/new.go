@@ -113,7 +113,7 @@ func tidy(ctx context.Context, dir string) error {
 	cmd.Env = append(cmd.Env, "GOWORK=off")
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go mod tidy: %w\n%s%s is complete but for go.sum: run go mod tidy in it when this is solved", err, out.Bytes(), dir)
+		return fmt.Errorf("go mod tidy: %w\n%s%s is complete but for go.sum: run go mod tidy in it when this is solved, or remove it and make it with -clone", err, out.Bytes(), dir)
 	}
 	return nil
 }

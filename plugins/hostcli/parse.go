@@ -34,7 +34,7 @@ func (p *Program) parse(args []string) (settings, *Command, error) {
 		return cfg, nil, err
 	}
 	if flags.NArg() == 0 {
-		return cfg, nil, usageError{"a command is missing: " + names(commands), p.Name}
+		return cfg, nil, usageError{"a command is missing: the commands are " + names(commands), p.Name}
 	}
 	i := slices.IndexFunc(commands, func(c *Command) bool { return c.Name == flags.Arg(0) })
 	if i < 0 {

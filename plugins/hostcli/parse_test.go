@@ -106,7 +106,7 @@ func TestParse(t *testing.T) {
 
 func TestParseUsageErrors(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"", "a command is missing: get, list and ping"},
+		{"", "a command is missing: the commands are get, list and ping"},
 		{"-json", "a command is missing"},
 		{"frobnicate", `unknown command "frobnicate": the commands are get, list and ping`},
 		{"-x list", "flag provided but not defined: -x"},

@@ -19,9 +19,10 @@ import (
 
 func main() {
 	dir := flag.String("dir", "", "`directory` of the database; it is made if it is not there")
+	flag.Usage = usage
 	flag.Parse()
 	if *dir == "" || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: multiservice-plugin -dir directory\nA host starts it, for example: multiservice-host -dir directory status")
+		usage()
 		os.Exit(1)
 	}
 	// Before it serves: a host then hears at the start what is wrong with the
@@ -35,4 +36,9 @@ func main() {
 		plugin.WithTransports(unix.New(), quic.New(), tcp.New()),
 		plugin.WithMaxMessageSize(service.MaxMessageSize),
 		plugin.OnShutdown(func(context.Context) error { return db.Close() })) // after the last call
+}
+
+func usage() {
+	fmt.Fprintln(os.Stderr, "usage: multiservice-plugin -dir directory\nA host starts it, for example: multiservice-host -dir directory status")
+	flag.PrintDefaults()
 }

@@ -21,6 +21,10 @@ import (
 func main() {
 	root := flag.String("root", "", "`directory` whose files are served; requests cannot leave it")
 	maxSize := flag.Int64("max-size", files.DefaultMaxSize, "size in `bytes` of the largest file that can be uploaded")
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: streaming-plugin -root directory [-max-size bytes]\nA host starts it, for example: streaming-host -root directory status")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	if *root == "" || flag.NArg() > 0 {
 		fail(errors.New("this is a plugin, which a host starts with -root DIRECTORY and nothing else but flags; try streaming-host"))

@@ -52,7 +52,7 @@ func (b *Broker) NextID() uint32 { return b.core.NextID() }
 // latest.
 //
 // The other side may dial as often as it likes, and at any time: also before Serve
-// is called, if not by more than it is ready to wait.
+// is called, for as long as its Dial waits.
 func (b *Broker) Serve(ctx context.Context, id uint32, bindings ...protocol.Binding) error {
 	register, err := control.Unnegotiated(bindings)
 	if err != nil {

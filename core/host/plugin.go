@@ -56,9 +56,8 @@ type Info struct {
 	Version  int
 	// Transport is how the bytes travel, for example unix/1.
 	Transport transport.ID
-	// Skipped says why none of the transports was taken that the host prefers
-	// to this one and that both have, in words for people; empty if there is
-	// none.
+	// Skipped says, for people, why transports that both have and that the host
+	// prefers to this one were not taken; empty if there are none.
 	Skipped string
 	// Session is how streams are made: "direct", "yamux" or "native".
 	Session string

@@ -38,7 +38,8 @@ func Host(ctx context.Context) grpc.ClientConnInterface {
 
 // OpenStream opens a stream of bytes to the host, and returns when the host has
 // accepted it under the same name (host.Plugin.AcceptStream). The context is one
-// that [Logger] takes; it bounds the wait and nothing after it.
+// that [Logger] takes; it bounds the wait and nothing after it; without a
+// deadline the wait lasts until the plugin ends.
 //
 // The caller closes the stream. CloseWrite() error, which it has on every
 // transport of this project, ends it in one direction. Streams end with the

@@ -8,7 +8,8 @@
 //	}
 //
 // [Serve] is the same for a program that owns its main. In handlers, [Logger]
-// writes to the host's log and [SetHealth] changes what the host sees.
+// writes to the host's log, [Host] calls the host's services, and [SetHealth]
+// changes what the host sees.
 package plugin
 
 import (

@@ -445,8 +445,14 @@ func (l *launch) fail(cause error) error {
 	return e
 }
 
+// otherCookie is what go-plugin's plugins print before they exit if the cookie is
+// not theirs (server.go there).
+const otherCookie = "This binary is a plugin. These are not meant to be executed directly."
+
 func hint(e *StartError) string {
 	switch {
+	case e.Exit != nil && strings.Contains(e.Stderr, otherCookie):
+		return "it is on go-plugin and expects another cookie: give host.WithCookie its MagicCookieKey and MagicCookieValue"
 	case e.Attach && (errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, syscall.ECONNREFUSED)):
 		return "has it ended? Start it again, and take what it prints then"
 	case errors.Is(e.Err, context.DeadlineExceeded) && e.Phase == PhaseHandshake:

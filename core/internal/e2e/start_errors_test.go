@@ -94,6 +94,10 @@ func TestStartErrors(t *testing.T) {
 			says: []string{"did not start (handshake, after", "the process ended with exit code 3 before it was ready", "its last lines on stderr:\n    line 1\n    line 2\n    line 3"},
 		},
 		{
+			name: "go-plugin's word for another cookie", cmd: shell("echo This binary is a plugin. These are not meant to be executed directly. >&2; exit 1"),
+			phase: host.PhaseHandshake, exit: "exit code 1", says: []string{"it is on go-plugin and expects another cookie: give host.WithCookie"},
+		},
+		{
 			name: "exits at once, satisfied", cmd: shell("exit 0"), phase: host.PhaseHandshake, exit: "exit code 0",
 			says: []string{"the process ended with exit code 0 before it was ready", "is it a plugin?"},
 		},

@@ -12,12 +12,17 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+
+	"github.com/plugwire/plugwire/core/internal/process"
 )
 
 // diagnose turns what the system says of a program that it could not start,
 // with dir as its working directory, into words that say what to do. It returns
-// none for any other error.
+// none for any other error, but for that of the private directory.
 func diagnose(err error, dir string) (hint string) {
+	if errors.Is(err, process.ErrDir) {
+		return "set XDG_RUNTIME_DIR or TMPDIR of the host to a directory in which it may write"
+	}
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, exec.ErrDot) {
 		return "give exec.Command the path of the plugin, such as ./plugin"
 	}

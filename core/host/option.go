@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -105,8 +106,10 @@ func (c *config) security() []string {
 // highest that the plugin has too is chosen. Required.
 func WithProtocols(protocols ...*protocol.Protocol) Option {
 	return optionFunc(func(cfg *config) (err error) {
-		cfg.family, err = protocol.NewFamily(protocols...)
-		return err
+		if cfg.family, err = protocol.NewFamily(protocols...); err != nil {
+			return fmt.Errorf("host.WithProtocols: %w", err)
+		}
+		return nil
 	})
 }
 
@@ -226,8 +229,8 @@ func WithMaxMessageSize(bytes int) Option {
 // who run a plugin by hand, not security.
 func WithCookie(name, value string) Option {
 	return optionFunc(func(cfg *config) error {
-		if name == "" {
-			return errors.New("host.WithCookie: the name is empty")
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			return fmt.Errorf("host.WithCookie: %q is no name of an environment variable", name)
 		}
 		cfg.cookie = handshake.Cookie{Name: name, Value: value}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"google.golang.org/grpc"
 
@@ -127,8 +128,8 @@ func WithMaxMessageSize(bytes int) Option {
 // host. The default is PLUGIN_MAGIC_COOKIE=plugwire. It must be the host's.
 func WithCookie(name, value string) Option {
 	return optionFunc(func(cfg *config) error {
-		if name == "" {
-			return errors.New("plugin.WithCookie: the name is empty")
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			return fmt.Errorf("plugin.WithCookie: %q is no name of an environment variable", name)
 		}
 		cfg.cookie = handshake.Cookie{Name: name, Value: value}
 		return nil

@@ -78,7 +78,9 @@ func TestOptions(t *testing.T) {
 		{name: "nil logger", opt: host.WithLogger(nil), says: []string{"host.WithLogger"}},
 		{name: "start timeout", opt: host.WithStartTimeout(0), says: []string{"host.WithStartTimeout(0s)"}},
 		{name: "message size", opt: host.WithMaxMessageSize(-1), says: []string{"host.WithMaxMessageSize(-1)"}},
+		{name: "no protocols", opt: host.WithProtocols(), says: []string{"host.WithProtocols: no protocol given"}},
 		{name: "cookie", opt: host.WithCookie("", "x"), says: []string{"host.WithCookie"}},
+		{name: "cookie of two", opt: host.WithCookie("A=B", "x"), says: []string{`host.WithCookie: "A=B" is no name of an environment variable`}},
 		{name: "TLS", opt: host.WithTLSConfig(nil), says: []string{"host.WithTLSConfig"}},
 		{name: "trace", opt: host.WithTrace(nil), says: []string{"host.WithTrace"}},
 		{name: "runner", opt: host.WithRunner(nil), says: []string{"host.WithRunner"}},
@@ -345,6 +347,16 @@ func errorText(err error) string {
 		return "<nil>"
 	}
 	return err.Error()
+}
+
+// TestNoDirectory has no directory for the private one: the error is of that, not
+// of the program.
+func TestNoDirectory(t *testing.T) {
+	// Not parallel: it changes the environment.
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "gone"))
+	e := startError(testContext(t), t, echoPlugin())
+	assertSays(t, e.Error(), "private directory: ", "no such file or directory: set XDG_RUNTIME_DIR or TMPDIR of the host")
 }
 
 // TestLongSocketPath has a directory for temporary files that is too deep for a

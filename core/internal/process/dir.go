@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +24,10 @@ const dirPrefix = "plugwire-run-"
 // host in the instant before it is locked.
 const dirAttempts = 10
 
+// ErrDir is in every error of [NewDir]: what the system says is of that directory,
+// and not of the program.
+var ErrDir = errors.New("private directory")
+
 // NewDir makes a private directory. It belongs to uid if that is not -1, for a
 // plugin that runs as another user.
 func NewDir(uid int) (*Dir, error) {
@@ -30,7 +35,7 @@ func NewDir(uid int) (*Dir, error) {
 	for range dirAttempts {
 		path, err := os.MkdirTemp(base, dirPrefix)
 		if err != nil {
-			return nil, fmt.Errorf("private directory: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrDir, err)
 		}
 		lock, err := lockDir(path)
 		if err == nil {
@@ -40,13 +45,13 @@ func NewDir(uid int) (*Dir, error) {
 			}
 			if err != nil {
 				d.Close()
-				return nil, fmt.Errorf("private directory: %w", err)
+				return nil, fmt.Errorf("%w: %w", ErrDir, err)
 			}
 			return d, nil
 		}
 		_ = os.Remove(path) // a sweep got there first
 	}
-	return nil, fmt.Errorf("private directory in %s: removed by another process %d times", base, dirAttempts)
+	return nil, fmt.Errorf("%w in %s: removed by another process %d times", ErrDir, base, dirAttempts)
 }
 
 // Path returns the directory's absolute path.

@@ -103,6 +103,8 @@ func (e *ExitError) Error() string {
 		fmt.Fprintf(&b, "was asked to stop (%v)", e.Status)
 	case e.Step == StepAsk:
 		fmt.Fprintf(&b, "stopped when asked, with an error (%v)", e.Status)
+	case e.Status == ExitStatus{} && e.Err == nil:
+		fmt.Fprintf(&b, "ended in good order, which this host had not asked for (%v)", e.Status)
 	default:
 		fmt.Fprintf(&b, "ended (%v)", e.Status)
 	}

@@ -37,7 +37,7 @@ func TestExitErrorText(t *testing.T) {
 		err  ExitError
 		want string
 	}{
-		{ExitError{}, "ended (exit code 0)"},
+		{ExitError{}, "ended in good order, which this host had not asked for (exit code 0)"},
 		{ExitError{Status: ExitStatus{Code: 3}, Stderr: "oh\n"}, "ended (exit code 3)\n  its last lines on stderr:\n    oh"},
 		{
 			ExitError{Status: ExitStatus{Code: 3}, Stderr: strings.Repeat("x", maxShownLine) + "\n" + strings.Repeat("x", maxShownLine-1) + "\u00e9yz"},

@@ -171,7 +171,7 @@ func TestProcessEndsUnasked(t *testing.T) {
 	if !errors.As(p.Err(), &exit) || exit.Status != (host.ExitStatus{}) {
 		t.Fatalf("Err = %v, want an ExitError with exit code 0", p.Err())
 	}
-	assertSays(t, p.Err().Error(), "ended (exit code 0)")
+	assertSays(t, p.Err().Error(), "ended in good order, which this host had not asked for (exit code 0)")
 }
 
 // TestChildrenEndWithThePlugin has a plugin whose own child would outlive it.

@@ -194,7 +194,7 @@ func TestShutdownOfStuckHandler(t *testing.T) {
 	if !errors.As(err, &exit) || exit.Step != host.StepAsk || exit.Status != (host.ExitStatus{Code: 1}) {
 		t.Fatalf("Shutdown = %v, want an ExitError with step ask and exit code 1", err)
 	}
-	assertSays(t, err.Error(), "stopped when asked, with an error (exit code 1)", "1 calls were cut off and go on all the same: their handlers do not heed the context")
+	assertSays(t, err.Error(), "stopped when asked, with an error (exit code 1)", "calls were cut off and go on all the same (1): their handlers do not heed the context")
 	if err := waitFor(t, "the call", called); status.Code(err) != codes.Unavailable {
 		t.Errorf("the call ended with %v, want %v", err, codes.Unavailable)
 	}

@@ -294,7 +294,7 @@ func TestStopOfStuckHandler(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := p.server.Stop(over, time.Millisecond)
-	if err == nil || !strings.Contains(err.Error(), "1 calls were cut off and go on all the same") {
+	if err == nil || !strings.Contains(err.Error(), "calls were cut off and go on all the same (1)") {
 		t.Errorf("Stop: %v", err)
 	}
 	p.client.Close()

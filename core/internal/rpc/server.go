@@ -79,7 +79,7 @@ func (p *Peer) Stop(ctx context.Context, patience time.Duration) error {
 	select {
 	case <-done:
 	case <-time.After(patience):
-		return fmt.Errorf("%d calls were cut off and go on all the same: their handlers do not heed the context", p.gate.inFlight())
+		return fmt.Errorf("calls were cut off and go on all the same (%d): their handlers do not heed the context", p.gate.inFlight())
 	}
 	if calls > 0 {
 		return nil // Drain has said so

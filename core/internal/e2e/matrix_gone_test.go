@@ -173,14 +173,13 @@ func TestPluginStopsReading(t *testing.T) {
 
 // expiring is a context whose deadline passes when its test is ready for that: how
 // long it takes to begin the calls is not known.
-type expiring struct {
-	context.Context
-	done chan struct{}
-}
+type expiring struct{ done chan struct{} }
+
+var _ context.Context = (*expiring)(nil)
 
 func (e *expiring) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
 func (e *expiring) Done() <-chan struct{}                   { return e.done }
-func (e *expiring) Value(any) any                           { return nil } // nor is the end the other context's
+func (e *expiring) Value(any) any                           { return nil }
 
 func (e *expiring) Err() error {
 	if isClosed(e.done) {
@@ -191,7 +190,7 @@ func (e *expiring) Err() error {
 
 func stopReading(t *testing.T, p *matrixPlugin) {
 	t.Helper()
-	ctx := &expiring{Context: testContext(t), done: make(chan struct{})}
+	ctx := &expiring{make(chan struct{})}
 	calls := startCalls(ctx, t, p)
 	stopProcess(t, p.Info().PID)
 	began := time.Now()

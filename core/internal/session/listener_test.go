@@ -50,6 +50,24 @@ func (l *Listener) count() (pending, muxes int) {
 	return len(l.pending), len(l.muxes)
 }
 
+// eventually waits until the listener has so many of both: it polls, as nothing
+// tells of either.
+func (l *Listener) eventually(t *testing.T, wantPending, wantMuxes int) {
+	t.Helper()
+	ctx := bounded(t)
+	for {
+		pending, muxes := l.count()
+		if pending == wantPending && muxes == wantMuxes {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%d streams are pending and there are %d yamux sessions, want %d and %d", pending, muxes, wantPending, wantMuxes)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 func TestListenerRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -402,17 +420,7 @@ func TestYamuxSessionsComeAndGo(t *testing.T) {
 		checkClose(t, s)
 		checkEnded(t, m.plugin)
 	}
-	for {
-		_, muxes := l.count()
-		if muxes == 0 {
-			return
-		}
-		select {
-		case <-bounded(t).Done():
-			t.Fatalf("%d yamux sessions are left", muxes)
-		case <-time.After(time.Millisecond):
-		}
-	}
+	l.eventually(t, 0, 0)
 }
 
 // errListener is a listener whose Accept fails before each connection.
@@ -501,15 +509,18 @@ func TestSlowHandshake(t *testing.T) {
 				h.Credentials = secure.MutualTLS(host, plugin.DER())
 				p.Credentials = secure.MutualTLS(plugin, host.DER())
 			})
-			purpose := Calls
+			purpose, muxes := Calls, 0
 			if kind == handshake.SessionYamux {
-				purpose = Carrier
+				purpose, muxes = Carrier, 1
 			}
+			l.eventually(t, 0, muxes)
+			began := time.Now()
 			slow, err := net.Dial("unix", address)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer slow.Close()
+			l.eventually(t, 1, muxes)
 			if _, err := (Preamble{Purpose: purpose}).WriteTo(slow); err != nil {
 				t.Fatal(err)
 			}
@@ -533,7 +544,7 @@ func TestSlowHandshake(t *testing.T) {
 				t.Errorf("authenticated by %s, TLS state %v", got.Security, got.TLS)
 			}
 			checkPassing(t, conn, accepted)
-			if pending, _ := l.count(); pending != 1 {
+			if pending, _ := l.count(); pending != 1 && time.Since(began) < admitTimeout {
 				t.Errorf("%d streams are pending, want the slow one", pending)
 			}
 			l.End() // which does not wait for it

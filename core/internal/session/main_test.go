@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // hang is the time after which a test says that what it waits for never came.
-const hang = 20 * time.Second
+const hang = time.Minute
 
 // pipes is a transport without a kernel: what it dials, its listener accepts. Its
 // connections have no buffer.

@@ -232,13 +232,10 @@ func TestYamuxUnreadStream(t *testing.T) {
 	client, server := muxes(t)
 	unread, other := openMux(t, client, server)
 	busy, busyEnd := openMux(t, client, server)
-	if err := unread.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
-		t.Fatal(err)
+	if n, err := unread.Write(make([]byte, muxWindow)); err != nil {
+		t.Fatalf("%d bytes were taken from a writer whom nobody reads, %v; want %d", n, err, muxWindow)
 	}
-	written, err := unread.Write(make([]byte, 8*muxWindow))
-	if !errors.Is(err, os.ErrDeadlineExceeded) || written == 0 || written > muxWindow {
-		t.Errorf("%d bytes were taken from a writer whom nobody reads, %v; want at most %d", written, err, muxWindow)
-	}
+	more := start(func() (int, error) { return unread.Write(make([]byte, 7*muxWindow)) })
 	const size = 16 * muxWindow
 	data := make([]byte, size)
 	_, _ = rand.Read(data)
@@ -250,7 +247,13 @@ func TestYamuxUnreadStream(t *testing.T) {
 	if r := receive(t, "the write", wrote); r.err != nil {
 		t.Error(r.err)
 	}
-	if n, err := io.CopyN(io.Discard, other, int64(written)); err != nil {
+	if err := unread.SetWriteDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if r := receive(t, "the write that nobody reads", more); r.value != 0 || !errors.Is(r.err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes more were taken, %v; want none until its deadline", r.value, r.err)
+	}
+	if n, err := io.CopyN(io.Discard, other, muxWindow); err != nil {
 		t.Errorf("%d of the unread bytes were read later: %v", n, err)
 	}
 	checkClose(t, unread, other, busy, busyEnd)

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -170,39 +171,76 @@ func (p *plugin) rawGreeted(tb testing.TB) *quic.Conn {
 // rawStream opens a stream and writes to it.
 func rawStream(tb testing.TB, conn *quic.Conn, b ...byte) *quic.Stream {
 	tb.Helper()
-	str, err := conn.OpenStream()
+	str, err := tryRawStream(conn, b...)
 	if err != nil {
-		tb.Fatal(err)
-	}
-	if _, err := str.Write(b); err != nil {
 		tb.Fatal(err)
 	}
 	return str
 }
 
+func tryRawStream(conn *quic.Conn, b ...byte) (*quic.Stream, error) {
+	str, err := conn.OpenStream()
+	if err != nil {
+		return nil, err
+	}
+	_, err = str.Write(b)
+	return str, err
+}
+
 // wantClosed waits until the peer has closed the connection.
 func wantClosed(tb testing.TB, conn *quic.Conn, code quic.ApplicationErrorCode) {
 	tb.Helper()
+	if err := closed(conn, code, patience); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// closed returns an error unless the peer closes the connection in that time.
+func closed(conn *quic.Conn, code quic.ApplicationErrorCode, within time.Duration) error {
 	select {
 	case <-conn.Context().Done():
-	case <-time.After(patience):
-		tb.Fatal("the connection goes on")
+	case <-time.After(within):
+		return errors.New("the connection goes on")
 	}
 	err := context.Cause(conn.Context())
 	if app, ok := errors.AsType[*quic.ApplicationError](err); !ok || !app.Remote || app.ErrorCode != code {
-		tb.Errorf("the connection ended with %v, want code %d of the peer", err, code)
+		return fmt.Errorf("the connection ended with %w, want code %d of the peer", err, code)
 	}
+	return nil
 }
 
 // exchange sends a byte each way.
 func exchange(tb testing.TB, a, b net.Conn) {
 	tb.Helper()
+	if err := tryExchange(a, b); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func tryExchange(a, b net.Conn) error {
 	for _, ends := range [][2]net.Conn{{a, b}, {b, a}} {
 		if _, err := ends[0].Write([]byte{42}); err != nil {
-			tb.Fatal(err)
+			return err
 		}
 		if got, err := readByte(ends[1]); err != nil || got != 42 {
-			tb.Fatalf("read %d, %v, want 42", got, err)
+			return fmt.Errorf("read %d, %w, want 42", got, err)
+		}
+	}
+	return nil
+}
+
+// eventually tries with a limit of time, and with twice as much until it is enough:
+// in a short one a busy machine may not come to what is tested. The last is about
+// as long as the test's patience.
+func eventually(tb testing.TB, within time.Duration, try func(within time.Duration) error) {
+	tb.Helper()
+	for ; ; within *= 2 {
+		err := try(within)
+		if err == nil {
+			return
+		}
+		if 2*within > patience {
+			tb.Fatalf("with %v: %v", within, err)
 		}
 	}
 }

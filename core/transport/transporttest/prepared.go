@@ -165,7 +165,7 @@ func checkOneConnection(e *env) {
 	}
 	first := <-results
 	if first.err != nil {
-		e.Fatalf("Accept: %v", first.err)
+		e.Fatalf("Accept gave %v, want the connection", first.err)
 	}
 	e.keep(first.conn)
 	// Enough time for the other call to return, if it is going to.

@@ -86,7 +86,8 @@ var preparedVariants = map[string]variant{
 			return preparedToy{}.Listen(ctx, cfg)
 		})
 	}},
-	"a second Accept does not wait": {"v1/PreparedOneConnection", "a second Accept gave use of closed network connection", func() transport.Transport {
+	// Which of the two calls of Accept is heard of first nobody says.
+	"a second Accept does not wait": {"v1/PreparedOneConnection", "Accept gave use of closed network connection", func() transport.Transport {
 		return wrapping(func(ln *oneListener) net.Listener {
 			return &brokenListener{Listener: ln, accept: func() (net.Conn, error) {
 				select {

@@ -144,7 +144,7 @@ func (s *shell) run(t *testing.T, command string) string {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, s.env, &out, &out
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 20 * time.Second
 	err := cmd.Run()
 	if _, failed := err.(*exec.ExitError); err != nil && (!failed || ctx.Err() != nil) { //nolint:errorlint // it is Run's own
 		t.Fatalf("%s: %v\n%s", command, err, &out)

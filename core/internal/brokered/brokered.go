@@ -93,8 +93,14 @@ type Broker struct {
 
 // link is the stream on which messages go both ways.
 type link struct {
-	out  chan *goplugin.ConnInfo
+	out  chan outgoing
 	done chan struct{} // closed when nothing is sent any more
+}
+
+// outgoing is a message to the other side.
+type outgoing struct {
+	*goplugin.ConnInfo
+	acceptor *acceptor // of the stream that it has the other side open; else nil
 }
 
 // New makes a broker without a link. Close it.
@@ -173,10 +179,10 @@ func (b *Broker) change() {
 // Exchange implements [goplugin.Broker]: it serves one link. A newer one, of a
 // host that has attached, takes over.
 func (b *Broker) Exchange(s goplugin.Messages) error {
-	l := &link{out: make(chan *goplugin.ConnInfo, sendQueue), done: make(chan struct{})}
+	l := &link{out: make(chan outgoing, sendQueue), done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
-	if !b.run(func() { l.send(ctx, s) }) {
+	if !b.run(func() { b.send(ctx, l, s) }) {
 		return net.ErrClosed
 	}
 	b.mu.Lock()
@@ -198,12 +204,18 @@ func (b *Broker) Exchange(s goplugin.Messages) error {
 // send sends what is queued until ctx or the stream ends. A SendMsg ends with the
 // stream. Its end is that of all who wait for room in the queue: whoever receives
 // may be one of them, and would not see the end of the stream.
-func (l *link) send(ctx context.Context, s goplugin.Messages) {
+//
+// A stream is expected from when its acknowledgement is sent, and not before: they
+// are told apart by that order, and one that nobody opens would upset it.
+func (b *Broker) send(ctx context.Context, l *link, s goplugin.Messages) {
 	defer close(l.done)
 	for {
 		select {
 		case m := <-l.out:
-			if err := s.SendMsg(m); err != nil {
+			if m.acceptor != nil && !b.cfg.Streams.Expect(m.acceptor.deliver) {
+				m.Knock.Error = fmt.Sprintf("the %s expects too many streams already", b.cfg.Side)
+			}
+			if err := s.SendMsg(m.ConnInfo); err != nil {
 				return // which receiving notices too
 			}
 		case <-ctx.Done():
@@ -306,7 +318,7 @@ func (b *Broker) say(ctx context.Context, m *goplugin.ConnInfo) error {
 			return err
 		}
 		select {
-		case l.out <- m:
+		case l.out <- outgoing{ConnInfo: m}:
 			return nil
 		case <-l.done: // there may be another
 			b.forget(l)

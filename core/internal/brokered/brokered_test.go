@@ -632,7 +632,8 @@ func TestAcknowledgedAsGivenUp(t *testing.T) {
 // the same, and the link ends with its stream.
 func TestOtherSideReadsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := New(Config{Side: "plugin", Other: "host", Streams: &fakeStreams{}})
+		streams := &fakeStreams{}
+		b := New(Config{Side: "plugin", Other: "host", Streams: streams})
 		ctx, cancel := context.WithCancel(t.Context())
 		in := make(chan goplugin.ConnInfo)
 		ended := make(chan struct{})
@@ -667,6 +668,9 @@ func TestOtherSideReadsNothing(t *testing.T) {
 		}
 		b.Close(net.ErrClosed)
 		<-ended
+		if n := len(streams.expected); n > 0 {
+			t.Errorf("%d streams are expected that nobody was told to open", n)
+		}
 	})
 }
 

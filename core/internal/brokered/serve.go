@@ -181,17 +181,17 @@ func (b *Broker) knocked(l *link, id uint32) {
 // answer acknowledges a knock, or says why not. It waits, until ctx ends, for an
 // other side that does not read.
 func (b *Broker) answer(ctx context.Context, l *link, id uint32, a *acceptor) {
-	m := &goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true}}
+	if l == nil {
+		return
+	}
+	m := outgoing{ConnInfo: &goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true}}}
 	switch {
 	case b.cfg.Streams == nil:
 		m.Knock.Error = "the " + b.cfg.Side + " does not multiplex connections"
 	case a == nil:
 		m.Knock.Error = fmt.Sprintf("the %s does not accept id %d", b.cfg.Side, id)
-	case !b.cfg.Streams.Expect(a.deliver):
-		m.Knock.Error = fmt.Sprintf("the %s expects too many streams already", b.cfg.Side)
-	}
-	if l == nil {
-		return
+	default:
+		m.acceptor = a
 	}
 	select {
 	case l.out <- m:

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -32,8 +33,9 @@ func TestDialWaitsForRoom(t *testing.T) {
 	cfg := transport.DialConfig{Version: 1, Address: path}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := unix.New().Dial(ctx, cfg); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("there is no room: %v, want %v", err, context.DeadlineExceeded)
+	_, err := unix.New().Dial(ctx, cfg)
+	if want := ": nobody accepts the connections that wait: "; !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), want) {
+		t.Errorf("there is no room: %v, want %v with %q", err, context.DeadlineExceeded, want)
 	}
 	dialed := make(chan error, 1)
 	go func() {

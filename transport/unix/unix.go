@@ -167,15 +167,17 @@ const (
 )
 
 func dial(ctx context.Context, path string) (net.Conn, error) {
+	wait, cancel := context.WithTimeout(ctx, fullTimeout)
+	defer cancel()
 	var d net.Dialer
-	for began := time.Now(); ; {
+	for {
 		conn, err := d.DialContext(ctx, "unix", path)
-		if !errors.Is(err, syscall.EAGAIN) || time.Since(began) > fullTimeout {
+		if !errors.Is(err, syscall.EAGAIN) {
 			return conn, err
 		}
 		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("the plugin accepts none of the connections that wait at %s: %w", path, context.Cause(ctx))
+		case <-wait.Done():
+			return nil, fmt.Errorf("%w: nobody accepts the connections that wait: %w", err, context.Cause(wait))
 		case <-time.After(fullRetry):
 		}
 	}

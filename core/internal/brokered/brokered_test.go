@@ -710,6 +710,27 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// TestNoAnswer has the other side say nothing.
+func TestNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Config{Side: "host", Other: "plugin", Streams: &fakeStreams{}})
+		_, out, unlink := hand(b)
+		dialed := make(chan error)
+		go func() {
+			_, err := b.Dial(t.Context(), 1)
+			dialed <- err
+		}()
+		<-out
+		<-out // another, in vain too
+		const want = "broker: dial id 1: the plugin has not accepted it: it has not answered within 6s: context deadline exceeded"
+		if err := <-dialed; err == nil || err.Error() != want || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Dial: %v, want %s", err, want)
+		}
+		b.Close(net.ErrClosed)
+		unlink()
+	})
+}
+
 // noStream is a connection on which the broker's stream ends with an error.
 type noStream struct {
 	grpc.ClientConnInterface

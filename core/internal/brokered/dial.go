@@ -161,6 +161,8 @@ const (
 	knockPause = 100 * time.Millisecond
 )
 
+var errNoAnswer = fmt.Errorf("it has not answered within %v", knockLife)
+
 // notYetError is of a knock in vain: the other side may accept the id later.
 type notYetError struct{ error }
 
@@ -203,7 +205,7 @@ func (b *Broker) tryStream(ctx context.Context, id uint32) (net.Conn, secure.Inf
 }
 
 func (b *Broker) knock(ctx context.Context, id uint32) (net.Conn, error) {
-	attempt, cancel := context.WithTimeout(ctx, knockLife)
+	attempt, cancel := context.WithTimeoutCause(ctx, knockLife, errNoAnswer)
 	defer cancel()
 	d := new(dial)
 	b.mu.Lock()
@@ -215,7 +217,7 @@ func (b *Broker) knock(ctx context.Context, id uint32) (net.Conn, error) {
 		sent = true
 		err = b.await(attempt, fmt.Sprintf("the %s has not accepted it", b.cfg.Other), func() bool { return d.done })
 	}
-	if attempt.Err() != nil && ctx.Err() == nil {
+	if errors.Is(err, errNoAnswer) {
 		err = &notYetError{err}
 	}
 	b.mu.Lock()

@@ -127,12 +127,17 @@ func (b *Broker) NextID() uint32 { return b.nextID.Add(1) }
 func (b *Broker) Close(reason error) {
 	b.end(reason)
 	b.mu.Lock()
-	for id, timer := range b.knocks {
-		timer.Stop()
-		delete(b.knocks, id)
-	}
+	b.dropKnocks()
 	b.mu.Unlock()
 	b.tasks.Wait()
+}
+
+// dropKnocks forgets those that wait. The caller holds mu.
+func (b *Broker) dropKnocks() {
+	for _, timer := range b.knocks {
+		timer.Stop()
+	}
+	clear(b.knocks)
 }
 
 // run runs f in a goroutine for which Close waits. It reports false, and does not
@@ -187,8 +192,9 @@ func (b *Broker) Exchange(s goplugin.Messages) error {
 	}
 	b.mu.Lock()
 	b.link = l
-	clear(b.offers) // of another host, which has the same numbers
+	clear(b.offers) // of another host, which has the same numbers, as are the knocks
 	b.order = nil
+	b.dropKnocks()
 	b.change()
 	b.mu.Unlock()
 	defer b.forget(l)

@@ -427,6 +427,34 @@ func TestOffersOfAnother(t *testing.T) {
 	})
 }
 
+// TestKnockOfAnother has nobody who serves answer a host that has not knocked, but the
+// one before it: its next stream would be taken for that one's.
+func TestKnockOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		streams := &fakeStreams{}
+		b := New(Config{Side: "plugin", Other: "host", Streams: streams})
+		first, _, unlinkFirst := hand(b)
+		knock := goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true}}
+		first <- knock
+		synctest.Wait()
+		_, _, unlink := hand(b)
+		synctest.Wait()
+		first <- knock
+		synctest.Wait()
+		stop := serve(b, 1)
+		synctest.Wait()
+		if n := len(streams.expected); n > 0 {
+			t.Errorf("%d streams are expected", n)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		unlinkFirst()
+		unlink()
+		b.Close(net.ErrClosed)
+	})
+}
+
 // TestD16NoLink has a peer that never opens the broker's stream: go-plugin's Accept
 // hangs for ever.
 func TestD16NoLink(t *testing.T) {

@@ -159,9 +159,14 @@ func (b *Broker) forgetKnock(id uint32) {
 	delete(b.knocks, id)
 }
 
-// knocked takes in that the other side wants to open a stream for an id.
+// knocked takes in that the other side wants to open a stream for an id. A host that
+// another has taken over from has no answer.
 func (b *Broker) knocked(l *link, id uint32) {
 	b.mu.Lock()
+	if b.link != l {
+		b.mu.Unlock()
+		return
+	}
 	a := b.acceptors[id]
 	_, again := b.knocks[id]
 	if a == nil && !again && len(b.knocks) < maxKnocks && b.cfg.Streams != nil && b.ctx.Err() == nil {

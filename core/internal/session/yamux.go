@@ -194,10 +194,17 @@ func (m *mux) open(ctx context.Context) (net.Conn, error) {
 func (m *mux) Accept() (net.Conn, error) {
 	s, err := m.session.AcceptStream()
 	if err != nil {
-		return nil, muxError(err)
+		return nil, &endError{muxError(err)}
 	}
 	return m.add(s)
 }
+
+// endError is why a session has ended. That of a connection may say that it passes,
+// as one about a deadline does: the session's end does not.
+type endError struct{ error }
+
+func (e *endError) Unwrap() error { return e.error }
+func (*endError) Temporary() bool { return false }
 
 // Addr implements [net.Listener].
 func (m *mux) Addr() net.Addr { return m.session.Addr() }

@@ -526,6 +526,27 @@ func TestYamuxSideThatTakesNothing(t *testing.T) {
 	})
 }
 
+// A session that ended with its connection, for a reason that says that it may pass,
+// is not waited for: nobody would accept its streams, nor forget it.
+func TestYamuxEndIsForGood(t *testing.T) {
+	ours, theirs, err := unixPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer checkClose(t, theirs)
+	if err := ours.SetReadDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	server, err := newMuxServer(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) || isTemporary(err) {
+		t.Errorf("Accept: %v, may pass: %t; want %v for good", err, isTemporary(err), os.ErrDeadlineExceeded)
+	}
+	checkClose(t, server)
+}
+
 // refusing is a connection that writes nothing.
 type refusing struct{ net.Conn }
 

@@ -7,6 +7,7 @@ package e2e_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -49,6 +50,9 @@ func TestMain(m *testing.M) {
 	scratch, err := os.MkdirTemp("", "e2e-") // short: a socket's path has to fit behind it
 	if err == nil {
 		err = prepare(scratch)
+	}
+	if err == nil {
+		err = flag.Set("test.parallel", "6") // most tests wait, for a time that is to pass, most of theirs
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -342,8 +342,8 @@ func (l *Listener) addMux(m *mux, known *atomic.Bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	strangers := 0
-	for _, known := range l.muxes {
-		if isStrange(known) {
+	for _, other := range l.muxes {
+		if isStrange(other) {
 			strangers++
 		}
 	}

@@ -170,17 +170,26 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	wait, cancel := context.WithTimeout(ctx, fullTimeout)
 	defer cancel()
 	var d net.Dialer
+	var full error
 	for {
 		conn, err := d.DialContext(ctx, "unix", path)
-		if !errors.Is(err, syscall.EAGAIN) {
+		switch {
+		case errors.Is(err, syscall.EAGAIN):
+			full = err
+		case full == nil || !isTimeout(err): // which says less than that there was no room
 			return conn, err
 		}
 		select {
 		case <-wait.Done():
-			return nil, fmt.Errorf("%w: nobody accepts the connections that wait: %w", err, context.Cause(wait))
+			return nil, fmt.Errorf("%w: nobody accepts the connections that wait: %w", full, context.Cause(wait))
 		case <-time.After(fullRetry):
 		}
 	}
+}
+
+func isTimeout(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
 }
 
 // listener removes the directory that Listen made, if it made one. The socket

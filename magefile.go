@@ -113,17 +113,20 @@ func benchOnce(ctx context.Context) error {
 
 // Soak runs the long life tests: start and close 1,000 times, kill the host 100 times, kill file transfers 72 times.
 func Soak(ctx context.Context) error {
-	return each([]string{e2ePackages, streamingPackages}, func(packages string) error {
-		s := scope{root.with("PLUGWIRE_SOAK=full"), packages}
-		found, err := tests(ctx, s, "Soak")
+	soaked := []string{e2ePackages, streamingPackages}
+	full := root.with("PLUGWIRE_SOAK=full")
+	for _, packages := range soaked {
+		found, err := tests(ctx, scope{full, packages}, "Soak")
 		if err != nil {
 			return err
 		}
 		if len(found) == 0 {
 			return errors.New("soak: no test in " + packages + " has Soak in its name")
 		}
-		return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak", s.pattern)
-	})
+	}
+	// Side by side: they wait for much of their time.
+	args := []string{"go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak"}
+	return full.run(ctx, append(args, soaked...)...)
 }
 
 // Interop runs hosts and plugins of other implementations with ours, and prints what came of each pair.

@@ -109,6 +109,9 @@ func withPeer(cfg, peer *tls.Config) *tls.Config {
 	return pinned(cfg.Certificates[0], peer.Certificates[0])
 }
 
+// refusalTime is how long a host may take to learn that it was refused.
+const refusalTime = 5 * time.Second
+
 // use dials and reads, and returns the error that ends it. With TLS 1.3 a host
 // may learn from its first Read only that the plugin has refused it.
 func (e *env) use(address string) error {
@@ -122,7 +125,7 @@ func (e *env) use(address string) error {
 		return err
 	}
 	e.keep(conn)
-	if err := conn.SetDeadline(time.Now().Add(limit / 8)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(refusalTime)); err != nil {
 		return err
 	}
 	_, err = conn.Read(make([]byte, 1))

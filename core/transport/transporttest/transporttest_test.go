@@ -2,6 +2,8 @@ package transporttest
 
 import (
 	"errors"
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,7 +16,13 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil { // a variant that must fail waits most of its time
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestToyPasses(t *testing.T) {
 	Run(t, func() toy { return toy{} })

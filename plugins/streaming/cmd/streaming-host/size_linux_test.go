@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"math/rand/v2"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
 )
 
 const (
@@ -132,7 +133,7 @@ func watch(t *testing.T, p *process) (host, plugin int64) {
 	sample := func(pid int, most *int64) {
 		both.Go(func() {
 			for p.running() {
-				*most = max(*most, peak(pid))
+				*most = max(*most, clitest.Peak(pid))
 				select {
 				case <-p.ended:
 				case <-time.After(20 * time.Millisecond):
@@ -144,18 +145,4 @@ func watch(t *testing.T, p *process) (host, plugin int64) {
 	sample(p.plugin, &plugin)
 	both.Wait()
 	return host, plugin
-}
-
-// peak returns the most that a process ever had in memory; 0 when it is gone.
-func peak(pid int) int64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	_, after, ok := bytes.Cut(status, []byte("VmHWM:"))
-	var kib int64
-	if _, err := fmt.Sscan(string(after), &kib); !ok || err != nil {
-		return 0
-	}
-	return kib << 10
 }

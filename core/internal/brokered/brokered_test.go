@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,12 +77,31 @@ func join(a, b *Broker) (unlink func()) {
 }
 
 // hand is one side whose other side is the test.
-func hand(b *Broker) (in chan<- goplugin.ConnInfo, out <-chan goplugin.ConnInfo, unlink func()) {
+// in sends to the broker, out takes what it sends. When the link has ended neither
+// waits, so that no goroutine of the test is left: in does nothing, out returns false.
+func hand(b *Broker) (in func(goplugin.ConnInfo), out func() (goplugin.ConnInfo, bool), unlink func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	toBroker, fromBroker := make(chan goplugin.ConnInfo), make(chan goplugin.ConnInfo)
 	done := make(chan struct{})
-	go func() { _ = b.Exchange(&messages{ctx, toBroker, fromBroker}); close(done) }()
-	return toBroker, fromBroker, func() {
+	go func() {
+		defer close(done)
+		_ = b.Exchange(&messages{ctx, toBroker, fromBroker})
+	}()
+	in = func(m goplugin.ConnInfo) {
+		select {
+		case toBroker <- m:
+		case <-done:
+		}
+	}
+	out = func() (goplugin.ConnInfo, bool) {
+		select {
+		case m := <-fromBroker:
+			return m, true
+		case <-done:
+			return goplugin.ConnInfo{}, false
+		}
+	}
+	return in, out, func() {
 		cancel()
 		<-done
 	}
@@ -383,7 +403,7 @@ func TestD10LateDial(t *testing.T) {
 			return nil, secure.Info{}, net.ErrClosed
 		}})
 		in, _, unlink := hand(b)
-		in <- goplugin.ConnInfo{ServiceID: 7, Network: "unix", Address: "/s"}
+		in(goplugin.ConnInfo{ServiceID: 7, Network: "unix", Address: "/s"})
 		time.Sleep(time.Hour)
 		if _, err := b.Dial(t.Context(), 7); !errors.Is(err, net.ErrClosed) || dialed != "unix /s" {
 			t.Errorf("dialed %q: %v", dialed, err)
@@ -404,11 +424,11 @@ func TestOffersOfAnother(t *testing.T) {
 			return nil, secure.Info{}, net.ErrClosed
 		}})
 		first, _, unlinkFirst := hand(b)
-		first <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/first"}
+		first(goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/first"})
 		synctest.Wait()
 		in, _, unlink := hand(b)
 		synctest.Wait()
-		first <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/late"}
+		first(goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/late"})
 		synctest.Wait()
 		ended := make(chan error)
 		go func() {
@@ -416,8 +436,8 @@ func TestOffersOfAnother(t *testing.T) {
 			ended <- err
 		}()
 		synctest.Wait()
-		in <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/" + strings.Repeat("x", transport.MaxAddressLen)}
-		in <- goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/second"}
+		in(goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/" + strings.Repeat("x", transport.MaxAddressLen)})
+		in(goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/second"})
 		if err := <-ended; !errors.Is(err, net.ErrClosed) || len(dialed) != 1 || dialed[0] != "/second" {
 			t.Errorf("dialed %q: %v", dialed, err)
 		}
@@ -435,11 +455,11 @@ func TestKnockOfAnother(t *testing.T) {
 		b := New(Config{Side: "plugin", Other: "host", Streams: streams})
 		first, _, unlinkFirst := hand(b)
 		knock := goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true}}
-		first <- knock
+		first(knock)
 		synctest.Wait()
 		_, _, unlink := hand(b)
 		synctest.Wait()
-		first <- knock
+		first(knock)
 		synctest.Wait()
 		stop := serve(b, 1)
 		synctest.Wait()
@@ -537,8 +557,8 @@ func TestD16LostAcceptor(t *testing.T) {
 		answer := func(want string) {
 			t.Helper()
 			began := time.Now()
-			in <- knock
-			m := <-out
+			in(knock)
+			m, _ := out()
 			if took := time.Since(began); took > knockPatience || m.ServiceID != 3 || !m.Knock.Knock || !m.Knock.Ack || (m.Knock.Error == "") != (want == "") || !strings.Contains(m.Knock.Error, want) {
 				t.Errorf("%+v %+v after %v", m, m.Knock, took)
 			}
@@ -552,10 +572,10 @@ func TestD16LostAcceptor(t *testing.T) {
 		}
 		answer("the host does not accept id 3")
 		// A knock that comes first is answered as soon as somebody accepts.
-		in <- knock
+		in(knock)
 		synctest.Wait()
 		stop = serve(b, 3)
-		if m := <-out; m.Knock.Error != "" || len(streams.expected) != 2 {
+		if m, _ := out(); m.Knock.Error != "" || len(streams.expected) != 2 {
 			t.Errorf("%+v, %d streams expected", m.Knock, len(streams.expected))
 		}
 		b.Close(net.ErrClosed)
@@ -575,8 +595,8 @@ func TestD17KnocksAgain(t *testing.T) {
 		in, out, unlink := hand(b)
 		for i := range 5 {
 			go func() {
-				m := <-out
-				in <- goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true}}
+				m, _ := out()
+				in(goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true}})
 			}()
 			if _, err := b.Dial(t.Context(), 9); !errors.Is(err, net.ErrClosed) || streams.opened != i+1 {
 				t.Errorf("%d: %v, %d streams opened", i, err, streams.opened)
@@ -599,21 +619,21 @@ func TestLateAcknowledgement(t *testing.T) {
 			return goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true}}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		go func() { <-out }()
+		go out()
 		if _, err := b.Dial(ctx, 1); !errors.Is(err, context.DeadlineExceeded) || streams.opened != 0 {
 			t.Errorf("%v, %d streams opened", err, streams.opened)
 		}
 		cancel()
 		go func() {
-			<-out
-			in <- ack(1)
-			in <- ack(2)
+			out()
+			in(ack(1))
+			in(ack(2))
 		}()
 		if _, err := b.Dial(t.Context(), 2); !errors.Is(err, net.ErrClosed) || streams.opened != 2 {
 			t.Errorf("%v, %d streams opened, want one for each acknowledgement", err, streams.opened)
 		}
-		in <- ack(1) // again, and unasked
-		in <- ack(5)
+		in(ack(1)) // again, and unasked
+		in(ack(5))
 		synctest.Wait()
 		if streams.opened != 2 {
 			t.Errorf("%d streams opened", streams.opened)
@@ -638,9 +658,9 @@ func TestAcknowledgedAsGivenUp(t *testing.T) {
 				defer close(ended)
 				_, _ = b.Dial(ctx, 1)
 			}()
-			<-out
+			out()
 			go cancel()
-			in <- goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true, Ack: true}}
+			in(goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true, Ack: true}})
 			<-ended
 			synctest.Wait()
 			if streams.opened != i+1 {
@@ -707,28 +727,24 @@ func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(Config{Side: "host", Other: "plugin", Streams: &fakeStreams{}})
 		in, out, unlink := hand(b)
-		knocks, done := 0, make(chan struct{})
-		go func() {
-			for {
-				select {
-				case m := <-out:
-					knocks++
-					in <- goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: "no listener"}}
-				case <-done:
-					return
-				}
+		var knocks int
+		var refusing sync.WaitGroup
+		refusing.Go(func() {
+			for m, ok := out(); ok; m, ok = out() {
+				knocks++
+				in(goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: "no listener"}})
 			}
-		}()
+		})
 		began := time.Now()
 		_, err := b.Dial(t.Context(), 1)
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `the plugin refuses: "no listener"`) || time.Since(began) != timeout {
 			t.Errorf("Dial: %v after %v, want a refusal after %v", err, time.Since(began), timeout)
 		}
+		unlink()
+		refusing.Wait()
 		if most := int(timeout/knockPause) + 1; knocks < 2 || knocks > most {
 			t.Errorf("%d knocks, want some and at most %d", knocks, most)
 		}
-		close(done)
-		unlink()
 		b.refuse(errors.New("it has no broker"))
 		began = time.Now()
 		if _, err := b.Dial(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "it has no broker") || time.Since(began) != 0 {
@@ -748,8 +764,8 @@ func TestNoAnswer(t *testing.T) {
 			_, err := b.Dial(t.Context(), 1)
 			dialed <- err
 		}()
-		<-out
-		<-out // another, in vain too
+		out()
+		out() // another, in vain too
 		const want = "broker: dial id 1: the plugin has not accepted it: it has not answered within 6s: context deadline exceeded"
 		if err := <-dialed; err == nil || err.Error() != want || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Dial: %v, want %s", err, want)
@@ -806,14 +822,14 @@ func TestKnocksUntilAccepted(t *testing.T) {
 		}
 		answer := func(id uint32, reason string) {
 			t.Helper()
-			if m := <-out; m.ServiceID != id {
+			if m, _ := out(); m.ServiceID != id {
 				t.Errorf("a knock for id %d, want %d", m.ServiceID, id)
 			}
-			in <- goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: reason}}
+			in(goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: reason}})
 		}
 		go dial(1)
 		answer(1, "no listener")
-		<-out // and no answer
+		out() // and no answer
 		go dial(2)
 		answer(2, "")
 		if id := <-dialed; id != 2 {
@@ -843,14 +859,8 @@ func FuzzMessages(f *testing.F) {
 			}
 			b := New(cfg)
 			in, out, unlink := hand(b)
-			done := make(chan struct{})
 			go func() { // what it says does not matter
-				for {
-					select {
-					case <-out:
-					case <-done:
-						return
-					}
+				for _, ok := out(); ok; _, ok = out() {
 				}
 			}()
 			stop := serve(b, 1)
@@ -860,7 +870,7 @@ func FuzzMessages(f *testing.F) {
 				if kind := script[i] % 5; kind > 0 {
 					m.Knock = &goplugin.Knock{Knock: kind&1 > 0, Ack: kind&2 > 0, Error: string(script[:kind-1])}
 				}
-				in <- m
+				in(m)
 			}
 			synctest.Wait()
 			b.mu.Lock()
@@ -871,7 +881,6 @@ func FuzzMessages(f *testing.F) {
 			b.Close(net.ErrClosed)
 			_ = stop() // that it returns is what counts
 			unlink()
-			close(done)
 		})
 	})
 }

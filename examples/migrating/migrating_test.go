@@ -5,6 +5,8 @@ package migrating_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,23 +25,40 @@ import (
 // sides are the directories with the programs of either framework.
 var sides = []string{"before", "after"}
 
-// build builds all programs and returns the directory in which each side's are, in
-// one of its own.
-func build(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
+// dir has the programs of each side, in a directory of its name; set by TestMain.
+var dir string
+
+// TestMain builds all programs: compiling is not a part of what a test may take.
+func TestMain(m *testing.M) {
+	var err error
+	code := 1
+	if dir, err = os.MkdirTemp("", "migrating-"); err == nil {
+		if err = build(); err == nil {
+			code = m.Run()
+		}
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// build builds the programs as go tool mage build does, with whose results it shares the cache.
+func build() error {
 	for _, side := range sides {
-		args := []string{"build", "-o", filepath.Join(dir, side) + string(filepath.Separator), "./" + side + "/cmd/..."}
-		if output, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
-			t.Fatalf("go %v: %v\n%s", args, err, output)
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, side)+string(filepath.Separator), "./"+side+"/cmd/...")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w\n%s", cmd, err, output)
 		}
 	}
-	return dir
+	return nil
 }
 
 // TestEitherSideMovesFirst runs each host with each plugin.
 func TestEitherSideMovesFirst(t *testing.T) {
-	dir := build(t)
 	plugin := func(side string) string { return filepath.Join(dir, side, "greeter-plugin") }
 	for _, from := range sides {
 		for _, to := range sides {

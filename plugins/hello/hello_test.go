@@ -3,21 +3,42 @@ package hello_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// build builds both commands, as a user does, and returns their directory.
-func build(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir+string(filepath.Separator), "./cmd/...")
-	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", cmd, err, output)
+// dir is where the commands are; set by TestMain.
+var dir string
+
+// TestMain builds both commands: compiling is not a part of what a test may take.
+func TestMain(m *testing.M) {
+	var err error
+	code := 1
+	if dir, err = os.MkdirTemp("", "hello-"); err == nil {
+		if err = build(); err == nil {
+			code = m.Run()
+		}
+		err = errors.Join(err, os.RemoveAll(dir))
 	}
-	return dir
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// build builds the commands as go tool mage build does, with whose results it shares the cache.
+func build() error {
+	cmd := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./cmd/...")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", cmd, err, output)
+	}
+	return nil
 }
 
 // run runs a command and returns its exit code and output.
@@ -35,7 +56,6 @@ func run(t *testing.T, path string, args ...string) (code int, stdout, stderr st
 }
 
 func TestTwoProcesses(t *testing.T) {
-	dir := build(t)
 	host, plugin := filepath.Join(dir, "hello-host"), filepath.Join(dir, "hello-plugin")
 
 	t.Run("plugin beside the host", func(t *testing.T) {

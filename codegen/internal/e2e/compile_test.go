@@ -32,7 +32,9 @@ func buildWith(t *testing.T, path, content string) (string, error) {
 	if err := os.WriteFile(overlay, encoded, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, generated).CombinedOutput()
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, generated)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as go tool mage build, with whose results it shares the cache
+	out, err := build.CombinedOutput()
 	return string(out), err
 }
 

@@ -135,7 +135,6 @@ func TestD02_DescendantHoldsTheOutput(t *testing.T) {
 // In go-plugin, a plugin outlives a host that is killed, and so does its socket.
 func TestD03_HostKilled(t *testing.T) {
 	t.Parallel()
-	lifePlugin(t) // builds the host too
 	place := newPlace(t)
 	h := startHost(t, place, append([]string{"hold"}, onGoPlugin().Args...)...)
 	h.awaitWord("ready")

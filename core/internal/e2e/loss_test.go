@@ -4,8 +4,6 @@ package e2e_test
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 )
 
@@ -24,7 +22,7 @@ func TestLoss(t *testing.T) {
 	} else {
 		args = append(args, "-rounds", "2", "-length", "1s")
 	}
-	cmd := network.host.command(buildLoss(t), args...)
+	cmd := network.host.command(command("loss").Path, args...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Run(); err != nil {
 		t.Errorf("%s: %v", cmd, err)
@@ -36,19 +34,4 @@ func TestLoss(t *testing.T) {
 			t.Errorf("no packet to the %s was dropped", end.name)
 		}
 	}
-}
-
-// buildLoss builds cmd/loss and returns where it is.
-func buildLoss(tb testing.TB) string {
-	tb.Helper()
-	loss := filepath.Join(binDir, "loss")
-	args := []string{"build", "-o", loss}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	build := exec.Command("go", append(args, "./cmd/loss")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		tb.Fatalf("%s: %v\n%s", build, err, out)
-	}
-	return loss
 }

@@ -13,35 +13,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// buildLife builds the commands that the life tests are about, once.
-var buildLife = sync.OnceValue(func() error {
-	args := []string{"build", "-o", binDir + "/"}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	build := exec.Command("go", append(args, "./cmd/life-plugin", "./cmd/life-host")...)
-	if !raceEnabled {
-		build.Env = append(os.Environ(), "CGO_ENABLED=0") // most plugins are built so; the race detector needs it
-	}
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", build, err, out)
-	}
-	return nil
-})
-
 // lifePlugin returns the command of a plugin that ends in the given way; see
 // cmd/life-plugin.
 func lifePlugin(tb testing.TB, ending ...string) *exec.Cmd {
 	tb.Helper()
-	if err := buildLife(); err != nil {
-		tb.Fatal(err)
-	}
 	return command("life-plugin", ending...)
 }
 

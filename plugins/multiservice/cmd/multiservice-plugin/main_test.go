@@ -49,6 +49,7 @@ func build() (bin string, err error) {
 	}
 	path = filepath.Join(bin, "multiservice-plugin.exe") // Windows wants the suffix, others do not mind
 	build := exec.Command("go", "build", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as go tool mage build, with whose results it shares the cache
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", build, err, output)
 	}

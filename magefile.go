@@ -11,8 +11,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-
-	"github.com/magefile/mage/mg"
 )
 
 const (
@@ -43,28 +41,6 @@ func build(ctx context.Context, want func(module) bool) error {
 		}
 	}
 	return root.run(ctx, args...)
-}
-
-// Test runs the tests of all modules, with the race detector if a C compiler works.
-func Test(ctx context.Context) error {
-	all, err := scopes()
-	if err != nil {
-		return err
-	}
-	args := []string{"go", "test"}
-	var env []string
-	if mg.Verbose() {
-		args = append(args, "-v")
-	}
-	cgo := root.with("CGO_ENABLED=1")
-	if err := cgo.run(ctx, "go", "build", "-race", "runtime/cgo"); err == nil {
-		args, env = append(args, "-race"), []string{"CGO_ENABLED=1"}
-	} else if err := skipped("race detector", "it needs a working C compiler: "+err.Error()); err != nil {
-		return err
-	}
-	return each(all, func(s scope) error {
-		return s.with(env...).run(ctx, append(args, s.pattern)...)
-	})
 }
 
 // Fuzz runs every fuzz target of all modules for FUZZTIME each: a number of inputs (by default 200000x) or a duration.

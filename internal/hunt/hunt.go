@@ -1,0 +1,167 @@
+// Package hunt looks for tests that fail now and then: it runs each test of a
+// repository by itself many times, and each test binary as a whole, with the race
+// detector, with several numbers of processors, on a quiet machine and on a busy
+// one. Begin with [Run].
+package hunt
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Config is what to hunt in, and for how long.
+type Config struct {
+	Binaries []Binary
+	Alone    int           // runs of each test by itself
+	Whole    int           // runs of each binary as a whole
+	Duration time.Duration // after which the hunt ends, with all runs done or not
+	Progress io.Writer     // gets a line when a test fails for the first time, and one each minute
+}
+
+// Binary is a compiled test binary.
+type Binary struct {
+	Package string // as tables call it
+	Path    string
+	Dir     string // where it runs: the directory of the package
+	Tests   []string
+}
+
+// Result is what came of one test, or of one binary as a whole.
+type Result struct {
+	Package string
+	Test    string // empty: the binary as a whole
+	Runs    int
+	Wanted  int
+	Failed  int
+	First   string // message of the first failure
+}
+
+// A condition is how busy the machine is, and what a test gets of it.
+type condition struct {
+	procs int // GOMAXPROCS of the test and its processes; 0: as it is
+	busy  bool
+}
+
+// conditions are what each test meets in turn.
+var conditions = []condition{
+	{0, false}, {0, true}, {1, false}, {1, true}, {2, false}, {2, true}, {4, false}, {4, true},
+}
+
+func (c condition) String() string {
+	s := "quiet"
+	if c.busy {
+		s = "busy"
+	}
+	if c.procs > 0 {
+		s += fmt.Sprintf(", GOMAXPROCS=%d", c.procs)
+	}
+	return s
+}
+
+// busyLoops is how many loops each processor has to run beside the tests on a
+// busy machine. Each test then gets about a fourth of the time.
+const busyLoops = 3
+
+// Run hunts until everything has run as often as it is to, the duration is over,
+// or ctx ends. All tests get their turn before one of them gets its next, so that
+// a hunt which is cut short has still seen all.
+func Run(ctx context.Context, c Config) []Result {
+	ctx, cancel := context.WithTimeout(ctx, c.Duration)
+	defer cancel()
+	quarries := c.quarries()
+	progress := &progress{out: c.Progress, began: time.Now(), last: time.Now(), all: len(quarries)}
+	for turn := 0; ctx.Err() == nil; turn++ {
+		state := conditions[turn%len(conditions)]
+		if !turnOf(ctx, quarries, state, progress) {
+			break
+		}
+	}
+	results := make([]Result, len(quarries))
+	for i, q := range quarries {
+		results[i] = q.Result
+	}
+	return results
+}
+
+// turnOf runs everything that has runs left once more, and reports whether there
+// was anything.
+func turnOf(ctx context.Context, quarries []*quarry, state condition, progress *progress) bool {
+	if state.busy {
+		defer keepBusy(busyLoops * runtime.NumCPU())()
+	}
+	todo := make(chan *quarry)
+	var workers sync.WaitGroup
+	for range runtime.NumCPU() {
+		workers.Go(func() {
+			for q := range todo {
+				q.run(ctx, state)
+				progress.note(q)
+			}
+		})
+	}
+	some := false
+	for _, q := range quarries {
+		if ctx.Err() == nil && q.Runs < q.Wanted {
+			some = true
+			todo <- q
+		}
+	}
+	close(todo)
+	workers.Wait()
+	return some
+}
+
+// keepBusy keeps n threads busy until the returned function is called.
+func keepBusy(n int) (stop func()) {
+	before := runtime.GOMAXPROCS(runtime.NumCPU() + n)
+	done := make(chan struct{})
+	var loops sync.WaitGroup
+	for range n {
+		loops.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	return func() {
+		close(done)
+		loops.Wait()
+		runtime.GOMAXPROCS(before)
+	}
+}
+
+// progress tells of a hunt that goes on.
+type progress struct {
+	out   io.Writer
+	began time.Time
+	all   int
+
+	mu   sync.Mutex // guards last and out
+	last time.Time
+	runs int
+}
+
+// progressPause is how often a hunt says that it goes on.
+const progressPause = time.Minute
+
+func (p *progress) note(q *quarry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.runs += q.added
+	if q.Failed > 0 && !q.told {
+		q.told = true
+		fmt.Fprintf(p.out, "%s failed: %s (%s)\n", q.name(), q.First, q.state)
+	}
+	if now := time.Now(); now.Sub(p.last) >= progressPause {
+		p.last = now
+		fmt.Fprintf(p.out, "%.0f min: %d runs of %d tests and binaries\n", now.Sub(p.began).Minutes(), p.runs, p.all)
+	}
+}

@@ -1,0 +1,45 @@
+package testrun
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"strings"
+)
+
+// event is a line of go test -json; see go doc test2json and go help buildjson.
+type event struct {
+	Action      string
+	Package     string
+	Test        string  // empty for what concerns the package
+	Elapsed     float64 // seconds, at the end of a test or package
+	Output      string
+	ImportPath  string // of what the compiler builds
+	FailedBuild string // ImportPath of what did not compile, at the end of a package
+}
+
+// ended reports whether the event is the last of its test or package.
+func (e event) ended() bool {
+	return e.Action == "pass" || e.Action == "fail" || e.Action == "skip"
+}
+
+// readEvents calls on for every event, and other for every line that is not an event.
+func readEvents(r io.Reader, on func(event), other func(line string)) error {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadString('\n')
+		var e event
+		switch {
+		case strings.HasPrefix(line, "{") && json.Unmarshal([]byte(line), &e) == nil && e.Action != "":
+			on(e)
+		case line != "":
+			other(line)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

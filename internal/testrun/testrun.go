@@ -1,0 +1,289 @@
+// Package testrun runs go test for a whole repository and says what it did: a
+// line for each package as it is done, and at the end what failed, why, and the
+// command that runs it again. Begin with [New]. It does not decide what to test.
+package testrun
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Command is one go test command.
+type Command struct {
+	// Cmd is go test with the flag -json. Run sets its Stdout and Stderr.
+	Cmd *exec.Cmd
+	// Again returns the command line that runs what the pattern, a value of
+	// go test's flag -run, selects in a package. An empty pattern is all of it.
+	Again func(pkg, pattern string) string
+}
+
+// A Report runs commands and collects their results. Its methods are not safe
+// for concurrent use.
+type Report struct {
+	screen  *screen
+	verbose bool
+	prefix  string // of import paths, left out in tables
+
+	mu       sync.Mutex // guards all below; the status is made by another goroutine
+	packages map[string]*pkg
+	queue    []*pkg // packages that began, in the order of go test; the first has not ended
+	builds   map[string]*output
+	since    map[string]time.Time // packages that run, by when they began
+	done     int
+	passed   int
+	failed   int
+	skips    skips
+	failures []failure
+	dumpDir  string
+}
+
+// pkg is a package while its tests run, and until the packages before it have
+// ended.
+type pkg struct {
+	order    []string           // tests, as they began
+	outputs  map[string]*output // by test; empty name: the package's own
+	ended    map[string]string  // action with which a test ended
+	held     strings.Builder    // what is to be printed when the packages before it have ended
+	done     bool
+	failures []failure
+}
+
+// Config is how a report looks.
+type Config struct {
+	Output  io.Writer
+	Width   int    // columns of the terminal, 0 if Output is not a terminal
+	Verbose bool   // also print what each test prints, as it is printed
+	Prefix  string // what import paths begin with, and tables leave out
+}
+
+// New returns a report on no commands.
+func New(c Config) *Report {
+	return &Report{
+		screen:  &screen{out: c.Output, width: c.Width},
+		verbose: c.Verbose,
+		prefix:  c.Prefix,
+		builds:  make(map[string]*output),
+	}
+}
+
+// Run runs a command to its end and returns its error. A test that fails does
+// not keep others from running.
+func (r *Report) Run(c Command) error {
+	r.packages, r.since = make(map[string]*pkg), make(map[string]time.Time)
+	c.Cmd.Stderr = r.screen
+	stdout, err := c.Cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := c.Cmd.Start(); err != nil {
+		return err
+	}
+	stop := r.screen.while(r.status)
+	err = readEvents(stdout, func(e event) { r.take(e, c.Again) }, r.screen.print)
+	err = errors.Join(err, c.Cmd.Wait())
+	stop()
+	r.cutOff(c.Again)
+	return err
+}
+
+// cutOff ends the packages of which go test has not told the end: it was
+// interrupted.
+func (r *Report) cutOff(again func(pkg, pattern string) string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for path, p := range r.packages {
+		p.done = true
+		p.failures = append(r.failedTests(path, p, again), failure{pkg: r.short(path), message: "did not end: go test was interrupted", again: again(path, "")})
+	}
+	r.flush()
+}
+
+// status is the line of progress.
+func (r *Report) status() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := fmt.Sprintf("%d packages, %d tests passed", r.done, r.passed)
+	if r.failed > 0 {
+		s += fmt.Sprintf(", %d FAILED", r.failed)
+	}
+	if len(r.since) > 0 {
+		s += "; now " + running(r.since, time.Now())
+	}
+	return s
+}
+
+// short is how tables call a package.
+func (r *Report) short(path string) string { return strings.TrimPrefix(path, r.prefix) }
+
+func (r *Report) take(e event, again func(pkg, pattern string) string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e.Action {
+	case "build-output":
+		if r.builds[e.ImportPath] == nil {
+			r.builds[e.ImportPath] = new(output)
+		}
+		r.builds[e.ImportPath].add(e.Output)
+		return
+	case "build-fail":
+		return
+	}
+	p := r.packages[e.Package]
+	if p == nil {
+		p = &pkg{outputs: make(map[string]*output), ended: make(map[string]string)}
+		r.packages[e.Package] = p
+		r.queue = append(r.queue, p)
+		r.since[r.short(e.Package)] = time.Now()
+	}
+	r.record(e, p, again)
+	r.flush()
+}
+
+// flush prints what is held of the packages whose turn it is.
+func (r *Report) flush() {
+	for len(r.queue) > 0 {
+		first := r.queue[0]
+		if first.held.Len() > 0 {
+			r.screen.print(first.held.String())
+			first.held.Reset()
+		}
+		if !first.done {
+			return
+		}
+		r.failures = append(r.failures, first.failures...)
+		r.queue = r.queue[1:]
+	}
+}
+
+func (r *Report) record(e event, p *pkg, again func(pkg, pattern string) string) {
+	switch {
+	case e.Action == "output":
+		if r.verbose {
+			p.held.WriteString(e.Output)
+		}
+		p.add(e.Test, e.Output)
+	case !e.ended():
+	case e.Test != "":
+		p.ended[e.Test] = e.Action
+		if e.Action == "pass" {
+			r.passed++
+			delete(p.outputs, e.Test)
+		}
+		if e.Action == "skip" {
+			r.skips.add(FirstMessage(p.outputs[e.Test].String()), r.short(e.Package), e.Test)
+		}
+	default:
+		r.end(e, p, again)
+	}
+}
+
+func (p *pkg) add(test, text string) {
+	if p.outputs[test] == nil {
+		p.outputs[test] = new(output)
+		p.order = append(p.order, test)
+	}
+	p.outputs[test].add(text)
+}
+
+// end holds the package's line, and what its failures are.
+func (r *Report) end(e event, p *pkg, again func(pkg, pattern string) string) {
+	delete(r.packages, e.Package)
+	delete(r.since, r.short(e.Package))
+	p.done = true
+	own, line := "", ""
+	if o := p.outputs[""]; o != nil {
+		own, line = splitLast(o.String())
+	}
+	if strings.HasPrefix(line, "?") { // go test says that there are no tests
+		return
+	}
+	r.done++
+	if !r.verbose {
+		p.held.WriteString(line)
+	}
+	if e.Action != "fail" {
+		return
+	}
+	found := r.failedTests(e.Package, p, again)
+	if build := r.builds[e.FailedBuild]; e.FailedBuild != "" && build != nil {
+		own = build.String() + own
+	}
+	if len(found) == 0 || strings.TrimSpace(own) != "" && crash.MatchString(own) {
+		found = append(found, r.failure(e.Package, "", own, again))
+	}
+	p.failures = found
+	r.failed += len(found)
+}
+
+// failedTests returns the failures among the tests of a package. A test whose
+// subtest failed is one only if it says more than that.
+func (r *Report) failedTests(path string, p *pkg, again func(pkg, pattern string) string) []failure {
+	var found []failure
+	for _, test := range p.order {
+		if action := p.ended[test]; test == "" || action == "pass" || action == "skip" {
+			continue
+		}
+		text := p.outputs[test].String()
+		if FirstMessage(text) == "" && p.subtestFailed(test) {
+			continue
+		}
+		found = append(found, r.failure(path, test, text, again))
+	}
+	return found
+}
+
+func (p *pkg) subtestFailed(test string) bool {
+	for _, other := range p.order {
+		if action := p.ended[other]; strings.HasPrefix(other, test+"/") && action != "pass" && action != "skip" {
+			return true
+		}
+	}
+	return false
+}
+
+// splitLast divides the output of a package into what its process has printed
+// and the line with go test's verdict.
+func splitLast(text string) (own, line string) {
+	trimmed := strings.TrimSuffix(text, "\n")
+	if i := strings.LastIndexByte(trimmed, '\n'); i >= 0 {
+		return text[:i+1], text[i+1:]
+	}
+	return "", text
+}
+
+// failure makes a failure of what a test, or the package, has printed. A long
+// goroutine dump goes into a file.
+func (r *Report) failure(path, test, text string, again func(pkg, pattern string) string) failure {
+	f := failure{pkg: r.short(path), test: test, message: FirstMessage(text), again: again(path, pattern(test))}
+	shown, dump := splitDump(text)
+	if dump != "" {
+		var err error
+		if f.dump, err = r.saveDump(f, dump); err != nil {
+			shown, f.dump = text, ""
+			r.screen.print(fmt.Sprintf("the goroutine dump cannot be saved: %v\n", err))
+		}
+	}
+	f.text = shown
+	return f
+}
+
+// saveDump writes a goroutine dump into a file of its own.
+func (r *Report) saveDump(f failure, dump string) (string, error) {
+	if r.dumpDir == "" {
+		dir, err := os.MkdirTemp("", "plugwire-test-")
+		if err != nil {
+			return "", err
+		}
+		r.dumpDir = dir
+	}
+	name := strings.NewReplacer("/", "-", `\`, "-", " ", "_").Replace(strings.Trim(f.pkg+"-"+f.test, "-"))
+	path := filepath.Join(r.dumpDir, name[:min(len(name), 100)]+".txt")
+	return path, os.WriteFile(path, []byte(dump), 0o600)
+}

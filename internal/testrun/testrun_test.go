@@ -1,0 +1,188 @@
+package testrun_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/plugwire/plugwire/internal/testrun"
+)
+
+// module is a module whose tests end in every way.
+var module = map[string]string{
+	"go.mod": "module example.com/m\n\ngo 1.26.0\n",
+
+	"good/good_test.go": `package good
+
+import "testing"
+
+func TestGood(t *testing.T) { t.Log("not shown") }
+func TestNoCompiler(t *testing.T) { t.Skip("there is no compiler") }
+`,
+	"bad/bad_test.go": `package bad
+
+import "testing"
+
+func TestBad(t *testing.T) {
+	t.Run("with blanks", func(t *testing.T) { t.Errorf("got 1\nwant 2") })
+	t.Run("good", func(*testing.T) {})
+}
+func TestQuiet(t *testing.T) { t.Fail() }
+`,
+	"hangs/hangs_test.go": `package hangs
+
+import "testing"
+
+func TestHangs(t *testing.T) {
+	for range 50 {
+		go func() { select {} }()
+	}
+	select {}
+}
+`,
+	"panics/panics_test.go": `package panics
+
+import "testing"
+
+func TestPanics(t *testing.T) { panic("this is why\nand more") }
+`,
+	"exits/exits_test.go": `package exits
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	m.Run()
+	fmt.Println("the directory is not empty")
+	os.Exit(1)
+}
+func TestNothing(*testing.T) {}
+`,
+	"broken/broken.go":      "package broken\n\nvar x int = \"\"\n",
+	"broken/broken_test.go": "package broken\n\nimport \"testing\"\n\nfunc Test(*testing.T) {}\n",
+	"untested/untested.go":  "package untested\n",
+}
+
+// run runs go test on the given packages of the module, and returns what the
+// report has printed and its error.
+func run(t *testing.T, c testrun.Config, patterns ...string) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range module {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("TMPDIR", t.TempDir()) // for the dumps
+	var out bytes.Buffer
+	c.Output, c.Prefix = &out, "example.com/"
+	report := testrun.New(c)
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-json", "-vet=off", "-timeout=1s"}, patterns...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOTRACEBACK=all")
+	ran := report.Run(testrun.Command{Cmd: cmd, Again: func(pkg, pattern string) string {
+		return "go test -run '" + pattern + "' " + pkg
+	}})
+	err := report.Close()
+	if (ran == nil) != (err == nil) {
+		t.Errorf("go test: %v; Close: %v", ran, err)
+	}
+	return out.String(), err
+}
+
+// matches checks that lines of the output match the patterns, in their order.
+func matches(t *testing.T, out string, patterns ...string) {
+	t.Helper()
+	rest := out
+	for _, pattern := range patterns {
+		at := regexp.MustCompile("(?m)^" + pattern + "$").FindStringIndex(rest)
+		if at == nil {
+			t.Fatalf("no line matches %q, or not in this order:\n%s", pattern, out)
+		}
+		rest = rest[at[1]:]
+	}
+}
+
+func TestPassing(t *testing.T) {
+	out, err := run(t, testrun.Config{}, "./good", "./untested")
+	if err != nil {
+		t.Error(err)
+	}
+	matches(t, out, `ok  \texample.com/m/good\t[\d.]+s`, `left out: m/good TestNoCompiler: there is no compiler`)
+	for _, unwanted := range []string{"not shown", "untested", "PACKAGE", "\x1b"} {
+		if strings.Contains(out, unwanted) {
+			t.Errorf("the output has %q:\n%s", unwanted, out)
+		}
+	}
+}
+
+// Each way to fail is a row of the table, which stands behind what the tests
+// have printed.
+func TestFailing(t *testing.T) {
+	out, err := run(t, testrun.Config{}, "./...")
+	if err == nil || err.Error() != "6 failures in 5 packages" {
+		t.Error(err)
+	}
+	matches(
+		t, out,
+		`==== m/bad TestBad/with_blanks`,
+		`    bad_test.go:6: got 1`,
+		`        want 2`,
+		`PACKAGE +TEST +FAILURE`,
+		`m/bad +TestBad/with_blanks +got 1`,
+		`    go test -run '\^TestBad\$/\^with_blanks\$' example.com/m/bad`,
+		`m/bad +TestQuiet +\(nothing was printed\)`,
+		`m/broken +\(package\) +.*broken.go:3:13: cannot use .*`,
+		`    go test -run '' example.com/m/broken`,
+		`m/exits +\(package\) +the directory is not empty`,
+		`m/hangs +TestHangs +test timed out after 1s`,
+		`    go test -run '\^TestHangs\$' example.com/m/hangs`,
+		`    goroutines: .*m-hangs-TestHangs.txt`,
+		`m/panics +TestPanics +this is why.*`,
+	)
+	for _, unwanted := range []string{"=== RUN", "not shown", "[no test files]", "select (no cases)"} {
+		if strings.Contains(out, unwanted) {
+			t.Errorf("the output has %q:\n%s", unwanted, out)
+		}
+	}
+	path := regexp.MustCompile(`goroutines: (.*)`).FindStringSubmatch(out)[1]
+	if dump, err := os.ReadFile(path); err != nil || !strings.Contains(string(dump), "select (no cases)") {
+		t.Errorf("the dump: %v\n%s", err, dump)
+	}
+}
+
+func TestVerbose(t *testing.T) {
+	out, err := run(t, testrun.Config{Verbose: true}, "./good")
+	if err != nil {
+		t.Error(err)
+	}
+	matches(t, out, `=== RUN   TestGood`, `    good_test.go:5: not shown`, `ok  \texample.com/m/good\t[\d.]+s`)
+}
+
+// At a terminal the last line tells what runs, and is gone in the end.
+func TestTerminal(t *testing.T) {
+	const width = 50
+	out, err := run(t, testrun.Config{Width: width}, "./good", "./bad")
+	if err == nil {
+		t.Error("bad tests passed")
+	}
+	if !strings.Contains(out, "0 packages, 0 tests passed") {
+		t.Errorf("no progress: %q", out)
+	}
+	for line := range strings.FieldsFuncSeq(out, func(c rune) bool { return c == '\r' || c == '\n' }) {
+		if status, ok := strings.CutPrefix(line, "\x1b[K"); ok && strings.Contains(status, "tests passed") && len(status) >= width {
+			t.Errorf("the status has %d columns: %q", len(status), status)
+		}
+	}
+}

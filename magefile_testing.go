@@ -1,0 +1,254 @@
+//go:build mage
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/magefile/mage/mg"
+	"golang.org/x/term"
+
+	"github.com/plugwire/plugwire/internal/hunt"
+	"github.com/plugwire/plugwire/internal/testrun"
+)
+
+const packagePrefix = modulePrefix + "/" // of the import paths of all packages
+
+// The time that go test gives each package is several times what it takes on two
+// busy cores, so that only a test which hangs reaches it.
+const (
+	quickTimeout = 5 * time.Minute
+	slowTimeout  = 20 * time.Minute
+)
+
+// slowPackages start processes by the hundred, or compile what they test. The
+// longest are first: what comes last has a core to itself.
+var slowPackages = []string{
+	"core/internal/e2e",
+	"interop/goplugin",
+	"plugins/streaming/cmd/streaming-host",
+	"core/transport/transporttest",
+	"codegen/internal/cli",
+	"codegen/internal/e2e",
+	"plugins/versioned/cmd/versioned-host",
+	"transport/quic",
+	"docs",
+	"interop/foreign",
+}
+
+// Test runs the tests of all modules, with the race detector if a C compiler works.
+func Test(ctx context.Context) error {
+	race, err := raceDetector(ctx)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := compileCommands(ctx, race); err != nil {
+		return err
+	}
+	fmt.Printf("compiled the commands that tests start in %.0f s\n", time.Since(began).Seconds())
+	runs, err := testCommands(ctx)
+	if err != nil {
+		return err
+	}
+	report := testrun.New(testrun.Config{Output: os.Stdout, Width: terminalWidth(), Verbose: mg.Verbose(), Prefix: packagePrefix})
+	failed := each(runs, func(r testCommand) error {
+		cmd := r.with(race.env).command(ctx, slices.Concat([]string{"go", "test", "-json", "-timeout", r.timeout.String()}, race.flags, r.packages))
+		return report.Run(testrun.Command{Cmd: cmd, Again: r.again(race)})
+	})
+	fmt.Printf("%.0f s\n", time.Since(began).Seconds())
+	return cmp.Or(report.Close(), failed)
+}
+
+// terminalWidth is 0 if the output is not for a person who watches.
+func terminalWidth() int {
+	fd := int(os.Stdout.Fd())
+	if !term.IsTerminal(fd) {
+		return 0
+	}
+	width, _, err := term.GetSize(fd)
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// raceSetting is how commands are called that use the race detector, or cannot.
+type raceSetting struct {
+	flags []string
+	env   string
+}
+
+// raceDetector finds out whether there is a race detector.
+func raceDetector(ctx context.Context) (raceSetting, error) {
+	cgo := root.with("CGO_ENABLED=1")
+	err := cgo.run(ctx, "go", "build", "-race", "runtime/cgo")
+	if err == nil {
+		return raceSetting{[]string{"-race"}, "CGO_ENABLED=1"}, nil
+	}
+	return raceSetting{env: noCgo}, skipped("race detector", "it needs a working C compiler: "+err.Error())
+}
+
+// compileCommands compiles what tests start, so that they find it in the build
+// cache: a compiler that is slow takes nothing of the time that a test may take.
+func compileCommands(ctx context.Context, race raceSetting) error {
+	all, err := scopes()
+	if err != nil {
+		return err
+	}
+	withRace := slices.Concat([]string{"go", "build"}, race.flags, []string{"./core/internal/e2e/cmd/...", "./interop/cmd/..."})
+	return errors.Join(
+		root.with(race.env).run(ctx, withRace...),
+		each(all, func(s scope) error { return s.run(ctx, "go", "build", "-o", os.DevNull, s.pattern) }),
+	)
+}
+
+// testCommand is one call of go test.
+type testCommand struct {
+	place
+	packages []string
+	timeout  time.Duration
+}
+
+// testCommands returns the calls of go test that together run all tests.
+func testCommands(ctx context.Context) ([]testCommand, error) {
+	all, err := scopes()
+	if err != nil {
+		return nil, err
+	}
+	var found []testCommand
+	for _, s := range all {
+		packages, err := testedPackages(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		var slow, quick []string
+		for _, name := range slowPackages {
+			if path := packagePrefix + name; slices.Contains(packages, path) {
+				slow = append(slow, path)
+			}
+		}
+		for _, path := range packages {
+			if !slices.Contains(slow, path) {
+				quick = append(quick, path)
+			}
+		}
+		for _, c := range []testCommand{{s.place, slow, slowTimeout}, {s.place, quick, quickTimeout}} {
+			if len(c.packages) > 0 {
+				found = append(found, c)
+			}
+		}
+	}
+	return found, nil
+}
+
+// testedPackages returns the import paths of the packages of a scope that have tests.
+func testedPackages(ctx context.Context, s scope) ([]string, error) {
+	const tested = "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}"
+	out, err := s.output(ctx, "go", "list", "-f", tested, s.pattern)
+	return strings.Fields(out), err
+}
+
+// again returns how a person runs one test of the command once more.
+func (c testCommand) again(race raceSetting) func(pkg, pattern string) string {
+	return func(pkg, pattern string) string {
+		line := strings.Join(slices.Concat([]string{"go", "test"}, race.flags, []string{"-count=1"}), " ")
+		if pattern != "" {
+			line += " -run '" + pattern + "'"
+		}
+		if c.dir != root.dir {
+			return "cd " + c.dir + " && GOWORK=off " + line + " " + pkg
+		}
+		return line + " ./" + strings.TrimPrefix(pkg, packagePrefix)
+	}
+}
+
+// Hunt looks for tests that fail now and then, for -duration=1h: each test -alone=300 times, each binary -whole=50 times, -packages=REGEXP.
+func Hunt(ctx context.Context, duration *time.Duration, alone, whole *int, packages *string) error {
+	race, err := raceDetector(ctx)
+	if err != nil {
+		return err
+	}
+	if err := compileCommands(ctx, race); err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "plugwire-hunt-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	binaries, err := testBinaries(ctx, scratch, race, deref(packages, ""))
+	if err != nil {
+		return err
+	}
+	results := hunt.Run(ctx, hunt.Config{
+		Binaries: binaries,
+		Alone:    deref(alone, 300),
+		Whole:    deref(whole, 50),
+		Duration: deref(duration, time.Hour),
+		Progress: os.Stdout,
+	})
+	fmt.Print("\n", hunt.Table(results, mg.Verbose()))
+	if slices.ContainsFunc(results, func(r hunt.Result) bool { return r.Failed > 0 }) {
+		return errors.New("some tests fail now and then")
+	}
+	return ctx.Err()
+}
+
+// deref returns what a flag was set to.
+func deref[T any](flag *T, unset T) T {
+	if flag == nil {
+		return unset
+	}
+	return *flag
+}
+
+// testBinaries compiles the tests of the packages whose path matches the pattern.
+func testBinaries(ctx context.Context, dir string, race raceSetting, pattern string) ([]hunt.Binary, error) {
+	wanted, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, err
+	}
+	all, err := scopes()
+	if err != nil {
+		return nil, err
+	}
+	var found []hunt.Binary
+	for _, s := range all {
+		packages, err := testedPackages(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range packages {
+			name := strings.TrimPrefix(path, packagePrefix)
+			if !wanted.MatchString(name) {
+				continue
+			}
+			b := hunt.Binary{Package: name, Path: filepath.Join(dir, strings.ReplaceAll(name, "/", "-")+".test"), Dir: filepath.FromSlash(name)}
+			compile := slices.Concat([]string{"go", "test", "-c"}, race.flags, []string{"-o", b.Path, path})
+			if err := s.with(race.env).run(ctx, compile...); err != nil {
+				return nil, err
+			}
+			names, err := place{name: name, dir: b.Dir}.output(ctx, b.Path, "-test.list", "^(Test|Example)")
+			if err != nil {
+				return nil, err
+			}
+			for line := range strings.Lines(names) {
+				if line = strings.TrimSpace(line); testName.MatchString(line) {
+					b.Tests = append(b.Tests, line)
+				}
+			}
+			found = append(found, b)
+		}
+	}
+	return found, nil
+}

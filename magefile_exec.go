@@ -16,8 +16,9 @@ import (
 )
 
 // stopGrace is how long an interrupted command has to stop what it started
-// itself, such as the test binaries of go test, before it is killed.
-const stopGrace = 10 * time.Second
+// itself, such as the test binaries of go test, before it is killed. Mage waits 5 s
+// for its targets then.
+const stopGrace = 3 * time.Second
 
 // A place is where commands run: a module or a scratch directory.
 type place struct {

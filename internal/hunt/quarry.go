@@ -23,8 +23,9 @@ const (
 	// of what the slowest binary takes as a whole on a busy machine.
 	stuck = 20 * time.Minute
 
-	// grace is how long a process may take to end when it is interrupted.
-	grace = 10 * time.Second
+	// grace is how long a process may take to end when it is interrupted. Mage
+	// waits 5 s for its targets then, which have something to clean up after it.
+	grace = 2 * time.Second
 
 	// maxBatch is how often one process runs a test at most: a test that takes no
 	// time has the rest of its runs under other conditions.

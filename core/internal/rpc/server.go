@@ -7,7 +7,16 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 )
+
+// minPingInterval is how often the other side may ping without a call in
+// between; after the third ping that comes sooner the connection ends. grpc's
+// default is 5 minutes, which protects servers on the Internet. But hosts in
+// other languages ping as often as they are told to, pyvider-rpcplugin every 30
+// seconds: an idle host lost its connection after 90, with its calls in flight.
+// On one machine an answer costs next to nothing, and still a flood ends.
+const minPingInterval = 50 * time.Millisecond
 
 func (p *Peer) newServer(cfg Config) *grpc.Server {
 	timeout := connectTimeout
@@ -17,6 +26,7 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 	opts := []grpc.ServerOption{
 		grpc.Creds(cfg.ServerCredentials),
 		grpc.ConnectionTimeout(timeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.MaxHeaderListSize(maxMetadata),

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/plugwire/plugwire/core v0.1.0
 	github.com/plugwire/plugwire/interop/peer v0.1.0
+	github.com/plugwire/plugwire/plugins/dataprocessor v0.1.0
 	github.com/plugwire/plugwire/transport/tcp v0.1.0
 	github.com/plugwire/plugwire/transport/unix v0.1.0
 	go.uber.org/goleak v1.3.0
@@ -17,6 +18,7 @@ require (
 	github.com/hashicorp/yamux v0.1.2 // indirect
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
+	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/rs/zerolog v1.35.1 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
@@ -27,6 +29,9 @@ require (
 replace (
 	github.com/plugwire/plugwire/core => ../core
 	github.com/plugwire/plugwire/interop/peer => ./peer
+	github.com/plugwire/plugwire/plugins/dataprocessor => ../plugins/dataprocessor
+	github.com/plugwire/plugwire/plugins/hostcli => ../plugins/hostcli
+	github.com/plugwire/plugwire/transport/quic => ../transport/quic
 	github.com/plugwire/plugwire/transport/tcp => ../transport/tcp
 	github.com/plugwire/plugwire/transport/unix => ../transport/unix
 )

@@ -1,0 +1,86 @@
+//go:build unix
+
+package pyvider_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+const (
+	// python runs in the virtual environment that .ci/run makes. The directory is
+	// not a part of the repository.
+	python = ".venv/bin/python"
+
+	// missing is how to make the environment.
+	missing = "run python3 -m venv .venv && .venv/bin/pip install --require-hashes -r requirements.txt in interop/pyvider"
+
+	// sample is the directory of the service's .proto file.
+	sample = "../../plugins/dataprocessor/example"
+)
+
+// checkPins fails unless the environment has the versions in requirements.txt.
+const checkPins = `
+import importlib.metadata, re
+for name, version in re.findall(r"^([\w.-]+)==(\S+)", open("requirements.txt").read(), re.M):
+    found = importlib.metadata.version(name)
+    assert found == version, f"{name} is {found}, not {version}"
+`
+
+// environment returns what its name says: the directory of the generated Python
+// code, which is made once, or an error if the environment is not as it must be.
+var environment = sync.OnceValues(func() (generated string, err error) {
+	if out, err := exec.Command(python, "-c", checkPins).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("the environment of pyvider-rpcplugin is not here: %s\n%w\n%s", missing, err, out)
+	}
+	generated = filepath.Join(scratch, "generated")
+	if err := os.Mkdir(generated, 0o700); err != nil {
+		return "", err
+	}
+	generate := exec.Command(python, "-m", "grpc_tools.protoc", "-I", sample, "--python_out", generated, "--grpc_python_out", generated, "dataprocessor.proto")
+	if out, err := generate.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", generate, err, out)
+	}
+	return generated, nil
+})
+
+// TestNeeds is skipped if the others are, and says why.
+func TestNeeds(t *testing.T) { require(t) }
+
+// require skips a test if the environment is not on this machine. In CI it has
+// to be.
+func require(t *testing.T) {
+	t.Helper()
+	// go test, which keeps results, has to see what they depend on.
+	for _, dir := range []string{".", sample} {
+		if _, err := os.ReadDir(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := environment()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(err)
+	default:
+		t.Skip(err)
+	}
+}
+
+// script returns the command of a program here, with its arguments and
+// variables.
+func script(t *testing.T, args, env []string) *exec.Cmd {
+	t.Helper()
+	generated, err := environment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(python, args...)
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+generated, "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}

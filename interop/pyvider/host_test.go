@@ -1,0 +1,218 @@
+//go:build unix
+
+package pyvider_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/plugwire/plugwire/core/handshake"
+)
+
+// What host.py says at the end.
+type said struct {
+	Endpoint  string  `json:"endpoint"`
+	Version   int     `json:"version"`
+	TLS       bool    `json:"tls"`
+	Exit      *int    `json:"exit"`       // the plugin's exit code; nil if it had to be waited for
+	StoppedIn float64 `json:"stopped_in"` // seconds
+
+	Result      string `json:"result"`
+	Code        string `json:"code"`
+	Details     string `json:"details"`
+	CodeOfOther string `json:"code_of_other"`
+}
+
+// theirHost returns the command of the host on pyvider-rpcplugin with a task and
+// a plugin of ours.
+func theirHost(t *testing.T, task string, env ...string) *exec.Cmd {
+	t.Helper()
+	return script(t, []string{"host.py", task, os.Args[0]}, append(env, roleVariable+"="+rolePlugin))
+}
+
+// run performs a task of host.py, which has to succeed. Nothing may be left in
+// its directory for temporary files, unless the plugin could not end by itself.
+func run(t *testing.T, task string, env ...string) (s said, stderr string) {
+	t.Helper()
+	tmp := tempDir(t)
+	cmd := theirHost(t, task, append(env, "TMPDIR="+tmp)...)
+	ctx := testContext(t)
+	kill := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() }) // one that has ended is what is wanted
+	defer kill()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(t.Output(), &errs)
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	if err := json.Unmarshal(out.Bytes(), &s); err != nil {
+		t.Fatalf("%q: %v", out.String(), err)
+	}
+	if left, err := filepath.Glob(filepath.Join(tmp, "*")); err != nil || len(left) > 0 && task != "crash" {
+		t.Errorf("left behind: %q, %v", left, err)
+	}
+	return s, errs.String()
+}
+
+func (s said) checkExit(t *testing.T, code int) {
+	t.Helper()
+	if s.Exit == nil || *s.Exit != code {
+		got := "none"
+		if s.Exit != nil {
+			got = fmt.Sprint(*s.Exit)
+		}
+		t.Errorf("the exit code of the plugin is %s, want %d", got, code)
+	}
+}
+
+// TestOurPlugin has a host of theirs make all calls of a plugin of ours, over
+// each transport, with and without TLS.
+func TestOurPlugin(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		env  []string
+		unix bool
+		tls  bool
+	}{
+		{name: "unix, mutual TLS", unix: true, tls: true},
+		{name: "unix, plain", env: []string{declineTLS}, unix: true},
+		{name: "tcp, mutual TLS", env: []string{handshake.EnvTransports + "=tcp"}, tls: true},
+		{name: "tcp, plain", env: []string{handshake.EnvTransports + "=tcp", declineTLS}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			summary.note(t, "pyvider", "plugwire", tt.name)
+			require(t)
+			s, _ := run(t, "calls", tt.env...)
+			if strings.HasPrefix(s.Endpoint, "unix:") != tt.unix || s.TLS != tt.tls || s.Version != 1 {
+				t.Errorf("version %d on %s, TLS %t", s.Version, s.Endpoint, s.TLS)
+			}
+			s.checkExit(t, 0)
+		})
+	}
+}
+
+// TestOurPluginFails has a handler that panics, and one that prints, which their
+// host logs.
+func TestOurPluginFails(t *testing.T) {
+	t.Parallel()
+	summary.note(t, "pyvider", "plugwire", "panic in a handler")
+	require(t)
+	s, _ := run(t, "failure")
+	if s.Code != "INTERNAL" || !strings.Contains(s.Details, "on purpose") {
+		t.Errorf("a handler that panics: %s %q, want INTERNAL and the reason", s.Code, s.Details)
+	}
+	s.checkExit(t, 0)
+}
+
+// TestOurPluginStops has a host of theirs stop a plugin of ours during a call,
+// which ends first.
+func TestOurPluginStops(t *testing.T) {
+	t.Parallel()
+	summary.note(t, "pyvider", "plugwire", "stop during a call")
+	require(t)
+	s, _ := run(t, "stop")
+	if s.Result != "waiting" {
+		t.Errorf("the call: %q, %s %q; want its result", s.Result, s.Code, s.Details)
+	}
+	s.checkExit(t, 0)
+}
+
+// TestOurPluginCrashes has a plugin of ours exit during calls of their host.
+func TestOurPluginCrashes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		env  []string
+	}{
+		{name: "unix"},
+		{name: "tcp", env: []string{handshake.EnvTransports + "=tcp"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			summary.note(t, "pyvider", "plugwire", "plugin exits, "+tt.name)
+			require(t)
+			s, _ := run(t, "crash", tt.env...)
+			if s.Code != "UNAVAILABLE" || s.CodeOfOther != "UNAVAILABLE" {
+				t.Errorf("the calls: %s %q, and %s; want UNAVAILABLE", s.Code, s.Details, s.CodeOfOther)
+			}
+			s.checkExit(t, exitCode)
+		})
+	}
+}
+
+// TestTheirHostPings has a call that takes as long as 5 of the pings by which
+// their host finds out whether a plugin is there: 5 seconds, as gRPC for Python
+// pings once a second at most. grpc's servers, unless told otherwise, end the
+// connection at the fourth.
+func TestTheirHostPings(t *testing.T) {
+	t.Parallel()
+	summary.note(t, "pyvider", "plugwire", "pings")
+	require(t)
+	s, stderr := run(t, "idle", "PLUGIN_GRPC_KEEPALIVE_TIME_MS=1000")
+	if s.Result != "x" {
+		t.Errorf("the call: %q, %s %q; want its result", s.Result, s.Code, s.Details)
+	}
+	// The end of the connection is announced, and comes a second later.
+	if strings.Contains(stderr, "GOAWAY") {
+		t.Errorf("the plugin ends the connection: %s", stderr)
+	}
+}
+
+// TestTheirHostKilled kills a host of theirs during a call. The plugin, which is
+// ours, ends and leaves nothing.
+func TestTheirHostKilled(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		env  []string
+	}{
+		{name: "unix"},
+		{name: "tcp", env: []string{handshake.EnvTransports + "=tcp"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			summary.note(t, "pyvider", "plugwire", "host killed, "+tt.name)
+			require(t)
+			tmp := tempDir(t)
+			cmd := theirHost(t, "hold", append(tt.env, "TMPDIR="+tmp)...)
+			pid := killHost(t, cmd, readPID)
+			eventually(t, func() string { return complaint(pid) })
+			eventually(t, func() string {
+				left, err := filepath.Glob(filepath.Join(tmp, "*"))
+				if err != nil || len(left) > 0 {
+					return fmt.Sprintf("left behind: %q, %v", left, err)
+				}
+				return ""
+			})
+		})
+	}
+}
+
+// readPID reads what the task hold of host.py says first.
+func readPID(line []byte) (int, error) {
+	var plugin struct {
+		PID int `json:"pid"`
+	}
+	err := json.Unmarshal(line, &plugin)
+	return plugin.PID, err
+}
+
+// complaint says that a process lives. One whose host was killed may be nobody's
+// child any more that waits for it.
+func complaint(pid int) string {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || ended(pid) {
+		return ""
+	}
+	return fmt.Sprintf("the plugin, process %d, lives on", pid)
+}

@@ -1,0 +1,55 @@
+//go:build unix
+
+package pyvider_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+)
+
+// summary is the table that is printed at the end: what became of each pair in
+// each way.
+var summary table
+
+type table struct {
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+// note has the outcome of a test in the table when it ends.
+func (s *table) note(tb testing.TB, host, plugin, way string) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		outcome := "ok"
+		switch {
+		case tb.Failed():
+			outcome = "FAILED"
+		case tb.Skipped():
+			outcome = "skipped"
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lines = append(s.lines, strings.Join([]string{host, plugin, way, outcome}, "\t"))
+	})
+}
+
+// String returns a line for each pair and way.
+func (s *table) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.lines) == 0 {
+		return ""
+	}
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "host\tplugin\tway\toutcome")
+	for _, line := range slices.Sorted(slices.Values(s.lines)) {
+		fmt.Fprintln(w, line)
+	}
+	_ = w.Flush() // a strings.Builder has no errors
+	return text.String()
+}

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	// it is told not to.
 	err := errors.Join(os.Unsetenv("XDG_RUNTIME_DIR"), os.Setenv("GORACE", "atexit_sleep_ms=0"))
 	if err == nil {
-		err = flag.Set("test.parallel", "8") // what is slow here is waiting
+		err = flag.Set("test.parallel", "4") // what is slow here is waiting
 	}
 	if err == nil {
 		scratch, err = os.MkdirTemp("", "pv-") // short: a socket's path has to fit behind it

@@ -42,6 +42,7 @@ func options(tb testing.TB, opts ...host.Option) []host.Option {
 	return append([]host.Option{
 		host.WithProtocols(example.DataProcessorProtocol),
 		host.WithTransports(unix.New()),
+		host.WithStartTimeout(hang),
 		host.WithLogger(logger),
 	}, opts...)
 }

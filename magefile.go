@@ -107,7 +107,7 @@ func Soak(ctx context.Context) error {
 
 // Interop runs hosts and plugins of other implementations with ours, and prints what came of each pair.
 func Interop(ctx context.Context) error {
-	return each([]string{"interop/goplugin", "interop/foreign"}, func(dir string) error {
+	return each([]string{"interop/goplugin", "interop/foreign", "interop/pyvider"}, func(dir string) error {
 		// Without a package in the command, go test prints what the tests print.
 		return place{name: dir, dir: dir, env: root.env}.run(ctx, "go", "test", "-count", "1")
 	})

@@ -43,6 +43,7 @@ var slowPackages = []string{
 	"transport/quic",
 	"docs",
 	"interop/foreign",
+	"interop/pyvider",
 }
 
 // Test runs the tests of all modules, with the race detector if a C compiler works.

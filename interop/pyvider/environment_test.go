@@ -16,8 +16,8 @@ const (
 	// not a part of the repository.
 	python = ".venv/bin/python"
 
-	// missing is how to make the environment.
-	missing = "run python3 -m venv .venv && .venv/bin/pip install --require-hashes -r requirements.txt in interop/pyvider"
+	// missing fits into a line of the output of go tool mage test.
+	missing = "pyvider-rpcplugin is not here, and interop/README.md says how to install it"
 
 	// sample is the directory of the service's .proto file.
 	sample = "../../plugins/dataprocessor/example"
@@ -35,7 +35,7 @@ for name, version in re.findall(r"^([\w.-]+)==(\S+)", open("requirements.txt").r
 // code, which is made once, or an error if the environment is not as it must be.
 var environment = sync.OnceValues(func() (generated string, err error) {
 	if out, err := exec.Command(python, "-c", checkPins).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("the environment of pyvider-rpcplugin is not here: %s\n%w\n%s", missing, err, out)
+		return "", fmt.Errorf("%s\n%w\n%s", missing, err, out)
 	}
 	generated = filepath.Join(scratch, "generated")
 	if err := os.Mkdir(generated, 0o700); err != nil {
@@ -47,9 +47,6 @@ var environment = sync.OnceValues(func() (generated string, err error) {
 	}
 	return generated, nil
 })
-
-// TestNeeds is skipped if the others are, and says why.
-func TestNeeds(t *testing.T) { require(t) }
 
 // require skips a test if the environment is not on this machine. In CI it has
 // to be.

@@ -24,6 +24,7 @@ import dataprocessor_pb2 as pb
 import dataprocessor_pb2_grpc as rpc
 import grpc
 from pyvider.rpcplugin import configure, plugin_client
+from pyvider.rpcplugin.client import handshake
 from pyvider.rpcplugin.config import rpcplugin_config
 
 CASES = json.loads((pathlib.Path(__file__).parent / "cases.json").read_text())
@@ -32,8 +33,8 @@ CASES = json.loads((pathlib.Path(__file__).parent / "cases.json").read_text())
 # service takes 2 MiB.
 LARGE = 1 << 20
 
-# In seconds: how long a plugin may take to end on a machine that is busy with
-# other things.
+# In seconds: how long a plugin may take to start and to end on a machine that is
+# busy with other things.
 PATIENCE = 60
 
 
@@ -108,7 +109,10 @@ async def process(stub, request):
 
 
 async def main(task, *command):
-    configure(magic_cookie="plugwire")  # what Plugwire's plugins want by default
+    configure(magic_cookie="plugwire", handshake_timeout=2 * PATIENCE)
+    # The library reads for 2 s at a time and throws an answer away that comes
+    # between two reads, as can happen on a busy machine.
+    handshake.DEFAULT_HANDSHAKE_INNER_TIMEOUT = PATIENCE
     client = plugin_client(command=list(command))
     await client.start()
     plugin = client._process.process

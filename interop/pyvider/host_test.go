@@ -33,10 +33,9 @@ type said struct {
 	CodeOfOther string `json:"code_of_other"`
 }
 
-// patience has their host wait for a machine that is busy with other things. The
-// limits are 5 and 10 seconds otherwise.
+// patience lets their host wait for a machine that is busy with other things. The
+// limits are 10 and 5 seconds otherwise.
 var patience = []string{
-	"PLUGIN_HANDSHAKE_TIMEOUT=60",
 	"PLUGIN_CHANNEL_READY_TIMEOUT=60",
 	"PLUGIN_GRPC_KEEPALIVE_TIMEOUT_MS=60000",
 }

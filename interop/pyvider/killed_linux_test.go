@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -30,20 +29,4 @@ func TestOurHostKilled(t *testing.T) {
 	pid := killHost(t, cmd, func(line []byte) (int, error) { return strconv.Atoi(strings.TrimSpace(string(line))) })
 	eventually(t, func() string { return complaint(pid) })
 	checkSocketLeft(t, tmp, true)
-}
-
-// TestTheirsAlone kills a host of theirs with a plugin of theirs, which lives on:
-// what our hosts and plugins do about it is not in their library.
-func TestTheirsAlone(t *testing.T) {
-	t.Parallel()
-	require(t)
-	cmd := theirHost(t, "hold", "TMPDIR="+tempDir(t))
-	cmd.Args = append(cmd.Args[:len(cmd.Args)-1], theirPlugin(t, []string{"unix"}).Args...)
-	pid := killHost(t, cmd, readPID)
-	if ended(pid) {
-		t.Error("the plugin has ended with its host")
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
 }

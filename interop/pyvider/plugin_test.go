@@ -230,7 +230,7 @@ func isExit(err error, want host.ExitStatus) bool {
 // tempDir makes a directory with a short path, for sockets.
 func tempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(scratch, "")
+	dir, err := os.MkdirTemp(scratch, "") //nolint:usetesting // t.TempDir has a longer path
 	if err != nil {
 		t.Fatal(err)
 	}

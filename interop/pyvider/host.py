@@ -7,7 +7,7 @@ and prints what a test wants to know as one JSON object on a line. A task that d
 not find what it expects ends the program with an exception.
 
 calls    makes every call of the service
-failure  calls a handler that fails, and one that prints
+failure  calls a handler that fails, and one that prints after that
 stop     stops the plugin during a call
 crash    calls a handler that ends the plugin
 idle     makes a call that takes as long as 5 pings
@@ -59,8 +59,8 @@ async def calls(stub, client):
 
 async def failure(stub, client):
     _, code, details = await process(stub, pb.ProcessRequest(data="on purpose", options={"fail": ""}))
-    await process(stub, pb.ProcessRequest(data="a word from the plugin", options={"print": ""}))
-    return {"code": code, "details": details}
+    result, _, _ = await process(stub, pb.ProcessRequest(data="a word from the plugin", options={"print": ""}))
+    return {"result": result, "code": code, "details": details}
 
 
 async def stop(stub, client):

@@ -20,7 +20,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
-// What host.py says at the end.
+// said is what host.py prints at the end.
 type said struct {
 	Endpoint string `json:"endpoint"`
 	Version  int    `json:"version"`
@@ -106,8 +106,7 @@ func TestOurPlugin(t *testing.T) {
 	}
 }
 
-// TestOurPluginFails has a handler that panics, and one that prints, which their
-// host logs.
+// TestOurPluginFails has a handler that panics, after which the plugin lives on.
 func TestOurPluginFails(t *testing.T) {
 	t.Parallel()
 	summary.note(t, "pyvider", "plugwire", "panic in a handler")
@@ -115,6 +114,9 @@ func TestOurPluginFails(t *testing.T) {
 	s, _ := run(t, "failure")
 	if s.Code != "INTERNAL" || !strings.Contains(s.Details, "on purpose") {
 		t.Errorf("a handler that panics: %s %q, want INTERNAL and the reason", s.Code, s.Details)
+	}
+	if s.Result != "a word from the plugin" {
+		t.Errorf("the call after that: %q, want its result", s.Result)
 	}
 	s.checkExit(t, 0)
 }
@@ -173,8 +175,8 @@ func TestTheirHostPings(t *testing.T) {
 	}
 }
 
-// TestTheirHostKilled kills a host of theirs during a call. The plugin, which is
-// ours, ends and leaves nothing.
+// TestTheirHostKilled kills a host of theirs. The plugin, which is ours, ends and
+// leaves nothing.
 func TestTheirHostKilled(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -11,7 +11,10 @@ import (
 )
 
 // fuzzInCI is long enough to run every seed and to find what is shallow.
-const fuzzInCI = "50000x"
+const fuzzInCI = "10000x"
+
+// nightlyHunt is how long the hunt of a night is.
+const nightlyHunt = 2 * time.Hour
 
 // CI runs everything: test, and then checks.
 func CI(ctx context.Context) error {
@@ -30,15 +33,26 @@ func checks() []step {
 	return []step{
 		{"generate", checkGenerated},
 		{"lint", Lint},
-		{"cross", Cross},
+		{"cross", func(ctx context.Context) error { return cross(ctx, commonPlatforms) }},
 		{"isolate", Isolate},
 		{"interop", Interop},
 		{"fuzz", func(ctx context.Context) error { return fuzz(ctx, fuzzInCI) }},
 		{"bench", benchOnce},
 		{"demo", Demo},
 		{"release:proof", Release{}.Proof},
-		{"soak", Soak},
 	}
+}
+
+// Nightly runs what takes too long before each landing: long fuzzing, all platforms, the whole soak, the loss of packets, and a hunt.
+func Nightly(ctx context.Context) error {
+	duration := nightlyHunt
+	return summarize(ctx, []step{
+		{"soak", Soak},
+		{"cross", Cross},
+		{"fuzz", Fuzz},
+		{"loss", Loss},
+		{"hunt", func(ctx context.Context) error { return Hunt(ctx, &duration, nil, nil, nil) }},
+	})
 }
 
 // summarize runs all steps, also after one that failed, and prints a table.

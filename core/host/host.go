@@ -43,7 +43,8 @@ const DefaultGrace = 10 * time.Second
 // The command is a template: its Path, Args, Env, Dir, ExtraFiles and
 // SysProcAttr are copied, and it is never started itself, so one value serves
 // many launches. Variables of the handshake that this process inherited never
-// reach the plugin; one that is set in Env is an error.
+// reach the plugin; one that is set in Env is an error. On Unix the plugin leads a
+// session of its own, so that it and what it starts have no terminal.
 //
 // If the environment variable PLUGWIRE_ATTACH has an entry for the protocol's name,
 // as a plugin prints it that is started by hand to be debugged, Launch starts nothing

@@ -281,13 +281,13 @@ func WithMultiplex() Option {
 }
 
 // WithStdin gives the plugin a standard input: a file, a pipe, or an [os.Stdin]
-// that is one of these. A terminal is refused: it belongs to the host's process
-// group, and the system stops a process of another group that reads from it.
+// that is one of these. A terminal is refused: it is the host's, and two processes
+// that read from one terminal take each other's keys.
 // The default is the null device.
 func WithStdin(f *os.File) Option {
 	return optionFunc(func(cfg *config) error {
 		if f != nil && isatty.IsTerminal(f.Fd()) {
-			return errors.New("host.WithStdin: the file is a terminal, from which a plugin, in a process group of its own, cannot read: read it in the host")
+			return errors.New("host.WithStdin: the file is a terminal, whose keys the plugin and the host would take from each other: read it in the host")
 		}
 		cfg.stdin = f
 		return nil

@@ -25,9 +25,11 @@ type group struct {
 	gone bool       // the leader was reaped: its number may be another's
 }
 
-// newGroup changes cmd so that its process leads a group: one of its own, or
-// the session that the user asked for. In a group of its own, a plugin does not
-// get the SIGINT of a terminal, and so outlives its host's draining.
+// newGroup changes cmd so that its process leads a group, in a session of its own.
+// So a plugin does not get the SIGINT of a terminal, and outlives its host's draining.
+// And it has no terminal: in the host's session, ssh, git, sudo or a pager that a plugin
+// starts would open the host's, and the kernel would stop the plugin's whole group for
+// that, as one in the background.
 func newGroup(cmd *exec.Cmd) (*group, error) {
 	var attr syscall.SysProcAttr
 	if cmd.SysProcAttr != nil {
@@ -36,7 +38,10 @@ func newGroup(cmd *exec.Cmd) (*group, error) {
 	if attr.Setpgid && attr.Pgid != 0 {
 		return nil, errors.New("SysProcAttr.Pgid: a plugin leads a process group of its own")
 	}
-	attr.Setpgid = !attr.Setsid
+	if attr.Foreground {
+		return nil, errors.New("SysProcAttr.Foreground: a plugin leads a session of its own, which has no terminal")
+	}
+	attr.Setsid, attr.Setpgid, attr.Noctty = true, false, false // the first includes the others
 	bindToParent(&attr)
 	cmd.SysProcAttr = &attr
 	return &group{}, nil
@@ -60,15 +65,9 @@ func (g *group) send(sig unix.Signal) error {
 	return g.signal(sig)
 }
 
-// signal sends to the group, and to its leader if that has left it: a process
-// may move to another group, of a host's session for example. Callers hold mu.
-func (g *group) signal(sig unix.Signal) error {
-	err := kill(-g.pid, sig)
-	if pgid, pgidErr := unix.Getpgid(g.pid); pgidErr == nil && pgid != g.pid {
-		err = errors.Join(err, kill(g.pid, sig))
-	}
-	return err
-}
+// signal sends to the group. Its leader cannot leave it, as it leads a session. Callers
+// hold mu.
+func (g *group) signal(sig unix.Signal) error { return kill(-g.pid, sig) }
 
 func kill(pid int, sig unix.Signal) error {
 	err := unix.Kill(pid, sig)

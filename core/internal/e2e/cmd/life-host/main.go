@@ -26,7 +26,10 @@ func main() {
 	how := flag.String("how", "", "with hold: a request to the plugin's method Fail, made once it is ready")
 	thread := flag.Bool("thread", false, "with hold: launch from a thread that ends then")
 	stdin := flag.Bool("stdin", false, "with hold: pass this host's standard input on")
+	session := flag.Bool("setsid", false, "ask for the plugin to lead a session")
+	group := flag.Bool("setpgid", false, "ask for the plugin to lead a process group")
 	sum := flag.String("sha256", "", "the checksum that the plugin must have, in hexadecimal")
+	nobody := flag.Bool("nobody", false, "run the plugin as the user of that name")
 	flag.Usage = func() {
 		_, _ = fmt.Fprintln(flag.CommandLine.Output(), `usage: life-host [flags] once|hold|drain|churn PLUGIN [ARGUMENT...]
 
@@ -42,6 +45,11 @@ func main() {
 		os.Exit(2)
 	}
 	h := &lifeHost{template: exec.Command(flag.Arg(1), flag.Args()[2:]...)}
+	h.template.SysProcAttr = &syscall.SysProcAttr{Setsid: *session, Setpgid: *group}
+	if *nobody {
+		const id = 65534
+		h.template.SysProcAttr.Credential = &syscall.Credential{Uid: id, Gid: id}
+	}
 	if *stdin {
 		h.opts = append(h.opts, host.WithStdin(os.Stdin))
 	}

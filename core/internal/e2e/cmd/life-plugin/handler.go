@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"google.golang.org/grpc"
@@ -44,6 +45,9 @@ func (handler) Chat(stream grpc.BidiStreamingServer[echopb.Payload, echopb.Paylo
 
 // Fail adds to the ways of echo.Handler.
 func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
+	if script, ok := strings.CutPrefix(req.GetHow(), "run:"); ok {
+		return run(ctx, script)
+	}
 	switch req.GetHow() {
 	case "spin":
 		for range runtime.GOMAXPROCS(0) {
@@ -64,15 +68,23 @@ func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 		return &echopb.Payload{}, nil
 	case "disconnect":
 		return nil, disconnect()
-	case "leave the group": // for the host's
-		group, err := syscall.Getpgid(os.Getppid())
-		if err != nil {
-			return nil, err
-		}
-		return &echopb.Payload{}, syscall.Setpgid(0, group)
+	case "leave the group":
+		return &echopb.Payload{}, syscall.Setpgid(0, 0)
 	default:
 		return h.Handler.Fail(ctx, req)
 	}
+}
+
+// run runs a shell script to its end, with what this process has as standard input,
+// and returns what it printed. How it ends does not matter.
+func run(ctx context.Context, script string) (*echopb.Payload, error) {
+	cmd := exec.CommandContext(ctx, "/bin/bash", "-c", script)
+	cmd.Stdin = os.Stdin
+	out, err := cmd.CombinedOutput()
+	if _, ended := errors.AsType[*exec.ExitError](err); ended {
+		err = nil
+	}
+	return &echopb.Payload{Data: out}, err
 }
 
 func spin() {

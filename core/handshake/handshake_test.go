@@ -242,5 +242,8 @@ func offer() *handshake.Offer {
 		Instance:   "3f9a1c5e7b2d4f60",
 		LogLevel:   "info",
 		Lifeline:   3,
+		Leash:      4,
+		Identities: map[int]handshake.FileID{3: {Device: 15, Inode: 70211}, 4: {Device: 15, Inode: 70212}},
+		HostPID:    4711,
 	}
 }

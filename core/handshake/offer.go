@@ -59,7 +59,20 @@ type Offer struct {
 	// Files are the descriptors that the plugin inherits for a transport, by
 	// its name.
 	Files map[string][]int
+	// Leash is the descriptor of a pipe by which the kernel ends the plugin's
+	// process group; 0 for none.
+	Leash int
+	// Identities tell what the inherited descriptors are open on, by their
+	// numbers. A plugin leaves a descriptor alone that is open on something else.
+	Identities map[int]FileID
+	// HostPID is the number of the host's process, 0 if the host does not say. It
+	// means nothing in another PID namespace, so nothing may depend on it alone.
+	HostPID int
 }
+
+// FileID tells what a descriptor is open on from everything else that is open on the
+// machine: the device and the inode that fstat names.
+type FileID struct{ Device, Inode uint64 }
 
 // Multiplexed reports whether a host that knows only go-plugin's part wants
 // everything on one connection.
@@ -77,6 +90,9 @@ const (
 	keyLifeline   = "lifeline"
 	keyCallbacks  = "callbacks"
 	keyFiles      = "files"
+	keyLeash      = "leash"
+	keyIdentities = "identities"
+	keyHost       = "host"
 )
 
 // Environ returns the variables of the offer as "NAME=value", for a plugin's
@@ -120,7 +136,15 @@ func (o *Offer) fields() fields {
 	if o.Callbacks {
 		f = f.with(keyCallbacks, callbacksOpened)
 	}
-	return f.withNonempty(keyFiles, formatFiles(o.Files))
+	f = f.withNonempty(keyFiles, formatFiles(o.Files))
+	if o.Leash > 0 {
+		f = f.with(keyLeash, strconv.Itoa(o.Leash))
+	}
+	f = f.withNonempty(keyIdentities, formatIdentities(o.Identities))
+	if o.HostPID > 0 {
+		f = f.with(keyHost, strconv.Itoa(o.HostPID))
+	}
+	return f
 }
 
 // callbacksOpened is the one value of the key callbacks. Any other counts as
@@ -180,7 +204,7 @@ func (o *Offer) parseExtended(lookup func(string) (string, bool)) error {
 	if err != nil {
 		return err
 	}
-	if err := f.understood(keyProtocol, keyTransports, keySessions, keyWires, keySecurity, keyInstance, keyLogLevel, keyLifeline, keyCallbacks, keyFiles); err != nil {
+	if err := f.understood(keyProtocol, keyTransports, keySessions, keyWires, keySecurity, keyInstance, keyLogLevel, keyLifeline, keyCallbacks, keyFiles, keyLeash, keyIdentities, keyHost); err != nil {
 		return err
 	}
 	if o.Instance == "" {
@@ -203,7 +227,28 @@ func (o *Offer) parseExtended(lookup func(string) (string, bool)) error {
 	if o.Files, err = parseFiles(f.list(keyFiles)); err != nil {
 		return fmt.Errorf("%s: %w", keyFiles, err)
 	}
+	if fd, ok := f.get(keyLeash); ok {
+		if o.Leash, err = parseDescriptor(fd); err != nil {
+			return fmt.Errorf("%s: %w", keyLeash, err)
+		}
+	}
+	if o.Identities, err = parseIdentities(f.list(keyIdentities)); err != nil {
+		return fmt.Errorf("%s: %w", keyIdentities, err)
+	}
+	if pid, ok := f.get(keyHost); ok {
+		if o.HostPID, err = parsePID(pid); err != nil {
+			return fmt.Errorf("%s: %w", keyHost, err)
+		}
+	}
 	return nil
+}
+
+func parsePID(s string) (int, error) {
+	pid, err := strconv.ParseUint(s, 10, 31)
+	if err != nil || pid == 0 {
+		return 0, fmt.Errorf("%.64q is not the number of a process", s)
+	}
+	return int(pid), nil
 }
 
 func parseDescriptor(s string) (int, error) {
@@ -244,6 +289,37 @@ func parseFiles(items []string) (map[string][]int, error) {
 		}
 	}
 	return files, nil
+}
+
+// formatIdentities writes a list of descriptor:device:inode.
+func formatIdentities(ids map[int]FileID) string {
+	var items []string
+	for _, fd := range slices.Sorted(maps.Keys(ids)) {
+		items = append(items, fmt.Sprintf("%d:%d:%d", fd, ids[fd].Device, ids[fd].Inode))
+	}
+	return strings.Join(items, ",")
+}
+
+func parseIdentities(items []string) (map[int]FileID, error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	ids := make(map[int]FileID, len(items))
+	for _, item := range items {
+		descriptor, id, _ := strings.Cut(item, ":")
+		device, inode, _ := strings.Cut(id, ":")
+		fd, err := parseDescriptor(descriptor)
+		if err != nil {
+			return nil, err
+		}
+		dev, devErr := strconv.ParseUint(device, 10, 64)
+		ino, inoErr := strconv.ParseUint(inode, 10, 64)
+		if _, dup := ids[fd]; dup || devErr != nil || inoErr != nil {
+			return nil, fmt.Errorf("%.64q is not a descriptor, its device and its inode, each descriptor once", item)
+		}
+		ids[fd] = FileID{Device: dev, Inode: ino}
+	}
+	return ids, nil
 }
 
 // firstInheritable is the first descriptor after stdin, stdout and stderr.

@@ -83,6 +83,9 @@ type vectorOffer struct {
 	Lifeline   int
 	Callbacks  bool
 	Files      map[string][]int
+	Leash      int
+	Identities map[int]FileID
+	HostPID    int `json:"host_pid"`
 }
 
 type answerVector struct {
@@ -342,7 +345,7 @@ func (v *vectorOffer) offer(t *testing.T) *Offer {
 		Versions: v.Versions, MinPort: v.MinPort, MaxPort: v.MaxPort, ClientCert: v.ClientCert, Multiplex: v.Multiplex,
 		SocketDir: v.SocketDir, SocketGroup: v.Group, Transports: transportIDs(t, v.Transports), Plugwire: v.Plugwire, Protocol: v.Protocol,
 		Sessions: v.Sessions, Wires: v.Wires, Security: v.Security, Instance: v.Instance, LogLevel: v.LogLevel, Lifeline: v.Lifeline,
-		Callbacks: v.Callbacks, Files: v.Files,
+		Callbacks: v.Callbacks, Files: v.Files, Leash: v.Leash, Identities: v.Identities, HostPID: v.HostPID,
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"os/exec"
 	"sync"
 	"sync/atomic"
@@ -18,12 +17,12 @@ import (
 )
 
 // child is a started process and all that hangs on it: its output, its
-// directory, its lifeline.
+// directory, what binds its life to this host's.
 type child struct {
 	Process
 	command  string
 	dir      *process.Dir  // nil where there are none
-	lifeline *os.File      // our end; nil where there are none
+	bond     *bond         // nil where there is none
 	verified *process.Copy // what runs in place of the command's own file; nil for that
 
 	answers        <-chan answerResult
@@ -51,13 +50,13 @@ const (
 )
 
 // startChild starts cmd, which the context bounds, or what was verified of it. The
-// child owns dir, lifeline and verified from then on, also if the start fails.
-func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, lifeline *os.File, verified *process.Copy) (*child, error) {
-	c := &child{command: describe(cmd), dir: dir, lifeline: lifeline, verified: verified}
+// child owns dir, bond and verified from then on, also if the start fails.
+func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, bond *bond, verified *process.Copy) (*child, error) {
+	c := &child{command: describe(cmd), dir: dir, bond: bond, verified: verified}
 	path, name := cmd.Path, programName(cmd)
 	verified.Use(cmd)
 	cfg.trace.processStart(cmd)
-	p, err := cfg.runner.Start(ctx, cmd)
+	p, err := bond.start(ctx, cfg.runner, cmd)
 	if err != nil {
 		c.release()
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == cmd.Path {
@@ -140,9 +139,7 @@ var errExited = errors.New("the process ended")
 
 // release gives back what this side made for the process.
 func (c *child) release() {
-	if c.lifeline != nil {
-		_ = c.lifeline.Close()
-	}
+	c.bond.release()
 	if c.dir != nil {
 		c.dir.Close()
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -166,6 +165,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 		Instance:   rand.Text(),
 		LogLevel:   logs.LevelName(logs.Lowest(l.logger)),
 		Files:      make(map[string][]int),
+		Identities: make(map[int]handshake.FileID),
 	}
 	if l.multiplex {
 		l.offer.Multiplex = "true"
@@ -186,35 +186,25 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	if dir != nil {
 		l.offer.SocketDir = dir.Path()
 	}
-	var lifeline *os.File
+	var ours *bond
 	if l.runner == (localRunner{}) && process.LifelineSupported {
-		r, w, err := os.Pipe()
-		if err != nil {
+		if ours, err = l.bind(cmd); err != nil {
 			if dir != nil {
 				dir.Close()
 			}
-			return fmt.Errorf("lifeline: %w", err)
+			return err
 		}
-		defer r.Close() //nolint:errcheck // the process has it
-		lifeline = w
-		l.offer.Lifeline = inherit(cmd, r)
+		defer ours.closeTheirs()
 	}
 	for name, p := range l.prepared {
 		for _, f := range p.Files {
-			l.offer.Files[name] = append(l.offer.Files[name], inherit(cmd, f))
+			l.offer.Files[name] = append(l.offer.Files[name], l.inherit(cmd, f))
 		}
 	}
 	cmd.Env = append(cmd.Env, l.offer.Environ()...)
 	l.phase = PhaseStart
-	l.child, err = startChild(ctx, l.config, cmd, l.offer.Instance, dir, lifeline, l.verified)
+	l.child, err = startChild(ctx, l.config, cmd, l.offer.Instance, dir, ours, l.verified)
 	return errors.Join(err, l.prepared.closeFiles())
-}
-
-// inherit adds a file to those that the process gets, and returns the number
-// under which it does.
-func inherit(cmd *exec.Cmd, f *os.File) int {
-	cmd.ExtraFiles = append(cmd.ExtraFiles, f)
-	return firstExtraFile + len(cmd.ExtraFiles) - 1
 }
 
 // newIdentity makes the one-time certificate and offers it, unless the user
@@ -241,10 +231,6 @@ func sessions(transports transport.Set) []string {
 	}
 	return kinds
 }
-
-// firstExtraFile is the descriptor of a process's first inherited file after its
-// standard three ([exec.Cmd.ExtraFiles]).
-const firstExtraFile = 3
 
 // awaitAnswer waits for the answer and checks it against the offer.
 func (l *launch) awaitAnswer(ctx context.Context) (*handshake.Answer, error) {

@@ -86,11 +86,15 @@ func (s ExitStatus) clean() bool { return s.Code == 0 && s.Signal == "" }
 
 type localRunner struct{}
 
-func (localRunner) Start(ctx context.Context, cmd *exec.Cmd) (Process, error) {
+func (r localRunner) Start(ctx context.Context, cmd *exec.Cmd) (Process, error) {
+	return r.start(ctx, cmd, nil)
+}
+
+func (localRunner) start(ctx context.Context, cmd *exec.Cmd, leash *process.Leash) (Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p, err := process.Start(cmd)
+	p, err := process.Start(cmd, leash)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
@@ -16,13 +17,14 @@ type inheritance struct {
 	err   error // why there are not all of them
 }
 
-// inherit takes the files, which this process's own children then do not get.
-func inherit(descriptors map[string][]int) inherited {
-	all := make(inherited, len(descriptors))
-	for name, list := range descriptors {
+// inherit takes the files, which this process's own children then do not get. What is
+// something else than the host has passed on is left alone.
+func inherit(offer *handshake.Offer) inherited {
+	all := make(inherited, len(offer.Files))
+	for name, list := range offer.Files {
 		var one inheritance
 		for _, fd := range list {
-			f, err := process.Inherited(fd)
+			f, err := descriptor(offer, fd).Inherit()
 			if err != nil {
 				one.err = errors.Join(one.err, err)
 				continue
@@ -32,6 +34,10 @@ func inherit(descriptors map[string][]int) inherited {
 		all[name] = one
 	}
 	return all
+}
+
+func descriptor(offer *handshake.Offer, fd int) process.Descriptor {
+	return process.Descriptor{FD: fd, ID: process.FileID(offer.Identities[fd])}
 }
 
 // take returns the files for one transport, which the caller then owns.

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
@@ -31,16 +33,22 @@ type watched interface {
 	KillGroup()
 }
 
-// openLifeline opens the one that a Plugwire host has given, if it has.
-func openLifeline(fd int) (*lifeline, error) {
-	if fd == 0 {
+// openLifeline opens the one that a Plugwire host has given, if it has, or the next
+// best thing.
+func openLifeline(offer *handshake.Offer, logger *slog.Logger) (*lifeline, error) {
+	if offer.Lifeline == 0 {
 		return nil, nil
 	}
-	pipe, err := process.OpenLifeline(fd)
-	if err != nil {
+	ties := process.Ties{Lifeline: descriptor(offer, offer.Lifeline), Leash: descriptor(offer, offer.Leash), Host: offer.HostPID}
+	ties.Lifeline.Pipe, ties.Leash.Pipe = true, true
+	host, err := process.OpenLifeline(ties)
+	if host == nil {
 		return nil, err
 	}
-	return watch(pipe), nil
+	if err != nil {
+		logger.Warn("what this plugin has to notice the end of its host by is not what the host passed on", "error", err)
+	}
+	return watch(host), nil
 }
 
 // watch makes a lifeline of a host.

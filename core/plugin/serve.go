@@ -63,7 +63,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 	if err != nil {
 		return s.refuse(err)
 	}
-	if s.lifeline, err = openLifeline(offer.Lifeline); err != nil {
+	if s.lifeline, err = openLifeline(offer, s.runtime.logger); err != nil {
 		return s.refuse(err)
 	}
 	defer func() { s.lifeline.release() }()
@@ -79,7 +79,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 		}
 		own()
 	}
-	s.files = inherit(offer.Files)
+	s.files = inherit(offer)
 	defer s.files.close()
 	if optErr != nil {
 		return s.refuse(optErr)

@@ -237,10 +237,6 @@ func TestRefusals(t *testing.T) {
 			name: "its own TLS alone", binding: binding(), opts: []plugin.Option{offered(), tcp, plugin.WithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS13})},
 			code: handshake.CodeSecurity, says: []string{"no security in common", "plugin: tls", "host.WithTLSConfig"},
 		},
-		{
-			name: "no such lifeline", binding: binding(), opts: []plugin.Option{offered(func(o *handshake.Offer) { o.Lifeline = 60000 }), tcp},
-			code: handshake.CodeInternal, says: []string{"lifeline: descriptor 60000"},
-		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -5,5 +5,8 @@ import (
 	"os"
 )
 
-// Inherited is not supported: a process has no numbered descriptors here.
-func Inherited(int) (*os.File, error) { return nil, errors.ErrUnsupported }
+// Identify is not supported.
+func Identify(*os.File) (FileID, error) { return FileID{}, errors.ErrUnsupported }
+
+// Inherit is not supported: a process has no numbered descriptors here.
+func (Descriptor) Inherit() (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -1,6 +1,9 @@
 package process
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"runtime"
 	"syscall"
 
@@ -56,4 +59,76 @@ func findMainThread(try func() bool) {
 		}()
 		found = <-tried
 	}
+}
+
+// reopen opens a pipe anew that a process has, for reading and not blocking, or
+// returns nil: the system may not allow it, and the process may not have it.
+func reopen(pid int, id FileID) *os.File {
+	if pid <= 0 || id == (FileID{}) {
+		return nil
+	}
+	dir := fmt.Sprintf("/proc/%d/fd/", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, entry := range entries {
+		if target, err := os.Readlink(dir + entry.Name()); err != nil || target != fmt.Sprintf("pipe:[%d]", id.Inode) {
+			continue
+		}
+		f, err := os.OpenFile(dir+entry.Name(), os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return nil
+		}
+		if got, err := Identify(f); err != nil || got != id { // the number is in use for something else by now
+			_ = f.Close() // nothing was written to it
+			return nil
+		}
+		return f
+	}
+	return nil
+}
+
+// resumeAtEnd makes the kernel send SIGCONT to this process when the host is gone: if it
+// is stopped at that moment it could not end itself and its group.
+func resumeAtEnd(lifeline *os.File) error {
+	err := control(lifeline, func(fd int) error { return errors.Join(notify(fd, unix.SIGCONT), own(fd, unix.Getpid())) })
+	if err != nil {
+		return fmt.Errorf("lifeline: a plugin that is stopped when its host dies stays until it is resumed: %w", err)
+	}
+	return nil
+}
+
+// holdLeash makes this process one that holds the leash of a group, until it ends.
+func holdLeash(t Ties, group int) error {
+	if t.Leash.FD == 0 {
+		return nil
+	}
+	f, lost := t.Leash.inheritOrReopen(t.Host)
+	if f == nil {
+		return fmt.Errorf("leash: %w; the group ends at once with the host", lost)
+	}
+	if lost != nil {
+		lost = fmt.Errorf("leash: %w; it was opened anew in the host's process", lost)
+	}
+	defer f.Close() //nolint:errcheck // nothing was written to it
+	h, err := newHolder(f)
+	if err == nil {
+		err = h.tie(group)
+	}
+	if err != nil {
+		err = fmt.Errorf("leash: the group ends at once with the host: %w", err)
+	}
+	return errors.Join(lost, err)
+}
+
+// control calls f with the descriptor of a file.
+func control(file *os.File, f func(fd int) error) error {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	err = raw.Control(func(fd uintptr) { result = f(int(fd)) })
+	return errors.Join(err, result)
 }

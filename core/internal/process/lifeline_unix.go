@@ -3,30 +3,58 @@
 package process
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// Lifeline is the plugin's end of the pipe that its host holds. A Read that ends
-// means that the host is gone.
+// Lifeline is what tells a plugin that its host is gone: a Read then ends.
 type Lifeline struct {
-	*os.File
+	io.Reader
 	group int // that the host has made; this process may move to another
 }
 
-// OpenLifeline takes the inherited descriptor fd as the lifeline, keeps it from
-// the plugin's own children, and turns the parent-death signal off, which would
-// not let the plugin remove its socket.
-func OpenLifeline(fd int) (*Lifeline, error) {
-	// In non-blocking mode, so that a Read does not keep a thread.
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, fmt.Errorf("lifeline: descriptor %d: %w", fd, err)
+// OpenLifeline takes what the host has passed on to notice its end by, and keeps it
+// from the plugin's own children. Then it turns the parent-death signal off, which
+// would not let the plugin remove its socket.
+//
+// A program between the two may have closed a descriptor. Then the Lifeline is the next
+// best thing, and the error says what was closed and what there is instead: the same
+// pipe, opened anew in the host's process where the system allows that, or the end of
+// the plugin's standard output, which the host reads for as long as it lives. In the
+// second case the parent-death signal stays, and the leash, if there is one, is left to
+// the host alone: nothing else is sure to end a plugin that is stopped or stuck.
+func OpenLifeline(t Ties) (*Lifeline, error) {
+	l := &Lifeline{group: unix.Getpgrp()}
+	pipe, lost := t.Lifeline.inheritOrReopen(t.Host)
+	if pipe == nil {
+		stdout, err := unix.FcntlInt(uintptr(unix.Stdout), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, errors.Join(lost, fmt.Errorf("standard output: %w", err))
+		}
+		l.Reader = NewReader(os.NewFile(uintptr(stdout), "stdout"))
+		return l, fmt.Errorf("lifeline: %w; the end of standard output takes its place", lost)
 	}
-	unix.CloseOnExec(fd)
+	if lost != nil {
+		lost = fmt.Errorf("lifeline: %w; it was opened anew in the host's process", lost)
+	}
+	l.Reader = pipe
+	err := errors.Join(lost, resumeAtEnd(pipe), holdLeash(t, l.group))
 	unbindFromParent()
-	return &Lifeline{File: os.NewFile(uintptr(fd), "lifeline"), group: unix.Getpgrp()}, nil
+	return l, err
+}
+
+// inheritOrReopen returns a pipe. With an error it was not inherited, and is nil if
+// there is no other way to it.
+func (d Descriptor) inheritOrReopen(host int) (*os.File, error) {
+	f, err := d.Inherit()
+	if err != nil {
+		return reopen(host, d.ID), err
+	}
+	return f, nil
 }
 
 // KillGroup ends the process group that the host has made, whose leader may be a

@@ -9,7 +9,7 @@ import (
 type Lifeline struct{ *os.File }
 
 // OpenLifeline is not supported.
-func OpenLifeline(int) (*Lifeline, error) { return nil, errors.ErrUnsupported }
+func OpenLifeline(Ties) (*Lifeline, error) { return nil, errors.ErrUnsupported }
 
 // KillGroup ends this process.
 func (*Lifeline) KillGroup() { os.Exit(killedExitCode) }

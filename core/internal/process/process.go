@@ -17,6 +17,7 @@ type Process struct {
 	stdout *os.File
 	stderr *os.File
 	group  *group
+	leash  *Leash
 
 	started chan error    // receives the result of the start, once
 	exited  chan struct{} // closed after state is set and the group is gone
@@ -26,9 +27,10 @@ type Process struct {
 
 // Start starts cmd, which the caller has made for this one start: its Stdout
 // and Stderr are taken over, and a nil Stdin is the null device. The process
-// leads a group of its own, which ends with it.
-func Start(cmd *exec.Cmd) (_ *Process, err error) {
-	p := &Process{cmd: cmd, started: make(chan error, 1), exited: make(chan struct{})}
+// leads a group of its own, which ends with it, and which leash, unless it is nil, is
+// for.
+func Start(cmd *exec.Cmd, leash *Leash) (_ *Process, err error) {
+	p := &Process{cmd: cmd, leash: leash, started: make(chan error, 1), exited: make(chan struct{})}
 	var theirs []*os.File // ends of pipes that only the child keeps
 	defer func() {
 		for _, f := range theirs {
@@ -79,7 +81,7 @@ func (p *Process) run() {
 	defer unlock()
 	err := p.cmd.Start()
 	if err == nil {
-		err = p.group.started(p.cmd.Process)
+		err = errors.Join(p.group.started(p.cmd.Process), p.leash.tieTo(p.cmd.Process))
 		if err != nil {
 			// A process whose life is not bound to ours must not live.
 			err = errors.Join(err, p.cmd.Process.Kill())

@@ -48,7 +48,7 @@ func start(t *testing.T, script string, change ...func(*exec.Cmd)) *process.Proc
 	for _, f := range change {
 		f(cmd)
 	}
-	p, err := process.Start(cmd)
+	p, err := process.Start(cmd, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestCannotStart(t *testing.T) {
 		{Path: "/no/such/program"},
 		{Path: "/bin/sh", SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pgid: 1}},
 	} {
-		if p, err := process.Start(cmd); err == nil {
+		if p, err := process.Start(cmd, nil); err == nil {
 			t.Errorf("%+v: started as process %d", cmd, p.PID())
 		}
 	}

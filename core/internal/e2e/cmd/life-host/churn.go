@@ -21,11 +21,7 @@ import (
 // churn returns only if something goes wrong that is not the plugin's doing.
 func (h *lifeHost) churn() error {
 	const workers = 3 // there are always some plugins starting and some stopping
-	failed := make(chan error, workers+1)
-	// A plugin whose child has to go with it. It is none of the cycle's, because
-	// its host has to outlive it: nobody else ends the child of a plugin that is
-	// gone already.
-	go func() { failed <- h.hold("spawn", false) }()
+	failed := make(chan error, workers)
 	for range workers {
 		go func() {
 			for {
@@ -53,7 +49,7 @@ func (h *lifeHost) cycle() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	client := echopb.NewEchoClient(p)
-	states := []string{"idle", "chat", "stay", "spin", "chatter"}
+	states := []string{"idle", "chat", "stay", "spin", "chatter", "spawn"}
 	switch state := states[rand.IntN(len(states))]; state {
 	case "idle":
 	case "chat", "stay":

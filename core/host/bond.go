@@ -1,0 +1,73 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/process"
+)
+
+// bond binds a plugin's life to this host's. A nil bond binds nothing.
+type bond struct {
+	lifeline *os.File       // the writing end, which nobody else has
+	theirs   *os.File       // the plugin's end
+	leash    *process.Leash // nil where the system has none
+}
+
+// bind makes the bond of a process that is to be started, and offers it.
+func (l *launch) bind(cmd *exec.Cmd) (*bond, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("lifeline: %w", err)
+	}
+	b := &bond{lifeline: w, theirs: r}
+	l.offer.HostPID = os.Getpid()
+	l.offer.Lifeline = l.inherit(cmd, r)
+	if b.leash, err = process.NewLeash(); err == nil {
+		l.offer.Leash = l.inherit(cmd, b.leash.File())
+	} else if !errors.Is(err, errors.ErrUnsupported) {
+		l.logger.Debug("what the plugin starts outlives it and its host if both die at once", "plugin", l.command, "error", err)
+	}
+	return b, nil
+}
+
+// start starts the process that is to be bound.
+func (b *bond) start(ctx context.Context, runner Runner, cmd *exec.Cmd) (Process, error) {
+	if local, ok := runner.(localRunner); ok && b != nil {
+		return local.start(ctx, cmd, b.leash)
+	}
+	return runner.Start(ctx, cmd)
+}
+
+// closeTheirs closes what the process inherits, once it has that.
+func (b *bond) closeTheirs() {
+	_ = b.theirs.Close() // nothing was written to it
+	b.leash.Inherited()
+}
+
+// release ends the bond, for the process is gone.
+func (b *bond) release() {
+	if b != nil {
+		_ = b.lifeline.Close() // nothing was written to it
+		b.leash.Close()
+	}
+}
+
+// firstExtraFile is the descriptor of a process's first inherited file after its
+// standard three ([exec.Cmd.ExtraFiles]).
+const firstExtraFile = 3
+
+// inherit adds a file to those that the process gets, and returns the number under
+// which it does. The offer says what file that is.
+func (l *launch) inherit(cmd *exec.Cmd, f *os.File) int {
+	cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	fd := firstExtraFile + len(cmd.ExtraFiles) - 1
+	if id, err := process.Identify(f); err == nil { // else the plugin cannot check it
+		l.offer.Identities[fd] = handshake.FileID(id)
+	}
+	return fd
+}

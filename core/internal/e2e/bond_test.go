@@ -1,0 +1,87 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/plugwire/plugwire/core/internal/process"
+)
+
+// byScript returns a script that runs a plugin as "$0" "$@".
+func byScript(plugin *exec.Cmd, script string) *exec.Cmd {
+	return exec.Command("/bin/sh", append([]string{"-c", script}, plugin.Args...)...)
+}
+
+// TestHostKilledAfterItsPlugin ends a plugin while its host does not look, and then
+// kills the host: it does not get to end what the plugin has left behind.
+func TestHostKilledAfterItsPlugin(t *testing.T) {
+	t.Parallel()
+	leash, err := process.NewLeash()
+	if err != nil {
+		t.Skipf("this system has nothing by which the kernel could end what is left: %v", err)
+	}
+	leash.Close()
+	plugin := lifePlugin(t)
+	for _, test := range []struct {
+		name   string
+		plugin *exec.Cmd
+		flags  []string
+		leader bool // the plugin is what the host has started
+	}{
+		{name: "plugwire", plugin: plugin, leader: true},
+		{name: "in a session of its own", plugin: plugin, flags: []string{"-setsid"}, leader: true},
+		{name: "by a script", plugin: byScript(plugin, `"$0" "$@"; exit $?`)},
+		{name: "foreign", plugin: foreign(plugin), leader: true},
+		{name: "foreign, by a script", plugin: byScript(plugin, `unset PLUGWIRE_OFFER; "$0" "$@"; exit $?`)},
+		{name: "on go-plugin", plugin: byScript(onGoPlugin(), `sleep 600 & exec "$0" "$@"`), leader: true},
+	} {
+		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+			t.Run(test.name+", "+signal.String(), func(t *testing.T) {
+				t.Parallel()
+				place := newPlace(t)
+				flags := test.flags
+				if test.name != "on go-plugin" {
+					flags = append(flags, "-how", "spawn")
+				}
+				h := startHost(t, place, slices.Concat(flags, []string{"hold"}, test.plugin.Args)...)
+				leader := atoi(t, h.awaitWord("started"))
+				h.awaitWord("ready")
+				stopProcess(t, h.cmd.Process.Pid)
+				victim := leader
+				if !test.leader {
+					victim = onlyChild(t, leader)
+				}
+				if err := syscall.Kill(victim, signal); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, settleTime, func() string { // a script may not live on, either
+					if isRunning(victim) {
+						return describeProcess(victim)
+					}
+					return ""
+				})
+				killHost(t, h.cmd)
+				eventually(t, goneWithin, place.leftRunning)
+			})
+		}
+	}
+}
+
+// onlyChild returns the one process whose parent is parent.
+func onlyChild(tb testing.TB, parent int) (child int) {
+	tb.Helper()
+	var found []int
+	for _, pid := range allProcesses() {
+		if _, ppid, ok := processState(pid); ok && ppid == parent {
+			found = append(found, pid)
+		}
+	}
+	if len(found) != 1 {
+		tb.Fatalf("process %d has the children %v, want one", parent, found)
+	}
+	return found[0]
+}

@@ -1,0 +1,124 @@
+package process
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func newTestLeash(t *testing.T) *Leash {
+	t.Helper()
+	l, err := NewLeash()
+	if err != nil {
+		t.Skipf("this system has no leash: %v", err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// leashed is a process that returns what it is sent.
+type leashed struct {
+	*Process
+	stdin, stdout *os.File
+}
+
+func startLeashed(t *testing.T, l *Leash) *leashed {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/cat")
+	cmd.Stdin = r
+	p, err := Start(cmd, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr := p.Output()
+	t.Cleanup(func() {
+		_ = p.Kill()       // an error is of one that has ended
+		_, _, _ = p.Wait() // as above
+		for _, f := range []*os.File{r, w, stdout, stderr} {
+			_ = f.Close() // nothing of it is wanted any more
+		}
+	})
+	return &leashed{p, w, stdout}
+}
+
+// assertLives makes a round trip: a process that was sent SIGKILL before that does not
+// come to it.
+func (p *leashed) assertLives(t *testing.T) {
+	t.Helper()
+	if _, err := p.stdin.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(p.stdout, make([]byte, 1)); err != nil {
+		t.Fatalf("the process has ended: %v", err)
+	}
+}
+
+// closeHolder closes what a process holds, as the kernel does for one that ends.
+func closeHolder(t *testing.T, h *holder, order [3]int) {
+	t.Helper()
+	for _, i := range order {
+		if err := unix.Close(h[i]); err != nil {
+			t.Fatal(err)
+		}
+		h[i] = -1
+	}
+}
+
+// TestLeashHolders has a group end with the last holder of its leash, and not before.
+func TestLeashHolders(t *testing.T) {
+	for name, order := range map[string][3]int{"rising": {0, 1, 2}, "falling": {2, 1, 0}} {
+		t.Run(name, func(t *testing.T) {
+			l := newTestLeash(t)
+			p := startLeashed(t, l)
+			p.assertLives(t)
+			other, err := newHolder(l.File())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := other.tie(p.PID()); err != nil {
+				t.Fatal(err)
+			}
+			p.assertLives(t)
+			closeHolder(t, &l.holder, order)
+			p.assertLives(t)
+			closeHolder(t, &other, order)
+			if _, signal, err := p.Wait(); err != nil || signal != "killed" {
+				t.Errorf("it ended by %q, %v", signal, err)
+			}
+		})
+	}
+}
+
+// TestLeashGivenUp closes a leash while its group lives, which nobody is told.
+func TestLeashGivenUp(t *testing.T) {
+	l := newTestLeash(t)
+	p := startLeashed(t, l)
+	l.Close()
+	l.holder = holder{-1, -1, -1}
+	p.assertLives(t)
+}
+
+// TestLeashOfOneThatWasWaitedFor ties a leash to a process whose number may be
+// another's by now.
+func TestLeashOfOneThatWasWaitedFor(t *testing.T) {
+	l := newTestLeash(t)
+	cmd := exec.Command("/bin/true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.tieTo(cmd.Process); err != nil {
+		t.Fatal(err)
+	}
+	for _, reader := range []int{l.holder[0], l.holder[2]} {
+		if owner, err := unix.FcntlInt(uintptr(reader), unix.F_GETOWN, 0); err != nil || owner != 0 {
+			t.Errorf("the leash is tied to %d, %v", owner, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/plugwire/plugwire/core/internal/process"
 )
@@ -16,15 +17,50 @@ func byScript(plugin *exec.Cmd, script string) *exec.Cmd {
 	return exec.Command("/bin/sh", append([]string{"-c", script}, plugin.Args...)...)
 }
 
+// needLeash skips a test where host and plugin can die in one moment and leave something.
+func needLeash(tb testing.TB) {
+	tb.Helper()
+	leash, err := process.NewLeash()
+	if err != nil {
+		tb.Skipf("this system has nothing by which the kernel could end what is left: %v", err)
+	}
+	leash.Close()
+}
+
+// TestSoakHostKilledInClose kills hosts at random moments of their Close.
+func TestSoakHostKilledInClose(t *testing.T) {
+	t.Parallel()
+	needLeash(t)
+	for name, plugin := range map[string]*exec.Cmd{
+		"plugwire":     lifePlugin(t),
+		"by a script":  byScript(lifePlugin(t), `"$0" "$@"; exit $?`),
+		"on go-plugin": byScript(onGoPlugin(), `sleep 600 & exec "$0" "$@"`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rnd := soakRandom(t)
+			for range soakLength(120, 5) {
+				place := newPlace(t)
+				h := startHost(t, place, append([]string{"close"}, plugin.Args...)...)
+				h.awaitWord("closing")
+				time.Sleep(upTo(rnd, 6*time.Millisecond)) // the moment is the random thing here
+				killHost(t, h.cmd)
+				eventually(t, goneWithin, func() string {
+					if name == "on go-plugin" { // which leaves its socket to the next sweep
+						return place.leftRunning()
+					}
+					return place.left()
+				})
+			}
+		})
+	}
+}
+
 // TestHostKilledAfterItsPlugin ends a plugin while its host does not look, and then
 // kills the host: it does not get to end what the plugin has left behind.
 func TestHostKilledAfterItsPlugin(t *testing.T) {
 	t.Parallel()
-	leash, err := process.NewLeash()
-	if err != nil {
-		t.Skipf("this system has nothing by which the kernel could end what is left: %v", err)
-	}
-	leash.Close()
+	needLeash(t)
 	plugin := lifePlugin(t)
 	for _, test := range []struct {
 		name   string

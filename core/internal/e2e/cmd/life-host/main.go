@@ -31,10 +31,11 @@ func main() {
 	sum := flag.String("sha256", "", "the checksum that the plugin must have, in hexadecimal")
 	nobody := flag.Bool("nobody", false, "run the plugin as the user of that name")
 	flag.Usage = func() {
-		_, _ = fmt.Fprintln(flag.CommandLine.Output(), `usage: life-host [flags] once|hold|drain|churn PLUGIN [ARGUMENT...]
+		_, _ = fmt.Fprintln(flag.CommandLine.Output(), `usage: life-host [flags] once|hold|close|drain|churn PLUGIN [ARGUMENT...]
 
   once   launch the plugin, stop it, exit
   hold   launch it, and wait to be killed
+  close  launch it, stop it, and wait to be killed
   drain  launch it, be in a call, and finish that after SIGINT
   churn  launch it over and over, and leave it in all states`)
 		flag.PrintDefaults()
@@ -67,6 +68,8 @@ func main() {
 		err = h.once()
 	case "hold":
 		err = h.hold(*how, *thread)
+	case "close":
+		err = h.close()
 	case "drain":
 		err = h.drain()
 	case "churn":
@@ -130,6 +133,22 @@ func (h *lifeHost) hold(how string, thread bool) error {
 	fmt.Println("ready")
 	<-p.Done()
 	return fmt.Errorf("the plugin ended while its host held it: %w", p.Err())
+}
+
+// close says "closing" when it begins to stop the plugin, which has a child if that is
+// one of ours.
+func (h *lifeHost) close() error {
+	p, err := h.launch()
+	if err != nil {
+		return err
+	}
+	// A plugin that has no such way started its child before.
+	_, _ = echopb.NewEchoClient(p).Fail(context.Background(), &echopb.FailRequest{How: "spawn"})
+	fmt.Println("closing")
+	if err := p.Close(); err != nil {
+		return err
+	}
+	select {}
 }
 
 // drain says "ready" when it is in a call, and "drained" when that, which goes

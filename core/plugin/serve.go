@@ -43,12 +43,13 @@ const DefaultGrace = 10 * time.Second
 // An error that satisfies errors.As with [*handshake.Error] means that no host
 // started this process or that the two did not agree. Serve changes nothing
 // outside of itself but for one case: when the host dies, it removes the
-// listener and kills its own process group, also after it has returned. So that
-// it can, writes to a broken standard output or error fail instead of ending the
-// process, and the parent-death signal that the host has set is turned off. On
-// Linux, in a program with cgo, that fails once signal.Notify was called: use
-// [Main], or call Serve first, or the socket of a killed host's plugin stays until
-// the next host sweeps it.
+// listener and kills its own process group, also after it has returned. On Linux
+// the kernel kills what is left of the group when both have ended. So that Serve
+// can clean up, writes to a broken standard output or error fail instead of ending
+// the process, and the parent-death signal that the host has set is turned off. In a
+// program with cgo that fails on Linux once signal.Notify was called: use [Main], or
+// call Serve first, or the socket of a killed host's plugin stays until the next host
+// sweeps it.
 func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error {
 	return serve(ctx, binding, opts, nil)
 }

@@ -55,6 +55,7 @@ func TestTemplate(t *testing.T) {
 			says: []string{"sets MY_APP in its environment"},
 		},
 		{name: "foreign group", cmd: with(func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: 1} }), says: []string{"SysProcAttr.Pgid", "a process group of its own"}},
+		{name: "in the foreground", cmd: with(func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Foreground: true} }), says: []string{"SysProcAttr.Foreground", "a session of its own"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -72,14 +73,17 @@ func TestTerminal(t *testing.T) {
 	plugin := lifePlugin(t)
 	attrs := map[string][]string{"": nil, ", in a session of its own": {"-setsid"}, ", in a group of its own": {"-setpgid"}}
 	for _, test := range []struct{ name, script string }{
-		{"read", `read -r line < /dev/tty`},
+		{"read", `read -r line </dev/tty`},
 		{"write", `stty tostop < /dev/tty; echo prompt > /dev/tty`},
 		{"echo off", `stty -echo < /dev/tty`},
-		{"a shell with job control", `bash --norc -i -c 'read -r line < /dev/tty' < /dev/tty`},
+		{"a shell with job control", `bash --norc -i -c 'read -r line </dev/tty' < /dev/tty`},
 	} {
 		for name, attr := range attrs {
 			t.Run(test.name+name, func(t *testing.T) {
 				t.Parallel()
+				if _, err := exec.LookPath("bash"); err != nil && strings.Contains(test.script, "bash") {
+					t.Skip("skipped, as it needs bash")
+				}
 				_, terminal := openTerminal(t)
 				args := append(slices.Clone(attr), "-how", "run:"+test.script, "hold", plugin.Path)
 				h := startHostAt(t, terminal, newPlace(t), args...)

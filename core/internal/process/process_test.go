@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/plugwire/plugwire/core/internal/process"
 )
@@ -164,14 +165,19 @@ func TestGroup(t *testing.T) {
 		}
 		finish(t, p)
 	})
-	t.Run("session", func(t *testing.T) {
-		t.Parallel()
-		p := start(t, "sleep 1000 & wait", func(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} })
-		if err := p.Kill(); err != nil {
-			t.Error(err)
-		}
-		finish(t, p)
-	})
+	for name, attr := range map[string]syscall.SysProcAttr{"session": {Setsid: true}, "group and no terminal": {Setpgid: true, Noctty: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, "sleep 1000 & wait", func(cmd *exec.Cmd) { cmd.SysProcAttr = &attr })
+			if sid, err := unix.Getsid(p.PID()); err != nil || sid != p.PID() {
+				t.Errorf("session %d, %v; want %d", sid, err, p.PID())
+			}
+			if err := p.Kill(); err != nil {
+				t.Error(err)
+			}
+			finish(t, p)
+		})
+	}
 }
 
 func TestCannotStart(t *testing.T) {
@@ -179,6 +185,7 @@ func TestCannotStart(t *testing.T) {
 	for _, cmd := range []*exec.Cmd{
 		{Path: "/no/such/program"},
 		{Path: "/bin/sh", SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pgid: 1}},
+		{Path: "/bin/sh", SysProcAttr: &syscall.SysProcAttr{Foreground: true}},
 	} {
 		if p, err := process.Start(cmd, nil); err == nil {
 			t.Errorf("%+v: started as process %d", cmd, p.PID())

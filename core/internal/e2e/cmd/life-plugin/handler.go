@@ -78,7 +78,7 @@ func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 // run runs a shell script to its end, with what this process has as standard input,
 // and returns what it printed. How it ends does not matter.
 func run(ctx context.Context, script string) (*echopb.Payload, error) {
-	cmd := exec.CommandContext(ctx, "/bin/bash", "-c", script)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script)
 	cmd.Stdin = os.Stdin
 	out, err := cmd.CombinedOutput()
 	if _, ended := errors.AsType[*exec.ExitError](err); ended {

@@ -103,6 +103,7 @@ func asNobody(tb testing.TB, cmd *exec.Cmd) {
 // are stopped.
 func TestHostKilledWithReplacedDescriptors(t *testing.T) {
 	t.Parallel()
+	needLeash(t)
 	for _, r := range replacements() {
 		for _, test := range []struct {
 			name  string

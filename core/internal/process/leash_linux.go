@@ -23,6 +23,10 @@ import (
 // the opposite order: that depends on its version. So a holder has a reader on either
 // side of its writer. The kernel remembers the group itself and not its number: a later
 // group with the same number is never sent anything.
+//
+// A group can be tied only when its process has been started. If the host is killed
+// before that, the process gets the parent-death signal, but what it has started in that
+// moment lives on.
 type Leash struct {
 	inherit *os.File // for the plugin, which opens its own ends by it
 	holder

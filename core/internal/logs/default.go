@@ -1,12 +1,9 @@
 package logs
 
 import (
-	"bytes"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
@@ -19,18 +16,22 @@ import (
 // time, groups and fields as they were. Errors and durations are written as their
 // text, for example "1.5s".
 //
+// A record is one line, whatever is in it: characters that change how a line is
+// read are quoted, in JSON as \u escapes. The attributes "plugin" and "pid" that the
+// logger was given come before the message, and stand once in a record.
+//
 // The logger is safe for concurrent use. It does not close w.
 func Default(w *os.File, level slog.Level) *slog.Logger {
 	if isTerminal(w) {
-		return newDefault(console(w, false), level)
+		return newDefault(console{w: w, plain: !enableColor(w)}, level)
 	}
-	return newDefault(w, level)
+	return newDefault(escaper{w}, level)
 }
 
 // ForPeople returns a logger for people, whatever w is: in colour only if it is a
 // terminal. Otherwise it is as [Default].
 func ForPeople(w *os.File, level slog.Level) *slog.Logger {
-	return newDefault(console(w, !isTerminal(w)), level)
+	return newDefault(console{w: w, plain: !isTerminal(w) || !enableColor(w)}, level)
 }
 
 func isTerminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()) }
@@ -43,22 +44,5 @@ func newDefault(w io.Writer, level slog.Level) *slog.Logger {
 // hclog, the only ones that such a host reads as log records. It has no level
 // above error and none between two names. Otherwise it is as [Default].
 func Hclog(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(&handler{logger: zerolog.New(w), form: hclogForm, level: level})
-}
-
-// console returns zerolog's writer for people. The stack of a panic comes last
-// and on lines of its own.
-func console(w io.Writer, plain bool) io.Writer {
-	return zerolog.ConsoleWriter{
-		Out:           w,
-		NoColor:       plain,
-		TimeFormat:    "15:04:05.000",
-		FieldsExclude: []string{stackKey},
-		FormatExtra: func(event map[string]any, line *bytes.Buffer) error {
-			if stack, ok := event[stackKey]; ok {
-				line.WriteString("\n\t" + strings.ReplaceAll(fmt.Sprint(stack), "\n", "\n\t"))
-			}
-			return nil
-		},
-	}
+	return slog.New(&handler{logger: zerolog.New(escaper{w}), form: hclogForm, level: level})
 }

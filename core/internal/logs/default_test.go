@@ -186,7 +186,7 @@ func TestConsole(t *testing.T) {
 	if err := logger.Handler().Handle(t.Context(), record); err != nil {
 		t.Fatal(err)
 	}
-	want := "04:05:06.007 ERR panic: x g={\"plugin\":\"a b\"}\n\tgoroutine 1:\n\tmain.main()\n"
+	want := `04:05:06.007 ERR panic: x g={"plugin":"a b"} stack="goroutine 1:\nmain.main()"` + "\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("console (-want +got):\n%s", diff)
 	}

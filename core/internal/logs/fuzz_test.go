@@ -22,7 +22,12 @@ var lineSeeds = []string{
 	`{"level":"INFO+2","msg":"\ud83d\ude00\u0000\\","msg":2,"ts":1770091506.1}`,
 	`{"@level":"debug","@timestamp":9e99,"@message":"é` + "\xff" + `"}`,
 	`time=2026-02-03T04:05:06.000Z level=WARN msg="a \"b\"" "k k"=1`, "level=INFO msg=", `level="`,
-	"2026/02/03 04:05:06 [ERROR] x", "[", "[WARN]", "panic: a", "fatal error: \x1b", "[signal SIGSEGV",
+	"{\"level\":30,\"record\":{\"level\":{\"name\":\"INFO\"},\"time\":{\"timestamp\":1e9}},\"@fields\":{},\"fields\":{\"message\":\"\"}}",
+	`{"short_message":"x","level":3,"instant":{"epochSecond":1770091506,"nanoOfSecond":1}}`, "a=\"\u202e\" level=warn msg=⚠️",
+	"I1130 18:51:31.993735 1 x.go:43] \"m\" k=\"v\"", "I0000 00:00:1770091506.1 1 x.go:43]", "W, [2026-02-03T04:05:06.1 #1]  WARN -- p: x",
+	"2026-02-03T04:05:06.123Z\tWARN\ta.b\tx.go:1\tm\t{\"k\":1}", "1.7e9\tinfo\tm", "\x1b[33mWARN\x1b[0m[0000] x", "6:51PM ERR x", "<165>1 x",
+	"2026-02-03 04:05:06,123 - a.b - WARNING - x", "[2026-02-03T04:05:06Z WARN  x] y", "2026-02-03 04:05:06 | INFO | x", "WARNING:a:b", "info: A.B[0]",
+	"Feb  3 04:05:06 [x] [y] INFO z", "0203 04:05:06 -99:99", "2026/02/03 04:05:06 [ERROR] x", "[", "[WARN]", "panic: a", "fatal error: \x1b", "[signal SIGSEGV",
 }
 
 // Any line makes at most one record, nothing in which can harm a terminal; the
@@ -65,13 +70,26 @@ func FuzzLine(f *testing.F) {
 		if json.Unmarshal(line, &members) == nil && attrs > 1 && attrs < len(members)-3 {
 			t.Errorf("%d attributes of an object with %d members", attrs, len(members))
 		}
-		var out bytes.Buffer
-		for _, h := range []slog.Handler{
-			slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil),
-			logs.JSON(&out, -1000).Handler(), logs.Console(&out, -1000).Handler(),
+		t.Setenv("NO_COLOR", "1")
+		for name, output := range map[string]func(w io.Writer) slog.Handler{
+			"slog text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+			"slog JSON": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+			"JSON":      func(w io.Writer) slog.Handler { return logs.JSON(w, -1000).Handler() },
+			"console":   func(w io.Writer) slog.Handler { return logs.Console(w, -1000).Handler() },
+			"hclog":     func(w io.Writer) slog.Handler { return logs.Hclog(w, -1000).Handler() },
 		} {
+			var out bytes.Buffer
+			h := output(&out).WithAttrs([]slog.Attr{slog.String("plugin", "mine"), slog.Int("pid", 1)})
 			if err := h.Handle(t.Context(), record); err != nil {
-				t.Errorf("%T: %v", h, err)
+				t.Errorf("%s: %v", name, err)
+			}
+			shown, ok := strings.CutSuffix(out.String(), "\n")
+			if !ok || strings.Contains(shown, "\n") {
+				t.Errorf("%s has no single line: %q", name, out.String())
+			}
+			checkLine(t, name, shown)
+			if strings.HasSuffix(name, "JSON") {
+				checkKeys(t, shown)
 			}
 		}
 	})
@@ -175,17 +193,32 @@ func cutMessage(line, message string) (rest string, ok bool) {
 
 // safe is how a line may be shown.
 func safe(line string) string {
-	if utf8.ValidString(line) && strings.IndexFunc(line, harmful) < 0 {
+	if isHarmless(line) {
 		return line
 	}
-	return strconv.Quote(line)
+	return logs.Quote(line)
 }
 
-func harmful(r rune) bool { return unicode.IsControl(r) && r != '\t' }
+// harmful reports whether r may not be in a line. One that asks for the coloured form
+// of the symbol before it may.
+func harmful(before, r rune) bool {
+	return hides(r) && r != '\t' && (r != '\ufe0f' || !unicode.Is(unicode.So, before))
+}
+
+func isHarmless(s string) bool {
+	before := rune(0)
+	for _, r := range s {
+		if r != '\n' && harmful(before, r) {
+			return false
+		}
+		before = r
+	}
+	return utf8.ValidString(s)
+}
 
 func checkSafe(t *testing.T, what, s string) {
 	t.Helper()
-	if !utf8.ValidString(s) || strings.IndexFunc(s, func(r rune) bool { return harmful(r) && r != '\n' }) >= 0 {
+	if !isHarmless(s) {
 		t.Errorf("%s %q could harm a terminal", what, s)
 	}
 }

@@ -16,6 +16,7 @@ type form struct {
 	level, time, message string // the keys
 	timeLayout           string
 	levelText            func(slog.Level) string
+	messageText          func(string) string
 }
 
 // The keys are written out, as a program may have changed zerolog's, which are
@@ -24,10 +25,12 @@ var (
 	zerologForm = form{
 		level: "level", time: "time", message: "message",
 		timeLayout: time.RFC3339Nano, levelText: levelText,
+		messageText: func(s string) string { return s },
 	}
 	hclogForm = form{
 		level: "@level", time: "@timestamp", message: "@message",
 		timeLayout: "2006-01-02T15:04:05.000000Z07:00", levelText: LevelName,
+		messageText: oneLine, // hclog writes messages as they are, to whatever the host has
 	}
 )
 
@@ -38,8 +41,18 @@ type handler struct {
 	logger zerolog.Logger
 	form   form
 	level  slog.Level
-	scope  []scope // outermost first
+	head   []slog.Attr // which plugin the records are about
+	scope  []scope     // outermost first
 }
+
+// The attributes by which a host tells plugins apart. It gives them to the logger
+// of each plugin, whose records have them before anything that the plugin says.
+const (
+	// PluginKey is the plugin's name.
+	PluginKey = "plugin"
+	// ProcessKey is the number of its process.
+	ProcessKey = "pid"
+)
 
 // scope is one call of WithGroup or of WithAttrs.
 type scope struct {
@@ -54,7 +67,27 @@ func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
 }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return h.within(scope{attrs: attrs})
+	if len(h.scope) > 0 {
+		return h.within(scope{attrs: attrs})
+	}
+	inner := *h
+	inner.head = slices.Clip(h.head)
+	var rest []slog.Attr
+	for _, a := range attrs {
+		if (a.Key == PluginKey || a.Key == ProcessKey) && !inner.inHead(a.Key) {
+			inner.head = append(inner.head, a)
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	if len(rest) == 0 {
+		return &inner
+	}
+	return inner.within(scope{attrs: rest})
+}
+
+func (h *handler) inHead(key string) bool {
+	return slices.ContainsFunc(h.head, func(a slog.Attr) bool { return a.Key == key })
 }
 
 func (h *handler) WithGroup(name string) slog.Handler {
@@ -75,7 +108,10 @@ func (h *handler) Handle(_ context.Context, record slog.Record) error {
 	if !record.Time.IsZero() {
 		event.Str(h.form.time, record.Time.Format(h.form.timeLayout))
 	}
-	event.Str(h.form.message, record.Message)
+	for _, a := range h.head {
+		add(event, a)
+	}
+	event.Str(h.form.message, h.form.messageText(record.Message))
 	for _, a := range h.attrs(record) {
 		h.addRoot(event, a)
 	}
@@ -103,10 +139,10 @@ func (h *handler) attrs(record slog.Record) []slog.Attr {
 // addRoot adds an attribute of the outermost level, where one with the key of a
 // part of the record would stand for that part in most readers' eyes.
 func (h *handler) addRoot(event *zerolog.Event, a slog.Attr) {
-	switch a.Key {
-	case h.form.level, h.form.time, h.form.message:
-		a.Key = "fields." + a.Key
-	case "":
+	switch {
+	case a.Key == h.form.level, a.Key == h.form.time, a.Key == h.form.message, h.inHead(a.Key):
+		a.Key = renamed + a.Key
+	case a.Key == "":
 		if a.Value = a.Value.Resolve(); a.Value.Kind() == slog.KindGroup {
 			for _, inner := range a.Value.Group() {
 				h.addRoot(event, inner)

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf16"
 )
 
@@ -29,7 +31,9 @@ var _ json.Marshaler = rawJSON("")
 func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
 
 // parseJSON reads a line that is one JSON object with a message or a level. It
-// reports ok for such a line, and wanted when its level is enabled too.
+// reports ok for such a line, and wanted when its level is enabled too. A field that
+// has no role, or whose role is taken, becomes an attribute, renamed if its key is
+// that of a part of the record.
 //
 // The order of fields is kept, and so are numbers: one that an int64, a uint64 or
 // a float64 does not print again as it was written stays a [json.Number]. Objects
@@ -41,15 +45,9 @@ func (p *parser) parseJSON(line []byte) (e entry, ok, wanted bool) {
 	}
 	e = entry{level: plainLevel, structured: true}
 	p.fields = appendFields(p.fields[:0], line)
-	hasMessage := false
-	for i := range p.fields {
-		switch f := &p.fields[i]; roleOf(string(unquoted(f.key))) {
-		case levelRole:
-			f.claimed = e.claimJSON(levelRole, f.value)
-		case messageRole:
-			hasMessage = hasMessage || f.value[0] == '"'
-		case noRole, timeRole:
-		}
+	hasMessage := p.claimLevel(&e)
+	if (!hasMessage || !e.taken[levelRole]) && p.unwrap(e.taken[levelRole]) {
+		hasMessage = p.claimLevel(&e)
 	}
 	if !e.taken[levelRole] && !hasMessage {
 		return entry{}, false, false
@@ -59,26 +57,125 @@ func (p *parser) parseJSON(line []byte) (e entry, ok, wanted bool) {
 	}
 	p.attrs = p.attrs[:0]
 	for _, f := range p.fields {
-		if !f.claimed && !e.claimJSON(roleOf(string(unquoted(f.key))), f.value) {
-			p.attrs = append(p.attrs, f.attr(1))
+		r := roleOf(string(unquoted(f.key)))
+		if r == textRole && !hasMessage {
+			r = messageRole
+		}
+		if !f.claimed && !e.claimJSON(r, f) {
+			a := f.attr(1)
+			a.Key = fieldKey(a.Key)
+			p.attrs = append(p.attrs, a)
 		}
 	}
 	e.attrs = p.attrs
 	return e, true, true
 }
 
-func (e *entry) claimJSON(r role, raw []byte) bool {
+// claimLevel looks for the level among the fields, and reports whether one of them
+// is a message.
+func (p *parser) claimLevel(e *entry) (hasMessage bool) {
+	syslog := false
+	for i := range p.fields {
+		switch f := &p.fields[i]; roleOf(string(unquoted(f.key))) {
+		case levelRole:
+			f.claimed = f.claimed || f.value[0] != '{' && e.claimJSON(levelRole, *f)
+		case messageRole:
+			hasMessage = hasMessage || f.value[0] == '"'
+		case textRole:
+			syslog = syslog || string(f.key) == `"short_message"` // GELF
+		case noRole, timeRole:
+		}
+	}
+	if e.taken[levelRole] {
+		return hasMessage
+	}
+	for i := range p.fields {
+		f := &p.fields[i]
+		switch key := string(unquoted(f.key)); {
+		case roleOf(key) != levelRole:
+		case f.value[0] == '{': // loguru's
+			f.claimed = e.claimJSON(levelRole, *f)
+		case syslog && !e.taken[levelRole]:
+			e.level, e.taken[levelRole] = numericLevel(key, string(f.value), true)
+			f.claimed = e.taken[levelRole]
+		}
+	}
+	return hasMessage
+}
+
+// unwrap puts the members of an object that has what other loggers have at the
+// outermost level in its place: "fields" of Rust's tracing, which has the level
+// outside, "@fields" of logstash, "record" of loguru.
+func (p *parser) unwrap(hasLevel bool) bool {
+	for i, f := range p.fields {
+		if f.value[0] != '{' {
+			continue
+		}
+		switch key := string(unquoted(f.key)); {
+		case key == "fields" && hasLevel, (key == "@fields" || key == "record") && !hasLevel:
+		default:
+			continue
+		}
+		rest := slices.Clone(p.fields[i+1:])
+		p.fields = append(appendFields(p.fields[:i], f.value), rest...)
+		return true
+	}
+	return false
+}
+
+// claimJSON is [entry.claim] for a value of JSON.
+func (e *entry) claimJSON(r role, f field) bool {
+	raw := f.value
 	switch {
-	case r == noRole:
+	case r == noRole || e.taken[r]:
 		return false
 	case raw[0] == '"':
 		return e.claim(r, jsonString(raw))
-	case r == timeRole && !e.taken[timeRole]: // a number, or nothing of use
+	case r == levelRole && raw[0] == '{':
+		name := member(raw, "name")
+		return name != nil && name[0] == '"' && e.claim(levelRole, jsonString(name))
+	case r == levelRole:
+		var level slog.Level
+		if level, e.taken[levelRole] = numericLevel(string(unquoted(f.key)), string(raw), false); e.taken[levelRole] {
+			e.level = level
+		}
+		return e.taken[levelRole]
+	case r == timeRole && raw[0] == '{':
+		e.time, e.taken[timeRole] = objectTime(raw)
+		return e.taken[timeRole]
+	case r == timeRole: // a number, or nothing of use
 		e.time, e.taken[timeRole] = unixTime(string(raw))
 		return e.taken[timeRole]
 	default:
 		return false
 	}
+}
+
+// objectTime reads an object with a time: log4j's, Google Cloud's, or loguru's.
+func objectTime(object []byte) (time.Time, bool) {
+	if seconds := member(object, "timestamp"); seconds != nil {
+		return unixTime(string(seconds))
+	}
+	for _, keys := range [...][2]string{{"epochSecond", "nanoOfSecond"}, {"seconds", "nanos"}} {
+		seconds, nanos := member(object, keys[0]), member(object, keys[1])
+		if seconds == nil || nanos == nil {
+			continue
+		}
+		t, ok := unixTime(string(seconds))
+		n, err := strconv.ParseInt(string(nanos), 10, 32)
+		return t.Add(time.Duration(n)), ok && err == nil
+	}
+	return time.Time{}, false
+}
+
+// member returns the value of a member of an object, nil if it has none of that key.
+func member(object []byte, key string) []byte {
+	for _, f := range appendFields(nil, object) {
+		if string(unquoted(f.key)) == key {
+			return f.value
+		}
+	}
+	return nil
 }
 
 // appendFields cuts an object into its members. The object must be valid JSON;
@@ -197,12 +294,14 @@ func numberValue(text string) slog.Value {
 	return slog.AnyValue(json.Number(text))
 }
 
-// jsonString decodes a string of valid JSON. Unlike encoding/json it keeps bytes
-// that are not UTF-8, for printable to quote.
-func jsonString(raw []byte) string {
-	in := unquoted(raw)
+// jsonString decodes a string of valid JSON for a record.
+func jsonString(raw []byte) string { return printable(decodeString(unquoted(raw))) }
+
+// decodeString decodes what is between the quotes of a string of valid JSON. Unlike
+// encoding/json it keeps bytes that are not UTF-8, for printable to quote.
+func decodeString(in []byte) string {
 	if bytes.IndexByte(in, '\\') < 0 {
-		return printable(string(in))
+		return string(in)
 	}
 	var out strings.Builder
 	for len(in) > 0 {
@@ -241,7 +340,7 @@ func jsonString(raw []byte) string {
 			out.WriteByte(escape[0])
 		}
 	}
-	return printable(out.String())
+	return out.String()
 }
 
 // unquoted strips the quotes of a JSON string.

@@ -4,15 +4,17 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
-	"strings"
 )
 
 // The levels that plugins use and slog has no name for.
 const (
 	// LevelTrace is the level of zerolog's and hclog's trace lines.
 	LevelTrace = slog.LevelDebug - 4
-	// LevelFatal is the level of a line whose writer says that it is its last
-	// one: fatal and panic in zerolog and zap.
+	// levelNotice is between info and warn: notice in syslog, success in loguru.
+	levelNotice = slog.LevelInfo + 2
+	// LevelFatal is the level above error: of a line whose writer says that it is
+	// its last one, fatal and panic in zerolog and zap, and of critical and what is
+	// above it where that is the highest, as in Python and .NET.
 	LevelFatal = slog.LevelError + 4
 )
 
@@ -81,44 +83,4 @@ func levelText(l slog.Level) string {
 		offset = "+" + offset
 	}
 	return name + offset
-}
-
-// writtenLevel reads a level as loggers write it: a name in any case, and after
-// it slog's distance, for example "INFO+2" or "trace-4".
-func writtenLevel(s string) (slog.Level, bool) {
-	name, offset := s, int64(0)
-	if i := strings.IndexAny(s, "+-"); i > 0 {
-		var err error
-		// Eight bits are more than any logger uses and cannot overflow a Level.
-		if offset, err = strconv.ParseInt(s[i:], 10, 8); err != nil {
-			return 0, false
-		}
-		name = s[:i]
-	}
-	level, ok := levelNamed(name)
-	return level + slog.Level(offset), ok
-}
-
-// levelNamed knows the names of zerolog, slog, zap, hclog and logrus, in any
-// case.
-func levelNamed(name string) (slog.Level, bool) {
-	if len(name) > len("warning") {
-		return 0, false
-	}
-	switch strings.ToLower(name) {
-	case "trace":
-		return LevelTrace, true
-	case "debug":
-		return slog.LevelDebug, true
-	case "info":
-		return slog.LevelInfo, true
-	case "warn", "warning":
-		return slog.LevelWarn, true
-	case "error", "dpanic":
-		return slog.LevelError, true
-	case "fatal", "panic":
-		return LevelFatal, true
-	default:
-		return 0, false
-	}
 }

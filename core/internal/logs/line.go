@@ -3,7 +3,6 @@ package logs
 import (
 	"bytes"
 	"log/slog"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -23,31 +22,7 @@ type entry struct {
 	message    string
 	attrs      []slog.Attr // the parser's, valid until it parses the next line
 
-	taken [messageRole + 1]bool
-}
-
-// role is a part of a record that has a place of its own.
-type role int
-
-const (
-	noRole role = iota
-	levelRole
-	timeRole
-	messageRole
-)
-
-// roleOf knows the keys of zerolog, slog, zap, hclog and logrus.
-func roleOf(key string) role {
-	switch key {
-	case "level", "@level":
-		return levelRole
-	case "time", "ts", "timestamp", "@timestamp":
-		return timeRole
-	case "message", "msg", "@message":
-		return messageRole
-	default:
-		return noRole
-	}
+	taken [textRole + 1]bool
 }
 
 // claim lets a field play its role. It reports false when the role is taken, as
@@ -59,8 +34,6 @@ func (e *entry) claim(r role, value string) bool {
 	}
 	ok := true
 	switch r {
-	case noRole:
-		return false
 	case levelRole:
 		var level slog.Level
 		if level, ok = writtenLevel(value); ok {
@@ -70,6 +43,8 @@ func (e *entry) claim(r role, value string) bool {
 		e.time, ok = writtenTime(value)
 	case messageRole:
 		e.message = value
+	default:
+		return false
 	}
 	e.taken[r] = ok
 	return ok
@@ -81,8 +56,9 @@ type parser struct {
 	// enabled is asked before the costly part of a line is read.
 	enabled func(slog.Level) bool
 
-	fields []field
-	attrs  []slog.Attr
+	fields    []field
+	attrs     []slog.Attr
+	colorless []byte
 }
 
 // keepFields is the number of fields up to which the buffers are kept: more than
@@ -96,14 +72,25 @@ func (p *parser) parse(line []byte) (entry, bool) {
 	if cap(p.fields) > keepFields || cap(p.attrs) > keepFields {
 		p.fields, p.attrs = nil, nil
 	}
+	if cap(p.colorless) > keepBuffer {
+		p.colorless = nil
+	}
 	if e, ok, wanted := p.parseJSON(line); ok {
 		return e, wanted
 	}
 	if e, ok := p.parseLogfmt(line); ok {
 		return e, p.enabled(e.level)
 	}
-	if e, ok := parseBracketed(line); ok {
+	if e, ok := p.parseText(line); ok {
 		return e, p.enabled(e.level)
+	}
+	if bytes.IndexByte(line[:min(len(line), maxColored)], escape) >= 0 {
+		// A logger that does not look where it writes to. Without its colours its line
+		// has a form, or is quoted as any other.
+		p.colorless = appendColorless(p.colorless[:0], line)
+		if e, ok := p.parseText(p.colorless); ok {
+			return e, p.enabled(e.level)
+		}
 	}
 	if !p.enabled(plainLevel) {
 		return entry{level: plainLevel}, false
@@ -111,31 +98,49 @@ func (p *parser) parse(line []byte) (entry, bool) {
 	return entry{level: plainLevel, message: printable(string(line))}, true
 }
 
-// parseLogfmt reads what slog.TextHandler writes, key=value pairs with Go's
-// quoting, and logrus with it. The line must have a level and a message and fit
-// the form to its end. Values stay strings: the form does not tell 1 from "1".
+// maxKey is longer than the key that a line of key=value pairs begins with.
+const maxKey = 64
+
+// parseLogfmt reads key=value pairs with Go's quoting, as slog.TextHandler, logrus,
+// log15 and go-kit write them. The line must fit the form to its end, and have a
+// level and a message, or a level and a time and another field. Values stay strings:
+// the form does not tell 1 from "1".
 func (p *parser) parseLogfmt(line []byte) (entry, bool) {
-	if !bytes.HasPrefix(line, []byte("time=")) && !bytes.HasPrefix(line, []byte("level=")) {
+	if i := bytes.IndexAny(line[:min(len(line), maxKey)], "= \""); i <= 0 || line[i] != '=' {
 		return entry{}, false
 	}
 	e := entry{level: plainLevel, structured: true}
-	p.attrs = p.attrs[:0]
-	for rest := string(line); rest != ""; rest = strings.TrimLeft(rest, " ") {
-		var key, value string
-		var ok bool
-		if key, rest, ok = logfmtToken(rest, " =\""); !ok || key == "" || !strings.HasPrefix(rest, "=") {
-			return entry{}, false
+	if !p.pairs(string(line), func(key, value string) {
+		r := roleOf(key)
+		if r == textRole && key == "event" {
+			r = messageRole
 		}
-		if value, rest, ok = logfmtToken(rest[1:], " \""); !ok || rest != "" && rest[0] != ' ' {
-			return entry{}, false
+		if value = printable(value); !e.claim(r, value) {
+			p.attrs = append(p.attrs, slog.String(fieldKey(key), value))
 		}
-		value = printable(value)
-		if !e.claim(roleOf(key), value) {
-			p.attrs = append(p.attrs, slog.String(printable(key), value))
-		}
+	}) {
+		return entry{}, false
 	}
 	e.attrs = p.attrs
-	return e, e.taken[levelRole] && e.taken[messageRole]
+	return e, e.taken[levelRole] && (e.taken[messageRole] || e.taken[timeRole] && len(e.attrs) > 0)
+}
+
+// pairs calls add for each of the key=value pairs that s consists of, and reports
+// whether it does. It empties p.attrs first.
+func (p *parser) pairs(s string, add func(key, value string)) bool {
+	p.attrs = p.attrs[:0]
+	for ; s != ""; s = strings.TrimLeft(s, " ") {
+		var key, value string
+		var ok bool
+		if key, s, ok = logfmtToken(s, " =\""); !ok || key == "" || !strings.HasPrefix(s, "=") {
+			return false
+		}
+		if value, s, ok = logfmtToken(s[1:], " \""); !ok || s != "" && s[0] != ' ' {
+			return false
+		}
+		add(key, value)
+	}
+	return true
 }
 
 // logfmtToken cuts a quoted token, or a bare one that ends before any of the
@@ -154,71 +159,4 @@ func logfmtToken(s, end string) (token, rest string, ok bool) {
 	}
 	token, err = strconv.Unquote(quoted)
 	return token, s[len(quoted):], err == nil
-}
-
-// maxStamp is longer than any timestamp before a bracketed level.
-const maxStamp = 40
-
-// parseBracketed reads "[LEVEL] text", alone or after the timestamp of the log
-// package or of hclog.
-func parseBracketed(line []byte) (entry, bool) {
-	open := bytes.IndexByte(line[:min(len(line), maxStamp)], '[')
-	if open < 0 {
-		return entry{}, false
-	}
-	name, text, ok := bytes.Cut(line[open+1:], []byte("]"))
-	if !ok {
-		return entry{}, false
-	}
-	e := entry{structured: true}
-	if e.level, ok = levelNamed(string(name)); !ok {
-		return entry{}, false
-	}
-	if open > 0 {
-		if e.time, ok = writtenTime(strings.TrimRight(string(line[:open]), " ")); !ok {
-			return entry{}, false
-		}
-	}
-	e.message = printable(string(bytes.TrimLeft(text, " ")))
-	return e, true
-}
-
-// timeLayouts are the forms of slog and zerolog, of zap and hclog, and of the
-// log package, which means local time.
-var timeLayouts = [...]string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006/01/02 15:04:05"}
-
-func writtenTime(s string) (time.Time, bool) {
-	if len(s) == 0 || len(s) > maxStamp || s[0] < '0' || s[0] > '9' {
-		return time.Time{}, false
-	}
-	for _, layout := range timeLayouts {
-		// Parse reads a fraction of a second that the layout does not mention.
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
-			return t, !t.IsZero() // handlers leave out a zero time
-		}
-	}
-	return time.Time{}, false
-}
-
-// unixTime reads a number since 1970: zap's seconds with a fraction, zerolog's
-// whole seconds, and milli-, micro- or nanoseconds, which are told apart by their
-// size. Anything before 1973 is some other number, for example an elapsed time.
-func unixTime(number string) (time.Time, bool) {
-	f, err := strconv.ParseFloat(number, 64)
-	if err != nil || f < 1e8 || f >= math.MaxInt64 {
-		return time.Time{}, false
-	}
-	perSecond := int64(1)
-	for limit := 1e11; f >= limit && perSecond < 1e9; limit *= 1e3 {
-		perSecond *= 1e3
-	}
-	whole, fraction := math.Modf(f)
-	n, err := strconv.ParseInt(number, 10, 64) // exact where a float is not
-	if err != nil {
-		n = int64(whole)
-	}
-	unit := 1e9 / perSecond
-	// A float has no more than about a quarter of a microsecond to give.
-	nanos := n%perSecond*unit + int64(math.Round(fraction*float64(unit)/1e3))*1e3
-	return time.Unix(n/perSecond, nanos), true
 }

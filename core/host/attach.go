@@ -57,7 +57,7 @@ func Attach(ctx context.Context, info AttachInfo, opts ...Option) (*Plugin, erro
 
 func (l *launch) runAttach(ctx context.Context, info AttachInfo, opts []Option) (_ *Plugin, err error) {
 	l.describeAttached(info)
-	if l.config, err = newConfig(opts); err != nil {
+	if l.config, err = newConfig("", opts); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, l.startTimeout, &timeoutError{l.startTimeout})
@@ -76,8 +76,8 @@ func (l *launch) describeAttached(info AttachInfo) {
 	}
 }
 
-// running returns the plugin that the environment says runs already, nil if it
-// names none for this protocol.
+// running returns the plugin that the environment says runs already, nil if it has
+// no entry for the plugin's name, nor for this protocol.
 func (l *launch) running() (*AttachInfo, error) {
 	text := os.Getenv(handshake.EnvAttach)
 	if text == "" {
@@ -87,14 +87,16 @@ func (l *launch) running() (*AttachInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the value of %s: %w: unset it, or take what the plugin that is debugged has printed", handshake.EnvAttach, err)
 	}
-	info, ok := infos[l.family.Name()]
+	info, ok := infos[l.name]
 	if !ok {
-		return nil, nil
+		if info, ok = infos[l.family.Name()]; !ok {
+			return nil, nil
+		}
 	}
 	if l.checksum != nil {
 		return nil, fmt.Errorf("%w, as %s asks for: unset that, or launch without a checksum to debug", errAttachChecksum, handshake.EnvAttach)
 	}
-	l.logger.Warn("attaching to a plugin that runs already, instead of launching one", "variable", handshake.EnvAttach, "plugin", l.command, "info", info)
+	l.logger.Warn("attaching to a plugin that runs already, instead of launching one", "variable", handshake.EnvAttach, "info", info)
 	return &info, nil
 }
 
@@ -129,7 +131,7 @@ func (l *launch) attach(ctx context.Context, info AttachInfo) (_ *Plugin, err er
 		}
 	}
 	a := newAttached(info)
-	l.child = newChild(l.config, a, l.command, l.family.Name(), "")
+	l.child = newChild(l.config, a, l.command, "")
 	// From here on the end of the process ends every wait.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -140,7 +142,7 @@ func (l *launch) attach(ctx context.Context, info AttachInfo) (_ *Plugin, err er
 		return nil, err
 	}
 	if !a.take(l.peerPID, p.peer.Lost()) && !a.stays {
-		l.logger.Warn("nothing proves which process the attached plugin is: it can be asked to end, and will never be sent a signal", "plugin", l.command, "pid", info.PID)
+		l.child.logger.Warn("nothing proves which process the attached plugin is: it can be asked to end, and will never be sent a signal")
 	}
 	return p, nil
 }

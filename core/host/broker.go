@@ -20,7 +20,7 @@ func (p *Plugin) startBroker() {
 func (l *launch) newBroker() *brokered.Broker {
 	cfg := brokered.Config{
 		Side:           "host",
-		Other:          "plugin",
+		Other:          l.other(),
 		MaxMessageSize: l.maxMessageSize,
 		OnPanic:        l.logPanic,
 	}

@@ -20,6 +20,7 @@ import (
 // directory, what binds its life to this host's.
 type child struct {
 	Process
+	name     string
 	command  string
 	dir      *process.Dir  // nil where there are none
 	bond     *bond         // nil where there is none
@@ -52,8 +53,8 @@ const (
 // startChild starts cmd, which the context bounds, or what was verified of it. The
 // child owns dir, bond and verified from then on, also if the start fails.
 func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, bond *bond, verified *process.Copy) (*child, error) {
-	c := &child{command: describe(cmd), dir: dir, bond: bond, verified: verified}
-	path, name := cmd.Path, programName(cmd)
+	c := &child{name: cfg.name, command: describe(cmd), dir: dir, bond: bond, verified: verified}
+	path := cmd.Path
 	verified.Use(cmd)
 	cfg.trace.processStart(cmd)
 	p, err := bond.start(ctx, cfg.runner, cmd)
@@ -66,23 +67,22 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 	}
 	verified.Started()
 	cfg.trace.processStarted(p.ID())
-	c.watch(cfg, p, name, instance)
+	c.watch(cfg, p, instance)
 	return c, nil
 }
 
 // newChild returns the child that is a process which runs already.
-func newChild(cfg *config, p Process, command, name, instance string) *child {
-	c := &child{command: command}
-	c.watch(cfg, p, name, instance)
+func newChild(cfg *config, p Process, command, instance string) *child {
+	c := &child{name: cfg.name, command: command}
+	c.watch(cfg, p, instance)
 	return c
 }
 
-// watch reads the output of a process and waits for its end. The name is the one
-// in the log.
-func (c *child) watch(cfg *config, p Process, name, instance string) {
+// watch reads the output of a process and waits for its end.
+func (c *child) watch(cfg *config, p Process, instance string) {
 	c.Process = p
 	stdout, stderr := p.Output()
-	logger := cfg.logger.With("plugin", name, "pid", p.ID())
+	logger := cfg.logger.With(logs.ProcessKey, p.ID())
 	c.logger, c.copies = logger, newCopies(cfg)
 	answers := newAnswerReader(stdout, instance)
 	c.answers = answers.found
@@ -136,6 +136,12 @@ var errOutputStuck = errors.New("what it printed last is not logged: a writer gi
 
 // errExited is the cause with which child.gone ends.
 var errExited = errors.New("the process ended")
+
+// label is what errors call the plugin.
+func (c *child) label() string { return label(c.name, c.command, c.ID()) }
+
+// named returns err with the plugin that it is about.
+func (c *child) named(err error) error { return fmt.Errorf("plugin %s: %w", c.label(), err) }
 
 // release gives back what this side made for the process.
 func (c *child) release() {
@@ -193,7 +199,7 @@ const goCrashCode = 2
 // exitError describes the end of the process. Call it when the child is gone.
 func (c *child) exitError(step Step, reason error) *ExitError {
 	e := &ExitError{
-		Command: c.command, ID: c.ID(), Status: c.status, Step: step,
+		Name: c.name, Command: c.command, ID: c.ID(), Status: c.status, Step: step,
 		Stderr: c.stderr.Tail(), Err: errors.Join(reason, c.waitErr),
 	}
 	// A process that lives on can print the same words, so they count only if it

@@ -25,8 +25,8 @@ type StartError struct {
 	Attach bool
 	// Phase is how far the start came.
 	Phase Phase
-	// Command is the program and its arguments.
-	Command string
+	// Name is the plugin's ([WithName]), Command the program and its arguments.
+	Name, Command string
 	// Exit is how the process ended, nil if it was still running.
 	Exit *ExitStatus
 	// Stdout is the last of what the process printed that was not an answer,
@@ -48,7 +48,7 @@ func (e *StartError) Error() string {
 	if e.Attach {
 		what = "could not be attached to"
 	}
-	fmt.Fprintf(&b, "plugin %s %s (%s", e.Command, what, e.Phase)
+	fmt.Fprintf(&b, "plugin %s %s (%s", label(e.Name, e.Command, ""), what, e.Phase)
 	if e.Phase != PhasePrepare {
 		fmt.Fprintf(&b, ", after %v", e.Elapsed.Round(time.Millisecond))
 	}
@@ -68,9 +68,9 @@ func (e *StartError) Unwrap() error { return e.Err }
 // asked. Calls that it could not answer fail with codes.Unavailable and unwrap
 // to it.
 type ExitError struct {
-	// Command is the program and its arguments, ID the runner's name for the
-	// process: its number.
-	Command, ID string
+	// Name is the plugin's ([WithName]), Command the program and its arguments, ID
+	// the runner's name for the process: its number.
+	Name, Command, ID string
 	// Status is how the process ended.
 	Status ExitStatus
 	// Step is what it took to end it; empty if it ended by itself.
@@ -89,7 +89,7 @@ type ExitError struct {
 // the log.
 func (e *ExitError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "plugin %s (process %s) ", e.Command, e.ID)
+	fmt.Fprintf(&b, "plugin %s ", label(e.Name, e.Command, e.ID))
 	switch {
 	case e.Panic != "":
 		fmt.Fprintf(&b, "crashed: %s (%v)", e.Panic, e.Status)

@@ -46,9 +46,10 @@ const DefaultGrace = 10 * time.Second
 // reach the plugin; one that is set in Env is an error. On Unix the plugin leads a
 // session of its own, so that it and what it starts have no terminal.
 //
-// If the environment variable PLUGWIRE_ATTACH has an entry for the protocol's name,
-// as a plugin prints it that is started by hand to be debugged, Launch starts nothing
-// but attaches to that plugin, as [Attach] does, and logs so at level warn.
+// If the environment variable PLUGWIRE_ATTACH has an entry for the plugin's name
+// ([WithName]) or for the protocol's, as a plugin prints it that is started by hand to
+// be debugged, Launch starts nothing but attaches to that plugin, as [Attach] does, and
+// logs so at level warn. An entry for the name comes first.
 //
 // The context bounds the start only; the plugin lives until [Plugin.Close] or
 // [Plugin.Shutdown], which the caller must call, or until it ends by itself. An

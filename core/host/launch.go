@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,7 +74,7 @@ func because(ctx context.Context, err error) error {
 func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*Plugin, error) {
 	l.command = describe(template)
 	var err error
-	if l.config, err = newConfig(opts); err != nil {
+	if l.config, err = newConfig(programName(template), opts); err != nil {
 		return nil, err
 	}
 	ctx, cancelTimeout := context.WithTimeoutCause(ctx, l.startTimeout, &timeoutError{l.startTimeout})
@@ -137,7 +136,7 @@ func (l *launch) ready(ctx context.Context, answer *handshake.Answer) (*Plugin, 
 	}
 	p := l.plugin(answer, peer)
 	if skipped := p.info.Skipped; skipped != "" {
-		l.logger.Warn("a transport that the host prefers was not taken", "plugin", l.command, "transport", answer.Transport.String(), "skipped", skipped)
+		l.child.logger.Warn("a transport that the host prefers was not taken", "transport", answer.Transport.String(), "skipped", skipped)
 	}
 	l.trace.ready(p.info)
 	go p.supervise()
@@ -310,7 +309,8 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 	}
 	cfg := rpc.Config{
 		Side:              "host",
-		Other:             "plugin",
+		Other:             l.other(),
+		Target:            l.name,
 		MaxMessageSize:    l.maxMessageSize,
 		Conn:              conn,
 		ClientCredentials: secure.Known(info),
@@ -333,7 +333,7 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 	if cfg.Listener != nil {
 		go func() {
 			if err := peer.Serve(); err != nil {
-				l.logger.Error("serving the plugin ended", "plugin", l.command, "error", err)
+				l.child.logger.Error("serving the plugin ended", "error", err)
 			}
 		}()
 	}
@@ -354,8 +354,11 @@ func (l *launch) serve(cfg *rpc.Config, s *session.Stream) {
 }
 
 func (l *launch) logPanic(ctx context.Context, method string, value any, stack []byte) {
-	l.logger.ErrorContext(ctx, "panic in a handler of the host", "plugin", l.command, "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
+	l.child.logger.ErrorContext(ctx, "panic in a handler of the host", "method", method, "panic", fmt.Sprint(value), "stack", string(stack))
 }
+
+// other is what the peers of this plugin call it in errors.
+func (l *launch) other() string { return "plugin " + l.name }
 
 func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, error) {
 	switch answer.Security {
@@ -409,7 +412,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 
 // fail ends what was started and says why.
 func (l *launch) fail(cause error) error {
-	e := &StartError{Attach: l.attaching, Phase: l.phase, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
+	e := &StartError{Attach: l.attaching, Phase: l.phase, Name: l.name, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
 	if l.child == nil {
 		e.Hint = diagnose(cause, l.dir)
 	}
@@ -448,10 +451,6 @@ func hint(e *StartError) string {
 	default:
 		return e.Hint
 	}
-}
-
-func programName(cmd *exec.Cmd) string {
-	return strings.TrimSuffix(filepath.Base(cmd.Path), ".exe")
 }
 
 func quoteShort(s string) string {

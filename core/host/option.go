@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -32,9 +33,10 @@ type optionFunc func(*config) error
 func (f optionFunc) apply(cfg *config) error { return f(cfg) }
 
 type config struct {
+	name           string
 	family         protocol.Family
 	transports     transport.Set
-	logger         *slog.Logger
+	logger         *slog.Logger // its records have the name
 	startTimeout   time.Duration
 	unary          []grpc.UnaryClientInterceptor
 	stream         []grpc.StreamClientInterceptor
@@ -57,8 +59,12 @@ type config struct {
 	checksum       *checksum // nil: any program
 }
 
-func newConfig(opts []Option) (*config, error) {
+// newConfig returns what the options say about a plugin that has the given name
+// unless one of them has another, or the protocol's if there is none at all. The
+// name is there with an error too.
+func newConfig(name string, opts []Option) (*config, error) {
 	cfg := &config{
+		name:           name,
 		startTimeout:   DefaultStartTimeout,
 		maxMessageSize: rpc.DefaultMaxMessageSize,
 		cookie:         handshake.DefaultCookie(),
@@ -71,17 +77,19 @@ func newConfig(opts []Option) (*config, error) {
 		errs = append(errs, o.apply(cfg))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return cfg, err
 	}
 	switch {
 	case cfg.family == nil:
-		return nil, errors.New("no protocol given: add host.WithProtocols with the generated Protocol value")
+		return cfg, errors.New("no protocol given: add host.WithProtocols with the generated Protocol value")
 	case len(cfg.transports) == 0:
-		return nil, errors.New(`no transport given: go get github.com/plugwire/plugwire/transport/unix, import "github.com/plugwire/plugwire/transport/unix", and add host.WithTransports(unix.New())`)
+		return cfg, errors.New(`no transport given: go get github.com/plugwire/plugwire/transport/unix, import "github.com/plugwire/plugwire/transport/unix", and add host.WithTransports(unix.New())`)
 	}
 	if cfg.logger == nil {
 		cfg.logger = logs.Default(os.Stderr, slog.LevelInfo)
 	}
+	cfg.name = cmp.Or(cfg.name, cfg.family.Name())
+	cfg.logger = cfg.logger.With(logs.PluginKey, cfg.name)
 	return cfg, nil
 }
 

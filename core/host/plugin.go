@@ -119,7 +119,7 @@ func (p *Plugin) named(ctx context.Context, purpose session.Purpose, verb, name 
 	if p.child.hasExited() {
 		err = p.ended(ctx, err)
 	}
-	return nil, fmt.Errorf("%s stream %q of plugin %s: %w", verb, name, p.child.command, err)
+	return nil, fmt.Errorf("%s stream %q of plugin %s: %w", verb, name, p.child.label(), err)
 }
 
 // ended returns how the plugin ended, which says more than err.
@@ -135,8 +135,11 @@ func (p *Plugin) ended(ctx context.Context, err error) error {
 	if p.err != nil {
 		return p.err
 	}
-	return errClosed
+	return p.child.named(errClosed)
 }
+
+// Name returns the name by which this host tells the plugin from others ([WithName]).
+func (p *Plugin) Name() string { return p.name }
 
 // Protocol returns the version of the protocol that was chosen: one of the
 // values given to [WithProtocols].
@@ -152,7 +155,7 @@ func (p *Plugin) Ping(ctx context.Context) error {
 		return err
 	}
 	if state := resp.GetStatus(); state != healthpb.HealthCheckResponse_SERVING {
-		return fmt.Errorf("plugin %s reports %v", p.child.command, state)
+		return fmt.Errorf("plugin %s reports %v", p.child.label(), state)
 	}
 	return nil
 }
@@ -182,8 +185,8 @@ const exitAfterLoss = 500 * time.Millisecond
 const lostGrace = DefaultGrace
 
 var (
-	errLost         = errors.New("the connection to it was lost while it went on running, so it was killed")
-	errClosed error = fmt.Errorf("the plugin was stopped by its host: %w", net.ErrClosed)
+	errLost   = errors.New("the connection to it was lost while it went on running, so it was killed")
+	errClosed = fmt.Errorf("the plugin was stopped by its host: %w", net.ErrClosed)
 )
 
 // supervise owns the end of the plugin, whatever brings it about.
@@ -202,7 +205,7 @@ func (p *Plugin) supervise() {
 	}
 	p.output.drain()
 	p.err = p.outcome(reason)
-	end := errClosed
+	end := p.child.named(errClosed)
 	if p.err != nil {
 		end = p.err
 	}
@@ -236,7 +239,7 @@ func (p *Plugin) awaitHandlers() {
 	ctx, cancel := context.WithTimeout(context.Background(), handlerPatience)
 	defer cancel()
 	if err := p.peer.Drain(ctx); err != nil {
-		p.logger.Warn("handlers given with host.WithServices do not heed their context, which has ended with the plugin", "plugin", p.child.command, "error", err)
+		p.child.logger.Warn("handlers given with host.WithServices do not heed their context, which has ended with the plugin", "error", err)
 	}
 }
 
@@ -249,7 +252,7 @@ func (p *Plugin) outlivesConnection() bool {
 		return false
 	}
 	if p.step.Load() == nil && p.peer.Broken() {
-		p.peer.Fail(fmt.Errorf("the connection to plugin %s (process %s) was lost while it went on running", p.child.command, p.child.ID()))
+		p.peer.Fail(fmt.Errorf("the connection to plugin %s was lost while it went on running", p.child.label()))
 	}
 	return !p.child.exitsWithin(lostGrace)
 }

@@ -68,7 +68,7 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 	if p.endsWithin(killTimeout) {
 		return p.err
 	}
-	return fmt.Errorf("plugin %s (process %s) is still there %v after it was killed: %w", p.child.command, p.child.ID(), killTimeout, errors.Join(err, errStuck))
+	return fmt.Errorf("plugin %s is still there %v after it was killed: %w", p.child.label(), killTimeout, errors.Join(err, errStuck))
 }
 
 var errStuck = errors.New("the system does not end it")

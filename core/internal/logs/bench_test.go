@@ -9,6 +9,10 @@ import (
 var benchLines = []struct{ name, line string }{
 	{"JSON", `{"level":"info","time":"2026-02-03T04:05:06.123456Z","message":"request served","method":"GET","path":"/index.html","status":200,"took":"1.5ms"}` + "\n"},
 	{"Logfmt", `time=2026-02-03T04:05:06.123Z level=INFO msg="request served" method=GET path=/index.html status=200 took=1.5ms` + "\n"},
+	{"Pino", `{"level":30,"time":1770091506123,"pid":12,"hostname":"vm","method":"GET","status":200,"msg":"request served"}` + "\n"},
+	{"Klog", `I0203 04:05:06.123456   12345 server.go:12] "request served" method="GET" status=200` + "\n"},
+	{"Stamped", "2026-02-03T04:05:06.123456Z  INFO server: request served method=GET status=200\n"},
+	{"Coloured", "\x1b[2m2026-02-03T04:05:06.123456Z\x1b[0m \x1b[32m INFO\x1b[0m \x1b[2mserver\x1b[0m\x1b[2m:\x1b[0m request served\n"},
 	{"Plain", "2026/02/03 04:05:06 request served: GET /index.html 200 in 1.5ms\n"},
 }
 

@@ -83,7 +83,7 @@ func (c console) show(line []byte) []byte {
 		case inHead && key == zerologForm.message:
 			inHead = false
 			if value != "" {
-				p.add(weight, oneLine(value))
+				p.add(weight, OneLine(value))
 			}
 		case key == stackKey && !inHead:
 			stack = value
@@ -130,7 +130,7 @@ func (p *painter) add(color, text string) {
 // lines have the level first.
 func (p *painter) addFirst(color, text string) {
 	rest := string(p.buf)
-	p.buf = p.paint(p.buf[:0], color, oneLine(text))
+	p.buf = p.paint(p.buf[:0], color, OneLine(text))
 	if rest != "" {
 		p.buf = append(append(p.buf, ' '), rest...)
 	}

@@ -91,6 +91,7 @@ func TestFormats(t *testing.T) {
 			"log4j", `{"instant":{"epochSecond":1770091506,"nanoOfSecond":123000000},"thread":"main","level":"WARN","loggerName":"Hello","message":"low disk","endOfBatch":false,"threadId":1}`,
 			"WARN low disk | thread=main | loggerName=Hello | endOfBatch=Bool(false) | threadId=Int64(1)",
 		},
+		{"colour in a level", `{"level":"\u001b[33mwarn\u001b[39m","message":"low disk"}`, "WARN low disk"},
 		{"log4j compact", `{"timeMillis":1770091506123,"thread":"main","level":"FATAL","message":"low disk"}`, "ERROR+4 low disk | thread=main"},
 		{"logstash for logback", `{"@timestamp":"2026-02-03T04:05:06.123+01:00","@version":"1","message":"low disk","logger_name":"a.B","level":"WARN","level_value":30000}`, "WARN low disk | @version=1 | logger_name=a.B | level_value=Int64(30000)"},
 		{"Serilog compact", `{"@t":"2026-02-03T04:05:06.1234567Z","@mt":"Low {Disk}","@l":"Warning","Disk":"sda"}`, "WARN Low {Disk} | Disk=sda"},
@@ -168,7 +169,11 @@ func TestFormats(t *testing.T) {
 			"WARN __main__:f - low disk",
 		},
 
+		{"Tornado", "[W 260203 04:05:06 web:2162] low disk", "WARN low disk | target=web:2162"},
+		{"Jupyter", "[E 2026-02-03 04:05:06.123 ServerApp] low disk", "ERROR low disk | target=ServerApp"},
+
 		// Text, Rust.
+		{"old env_logger", "DEBUG 2026-02-03T04:05:06Z: my_crate: low disk", "DEBUG my_crate: low disk"},
 		{"env_logger", "[2026-02-03T04:05:06Z WARN  my_crate] low disk", "WARN low disk | target=my_crate"},
 		{"env_logger with milliseconds", "[2026-02-03T04:05:06.123Z ERROR my_crate::inner] low disk", "ERROR low disk | target=my_crate::inner"},
 		{"env_logger trace", "[2026-02-03T04:05:06Z TRACE my_crate] x", "DEBUG-4 x | target=my_crate"},
@@ -186,6 +191,10 @@ func TestFormats(t *testing.T) {
 		{"slog-term", "Feb 03 04:05:06.123 WARN low disk, free: 3", "WARN low disk, free: 3"},
 
 		// Text, others.
+		{"NLog", "2026-02-03 04:05:06.1234|WARN|My.App|low disk", "WARN My.App|low disk"},
+		{"log4net", "2026-02-03 04:05:06,123 [1] WARN  My.App - low disk", "WARN [1] My.App - low disk"},
+		{"beego", "2026/02/03 04:05:06.123 [W] [file.go:12]  low disk", "WARN [file.go:12]  low disk"},
+		{"Dropwizard", "INFO  [2026-02-03 04:05:06,123] com.example.Foo: low disk", "INFO com.example.Foo: low disk"},
 		{"logback", "04:05:06.123 [main] WARN  com.example.Foo - low disk", "WARN [main] com.example.Foo - low disk"},
 		{"Spring Boot", "2026-02-03T04:05:06.123+01:00  WARN 12345 --- [main] c.e.Foo : low disk", "WARN 12345 --- [main] c.e.Foo : low disk"},
 		{"java.util.logging", "SEVERE: low disk", "ERROR low disk"},
@@ -213,6 +222,9 @@ func TestFormats(t *testing.T) {
 		{"a method", "2026/02/03 04:05:06 GET /x", "INFO 2026/02/03 04:05:06 GET /x | stream=stderr"},
 		{"a level in lower case", "2026/02/03 04:05:06 error opening x", "INFO 2026/02/03 04:05:06 error opening x | stream=stderr"},
 		{"a date that does not exist", "2026-02-30 04:05:06 WARN x", "INFO 2026-02-30 04:05:06 WARN x | stream=stderr"},
+		{"a heading", "CONFIG: /etc/x", "INFO CONFIG: /etc/x | stream=stderr"},
+		{"another heading", "HTTP: listening", "INFO HTTP: listening | stream=stderr"},
+		{"a word in brackets", "WARN[x] y", "INFO WARN[x] y | stream=stderr"},
 		{"a tag", "[http] listening", "INFO [http] listening | stream=stderr"},
 		{"a path", "ERROR:/etc/x:12: bad", "INFO ERROR:/etc/x:12: bad | stream=stderr"},
 		{"colours in plain text", "\x1b[31mred", `INFO "\x1b[31mred" | stream=stderr`},

@@ -202,7 +202,7 @@ func safe(line string) string {
 // harmful reports whether r may not be in a line. One that asks for the coloured form
 // of the symbol before it may.
 func harmful(before, r rune) bool {
-	return hides(r) && r != '\t' && (r != '\ufe0f' || !unicode.Is(unicode.So, before))
+	return hides(r) && r != '\t' && (r != '\ufe0f' || !unicode.Is(unicode.So, before) || before == utf8.RuneError)
 }
 
 func isHarmless(s string) bool {

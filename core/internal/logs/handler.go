@@ -30,7 +30,7 @@ var (
 	hclogForm = form{
 		level: "@level", time: "@timestamp", message: "@message",
 		timeLayout: "2006-01-02T15:04:05.000000Z07:00", levelText: LevelName,
-		messageText: oneLine, // hclog writes messages as they are, to whatever the host has
+		messageText: OneLine, // hclog writes messages as they are, to whatever the host has
 	}
 )
 

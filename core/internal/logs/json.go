@@ -129,6 +129,12 @@ func (e *entry) claimJSON(r role, f field) bool {
 	switch {
 	case r == noRole || e.taken[r]:
 		return false
+	case r == levelRole && raw[0] == '"': // which winston and zap may colour
+		level := decodeString(unquoted(raw))
+		if strings.IndexByte(level, escape) >= 0 {
+			level = string(appendColorless(nil, []byte(level)))
+		}
+		return e.claim(levelRole, level)
 	case raw[0] == '"':
 		return e.claim(r, jsonString(raw))
 	case r == levelRole && raw[0] == '{':

@@ -6,13 +6,16 @@ import (
 	"strings"
 )
 
-// maxLevelName is the length of the longest name of a level, information.
-const maxLevelName = 11
+// longestLevel is the length of the longest name of a level, information.
+const longestLevel = 11
 
 // writtenLevel reads a level that stands where only a level can: a name in any case,
 // and after it slog's distance, for example "INFO+2" or "trace-4".
-func writtenLevel(s string) (slog.Level, bool) {
-	name, offset := strings.TrimSpace(s), int64(0)
+func writtenLevel(s string) (slog.Level, bool) { return distantLevel(strings.TrimSpace(s), levelWord) }
+
+// distantLevel reads a name that named knows, and after it slog's distance.
+func distantLevel(name string, named func(string) (slog.Level, bool)) (slog.Level, bool) {
+	offset := int64(0)
 	if i := strings.IndexAny(name, "+-"); i > 0 {
 		var err error
 		// Eight bits are more than any logger uses and cannot overflow a Level.
@@ -21,14 +24,14 @@ func writtenLevel(s string) (slog.Level, bool) {
 		}
 		name = name[:i]
 	}
-	level, ok := levelWord(name)
+	level, ok := named(name)
 	return level + slog.Level(offset), ok
 }
 
 // levelNamed knows the names, in any case, that mean a level wherever they stand:
 // those of zerolog, slog, zap, hclog, logrus, syslog, Python and Java.
 func levelNamed(name string) (slog.Level, bool) {
-	var lower [maxLevelName]byte
+	var lower [longestLevel]byte
 	if len(name) > len(lower) {
 		return 0, false
 	}
@@ -52,13 +55,41 @@ func levelNamed(name string) (slog.Level, bool) {
 	}
 }
 
+// levelShort knows, in any case, the names that loggers have cut to three or four
+// letters: zerolog, Serilog, .NET, logrus, log15 and charm.
+func levelShort(name string) (slog.Level, bool) {
+	var lower [4]byte
+	if len(name) > len(lower) {
+		return 0, false
+	}
+	switch string(appendLower(lower[:0], name)) {
+	case "trc", "trce", "trac", "vrb":
+		return LevelTrace, true
+	case "dbg", "dbug", "debu":
+		return slog.LevelDebug, true
+	case "inf":
+		return slog.LevelInfo, true
+	case "wrn":
+		return slog.LevelWarn, true
+	case "eror", "erro":
+		return slog.LevelError, true
+	case "ftl", "fata", "pnc", "pani":
+		return LevelFatal, true
+	default:
+		return 0, false
+	}
+}
+
 // levelWord knows beside these the names, in any case, that mean a level only where
-// one is expected. "[http] listening" has no level, {"level":"http"} has one.
+// nothing else can stand: "HTTP: listening" has no level, {"level":"http"} has one.
 func levelWord(name string) (slog.Level, bool) {
 	if level, ok := levelNamed(name); ok {
 		return level, true
 	}
-	var lower [maxLevelName]byte
+	if level, ok := levelShort(name); ok {
+		return level, true
+	}
+	var lower [longestLevel]byte
 	if len(name) > len(lower) {
 		return 0, false
 	}
@@ -68,20 +99,16 @@ func levelWord(name string) (slog.Level, bool) {
 			return slog.LevelDebug, true // winston's, above its debug
 		}
 		return LevelTrace, true // Serilog's, its lowest
-	case "trc", "trce", "trac", "silly", "finer", "finest", "vrb":
+	case "silly", "finer", "finest":
 		return LevelTrace, true
-	case "dbg", "dbug", "debu", "fine", "config", "http":
+	case "fine", "config", "http":
 		return slog.LevelDebug, true
-	case "inf", "information", "default":
+	case "information", "default":
 		return slog.LevelInfo, true
 	case "success":
 		return levelNotice, true
-	case "wrn":
-		return slog.LevelWarn, true
-	case "eror", "erro", "fail":
+	case "fail":
 		return slog.LevelError, true
-	case "ftl", "fata", "pnc", "pani":
-		return LevelFatal, true
 	default:
 		return 0, false
 	}

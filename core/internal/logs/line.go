@@ -84,7 +84,7 @@ func (p *parser) parse(line []byte) (entry, bool) {
 	if e, ok := p.parseText(line); ok {
 		return e, p.enabled(e.level)
 	}
-	if bytes.IndexByte(line[:min(len(line), maxColored)], escape) >= 0 {
+	if bytes.IndexByte(line[:min(len(line), maxHeader)], escape) >= 0 {
 		// A logger that does not look where it writes to. Without its colours its line
 		// has a form, or is quoted as any other.
 		p.colorless = appendColorless(p.colorless[:0], line)
@@ -98,15 +98,15 @@ func (p *parser) parse(line []byte) (entry, bool) {
 	return entry{level: plainLevel, message: printable(string(line))}, true
 }
 
-// maxKey is longer than the key that a line of key=value pairs begins with.
-const maxKey = 64
-
 // parseLogfmt reads key=value pairs with Go's quoting, as slog.TextHandler, logrus,
 // log15 and go-kit write them. The line must fit the form to its end, and have a
 // level and a message, or a level and a time and another field. Values stay strings:
 // the form does not tell 1 from "1".
 func (p *parser) parseLogfmt(line []byte) (entry, bool) {
-	if i := bytes.IndexAny(line[:min(len(line), maxKey)], "= \""); i <= 0 || line[i] != '=' {
+	if len(line) == 0 || !isLetter(line[0]) && line[0] != '@' && line[0] != '_' {
+		return entry{}, false
+	}
+	if i := bytes.IndexAny(line[:min(len(line), maxHeader)], "= \""); i < 0 || line[i] != '=' {
 		return entry{}, false
 	}
 	e := entry{level: plainLevel, structured: true}

@@ -55,7 +55,7 @@ const emojiStyle = '\ufe0f'
 // printable returns s so that it may reach a terminal through any handler, also
 // one that writes messages as they are: each line of it with a [hidden] character
 // or invalid UTF-8 is quoted as by [strconv.Quote], which loses nothing. Tabs and
-// line feeds stay: they are part of what was said, and [oneLine] is for outputs.
+// line feeds stay: they are part of what was said, and [OneLine] is for outputs.
 func printable(s string) string {
 	if clean(s) {
 		return s
@@ -69,9 +69,9 @@ func printable(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// oneLine returns s for an output whose records are lines: quoted if it has line
+// OneLine returns s for an output whose records are lines: quoted if it has line
 // feeds or tabs, or anything that [printable] quotes.
-func oneLine(s string) string {
+func OneLine(s string) string {
 	if clean(s) && !strings.ContainsAny(s, "\n\t") {
 		return s
 	}
@@ -102,7 +102,7 @@ func clean(s string) bool {
 
 func endsInSymbol(s string) bool {
 	r, _ := utf8.DecodeLastRuneInString(s)
-	return unicode.Is(unicode.So, r)
+	return unicode.Is(unicode.So, r) && r != utf8.RuneError // which is one too
 }
 
 // quote quotes as [strconv.Quote] does, which leaves some [hidden] characters as

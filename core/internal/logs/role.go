@@ -18,7 +18,7 @@ const (
 func roleOf(key string) role {
 	switch key {
 	case "level", "@level", "Level", // nearly all; hclog; Serilog and NLog
-		"severity", "levelname", "lvl", "L", // Google Cloud; Python; log15; zap in development
+		"severity", "Severity", "levelname", "lvl", "L", // Google Cloud; Python; log15; zap in development
 		"@l", "LogLevel", "logLevel", "log.level", // Serilog, compact; .NET; Elastic's schema
 		"level_name", "log_level", "loglevel", // Monolog; others
 		"SeverityText", "severityText", "severity_text", // OpenTelemetry

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -61,27 +62,34 @@ type stamp struct {
 }
 
 // cutStamp cuts the timestamp of a line of text from the front of b: a date, which
-// may be missing, as "2026-02-03", "2026/02/03", "20260203", "0203" or "Feb  3"; a
+// may be missing, as "2026-02-03", "2026/02/03", "20260203", "260203", "0203" or "Feb  3"; a
 // time of day with an optional fraction, after a blank or a T, or "3:04PM"; and a
 // zone, without which it is local time. What is missing makes it the nearest such
 // time to now.
 func cutStamp(b []byte) (t time.Time, rest []byte, ok bool) {
-	if len(b) == 0 {
+	var s stamp
+	if rest, ok = s.cut(b); !ok {
 		return time.Time{}, b, false
 	}
-	var s stamp
+	t, ok = s.time()
+	return t, rest, ok
+}
+
+// cut is [cutStamp] without the time, which costs more than all else.
+func (s *stamp) cut(b []byte) (rest []byte, ok bool) {
+	if len(b) == 0 {
+		return b, false
+	}
 	rest = b
 	if isDigit(b[0]) {
 		rest = s.cutDate(b)
 	} else if rest, ok = s.cutMonth(b); !ok {
-		return time.Time{}, b, false
+		return b, false
 	}
 	if rest, ok = s.cutClock(rest); !ok {
-		return time.Time{}, b, false
+		return b, false
 	}
-	rest = s.cutZone(rest)
-	t, ok = s.time()
-	return t, rest, ok
+	return s.cutZone(rest), true
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
@@ -102,7 +110,7 @@ func cutNumber(b []byte, n int) (number int, rest []byte, ok bool) {
 
 // cutByte cuts one of the bytes in any.
 func cutByte(b []byte, any string) (c byte, rest []byte, ok bool) {
-	if len(b) == 0 || bytes.IndexByte([]byte(any), b[0]) < 0 {
+	if len(b) == 0 || strings.IndexByte(any, b[0]) < 0 {
 		return 0, b, false
 	}
 	return b[0], b[1:], true
@@ -125,6 +133,11 @@ func (s *stamp) cutDate(b []byte) []byte {
 		year, rest, _ = cutNumber(b, 4)
 		month, rest, _ = cutNumber(rest, 2)
 		day, rest, ok = cutNumber(rest, 2)
+	case n == len("260203"): // Tornado's
+		year, rest, _ = cutNumber(b, 2)
+		month, rest, _ = cutNumber(rest, 2)
+		day, rest, ok = cutNumber(rest, 2)
+		year += 2000
 	case n == len("0203"):
 		var sep byte
 		year, rest, _ = cutNumber(b, 4)
@@ -136,8 +149,8 @@ func (s *stamp) cutDate(b []byte) []byte {
 		if month, rest, ok = cutNumber(rest, 2); !ok {
 			break
 		}
-		if _, rest, ok = cutByte(rest, string(rune(sep))); ok {
-			day, rest, ok = cutNumber(rest, 2)
+		if ok = len(rest) > 0 && rest[0] == sep; ok {
+			day, rest, ok = cutNumber(rest[1:], 2)
 		}
 	case n == len("02"): // log15's 02-03|04:05:06
 		month, rest, _ = cutNumber(b, 2)

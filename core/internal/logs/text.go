@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// maxHeader bounds where the level of a line of text is looked for.
+// maxHeader bounds where the level of a line of text is looked for, and its first
+// key or colour.
 const maxHeader = 160
 
 // parseText reads a line of text that begins with its level, or with a timestamp
@@ -46,6 +47,8 @@ func (p *parser) parseText(line []byte) (entry, bool) {
 
 func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
 
+func isLetter(c byte) bool { return isUpper(c) || 'a' <= c && c <= 'z' }
+
 // say sets the message, if anybody wants it: parse does not look at that of a line
 // whose level is not enabled.
 func (p *parser) say(e *entry, message []byte) bool {
@@ -62,7 +65,7 @@ func (p *parser) attr(key string, value []byte) {
 // upperWord cuts a word of upper-case letters that is a level, with slog's distance.
 func upperWord(b []byte) (level slog.Level, rest []byte, ok bool) {
 	n := 0
-	for n < len(b) && n <= maxLevelName && isUpper(b[n]) {
+	for n < len(b) && n <= longestLevel && isUpper(b[n]) {
 		n++
 	}
 	if n < len("INF") {
@@ -72,28 +75,31 @@ func upperWord(b []byte) (level slog.Level, rest []byte, ok bool) {
 	if n < len(b) && (b[n] == '+' || b[n] == '-') {
 		end += 1 + digits(b[n+1:])
 	}
-	level, ok = writtenLevel(string(b[:end]))
+	word := string(b[:end])
+	if level, ok = distantLevel(word, levelNamed); !ok {
+		level, ok = levelShort(word)
+	}
 	return level, b[end:], ok
 }
 
 // stamped reads a timestamp and what follows it.
 func (p *parser) stamped(e *entry, line []byte) bool {
-	t, rest, ok := cutStamp(line)
-	if !ok {
-		// zap's in production: seconds with an exponent, and a tab.
-		i := bytes.IndexByte(line[:min(len(line), maxStamp)], '\t')
-		if i < 0 {
+	var s stamp
+	if rest, ok := s.cut(line); ok {
+		if !p.afterStamp(e, rest) {
 			return false
 		}
-		if t, ok = unixTime(string(line[:i])); !ok {
-			return false
-		}
-		rest = line[i:]
+		e.time, ok = s.time()
+		return ok
 	}
-	if !t.IsZero() {
-		e.time = t
+	// zap's in production: seconds with an exponent, and a tab.
+	i := bytes.IndexByte(line[:min(len(line), maxStamp)], '\t')
+	if i < 0 {
+		return false
 	}
-	return p.afterStamp(e, rest)
+	var ok bool
+	e.time, ok = unixTime(string(line[:i]))
+	return ok && p.afterStamp(e, line[i:])
 }
 
 // maxSkipped is the number of words between a timestamp and a level: a thread, a
@@ -118,7 +124,11 @@ func (p *parser) afterStamp(e *entry, b []byte) bool {
 			if !ok || len(inner) > maxHeader {
 				return false
 			}
-			if level, ok := levelNamed(string(bytes.TrimSpace(inner))); ok {
+			level, ok := levelNamed(string(bytes.TrimSpace(inner)))
+			if !ok && len(inner) == 1 { // beego's
+				level, ok = levelLetter(inner[0])
+			}
+			if ok {
 				return p.sayBoth(e, level, b[:len(b)-len(rest)], after)
 			}
 			rest = bytes.TrimLeft(after, " ")
@@ -144,7 +154,7 @@ func (p *parser) afterStamp(e *entry, b []byte) bool {
 			return p.sayBoth(e, level, name, bytes.TrimLeft(left, " "))
 		default:
 			level, after, ok := upperWord(rest)
-			if !ok || len(after) > 0 && bytes.IndexByte([]byte(" :\t|"), after[0]) < 0 {
+			if !ok || len(after) > 0 && strings.IndexByte(" :\t|", after[0]) < 0 {
 				return false
 			}
 			if len(after) > 0 && after[0] == ':' {
@@ -219,6 +229,14 @@ func (p *parser) bracketed(e *entry, line []byte) bool {
 	if level, ok := levelNamed(string(bytes.TrimSpace(inner))); ok {
 		return p.sayBoth(e, level, nil, text)
 	}
+	if len(inner) > 2 && inner[1] == ' ' { // Tornado's and Jupyter's
+		level, known := levelLetter(inner[0])
+		t, rest, ok := cutStamp(inner[2:])
+		if e.time = t; known && ok {
+			p.attr("target", bytes.TrimLeft(rest, " "))
+			return p.sayBoth(e, level, nil, text)
+		}
+	}
 	t, rest, ok := cutStamp(inner)
 	if ok {
 		e.time = t
@@ -232,7 +250,7 @@ func (p *parser) bracketed(e *entry, line []byte) bool {
 		rest = bytes.TrimLeft(rest, " :")
 	}
 	level, rest, known := upperWord(rest)
-	if !known || len(rest) == 0 && !ok || len(rest) > 0 && bytes.IndexByte([]byte(" /"), rest[0]) < 0 {
+	if !known || len(rest) == 0 && !ok || len(rest) > 0 && strings.IndexByte(" /", rest[0]) < 0 {
 		return false
 	}
 	e.level = level
@@ -242,8 +260,8 @@ func (p *parser) bracketed(e *entry, line []byte) bool {
 	return p.sayBoth(e, level, nil, text)
 }
 
-// maxPriority is syslog's highest, with its facility.
-const maxPriority = 191
+// lastPriority is syslog's last, with its facility.
+const lastPriority = 191
 
 // syslog reads the priority that systemd, and syslog, have before a line, and the
 // level in it.
@@ -253,7 +271,7 @@ func (p *parser) syslog(e *entry, line []byte) bool {
 		return false
 	}
 	priority, _, _ := cutNumber(line[1:], n)
-	if priority > maxPriority {
+	if priority > lastPriority {
 		return false
 	}
 	text := line[n+2:]
@@ -367,26 +385,27 @@ func (p *parser) worded(e *entry, line []byte) bool {
 		return p.sayBoth(e, level, nil, text)
 	case c == '\t':
 		return p.tabbed(e, line)
-	case c == '[', bytes.HasPrefix(rest, []byte(" [")):
-		inner, text, ok := bytes.Cut(bytes.TrimLeft(rest, " ")[1:], []byte("]"))
-		if !ok || len(inner) > maxStamp {
-			return c == ' ' && p.bareWord(e, rest)
-		}
-		if t, left, ok := cutStamp(inner); ok && len(left) == 0 {
-			e.time = t
-		} else if digits(inner) != len(inner) {
-			return c == ' ' && p.bareWord(e, rest)
-		}
-		return p.sayBoth(e, level, nil, text)
-	case c == ' ':
-		return p.bareWord(e, rest)
-	default:
+	case c != '[' && c != ' ':
 		return false
 	}
-}
-
-func (p *parser) bareWord(e *entry, text []byte) bool {
-	return e.level >= slog.LevelInfo && p.sayBoth(e, e.level, nil, text)
+	rest = bytes.TrimLeft(rest, " ")
+	if inner, text, ok := bytes.Cut(bytes.TrimPrefix(rest, []byte("[")), []byte("]")); ok && rest[0] == '[' && len(inner) <= maxStamp {
+		t, left, ok := cutStamp(inner)
+		if ok = ok && len(left) == 0; ok {
+			e.time = t
+		}
+		if ok || len(inner) > 0 && digits(inner) == len(inner) {
+			return p.sayBoth(e, level, nil, text)
+		}
+	}
+	if line[len(line)-len(rest)-1] != ' ' {
+		return false
+	}
+	if t, left, ok := cutStamp(rest); ok { // an old env_logger's
+		e.time = t
+		return p.sayBoth(e, level, nil, bytes.TrimLeft(left, ": "))
+	}
+	return level >= slog.LevelInfo && p.sayBoth(e, level, nil, rest)
 }
 
 // dotnet reads the first line of .NET's console: "warn: Category[12]", which the
@@ -414,8 +433,6 @@ func (p *parser) dotnet(e *entry, line []byte) bool {
 
 const (
 	escape = '\x1b'
-	// maxColored bounds where the first colour of a line is looked for.
-	maxColored = 64
 )
 
 // appendColorless appends line without the escape sequences that set colours.

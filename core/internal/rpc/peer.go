@@ -7,10 +7,12 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +61,9 @@ const (
 type Config struct {
 	// Side and Other are what this side and the other are called in errors.
 	Side, Other string
+	// Target is what the other side is called in the target of the client's
+	// connection, which interceptors see; Other if it is empty.
+	Target string
 	// MaxMessageSize in bytes.
 	MaxMessageSize int
 
@@ -158,7 +163,7 @@ func New(cfg Config) (*Peer, error) {
 
 func (p *Peer) newClient(cfg Config) (*grpc.ClientConn, error) {
 	var dialed atomic.Bool
-	return grpc.NewClient("passthrough:///"+cfg.Other,
+	return grpc.NewClient("passthrough:///"+url.PathEscape(cmp.Or(cfg.Target, cfg.Other)),
 		grpc.WithTransportCredentials(cfg.ClientCredentials),
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
 			// The stream was opened before: a second dial is grpc's silent

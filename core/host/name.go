@@ -1,0 +1,90 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/plugwire/plugwire/core/internal/logs"
+)
+
+// maxName bounds the name of a plugin, in bytes: that of a file on most systems.
+const maxName = 255
+
+// WithName sets the name by which this host tells the plugin from its others. The
+// name is in every log record and every error about the plugin, and is [Plugin.Name].
+// The target of the *grpc.ClientConn that interceptors are given ends with it, and an
+// entry of the environment variable PLUGWIRE_ATTACH may have it as key. The default is
+// the base name of the program, without ".exe"; for [Attach] it is the protocol's name.
+//
+// A name is up to 255 bytes of visible UTF-8 text, which may have blanks within. It
+// does not have to be unique: plugins that share a name are told apart by their
+// processes only.
+func WithName(name string) Option {
+	return optionFunc(func(cfg *config) error {
+		if err := checkName(name); err != nil {
+			return fmt.Errorf("host.WithName(%.64q): %w", name, err)
+		}
+		cfg.name = name
+		return nil
+	})
+}
+
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("the name is empty")
+	case len(name) > maxName:
+		return fmt.Errorf("the name is %d bytes long, at most %d are allowed", len(name), maxName)
+	case strings.TrimSpace(name) != name:
+		return errors.New("the name begins or ends with a blank")
+	case logs.OneLine(name) != name:
+		return errors.New("the name has characters that cannot be seen, or is not UTF-8")
+	default:
+		return nil
+	}
+}
+
+// programName is the name of a plugin whose host has not given it one.
+func programName(cmd *exec.Cmd) string {
+	if cmd == nil {
+		return ""
+	}
+	return logs.OneLine(strings.TrimSuffix(filepath.Base(cmd.Path), ".exe"))
+}
+
+// label is what errors call a plugin: its command, after its name if that is not the
+// program's; and the process, if there is one.
+func label(name, command, process string) string {
+	var details []string
+	text := command
+	if name != "" && !hasWord(command, name) {
+		text = name
+		details = append(details, command)
+	}
+	if process != "" {
+		details = append(details, "process "+process)
+	}
+	if len(details) == 0 {
+		return text
+	}
+	return text + " (" + strings.Join(details, ", ") + ")"
+}
+
+// hasWord reports whether name is a word of a command, as that of its program is.
+func hasWord(command, name string) bool {
+	for from := 0; ; {
+		i := strings.Index(command[from:], name)
+		if i < 0 {
+			return false
+		}
+		begin := from + i
+		after := strings.TrimPrefix(command[begin+len(name):], ".exe")
+		if (begin == 0 || strings.IndexByte(`/\ `, command[begin-1]) >= 0) && (after == "" || after[0] == ' ') {
+			return true
+		}
+		from = begin + 1
+	}
+}

@@ -416,17 +416,22 @@ func (s *server) runHooks(ctx context.Context, logger *slog.Logger) error {
 	return errors.Join(errs...)
 }
 
+// errHookGoexit is the error of a shutdown function that does not return.
+var errHookGoexit = errors.New("it called runtime.Goexit, as testing's FailNow does")
+
 // runHook returns when hook does or when ctx ends, whichever is first: the
 // process is about to exit.
 func runHook(ctx context.Context, hook func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() {
+		err := errHookGoexit
 		defer func() {
 			if value := recover(); value != nil {
-				done <- fmt.Errorf("panic: %v\n%s", value, debug.Stack())
+				err = fmt.Errorf("panic: %v\n%s", value, debug.Stack())
 			}
+			done <- err
 		}()
-		done <- hook(ctx)
+		err = hook(ctx)
 	}()
 	select {
 	case err := <-done:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -137,6 +138,46 @@ func TestStopping(t *testing.T) {
 	}
 }
 
+// leaving ends the goroutines of its calls, as a failed assertion of package testing
+// does in a handler. With a payload it calls the same handler at the host first.
+type leaving struct {
+	testpb.UnimplementedTestServiceServer
+}
+
+func (leaving) UnaryCall(ctx context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+	if req.GetPayload() != nil {
+		return testpb.NewTestServiceClient(plugin.Host(ctx)).UnaryCall(ctx, &testpb.SimpleRequest{})
+	}
+	runtime.Goexit()
+	return nil, nil
+}
+
+func (leaving) FullDuplexCall(grpc.BidiStreamingServer[testpb.StreamingOutputCallRequest, testpb.StreamingOutputCallResponse]) error {
+	runtime.Goexit()
+	return nil
+}
+
+// TestGoexit ends the goroutines of handlers of the plugin and of the host: each call
+// ends at once, with an error that says why.
+func TestGoexit(t *testing.T) {
+	t.Parallel()
+	services := protocol.Bind(protocol.New("host", 1, &testpb.TestService_ServiceDesc), leaving{})
+	p := plugintest.Start(t, protocol.Bind(testProtocol, leaving{}), loop{}, host.WithServices(services))
+	client := testpb.NewTestServiceClient(p)
+	_, unary := client.UnaryCall(t.Context(), &testpb.SimpleRequest{})
+	_, callback := client.UnaryCall(t.Context(), &testpb.SimpleRequest{Payload: &testpb.Payload{}})
+	stream, err := client.FullDuplexCall(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, streaming := stream.Recv()
+	for name, err := range map[string]error{"unary": unary, "stream": streaming, "the host's": callback} {
+		if status.Code(err) != codes.Internal || !strings.Contains(err.Error(), "called runtime.Goexit") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // failing is a test that notes how it fails.
 type failing struct {
 	testing.TB
@@ -197,6 +238,10 @@ func TestFailures(t *testing.T) {
 			tb.Helper()
 			plugintest.StartWith(tb, good, loop{}, []plugin.Option{plugin.OnShutdown(func(context.Context) error { return errors.New("not saved") })})
 		}, "not saved"},
+		{"no end at the end", func(tb testing.TB) {
+			tb.Helper()
+			plugintest.StartWith(tb, good, loop{}, []plugin.Option{plugin.OnShutdown(func(context.Context) error { runtime.Goexit(); return nil })})
+		}, "called runtime.Goexit"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -12,8 +13,9 @@ import (
 )
 
 // guard registers the application's services with every handler wrapped: a
-// panic does not end the process, calls are counted so that they can drain, and
-// the user's interceptors see these calls and no others.
+// panic does not end the process, a call ends when its goroutine does, calls are
+// counted so that they can drain, and the user's interceptors see these calls and
+// no others.
 //
 // It wraps handlers at registration instead of intercepting calls: that costs a
 // call no allocation and no look at its name.
@@ -52,9 +54,12 @@ func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 		if !g.gate.enter() {
 			return nil, g.draining()
 		}
+		returned := false
 		defer g.leave(ctx)
-		defer g.finish(ctx, method, &err)
-		return next(srv, ctx, decode, g.unary)
+		defer g.finish(ctx, method, &returned, &err)
+		resp, err = next(srv, ctx, decode, g.unary)
+		returned = true
+		return resp, err
 	}
 }
 
@@ -63,12 +68,16 @@ func (g *guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler
 		if !g.gate.enter() {
 			return g.draining()
 		}
+		returned := false
 		defer g.leave(ss.Context())
-		defer g.finish(ss.Context(), info.FullMethod, &err)
+		defer g.finish(ss.Context(), info.FullMethod, &returned, &err)
 		if g.stream != nil {
-			return g.stream(srv, ss, info, next)
+			err = g.stream(srv, ss, info, next)
+		} else {
+			err = next(srv, ss)
 		}
-		return next(srv, ss)
+		returned = true
+		return err
 	}
 }
 
@@ -84,14 +93,48 @@ func (g *guard) draining() error {
 }
 
 // finish is deferred by every call, and has the last word on its error.
-func (g *guard) finish(ctx context.Context, method string, err *error) {
-	if value := recover(); value != nil {
-		g.onPanic(ctx, method, value, debug.Stack())
-		*err = status.Error(codes.Internal, fmt.Sprintf("panic in the handler of %s: %v", method, value))
+func (g *guard) finish(ctx context.Context, method string, returned *bool, err *error) {
+	if !*returned {
+		*err = g.lost(ctx, method, recover())
 	}
 	if *err != nil {
 		*err = bounded(*err)
 	}
+	if !*returned {
+		endCall(ctx, *err)
+	}
+}
+
+// errGoexit is what OnPanic is told of a handler that ended its goroutine.
+var errGoexit = errors.New("called runtime.Goexit, as testing's FailNow does")
+
+// lost returns the error of a call whose handler did not return. value is what
+// recover returned: nil for a goroutine that is ending.
+func (g *guard) lost(ctx context.Context, method string, value any) error {
+	text := fmt.Sprintf("panic in the handler of %s: %v", method, value)
+	if value == nil {
+		value = errGoexit
+		text = fmt.Sprintf("the handler of %s %v", method, errGoexit)
+	}
+	g.onPanic(ctx, method, value, debug.Stack())
+	return status.Error(codes.Internal, text)
+}
+
+// endCall sends the error of a call whose handler did not return. After
+// runtime.Goexit nobody else does: no recover stops the end of the goroutine, so
+// that grpc's own code behind the handler never runs, and the caller waited until
+// its deadline. A panic may hide a Goexit before it, so its error is sent here too;
+// grpc ignores the second one.
+func endCall(ctx context.Context, err error) {
+	if s, ok := grpc.ServerTransportStreamFromContext(ctx).(statusWriter); ok {
+		_ = s.WriteStatus(status.Convert(err)) // fails only if the connection is gone
+	}
+}
+
+// statusWriter is what the stream in a handler's context is beside a
+// [grpc.ServerTransportStream] (internal/transport/server_stream.go in grpc).
+type statusWriter interface {
+	WriteStatus(st *status.Status) error
 }
 
 // chainUnary makes one interceptor of several, the first outermost.

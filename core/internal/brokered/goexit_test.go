@@ -1,0 +1,71 @@
+package brokered
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+)
+
+// leaving is a service whose handlers end their goroutines.
+type leaving struct {
+	healthpb.UnimplementedHealthServer
+}
+
+func (leaving) Check(context.Context, *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	runtime.Goexit()
+	return nil, nil
+}
+
+func (leaving) Watch(*healthpb.HealthCheckRequest, grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
+	runtime.Goexit()
+	return nil
+}
+
+// TestGoexit ends the goroutine of a handler that is served through the broker: its
+// caller has an error at once, and Serve ends when it is told to.
+func TestGoexit(t *testing.T) {
+	for name, pair := range modes {
+		t.Run(name, func(t *testing.T) {
+			host, plugin := pair(t)
+			unlink := join(host, plugin)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
+			defer cancel()
+			id := plugin.NextID()
+			serving, stop := context.WithCancel(ctx)
+			served := make(chan error, 1)
+			go func() {
+				served <- plugin.Serve(serving, id, func(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, leaving{}) })
+			}()
+			conn, err := host.Dial(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := check(ctx, conn); status.Code(err) != codes.Internal {
+				t.Errorf("unary: %v, want %v", err, codes.Internal)
+			}
+			watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
+			if err == nil {
+				_, err = watch.Recv()
+			}
+			if status.Code(err) != codes.Internal {
+				t.Errorf("stream: %v, want %v", err, codes.Internal)
+			}
+			stop()
+			if err := <-served; err != nil {
+				t.Errorf("Serve: %v", err)
+			}
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+			plugin.Close(net.ErrClosed)
+			host.Close(net.ErrClosed)
+			unlink()
+		})
+	}
+}

@@ -57,20 +57,19 @@ func (s *clientStream) explain(err error) error {
 	return s.peer.explain(s.ctx, err)
 }
 
-// CallError is the error of a call that the other side can no longer answer.
-// Its status is codes.Unavailable; it unwraps to the reason, such as how the
-// plugin's process ended.
+// CallError is the error of a call that the other side can no longer answer. It
+// unwraps to the reason, such as how the plugin's process ended. Its status is
+// codes.Unavailable, or that of the caller's context if that has ended too.
 type CallError struct {
+	status *status.Status
 	reason error
 }
 
 // Error returns the status and the reason.
-func (e *CallError) Error() string { return e.GRPCStatus().Err().Error() }
+func (e *CallError) Error() string { return e.status.Err().Error() }
 
 // GRPCStatus makes status.FromError and status.Code work.
-func (e *CallError) GRPCStatus() *status.Status {
-	return status.New(codes.Unavailable, e.reason.Error())
-}
+func (e *CallError) GRPCStatus() *status.Status { return e.status }
 
 // Unwrap returns the reason.
 func (e *CallError) Unwrap() error { return e.reason }
@@ -84,32 +83,63 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 	case codes.ResourceExhausted:
 		return explainSize(err)
 	case codes.DeadlineExceeded:
-		if strings.HasPrefix(status.Convert(err).Message(), resetMark) {
-			return status.FromContextError(context.DeadlineExceeded).Err()
+		return p.explainDeadline(err)
+	case codes.Unavailable, codes.Canceled:
+		if p.Broken() {
+			return p.explainLoss(ctx, status.Code(err))
 		}
 		return err
-	case codes.Unavailable, codes.Canceled:
-		if !p.Broken() {
-			return err
-		}
-		// Whoever owns the peer is finding out why; it calls Fail in bounded
-		// time after Lost was closed.
-		select {
-		case <-p.failed:
-			if ctx.Err() != nil && status.Code(err) == codes.Canceled {
-				return err
-			}
-			return &CallError{reason: p.reason}
-		case <-ctx.Done():
-			return err
-		}
 	default:
 		return err
 	}
 }
 
-// Broken reports whether the connection for calls out is closed, as it always is
-// before grpc ends the streams on it. A handler that returns codes.Unavailable
+// explainLoss returns the error of a call on a connection that is lost. grpc's code
+// is Unavailable for one that the loss has ended, and Canceled for that and for the
+// end of ctx, whatever that was.
+func (p *Peer) explainLoss(ctx context.Context, code codes.Code) error {
+	// Whoever owns the peer is finding out why; it calls Fail in bounded time
+	// after the connection was lost.
+	select {
+	case <-p.failed:
+	case <-ctx.Done():
+	}
+	ended := ctx.Err()
+	select {
+	case <-p.failed:
+	default:
+		return status.FromContextError(ended).Err()
+	}
+	if code == codes.Unavailable || ended == nil {
+		return &CallError{status.New(codes.Unavailable, p.reason.Error()), p.reason}
+	}
+	s := status.FromContextError(ended)
+	return &CallError{status.New(s.Code(), s.Message()+"; meanwhile: "+p.reason.Error()), p.reason}
+}
+
+// explainDeadline adds to the error of a call that was not answered in time what keeps
+// the other side from answering, if that is known.
+func (p *Peer) explainDeadline(err error) error {
+	s := status.Convert(err)
+	text := s.Message()
+	if strings.HasPrefix(text, resetMark) {
+		text = context.DeadlineExceeded.Error()
+	}
+	if p.stalled != nil {
+		if why := p.stalled(); why != "" {
+			text += ": " + why
+		}
+	}
+	if text == s.Message() {
+		return err
+	}
+	withText := s.Proto()
+	withText.Message = text
+	return status.ErrorProto(withText)
+}
+
+// Broken reports whether the connection for calls out is lost, as it always is
+// before grpc ends the calls on it. A handler that returns codes.Unavailable
 // over a live connection is told apart by this, as is a plugin that takes no new
 // calls while those in flight end.
 func (p *Peer) Broken() bool {
@@ -118,7 +148,7 @@ func (p *Peer) Broken() bool {
 		return true
 	default:
 	}
-	return isClosed(p.conn)
+	return isLost(p.conn)
 }
 
 // resetMark begins grpc's text for a call that the other side has cut off, at the

@@ -77,6 +77,9 @@ type Config struct {
 	UnaryClient  []grpc.UnaryClientInterceptor
 	StreamClient []grpc.StreamClientInterceptor
 	IsControl    func(fullMethod string) bool
+	// Stalled, if set, says what keeps the other side from answering, if that is
+	// known. It is called for each call whose deadline has passed, and for no other.
+	Stalled func() string
 
 	// Listener yields streams on which calls come in; nil for a peer that
 	// serves none. The peer closes it.
@@ -120,6 +123,8 @@ type Peer struct {
 	gate   gate
 	side   string
 
+	stalled func() string // may be nil
+
 	stopOnce sync.Once
 	stopping chan struct{} // closed by Stop
 
@@ -140,6 +145,7 @@ func New(cfg Config) (*Peer, error) {
 	p := &Peer{
 		side:      cfg.Side,
 		ln:        cfg.Listener,
+		stalled:   cfg.Stalled,
 		stopping:  make(chan struct{}),
 		lost:      make(chan struct{}),
 		failed:    make(chan struct{}),

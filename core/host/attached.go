@@ -135,6 +135,16 @@ func (a *attached) willBeAsked() {
 // ID implements [Process].
 func (a *attached) ID() string { return strconv.Itoa(a.pid) }
 
+// localPID is for [child.localProcessID].
+func (a *attached) localPID() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.known {
+		return 0
+	}
+	return a.pid
+}
+
 // Output implements [Process]. What the plugin prints goes where it went before.
 func (a *attached) Output() (stdout, stderr io.ReadCloser) {
 	return io.NopCloser(strings.NewReader("")), io.NopCloser(strings.NewReader(""))

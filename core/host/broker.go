@@ -23,6 +23,8 @@ func (l *launch) newBroker() *brokered.Broker {
 		Other:          l.other(),
 		MaxMessageSize: l.maxMessageSize,
 		OnPanic:        l.logPanic,
+		Stalled:        l.child.whyStopped,
+		Exited:         l.child.exited,
 	}
 	if l.session.Multiplexed() {
 		cfg.Streams = l.session

@@ -172,6 +172,36 @@ func (c *child) stop() error {
 // output may go on: another process can hold it.
 func (c *child) exitsWithin(d time.Duration) bool { return closesWithin(c.exited, d) }
 
+// localProcessID returns the number of a process of this machine that is certainly the
+// plugin's and has not ended, 0 if there is none.
+func (c *child) localProcessID() int {
+	p, ok := c.Process.(interface{ localPID() int })
+	if !ok || c.hasExited() {
+		return 0
+	}
+	return p.localPID()
+}
+
+// whyStopped says why the plugin does not answer, if that is because its process is
+// stopped; otherwise it returns nothing.
+func (c *child) whyStopped() string {
+	pid := c.localProcessID()
+	if pid == 0 {
+		return ""
+	}
+	if why := process.WhyStopped(pid); why != "" {
+		return "the plugin's " + why
+	}
+	return ""
+}
+
+// isEnding reports whether the system has ended the process, which this one has yet to
+// notice.
+func (c *child) isEnding() bool {
+	pid := c.localProcessID()
+	return pid != 0 && process.IsZombie(pid)
+}
+
 func (c *child) hasExited() bool {
 	select {
 	case <-c.exited:

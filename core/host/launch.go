@@ -317,6 +317,7 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 		UnaryClient:       l.unary,
 		StreamClient:      l.stream,
 		IsControl:         control.IsControl,
+		Stalled:           l.child.whyStopped,
 	}
 	// Whom a plugin is attached to it cannot know before: it is served always.
 	if (len(l.bindings) > 0 || l.attaching) && answer.Plugwire {
@@ -418,6 +419,9 @@ func (l *launch) fail(cause error) error {
 	}
 	if c := l.child; c != nil {
 		ended := c.hasExited()
+		if why := c.whyStopped(); why != "" && errors.Is(cause, context.DeadlineExceeded) {
+			e.Err = fmt.Errorf("%w: %s", cause, why)
+		}
 		if err := c.stop(); err != nil {
 			e.Err = errors.Join(e.Err, err)
 		}

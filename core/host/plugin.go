@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -42,8 +46,10 @@ type Plugin struct {
 
 	brokerOnce sync.Once
 
-	step atomic.Pointer[Step] // the last step of a shutdown; nil before one
-	done chan struct{}        // closed when everything is over; err is set then
+	step    atomic.Pointer[Step]   // the last step of a shutdown; nil before one
+	whyLate atomic.Pointer[string] // why it did not end when it was asked; nil if nobody knows
+
+	done chan struct{} // closed when everything is over; err is set then
 	err  error
 }
 
@@ -116,10 +122,23 @@ func (p *Plugin) named(ctx context.Context, purpose session.Purpose, verb, name 
 	if err == nil {
 		return conn, nil
 	}
-	if p.child.hasExited() {
+	switch {
+	case p.child.hasExited(), ctx.Err() == nil && isLoss(err) && p.child.exitsWithin(exitAfterLoss):
 		err = p.ended(ctx, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		if why := p.child.whyStopped(); why != "" {
+			err = fmt.Errorf("%w: %s", err, why)
+		}
 	}
 	return nil, fmt.Errorf("%s stream %q of plugin %s: %w", verb, name, p.child.label(), err)
+}
+
+// isLoss reports whether an error is one that the end of the other process can be the
+// reason of.
+func isLoss(err error) bool {
+	return slices.ContainsFunc([]error{
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, fs.ErrNotExist, syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNREFUSED,
+	}, func(loss error) bool { return errors.Is(err, loss) })
 }
 
 // ended returns how the plugin ended, which says more than err.
@@ -248,7 +267,7 @@ func (p *Plugin) awaitHandlers() {
 // stop by somebody else than its host first takes no new calls, and may take
 // its time to end once the last one is answered.
 func (p *Plugin) outlivesConnection() bool {
-	if p.child.exitsWithin(exitAfterLoss) {
+	if p.child.exitsWithin(exitAfterLoss) || p.child.isEnding() && p.child.exitsWithin(killTimeout) {
 		return false
 	}
 	if p.step.Load() == nil && p.peer.Broken() {
@@ -269,6 +288,9 @@ func (p *Plugin) outcome(reason error) error {
 	}
 	if p.foreign && step == stepTerminateForeign && !errors.Is(p.child.waitErr, errNotProven) {
 		return nil
+	}
+	if why := p.whyLate.Load(); why != nil {
+		reason = errors.Join(reason, errors.New(*why))
 	}
 	return p.child.exitError(step, reason)
 }

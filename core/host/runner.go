@@ -105,6 +105,9 @@ type localProcess struct{ *process.Process }
 
 func (p localProcess) ID() string { return strconv.Itoa(p.PID()) }
 
+// localPID is for [child.localProcessID].
+func (p localProcess) localPID() int { return p.PID() }
+
 func (p localProcess) Output() (stdout, stderr io.ReadCloser) { return p.Process.Output() }
 
 func (p localProcess) Wait() (ExitStatus, error) {

@@ -60,6 +60,9 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 	if p.ask(ctx) && p.endsBy(ctx) {
 		return p.err
 	}
+	if why := p.child.whyStopped(); why != "" {
+		p.whyLate.Store(&why)
+	}
 	if p.terminate() && p.endsWithin(terminateTimeout) {
 		return p.err
 	}

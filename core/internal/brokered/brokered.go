@@ -55,6 +55,12 @@ type Config struct {
 	Streams Streams
 	// OnPanic is told of a panic in a handler, with its stack.
 	OnPanic func(ctx context.Context, method string, value any, stack []byte)
+	// Stalled, if set, says what keeps the other side from answering, if that is
+	// known.
+	Stalled func() string
+	// Exited, if set, is closed when the other side's process has ended. Close
+	// follows, with how it ended.
+	Exited <-chan struct{}
 }
 
 // Streams are those of one multiplexed connection: a *session.Session or a

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"slices"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/goplugin"
@@ -48,6 +52,9 @@ func (c *Conn) Close() error {
 // that.
 func (b *Broker) Dial(ctx context.Context, id uint32) (*Conn, error) {
 	conn, err := b.dial(ctx, id)
+	if err != nil && isLoss(err) {
+		b.awaitEnd(ctx)
+	}
 	if reason := context.Cause(b.ctx); err != nil && reason != nil {
 		err = reason
 	}
@@ -75,6 +82,7 @@ func (b *Broker) dial(ctx context.Context, id uint32) (*Conn, error) {
 		Conn:              stream,
 		ClientCredentials: secure.Known(info),
 		IsControl:         control.IsControl,
+		Stalled:           b.cfg.Stalled,
 	})
 	if err != nil {
 		return nil, errors.Join(err, stream.Close())
@@ -94,6 +102,10 @@ func (b *Broker) watched(peer *rpc.Peer, id uint32) (*Conn, error) {
 		defer close(c.done)
 		select {
 		case <-peer.Lost():
+			b.awaitEnd(ctx)
+			if reason := context.Cause(b.ctx); reason != nil {
+				peer.Fail(reason)
+			}
 			peer.Fail(fmt.Errorf("the connection with id %d to the %s has ended: %w", id, b.cfg.Other, net.ErrClosed))
 			<-ctx.Done() // until it is closed, calls say so
 		case <-ctx.Done():
@@ -109,6 +121,38 @@ func (b *Broker) watched(peer *rpc.Peer, id uint32) (*Conn, error) {
 		return nil, context.Cause(b.ctx)
 	}
 	return c, nil
+}
+
+// exitPatience is how long the process of the other side may take to end after a
+// connection did, before the connection counts as one that ended alone. It bounds
+// how long a call waits to learn why it failed.
+const exitPatience = 500 * time.Millisecond
+
+// awaitEnd waits for the end of the broker if the other side's process ends now, so
+// that what fails with a connection is told how the process ended.
+func (b *Broker) awaitEnd(ctx context.Context) {
+	if b.cfg.Exited == nil {
+		return
+	}
+	select {
+	case <-b.cfg.Exited:
+	case <-ctx.Done():
+		return
+	case <-time.After(exitPatience):
+		return
+	}
+	select {
+	case <-b.ctx.Done():
+	case <-ctx.Done():
+	}
+}
+
+// isLoss reports whether an error is one that the end of the other process can be the
+// reason of.
+func isLoss(err error) bool {
+	return status.Code(err) == codes.Unavailable || slices.ContainsFunc([]error{
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.EPIPE, syscall.ECONNRESET,
+	}, func(loss error) bool { return errors.Is(err, loss) })
 }
 
 // dialAddress waits for the address that the other side announces, and dials it. One

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -85,13 +86,44 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 	case codes.DeadlineExceeded:
 		return p.explainDeadline(err)
 	case codes.Unavailable, codes.Canceled:
-		if p.Broken() {
-			return p.explainLoss(ctx, status.Code(err))
+		if !p.Broken() && !p.losesCaller(ctx) {
+			return err
 		}
-		return err
+		return p.explainLoss(ctx, status.Code(err))
 	default:
 		return err
 	}
+}
+
+const (
+	// lossNotice is how long the connection for calls out may take to be noticed as
+	// lost after that of calls in was. Both end with the process.
+	lossNotice = 100 * time.Millisecond
+	// reasonPatience bounds the wait for the reason of that.
+	reasonPatience = 5 * time.Second
+)
+
+// wasOf reports whether ctx was cancelled and is of a call that the other side has made.
+// Nobody has to have cancelled that: it also ends with the other side.
+func (p *Peer) wasOf(ctx context.Context) bool {
+	c := caller(ctx)
+	return c != nil && c.peer == p && errors.Is(ctx.Err(), context.Canceled)
+}
+
+// losesCaller reports whether a call that was made for one of the other side's was
+// cancelled because the other side has ended, which may come to notice a little later.
+func (p *Peer) losesCaller(ctx context.Context) bool {
+	if !p.wasOf(ctx) {
+		return false
+	}
+	notice := time.NewTimer(lossNotice)
+	defer notice.Stop()
+	select {
+	case <-p.lost:
+	case <-p.failed:
+	case <-notice.C:
+	}
+	return p.Broken()
 }
 
 // explainLoss returns the error of a call on a connection that is lost. grpc's code
@@ -105,10 +137,19 @@ func (p *Peer) explainLoss(ctx context.Context, code codes.Code) error {
 	case <-ctx.Done():
 	}
 	ended := ctx.Err()
+	if p.wasOf(ctx) { // it ended with the other side
+		ended = nil
+		patience := time.NewTimer(reasonPatience)
+		defer patience.Stop()
+		select {
+		case <-p.failed:
+		case <-patience.C:
+		}
+	}
 	select {
 	case <-p.failed:
 	default:
-		return status.FromContextError(ended).Err()
+		return status.FromContextError(ctx.Err()).Err()
 	}
 	if code == codes.Unavailable || ended == nil {
 		return &CallError{status.New(codes.Unavailable, p.reason.Error()), p.reason}

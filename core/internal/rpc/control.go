@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"slices"
 
 	"google.golang.org/grpc"
@@ -21,6 +22,14 @@ type control struct {
 // RegisterService implements [grpc.ServiceRegistrar].
 func (c *control) RegisterService(desc *grpc.ServiceDesc, handler any) {
 	ending := *desc
+	ending.Methods = slices.Clone(desc.Methods)
+	for i := range ending.Methods {
+		next := ending.Methods[i].Handler
+		ending.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+			noteCall(ctx)
+			return next(srv, ctx, decode, intercept)
+		}
+	}
 	ending.Streams = slices.Clone(desc.Streams)
 	for i := range ending.Streams {
 		ending.Streams[i].Handler = c.end(ending.Streams[i].Handler)
@@ -33,6 +42,7 @@ func (c *control) RegisterService(desc *grpc.ServiceDesc, handler any) {
 // whose handler has returned.
 func (c *control) end(next grpc.StreamHandler) grpc.StreamHandler {
 	return func(srv any, ss grpc.ServerStream) error {
+		noteCall(ss.Context())
 		done := make(chan error, 1)
 		go func() { done <- next(srv, ss) }()
 		select {

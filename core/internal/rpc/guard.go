@@ -51,6 +51,7 @@ func (g *guard) RegisterService(desc *grpc.ServiceDesc, handler any) {
 
 func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (resp any, err error) {
+		noteCall(ctx)
 		if !g.gate.enter() {
 			return nil, g.draining()
 		}
@@ -65,6 +66,7 @@ func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 
 func (g *guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler) grpc.StreamHandler {
 	return func(srv any, ss grpc.ServerStream) (err error) {
+		noteCall(ss.Context())
 		if !g.gate.enter() {
 			return g.draining()
 		}

@@ -120,6 +120,7 @@ type Peer struct {
 	conn   net.Conn         // what client runs on
 	server *grpc.Server     // nil: serves no calls
 	ln     net.Listener
+	idle   idleConns
 	gate   gate
 	side   string
 
@@ -144,7 +145,6 @@ var _ grpc.ClientConnInterface = (*Peer)(nil)
 func New(cfg Config) (*Peer, error) {
 	p := &Peer{
 		side:      cfg.Side,
-		ln:        cfg.Listener,
 		stalled:   cfg.Stalled,
 		stopping:  make(chan struct{}),
 		lost:      make(chan struct{}),
@@ -154,6 +154,7 @@ func New(cfg Config) (*Peer, error) {
 	}
 	close(p.watchDone)
 	if cfg.Listener != nil {
+		p.ln = &servedListener{cfg.Listener, p}
 		p.server = p.newServer(cfg)
 	}
 	if cfg.Conn != nil {
@@ -276,6 +277,7 @@ func (p *Peer) Close() {
 	p.stopWatch()
 	<-p.watchDone
 	if p.server != nil {
+		p.idle.end() // first, as Stop waits for those that do not begin HTTP/2
 		p.server.Stop()
 	}
 }

@@ -24,7 +24,7 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 		timeout = maxConnectTimeout
 	}
 	opts := []grpc.ServerOption{
-		grpc.Creds(cfg.ServerCredentials),
+		grpc.Creds(serverCredentials{cfg.ServerCredentials}),
 		grpc.ConnectionTimeout(timeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 		grpc.StaticStreamWindowSize(streamWindow),
@@ -69,11 +69,12 @@ func (p *Peer) Drain(ctx context.Context) error {
 
 // Stop ends the server. Until ctx ends, answers that handlers have given get
 // out, at whatever pace the other side reads; then what is left is cut off. The
-// framework's own streams end at once, and are not waited for. An error says
-// what was cut off, and how many handlers went on all the same for longer than
+// framework's own streams end at once, and are not waited for; a connection on
+// which no call has come is closed at once. An error says what was cut off, and how many handlers went on all the same for longer than
 // patience: those that do not heed their context. Never call it from a handler.
 func (p *Peer) Stop(ctx context.Context, patience time.Duration) error {
 	p.stopOnce.Do(func() { close(p.stopping) })
+	p.idle.end()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -28,6 +28,9 @@ type Info struct {
 	// that grpc carries from a connection into a call's context at no cost to
 	// the call.
 	Owner any
+	// Conn is what serves the calls that come on the connection, if it wants to
+	// know which come on it. It rides here as Owner does.
+	Conn any
 }
 
 // AuthType implements [credentials.AuthInfo].

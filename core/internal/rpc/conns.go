@@ -1,0 +1,153 @@
+package rpc
+
+import (
+	"context"
+	"maps"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/plugwire/plugwire/core/internal/secure"
+)
+
+// serverConn is a connection on which calls may come in, as grpc accepts it.
+type serverConn struct {
+	net.Conn
+	peer   *Peer
+	called atomic.Bool // by the first call
+}
+
+// Close implements [net.Conn]. grpc calls it for a connection that it does not serve.
+func (c *serverConn) Close() error {
+	c.peer.idle.remove(c)
+	return c.Conn.Close()
+}
+
+// caller returns the connection that the call with that context has come on, nil if
+// the context is not one of a call.
+func caller(ctx context.Context) *serverConn {
+	info, _ := secure.FromContext(ctx)
+	c, _ := info.Conn.(*serverConn)
+	return c
+}
+
+// noteCall is called by each call before anything else.
+func noteCall(ctx context.Context) {
+	if c := caller(ctx); c != nil && !c.called.Load() {
+		c.peer.idle.remove(c)
+		c.called.Store(true)
+	}
+}
+
+// idleConns are the connections on which no call has come yet, whether HTTP/2 has begun
+// on them or not. grpc waits for them when it stops: 10 s for one that does not begin
+// HTTP/2, 6 s for one that does not answer a ping. Nothing is lost with them, so a stop
+// closes them first.
+type idleConns struct {
+	mu    sync.Mutex               // guards the fields below
+	conns map[*serverConn]net.Conn // each with what grpc reads and writes
+	prune int                      // the number at which those that have ended are looked for
+	ended bool                     // no connection is wanted any more
+}
+
+// minPrune is the least number of connections at which the ended ones are looked for:
+// that is done seldom beside how many come.
+const minPrune = 64
+
+// add takes a connection that was accepted, and reports whether it is wanted.
+func (i *idleConns) add(c *serverConn) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ended {
+		return false
+	}
+	if i.conns == nil {
+		i.conns, i.prune = make(map[*serverConn]net.Conn), minPrune
+	}
+	if len(i.conns) >= i.prune {
+		maps.DeleteFunc(i.conns, func(_ *serverConn, conn net.Conn) bool { return isLost(conn) })
+		i.prune = max(minPrune, 2*len(i.conns))
+	}
+	i.conns[c] = c.Conn
+	return true
+}
+
+// replace notes what grpc reads and writes after the two sides were authenticated.
+func (i *idleConns) replace(c *serverConn, conn net.Conn) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if _, ok := i.conns[c]; ok {
+		i.conns[c] = conn
+	}
+}
+
+func (i *idleConns) remove(c *serverConn) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.conns, c)
+}
+
+// end closes all of them, and those that are still to come.
+func (i *idleConns) end() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ended = true
+	for _, conn := range i.conns {
+		_ = conn.Close() // nothing was said on it
+	}
+	clear(i.conns)
+}
+
+// servedListener accepts the connections of a peer.
+type servedListener struct {
+	net.Listener
+	peer *Peer
+}
+
+// Accept implements [net.Listener].
+func (l *servedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &serverConn{Conn: conn, peer: l.peer}
+		if l.peer.idle.add(c) {
+			return c, nil
+		}
+		_ = conn.Close() // it came too late
+	}
+}
+
+// serverCredentials are those of the connections of a servedListener.
+type serverCredentials struct {
+	credentials.TransportCredentials
+}
+
+// ServerHandshake implements [credentials.TransportCredentials].
+func (s serverCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	c, ok := raw.(*serverConn)
+	if !ok {
+		return s.TransportCredentials.ServerHandshake(raw)
+	}
+	conn, auth, err := s.TransportCredentials.ServerHandshake(c.Conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, ok := auth.(secure.Info)
+	if !ok { // calls could not be told from none
+		c.peer.idle.remove(c)
+		return conn, auth, nil
+	}
+	info.Conn = c
+	conn = track(conn)
+	c.peer.idle.replace(c, conn)
+	return conn, info, nil
+}
+
+// Clone implements [credentials.TransportCredentials].
+func (s serverCredentials) Clone() credentials.TransportCredentials {
+	return serverCredentials{s.TransportCredentials.Clone()}
+}

@@ -77,47 +77,132 @@ func (o oneStream) Close() error {
 
 func (o oneStream) Addr() net.Addr { return &net.UnixAddr{Name: "silent", Net: "unix"} }
 
-// TestStopWithASilentStream has a host that has opened its stream for calls and
-// never begins HTTP/2: it holds Stop up for as long as it may take to begin.
-func TestStopWithASilentStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ours, theirs := net.Pipe()
-		ln := oneStream{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
-		ln.conn <- ours
-		p, err := rpc.New(rpc.Config{
-			Side:                "plugin",
-			Other:               "host",
-			MaxMessageSize:      rpc.DefaultMaxMessageSize,
-			Listener:            ln,
-			ServerCredentials:   secure.Plaintext(),
-			RegisterApplication: func(grpc.ServiceRegistrar) {},
-		})
-		if err != nil {
-			t.Fatal(err)
+// What a client begins HTTP/2 with (RFC 9113, sections 3.4 and 6).
+const (
+	preface     = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	settings    = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	settingsAck = "\x00\x00\x00\x04\x01\x00\x00\x00\x00"
+	halfHeaders = "\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82" // more is to follow
+)
+
+// TestEndWithIdleStreams has streams for calls that say something or nothing, and then
+// nothing more: neither Stop nor Close waits for them.
+func TestEndWithIdleStreams(t *testing.T) {
+	ends := map[string]func(ctx context.Context, p *rpc.Peer) error{
+		"Stop":  func(ctx context.Context, p *rpc.Peer) error { return p.Stop(ctx, 0) },
+		"Close": func(_ context.Context, p *rpc.Peer) error { p.Close(); return nil },
+	}
+	for end, by := range ends {
+		for name, said := range map[string]string{
+			"silent":             "",
+			"half a preface":     preface[:10],
+			"no settings":        preface,
+			"half settings":      preface + settings[:5],
+			"no acknowledgement": preface + settings,
+			"no ping":            preface + settings + settingsAck,
+			"half headers":       preface + settings + settingsAck + halfHeaders,
+		} {
+			t.Run(end+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { testEndWithIdleStream(t, by, said) })
+			})
 		}
-		served := make(chan error, 1)
-		go func() { served <- p.Serve() }()
-		synctest.Wait()
-		if len(ln.conn) > 0 {
-			t.Fatal("the stream was not accepted")
-		}
-		const most = 10 * time.Second
-		began := time.Now()
-		if err := p.Stop(t.Context(), 0); err != nil {
-			t.Errorf("Stop: %v", err)
-		}
-		if took := time.Since(began); took > most {
-			t.Errorf("Stop took %v, more than the %v that a stream may take to begin", took, most)
-		}
-		if _, err := io.Copy(io.Discard, theirs); err != nil {
-			t.Errorf("the silent stream was not closed: %v", err)
-		}
-		if err := theirs.Close(); err != nil {
-			t.Error(err)
-		}
-		p.Close()
-		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
+	}
+}
+
+func testEndWithIdleStream(t *testing.T, end func(context.Context, *rpc.Peer) error, said string) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	ln := oneStream{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
+	ln.conn <- ours
+	p, err := rpc.New(rpc.Config{
+		Side:                "plugin",
+		Other:               "host",
+		MaxMessageSize:      rpc.DefaultMaxMessageSize,
+		Listener:            ln,
+		ServerCredentials:   secure.Plaintext(),
+		RegisterApplication: func(grpc.ServiceRegistrar) {},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, read := make(chan error, 1), make(chan error, 1)
+	go func() { served <- p.Serve() }()
+	go func() {
+		_, err := io.Copy(io.Discard, theirs)
+		read <- err
+	}()
+	if _, err := io.WriteString(theirs, said); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	if len(ln.conn) > 0 {
+		t.Fatal("the stream was not accepted")
+	}
+	began := time.Now()
+	if err := end(t.Context(), p); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 0 {
+		t.Errorf("it took %v", took)
+	}
+	if err := <-read; err != nil {
+		t.Errorf("the stream was not closed: %v", err)
+	}
+	if err := theirs.Close(); err != nil {
+		t.Error(err)
+	}
+	p.Close()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+// TestIdleStreamsThatEnd has many streams come and go on which there was no call, on
+// plain sockets and others: none is kept.
+func TestIdleStreamsThatEnd(t *testing.T) {
+	t.Parallel()
+	const count = 1000
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"socket": func(conn net.Conn) net.Conn { return conn },
+		"other":  func(conn net.Conn) net.Conn { return struct{ net.Conn }{conn} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := connect(t, &service{}, func(_, server *rpc.Config) {
+				server.Listener = wrapping{server.Listener, wrap}
+			})
+			most := 0
+			for range count {
+				conn, err := net.Dial("tcp", p.conn.RemoteAddr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = io.WriteString(conn, preface+settings)
+				if err == nil {
+					_, err = io.ReadFull(conn, make([]byte, 9)) // it serves
+				}
+				if err := errors.Join(err, conn.Close()); err != nil {
+					t.Fatal(err)
+				}
+				most = max(most, rpc.IdleConns(p.server))
+			}
+			if most > count/2 {
+				t.Errorf("%d of %d were kept", most, count)
+			}
+		})
+	}
+}
+
+// wrapping is a listener of wrapped connections.
+type wrapping struct {
+	net.Listener
+	wrap func(net.Conn) net.Conn
+}
+
+func (w wrapping) Accept() (net.Conn, error) {
+	conn, err := w.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return w.wrap(conn), nil
 }

@@ -402,7 +402,17 @@ func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-c
 		// Before the shutdown functions, which may close what handlers use.
 		return errors.Join(s.foreign.lastWords(ctx), peer.Stop(drainCtx, grace/8), s.runHooks(ctx, rt.logger))
 	}
-	return errors.Join(s.runHooks(ctx, rt.logger), s.foreign.lastWords(ctx), peer.Stop(ctx, grace/8))
+	err := errors.Join(s.runHooks(ctx, rt.logger), s.foreign.lastWords(ctx))
+	if s.foreign == nil {
+		return errors.Join(err, peer.Stop(ctx, grace/8))
+	}
+	ctx, cancel = context.WithTimeout(ctx, control.ForeignExit)
+	defer cancel()
+	if err := peer.Stop(ctx, grace/8); err != nil {
+		// The host has its answer: these are connections of others.
+		rt.logger.WarnContext(ctx, "connections were cut off by the shutdown", "error", err)
+	}
+	return err
 }
 
 func (s *server) runHooks(ctx context.Context, logger *slog.Logger) error {

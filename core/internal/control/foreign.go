@@ -15,6 +15,11 @@ import (
 // waiting.
 const ForeignGrace = 4 * time.Second
 
+// ForeignExit is how long the plugin may serve on once such a host has its answer, for
+// calls of others: half of what leaves the two seconds a margin on a busy machine, as
+// handlers that do not heed their context may then take as long again.
+const ForeignExit = 500 * time.Millisecond
+
 // RegisterForeign adds the services that a go-plugin host expects beside those of
 // [Register]. shutdown is called as there; the host has its answer when stopped is
 // closed, and so keeps the connection for that long. output is what the plugin

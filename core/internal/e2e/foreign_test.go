@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -97,6 +98,62 @@ func TestPluginUnderGoPlugin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKillByGoPlugin has a go-plugin host kill our plugin, which it gives two seconds to
+// exit, while others have connections to the plugin that say something or nothing, and
+// then nothing more.
+func TestKillByGoPlugin(t *testing.T) {
+	t.Parallel()
+	const (
+		preface     = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+		settings    = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+		settingsAck = "\x00\x00\x00\x04\x01\x00\x00\x00\x00"
+		halfHeaders = "\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82"
+		noMessage   = "\x00\x00\x05\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00" // the end of a request that is empty
+		yamuxStream = "\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00"
+	)
+	begin := preface + settings + settingsAck
+	for _, mode := range []string{"plain", "mtls", "mux"} {
+		for name, said := range map[string]string{
+			"silent":             "",
+			"half a preface":     preface[:10],
+			"no settings":        preface,
+			"no acknowledgement": preface + settings,
+			"no ping":            begin,
+			"half headers":       begin + halfHeaders,
+			"after a call":       begin + headers("/grpc.health.v1.Health/Check") + noMessage,
+			"half a call":        begin + headers("/plugwire.e2e.Echo/Unary"),
+			"a silent stream":    yamuxStream,
+			"half TLS":           "\x16\x03\x01",
+		} {
+			t.Run(mode+", "+name, func(t *testing.T) {
+				t.Parallel()
+				args := []string{"host", fmt.Sprintf("-idle=%x", said)}
+				if mode != "plain" {
+					args = append(args, "-"+mode)
+				}
+				run(t, command("goplugin-peer", append(args, echoPlugin().Path)...))
+			})
+		}
+	}
+}
+
+// headers returns the frame that begins a call, each field as a literal (RFC 7541, section
+// 6.2.2).
+func headers(path string) string {
+	var block strings.Builder
+	for _, field := range [][2]string{
+		{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "localhost"},
+		{"content-type", "application/grpc"}, {"te", "trailers"},
+	} {
+		block.WriteByte(0)
+		for _, text := range field {
+			block.WriteByte(byte(len(text)))
+			block.WriteString(text)
+		}
+	}
+	return string([]byte{0, 0, byte(block.Len())}) + "\x01\x04\x00\x00\x00\x01" + block.String()
 }
 
 // TestLinksBothFrameworks has one program be a host and a plugin on both

@@ -3,7 +3,8 @@
 //
 //	goplugin-peer serve               is a plugin on go-plugin
 //	goplugin-peer plugwire            is a plugin on this framework
-//	goplugin-peer host [-mtls] [-mux] [-large] [-hold] [-drain] PATH
+//	goplugin-peer host [-mtls] [-mux] [-large] [-hold] [-drain]
+//	    [-idle=SAID]... PATH
 //	                                  is a host on go-plugin that calls the plugin
 //	goplugin-peer tail SIZE PATH [ARGUMENT]...
 //	                                  is a host on go-plugin of a plugin that prints so
@@ -18,11 +19,14 @@
 // for each plugin, and exits with 0 if all of it went well. A large message has
 // twice the size that gRPC allows by default. -hold keeps the plugin until standard
 // input ends, -drain has a call in flight when it ends the plugin, which then has
-// to let that finish. -mux is go-plugin's multiplexed mode.
+// to let that finish. -mux is go-plugin's multiplexed mode. For each -idle a connection to
+// the plugin's address says that, in hexadecimal digits, and no more; the plugin has to
+// exit with 0 all the same.
 package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,6 +81,11 @@ func main() {
 			last = drain
 		}
 		cfg := newConfig(exec.Command(args[len(args)-1]), slices.Contains(args, "-mtls"))
+		if said := idleArgs(args); len(said) > 0 {
+			last = func(client *goplugin.Client, service echopb.EchoClient) error {
+				return killAmongIdle(cfg.Cmd, client, service, said)
+			}
+		}
 		cfg.GRPCBrokerMultiplex = slices.Contains(args, "-mux")
 		err = hostGoPlugin(cfg, message, last)
 	case "tail":
@@ -228,6 +237,46 @@ func callGoPlugin(client *goplugin.Client, message string) (echopb.EchoClient, e
 		return nil, fmt.Errorf("go-plugin: %w", err)
 	}
 	return service.(echopb.EchoClient), nil
+}
+
+// idleArgs returns what the connections say that are asked for.
+func idleArgs(args []string) (said []string) {
+	for _, arg := range args {
+		if text, ok := strings.CutPrefix(arg, "-idle="); ok {
+			said = append(said, text)
+		}
+	}
+	return said
+}
+
+// killAmongIdle kills the plugin, with connections to its address that say what is given.
+func killAmongIdle(cmd *exec.Cmd, client *goplugin.Client, service echopb.EchoClient, said []string) error {
+	addr := client.ReattachConfig().Addr
+	for _, text := range said {
+		data, err := hex.DecodeString(text)
+		if err != nil {
+			return err
+		}
+		conn, err := net.Dial(addr.Network(), addr.String())
+		if err != nil {
+			return err
+		}
+		defer conn.Close() //nolint:errcheck // the plugin has closed it
+		if _, err := conn.Write(data); err != nil {
+			return err
+		}
+	}
+	// That many round trips take longer than it takes to accept.
+	for range 100 {
+		if err := call(service, small); err != nil {
+			return err
+		}
+	}
+	client.Kill()
+	if state := cmd.ProcessState; state == nil || !state.Success() {
+		return fmt.Errorf("the plugin ended with %v", state)
+	}
+	return nil
 }
 
 // hold waits for the end of standard input.

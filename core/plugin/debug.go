@@ -79,7 +79,7 @@ func serveDebug(mode string, cfg *config, binding protocol.Binding, opts []Optio
 		WithLookupEnv(d.lookup()),
 		WithAnswerWriter(d),
 		optionFunc(func(cfg *config) error { cfg.debug = true; return nil }),
-	}), func() {})
+	}), func(bool) {})
 	if refused, ok := errors.AsType[*refusedError](err); ok {
 		return refused.err // there is no host that has it from the answer
 	}

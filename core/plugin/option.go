@@ -27,20 +27,21 @@ type optionFunc func(*config) error
 func (f optionFunc) apply(cfg *config) error { return f(cfg) }
 
 type config struct {
-	transports     transport.Set
-	logger         *slog.Logger // nil: the default, at the host's level
-	unary          []grpc.UnaryServerInterceptor
-	stream         []grpc.StreamServerInterceptor
-	unaryClient    []grpc.UnaryClientInterceptor
-	streamClient   []grpc.StreamClientInterceptor
-	maxMessageSize int
-	cookie         handshake.Cookie
-	tls            *tls.Config
-	onShutdown     []func(context.Context) error
-	lookupEnv      func(string) (string, bool)
-	answer         io.Writer
-	outlives       bool
-	debug          bool // hosts come and go, and standard output is a person's
+	transports       transport.Set
+	logger           *slog.Logger // nil: the default, at the host's level
+	unary            []grpc.UnaryServerInterceptor
+	stream           []grpc.StreamServerInterceptor
+	unaryClient      []grpc.UnaryClientInterceptor
+	streamClient     []grpc.StreamClientInterceptor
+	maxMessageSize   int
+	cookie           handshake.Cookie
+	tls              *tls.Config
+	onShutdown       []func(context.Context) error
+	lookupEnv        func(string) (string, bool)
+	answer           io.Writer
+	outlives         bool
+	ignoresTerminate bool
+	debug            bool // hosts come and go, and standard output is a person's
 }
 
 func newConfig(opts []Option) (*config, error) {
@@ -169,6 +170,23 @@ func OnShutdown(f func(ctx context.Context) error) Option {
 func OutlivesHost() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.outlives = true
+		return nil
+	})
+}
+
+// IgnoresSIGTERM leaves SIGTERM to the host, for a plugin that runs [Main]. By default the
+// plugin begins to stop at that signal and takes no new calls. That is wrong where a
+// service manager sends SIGTERM to all processes of a service at once, as systemd does:
+// the last calls of a host that still has work to finish then failed.
+//
+// The plugin ends when its host asks it to, or when its host ends, however that is. A
+// host that has to end it by force sends SIGTERM in vain and SIGKILL a second later.
+// The option has no effect where only a signal ends a plugin whose host is gone: with
+// [OutlivesHost] under a go-plugin host, under a host with a Runner of its own, when the
+// plugin is debugged, and on Windows.
+func IgnoresSIGTERM() Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.ignoresTerminate = true
 		return nil
 	})
 }

@@ -29,7 +29,8 @@ import (
 //
 // SIGINT is swallowed, because a terminal sends it to the plugin as well as to
 // the host, and the host decides when to stop. SIGTERM begins an orderly stop
-// with [DefaultGrace]; a second one, or one during a stop, ends it.
+// with [DefaultGrace]; a second one, or one during a stop, ends it. [IgnoresSIGTERM]
+// leaves it to the host too.
 //
 // Under a host that is on go-plugin, what this process prints on standard output,
 // and through os.Stderr, goes to the host as such hosts fetch it (GRPCStdio); the
@@ -52,8 +53,13 @@ func Main(binding protocol.Binding, opts ...Option) {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	err := serve(ctx, binding, opts, func() {
-		signal.Notify(make(chan os.Signal, 1), os.Interrupt) // unlike Ignore, not inherited by children
+	err := serve(ctx, binding, opts, func(ignoresTerminate bool) {
+		ignored := make(chan os.Signal, 1)
+		signal.Notify(ignored, os.Interrupt) // unlike Ignore, not inherited by children
+		if ignoresTerminate {
+			signal.Notify(ignored, syscall.SIGTERM)
+			return
+		}
 		terminate := make(chan os.Signal, 1)
 		signal.Notify(terminate, syscall.SIGTERM)
 		go func() {

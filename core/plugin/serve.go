@@ -55,8 +55,9 @@ func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error 
 }
 
 // serve is Serve. For a program whose main is ours it calls own, when the plugin's
-// life is bound to the host's; otherwise that is nil.
-func serve(ctx context.Context, binding protocol.Binding, opts []Option, own func()) error {
+// life is bound to the host's, and says whether SIGTERM is to be ignored; otherwise
+// own is nil.
+func serve(ctx context.Context, binding protocol.Binding, opts []Option, own func(ignoresTerminate bool)) error {
 	cfg, optErr := newConfig(opts)
 	offer, err := handshake.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
 	s := &server{config: cfg, offer: offer}
@@ -78,7 +79,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 				return err
 			}
 		}
-		own()
+		own(cfg.ignoresTerminate && s.lifeline != nil)
 	}
 	s.files = inherit(offer)
 	defer s.files.close()

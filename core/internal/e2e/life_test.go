@@ -42,6 +42,7 @@ func TestHostKilled(t *testing.T) {
 		plugin *exec.Cmd
 		until  string // what the host says when it is to be killed; "ready" if empty
 		stop   bool   // stop the plugin's processes first
+		term   bool   // send them SIGTERM first
 		dirty  bool   // the plugin leaves its socket to the next sweep
 	}{
 		{name: "idle", plugin: plugin},
@@ -56,6 +57,8 @@ func TestHostKilled(t *testing.T) {
 		{name: "stopped, by a script", plugin: byScript(plugin, `sleep 600 & "$0" "$@"; exit $?`), stop: true},
 		{name: "stopped, out of its group", flags: []string{"-how", "leave the group"}, plugin: byScript(plugin, `"$0" "$@"; exit $?`), stop: true, dirty: true}, // its script is gone, and SIGHUP may be first
 		{name: "stopped, foreign, in a session of its own", flags: []string{"-setsid"}, plugin: foreign(plugin), stop: true, dirty: true},
+		{name: "SIGTERM left to it", plugin: command("misbehave", "-ignores-sigterm"), term: true},
+		{name: "foreign, SIGTERM left to it", plugin: foreign(command("misbehave", "-ignores-sigterm")), term: true, dirty: true},
 		{name: "not a plugin", until: "started", plugin: exec.Command("/bin/sh", "-c", "echo not an answer; exec sleep 600")},
 		{name: "foreign", plugin: foreign(plugin), dirty: true},
 		{name: "foreign, launched from a thread that ended", flags: []string{"-thread"}, plugin: foreign(plugin), dirty: true},
@@ -81,6 +84,13 @@ func TestHostKilled(t *testing.T) {
 			if test.stop {
 				for _, pid := range plugins {
 					stopProcess(t, pid)
+				}
+			}
+			for _, pid := range plugins {
+				if test.term {
+					if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			killHost(t, h.cmd)

@@ -34,6 +34,7 @@ func main() {
 		hooks      = flag.String("hooks", "", "comma-separated `ways` in which shutdown functions end, in order of addition")
 		ownTLS     = flag.String("tls", "", "PEM `file` with key, certificate and root")
 		outlives   = flag.Bool("outlives", false, "go on when a go-plugin host has died")
+		noTerm     = flag.Bool("ignores-sigterm", false, "leave SIGTERM to the host")
 		intercept  = flag.Bool("intercept", false, "log what interceptors see")
 	)
 	flag.Parse()
@@ -68,6 +69,9 @@ func main() {
 	}
 	if *outlives {
 		option(plugin.OutlivesHost())
+	}
+	if *noTerm {
+		option(plugin.IgnoresSIGTERM())
 	}
 	if *intercept {
 		option(plugin.WithInterceptors(logUnary, logStream))

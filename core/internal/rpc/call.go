@@ -86,7 +86,7 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 	case codes.DeadlineExceeded:
 		return p.explainDeadline(err)
 	case codes.Unavailable, codes.Canceled:
-		if !p.Broken() && !p.losesCaller(ctx) {
+		if !p.Broken() && !p.lostCaller(ctx) {
 			return err
 		}
 		return p.explainLoss(ctx, status.Code(err))
@@ -95,35 +95,16 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 	}
 }
 
-const (
-	// lossNotice is how long the connection for calls out may take to be noticed as
-	// lost after that of calls in was. Both end with the process.
-	lossNotice = 100 * time.Millisecond
-	// reasonPatience bounds the wait for the reason of that.
-	reasonPatience = 5 * time.Second
-)
+// reasonPatience bounds the wait for the reason of a call's end whose context says
+// nothing of that.
+const reasonPatience = 5 * time.Second
 
-// wasOf reports whether ctx was cancelled and is of a call that the other side has made.
-// Nobody has to have cancelled that: it also ends with the other side.
-func (p *Peer) wasOf(ctx context.Context) bool {
+// lostCaller reports whether ctx is of a call that the other side has made, and was
+// cancelled because the connection of that call has ended, as it does with the other
+// side. grpc closes a connection before it cancels the calls on it.
+func (p *Peer) lostCaller(ctx context.Context) bool {
 	c := caller(ctx)
-	return c != nil && c.peer == p && errors.Is(ctx.Err(), context.Canceled)
-}
-
-// losesCaller reports whether a call that was made for one of the other side's was
-// cancelled because the other side has ended, which may come to notice a little later.
-func (p *Peer) losesCaller(ctx context.Context) bool {
-	if !p.wasOf(ctx) {
-		return false
-	}
-	notice := time.NewTimer(lossNotice)
-	defer notice.Stop()
-	select {
-	case <-p.lost:
-	case <-p.failed:
-	case <-notice.C:
-	}
-	return p.Broken()
+	return c != nil && c.peer == p && errors.Is(ctx.Err(), context.Canceled) && isLost(c.stream)
 }
 
 // explainLoss returns the error of a call on a connection that is lost. grpc's code
@@ -137,7 +118,7 @@ func (p *Peer) explainLoss(ctx context.Context, code codes.Code) error {
 	case <-ctx.Done():
 	}
 	ended := ctx.Err()
-	if p.wasOf(ctx) { // it ended with the other side
+	if p.lostCaller(ctx) { // nobody has cancelled it
 		ended = nil
 		patience := time.NewTimer(reasonPatience)
 		defer patience.Stop()

@@ -16,6 +16,7 @@ import (
 type serverConn struct {
 	net.Conn
 	peer   *Peer
+	stream net.Conn    // what grpc reads and writes; set before the first call
 	called atomic.Bool // by the first call
 }
 
@@ -75,11 +76,11 @@ func (i *idleConns) add(c *serverConn) bool {
 }
 
 // replace notes what grpc reads and writes after the two sides were authenticated.
-func (i *idleConns) replace(c *serverConn, conn net.Conn) {
+func (i *idleConns) replace(c *serverConn) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if _, ok := i.conns[c]; ok {
-		i.conns[c] = conn
+		i.conns[c] = c.stream
 	}
 }
 
@@ -142,9 +143,9 @@ func (s serverCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.
 		return conn, auth, nil
 	}
 	info.Conn = c
-	conn = track(conn)
-	c.peer.idle.replace(c, conn)
-	return conn, info, nil
+	c.stream = track(conn)
+	c.peer.idle.replace(c)
+	return c.stream, info, nil
 }
 
 // Clone implements [credentials.TransportCredentials].

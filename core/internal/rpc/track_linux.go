@@ -10,12 +10,12 @@ import (
 // than any other connection here, so track leaves it as it is.
 const socketsTell = true
 
-// hungUp reports whether the other side of a socket has closed it, whatever is left to
-// read.
+// hungUp reports whether the other side of a socket has closed it, or will not write any
+// more, whatever is left to read.
 func hungUp(fd uintptr) bool {
-	fds := []unix.PollFd{{Fd: int32(fd)}} //nolint:gosec // descriptors are small numbers
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} //nolint:gosec // descriptors are small numbers
 	for {
-		n, err := unix.Poll(fds, 0) // without events it tells of the end and of errors
+		n, err := unix.Poll(fds, 0)
 		if !errors.Is(err, unix.EINTR) {
 			return err == nil && n > 0
 		}

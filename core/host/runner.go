@@ -65,8 +65,9 @@ type ExitStatus struct {
 	Code int
 	// Signal is the name of the signal that ended the process; empty if none.
 	Signal string
-	// Unknown is set for a process that is no child of this one ([Attach]):
-	// nobody tells how it ended.
+	// Unknown is set if the system does not tell this host how the process ended:
+	// the process is not the host's child ([Attach]), or other code of the host has
+	// waited for it, as an init of a container does for all children.
 	Unknown bool
 }
 
@@ -111,6 +112,6 @@ func (p localProcess) localPID() int { return p.PID() }
 func (p localProcess) Output() (stdout, stderr io.ReadCloser) { return p.Process.Output() }
 
 func (p localProcess) Wait() (ExitStatus, error) {
-	code, signal, err := p.Process.Wait()
-	return ExitStatus{Code: code, Signal: signal}, err
+	status, err := p.Process.Wait()
+	return ExitStatus(status), err
 }

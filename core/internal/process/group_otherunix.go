@@ -1,27 +1,28 @@
-//go:build unix && !linux
+//go:build unix && !linux && !darwin
 
 package process
 
 import (
 	"errors"
-	"syscall"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// bindToParent does nothing: only Linux has a parent-death signal. A Plugwire
-// plugin ends by its lifeline; a foreign one may outlive a killed host here.
-func bindToParent(*syscall.SysProcAttr) {}
+// leader is known by its number only.
+type leader struct{}
 
-func (g *group) lockThread() (unlock func()) { return func() {} }
+func (leader) open(*os.Process) error { return nil }
+func (leader) close()                 {}
 
 // wait ends what is left of the group when its leader has ended. Nothing
 // portable waits without reaping; the number is another group's only if it came
 // round in between.
 func (g *group) wait(reap func() error) error {
 	err := reap()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.gone = true
-	return errors.Join(err, kill(-g.pid, unix.SIGKILL))
+	return errors.Join(err, g.end(func() error { return nil }))
 }
+
+// signal sends to the group. Its leader cannot leave it, as it leads a session. Callers
+// hold mu.
+func (g *group) signal(sig unix.Signal) error { return kill(-g.pid, sig) }

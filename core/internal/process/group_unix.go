@@ -18,11 +18,16 @@ const LifelineSupported = true
 
 // group is a process group whose leader is the plugin. Its methods are safe for
 // concurrent use.
+//
+// A group is known by the number of its leader. Once the leader was reaped and
+// the group is empty, the system can give that number to another process and its
+// group. Nothing is sent to a number that may be another's: see signal.
 type group struct {
-	pid int
+	pid    int
+	leader leader // what holds on to the leader
 
 	mu   sync.Mutex // guards gone; held while signals are sent
-	gone bool       // the leader was reaped: its number may be another's
+	gone bool       // the leader has ended, and the group with it
 }
 
 // newGroup changes cmd so that its process leads a group, in a session of its own.
@@ -49,12 +54,11 @@ func newGroup(cmd *exec.Cmd) (*group, error) {
 
 func (g *group) started(p *os.Process) error {
 	g.pid = p.Pid
-	return nil
+	return g.leader.open(p)
 }
 
 func (g *group) terminate() error { return g.send(unix.SIGTERM) }
 func (g *group) kill() error      { return g.send(unix.SIGKILL) }
-func (g *group) close()           {}
 
 func (g *group) send(sig unix.Signal) error {
 	g.mu.Lock()
@@ -65,10 +69,24 @@ func (g *group) send(sig unix.Signal) error {
 	return g.signal(sig)
 }
 
-// signal sends to the group. Its leader cannot leave it, as it leads a session. Callers
-// hold mu.
-func (g *group) signal(sig unix.Signal) error { return kill(-g.pid, sig) }
+// end ends what is left of the group and calls reap, after which the number can be
+// another's.
+func (g *group) end(reap func() error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gone = true
+	return errors.Join(g.signal(unix.SIGKILL), reap())
+}
 
+// close gives back what holds on to the leader.
+func (g *group) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gone = true
+	g.leader.close()
+}
+
+// kill sends a signal. That nobody is there to get it is what is wanted.
 func kill(pid int, sig unix.Signal) error {
 	err := unix.Kill(pid, sig)
 	// EPERM is macOS's answer for a group of zombies.

@@ -39,8 +39,8 @@ func startLeashed(t *testing.T, l *Leash) *leashed {
 	}
 	stdout, stderr := p.Output()
 	t.Cleanup(func() {
-		_ = p.Kill()       // an error is of one that has ended
-		_, _, _ = p.Wait() // as above
+		_ = p.Kill()    // an error is of one that has ended
+		_, _ = p.Wait() // as above
 		for _, f := range []*os.File{r, w, stdout, stderr} {
 			_ = f.Close() // nothing of it is wanted any more
 		}
@@ -89,8 +89,8 @@ func TestLeashHolders(t *testing.T) {
 			closeHolder(t, &l.holder, order)
 			p.assertLives(t)
 			closeHolder(t, &other, order)
-			if _, signal, err := p.Wait(); err != nil || signal != "killed" {
-				t.Errorf("it ended by %q, %v", signal, err)
+			if status, err := p.Wait(); err != nil || status.Signal != "killed" {
+				t.Errorf("it ended by %+v, %v", status, err)
 			}
 		})
 	}

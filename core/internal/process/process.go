@@ -20,8 +20,8 @@ type Process struct {
 	leash  *Leash
 
 	started chan error    // receives the result of the start, once
-	exited  chan struct{} // closed after state is set and the group is gone
-	state   *os.ProcessState
+	exited  chan struct{} // closed after status is set and the group is gone
+	status  Status
 	waitErr error
 }
 
@@ -95,13 +95,26 @@ func (p *Process) run() {
 	}
 	p.started <- nil
 	// Whoever is left in the group goes with its leader.
-	err = p.group.wait(p.cmd.Wait)
-	if _, ended := errors.AsType[*exec.ExitError](err); !ended {
-		p.waitErr = err
-	}
-	p.state = p.cmd.ProcessState
+	p.waitErr = p.group.wait(p.reap)
 	p.group.close()
 	close(p.exited)
+}
+
+// reap takes the status of the process, which has ended.
+func (p *Process) reap() error {
+	err := p.cmd.Wait()
+	if p.cmd.ProcessState == nil {
+		if errors.Is(err, syscall.ECHILD) {
+			err = nil // other code of this process waits for all children
+		}
+		p.status = Status{Unknown: true}
+		return errors.Join(err, p.cmd.Process.Release())
+	}
+	p.status = Status{Code: p.cmd.ProcessState.ExitCode()}
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		p.status = Status{Signal: status.Signal().String()}
+	}
+	return nil
 }
 
 // PID returns the process's number.
@@ -111,18 +124,18 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // error. The caller closes them.
 func (p *Process) Output() (stdout, stderr *os.File) { return p.stdout, p.stderr }
 
+// Status is how a process ended.
+type Status struct {
+	Code    int    // the exit code, 0 if there was a signal
+	Signal  string // the name of the signal that ended the process; empty if none
+	Unknown bool   // other code of this process was told, and so nobody else is
+}
+
 // Wait waits until the process has ended, and its group with it, and returns
-// how it ended: with an exit code, or by a signal, whose name is then not
-// empty.
-func (p *Process) Wait() (code int, signal string, err error) {
+// how the process ended.
+func (p *Process) Wait() (Status, error) {
 	<-p.exited
-	if p.waitErr != nil {
-		return 0, "", p.waitErr
-	}
-	if status, ok := p.state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 0, status.Signal().String(), nil
-	}
-	return p.state.ExitCode(), "", nil
+	return p.status, p.waitErr
 }
 
 // Terminate asks the whole group to end: SIGTERM. On Windows, which has no such

@@ -38,8 +38,7 @@ const hang = time.Minute
 type started struct {
 	*process.Process
 	stdout, stderr string
-	code           int
-	signal         string
+	status         process.Status
 }
 
 // start starts a shell script.
@@ -76,7 +75,7 @@ func finish(t *testing.T, p *process.Process) started {
 	done := make(chan error, 1)
 	go func() {
 		var err error
-		s.code, s.signal, err = p.Wait()
+		s.status, err = p.Wait()
 		done <- err
 	}()
 	select {
@@ -93,11 +92,11 @@ func finish(t *testing.T, p *process.Process) started {
 func TestOutputAndExit(t *testing.T) {
 	t.Parallel()
 	s := finish(t, start(t, "echo out; echo err >&2; exit 3"))
-	if s.stdout != "out\n" || s.stderr != "err\n" || s.code != 3 || s.signal != "" {
+	if s.stdout != "out\n" || s.stderr != "err\n" || s.status != (process.Status{Code: 3}) {
 		t.Errorf("%+v", s)
 	}
-	if code, _, err := s.Wait(); code != 3 || err != nil {
-		t.Errorf("second Wait: %d, %v", code, err)
+	if status, err := s.Wait(); status != s.status || err != nil {
+		t.Errorf("second Wait: %+v, %v", status, err)
 	}
 	if err := errors.Join(s.Terminate(), s.Kill()); err != nil {
 		t.Errorf("a signal to what has ended: %v", err)
@@ -106,7 +105,7 @@ func TestOutputAndExit(t *testing.T) {
 
 func TestStandardInputIsEmpty(t *testing.T) {
 	t.Parallel()
-	if s := finish(t, start(t, "cat; echo end")); s.stdout != "end\n" || s.code != 0 {
+	if s := finish(t, start(t, "cat; echo end")); s.stdout != "end\n" || s.status != (process.Status{}) {
 		t.Errorf("%+v", s)
 	}
 }
@@ -123,8 +122,8 @@ func TestSignals(t *testing.T) {
 			if err := send(p); err != nil {
 				t.Fatal(err)
 			}
-			if s := finish(t, p); s.signal != name || s.code != 0 {
-				t.Errorf("code %d, signal %q; want %q", s.code, s.signal, name)
+			if s := finish(t, p); s.status != (process.Status{Signal: name}) {
+				t.Errorf("%+v, want signal %q", s.status, name)
 			}
 		})
 	}
@@ -136,8 +135,8 @@ func TestGroup(t *testing.T) {
 	t.Parallel()
 	t.Run("leader exits", func(t *testing.T) {
 		t.Parallel()
-		if s := finish(t, start(t, "sleep 1000 & sleep 1000 & exit 5")); s.code != 5 {
-			t.Errorf("code %d, want 5", s.code)
+		if s := finish(t, start(t, "sleep 1000 & sleep 1000 & exit 5")); s.status != (process.Status{Code: 5}) {
+			t.Errorf("%+v, want code 5", s.status)
 		}
 	})
 	t.Run("kill", func(t *testing.T) {
@@ -150,8 +149,8 @@ func TestGroup(t *testing.T) {
 		if err := p.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		if s := finish(t, p); s.signal != "killed" {
-			t.Errorf("signal %q, want killed", s.signal)
+		if s := finish(t, p); s.status != (process.Status{Signal: "killed"}) {
+			t.Errorf("%+v, want signal killed", s.status)
 		}
 	})
 	t.Run("of its own", func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
@@ -28,6 +29,7 @@ func main() {
 	stdin := flag.Bool("stdin", false, "with hold: pass this host's standard input on")
 	session := flag.Bool("setsid", false, "ask for the plugin to lead a session")
 	group := flag.Bool("setpgid", false, "ask for the plugin to lead a process group")
+	reaper := flag.Bool("reaper", false, "wait for all children, as the init of a container does")
 	sum := flag.String("sha256", "", "the checksum that the plugin must have, in hexadecimal")
 	nobody := flag.Bool("nobody", false, "run the plugin as the user of that name")
 	flag.Usage = func() {
@@ -53,6 +55,9 @@ func main() {
 	}
 	if *stdin {
 		h.opts = append(h.opts, host.WithStdin(os.Stdin))
+	}
+	if *reaper {
+		go reap()
 	}
 	if *sum != "" {
 		want, err := hex.DecodeString(*sum)
@@ -80,6 +85,15 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "life-host:", err)
 		os.Exit(1)
+	}
+}
+
+// reap takes the status of every child, also of those that others wait for.
+func reap() {
+	for {
+		if _, err := syscall.Wait4(-1, nil, 0, nil); err != nil {
+			time.Sleep(time.Millisecond) // there are no children
+		}
 	}
 }
 

@@ -76,7 +76,8 @@ func (l *leader) state(pid int) (state int8, ok bool) {
 // reaped.
 func (g *group) wait(reap func() error) error {
 	g.leader.await(g.pid)
-	return g.end(reap)
+	err := g.kill()
+	return errors.Join(err, g.end(reap))
 }
 
 // signal sends to the group. Its leader cannot leave it, as it leads a session. As long

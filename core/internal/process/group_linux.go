@@ -76,8 +76,11 @@ func (l *leader) await(pid, options int) error {
 // wait ends what is left of the group when its leader has ended and is not yet
 // reaped.
 func (g *group) wait(reap func() error) error {
+	g.reapWhileAlive()
 	_ = g.leader.await(g.pid, 0) // reap reports that other code was faster
-	return g.end(reap)
+	err := g.kill()
+	g.reapAfterKill()
+	return errors.Join(err, g.end(reap))
 }
 
 // signal sends to the group. Its leader cannot leave it, as it leads a session. The

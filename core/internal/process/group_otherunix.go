@@ -20,7 +20,8 @@ func (leader) close()                 {}
 // round in between.
 func (g *group) wait(reap func() error) error {
 	err := reap()
-	return errors.Join(err, g.end(func() error { return nil }))
+	err = errors.Join(err, g.kill())
+	return g.end(func() error { return err })
 }
 
 // signal sends to the group. Its leader cannot leave it, as it leads a session. Callers

@@ -69,13 +69,12 @@ func (g *group) send(sig unix.Signal) error {
 	return g.signal(sig)
 }
 
-// end ends what is left of the group and calls reap, after which the number can be
-// another's.
+// end calls reap, after which the number can be another's.
 func (g *group) end(reap func() error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.gone = true
-	return errors.Join(g.signal(unix.SIGKILL), reap())
+	return reap()
 }
 
 // close gives back what holds on to the leader.

@@ -23,6 +23,20 @@ func OpenOther(pid int) (*Other, error) {
 	if pid <= 0 {
 		return nil, fmt.Errorf("%d is no number of a process", pid)
 	}
+	o, err := openPidfd(pid)
+	if err != nil {
+		return nil, err
+	}
+	o.started, _ = StartTime(pid) // some systems hide other users' processes
+	ended := true
+	if err := o.control(func(fd int) { ended = hasEnded(fd) }); err != nil || ended { // what was read may be another's
+		return nil, errors.Join(fmt.Errorf("process %d: %w", pid, unix.ESRCH), err, o.Close())
+	}
+	return o, nil
+}
+
+// openPidfd opens a process, which may have ended.
+func openPidfd(pid int) (*Other, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err == nil {
 		err = unix.SetNonblock(fd, true) // so that Wait can be ended
@@ -30,12 +44,16 @@ func OpenOther(pid int) (*Other, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
-	o := &Other{pidfd: os.NewFile(uintptr(fd), "pidfd")}
-	o.started, _ = StartTime(pid) // some systems hide other users' processes
-	if hasEnded(fd) {             // what was read may be another's
-		return nil, errors.Join(fmt.Errorf("process %d: %w", pid, unix.ESRCH), o.Close())
+	return &Other{pidfd: os.NewFile(uintptr(fd), "pidfd")}, nil
+}
+
+// control calls f with the descriptor, which is not closed meanwhile.
+func (o *Other) control(f func(fd int)) error {
+	raw, err := o.pidfd.SyscallConn()
+	if err != nil {
+		return err
 	}
-	return o, nil
+	return raw.Control(func(fd uintptr) { f(int(fd)) })
 }
 
 // hasEnded reports whether the process of a pidfd has ended, reaped or not.
@@ -63,49 +81,59 @@ func (o *Other) Wait() error {
 	return raw.Read(func(fd uintptr) bool { return hasEnded(int(fd)) })
 }
 
+// reap takes the status of the process, a child of this one. It reports false if the
+// process has not ended.
+func (o *Other) reap() bool {
+	var info unix.Siginfo
+	var waited error
+	err := o.control(func(fd int) { waited = unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG, nil) })
+	return err != nil || waited != nil || info.Signo != 0
+}
+
 // Terminate asks the process to end: SIGTERM.
 func (o *Other) Terminate() error { return o.signal(unix.SIGTERM) }
 
 // Kill ends the process.
 func (o *Other) Kill() error { return o.signal(unix.SIGKILL) }
 
-// signal sends a signal. A process that has ended already is what is wanted.
 func (o *Other) signal(sig unix.Signal) error {
-	raw, err := o.pidfd.SyscallConn()
-	if err != nil {
-		return err
-	}
 	var sent error
-	err = raw.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
-	if errors.Is(sent, unix.ESRCH) {
-		sent = nil
-	}
+	err := o.control(func(fd int) { sent = pidfdSignal(fd, sig, 0) })
 	return errors.Join(err, sent)
 }
 
 // Close gives the process up and ends a Wait. It does nothing to the process.
 func (o *Other) Close() error { return o.pidfd.Close() }
 
-// startTimeField is the index of starttime in /proc/PID/stat (proc_pid_stat(5)),
-// counted from the first field after the name, which is the third.
+// startTimeField is the index of starttime in what statFields returns.
 const startTimeField = 22 - 3
 
 // StartTime returns when a process was started, as text that is to be compared
 // and not to be read: the ticks of the clock from the start of the system to that
 // of the process, and which start of the system.
 func StartTime(pid int) (string, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields, err := statFields(pid)
 	if err != nil {
 		return "", err
-	}
-	// The name, in parentheses, may hold anything.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) <= startTimeField {
-		return "", fmt.Errorf("/proc/%d/stat has %d fields after the name", pid, len(fields))
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", err
 	}
 	return fields[startTimeField] + "@" + strings.TrimSpace(string(boot)), nil
+}
+
+// statFields returns the fields of /proc/PID/stat (proc_pid_stat(5)) from the third
+// on, the first after the name, to that with the start at least.
+func statFields(pid int) ([]string, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	// The name, in parentheses, may hold anything.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) <= startTimeField {
+		return nil, fmt.Errorf("/proc/%d/stat has %d fields after the name", pid, len(fields))
+	}
+	return fields, nil
 }

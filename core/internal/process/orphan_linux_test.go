@@ -1,0 +1,134 @@
+package process_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestOrphansAreReaped has a host to which the system gives the children of its
+// plugins when these end: the first process of a container, and what has asked for it.
+func TestOrphansAreReaped(t *testing.T) {
+	t.Parallel()
+	t.Run("first process of a container", func(t *testing.T) {
+		t.Parallel()
+		if os.Getuid() != 0 {
+			t.Skip("only root can make a namespace of process numbers")
+		}
+		if !inOwnProcess(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}) {
+			return
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		if os.Getpid() != 1 {
+			t.Fatalf("this is process %d", os.Getpid())
+		}
+		testOrphans(t)
+	})
+	t.Run("subreaper", func(t *testing.T) {
+		t.Parallel()
+		if !inOwnProcess(t, nil) {
+			return
+		}
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		testOrphans(t)
+	})
+}
+
+// testOrphans has one child of the test's own all the time, whose status is the test's.
+func testOrphans(t *testing.T) {
+	t.Helper()
+	own := exec.Command("/bin/sh", "-c", "exit 7")
+	if err := own.Start(); err != nil {
+		t.Fatal(err)
+	}
+	assertNoOrphans := func(when string) {
+		t.Helper()
+		for _, child := range childrenOf(t, os.Getpid()) {
+			if child != own.Process.Pid {
+				t.Errorf("%s: process %d is left", when, child)
+			}
+		}
+	}
+	for name, attr := range map[string]*syscall.SysProcAttr{"group": nil, "session": {Setsid: true}} {
+		change := func(cmd *exec.Cmd) { cmd.SysProcAttr = attr }
+		for _, script := range []string{
+			"sleep 1000 & sleep 1000 & exit 0",
+			"sh -c 'sleep 1000 & sh -c \"sleep 1000 & sleep 1000\"' & exit 0",
+			"(exit 1 &) ; exit 0",
+		} {
+			for range 5 {
+				finish(t, start(t, script, change))
+				assertNoOrphans(name + ": " + script)
+			}
+		}
+		p := start(t, "sleep 1000 & sleep 1000", change)
+		if err := p.Kill(); err != nil {
+			t.Error(err)
+		}
+		finish(t, p)
+		assertNoOrphans(name + ": killed")
+
+		// An orphan that ends long before the plugin does.
+		p = start(t, "(sh -c 'echo orphan; exit 1' &) ; exec sleep 1000", change)
+		stdout, _ := p.Output()
+		if _, err := io.ReadFull(stdout, make([]byte, len("orphan\n"))); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(hang); len(childrenOf(t, os.Getpid())) != 2; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: children %v, want %d and %d only", name, childrenOf(t, os.Getpid()), own.Process.Pid, p.PID())
+			}
+		}
+		if err := p.Kill(); err != nil {
+			t.Error(err)
+		}
+		finish(t, p)
+	}
+	_ = own.Wait()
+	if code := own.ProcessState.ExitCode(); code != 7 {
+		t.Errorf("the status of a child that is not a plugin's: %d, want 7", code)
+	}
+}
+
+// childrenOf returns the processes whose parent is pid, zombies too.
+func childrenOf(t *testing.T, pid int) (children []int) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it is gone
+		}
+		var child, parent int
+		var state string
+		_, err = fmt.Sscan(string(text), &child)
+		if err == nil {
+			_, err = fmt.Sscan(string(text[bytes.LastIndexByte(text, ')')+1:]), &state, &parent)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parent == pid {
+			children = append(children, child)
+		}
+	}
+	return children
+}

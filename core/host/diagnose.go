@@ -40,6 +40,8 @@ func diagnose(err error, dir string) (hint string) {
 		}
 	}
 	switch {
+	case errors.Is(err, syscall.ETXTBSY):
+		return describeWriters(path)
 	case errors.Is(err, syscall.ENOEXEC):
 		return describeFormat(path)
 	case errors.Is(err, fs.ErrNotExist):
@@ -74,15 +76,25 @@ func head(path string) []byte {
 	return b[:n]
 }
 
+// interpreter returns the first line of a script without its beginning, and the program
+// in it, which runs the script. It returns nothing if the file is not a script.
+func interpreter(path string) (line, name string) {
+	line, ok := strings.CutPrefix(string(head(path)), "#!")
+	if !ok {
+		return "", ""
+	}
+	line, _, _ = strings.Cut(line, "\n")
+	name, _, _ = strings.Cut(strings.TrimSpace(line), " ")
+	return line, name
+}
+
 // missingInterpreter says which program the file needs that is not there.
 func missingInterpreter(path string) string {
-	if line, ok := strings.CutPrefix(string(head(path)), "#!"); ok {
-		line, _, _ = strings.Cut(line, "\n")
+	if line, name := interpreter(path); name != "" {
 		if strings.HasSuffix(line, "\r") {
 			return "its first line ends in a carriage return, which the system takes for a part of the interpreter's name: save it with Unix line ends"
 		}
-		interpreter, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		return fmt.Sprintf("its interpreter %s is not: install that, or correct the script's first line", interpreter)
+		return fmt.Sprintf("its interpreter %s is not: install that, or correct the script's first line", name)
 	}
 	return "the loader that it was linked for is not: build it for this system, or statically (CGO_ENABLED=0)"
 }

@@ -95,7 +95,7 @@ func (localRunner) start(ctx context.Context, cmd *exec.Cmd, leash *process.Leas
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p, err := process.Start(cmd, leash)
+	p, err := startWhenFree(ctx, cmd, func(cmd *exec.Cmd) (*process.Process, error) { return process.Start(cmd, leash) })
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package process
 
 import (
 	"errors"
-	"os"
 	"strconv"
 	"time"
 	"unsafe"
@@ -81,18 +80,10 @@ func (g *group) reapAfterKill() {
 // also returns which processes of the group, and which other orphans of the session,
 // have not ended.
 func (g *group) reapOrphans() (reaped bool, group, session []int) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return false, nil, nil // it is not mounted
-	}
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil || pid == g.pid {
-			continue
-		}
+	for pid := range processes() {
 		s, err := readStat(pid)
 		switch {
-		case err != nil || !g.has(s):
+		case err != nil || pid == g.pid || !g.has(s):
 		case s.state == zombieState && s.parent != unix.Getpid(): // its parent's to reap
 		case s.state == zombieState && g.reapOrphan(pid):
 			reaped = true

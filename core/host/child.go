@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,14 +41,20 @@ type child struct {
 }
 
 const (
-	// drainTimeout bounds how long the output of a process is read after it and its
-	// group have ended. What they have written is in the pipe and is read at once:
-	// it takes longer if a descendant that left the group holds the pipe, or if the
-	// user's log handler is slow.
-	drainTimeout = 500 * time.Millisecond
+	// drainTimeout bounds how long the output of a process is read and logged after it
+	// and its group have ended. What they have written last is in the pipes and in the
+	// collectors, a few thousand lines at most. That takes milliseconds, seconds if
+	// many processes share few processors, and longer only if the user's log handler is
+	// slow.
+	drainTimeout = 5 * time.Second
 	// hurryTimeout bounds how long it then takes to read what is left in the pipe
-	// without logging it.
+	// without logging it, and to notice that the pipe is closed.
 	hurryTimeout = time.Second
+	// heldTimeout is how long another process may hold the output before it is given
+	// up. A process that has left the group may be ending too.
+	heldTimeout = 500 * time.Millisecond
+	// heldInterval is how often that is looked at then.
+	heldInterval = 100 * time.Millisecond
 )
 
 // startChild starts cmd, which the context bounds, or what was verified of it. The
@@ -89,21 +96,25 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 	c.stdout = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: c.copies.stdout})
 	c.stderr = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: c.copies.stderr})
 	read := make(chan struct{}) // closed when both streams were read to their end
-	var held atomic.Bool        // by another process, which goes on: they were closed before that
+	var held atomic.Pointer[string]
 	var readers sync.WaitGroup
 	collect := func(collector *logs.Collector, r io.Reader) {
 		if err := collector.Run(r); err != nil {
 			logger.Warn("reading the plugin's output ended", "error", err)
 		}
-		if held.Load() {
-			logger.Warn("a process that left the plugin's group still holds its output, which is no longer read")
-		}
 	}
 	readers.Go(func() { collect(c.stdout, answers) })
 	readers.Go(func() { collect(c.stderr, stderr) })
 	go func() {
+		defer close(read)
 		readers.Wait()
-		close(read)
+		switch by := held.Load(); { // said here, as the handler may not return
+		case by == nil:
+		case *by == "":
+			logger.Warn("the plugin's output did not end with the plugin, and is no longer read")
+		default:
+			logger.Warn("a process that left the plugin's group still holds its output, which is no longer read", "holder", *by)
+		}
 	}()
 
 	gone, end := context.WithCancelCause(context.Background())
@@ -112,14 +123,12 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 	go func() {
 		c.status, c.waitErr = p.Wait()
 		close(c.exited)
-		if !closesWithin(read, drainTimeout) && !c.outputHeld() {
-			c.stdout.Hurry()
-			c.stderr.Hurry()
-			closesWithin(read, hurryTimeout) // what follows tells whether it has
+		deadline := time.Now().Add(drainTimeout)
+		if by, isHeld := c.awaitOutput(read, deadline); isHeld {
+			held.Store(&by)
 		}
-		held.Store(!closesWithin(read, 0) && c.outputHeld())
 		_ = errors.Join(stdout.Close(), stderr.Close()) // only ever read from
-		if !closesWithin(read, drainTimeout) {
+		if !closesWithin(read, max(hurryTimeout, time.Until(deadline))) {
 			c.waitErr = errors.Join(c.waitErr, errOutputStuck)
 		}
 		cfg.trace.processExited(c.status)
@@ -127,9 +136,46 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 	}()
 }
 
+// awaitOutput returns when the output of the process, which has ended, was read and
+// logged to its end, or as far as that is possible by the deadline. It reports whether
+// nothing more will come of the plugin and the output goes on all the same, and names
+// the process that holds the output, if that is known.
+func (c *child) awaitOutput(read <-chan struct{}, deadline time.Time) (holder string, held bool) {
+	for wait := heldTimeout; ; wait = heldInterval {
+		if closesWithin(read, min(wait, time.Until(deadline))) {
+			return "", false
+		}
+		names, held := c.outputHeld()
+		switch late := !time.Now().Before(deadline); {
+		case held && len(names) > 0:
+			return strings.Join(names, ", "), true
+		case held && late:
+			return "", true
+		case late:
+			c.stdout.Hurry()
+			c.stderr.Hurry()
+			closesWithin(read, hurryTimeout) // what follows tells whether it has
+			return "", false
+		}
+	}
+}
+
+// outputHolder is a [Process] that knows whether another process holds its output.
+type outputHolder interface {
+	OutputHeld() (holders []string, held bool)
+}
+
 // outputHeld reports whether all that was printed is logged, and no end comes: another
 // process holds the output of one that has ended.
-func (c *child) outputHeld() bool { return c.stdout.Waiting() && c.stderr.Waiting() }
+func (c *child) outputHeld() (holders []string, held bool) {
+	if !c.stdout.Waiting() || !c.stderr.Waiting() {
+		return nil, false
+	}
+	if h, ok := c.Process.(outputHolder); ok {
+		return h.OutputHeld()
+	}
+	return nil, true // after drainTimeout, it is not that the reader is slow
+}
 
 // errOutputStuck is about the user's own code: nothing of ours waits for it.
 var errOutputStuck = errors.New("what it printed last is not logged: a writer given with host.WithStdout or host.WithStderr, or the logger, does not return")
@@ -218,6 +264,11 @@ func closesWithin(ch <-chan struct{}, d time.Duration) bool {
 	case <-ch:
 		return true
 	case <-timer.C:
+	}
+	select { // both may have come
+	case <-ch:
+		return true
+	default:
 		return false
 	}
 }

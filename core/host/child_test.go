@@ -75,25 +75,29 @@ func (h handlerFunc) Handle(_ context.Context, r slog.Record) error {
 // TestOutputOfTheDead has what a process printed last be known, whatever the user's
 // log handler does, and whoever else holds the pipe, in bounded time.
 func TestOutputOfTheDead(t *testing.T) {
-	const lines = 30_000 // more than two reads
+	const many = 30_000 // lines, in more than two reads
 	for _, tt := range []struct {
 		name    string
+		lines   int
 		held    bool
 		delay   time.Duration // of each record; negative for ever
 		within  time.Duration
 		says    string // the log
 		stuck   bool   // the user's code
 		unknown bool   // and so what came last
+		cut     bool   // the log lacks lines
 	}{
-		{name: "quick"},
-		{name: "slow", delay: time.Millisecond, within: drainTimeout + 5*time.Millisecond, says: "the log handler was too slow"},
-		{name: "stuck", delay: -1, within: drainTimeout + hurryTimeout + drainTimeout, stuck: true, unknown: true},
-		{name: "held", held: true, within: drainTimeout, says: "still holds its output"},
+		{name: "quick", lines: many},
+		{name: "a full pipe on a busy machine", lines: 4000, delay: time.Millisecond, within: 4001 * time.Millisecond},
+		{name: "slow", lines: many, delay: time.Millisecond, within: drainTimeout + 5*time.Millisecond, says: "the log handler was too slow", cut: true},
+		{name: "stuck", lines: many, delay: -1, within: drainTimeout + 2*hurryTimeout, stuck: true, unknown: true, cut: true},
+		{name: "held", lines: many, held: true, within: drainTimeout, says: "did not end with the plugin"},
+		{name: "held, and slow", lines: 1000, delay: time.Millisecond, held: true, within: drainTimeout + 5*time.Millisecond, says: "did not end with the plugin"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := &pipe{held: tt.held, closed: make(chan struct{})}
-				for i := range lines {
+				for i := range tt.lines {
 					fmt.Fprintln(&p.left, "line", i)
 				}
 				p.left.WriteString("panic: the last words\n")
@@ -129,8 +133,8 @@ func TestOutputOfTheDead(t *testing.T) {
 				if !strings.Contains(all, "panic: the last words") && !tt.unknown || !strings.Contains(all, tt.says) {
 					t.Errorf("the log ends with %q, want %q in it", log[max(0, len(log)-3):], tt.says)
 				}
-				if complete := len(log) > lines; complete == (tt.delay != 0) {
-					t.Errorf("%d records of %d lines", len(log), lines)
+				if complete := len(log) > tt.lines; complete == tt.cut {
+					t.Errorf("%d records of %d lines", len(log), tt.lines)
 				}
 			})
 		})

@@ -135,9 +135,10 @@ func WithTransports(transports ...transport.Transport) Option {
 // and above go to standard error, for a person if that is a terminal and as
 // JSON otherwise.
 //
-// A slow handler slows the plugin down. When the process has ended, what a handler
-// does not take within half a second is not logged, and a record says how much that
-// is; errors have the last lines all the same.
+// A slow handler slows the plugin down. When the process has ended, its last lines are
+// logged, and Done and Close wait for that. What a handler does not take within 5 s is
+// not logged, and a record says how much that is; errors have the last lines all the
+// same.
 func WithLogger(logger *slog.Logger) Option {
 	return optionFunc(func(cfg *config) error {
 		if logger == nil {

@@ -84,7 +84,7 @@ func fetchOutput(logger *slog.Logger, copies copies, cc grpc.ClientConnInterface
 // drain waits for what a process has sent before its own end. A slow log handler does
 // not get all of that.
 func (o *output) drain() {
-	if o == nil || closesWithin(o.read, drainTimeout) || o.stdout.Waiting() && o.stderr.Waiting() {
+	if o == nil || closesWithin(o.read, drainTimeout) {
 		return
 	}
 	o.stdout.Hurry()

@@ -68,7 +68,8 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 	}
 	p.take(StepKill)
 	err := p.child.Kill()
-	if p.endsWithin(killTimeout) {
+	if p.child.exitsWithin(killTimeout) {
+		<-p.done // what is left to do is bounded
 		return p.err
 	}
 	return fmt.Errorf("plugin %s is still there %v after it was killed: %w", p.child.label(), killTimeout, errors.Join(err, errStuck))

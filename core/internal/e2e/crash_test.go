@@ -5,7 +5,9 @@ package e2e_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -210,7 +212,10 @@ func TestChildrenEndWithThePlugin(t *testing.T) {
 		if took := time.Since(began); took > prompt {
 			t.Errorf("Close took %v", took)
 		}
-		book.await(t, "a process that left the plugin's group still holds its output, which is no longer read")
+		r := book.await(t, "a process that left the plugin's group still holds its output, which is no longer read")
+		if want := fmt.Sprintf("process %d (sleep)", pid); runtime.GOOS == "linux" && r.text("holder") != want {
+			t.Errorf("it is held by %q, want %q", r.text("holder"), want)
+		}
 	})
 }
 

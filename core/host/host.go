@@ -46,6 +46,10 @@ const DefaultGrace = 10 * time.Second
 // reach the plugin; one that is set in Env is an error. On Unix the plugin leads a
 // session of its own, so that it and what it starts have no terminal.
 //
+// A goroutine that is locked to its thread ([runtime.LockOSThread]) starts the plugin on
+// that thread, as with os/exec: the plugin has the thread's namespaces. It outlives the
+// thread.
+//
 // If the environment variable PLUGWIRE_ATTACH has an entry for the plugin's name
 // ([WithName]) or for the protocol's, as a plugin prints it that is started by hand to
 // be debugged, Launch starts nothing but attaches to that plugin, as [Attach] does, and

@@ -1,11 +1,14 @@
 package process
 
-import "os"
+import (
+	"os"
+	"os/exec"
+)
 
 // The parts of a group that a test needs to see it without its leader.
 type Group = group
 
-var NewGroup = newGroup
+func NewGroup(cmd *exec.Cmd) (*Group, error) { return newGroup(cmd, true) }
 
 func (g *group) Started(p *os.Process) error { return g.started(p) }
 func (g *group) Kill() error                 { return g.kill() }

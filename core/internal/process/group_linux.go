@@ -3,25 +3,9 @@ package process
 import (
 	"errors"
 	"os"
-	"runtime"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// bindToParent has the kernel kill the process when the thread that started it
-// ends. A Plugwire plugin, which has a lifeline, turns it off and cleans up
-// after itself.
-func bindToParent(attr *syscall.SysProcAttr) {
-	if attr.Pdeathsig == 0 {
-		attr.Pdeathsig = unix.SIGKILL
-	}
-}
-
-func (g *group) lockThread() (unlock func()) {
-	runtime.LockOSThread()
-	return runtime.UnlockOSThread
-}
 
 // leader refers to a child by a descriptor of it, and to the group that the child
 // leads. The descriptor never becomes another's, as the child's number does when

@@ -34,8 +34,9 @@ type group struct {
 // So a plugin does not get the SIGINT of a terminal, and outlives its host's draining.
 // And it has no terminal: in the host's session, ssh, git, sudo or a pager that a plugin
 // starts would open the host's, and the kernel would stop the plugin's whole group for
-// that, as one in the background.
-func newGroup(cmd *exec.Cmd) (*group, error) {
+// that, as one in the background. lasts says whether the thread that is going to start
+// the process lasts as long as this process.
+func newGroup(cmd *exec.Cmd, lasts bool) (*group, error) {
 	var attr syscall.SysProcAttr
 	if cmd.SysProcAttr != nil {
 		attr = *cmd.SysProcAttr
@@ -47,7 +48,7 @@ func newGroup(cmd *exec.Cmd) (*group, error) {
 		return nil, errors.New("SysProcAttr.Foreground: a plugin leads a session of its own, which has no terminal")
 	}
 	attr.Setsid, attr.Setpgid, attr.Noctty = true, false, false // the first includes the others
-	bindToParent(&attr)
+	bindToParent(&attr, lasts)
 	cmd.SysProcAttr = &attr
 	return &group{}, nil
 }

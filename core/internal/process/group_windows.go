@@ -24,7 +24,7 @@ type group struct {
 // killedExitCode is the exit code of a group that was killed.
 const killedExitCode = 1
 
-func newGroup(*exec.Cmd) (*group, error) {
+func newGroup(*exec.Cmd, bool) (*group, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("create job object: %w", err)
@@ -41,8 +41,6 @@ func newGroup(*exec.Cmd) (*group, error) {
 	}
 	return &group{job: job}, nil
 }
-
-func (g *group) lockThread() (unlock func()) { return func() {} }
 
 func (g *group) started(p *os.Process) error {
 	handle, err := windows.OpenProcess(windows.PROCESS_SET_QUOTA|windows.PROCESS_TERMINATE, false, uint32(p.Pid))

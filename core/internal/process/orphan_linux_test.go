@@ -64,40 +64,48 @@ func testOrphans(t *testing.T) {
 			}
 		}
 	}
-	for name, attr := range map[string]*syscall.SysProcAttr{"group": nil, "session": {Setsid: true}} {
-		change := func(cmd *exec.Cmd) { cmd.SysProcAttr = attr }
-		for _, script := range []string{
-			"sleep 1000 & sleep 1000 & exit 0",
-			"sh -c 'sleep 1000 & sh -c \"sleep 1000 & sleep 1000\"' & exit 0",
-			"(exit 1 &) ; exit 0",
-		} {
-			for range 5 {
-				finish(t, start(t, script, change))
-				assertNoOrphans(name + ": " + script)
-			}
+	for _, script := range []string{
+		"sleep 1000 & sleep 1000 & exit 0",
+		"sh -c 'sleep 1000 & sh -c \"sleep 1000 & sleep 1000\"' & exit 0",
+		"(exit 1 &) ; exit 0",
+	} {
+		for range 5 {
+			finish(t, start(t, script))
+			assertNoOrphans(script)
 		}
-		p := start(t, "sleep 1000 & sleep 1000", change)
-		if err := p.Kill(); err != nil {
-			t.Error(err)
-		}
-		finish(t, p)
-		assertNoOrphans(name + ": killed")
+	}
+	p := start(t, "sleep 1000 & sleep 1000")
+	if err := p.Kill(); err != nil {
+		t.Error(err)
+	}
+	finish(t, p)
+	assertNoOrphans("killed")
 
-		// An orphan that ends long before the plugin does.
-		p = start(t, "(sh -c 'echo orphan; exit 1' &) ; exec sleep 1000", change)
-		stdout, _ := p.Output()
-		if _, err := io.ReadFull(stdout, make([]byte, len("orphan\n"))); err != nil {
-			t.Fatal(err)
-		}
-		for deadline := time.Now().Add(hang); len(childrenOf(t, os.Getpid())) != 2; time.Sleep(10 * time.Millisecond) {
+	awaitChildren := func(when string, want ...int) {
+		t.Helper()
+		for deadline := time.Now().Add(hang); len(childrenOf(t, os.Getpid())) != len(want); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: children %v, want %d and %d only", name, childrenOf(t, os.Getpid()), own.Process.Pid, p.PID())
+				t.Fatalf("%s: children %v, want %v only", when, childrenOf(t, os.Getpid()), want)
 			}
 		}
-		if err := p.Kill(); err != nil {
-			t.Error(err)
-		}
+	}
+	// An orphan that ends long before the plugin does.
+	p = start(t, "(sh -c 'echo orphan; exit 1' &) ; exec sleep 1000")
+	stdout, _ := p.Output()
+	if _, err := io.ReadFull(stdout, make([]byte, len("orphan\n"))); err != nil {
+		t.Fatal(err)
+	}
+	awaitChildren("an orphan has ended", own.Process.Pid, p.PID())
+	if err := p.Kill(); err != nil {
+		t.Error(err)
+	}
+	finish(t, p)
+
+	// One in a group of its own, which the end of the plugin does not end.
+	if bash, err := exec.LookPath("bash"); err == nil { // other shells give jobs a group at a terminal only
+		p = start(t, "set -m; sleep 0.3 >/dev/null 2>&1 & exit 0", func(cmd *exec.Cmd) { cmd.Path = bash })
 		finish(t, p)
+		awaitChildren("a job", own.Process.Pid)
 	}
 	_ = own.Wait()
 	if code := own.ProcessState.ExitCode(); code != 7 {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 )
 
@@ -19,7 +20,6 @@ type Process struct {
 	group  *group
 	leash  *Leash
 
-	started chan error    // receives the result of the start, once
 	exited  chan struct{} // closed after status is set and the group is gone
 	status  Status
 	waitErr error
@@ -28,9 +28,9 @@ type Process struct {
 // Start starts cmd, which the caller has made for this one start: its Stdout
 // and Stderr are taken over, and a nil Stdin is the null device. The process
 // leads a group of its own, which ends with it, and which leash, unless it is nil, is
-// for.
+// for. A goroutine that is locked to its thread starts the process on that thread.
 func Start(cmd *exec.Cmd, leash *Leash) (_ *Process, err error) {
-	p := &Process{cmd: cmd, leash: leash, started: make(chan error, 1), exited: make(chan struct{})}
+	p := &Process{cmd: cmd, leash: leash, exited: make(chan struct{})}
 	var theirs []*os.File // ends of pipes that only the child keeps
 	defer func() {
 		for _, f := range theirs {
@@ -62,23 +62,34 @@ func Start(cmd *exec.Cmd, leash *Leash) (_ *Process, err error) {
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	if p.group, err = newGroup(cmd); err != nil {
+	here, lasts := callersThread()
+	if p.group, err = newGroup(cmd, lasts); err != nil {
 		return nil, err
 	}
-	go p.run()
-	if err := <-p.started; err != nil {
+	if here {
+		if err = p.start(); err == nil {
+			go p.await()
+		}
+	} else {
+		started := make(chan error)
+		go func() { // waiting blocks a thread anyway, so that it does not end costs nothing
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			err := p.start()
+			started <- err
+			if err == nil {
+				p.await()
+			}
+		}()
+		err = <-started
+	}
+	if err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// run starts the process and waits for it, in one goroutine that stays on one
-// thread: on Linux the parent-death signal that binds a foreign plugin to this
-// process is sent when the starting thread ends, not the process. Waiting
-// blocks a thread anyway, so this costs nothing.
-func (p *Process) run() {
-	unlock := p.group.lockThread()
-	defer unlock()
+func (p *Process) start() error {
 	err := p.cmd.Start()
 	if err == nil {
 		err = errors.Join(p.group.started(p.cmd.Process), p.leash.tieTo(p.cmd.Process))
@@ -90,11 +101,12 @@ func (p *Process) run() {
 	}
 	if err != nil {
 		p.group.close()
-		p.started <- err
-		return
 	}
-	p.started <- nil
-	// Whoever is left in the group goes with its leader.
+	return err
+}
+
+// await waits for the end of the process. Who is left in the group goes with its leader.
+func (p *Process) await() {
 	p.waitErr = p.group.wait(p.reap)
 	p.group.close()
 	close(p.exited)

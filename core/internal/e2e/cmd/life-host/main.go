@@ -26,6 +26,7 @@ import (
 func main() {
 	how := flag.String("how", "", "with hold: a request to the plugin's method Fail, made once it is ready")
 	thread := flag.Bool("thread", false, "with hold: launch from a thread that ends then")
+	netns := flag.Bool("netns", false, "with hold: launch from a thread in a network namespace of its own, which ends then")
 	stdin := flag.Bool("stdin", false, "with hold: pass this host's standard input on")
 	session := flag.Bool("setsid", false, "ask for the plugin to lead a session")
 	group := flag.Bool("setpgid", false, "ask for the plugin to lead a process group")
@@ -72,7 +73,7 @@ func main() {
 	case "once":
 		err = h.once()
 	case "hold":
-		err = h.hold(*how, *thread)
+		err = h.hold(*how, *thread, *netns)
 	case "close":
 		err = h.close()
 	case "drain":
@@ -123,15 +124,20 @@ func (h *lifeHost) once() error {
 
 // hold says "started" when there is a process, and "ready" when the plugin is
 // where it should be.
-func (h *lifeHost) hold(how string, thread bool) error {
+func (h *lifeHost) hold(how string, thread, netns bool) error {
 	trace := host.WithTrace(&host.Trace{ProcessStarted: func(id string) { fmt.Println("started", id) }})
 	var p *host.Plugin
 	var err error
 	launched := make(chan struct{})
 	go func() {
 		defer close(launched)
-		if thread {
+		if thread || netns {
 			runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
+		}
+		if netns {
+			if err = syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
+				return
+			}
 		}
 		p, err = h.launch(trace)
 	}()

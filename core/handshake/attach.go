@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -96,6 +97,9 @@ type reattachAddr struct{ Network, String string }
 
 // MarshalJSON implements [json.Marshaler]. The text holds the key.
 func (a AttachInfo) MarshalJSON() ([]byte, error) {
+	if !utf8.ValidString(a.Address) {
+		return nil, fmt.Errorf("the address %q is not UTF-8, which JSON cannot hold: set XDG_RUNTIME_DIR or TMPDIR of the plugin to another directory", a.Address)
+	}
 	if a.Foreign {
 		return json.Marshal(reattachForm{rpcGRPC, a.Version, a.PID, a.Stays, reattachAddr{a.Transport.Name, a.Address}})
 	}

@@ -156,3 +156,12 @@ func TestAttachInfoKeepsItsSecret(t *testing.T) {
 		}
 	}
 }
+
+// TestAttachAddressNotUTF8 has a path in another encoding, which JSON would change.
+func TestAttachAddressNotUTF8(t *testing.T) {
+	t.Parallel()
+	info := handshake.AttachInfo{Transport: transport.ID{Name: "unix", Version: 1}, Address: "/tmp/m\xfcll/p"}
+	if text, err := handshake.FormatAttachMap(info); err == nil || !strings.Contains(err.Error(), "is not UTF-8") {
+		t.Errorf("%s, %v", text, err)
+	}
+}

@@ -117,8 +117,10 @@ type DialConfig struct {
 // transport needs is a unix socket path of 107 bytes.
 const MaxAddressLen = 1024
 
-// CheckAddress reports whether address may stand in an answer: not empty, at
-// most [MaxAddressLen] bytes, printable ASCII, and no '|'.
+// CheckAddress reports whether address may stand in an answer: not empty, at most
+// [MaxAddressLen] bytes, without '|', and without control characters other than the
+// tab. A path of a socket with any other byte, blanks and bytes that are not ASCII
+// included, is one that go-plugin's peers send.
 func CheckAddress(address string) error {
 	switch {
 	case address == "":
@@ -126,9 +128,9 @@ func CheckAddress(address string) error {
 	case len(address) > MaxAddressLen:
 		return fmt.Errorf("the address is %d bytes long, at most %d are allowed", len(address), MaxAddressLen)
 	}
-	for _, c := range address {
-		if c <= ' ' || c > '~' || c == '|' {
-			return fmt.Errorf("the address %q holds %q: only printable ASCII without spaces and '|' can be sent", address, c)
+	for _, b := range []byte(address) {
+		if b < ' ' && b != '\t' || b == '\x7f' || b == '|' {
+			return fmt.Errorf("the address %q holds %q: no control character and no '|' can be sent", address, b)
 		}
 	}
 	return nil

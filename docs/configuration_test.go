@@ -134,6 +134,7 @@ var noLimits = map[string]string{
 	"core/internal/logs.maxStamp":         "recognizes a time stamp",
 	"core/internal/rpc.maxConnectTimeout": "turns grpc's own limit off",
 	"transport/quic.maxCoalesced":         "is the system's",
+	"core/host.maxSocketDir":              "is the system's",
 	"transport/unix.maxPath":              "is the system's",
 }
 

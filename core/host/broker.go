@@ -34,11 +34,12 @@ func (l *launch) newBroker() *brokered.Broker {
 		Transports:  l.transports,
 		Listening:   transport.ListenConfig{MinPort: l.minPort, MaxPort: l.maxPort, Logger: l.logger},
 		Credentials: l.creds,
+		Dir:         l.program.dir,
 		ToOther:     l.child.toPlugin,
 		FromOther:   l.child.toHost,
 	}
 	if l.child.dir != nil {
-		addresses.Listening.Dir = l.child.dir.Path()
+		addresses.Listening.Dir = l.child.dir.Own() // where the plugin can put nothing in the place of a socket
 	}
 	cfg.Listen, cfg.Dial = addresses.Listen, addresses.Dial
 	return brokered.New(cfg)

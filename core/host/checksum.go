@@ -16,6 +16,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
@@ -38,8 +39,8 @@ const copyPiece = 1 << 20
 // nothing has run. What runs is what was verified: the file is copied, and the copy is
 // hashed and run, whatever becomes of the file. On Linux the copy is
 // in memory and sealed, so that nobody can change it. Elsewhere, or where the
-// system refuses that, it is a file that cannot be written, in a directory that
-// only the plugin's user can enter, and is there until the process has ended.
+// system refuses that, it is a file of the host's user, in a directory that only the
+// host's and the plugin's users can enter. It is there until the process has ended.
 //
 // The sum is of that one file. Of a script it says nothing of its interpreter, nor
 // of a program about the libraries that it loads.
@@ -96,12 +97,13 @@ func (l *launch) verify(ctx context.Context, cmd *exec.Cmd) error {
 		path = abs
 	}
 	var err error
-	l.verified, err = l.checksum.copy(ctx, path, pluginUID(cmd))
+	l.verified, err = l.checksum.copy(ctx, path, pluginUser(cmd))
 	return because(ctx, err)
 }
 
-// copy returns a copy of the file, for user uid, if it has the sum.
-func (c *checksum) copy(ctx context.Context, path string, uid int) (*process.Copy, error) {
+// copy returns a copy of the file, for another user if user is not nil, if it has the
+// sum.
+func (c *checksum) copy(ctx context.Context, path string, user *privdir.User) (*process.Copy, error) {
 	f, err := process.OpenProgram(path)
 	if err != nil {
 		return nil, err
@@ -119,13 +121,12 @@ func (c *checksum) copy(ctx context.Context, path string, uid int) (*process.Cop
 		// A copy could be run all the same.
 		return nil, &fs.PathError{Op: "exec", Path: path, Err: syscall.EACCES}
 	}
-	verified, err := process.NewCopy(filepath.Base(path), uid, func(w io.Writer) error { return copyProgram(ctx, w, f) })
+	verified, err := process.NewCopy(filepath.Base(path), user, func(w io.Writer) error { return copyProgram(ctx, w, f) })
 	if err != nil {
 		return nil, fmt.Errorf("copy %s to verify it: %w", path, err)
 	}
 	if err := c.check(ctx, verified, path); err != nil {
-		verified.Close()
-		return nil, err
+		return nil, errors.Join(err, verified.Close())
 	}
 	return verified, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
@@ -23,7 +24,7 @@ type child struct {
 	Process
 	name     string
 	command  string
-	dir      *process.Dir  // nil where there are none
+	dir      *privdir.Dir  // nil where there is none
 	bond     *bond         // nil where there is none
 	verified *process.Copy // what runs in place of the command's own file; nil for that
 
@@ -58,15 +59,16 @@ const (
 )
 
 // startChild starts cmd, which the context bounds, or what was verified of it. The
-// child owns dir, bond and verified from then on, also if the start fails.
-func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *process.Dir, bond *bond, verified *process.Copy) (*child, error) {
-	c := &child{name: cfg.name, command: describe(cmd), dir: dir, bond: bond, verified: verified}
+// child owns bond from then on, also if the start fails, and dir and verified if it does
+// not.
+func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *privdir.Dir, bond *bond, verified *process.Copy) (*child, error) {
+	c := &child{name: cfg.name, command: describe(cmd), logger: cfg.logger, dir: dir, bond: bond, verified: verified}
 	path := cmd.Path
 	verified.Use(cmd)
 	cfg.trace.processStart(cmd)
 	p, err := bond.start(ctx, cfg.runner, cmd)
 	if err != nil {
-		c.release()
+		bond.release()
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == cmd.Path {
 			pathErr.Path = path // of which the user knows
 		}
@@ -192,10 +194,19 @@ func (c *child) named(err error) error { return fmt.Errorf("plugin %s: %w", c.la
 // release gives back what this side made for the process.
 func (c *child) release() {
 	c.bond.release()
-	if c.dir != nil {
-		c.dir.Close()
+	release(c.logger, c.dir, c.verified)
+}
+
+// release removes what this side made in the file system for a process, in a bounded
+// time. What stays is left to a later start. Dir and verified may be nil.
+func release(logger *slog.Logger, dir *privdir.Dir, verified *process.Copy) {
+	var err error
+	if dir != nil {
+		err = dir.Close()
 	}
-	c.verified.Close()
+	if err = errors.Join(err, verified.Close()); err != nil {
+		logger.Warn("what the plugin left could not be removed, so a later start removes it", "error", err)
+	}
 }
 
 // killTimeout bounds the wait for a process that was sent SIGKILL. The kernel

@@ -13,52 +13,121 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// diagnose turns what the system says of a program that it could not start,
-// with dir as its working directory, into words that say what to do. It returns
-// none for any other error, but for that of the private directory.
-func diagnose(err error, dir string) (hint string) {
-	if errors.Is(err, process.ErrDir) {
-		return "set XDG_RUNTIME_DIR or TMPDIR of the host to a directory in which it may write"
+// program is what a start was told to run. Empty strings: this process's own.
+type program struct {
+	path string
+	dir  string // its working directory
+	root string // its root directory
+	user user   // as whom it runs
+}
+
+// file returns the path of the program's file, as this process has it.
+func (p program) file() string {
+	if filepath.IsAbs(p.path) {
+		return p.path
 	}
-	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, exec.ErrDot) {
+	return filepath.Join(p.dir, p.path) // as exec.Cmd documents it
+}
+
+// diagnose turns what the system says about a start that failed into words that say
+// what to do. It looks at the program's file only if that is what the error is about.
+func diagnose(err error, p program) (hint string) {
+	switch {
+	case errors.Is(err, privdir.ErrDir):
+		return hintDir
+	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, exec.ErrDot):
 		return "give exec.Command the path of the plugin, such as ./plugin"
+	case errors.Is(err, syscall.EMFILE):
+		return "the host may open no more files: raise its limit (ulimit -n), or look for files that it does not close"
 	}
-	var pathErr *fs.PathError
-	if !errors.As(err, &pathErr) {
+	pathErr, ok := errors.AsType[*fs.PathError](err)
+	switch {
+	case !ok:
 		return ""
+	case pathErr.Path == os.DevNull:
+		return "the plugin's standard input is " + os.DevNull + ": make that, or give host.WithStdin"
+	case !p.isFile(pathErr.Path):
+		return ""
+	case p.root != "":
+		return p.diagnoseRoot()
 	}
-	path := pathErr.Path
-	if dir != "" {
-		if info, statErr := os.Stat(dir); statErr != nil || !info.IsDir() {
-			return "the working directory " + dir + " is not there"
-		}
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path) // as exec.Cmd documents it
+	if _, wdErr := os.Getwd(); wdErr != nil && !filepath.IsAbs(p.file()) {
+		return "the working directory of the host is gone, and the path of the plugin is relative to it"
+	}
+	if p.dir != "" {
+		if info, statErr := os.Stat(p.dir); statErr != nil || !info.IsDir() {
+			return "the working directory " + p.dir + " is not there"
 		}
 	}
+	path := p.file()
 	switch {
 	case errors.Is(err, syscall.ETXTBSY):
 		return describeWriters(path)
 	case errors.Is(err, syscall.ENOEXEC):
 		return describeFormat(path)
+	case errors.Is(err, syscall.E2BIG):
+		return "its arguments and environment are larger than this system allows"
+	case errors.Is(err, syscall.EAGAIN):
+		return fmt.Sprintf("user %d, or this process's container, may have no more processes", p.user.uid)
 	case errors.Is(err, fs.ErrNotExist):
 		if _, statErr := os.Stat(path); statErr != nil {
 			return "check the path of the plugin, and that it was built"
 		}
 		return "the file is there, but " + missingInterpreter(path)
 	case errors.Is(err, fs.ErrPermission):
-		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
-			return "it is a directory"
-		} else if statErr == nil && info.Mode().Perm()&0o111 == 0 {
-			return fmt.Sprintf("the file is not executable (mode %v): chmod +x %s", info.Mode().Perm(), path)
-		}
-		return fmt.Sprintf("user %d may not execute it, or its file system is mounted noexec", os.Geteuid())
+		return p.diagnosePermission(err)
 	default:
 		return ""
 	}
+}
+
+// hintDir is for every error of the private directory.
+const hintDir = "set XDG_RUNTIME_DIR or TMPDIR of the host to a directory in which it may write, and that no other user can rename or replace"
+
+// isFile reports whether an error about path is one about the program's file.
+func (p program) isFile(path string) bool {
+	if path == p.path || path == p.file() {
+		return true
+	}
+	abs, err := filepath.Abs(p.file())
+	return err == nil && path == abs
+}
+
+// diagnoseRoot says what may be wrong with a program in another root directory, in
+// which paths mean something else than here.
+func (p program) diagnoseRoot() string {
+	if info, err := os.Stat(p.root); err != nil || !info.IsDir() {
+		return "the root directory " + p.root + " (SysProcAttr.Chroot) is not there"
+	}
+	return fmt.Sprintf("the path of the plugin, its interpreter or loader, and its working directory must be below %s (SysProcAttr.Chroot), which only root can set", p.root)
+}
+
+// diagnosePermission says why the program may not be executed.
+func (p program) diagnosePermission(err error) string {
+	if errors.Is(err, syscall.EPERM) && p.user.other {
+		return fmt.Sprintf("only root may start a process as another user (SysProcAttr.Credential asks for user %d), and this process runs as user %d", p.user.uid, os.Geteuid())
+	}
+	path := p.file()
+	if closed := p.user.stoppedAt(path); closed != "" {
+		return fmt.Sprintf("user %d, as whom it is to run, cannot enter %s", p.user.uid, closed)
+	}
+	if p.dir != "" {
+		if closed := p.user.stoppedAt(filepath.Join(p.dir, "file")); closed != "" {
+			return fmt.Sprintf("user %d, as whom it is to run, cannot enter %s, which is on the way to the working directory", p.user.uid, closed)
+		}
+	}
+	info, statErr := os.Stat(path)
+	switch {
+	case statErr == nil && info.IsDir():
+		return "it is a directory"
+	case statErr == nil && info.Mode().Perm()&0o111 == 0:
+		return fmt.Sprintf("the file is not executable (mode %v): chmod +x %s", info.Mode().Perm(), path)
+	}
+	return fmt.Sprintf("user %d may not execute it, or its file system is mounted noexec", p.user.uid)
 }
 
 // headLen is how much of a file tells its format: the first line of a script,
@@ -66,7 +135,7 @@ func diagnose(err error, dir string) (hint string) {
 const headLen = 256
 
 func head(path string) []byte {
-	f, err := os.Open(path) //nolint:gosec // it is the program that the user names
+	f, err := process.OpenProgram(path)
 	if err != nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -80,15 +81,35 @@ func TestDiagnose(t *testing.T) {
 	}{
 		{errors.New("anything"), "", ""},
 		{&fs.PathError{Op: "fork/exec", Path: "plugin", Err: errors.New("anything")}, "", ""},
+		{os.NewSyscallError("pipe2", syscall.EMFILE), "", "ulimit -n"},
+		{&fs.PathError{Op: "open", Path: os.DevNull, Err: fs.ErrNotExist}, "", "host.WithStdin"},
 		{&exec.Error{Name: "plugin", Err: exec.ErrNotFound}, "", "give exec.Command the path of the plugin"},
 		{&exec.Error{Name: "plugin", Err: exec.ErrDot}, "", "such as ./plugin"},
 		{&fs.PathError{Op: "fork/exec", Path: "plugin", Err: fs.ErrPermission}, dir, "the file is not executable"},
 		{&fs.PathError{Op: "fork/exec", Path: "nothing", Err: fs.ErrNotExist}, dir, "check the path"},
 		{&fs.PathError{Op: "fork/exec", Path: "plugin", Err: fs.ErrNotExist}, "/no/such", "the working directory /no/such is not there"},
 	} {
-		got := diagnose(tt.err, tt.dir)
+		path := "plugin"
+		if pathErr, ok := errors.AsType[*fs.PathError](tt.err); ok {
+			path = pathErr.Path
+		}
+		got := diagnose(tt.err, program{path: path, dir: tt.dir})
 		if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%v in %q: %q, want %q", tt.err, tt.dir, got, tt.want)
+		}
+	}
+}
+
+// TestDiagnoseOther has errors about other files than the program's, which is not there
+// either.
+func TestDiagnoseOther(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/run/other", "/proc/self/fd/7", "memory"} {
+		for _, cause := range []error{fs.ErrNotExist, fs.ErrPermission, syscall.ENOEXEC, syscall.ENOSPC} {
+			err := &fs.PathError{Op: "open", Path: path, Err: cause}
+			if got := diagnose(err, program{path: "/no/such/plugin"}); got != "" {
+				t.Errorf("%v: %q", err, got)
+			}
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -34,6 +35,7 @@ type launch struct {
 	offer    *handshake.Offer
 	prepared prepared
 	verified *process.Copy // nil without a checksum; the child's once there is one
+	private  *privdir.Dir  // nil where there is none; the child's once there is one
 	child    *child        // nil until the process is started
 	creds    *secure.Credentials
 	session  *session.Session // nil until it is opened
@@ -41,9 +43,9 @@ type launch struct {
 	attaching bool // the process was there before
 	peerPID   int  // the process that the kernel names as the other end; 0 if none
 
-	unprepared []string // why transports were not offered
-	uid        int      // the user as whom the plugin runs
-	dir        string   // the working directory of the plugin, if not this one's
+	unprepared error // why transports were not offered; nil if all were
+	uid        int   // the user as whom the plugin runs
+	program    program
 }
 
 // timeoutError is the cause when the start took longer than the option allows.
@@ -94,10 +96,11 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	defer func() {
 		l.prepared.close()
 		if l.child == nil {
-			l.verified.Close()
+			release(l.logger, l.private, l.verified)
 		}
 	}()
-	if err := l.prepare(ctx); err != nil {
+	l.program = programOf(cmd)
+	if err := l.prepare(ctx, cmd); err != nil {
 		return nil, err
 	}
 	if err := l.verify(ctx, cmd); err != nil {
@@ -113,8 +116,8 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	defer stop()
 
 	l.phase = PhaseHandshake
-	if dir := l.child.dir; dir != nil {
-		dir.Sweep() // while the process starts
+	if l.private != nil {
+		l.private.Look() // while the process starts
 	}
 	answer, err := l.awaitAnswer(ctx)
 	if err != nil {
@@ -139,13 +142,16 @@ func (l *launch) ready(ctx context.Context, answer *handshake.Answer) (*Plugin, 
 		l.child.logger.Warn("a transport that the host prefers was not taken", "transport", answer.Transport.String(), "skipped", skipped)
 	}
 	l.trace.ready(p.info)
+	if l.private != nil {
+		l.private.Sweep() // in the background, and not before the start is over
+	}
 	go p.supervise()
 	return p, nil
 }
 
 // start prepares what the process needs and starts it.
 func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
-	l.uid, l.dir = userOf(cmd), cmd.Dir
+	l.uid = userOf(cmd)
 	if l.stdin != nil {
 		cmd.Stdin = l.stdin
 	}
@@ -169,28 +175,15 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	if l.multiplex {
 		l.offer.Multiplex = "true"
 	}
-	// The certificate takes about as long as the directory: side by side.
-	identity := make(chan error, 1)
-	go func() { identity <- l.newIdentity() }()
-	var dir *process.Dir
-	if process.DirSupported {
-		dir, err = process.NewDir(pluginUID(cmd))
-	}
-	if err = errors.Join(err, <-identity); err != nil {
-		if dir != nil {
-			dir.Close()
-		}
+	if err := l.newIdentity(); err != nil {
 		return err
 	}
-	if dir != nil {
-		l.offer.SocketDir = dir.Path()
+	if l.private != nil {
+		l.offer.SocketDir = l.private.Path()
 	}
 	var ours *bond
 	if l.runner == (localRunner{}) && process.LifelineSupported {
 		if ours, err = l.bind(cmd); err != nil {
-			if dir != nil {
-				dir.Close()
-			}
 			return err
 		}
 		defer ours.closeTheirs()
@@ -202,7 +195,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	}
 	cmd.Env = append(cmd.Env, l.offer.Environ()...)
 	l.phase = PhaseStart
-	l.child, err = startChild(ctx, l.config, cmd, l.offer.Instance, dir, ours, l.verified)
+	l.child, err = startChild(ctx, l.config, cmd, l.offer.Instance, l.private, ours, l.verified)
 	return errors.Join(err, l.prepared.closeFiles())
 }
 
@@ -253,7 +246,11 @@ func (l *launch) awaitAnswer(ctx context.Context) (*handshake.Answer, error) {
 		return nil, result.err
 	}
 	l.trace.answer(result.answer)
-	return result.answer, result.answer.Check(l.offer)
+	err := result.answer.Check(l.offer)
+	if mismatch, ok := errors.AsType[*handshake.Error](err); ok && mismatch.Code == handshake.CodeTransport && l.unprepared != nil {
+		return nil, fmt.Errorf("%w; what was not offered: %w", err, l.unprepared)
+	}
+	return result.answer, err
 }
 
 func ifHalf(e *noAnswerError) error {
@@ -280,7 +277,7 @@ func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) erro
 	if l.creds, err = l.credentials(answer); err != nil {
 		return err
 	}
-	t, dial, err := l.dialed(answer)
+	t, dial, err := l.dialed(ctx, answer)
 	if err != nil {
 		return err
 	}
@@ -364,6 +361,11 @@ func (l *launch) other() string { return "plugin " + l.name }
 func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, error) {
 	switch answer.Security {
 	case handshake.SecurityPeerCred:
+		if l.program.user.other {
+			// Such a plugin can name, or put a link to, a socket of root's that only
+			// this user can reach.
+			return secure.PeerCredExactly(l.uid), nil
+		}
 		return secure.PeerCred(l.uid), nil
 	case handshake.SecurityMTLS:
 		return secure.MutualTLS(l.identity, answer.Cert), nil
@@ -377,7 +379,10 @@ func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, err
 }
 
 func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
-	skipped := l.unprepared
+	var skipped []string
+	if l.unprepared != nil {
+		skipped = append(skipped, l.unprepared.Error())
+	}
 	if answer.Skipped != "" {
 		skipped = append(skipped, answer.Skipped)
 	}
@@ -415,7 +420,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 func (l *launch) fail(cause error) error {
 	e := &StartError{Attach: l.attaching, Phase: l.phase, Name: l.name, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
 	if l.child == nil {
-		e.Hint = diagnose(cause, l.dir)
+		e.Hint = diagnose(cause, l.program)
 	}
 	if c := l.child; c != nil {
 		ended := c.hasExited()
@@ -433,10 +438,17 @@ func (l *launch) fail(cause error) error {
 			}
 		}
 		e.Stdout, e.Stderr = c.stdout.Tail(), c.stderr.Tail()
-		e.Hint = hint(e)
+		if e.Hint = hint(e); e.Hint == "" && e.Exit != nil && l.private != nil && len(l.private.Path()) > maxSocketDir {
+			e.Hint = fmt.Sprintf("the directory for its socket has a path of %d bytes, and a plugin on go-plugin needs one of at most %d: set XDG_RUNTIME_DIR or TMPDIR of the host to a shorter directory", len(l.private.Path()), maxSocketDir)
+		}
 	}
 	return e
 }
+
+// maxSocketDir is the longest path of a directory in which a plugin on go-plugin can make
+// its socket, which has a name such as plugin4294967295. Such a plugin ends without a
+// word of what is too long.
+const maxSocketDir = len(syscall.RawSockaddrUnix{}.Path) - 1 - len("/plugin4294967295")
 
 // otherCookie is what go-plugin's plugins print before they exit if the cookie is
 // not theirs (server.go there).
@@ -444,6 +456,8 @@ const otherCookie = "This binary is a plugin. These are not meant to be executed
 
 func hint(e *StartError) string {
 	switch {
+	case errors.Is(e.Err, privdir.ErrDir):
+		return hintDir
 	case e.Exit != nil && strings.Contains(e.Stderr, otherCookie):
 		return "it is on go-plugin and expects another cookie: give host.WithCookie its MagicCookieKey and MagicCookieValue"
 	case e.Attach && (errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, syscall.ECONNREFUSED)):

@@ -180,7 +180,9 @@ func (p *Plugin) Ping(ctx context.Context) error {
 }
 
 // Done is closed when the plugin has ended and nothing of it is left: no
-// process, socket, directory or goroutine.
+// process, socket, directory or goroutine. Files that the plugin left in its
+// directory and that could not be removed in a second are logged, and left to a
+// later start.
 func (p *Plugin) Done() <-chan struct{} { return p.done }
 
 // Err returns nil while the plugin lives and after it stopped in good order

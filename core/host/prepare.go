@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
+	"os/exec"
 
+	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -15,24 +16,57 @@ import (
 // their transport.
 type prepared map[string]*transport.Prepared
 
-// prepare makes the connections of the transports that have theirs before the
-// process starts. A transport that cannot is not offered; nor is one where the
-// process is not of this machine.
-func (l *launch) prepare(ctx context.Context) error {
+// prepare makes the private directory, and the connections of the transports that have
+// theirs before the process starts. A transport that cannot be prepared is not offered.
+func (l *launch) prepare(ctx context.Context, cmd *exec.Cmd) error {
+	noDir := l.makePrivate(cmd)
 	l.prepared = make(prepared)
 	var offered transport.Set
 	for _, t := range l.transports {
-		if err := l.prepareOne(ctx, t); err != nil {
-			l.unprepared = append(l.unprepared, fmt.Sprintf("%s: %v", t.Name(), err))
+		var err error
+		if d, ok := t.(transport.DirUser); ok && d.UsesDir() {
+			err = noDir
+		}
+		if err == nil {
+			err = l.prepareOne(ctx, t)
+		}
+		if err != nil {
+			l.unprepared = appendError(l.unprepared, fmt.Errorf("%s: %w", t.Name(), err))
 			continue
 		}
 		offered = append(offered, t)
 	}
 	if len(offered) == 0 {
-		return errors.New("no transport could be prepared: " + strings.Join(l.unprepared, "; "))
+		return fmt.Errorf("no transport could be prepared: %w", l.unprepared)
 	}
 	l.transports = offered
 	return nil
+}
+
+// makePrivate makes the private directory. It is an error only for the transports that
+// use it. A plugin that is told of none may still use it for other things, so it is
+// made whenever that is possible.
+func (l *launch) makePrivate(cmd *exec.Cmd) error {
+	if !privdir.Supported {
+		return nil
+	}
+	dir, err := privdir.New(pluginUser(cmd))
+	if err != nil {
+		return err
+	}
+	if err := transport.CheckAddress(dir.Path()); err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", privdir.ErrDir, err), dir.Close())
+	}
+	l.private = dir
+	return nil
+}
+
+// appendError joins two errors on one line.
+func appendError(err, next error) error {
+	if err == nil {
+		return next
+	}
+	return fmt.Errorf("%w; %w", err, next)
 }
 
 var errNotLocal = errors.New("its connection is inherited by a process of this machine, and this runner starts none")

@@ -72,6 +72,9 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 		<-p.done // what is left to do is bounded
 		return p.err
 	}
+	if p.child.hasExited() {
+		return fmt.Errorf("plugin %s has ended, but what this side has of it is not released %v later", p.child.label(), killTimeout)
+	}
 	return fmt.Errorf("plugin %s is still there %v after it was killed: %w", p.child.label(), killTimeout, errors.Join(err, errStuck))
 }
 

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/plugwire/plugwire/core/handshake"
@@ -55,13 +56,17 @@ func (c *child) toPlugin(network, address string) (pluginNetwork, pluginAddress 
 
 // dialed returns what is dialed for an answer: the transport that was agreed on,
 // or the one that the runner knows to lead to it.
-func (l *launch) dialed(answer *handshake.Answer) (transport.Transport, transport.DialConfig, error) {
+func (l *launch) dialed(ctx context.Context, answer *handshake.Answer) (transport.Transport, transport.DialConfig, error) {
 	cfg := transport.DialConfig{Version: answer.Transport.Version, Logger: l.logger}
 	network, address, err := l.child.toHost(answer.Transport.Name, answer.Address)
 	if err != nil {
 		return nil, cfg, err
 	}
-	cfg.Address = address
+	if cfg.Address = address; !answer.Plugwire {
+		if cfg.Address, err = foreignAddress(ctx, network, address, l.program.dir); err != nil {
+			return nil, cfg, err
+		}
+	}
 	t := l.transports.ByName(network)
 	switch {
 	case t == nil:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -61,14 +62,16 @@ func serveDebug(mode string, cfg *config, binding protocol.Binding, opts []Optio
 	if err := d.makeOffer(); err != nil {
 		return err
 	}
-	if process.DirSupported {
-		dir, err := process.NewDir(-1)
-		if err != nil {
-			return err
+	if privdir.Supported {
+		switch dir, dirErr := privdir.New(nil); {
+		case dirErr == nil:
+			defer func() { err = errors.Join(err, dir.Close()) }()
+			dir.Look()
+			dir.Sweep()
+			d.offer.SocketDir = dir.Path()
+		case slices.ContainsFunc(cfg.transports, usesDir):
+			return dirErr
 		}
-		defer dir.Close()
-		dir.Sweep()
-		d.offer.SocketDir = dir.Path()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -129,6 +132,11 @@ func (d *debugger) makeOffer() error {
 	offer.Security = d.security()
 	offer.Instance = "debug"
 	return nil
+}
+
+func usesDir(t transport.Transport) bool {
+	d, ok := t.(transport.DirUser)
+	return ok && d.UsesDir()
 }
 
 // transports are the plugin's in its own order, without those whose connection

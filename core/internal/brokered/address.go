@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -29,6 +31,9 @@ type Addresses struct {
 	Credentials *secure.Credentials
 	// Opened, if set, calls open, and is told so of every listener.
 	Opened func(open func() (net.Listener, error)) (net.Listener, error)
+	// Dir is the working directory of the other side, if it is not this side's. A peer
+	// on go-plugin with a relative TMPDIR sends relative paths.
+	Dir string
 	// ToOther and FromOther, if set, translate this side's addresses and the other
 	// side's.
 	ToOther, FromOther func(network, address string) (string, string, error)
@@ -83,6 +88,11 @@ func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn
 	var err error
 	if a.FromOther != nil {
 		if network, address, err = a.FromOther(network, address); err != nil {
+			return nil, secure.Info{}, err
+		}
+	}
+	if network == "unix" && address != "" && !filepath.IsAbs(address) && !strings.HasPrefix(address, "@") {
+		if address, err = filepath.Abs(filepath.Join(a.Dir, address)); err != nil {
 			return nil, secure.Info{}, err
 		}
 	}

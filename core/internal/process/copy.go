@@ -4,30 +4,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
 // Copy is a copy of a program that is run in place of the original: whoever
 // changes the original, or puts another in its place, changes nothing of what
 // runs. The methods of a nil Copy do nothing.
 type Copy struct {
-	memory *os.File // sealed; nil for a copy in a directory
-	path   string   // of that
-	remove func()   // removes the directory
+	memory *os.File     // sealed; nil for a copy in a directory
+	path   string       // of that
+	remove func() error // removes the directory
 }
 
 // NewCopy makes a copy of what fill writes, of a program with the given file name,
-// for a process of user uid if that is not -1. The copy is in memory and sealed
-// where the system has that; else it is a file that cannot be written, in a
-// directory that only the user can enter.
-func NewCopy(name string, uid int, fill func(io.Writer) error) (*Copy, error) {
+// for a process of another user if user is not nil. The copy is in memory and sealed
+// where the system has that. Else it is a file in a directory of this user that only
+// the process's user can enter, and that user cannot write.
+func NewCopy(name string, user *privdir.User, fill func(io.Writer) error) (*Copy, error) {
 	f, err := newMemory()
 	if err != nil {
-		return newCopyInDir(name, uid, fill)
+		return newCopyInDir(name, user, fill)
 	}
 	if err = fill(f); err == nil {
 		err = seal(f)
@@ -38,18 +40,22 @@ func NewCopy(name string, uid int, fill func(io.Writer) error) (*Copy, error) {
 	return &Copy{memory: f}, nil
 }
 
-// copyMode lets a copy be read, which a script's interpreter does, and executed.
-const copyMode = 0o500
+// The modes let a copy be read, which a script's interpreter does, and executed: by
+// this user, or also by the group of another.
+const (
+	copyMode   = 0o500
+	sharedMode = 0o550
+)
 
-func newCopyInDir(name string, uid int, fill func(io.Writer) error) (_ *Copy, err error) {
-	dir, remove, err := newCopyDir(uid)
+func newCopyInDir(name string, user *privdir.User, fill func(io.Writer) error) (_ *Copy, err error) {
+	path, remove, err := newCopyPath(name, user)
 	if err != nil {
 		return nil, err
 	}
-	c := &Copy{path: filepath.Join(dir, copyName(name)), remove: remove}
+	c := &Copy{path: path, remove: remove}
 	defer func() {
 		if err != nil {
-			c.Close()
+			err = errors.Join(err, c.Close())
 		}
 	}()
 	f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, copyMode)
@@ -57,8 +63,11 @@ func newCopyInDir(name string, uid int, fill func(io.Writer) error) (_ *Copy, er
 		return nil, fmt.Errorf("private copy of the program: %w", err)
 	}
 	err = fill(f)
-	if err == nil && uid >= 0 {
-		err = f.Chown(uid, -1)
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == path {
+		err = fmt.Errorf("%w: %w", privdir.ErrDir, err)
+	}
+	if err == nil {
+		err = shareCopy(f, user)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
@@ -74,8 +83,8 @@ func newCopyInDir(name string, uid int, fill func(io.Writer) error) (_ *Copy, er
 	return c, nil
 }
 
-// Open opens the copy for reading. In memory it is what will run, as nobody can change
-// that any more; what was filled in is not, as who is quick could.
+// Open opens the copy for reading. Hash what Open returns, not the bytes as they were
+// written: until the seal, another process of this user can still change them.
 func (c *Copy) Open() (io.ReadCloser, error) {
 	if c.memory == nil {
 		return os.Open(c.path)
@@ -115,12 +124,14 @@ func (c *Copy) Started() {
 	}
 }
 
-// Close gives everything back. Call it when the process has ended. It is
-// idempotent.
-func (c *Copy) Close() {
+// Close gives everything back. Call it when the process has ended. An error says what
+// of the directory stays. It is idempotent.
+func (c *Copy) Close() error {
 	c.Started()
-	if c != nil && c.remove != nil {
-		c.remove()
-		c.remove = nil
+	if c == nil || c.remove == nil {
+		return nil
 	}
+	remove := c.remove
+	c.remove = nil
+	return remove()
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
 // runCopy runs a copy and returns what it prints.
@@ -33,11 +35,11 @@ func TestCopy(t *testing.T) {
 		_, err := io.WriteString(w, "#!/bin/sh\nread word <&3; echo \"$word $1\"\n")
 		return err
 	}
-	for name, newCopy := range map[string]func(string, int, func(io.Writer) error) (*Copy, error){
+	for name, newCopy := range map[string]func(string, *privdir.User, func(io.Writer) error) (*Copy, error){
 		"as the system has it": NewCopy, "in a directory": newCopyInDir,
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := newCopy("script", -1, fill)
+			c, err := newCopy("script", nil, fill)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,8 +100,8 @@ func TestCopyFails(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", "")
 	errFill := errors.New("cannot be read")
 	fail := func(io.Writer) error { return errFill }
-	for _, newCopy := range []func(string, int, func(io.Writer) error) (*Copy, error){NewCopy, newCopyInDir} {
-		if c, err := newCopy("script", -1, fail); c != nil || !errors.Is(err, errFill) {
+	for _, newCopy := range []func(string, *privdir.User, func(io.Writer) error) (*Copy, error){NewCopy, newCopyInDir} {
+		if c, err := newCopy("script", nil, fail); c != nil || !errors.Is(err, errFill) {
 			t.Errorf("%v, %v", c, err)
 		}
 	}

@@ -3,23 +3,33 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
-// copyFile is the name of a copy, by which the sweep knows it.
-const copyFile = "plugwire-program"
-
-func copyName(string) string { return copyFile }
-
-func newCopyDir(uid int) (path string, remove func(), err error) {
-	dir, err := NewDir(uid)
+// newCopyPath returns the path for a copy, in a directory in which only this user may
+// write.
+func newCopyPath(_ string, user *privdir.User) (path string, remove func() error, err error) {
+	dir, err := privdir.New(user)
 	if err != nil {
 		return "", nil, err
 	}
-	return dir.Path(), dir.Close, nil
+	return filepath.Join(dir.Own(), privdir.ProgramFile), dir.Close, nil
+}
+
+// shareCopy gives a copy its mode, whatever the umask is. Its owner stays this user:
+// an owner can write to a file, whatever its mode is.
+func shareCopy(f *os.File, user *privdir.User) error {
+	if user == nil {
+		return f.Chmod(copyMode)
+	}
+	return errors.Join(f.Chown(-1, user.GID), f.Chmod(sharedMode))
 }
 
 // checkExecutable reports whether the system would execute the file at all.

@@ -1,23 +1,37 @@
 package process
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
-// copyName keeps the extension, by which the system knows a program.
-func copyName(name string) string { return "program" + filepath.Ext(name) }
-
-// newCopyDir makes a directory among the user's own temporary files, which other
-// users cannot enter.
-func newCopyDir(int) (path string, remove func(), err error) {
-	dir, err := os.MkdirTemp("", dirPrefix)
+// newCopyPath returns the path for a copy, in a new directory among the user's own
+// temporary files, which other users cannot enter. The name keeps its extension, by
+// which the system knows a program. Remove removes the copy and its directory, and
+// nothing else: what the program itself has put there has no bound.
+func newCopyPath(name string, _ *privdir.User) (path string, remove func() error, err error) {
+	dir, err := os.MkdirTemp("", "plugwire-run-")
 	if err != nil {
 		return "", nil, fmt.Errorf("directory for a copy of the program: %w", err)
 	}
-	return dir, func() { _ = os.RemoveAll(dir) }, nil // what stays are temporary files
+	path = filepath.Join(dir, "program"+filepath.Ext(name))
+	return path, func() error { return errors.Join(removeFile(path), removeFile(dir)) }, nil
 }
+
+func removeFile(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// shareCopy does nothing: files have no modes here.
+func shareCopy(*os.File, *privdir.User) error { return nil }
 
 // checkExecutable has nothing to look at: every file that can be read can be
 // executed.

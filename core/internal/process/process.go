@@ -1,6 +1,6 @@
 // Package process starts, watches and stops an operating-system process: its
-// own group, its private directory, and its life bound to the host's. It knows
-// nothing of handshakes or calls.
+// own group, and its life bound to the host's. It knows nothing of handshakes or
+// calls.
 package process
 
 import (

@@ -17,13 +17,22 @@ import (
 // one of the users in uids, or as root. It wraps nothing: the connection stays
 // what the transport made it.
 func PeerCred(uids ...int) *Credentials {
+	return peerCred(slices.Concat(uids, []int{0}), uids, " or root")
+}
+
+// PeerCredExactly accepts a peer only if it runs as the user, and root only if that is
+// the user.
+func PeerCredExactly(uid int) *Credentials { return peerCred([]int{uid}, []int{uid}, "") }
+
+// peerCred accepts the users. The error shows those that are expected, and more.
+func peerCred(accepted, expected []int, more string) *Credentials {
 	check := func(conn net.Conn) (net.Conn, Info, error) {
 		uid, err := peerUID(conn)
 		if err != nil {
 			return nil, Info{}, fmt.Errorf("peer credentials: %w", err)
 		}
-		if uid != 0 && !slices.Contains(uids, uid) {
-			return nil, Info{}, fmt.Errorf("peer credentials: the peer runs as user %d, expected %v or root", uid, uids)
+		if !slices.Contains(accepted, uid) {
+			return nil, Info{}, fmt.Errorf("peer credentials: the peer runs as user %d, expected %v%s", uid, expected, more)
 		}
 		return conn, Info{
 			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},

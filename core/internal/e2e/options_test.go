@@ -371,4 +371,6 @@ func TestLongSocketPath(t *testing.T) {
 	t.Setenv("TMPDIR", deep)
 	e := startError(testContext(t), t, echoPlugin())
 	assertSays(t, e.Error(), "the plugin refused: the plugin could not listen", "bytes long, and this system allows", "TMPDIR of the host to a shorter directory")
+	e = startError(testContext(t), t, onGoPlugin())
+	assertSays(t, e.Error(), "the directory for its socket has a path of", "TMPDIR of the host to a shorter directory")
 }

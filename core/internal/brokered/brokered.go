@@ -11,6 +11,7 @@ package brokered
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/transport"
@@ -45,6 +47,10 @@ type Config struct {
 	Side, Other string
 	// MaxMessageSize in bytes.
 	MaxMessageSize int
+	// Limits bound the calls of what is dialed under one id.
+	Limits rpc.Limits
+	// Logger, if set, is told of what the other side does that it has no reason to.
+	Logger *slog.Logger
 	// Listen opens an address that the other side can dial, and says what that
 	// side calls it.
 	Listen func(ctx context.Context) (ln *session.Listener, network, address string, err error)

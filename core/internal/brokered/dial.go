@@ -79,6 +79,7 @@ func (b *Broker) dial(ctx context.Context, id uint32) (*Conn, error) {
 		Side:              b.cfg.Side,
 		Other:             b.cfg.Other,
 		MaxMessageSize:    b.cfg.MaxMessageSize,
+		Logger:            b.cfg.Logger,
 		Conn:              stream,
 		ClientCredentials: secure.Known(info),
 		IsControl:         control.IsControl,

@@ -50,6 +50,8 @@ func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.Servic
 		Side:                b.cfg.Side,
 		Other:               b.cfg.Other,
 		MaxMessageSize:      b.cfg.MaxMessageSize,
+		Limits:              b.cfg.Limits,
+		Logger:              b.cfg.Logger,
 		Listener:            ln,
 		ServerCredentials:   session.Credentials(),
 		RegisterApplication: register,

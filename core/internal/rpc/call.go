@@ -82,7 +82,7 @@ func (e *CallError) Unwrap() error { return e.reason }
 func (p *Peer) explain(ctx context.Context, err error) error {
 	switch status.Code(err) {
 	case codes.ResourceExhausted:
-		return explainSize(err)
+		return p.explainSize(err)
 	case codes.DeadlineExceeded:
 		return p.explainDeadline(err)
 	case codes.Unavailable, codes.Canceled:
@@ -181,13 +181,16 @@ const resetMark = "stream terminated by RST_STREAM"
 // stream.go and server.go there).
 var sizeMarks = []string{"message larger than max", "message after decompression larger than max"}
 
-func explainSize(err error) error {
+func (p *Peer) explainSize(err error) error {
 	s := status.Convert(err)
+	if strings.Contains(s.Message(), refusedMark) {
+		return noRoom(p.other)
+	}
 	for _, mark := range sizeMarks {
 		if strings.Contains(s.Message(), mark) && !strings.Contains(s.Message(), "WithMaxMessageSize") {
-			p := s.Proto()
-			p.Message += "; raise the limit on both sides with host.WithMaxMessageSize and plugin.WithMaxMessageSize"
-			return status.ErrorProto(p)
+			more := s.Proto()
+			more.Message += "; raise the limit on both sides with host.WithMaxMessageSize and plugin.WithMaxMessageSize"
+			return status.ErrorProto(more)
 		}
 	}
 	return err

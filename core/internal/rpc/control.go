@@ -17,6 +17,7 @@ type control struct {
 	*grpc.Server
 	side     string
 	stopping <-chan struct{}
+	gate     gate // of streams; a unary call ends by itself
 }
 
 // RegisterService implements [grpc.ServiceRegistrar].
@@ -43,8 +44,14 @@ func (c *control) RegisterService(desc *grpc.ServiceDesc, handler any) {
 func (c *control) end(next grpc.StreamHandler) grpc.StreamHandler {
 	return func(srv any, ss grpc.ServerStream) error {
 		noteCall(ss.Context())
+		if c.gate.enter() != entered {
+			return tooManyControl(c.side)
+		}
 		done := make(chan error, 1)
-		go func() { done <- next(srv, ss) }()
+		go func() {
+			defer c.gate.leave()
+			done <- next(srv, ss)
+		}()
 		select {
 		case err := <-done:
 			return err

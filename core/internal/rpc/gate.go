@@ -2,22 +2,39 @@ package rpc
 
 import "sync"
 
-// gate counts calls in flight and can be shut.
+// gate counts calls in flight, up to a limit, and can be shut.
 type gate struct {
+	limit int // 0 means none
+
 	mu    sync.Mutex // guards the fields below
 	calls int
 	shut  bool
 	empty chan struct{} // made by close, closed when calls reaches 0
 }
 
-func (g *gate) enter() bool {
+// A verdict is what a gate says to a call that wants to enter.
+type verdict int
+
+const (
+	entered verdict = iota
+	isFull          // as many calls as the limit allows are inside
+	isShut
+)
+
+// enter never waits. A call that waits for another to leave is what nested calls
+// must not do: the one that it waits for may be waiting for it.
+func (g *gate) enter() verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.shut {
-		return false
+	switch {
+	case g.shut:
+		return isShut
+	case g.limit > 0 && g.calls >= g.limit:
+		return isFull
+	default:
+		g.calls++
+		return entered
 	}
-	g.calls++
-	return true
 }
 
 func (g *gate) leave() {

@@ -14,8 +14,8 @@ import (
 
 // guard registers the application's services with every handler wrapped: a
 // panic does not end the process, a call ends when its goroutine does, calls are
-// counted so that they can drain, and the user's interceptors see these calls and
-// no others.
+// counted so that they can drain and have a limit, and the user's interceptors see
+// these calls and no others.
 //
 // It wraps handlers at registration instead of intercepting calls: that costs a
 // call no allocation and no look at its name.
@@ -24,6 +24,8 @@ type guard struct {
 	gate    *gate
 	keeps   bool // answered has calls leave the gate
 	side    string
+	other   string
+	limits  Limits
 	unary   grpc.UnaryServerInterceptor  // nil if there is none
 	stream  grpc.StreamServerInterceptor // nil if there is none
 	onPanic func(ctx context.Context, method string, value any, stack []byte)
@@ -52,8 +54,8 @@ func (g *guard) RegisterService(desc *grpc.ServiceDesc, handler any) {
 func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (resp any, err error) {
 		noteCall(ctx)
-		if !g.gate.enter() {
-			return nil, g.draining()
+		if err := g.enter(ctx); err != nil {
+			return nil, err
 		}
 		returned := false
 		defer g.leave(ctx)
@@ -67,8 +69,8 @@ func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 func (g *guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler) grpc.StreamHandler {
 	return func(srv any, ss grpc.ServerStream) (err error) {
 		noteCall(ss.Context())
-		if !g.gate.enter() {
-			return g.draining()
+		if err := g.enter(ss.Context()); err != nil {
+			return err
 		}
 		returned := false
 		defer g.leave(ss.Context())
@@ -80,6 +82,22 @@ func (g *guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler
 		}
 		returned = true
 		return err
+	}
+}
+
+// enter lets a call in, or returns the status with which it is refused. The handler
+// has not read a message of it then.
+func (g *guard) enter(ctx context.Context) error {
+	if isRefused(ctx) {
+		return tooMuchMetadata(g.side, g.other, g.limits.metadata())
+	}
+	switch g.gate.enter() {
+	case isShut:
+		return g.draining()
+	case isFull:
+		return tooManyCalls(g.side, g.other, g.limits.Calls)
+	default:
+		return nil
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"sync"
@@ -38,6 +39,11 @@ const connectTimeout = 10 * time.Second
 const maxConnectTimeout = 24 * time.Hour
 
 const (
+	// callWindow is how much of one call of the other side, in bytes, is buffered for a
+	// handler that reads it slowly. The other side decides how many calls there are, so
+	// it is less than streamWindow: all calls that the limit allows fill 256 MiB. A
+	// message that is larger gets a window of its own size while a handler reads it.
+	callWindow = 128 << 10
 	// streamWindow is how much of one call's stream, in bytes, is buffered for
 	// who reads it slowly. It is fixed: grpc finds a window of its own by sending
 	// a ping with almost every message, which a short call then waits behind. On
@@ -66,6 +72,8 @@ type Config struct {
 	Target string
 	// MaxMessageSize in bytes.
 	MaxMessageSize int
+	// Limits bound the other side's calls.
+	Limits Limits
 
 	// Conn is the stream on which calls out go; nil for a peer that makes none.
 	// The peer closes it.
@@ -103,6 +111,8 @@ type Config struct {
 	// first outermost.
 	UnaryServer  []grpc.UnaryServerInterceptor
 	StreamServer []grpc.StreamServerInterceptor
+	// Logger, if set, is told of what the other side does that it has no reason to.
+	Logger *slog.Logger
 	// OnPanic is told of a panic in a handler, with its stack.
 	OnPanic func(ctx context.Context, method string, value any, stack []byte)
 }
@@ -123,6 +133,8 @@ type Peer struct {
 	idle   idleConns
 	gate   gate
 	side   string
+	other  string
+	unlog  func() // ends that grpc's errors go to this peer's logger
 
 	stalled func() string // may be nil
 
@@ -146,6 +158,8 @@ func New(cfg Config) (*Peer, error) {
 	p := &Peer{
 		side:      cfg.Side,
 		stalled:   cfg.Stalled,
+		other:     cfg.Other,
+		unlog:     reports.to(cfg.Logger),
 		stopping:  make(chan struct{}),
 		lost:      make(chan struct{}),
 		failed:    make(chan struct{}),
@@ -161,6 +175,7 @@ func New(cfg Config) (*Peer, error) {
 		p.conn = track(cfg.Conn)
 		client, err := p.newClient(cfg)
 		if err != nil {
+			p.unlog()
 			return nil, err
 		}
 		p.client = client
@@ -280,4 +295,5 @@ func (p *Peer) Close() {
 		p.idle.end() // first, as Stop waits for those that do not begin HTTP/2
 		p.server.Stop()
 	}
+	p.unlog()
 }

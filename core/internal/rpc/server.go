@@ -23,13 +23,29 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 	if cfg.Patient {
 		timeout = maxConnectTimeout
 	}
+	limits := cfg.Limits.WithDefaults(cfg.MaxMessageSize)
+	p.gate.limit = limits.Calls
+	hold := &metadataHold{limit: int64(limits.metadata())}
+	room := &room{
+		limit:   int64(limits.Buffered),
+		largest: uint32(min(int64(cfg.MaxMessageSize), 1<<32-1)), //nolint:gosec // bounded
+		refused: func() {},
+	}
+	if cfg.Logger != nil {
+		var lines limiter
+		room.refused = func() {
+			lines.warn(cfg.Logger, "a message was refused: there is no room for it beside those that are on their way", "from", cfg.Other, "limit", limits.Buffered, "option", cfg.Side+".WithMaxBuffered")
+		}
+	}
 	opts := []grpc.ServerOption{
-		grpc.Creds(serverCredentials{cfg.ServerCredentials}),
+		grpc.Creds(&boundedCredentials{TransportCredentials: serverCredentials{cfg.ServerCredentials}, room: room}),
 		grpc.ConnectionTimeout(timeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
-		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticStreamWindowSize(callWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.MaxHeaderListSize(maxMetadata),
+		grpc.MaxConcurrentStreams(limits.streams()),
+		grpc.InTapHandle(hold.tap),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageSize),
 		grpc.MaxSendMsgSize(cfg.MaxMessageSize),
 	}
@@ -42,12 +58,14 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 		gate:    &p.gate,
 		keeps:   cfg.DrainAnswers,
 		side:    cfg.Side,
+		other:   cfg.Other,
+		limits:  limits,
 		unary:   chainUnary(cfg.UnaryServer),
 		stream:  chainStream(cfg.StreamServer),
 		onPanic: cfg.OnPanic,
 	})
 	if cfg.RegisterControl != nil {
-		cfg.RegisterControl(&control{Server: server, side: cfg.Side, stopping: p.stopping})
+		cfg.RegisterControl(&control{Server: server, side: cfg.Side, stopping: p.stopping, gate: gate{limit: maxControl}})
 	}
 	return server
 }

@@ -27,7 +27,7 @@ func ParseAttachInfo(text string) (AttachInfo, error) { return handshake.ParseAt
 // host. [WithProtocols] and [WithTransports] are required, as for [Launch], and all
 // that the options demand of a plugin's security is demanded of this one; options
 // that are about a process's start, its output or its input have no effect,
-// [WithChecksum] is an error. The plugin's standard output and error stay where
+// [WithChecksum] is an error, and [WithMultiplex] is one for a plugin on go-plugin. The plugin's standard output and error stay where
 // they are. Hooks of a [Trace] that tell of the start of a process and of its answer
 // are not called. The context bounds the attaching only. An error is a [*StartError], and
 // the plugin lives on then.
@@ -102,11 +102,16 @@ func (l *launch) running() (*AttachInfo, error) {
 
 var errAttachChecksum = errors.New("host.WithChecksum: this host cannot know what a plugin runs that it attaches to")
 
+var errAttachMultiplex = errors.New("host.WithMultiplex: a plugin on go-plugin that runs already cannot be attached to in its multiplexed mode, which is asked for at its start: leave the option out")
+
 // attach connects to the plugin. l has its configuration.
 func (l *launch) attach(ctx context.Context, info AttachInfo) (_ *Plugin, err error) {
 	l.describeAttached(info)
 	if l.checksum != nil {
 		return nil, errAttachChecksum
+	}
+	if l.multiplex && info.Foreign {
+		return nil, errAttachMultiplex
 	}
 	if info.Version == 0 && len(l.family) == 1 {
 		info.Version = l.family[0].Version() // go-plugin does not always say

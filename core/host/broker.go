@@ -22,6 +22,8 @@ func (l *launch) newBroker() *brokered.Broker {
 		Side:           "host",
 		Other:          l.other(),
 		MaxMessageSize: l.maxMessageSize,
+		Limits:         l.limits,
+		Logger:         l.logger,
 		OnPanic:        l.logPanic,
 		Stalled:        l.child.whyStopped,
 		Exited:         l.child.exited,

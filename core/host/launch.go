@@ -309,6 +309,8 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 		Other:             l.other(),
 		Target:            l.name,
 		MaxMessageSize:    l.maxMessageSize,
+		Limits:            l.limits,
+		Logger:            l.logger,
 		Conn:              conn,
 		ClientCredentials: secure.Known(info),
 		UnaryClient:       l.unary,

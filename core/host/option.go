@@ -23,7 +23,8 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Option changes how a plugin is launched and called.
+// Option changes how a plugin is launched and called. Options that contradict each other
+// are an error that names both. Of one that is given twice, the last one counts.
 type Option interface {
 	apply(cfg *config) error
 }
@@ -45,6 +46,7 @@ type config struct {
 	unaryServer    []grpc.UnaryServerInterceptor
 	streamServer   []grpc.StreamServerInterceptor
 	maxMessageSize int
+	limits         rpc.Limits
 	minPort        int
 	maxPort        int
 	cookie         handshake.Cookie
@@ -84,6 +86,9 @@ func newConfig(name string, opts []Option) (*config, error) {
 		return cfg, errors.New("no protocol given: add host.WithProtocols with the generated Protocol value")
 	case len(cfg.transports) == 0:
 		return cfg, errors.New(`no transport given: go get github.com/plugwire/plugwire/transport/unix, import "github.com/plugwire/plugwire/transport/unix", and add host.WithTransports(unix.New())`)
+	}
+	if err := cfg.contradiction(); err != nil {
+		return cfg, err
 	}
 	if cfg.logger == nil {
 		cfg.logger = logs.Default(os.Stderr, slog.LevelInfo)
@@ -233,6 +238,38 @@ func WithMaxMessageSize(bytes int) Option {
 	})
 }
 
+// WithMaxCalls sets how many calls of the plugin may be in flight in the host: calls of
+// the services given with [WithServices], and on each connection that is served with
+// [Plugin.Broker]. A call over the limit fails at once with codes.ResourceExhausted: it
+// never waits, because calls that are nested could then wait for each other without an
+// end. The default is 2048. The plugin has a limit of its own for the host's calls
+// (plugin.WithMaxCalls).
+func WithMaxCalls(calls int) Option {
+	return optionFunc(func(cfg *config) error {
+		if calls < 1 {
+			return fmt.Errorf("host.WithMaxCalls(%d): want at least 1", calls)
+		}
+		cfg.limits.Calls = calls
+		return nil
+	})
+}
+
+// WithMaxBuffered sets how many bytes the host holds for the plugin's calls before its
+// handlers have them: messages larger than 128 KiB that are on their way, and, up to a
+// sixteenth of it, metadata. A call over the limit fails with codes.ResourceExhausted.
+// The default is four messages of the size that [WithMaxMessageSize] allows (1 GiB), and
+// at least 64 MiB. Less than one such message is an error. The plugin has a limit of its
+// own (plugin.WithMaxBuffered).
+func WithMaxBuffered(bytes int) Option {
+	return optionFunc(func(cfg *config) error {
+		if bytes < 1 {
+			return fmt.Errorf("host.WithMaxBuffered(%d): want at least 1", bytes)
+		}
+		cfg.limits.Buffered = bytes
+		return nil
+	})
+}
+
 // WithCookie sets the environment variable by which the plugin recognizes its
 // host. The default is PLUGIN_MAGIC_COOKIE=plugwire. It is a hint for people
 // who run a plugin by hand, not security.
@@ -248,7 +285,8 @@ func WithCookie(name, value string) Option {
 
 // WithTLSConfig authenticates with the given configuration, which is cloned,
 // instead of one-time certificates; the plugin must be given its side of it
-// (plugin.WithTLSConfig). ServerName defaults to "localhost".
+// (plugin.WithTLSConfig). ServerName defaults to "localhost". It contradicts
+// [WithMutualTLS] and [WithPlaintext].
 func WithTLSConfig(cfg *tls.Config) Option {
 	return optionFunc(func(c *config) error {
 		if cfg == nil {
@@ -260,7 +298,8 @@ func WithTLSConfig(cfg *tls.Config) Option {
 }
 
 // WithMutualTLS demands mutual TLS with one-time certificates also where the
-// kernel vouches for the plugin, and refuses a plugin that has less.
+// kernel vouches for the plugin, and refuses a plugin that has less. It contradicts
+// [WithTLSConfig] and [WithPlaintext].
 func WithMutualTLS() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.mutualTLS = true
@@ -270,7 +309,7 @@ func WithMutualTLS() Option {
 
 // WithPlaintext accepts a plugin of another framework that listens on TCP
 // without TLS: anyone on this machine can then call it, or answer in its place.
-// Plugwire's own plugins never do.
+// Plugwire's own plugins never do. It contradicts [WithMutualTLS] and [WithTLSConfig].
 func WithPlaintext() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.plaintext = true
@@ -281,7 +320,7 @@ func WithPlaintext() Option {
 // WithMultiplex asks a plugin that is built on go-plugin for its multiplexed mode
 // (GRPCBrokerMultiplex there): one connection, which also carries what
 // [Plugin.Broker] makes. A plugin that does not have it is refused. It changes
-// nothing for Plugwire's own plugins.
+// nothing for Plugwire's own plugins. A plugin on go-plugin cannot be attached to with it.
 func WithMultiplex() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.multiplex = true
@@ -340,6 +379,9 @@ func WithRunner(r Runner) Option {
 	return optionFunc(func(cfg *config) error {
 		if r == nil {
 			return errors.New("host.WithRunner: the runner is nil")
+		}
+		if cfg.runner != (localRunner{}) {
+			return errors.New("host.WithRunner is given twice, and one of them starts the plugin (plugintest gives the option too, so a test cannot)")
 		}
 		cfg.runner = r
 		return nil

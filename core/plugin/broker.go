@@ -31,6 +31,8 @@ func (s *server) newBroker() *brokered.Broker {
 		Side:           "plugin",
 		Other:          "host",
 		MaxMessageSize: s.maxMessageSize,
+		Limits:         s.limits,
+		Logger:         rt.logger,
 		OnPanic:        s.logPanic,
 	}
 	if rt.session.Multiplexed() {

@@ -78,11 +78,10 @@ func serveDebug(mode string, cfg *config, binding protocol.Binding, opts []Optio
 	context.AfterFunc(ctx, stop) // a second one ends it at once
 	// Before the user's, which may have a logger too.
 	own := []Option{WithLogger(logs.ForPeople(os.Stderr, slog.LevelDebug))}
-	err = serve(ctx, binding, slices.Concat(own, opts, []Option{
-		WithLookupEnv(d.lookup()),
-		WithAnswerWriter(d),
-		optionFunc(func(cfg *config) error { cfg.debug = true; return nil }),
-	}), func(bool) {})
+	err = serve(ctx, binding, slices.Concat(own, opts, []Option{optionFunc(func(cfg *config) error {
+		cfg.lookupEnv, cfg.answer, cfg.debug = d.lookup(), d, true // instead of the user's
+		return nil
+	})}), func(bool) {})
 	if refused, ok := errors.AsType[*refusedError](err); ok {
 		return refused.err // there is no host that has it from the answer
 	}

@@ -17,7 +17,8 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Option changes how a plugin serves.
+// Option changes how a plugin serves. Options that contradict each other are an error that
+// names both. Of one that is given twice, the last one counts.
 type Option interface {
 	apply(cfg *config) error
 }
@@ -34,6 +35,7 @@ type config struct {
 	unaryClient      []grpc.UnaryClientInterceptor
 	streamClient     []grpc.StreamClientInterceptor
 	maxMessageSize   int
+	limits           rpc.Limits
 	cookie           handshake.Cookie
 	tls              *tls.Config
 	onShutdown       []func(context.Context) error
@@ -48,14 +50,32 @@ func newConfig(opts []Option) (*config, error) {
 	cfg := &config{
 		maxMessageSize: rpc.DefaultMaxMessageSize,
 		cookie:         handshake.DefaultCookie(),
-		lookupEnv:      os.LookupEnv,
-		answer:         os.Stdout,
 	}
 	var errs []error
 	for _, o := range opts {
 		errs = append(errs, o.apply(cfg))
 	}
-	return cfg, errors.Join(errs...)
+	if cfg.lookupEnv == nil {
+		cfg.lookupEnv = os.LookupEnv
+	}
+	if cfg.answer == nil {
+		cfg.answer = os.Stdout
+	}
+	return cfg, errors.Join(append(errs, cfg.contradiction())...)
+}
+
+// errTwice is the error of an option that connects the plugin with its host: of two, one
+// leads nowhere.
+func errTwice(option string) error {
+	return fmt.Errorf("plugin.%s is given twice, and there is one host (plugintest gives the option too, so a test cannot)", option)
+}
+
+// contradiction returns an error for two options that cannot both be meant.
+func (c *config) contradiction() error {
+	if c.limits.Buffered != 0 && c.limits.Buffered < c.maxMessageSize {
+		return fmt.Errorf("plugin.WithMaxBuffered and plugin.WithMaxMessageSize contradict each other: there is no room for one message: %d bytes are less than the %d that a message may have", c.limits.Buffered, c.maxMessageSize)
+	}
+	return nil
 }
 
 var errNoTransports = errors.New(`no transport given: go get github.com/plugwire/plugwire/transport/unix, import "github.com/plugwire/plugwire/transport/unix", and add plugin.WithTransports(unix.New())`)
@@ -121,6 +141,36 @@ func WithMaxMessageSize(bytes int) Option {
 			return fmt.Errorf("plugin.WithMaxMessageSize(%d): want at least 1", bytes)
 		}
 		cfg.maxMessageSize = bytes
+		return nil
+	})
+}
+
+// WithMaxCalls sets how many calls of the host may be in flight in the plugin. A call
+// over the limit fails at once with codes.ResourceExhausted: it never waits, because
+// calls that are nested could then wait for each other without an end. The default is
+// 2048. The host has a limit of its own for the plugin's calls (host.WithMaxCalls).
+func WithMaxCalls(calls int) Option {
+	return optionFunc(func(cfg *config) error {
+		if calls < 1 {
+			return fmt.Errorf("plugin.WithMaxCalls(%d): want at least 1", calls)
+		}
+		cfg.limits.Calls = calls
+		return nil
+	})
+}
+
+// WithMaxBuffered sets how many bytes the plugin holds for the host's calls before its
+// handlers have them: messages larger than 128 KiB that are on their way, and, up to a
+// sixteenth of it, metadata. A call over the limit fails with codes.ResourceExhausted.
+// The default is four messages of the size that [WithMaxMessageSize] allows (1 GiB), and
+// at least 64 MiB. Less than one such message is an error. The host has a limit of its
+// own (host.WithMaxBuffered).
+func WithMaxBuffered(bytes int) Option {
+	return optionFunc(func(cfg *config) error {
+		if bytes < 1 {
+			return fmt.Errorf("plugin.WithMaxBuffered(%d): want at least 1", bytes)
+		}
+		cfg.limits.Buffered = bytes
 		return nil
 	})
 }
@@ -198,6 +248,9 @@ func WithLookupEnv(lookup func(name string) (value string, ok bool)) Option {
 		if lookup == nil {
 			return errors.New("plugin.WithLookupEnv: the function is nil")
 		}
+		if cfg.lookupEnv != nil {
+			return errTwice("WithLookupEnv")
+		}
 		cfg.lookupEnv = lookup
 		return nil
 	})
@@ -209,6 +262,9 @@ func WithAnswerWriter(w io.Writer) Option {
 	return optionFunc(func(cfg *config) error {
 		if w == nil {
 			return errors.New("plugin.WithAnswerWriter: the writer is nil")
+		}
+		if cfg.answer != nil {
+			return errTwice("WithAnswerWriter")
 		}
 		cfg.answer = w
 		return nil

@@ -321,6 +321,8 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		Side:              "plugin",
 		Other:             "host",
 		MaxMessageSize:    s.maxMessageSize,
+		Limits:            s.limits,
+		Logger:            rt.logger,
 		Listener:          rt.session,
 		ServerCredentials: session.Credentials(),
 		DrainAnswers:      s.foreign != nil,

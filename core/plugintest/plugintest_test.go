@@ -2,10 +2,14 @@ package plugintest_test
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -178,6 +182,13 @@ func TestGoexit(t *testing.T) {
 	}
 }
 
+// noRunner starts nothing.
+type noRunner struct{}
+
+func (noRunner) Start(context.Context, *exec.Cmd) (host.Process, error) {
+	return nil, errors.ErrUnsupported
+}
+
 // failing is a test that notes how it fails.
 type failing struct {
 	testing.TB
@@ -242,6 +253,22 @@ func TestFailures(t *testing.T) {
 			tb.Helper()
 			plugintest.StartWith(tb, good, loop{}, []plugin.Option{plugin.OnShutdown(func(context.Context) error { runtime.Goexit(); return nil })})
 		}, "called runtime.Goexit"},
+		{"another runner", func(tb testing.TB) {
+			tb.Helper()
+			plugintest.Start(tb, good, loop{}, host.WithRunner(noRunner{}))
+		}, "host.WithRunner is given twice, and one of them starts the plugin (plugintest gives the option too"},
+		{"a checksum", func(tb testing.TB) {
+			tb.Helper()
+			plugintest.Start(tb, good, loop{}, host.WithChecksum(crypto.SHA256, make([]byte, crypto.SHA256.Size())))
+		}, "host.WithChecksum and host.WithRunner contradict each other"},
+		{"another environment", func(tb testing.TB) {
+			tb.Helper()
+			plugintest.StartWith(tb, good, loop{}, []plugin.Option{plugin.WithLookupEnv(os.LookupEnv)})
+		}, "plugin.WithLookupEnv is given twice, and there is one host (plugintest gives the option too"},
+		{"another writer", func(tb testing.TB) {
+			tb.Helper()
+			plugintest.StartWith(tb, good, loop{}, []plugin.Option{plugin.WithAnswerWriter(io.Discard)})
+		}, "plugin.WithAnswerWriter is given twice, and there is one host (plugintest gives the option too"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

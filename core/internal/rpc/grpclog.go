@@ -79,7 +79,7 @@ func (r *reporter) report(text string) {
 	if len(text) > maxLogText {
 		text = strings.ToValidUTF8(text[:maxLogText], "") + "..."
 	}
-	r.lines.warn(logger, "grpc reports an error", "text", strings.TrimSpace(text))
+	r.lines.warn(logger, "grpc reports an error, about this connection or another", "text", strings.TrimSpace(text))
 }
 
 // limiter bounds the lines of one kind.

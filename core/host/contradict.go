@@ -1,0 +1,26 @@
+package host
+
+import "fmt"
+
+// contradiction returns an error for two options that cannot both be meant. Without it
+// one of them would win without a word, and the user would rely on the other. The names
+// in an error are all that a person needs to find both.
+func (c *config) contradiction() error {
+	both := func(a, b, why string) error {
+		return fmt.Errorf("host.%s and host.%s contradict each other: %s", a, b, why)
+	}
+	switch {
+	case c.mutualTLS && c.plaintext:
+		return both("WithMutualTLS", "WithPlaintext", "one demands mutual TLS of every plugin, the other accepts a plugin that has none")
+	case c.mutualTLS && c.tls != nil:
+		return both("WithMutualTLS", "WithTLSConfig", "one demands one-time certificates, the other replaces them by a configuration of your own")
+	case c.tls != nil && c.plaintext:
+		return both("WithTLSConfig", "WithPlaintext", "one demands TLS with a configuration of your own, the other accepts a plugin that has none")
+	case c.checksum != nil && c.runner != (localRunner{}):
+		return both("WithChecksum", "WithRunner", "only the runner knows what it starts, so it must verify that")
+	case c.limits.Buffered != 0 && c.limits.Buffered < c.maxMessageSize:
+		return both("WithMaxBuffered", "WithMaxMessageSize", fmt.Sprintf("there is no room for one message: %d bytes are less than the %d that a message may have", c.limits.Buffered, c.maxMessageSize))
+	default:
+		return nil
+	}
+}

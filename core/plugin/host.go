@@ -118,9 +118,10 @@ type hostConn struct {
 	ctx context.Context //nolint:containedctx // the connection's own life, not a caller's
 	end context.CancelFunc
 
-	mu   sync.Mutex // guards setting what follows; conn is read only after ready
-	conn grpc.ClientConnInterface
-	peer *rpc.Peer // nil if conn is not one
+	mu    sync.Mutex // guards setting what follows; conn is read only after ready
+	conn  grpc.ClientConnInterface
+	peer  *rpc.Peer // nil if conn is not one
+	begun bool      // the host has opened a stream
 }
 
 func newHostConn(cfg *config, offer *handshake.Offer) *hostConn {
@@ -156,10 +157,8 @@ var (
 // serve makes calls on the stream that the host has opened for them, until the
 // stream or the plugin ends. With an error it is still the caller's.
 func (h *hostConn) serve(s *session.Stream) error {
-	select {
-	case <-h.ready:
+	if !h.begin() {
 		return errSecondStream
-	default:
 	}
 	peer, err := newHostPeer(h.cfg, s)
 	if err != nil {
@@ -180,6 +179,19 @@ func (h *hostConn) serve(s *session.Stream) error {
 	case <-h.ctx.Done():
 	}
 	return nil
+}
+
+// begin reports whether a stream may become the connection: the first that the host
+// opens. Each that is not yet connected holds a descriptor and goroutines for as long as
+// the host says nothing on it, so there is one.
+func (h *hostConn) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.begun || h.conn != nil {
+		return false
+	}
+	h.begun = true
+	return true
 }
 
 // newHostPeer returns the plugin's end of a stream for calls to its host.

@@ -2,6 +2,8 @@ package plugin
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
@@ -111,6 +113,58 @@ func TestSilentCallbacks(t *testing.T) {
 	_, err := healthpb.NewHealthClient(h).Check(t.Context(), &healthpb.HealthCheckRequest{})
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("a call after close: %v", err)
+	}
+}
+
+// A host opens many streams for callbacks and says nothing on them: most are refused at
+// once, because each holds a descriptor, and the others end with the plugin.
+func TestSilentCallbacksAreBounded(t *testing.T) {
+	const streams = 200
+	for _, tt := range []struct {
+		name string
+		link hostLink
+		most int
+		err  error
+	}{
+		{"launched", newHostConn(newTestConfig(t), &handshake.Offer{Plugwire: true, Callbacks: true}), 1, errSecondStream},
+		{"debugged", newHostConns(newTestConfig(t)), maxHosts, errManyHosts},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			served := make(chan error, streams)
+			for range streams {
+				ours, theirs := net.Pipe()
+				defer theirs.Close()
+				go io.Copy(io.Discard, theirs) //nolint:errcheck // it ends with ours
+				go func() {
+					err := tt.link.serve(&session.Stream{Conn: ours})
+					_ = ours.Close() // as the listener does
+					served <- err
+				}()
+			}
+			next := func() error {
+				select {
+				case err := <-served:
+					return err
+				case <-time.After(hang):
+					t.Fatal("streams wait for ever")
+					return nil
+				}
+			}
+			for range streams - tt.most {
+				if err := next(); !errors.Is(err, tt.err) {
+					t.Errorf("serve: %v, want %v", err, tt.err)
+				}
+			}
+			if len(served) > 0 {
+				t.Errorf("fewer than %d streams wait", tt.most)
+			}
+			tt.link.close()
+			for range tt.most {
+				if err := next(); err == nil {
+					t.Error("serve: no error for a stream that was never ready")
+				}
+			}
+		})
 	}
 }
 

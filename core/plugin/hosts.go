@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -43,6 +44,7 @@ type hostConns struct {
 	end context.CancelFunc
 
 	mu      sync.Mutex    // guards what follows
+	count   int           // of streams that are served
 	peers   []*rpc.Peer   // in the order in which they came
 	changed chan struct{} // closed when one has come
 }
@@ -54,12 +56,35 @@ func newHostConns(cfg *config) *hostConns {
 	return h
 }
 
+// maxHosts bounds the hosts that are attached at a time: each holds a descriptor and
+// goroutines. A person debugs with a few.
+const maxHosts = 64
+
+var errManyHosts = fmt.Errorf("%d hosts are attached already", maxHosts)
+
+// enter adds to the number of streams that are served, and reports whether it may.
+func (h *hostConns) enter(more int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.count+more > maxHosts {
+		return false
+	}
+	h.count += more
+	return true
+}
+
 func (h *hostConns) serve(s *session.Stream) error {
+	if !h.enter(1) {
+		return errManyHosts
+	}
+	defer h.enter(-1)
 	peer, err := newHostPeer(h.cfg, s)
 	if err != nil {
 		return err
 	}
-	if err := peer.Connect(h.ctx); err != nil {
+	ctx, cancel := context.WithTimeout(h.ctx, callbacksTimeout)
+	defer cancel()
+	if err := peer.Connect(ctx); err != nil {
 		peer.Close()
 		return err
 	}

@@ -326,7 +326,9 @@ func (l *Listener) carry(s *Stream) error {
 		timer := time.AfterFunc(admitTimeout, func() { l.endStranger(m) })
 		defer timer.Stop()
 	}
-	_ = l.acceptFrom(m, streams) // it ended with the connection
+	if err := l.acceptFrom(m, streams); errors.Is(err, errFlooded) && l.cfg.Logger != nil { // others end with the connection
+		l.cfg.Logger.Warn("a connection was ended", "error", err)
+	}
 	l.mu.Lock()
 	delete(l.muxes, m)
 	if l.current == m {

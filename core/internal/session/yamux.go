@@ -21,6 +21,11 @@ const (
 	// muxOpening is how many goroutines may be opening a stream: each is done at once,
 	// unless the other side accepts nothing, or reads nothing.
 	muxOpening = 64
+	// muxStreams is how many streams this side opens on one session, and half of how many it
+	// accepts. Streams count that one side has closed and the other has not: a peer could
+	// leave any number of them open. Twice, because the other side may count one as closed a
+	// moment before this one.
+	muxStreams = 2048
 	// muxWindow is how much of a stream, in bytes, the other side may send
 	// before it is read: it bounds the memory of a stream that nobody reads, and
 	// is large enough that a fast reader does not keep a writer waiting.
@@ -152,6 +157,9 @@ func (m *mux) forget(s *muxStream) {
 // are not yet accepted, or when the other side reads nothing. Goroutines that wait
 // for it, and maybe for nobody any more, are bounded: callers wait for their turn.
 func (m *mux) open(ctx context.Context) (net.Conn, error) {
+	if m.count() >= muxStreams {
+		return nil, errManyStreams
+	}
 	select {
 	case m.opening <- struct{}{}:
 	case <-ctx.Done():
@@ -190,8 +198,23 @@ func (m *mux) open(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// Accept implements [net.Listener].
+func (m *mux) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.streams)
+}
+
+var (
+	errManyStreams = fmt.Errorf("%d streams of the connection are open already, which is the limit", muxStreams)
+	errFlooded     = fmt.Errorf("the other side holds more than %d streams open on one connection", 2*muxStreams)
+)
+
+// Accept implements [net.Listener]. yamux cannot refuse a stream alone, so a peer that
+// holds too many loses the session.
 func (m *mux) Accept() (net.Conn, error) {
+	if m.count() >= 2*muxStreams {
+		return nil, &endError{errFlooded}
+	}
 	s, err := m.session.AcceptStream()
 	if err != nil {
 		return nil, &endError{muxError(err)}
@@ -374,9 +397,24 @@ func (s *muxStream) finish() {
 	}
 	s.mu.Unlock()
 	s.reading.Unlock()
-	_, _ = io.Copy(io.Discard, s.Stream) // until the other side closes it, or the session ends
+	s.discard()
 	s.mux.forget(s)
 }
+
+// discard throws away what still comes, until the other side closes the stream or the
+// session ends. The other side may wait with that for as long as it likes, so yamux must
+// not keep the memory that held what came: it was up to muxWindow for each such stream.
+func (s *muxStream) discard() {
+	var err error
+	for b := make([]byte, discardPiece); err == nil; {
+		_, err = s.Stream.Read(b)
+		s.Stream.Shrink()
+	}
+}
+
+// discardPiece is how much is discarded at a time: little, because it is held for each
+// closed stream that the other side leaves open.
+const discardPiece = 2 << 10
 
 func (s *muxStream) release() {
 	s.mu.Lock()

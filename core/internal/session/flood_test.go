@@ -1,0 +1,186 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/yamux"
+
+	"github.com/plugwire/plugwire/core/handshake"
+)
+
+// flooder is a host that opens yamux streams and closes none of them.
+type flooder struct {
+	t       *testing.T
+	conn    net.Conn
+	session *yamux.Session
+}
+
+func newFlooder(t *testing.T, change func(*ListenerConfig)) (*flooder, *Listener) {
+	t.Helper()
+	host, ln, plugin := socketConfigs(t, handshake.SessionYamux)
+	change(&plugin)
+	l := NewListener(ln, plugin)
+	t.Cleanup(l.End)
+	conn, err := net.Dial("unix", host.Dial.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Preamble{Purpose: Carrier}).WriteTo(conn); err != nil {
+		t.Fatal(err)
+	}
+	cfg := muxConfig()
+	cfg.ConnectionWriteTimeout = hang
+	session, err := yamux.Client(conn, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { checkClose(t, session) })
+	return &flooder{t, conn, session}, l
+}
+
+// open opens a stream and writes data to it. The error is that of a session that ended.
+func (f *flooder) open(data []byte) (*yamux.Stream, error) {
+	s, err := f.session.OpenStream()
+	if err == nil {
+		_, err = s.Write(data)
+	}
+	return s, err
+}
+
+// TestParkedStreamsHoldLittle has a host that opens named streams, fills each as far as
+// it may, and closes none, whatever the plugin says.
+func TestParkedStreamsHoldLittle(t *testing.T) {
+	const streams = 3000
+	f, l := newFlooder(t, func(*ListenerConfig) {})
+	var data bytes.Buffer
+	if _, err := (Preamble{Offered, "n"}).WriteTo(&data); err != nil {
+		t.Fatal(err)
+	}
+	data.Write(make([]byte, 200<<10)) // less than the first window: nothing has to be read
+	before := inUse()
+	for range streams {
+		if _, err := f.open(data.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The plugin still serves: a stream comes after all the others.
+	waiting := start(func() (net.Conn, error) { return l.AcceptNamed(bounded(t), "last") })
+	var last bytes.Buffer
+	_, _ = Preamble{Offered, "last"}.WriteTo(&last)
+	s, err := f.open(last.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := awaitMeeting(s); err != nil {
+		t.Fatal(err)
+	}
+	r := receive(t, "the plugin", waiting)
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	checkClose(t, r.value)
+	// What it discards gets less as the plugin comes to it.
+	var grown int64
+	for deadline := time.Now().Add(hang); ; time.Sleep(10 * time.Millisecond) {
+		if grown = inUse() - before; grown < 100<<20 || time.Now().After(deadline) {
+			break
+		}
+	}
+	if grown >= 100<<20 {
+		t.Errorf("the memory in use has grown by %d MiB", grown>>20)
+	}
+}
+
+func inUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse) //nolint:gosec // far below
+}
+
+// TestFloodOfStreams has a host that leaves all of its streams open: the session ends, and
+// the log says why.
+func TestFloodOfStreams(t *testing.T) {
+	var log lockedBuffer
+	f, _ := newFlooder(t, func(cfg *ListenerConfig) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	var data bytes.Buffer
+	if _, err := (Preamble{Offered, "n"}).WriteTo(&data); err != nil {
+		t.Fatal(err)
+	}
+	opened := 0
+	for ; opened < 4*muxStreams; opened++ {
+		if _, err := f.open(data.Bytes()); err != nil {
+			break
+		}
+	}
+	if opened == 4*muxStreams {
+		t.Fatalf("%d streams are open", opened)
+	}
+	if opened < 2*muxStreams {
+		t.Errorf("the session ended after %d streams, want more than %d", opened, 2*muxStreams)
+	}
+	await(t, "the log does not say why", func() bool { return strings.Contains(log.String(), "holds more than 4096 streams") })
+}
+
+// TestOpenStreamsAreBounded has a host that opens as many as it may: the next is refused
+// on its own side, and when one is closed there is room again.
+func TestOpenStreamsAreBounded(t *testing.T) {
+	client, server := muxes(t)
+	accepted := make(chan net.Conn, muxStreams+1)
+	stopped := start(func() (struct{}, error) {
+		for {
+			conn, err := server.Accept()
+			if err != nil {
+				return struct{}{}, err
+			}
+			accepted <- conn
+		}
+	})
+	var first [2]net.Conn
+	for i := range muxStreams {
+		conn, err := client.open(bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other := receive(t, "the other end", accepted); i == 0 {
+			first = [2]net.Conn{conn, other}
+		}
+	}
+	if _, err := client.open(bounded(t)); !errors.Is(err, errManyStreams) {
+		t.Errorf("one more: %v, want %v", err, errManyStreams)
+	}
+	checkClose(t, first[0], first[1])
+	await(t, "there is no room again", func() bool { return client.count() < muxStreams })
+	if _, err := client.open(bounded(t)); err != nil {
+		t.Errorf("when one was closed: %v", err)
+	}
+	checkClose(t, client, server)
+	receive(t, "the end of Accept", stopped)
+}
+
+// lockedBuffer is a buffer for several goroutines.
+type lockedBuffer struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}

@@ -36,7 +36,7 @@ import (
 const hang = time.Minute
 
 // commands are built once for each run of the tests.
-var commands = []string{"echo-plugin", "duplex-plugin", "versions-plugin", "misbehave", "goplugin-peer", "matrix-plugin", "interop-plugin", "interop-host"}
+var commands = []string{"echo-plugin", "duplex-plugin", "versions-plugin", "misbehave", "goplugin-peer", "matrix-plugin", "interop-plugin", "interop-host", "hostile"}
 
 // linked is what of them the tests do not use themselves. That it is in the program of
 // the tests too lets go test know that a change of it is one of the tests.

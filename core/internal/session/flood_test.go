@@ -117,16 +117,16 @@ func TestFloodOfStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	opened := 0
-	for ; opened < 4*muxStreams; opened++ {
+	for ; opened < 4*maxMuxStreams; opened++ {
 		if _, err := f.open(data.Bytes()); err != nil {
 			break
 		}
 	}
-	if opened == 4*muxStreams {
+	if opened == 4*maxMuxStreams {
 		t.Fatalf("%d streams are open", opened)
 	}
-	if opened < 2*muxStreams {
-		t.Errorf("the session ended after %d streams, want more than %d", opened, 2*muxStreams)
+	if opened < 2*maxMuxStreams {
+		t.Errorf("the session ended after %d streams, want more than %d", opened, 2*maxMuxStreams)
 	}
 	await(t, "the log does not say why", func() bool { return strings.Contains(log.String(), "holds more than 4096 streams") })
 }
@@ -135,7 +135,7 @@ func TestFloodOfStreams(t *testing.T) {
 // on its own side, and when one is closed there is room again.
 func TestOpenStreamsAreBounded(t *testing.T) {
 	client, server := muxes(t)
-	accepted := make(chan net.Conn, muxStreams+1)
+	accepted := make(chan net.Conn, maxMuxStreams+1)
 	stopped := start(func() (struct{}, error) {
 		for {
 			conn, err := server.Accept()
@@ -146,7 +146,7 @@ func TestOpenStreamsAreBounded(t *testing.T) {
 		}
 	})
 	var first [2]net.Conn
-	for i := range muxStreams {
+	for i := range maxMuxStreams {
 		conn, err := client.open(bounded(t))
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +159,7 @@ func TestOpenStreamsAreBounded(t *testing.T) {
 		t.Errorf("one more: %v, want %v", err, errManyStreams)
 	}
 	checkClose(t, first[0], first[1])
-	await(t, "there is no room again", func() bool { return client.count() < muxStreams })
+	await(t, "there is no room again", func() bool { return client.count() < maxMuxStreams })
 	if _, err := client.open(bounded(t)); err != nil {
 		t.Errorf("when one was closed: %v", err)
 	}

@@ -21,11 +21,11 @@ const (
 	// muxOpening is how many goroutines may be opening a stream: each is done at once,
 	// unless the other side accepts nothing, or reads nothing.
 	muxOpening = 64
-	// muxStreams is how many streams this side opens on one session, and half of how many it
+	// maxMuxStreams is how many streams this side opens on one session, and half of how many it
 	// accepts. Streams count that one side has closed and the other has not: a peer could
 	// leave any number of them open. Twice, because the other side may count one as closed a
 	// moment before this one.
-	muxStreams = 2048
+	maxMuxStreams = 2048
 	// muxWindow is how much of a stream, in bytes, the other side may send
 	// before it is read: it bounds the memory of a stream that nobody reads, and
 	// is large enough that a fast reader does not keep a writer waiting.
@@ -157,7 +157,7 @@ func (m *mux) forget(s *muxStream) {
 // are not yet accepted, or when the other side reads nothing. Goroutines that wait
 // for it, and maybe for nobody any more, are bounded: callers wait for their turn.
 func (m *mux) open(ctx context.Context) (net.Conn, error) {
-	if m.count() >= muxStreams {
+	if m.count() >= maxMuxStreams {
 		return nil, errManyStreams
 	}
 	select {
@@ -205,14 +205,14 @@ func (m *mux) count() int {
 }
 
 var (
-	errManyStreams = fmt.Errorf("%d streams of the connection are open already, which is the limit", muxStreams)
-	errFlooded     = fmt.Errorf("the other side holds more than %d streams open on one connection", 2*muxStreams)
+	errManyStreams = fmt.Errorf("%d streams of the connection are open already, which is the limit", maxMuxStreams)
+	errFlooded     = fmt.Errorf("the other side holds more than %d streams open on one connection", 2*maxMuxStreams)
 )
 
 // Accept implements [net.Listener]. yamux cannot refuse a stream alone, so a peer that
 // holds too many loses the session.
 func (m *mux) Accept() (net.Conn, error) {
-	if m.count() >= 2*muxStreams {
+	if m.count() >= 2*maxMuxStreams {
 		return nil, &endError{errFlooded}
 	}
 	s, err := m.session.AcceptStream()

@@ -20,8 +20,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// attacker makes the attack on the stream for callbacks when it is called. It returns what
-// came of it when as many calls have ended as the caller says.
+// attacker makes the attack on the stream for callbacks when it is called: the message says
+// how many calls are to end.
 type attacker struct {
 	echopb.UnimplementedEchoServer
 	attack    string
@@ -39,15 +39,22 @@ const (
 
 // Unary implements the echo service.
 func (a *attacker) Unary(ctx context.Context, req *echopb.Payload) (*echopb.Payload, error) {
-	ended, err := strconv.Atoi(string(req.GetData()))
+	data, err := attack(ctx, <-a.callbacks, a.attack, string(req.GetData()))
+	return &echopb.Payload{Data: data}, err
+}
+
+// attack makes an attack on a connection that nothing was said on. It returns what came of
+// it when so many calls have ended.
+func attack(ctx context.Context, conn net.Conn, name, ended string) ([]byte, error) {
+	enough, err := strconv.Atoi(ended)
 	if err != nil {
 		return nil, err
 	}
-	c, err := newClient(<-a.callbacks)
+	c, err := newClient(conn)
 	if err != nil {
 		return nil, err
 	}
-	switch a.attack {
+	switch name {
 	case "calls":
 		for range calls {
 			c.call("Chat")
@@ -62,7 +69,7 @@ func (a *attacker) Unary(ctx context.Context, req *echopb.Payload) (*echopb.Payl
 		}
 	case "unread":
 		for range calls {
-			c.data(c.call("Chat"), prefix(c.window), int(c.window)) //nolint:gosec // it is small
+			c.data(c.call("Chat"), prefix(c.window), int(c.window))
 		}
 	case "messages":
 		var all sync.WaitGroup
@@ -72,10 +79,13 @@ func (a *attacker) Unary(ctx context.Context, req *echopb.Payload) (*echopb.Payl
 		}
 		all.Wait()
 	default:
-		return nil, fmt.Errorf("attack %q is not known", a.attack)
+		return nil, fmt.Errorf("attack %q is not known", name)
 	}
-	data, err := json.Marshal(c.settle(ctx, ended))
-	return &echopb.Payload{Data: data}, errors.Join(err, c.err)
+	results, err := c.settle(ctx, enough)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(results)
 }
 
 // prefix begins a message.
@@ -230,7 +240,7 @@ func (c *client) data(stream uint32, first []byte, size int) {
 
 // settle returns when the host has taken in all that was sent, and so many calls have
 // ended: how many ended with what.
-func (c *client) settle(ctx context.Context, ended int) map[string]int {
+func (c *client) settle(ctx context.Context, ended int) (map[string]int, error) {
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = c.framer.WritePing(false, [8]byte{1})
@@ -242,15 +252,15 @@ func (c *client) settle(ctx context.Context, ended int) map[string]int {
 	}
 	for {
 		c.mu.Lock()
-		enough, results, changed := c.ended >= ended, maps.Clone(c.results), c.changed
+		enough, results, changed, err := c.ended >= ended, maps.Clone(c.results), c.changed, c.err
 		c.mu.Unlock()
-		if enough {
-			return results
+		if enough || err != nil {
+			return results, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return results
+			return results, nil
 		}
 	}
 }

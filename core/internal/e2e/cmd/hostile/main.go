@@ -1,7 +1,10 @@
 // Command hostile is a plugin that attacks its host, and the host of one:
 //
-//	hostile ATTACK        a plugin, which a host starts
-//	hostile host ATTACK   a host that launches one, and logs to its standard output
+//	hostile ATTACK                      a plugin, which a host starts
+//	hostile host ATTACK                 a host that launches one, and logs to its standard output
+//	hostile on PATH MODE ATTACK ENDED   a host on go-plugin, of a plugin that listens there: MODE is
+//	                                    plain or multiplexed. It prints what came of the attack when
+//	                                    so many calls have ended, and stays until its input ends
 //
 // It speaks the handshake and HTTP/2 by hand, to say what no library says.
 package main
@@ -19,6 +22,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/hashicorp/yamux"
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 
@@ -30,19 +34,48 @@ import (
 )
 
 func main() {
-	run := plugin
 	args := os.Args[1:]
-	if len(args) == 2 && args[0] == "host" {
-		run, args = launch, args[1:]
+	var err error
+	switch {
+	case len(args) == 1:
+		err = plugin(args[0])
+	case len(args) == 2 && args[0] == "host":
+		err = launch(args[1])
+	case len(args) == 5 && args[0] == "on":
+		err = attackPlugin(args[1], args[2], args[3], args[4])
+	default:
+		err = errors.New("usage: hostile ATTACK, hostile host ATTACK, or hostile on PATH MODE ATTACK ENDED")
 	}
-	if len(args) != 1 {
-		fmt.Fprintln(os.Stderr, "usage: hostile [host] ATTACK")
-		os.Exit(2)
-	}
-	if err := run(args[0]); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// attackPlugin attacks a plugin.
+func attackPlugin(path, mode, name, ended string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		return err
+	}
+	if mode == "multiplexed" {
+		session, err := yamux.Client(conn, nil)
+		if err != nil {
+			return err
+		}
+		if conn, err = session.Open(); err != nil {
+			return err
+		}
+	}
+	results, err := attack(ctx, conn, name, ended)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s\n", results)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // limit bounds the life of both.

@@ -149,6 +149,9 @@ func check(v int, cfg *tls.Config) (*tls.Config, error) {
 	if cfg == nil {
 		return nil, errors.New("quic: no TLS configuration: QUIC is never without, and its caller must say who the peer is")
 	}
+	if cfg.MaxVersion != 0 && cfg.MaxVersion < tls.VersionTLS13 {
+		return nil, fmt.Errorf("quic: the TLS configuration (WithTLSConfig) allows at most %s, and QUIC needs TLS 1.3: leave MaxVersion out, or take another transport", tls.VersionName(cfg.MaxVersion))
+	}
 	cfg = cfg.Clone()
 	cfg.NextProtos = []string{alpn}
 	cfg.MinVersion = tls.VersionTLS13 // RFC 9001 section 4.2

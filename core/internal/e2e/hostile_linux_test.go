@@ -24,7 +24,7 @@ func TestHostileHost(t *testing.T) {
 			most   int64  // memory, in bytes
 		}{
 			{attack: "calls", ended: 3000 - 2048, says: "plugin.WithMaxCalls", most: 200 * mib},
-			{attack: "metadata", ended: 3000 - 86, says: "plugin.WithMaxBuffered", most: 500 * mib},
+			{attack: "metadata", ended: 300 - 86, says: "plugin.WithMaxBuffered", most: 350 * mib},
 			{attack: "unread", ended: 3000 - 2048, says: "plugin.WithMaxCalls", most: 900 * mib},
 		} {
 			t.Run(mode+" "+tt.attack, func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestHostileHost(t *testing.T) {
 				results := attackPlugin(t, path, mode, tt.attack, tt.ended)
 				grown := residentMemory(t, pid)
 				t.Logf("the plugin has %d MiB", grown/mib)
-				if grown > tt.most {
+				if grown > tt.most && !raceEnabled { // whose own memory is several times that
 					t.Errorf("the plugin has %d MiB in memory, want at most %d", grown/mib, tt.most/mib)
 				}
 				ended := 0
@@ -55,7 +55,7 @@ func TestHostileHost(t *testing.T) {
 func startUnderGoPlugin(t *testing.T, mode string) (pid int, path string) {
 	t.Helper()
 	cmd := echoPlugin()
-	cmd.Env = append(os.Environ(), "TMPDIR="+shortDir(t), "PLUGIN_MAGIC_COOKIE=plugwire", "PLUGIN_PROTOCOL_VERSIONS=1")
+	cmd.Env = append(os.Environ(), "GOGC=20", "TMPDIR="+shortDir(t), "PLUGIN_MAGIC_COOKIE=plugwire", "PLUGIN_PROTOCOL_VERSIONS=1")
 	if mode == "multiplexed" {
 		cmd.Env = append(cmd.Env, "PLUGIN_MULTIPLEX_GRPC=true")
 	}

@@ -28,8 +28,11 @@ type attacker struct {
 	callbacks <-chan net.Conn
 }
 
-// calls is how many calls are opened.
-const calls = 3000
+// calls is how many calls are opened, and heavyCalls how many with much metadata.
+const (
+	calls      = 3000
+	heavyCalls = 300
+)
 
 // messages is how many of them announce a large message, and messageSize how large.
 const (
@@ -64,7 +67,7 @@ func attack(ctx context.Context, conn net.Conn, name, ended string) ([]byte, err
 		for i := range much { // all but the first are one byte, and the host decodes each
 			much[i] = hpack.HeaderField{Name: "x-bin", Value: strings.Repeat("x", 3<<10)}
 		}
-		for range calls {
+		for range heavyCalls {
 			c.call("Chat", much...)
 		}
 	case "unread":

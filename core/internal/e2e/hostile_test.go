@@ -46,8 +46,8 @@ func TestHostileCalls(t *testing.T) {
 		says   string // of each
 		most   int64  // memory, in bytes
 	}{
-		{attack: "calls", ended: 3000 - 2048, says: "8 2048 calls of the plugin are in flight in the host, which is the limit: raise it with host.WithMaxCalls, or end calls", most: 100 * mib},
-		{attack: "metadata", ended: 300 - 86, says: "8 the metadata of the calls of the plugin that are in flight in the host takes 67108864 bytes, which is the limit: raise it with host.WithMaxBuffered, or send less", most: 200 * mib},
+		{attack: "calls", ended: 3000 - 2048, says: "8 2048 calls of the plugin hostile are in flight in the host, which is the limit: raise it with host.WithMaxCalls, or end calls", most: 100 * mib},
+		{attack: "metadata", ended: 300 - 86, says: "8 the metadata of the calls of the plugin hostile that are in flight in the host takes 67108864 bytes, which is the limit: raise it with host.WithMaxBuffered, or send less", most: 200 * mib},
 		{attack: "unread", ended: 3000 - 2048, says: "host.WithMaxCalls", most: 500 * mib},
 		{
 			attack: "messages", opts: []host.Option{host.WithMaxMessageSize(16 * mib), host.WithMaxBuffered(64 * mib)},

@@ -3,6 +3,7 @@ package rpc
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -88,10 +89,11 @@ func tooManyControl(side string) error {
 	return exhausted("%d streams of the framework's own services are open in the %s, which is the limit", maxControl, side)
 }
 
-// noRoom is the status of a call whose message does not fit. The side is the one that it
-// was sent to.
-func noRoom(side string) error {
-	return exhausted("the %s has no room for the message beside those that are on their way to it: raise the limit with %s.WithMaxBuffered, or send fewer large messages at once", side, side)
+// noRoom is the status of a call whose message does not fit. other is the side that it was
+// sent to, whose option has the first word of that name: the plugin's may follow it.
+func noRoom(other string) error {
+	side, _, _ := strings.Cut(other, " ")
+	return exhausted("the %s has no room for the message beside those that are on their way to it: raise the limit with %s.WithMaxBuffered, or send fewer large messages at once", other, side)
 }
 
 // refusedMark is in grpc's text for such a call (see refusedLength).

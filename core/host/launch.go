@@ -175,7 +175,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	if l.multiplex {
 		l.offer.Multiplex = "true"
 	}
-	if err := l.newIdentity(); err != nil {
+	if err := l.newIdentity(cmd); err != nil {
 		return err
 	}
 	if l.private != nil {
@@ -199,10 +199,10 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	return errors.Join(err, l.prepared.closeFiles())
 }
 
-// newIdentity makes the one-time certificate and offers it, unless the user
-// brings a TLS configuration.
-func (l *launch) newIdentity() (err error) {
-	if l.tls != nil {
+// newIdentity makes the one-time certificate and offers it, if the plugin is to have
+// one.
+func (l *launch) newIdentity(cmd *exec.Cmd) (err error) {
+	if !l.offersCertificate(cmd) {
 		return nil
 	}
 	if l.identity, err = secure.NewIdentity(); err != nil {
@@ -250,7 +250,7 @@ func (l *launch) awaitAnswer(ctx context.Context) (*handshake.Answer, error) {
 	if mismatch, ok := errors.AsType[*handshake.Error](err); ok && mismatch.Code == handshake.CodeTransport && l.unprepared != nil {
 		return nil, fmt.Errorf("%w; what was not offered: %w", err, l.unprepared)
 	}
-	return result.answer, err
+	return result.answer, l.explainSecurity(err)
 }
 
 func ifHalf(e *noAnswerError) error {

@@ -53,6 +53,7 @@ type config struct {
 	tls            *tls.Config
 	mutualTLS      bool
 	plaintext      bool
+	noCertificate  bool // the plugin is not offered one
 	multiplex      bool
 	stdin          *os.File
 	stdout, stderr io.Writer
@@ -90,6 +91,9 @@ func newConfig(name string, opts []Option) (*config, error) {
 	if err := cfg.contradiction(); err != nil {
 		return cfg, err
 	}
+	if err := cfg.checkCertificate(); err != nil {
+		return cfg, err
+	}
 	if cfg.logger == nil {
 		cfg.logger = logs.Default(os.Stderr, slog.LevelInfo)
 	}
@@ -100,14 +104,15 @@ func newConfig(name string, opts []Option) (*config, error) {
 
 // security is what the host offers, in order of preference.
 func (c *config) security() []string {
-	var offer []string
-	switch {
-	case c.tls != nil:
+	if c.tls != nil {
 		return []string{handshake.SecurityTLS}
-	case !c.mutualTLS && secure.PeerCredSupported:
-		offer = []string{handshake.SecurityPeerCred, handshake.SecurityMTLS}
-	default:
-		offer = []string{handshake.SecurityMTLS}
+	}
+	var offer []string
+	if !c.mutualTLS && secure.PeerCredSupported {
+		offer = append(offer, handshake.SecurityPeerCred)
+	}
+	if !c.noCertificate {
+		offer = append(offer, handshake.SecurityMTLS)
 	}
 	if c.plaintext {
 		offer = append(offer, handshake.SecurityNone)

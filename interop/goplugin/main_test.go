@@ -39,7 +39,7 @@ var linked = []any{
 const plugwire = "plugwire"
 
 // releases are the modules here, oldest first.
-var releases = []string{"v1.0.1", "v1.4.10", "v1.5.2", "v1.6.3", "v1.7.0", "v1.8.0"}
+var releases = []string{"v1.0.1", "v1.4.0", "v1.4.10", "v1.5.2", "v1.6.3", "v1.7.0", "v1.8.0"}
 
 // binDir is where the peers are, each by its name; set by TestMain.
 var binDir string

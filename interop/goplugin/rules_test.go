@@ -64,10 +64,15 @@ func (c cell) rules() map[string]rule {
 // isRelease reports whether the peer is one on go-plugin.
 func isRelease(name string) bool { return name != plugwire }
 
+// isBefore reports whether a peer is on a release that is older than the other.
+func isBefore(name, release string) bool {
+	return isRelease(name) && slices.Index(releases, name) < slices.Index(releases, release)
+}
+
 // multiplexes reports whether a peer knows the multiplexed mode, which came with
 // v1.6.0.
 func multiplexes(name string) bool {
-	return slices.Index(releases, name) >= slices.Index(releases, "v1.6.3") || !isRelease(name)
+	return !isBefore(name, "v1.6.3")
 }
 
 // refused reports whether the mode is one that a side has not.
@@ -122,7 +127,7 @@ var facts = []rule{
 		why: "with AutoMTLS, plugins before v1.4.4 cannot dial: their TLS configuration has neither the host's " +
 			"certificate nor a name for it",
 		applies: func(c cell) bool {
-			return c.plugin == "v1.0.1" && c.mutualTLS
+			return isBefore(c.plugin, "v1.4.10") && c.mutualTLS
 		},
 		checks:  []string{peer.Callback},
 		outcome: failed,

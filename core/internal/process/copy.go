@@ -85,7 +85,7 @@ func newCopyInDir(name string, user *privdir.User, fill func(io.Writer) error) (
 
 // Open opens the copy for reading. Hash what Open returns, not the bytes as they were
 // written: until the seal, another process of this user can still change them.
-func (c *Copy) Open() (io.ReadCloser, error) {
+func (c *Copy) Open() (Program, error) {
 	if c.memory == nil {
 		return os.Open(c.path)
 	}
@@ -93,8 +93,21 @@ func (c *Copy) Open() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.NopCloser(io.NewSectionReader(c.memory, 0, info.Size())), nil
+	return memoryReader{io.NewSectionReader(c.memory, 0, info.Size())}, nil
 }
+
+// Program is the file of a program, opened for reading.
+type Program interface {
+	io.Reader
+	io.ReaderAt
+	io.Closer
+}
+
+// memoryReader reads a copy in memory, which stays open.
+type memoryReader struct{ *io.SectionReader }
+
+// Close implements [io.Closer].
+func (memoryReader) Close() error { return nil }
 
 // Use changes cmd, to which no file may be added after that, so that it runs the
 // copy. The name in its Args stays.

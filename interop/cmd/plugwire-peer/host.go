@@ -29,8 +29,7 @@ func (l launcher) Start(ctx context.Context, args ...string) (peer.Plugin, error
 	if l.MutualTLS {
 		opts = append(opts, host.WithMutualTLS())
 	} else {
-		// It is always asked for, so the plugin is not to hear of it.
-		command = slices.Concat([]string{"env", "-u", handshake.EnvClientCert}, command)
+		opts = append(opts, host.WithoutCertificate())
 	}
 	if l.Multiplex {
 		opts = append(opts, host.WithMultiplex())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -318,6 +319,12 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 		IsControl:         control.IsControl,
 		Stalled:           l.child.whyStopped,
 	}
+	if !answer.Plugwire {
+		cfg.Redial = l.redial
+		if a, attached := l.child.Process.(*attached); !attached || a.isProven(l.peerPID) {
+			cfg.Gone = l.child.exited
+		}
+	}
 	// Whom a plugin is attached to it cannot know before: it is served always.
 	if (len(l.bindings) > 0 || l.attaching) && answer.Plugwire {
 		stream, info, err := l.session.Open(ctx, session.Preamble{Purpose: session.Callbacks})
@@ -342,6 +349,19 @@ func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.P
 		return nil, fmt.Errorf("connect, authenticated by %s: %w", answer.Security, err)
 	}
 	return peer, nil
+}
+
+// redial opens another stream for calls to a foreign plugin, whose server has ended the
+// last. Plugwire's plugins end theirs when they end.
+func (l *launch) redial(ctx context.Context) (net.Conn, error) {
+	conn, _, err := l.session.Open(ctx, session.Preamble{Purpose: session.Calls})
+	if err != nil {
+		return nil, err
+	}
+	if pid := secure.PeerPID(conn); l.peerPID != 0 && pid != l.peerPID {
+		return nil, errors.Join(fmt.Errorf("process %d listens there, and the plugin was process %d", pid, l.peerPID), conn.Close())
+	}
+	return conn, nil
 }
 
 // serve has the peer serve the host's services to the plugin on s.
@@ -413,7 +433,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 	if p.foreign {
 		// A plugin on go-plugin waits for both.
 		p.startBroker()
-		p.output = fetchOutput(p.child.logger, p.child.copies, peer.Plain())
+		p.output = fetchOutput(p.child.logger, p.child.copies, peer.Plain(), p.child.exited)
 	}
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -53,8 +54,8 @@ type output struct {
 }
 
 // fetchOutput logs and copies what comes through GRPCStdio as if the plugin had
-// printed it on its own standard output and error.
-func fetchOutput(logger *slog.Logger, copies copies, cc grpc.ClientConnInterface) *output {
+// printed it on its own standard output and error, until exited is closed.
+func fetchOutput(logger *slog.Logger, copies copies, cc grpc.ClientConnInterface, exited <-chan struct{}) *output {
 	o := &output{
 		stdout: logs.NewCollector(logger, logs.CollectorConfig{Stream: "stdout", Copy: copies.stdout}),
 		stderr: logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: copies.stderr}),
@@ -72,7 +73,7 @@ func fetchOutput(logger *slog.Logger, copies copies, cc grpc.ClientConnInterface
 	go func() {
 		defer close(o.read)
 		defer cancel()
-		if err := fetch(ctx, cc, printed, complained); err != nil {
+		if err := fetchAll(ctx, cc, printed, complained, exited); err != nil {
 			logger.Warn("fetching the plugin's output ended", "error", err)
 		}
 		_ = errors.Join(printed.Close(), complained.Close()) // always nil
@@ -92,9 +93,31 @@ func (o *output) drain() {
 	closesWithin(o.read, hurryTimeout) // what goes on is the user's code
 }
 
-// fetch receives until the connection ends. A plugin without the service prints
-// nothing this way.
-func fetch(ctx context.Context, cc grpc.ClientConnInterface, stdout, stderr io.Writer) error {
+const (
+	// minRefetch and maxRefetch are how long to wait before what a plugin prints is
+	// fetched again, whose server has ended the connection. go-plugin's plugins
+	// block when they print and nothing is fetched.
+	minRefetch = 10 * time.Millisecond
+	maxRefetch = 5 * time.Second
+)
+
+// fetchAll fetches on one connection after another, until the plugin ends.
+func fetchAll(ctx context.Context, cc grpc.ClientConnInterface, stdout, stderr io.Writer, exited <-chan struct{}) error {
+	for pause := minRefetch; ; pause = min(2*pause, maxRefetch) {
+		began := time.Now()
+		lost, err := fetch(ctx, cc, stdout, stderr)
+		if !lost || closesWithin(exited, pause) {
+			return err
+		}
+		if time.Since(began) > maxRefetch {
+			pause = minRefetch
+		}
+	}
+}
+
+// fetch receives until the stream ends, and reports whether it was its connection that
+// did. A plugin without the service prints nothing this way.
+func fetch(ctx context.Context, cc grpc.ClientConnInterface, stdout, stderr io.Writer) (lost bool, err error) {
 	s, err := goplugin.StreamStdio(ctx, cc, grpc.MaxCallRecvMsgSize(maxStdioData))
 	for err == nil {
 		var data goplugin.StdioData
@@ -110,12 +133,14 @@ func fetch(ctx context.Context, cc grpc.ClientConnInterface, stdout, stderr io.W
 		}
 	}
 	switch status.Code(err) {
-	case codes.Unimplemented, codes.Unavailable, codes.Canceled:
-		return nil
+	case codes.Unavailable:
+		return true, nil
+	case codes.Unimplemented, codes.Canceled:
+		return false, nil
 	default:
 		if errors.Is(err, io.EOF) {
-			return nil
+			return false, nil
 		}
-		return err
+		return false, err
 	}
 }

@@ -89,8 +89,8 @@ func TestFetch(t *testing.T) {
 		{errors.New("nonsense"), codes.Unknown},
 	} {
 		var stdout, stderr bytes.Buffer
-		err := fetch(t.Context(), recorded{data: data, end: tt.end}, &stdout, &stderr)
-		if status.Code(err) != tt.want || stdout.String() != "out!" || stderr.String() != "err" {
+		lost, err := fetch(t.Context(), recorded{data: data, end: tt.end}, &stdout, &stderr)
+		if lost != (status.Code(tt.end) == codes.Unavailable) || status.Code(err) != tt.want || stdout.String() != "out!" || stderr.String() != "err" {
 			t.Errorf("after %v: %v, stdout %q, stderr %q", tt.end, err, &stdout, &stderr)
 		}
 	}
@@ -113,7 +113,7 @@ func TestOutputOfTheDeadFetched(t *testing.T) {
 			last = message
 		}))
 		began := time.Now()
-		o := fetchOutput(logger, copies{stdout: &stdout}, recorded{data: data, end: io.EOF})
+		o := fetchOutput(logger, copies{stdout: &stdout}, recorded{data: data, end: io.EOF}, nil)
 		o.drain()
 		if took := time.Since(began); took > drainTimeout+5*time.Millisecond {
 			t.Errorf("it took %v", took)
@@ -131,7 +131,7 @@ func FuzzFetch(f *testing.F) {
 	f.Add([]byte("\x00\x02\x08\x03\x00\x04\x12\x80\x80\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stdout, stderr bytes.Buffer
-		_ = fetch(t.Context(), recorded{data: data, end: io.EOF}, &stdout, &stderr) // that it returns is what counts
+		_, _ = fetch(t.Context(), recorded{data: data, end: io.EOF}, &stdout, &stderr) // that it returns is what counts
 		if got := stdout.Len() + stderr.Len(); got > len(data) {
 			t.Errorf("%d bytes came of %d", got, len(data))
 		}

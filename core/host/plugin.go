@@ -29,7 +29,9 @@ import (
 // generated clients are made from it. Its methods are safe for concurrent use.
 //
 // A plugin ends once: when it was asked to, or when its process ends or can no
-// longer be reached. After that every call, those in flight and those that wait
+// longer be reached. (The server of another framework may end its connections while
+// the process lives: another is then dialed, and only calls that cannot be made
+// fail.) After that every call, those in flight and those that wait
 // for readiness too, fails at once with codes.Unavailable and the reason, and
 // Done is closed.
 type Plugin struct {
@@ -48,6 +50,8 @@ type Plugin struct {
 
 	step    atomic.Pointer[Step]   // the last step of a shutdown; nil before one
 	whyLate atomic.Pointer[string] // why it did not end when it was asked; nil if nobody knows
+
+	unreachable atomic.Pointer[error] // why a foreign plugin could not be asked to stop
 
 	done chan struct{} // closed when everything is over; err is set then
 	err  error
@@ -284,11 +288,14 @@ func (p *Plugin) outcome(reason error) error {
 	if s := p.step.Load(); s != nil {
 		step = *s
 	}
+	if err := p.unreachable.Load(); err != nil {
+		reason = errors.Join(reason, *err)
+	}
 	clean := reason == nil && p.child.waitErr == nil && p.child.status.clean()
 	if clean && step == StepAsk {
 		return nil
 	}
-	if p.foreign && step == stepTerminateForeign && !errors.Is(p.child.waitErr, errNotProven) {
+	if p.foreign && step == stepTerminateForeign && reason == nil && !errors.Is(p.child.waitErr, errNotProven) {
 		return nil
 	}
 	if why := p.whyLate.Load(); why != nil {

@@ -94,18 +94,48 @@ func (p *Plugin) ask(ctx context.Context) bool {
 	if step := StepAsk; !p.child.hasExited() && p.step.CompareAndSwap(nil, &step) {
 		p.trace.stopping(step)
 	}
+	if p.foreign {
+		if err := p.reach(ctx); err != nil {
+			return p.terminateUnasked(fmt.Errorf("it could not be asked to stop: %w", err))
+		}
+	}
 	deadline, _ := ctx.Deadline()
 	// The last tenth is for the process to exit in: one that used all of its
 	// grace is not to be ended by force for that.
 	grace := time.Until(deadline) * 9 / 10
 	err := control.Shutdown(ctx, p.peer, grace, p.foreign)
 	if p.foreign && status.Code(err) == codes.Unimplemented {
-		p.take(stepTerminateForeign)
-		return p.child.Terminate() == nil
+		return p.terminateUnasked(nil)
 	}
 	// Any other error is of a plugin that has ended, is ending, or is stuck;
 	// waiting tells which.
 	return true
+}
+
+// reachTimeout bounds how long a stop waits for a connection to a foreign plugin whose
+// server has ended the last. One that does not answer in this time is stuck.
+const reachTimeout = 2 * time.Second
+
+// reach returns why a foreign plugin cannot be asked to stop, nil if it can be, or is
+// ending.
+func (p *Plugin) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	err := p.peer.Reach(ctx)
+	if err == nil || p.child.exitsWithin(exitAfterLoss) {
+		return nil
+	}
+	return err
+}
+
+// terminateUnasked sends SIGTERM to a foreign plugin that cannot be asked to stop.
+// reason is nil for one that has no service for that.
+func (p *Plugin) terminateUnasked(reason error) bool {
+	if reason != nil {
+		p.unreachable.CompareAndSwap(nil, &reason)
+	}
+	p.take(stepTerminateForeign)
+	return p.child.Terminate() == nil
 }
 
 func (p *Plugin) terminate() bool {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/handshake"
@@ -391,6 +392,61 @@ func TestServerEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServerRenews has a server of another framework, which renews its connections: no
+// call fails until the server has ended.
+func TestServerRenews(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan struct{}, 1000)
+	server := grpc.NewServer(grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 20 * time.Millisecond}))
+	healthpb.RegisterHealthServer(server, health.NewServer())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(counted{ln, accepted}) }()
+	b := New(Config{Side: "host", Other: "plugin", MaxMessageSize: 1 << 20, Dial: func(ctx context.Context, network, address string) (net.Conn, secure.Info, error) {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, network, address)
+		return conn, secure.Info{Security: handshake.SecurityNone}, err
+	}})
+	in, _, unlink := hand(b)
+	in(goplugin.ConnInfo{ServiceID: 7, Network: "tcp", Address: ln.Addr().String()})
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	conn, err := b.Dial(ctx, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(accepted) < 4 {
+		if err := check(ctx, conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Stop()
+	if err := check(ctx, conn); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "id 7 to the plugin has ended") {
+		t.Errorf("a call after the end: %v", err)
+	}
+	if err := errors.Join(conn.Close(), <-served); err != nil {
+		t.Error(err)
+	}
+	b.Close(net.ErrClosed)
+	unlink()
+}
+
+// counted is a listener that says what it accepts.
+type counted struct {
+	net.Listener
+	accepted chan<- struct{}
+}
+
+func (c counted) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err == nil {
+		c.accepted <- struct{}{}
+	}
+	return conn, err
 }
 
 // TestD10LateDial dials an hour after the address was announced: go-plugin drops

@@ -67,24 +67,20 @@ func (b *Broker) Dial(ctx context.Context, id uint32) (*Conn, error) {
 func (b *Broker) dial(ctx context.Context, id uint32) (*Conn, error) {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	open := b.dialAddress
-	if b.cfg.Streams != nil {
-		open = b.dialStream
+	cfg := rpc.Config{
+		Side:           b.cfg.Side,
+		Other:          b.cfg.Other,
+		MaxMessageSize: b.cfg.MaxMessageSize,
+		Logger:         b.cfg.Logger,
+		IsControl:      control.IsControl,
+		Stalled:        b.cfg.Stalled,
 	}
-	stream, info, err := open(ctx, id)
+	stream, info, err := b.open(ctx, id, &cfg)
 	if err != nil {
 		return nil, err
 	}
-	peer, err := rpc.New(rpc.Config{
-		Side:              b.cfg.Side,
-		Other:             b.cfg.Other,
-		MaxMessageSize:    b.cfg.MaxMessageSize,
-		Logger:            b.cfg.Logger,
-		Conn:              stream,
-		ClientCredentials: secure.Known(info),
-		IsControl:         control.IsControl,
-		Stalled:           b.cfg.Stalled,
-	})
+	cfg.Conn, cfg.ClientCredentials = stream, secure.Known(info)
+	peer, err := rpc.New(cfg)
 	if err != nil {
 		return nil, errors.Join(err, stream.Close())
 	}
@@ -93,6 +89,24 @@ func (b *Broker) dial(ctx context.Context, id uint32) (*Conn, error) {
 		return nil, err
 	}
 	return b.watched(peer, id)
+}
+
+// open opens the first connection to what the other side serves under an id, and says
+// how to open the next: a server may renew its connections, and with an address of its
+// own it is dialed there again. On one multiplexed connection the end of a stream is
+// that of what is served.
+func (b *Broker) open(ctx context.Context, id uint32, cfg *rpc.Config) (net.Conn, secure.Info, error) {
+	if b.cfg.Streams != nil {
+		return b.dialStream(ctx, id)
+	}
+	conn, info, offer, err := b.dialAddress(ctx, id)
+	cfg.Redial = func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := b.bound(ctx)
+		defer cancel()
+		conn, _, err := b.cfg.Dial(ctx, offer.Network, offer.Address)
+		return conn, err
+	}
+	return conn, info, err
 }
 
 // watched returns a connection whose calls end with it, or with the broker.
@@ -159,20 +173,19 @@ func isLoss(err error) bool {
 // dialAddress waits for the address that the other side announces, and dials it. One
 // at which nobody listens any more is that of a server that has ended: another may be
 // about to begin, which announces an address of its own.
-func (b *Broker) dialAddress(ctx context.Context, id uint32) (net.Conn, secure.Info, error) {
+func (b *Broker) dialAddress(ctx context.Context, id uint32) (conn net.Conn, info secure.Info, offer goplugin.ConnInfo, err error) {
 	late := fmt.Sprintf("the %s has not accepted it", b.cfg.Other)
 	for {
-		var offer goplugin.ConnInfo
-		err := b.await(ctx, late, func() (ok bool) {
+		err = b.await(ctx, late, func() (ok bool) {
 			offer, ok = b.offers[id]
 			return ok
 		})
 		if err != nil {
-			return nil, secure.Info{}, err
+			return nil, secure.Info{}, offer, err
 		}
-		conn, info, err := b.cfg.Dial(ctx, offer.Network, offer.Address)
+		conn, info, err = b.cfg.Dial(ctx, offer.Network, offer.Address)
 		if !errors.Is(err, errRefused) && !errors.Is(err, fs.ErrNotExist) {
-			return conn, info, err
+			return conn, info, offer, err
 		}
 		b.withdraw(id, offer)
 		late = fmt.Sprintf("the %s no longer accepts it (%v)", b.cfg.Other, err)

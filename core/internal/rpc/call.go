@@ -89,6 +89,9 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 		if !p.Broken() && !p.lostCaller(ctx) {
 			return err
 		}
+		if p.dialer.redial != nil && !p.lostCaller(ctx) {
+			return p.explainCut(ctx, err)
+		}
 		return p.explainLoss(ctx, status.Code(err))
 	default:
 		return err
@@ -164,13 +167,16 @@ func (p *Peer) explainDeadline(err error) error {
 // before grpc ends the calls on it. A handler that returns codes.Unavailable
 // over a live connection is told apart by this, as is a plugin that takes no new
 // calls while those in flight end.
-func (p *Peer) Broken() bool {
+func (p *Peer) Broken() bool { return p.hasFailed() || p.dialer.isBroken() }
+
+// hasFailed reports whether reason is set.
+func (p *Peer) hasFailed() bool {
 	select {
 	case <-p.failed:
 		return true
 	default:
+		return false
 	}
-	return isLost(p.conn)
 }
 
 // resetMark begins grpc's text for a call that the other side has cut off, at the

@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -78,7 +77,17 @@ type Config struct {
 	// Conn is the stream on which calls out go; nil for a peer that makes none.
 	// The peer closes it.
 	Conn net.Conn
-	// ClientCredentials take Conn.
+	// Redial, if set, opens another stream when calls out need one and the other side
+	// has ended the last, as servers do that bound the age of a connection or how long
+	// it may be idle. It is bounded by its context, and may be called by several at once.
+	// Without it the end of Conn is that of the peer.
+	Redial func(ctx context.Context) (net.Conn, error)
+	// Gone, for a peer with Redial, is closed when the other side has ended, if that
+	// is known by other means than the connection: whoever owns the peer then calls
+	// Fail. Such a peer is never Lost, and dials when a call needs it. If nil, the
+	// peer dials at once, and is Lost if it cannot.
+	Gone <-chan struct{}
+	// ClientCredentials take Conn, and what Redial returns.
 	ClientCredentials credentials.TransportCredentials
 	// UnaryClient and StreamClient intercept the application's calls out, the
 	// first outermost. IsControl tells the framework's own methods from those.
@@ -127,7 +136,8 @@ type Registrar interface {
 // except that Connect comes before all others.
 type Peer struct {
 	client *grpc.ClientConn // nil: makes no calls
-	conn   net.Conn         // what client runs on
+	dialer *dialer          // of what client runs on
+	gone   <-chan struct{}  // Config.Gone
 	server *grpc.Server     // nil: serves no calls
 	ln     net.Listener
 	idle   idleConns
@@ -141,7 +151,7 @@ type Peer struct {
 	stopOnce sync.Once
 	stopping chan struct{} // closed by Stop
 
-	lost   chan struct{} // closed when conn is no longer usable
+	lost   chan struct{} // closed when no calls can be made any more
 	failed chan struct{} // closed by Fail, after reason is set
 	reason error         // why calls fail; read only after failed is closed
 
@@ -172,7 +182,7 @@ func New(cfg Config) (*Peer, error) {
 		p.server = p.newServer(cfg)
 	}
 	if cfg.Conn != nil {
-		p.conn = track(cfg.Conn)
+		p.dialer, p.gone = newDialer(cfg), cfg.Gone
 		client, err := p.newClient(cfg)
 		if err != nil {
 			p.unlog()
@@ -184,19 +194,15 @@ func New(cfg Config) (*Peer, error) {
 }
 
 func (p *Peer) newClient(cfg Config) (*grpc.ClientConn, error) {
-	var dialed atomic.Bool
+	params := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: maxConnectTimeout}
+	if cfg.Redial != nil {
+		params = grpc.ConnectParams{Backoff: redialBackoff, MinConnectTimeout: redialTimeout}
+	}
 	return grpc.NewClient("passthrough:///"+url.PathEscape(cmp.Or(cfg.Target, cfg.Other)),
 		grpc.WithTransportCredentials(cfg.ClientCredentials),
-		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
-			// The stream was opened before: a second dial is grpc's silent
-			// reconnect, which would hide that the plugin has died.
-			if dialed.Swap(true) {
-				return nil, fmt.Errorf("the %s is shutting down, or the connection to it was lost", cfg.Other)
-			}
-			return p.conn, nil
-		}),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return p.dialer.dial(ctx) }),
 		grpc.WithAuthority("localhost"),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: maxConnectTimeout}),
+		grpc.WithConnectParams(params),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithMaxHeaderListSize(maxHeaders),
@@ -219,11 +225,13 @@ func sizeConfig(maxMessageSize int) string {
 // context bounds only that. When the connection is lost later, the channel
 // returned by [Peer.Lost] is closed.
 func (p *Peer) Connect(ctx context.Context) error {
-	p.client.Connect()
 	for {
 		state := p.client.GetState()
 		switch state {
 		case connectivity.Ready:
+			if p.gone != nil {
+				return nil
+			}
 			watchCtx, cancel := context.WithCancel(context.Background())
 			p.stopWatch = cancel
 			p.watchDone = make(chan struct{})
@@ -231,6 +239,10 @@ func (p *Peer) Connect(ctx context.Context) error {
 			return nil
 		case connectivity.TransientFailure, connectivity.Shutdown:
 			return p.connectError(ctx)
+		case connectivity.Idle:
+			// At first, and again if the other side has ended the connection before
+			// this goroutine saw that it was ready.
+			p.client.Connect()
 		default:
 		}
 		if !p.client.WaitForStateChange(ctx, state) {
@@ -239,10 +251,10 @@ func (p *Peer) Connect(ctx context.Context) error {
 	}
 }
 
-// watch closes lost when grpc gives the connection up.
+// watch closes lost when grpc has given the connection up, and there is no other.
 func (p *Peer) watch(ctx context.Context) {
 	defer close(p.watchDone)
-	if p.client.WaitForStateChange(ctx, connectivity.Ready) {
+	if !p.keep(ctx) {
 		close(p.lost)
 	}
 }
@@ -253,7 +265,7 @@ func (p *Peer) connectError(ctx context.Context) error {
 	return errors.New(statusMessage(err))
 }
 
-// Lost is closed when the connection for calls out is no longer usable. Who
+// Lost is closed when no calls out can be made any more. Who
 // owns the peer then finds out why and calls Fail.
 func (p *Peer) Lost() <-chan struct{} { return p.lost }
 
@@ -276,7 +288,7 @@ func (p *Peer) Fail(reason error) {
 		if p.client != nil {
 			// First the connection, so that grpc does not wait for a write to a
 			// side that no longer reads.
-			_ = p.conn.Close()
+			p.dialer.close()
 			_ = p.client.Close()
 		}
 	})

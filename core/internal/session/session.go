@@ -123,7 +123,8 @@ func (s *Session) carried(ctx context.Context) (*Session, error) {
 
 // Open opens a stream, says what it is for, and authenticates both sides. The
 // context bounds only that. The caller closes the stream; what the streams share
-// ends with the one for calls, once the named ones are closed.
+// ends with the one for calls, once the named ones are closed. A foreign plugin may
+// end its stream for calls and be opened another: what these share ends by Close.
 func (s *Session) Open(ctx context.Context, p Preamble) (net.Conn, secure.Info, error) {
 	conn, err := s.dial(ctx)
 	if err != nil {
@@ -144,7 +145,7 @@ func (s *Session) introduce(ctx context.Context, conn net.Conn, p Preamble) (net
 		_ = conn.Close()
 		return nil, secure.Info{}, err
 	}
-	if s.share != nil && p.Purpose == Calls {
+	if s.share != nil && p.Purpose == Calls && !s.foreign { // a foreign plugin may end that stream and take another
 		stream = &callsStream{stream, s.share}
 	}
 	return stream, info, nil

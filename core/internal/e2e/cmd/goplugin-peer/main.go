@@ -2,6 +2,9 @@
 // hashicorp/go-plugin, and uses either:
 //
 //	goplugin-peer serve               is a plugin on go-plugin
+//	goplugin-peer renew [-plain] [-age D] [-grace D] [-idle D]
+//	                                  is a plugin on go-plugin, or on nothing, whose
+//	                                  server ends connections
 //	goplugin-peer plugwire            is a plugin on this framework
 //	goplugin-peer host [-mtls] [-mux] [-large] [-hold] [-drain]
 //	    [-idle=SAID]... PATH
@@ -68,6 +71,8 @@ func main() {
 		})
 	case "plugwire":
 		plugin.Main(echopb.ServeEcho(echo.Handler{}), plugin.WithTransports(unix.New()))
+	case "renew":
+		err = renew(args)
 	case "host":
 		message := small
 		if slices.Contains(args, "-large") {

@@ -1,0 +1,261 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+)
+
+// ask makes a call to a plugin that lives, which must succeed. On a busy machine it may
+// take longer than the plugin's server allows once it has given the connection up: that
+// is tried again.
+func ask(t *testing.T, client echopb.EchoClient, how string) *echopb.Payload {
+	t.Helper()
+	for {
+		resp, err := client.Fail(testContext(t), fail(how))
+		switch {
+		case err == nil:
+			return resp
+		case !strings.Contains(err.Error(), `received prior goaway: code: NO_ERROR, debug data: "max_age"`):
+			t.Fatalf("a call to a plugin that lives: %v", err)
+		}
+	}
+}
+
+// connections returns how many connections the plugin has had so far.
+func connections(t *testing.T, client echopb.EchoClient) int {
+	t.Helper()
+	return atoi(t, string(ask(t, client, "connections").GetData()))
+}
+
+// outlive calls until the plugin has had so many connections.
+func outlive(t *testing.T, client echopb.EchoClient, want int) {
+	t.Helper()
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(hang); connections(t, client) < want; <-poll.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("the plugin has had %d connections, want %d", connections(t, client), want)
+		}
+	}
+}
+
+// idleFor lets the server end a connection that is idle, as often as that.
+func idleFor(t *testing.T, client echopb.EchoClient, times int) {
+	t.Helper()
+	before := connections(t, client)
+	for pause := 5 * time.Millisecond; connections(t, client) < before+times; pause = min(2*pause, time.Second) {
+		time.Sleep(pause) // nothing is called meanwhile
+	}
+}
+
+// TestRenewedConnections has foreign plugins whose servers renew or end connections: no
+// call fails, what they print arrives, and they stop when they are asked to.
+func TestRenewedConnections(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		args  []string
+		opts  []host.Option
+		idle  bool
+		plain bool
+		mux   bool
+	}{
+		{name: "go-plugin with an age", args: []string{"-age", "30ms", "-grace", "30ms"}},
+		{name: "go-plugin with an age and calls of any length", args: []string{"-age", "30ms"}},
+		{name: "go-plugin with an age, mutual TLS", args: []string{"-age", "30ms", "-grace", "30ms"}, opts: []host.Option{host.WithMutualTLS()}},
+		{name: "go-plugin with an age, multiplexed", args: []string{"-age", "30ms", "-grace", "30ms"}, opts: []host.Option{host.WithMultiplex()}, mux: true},
+		{name: "another with an age", args: []string{"-plain", "-age", "30ms", "-grace", "30ms"}, plain: true},
+		{name: "another with an idle timeout", args: []string{"-plain", "-idle", "10ms"}, plain: true, idle: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if raceEnabled && tt.mux {
+				t.Skip("go-plugin v1.8.0 has a data race of its own in this mode: os.Stdout in Serve, and in the goroutine of its listener")
+			}
+			var taken steps
+			var stdout lockedBuffer
+			p := launch(t, command("goplugin-peer", append([]string{"renew"}, tt.args...)...), append(tt.opts, taken.trace(), host.WithStdout(&stdout))...)
+			client := echopb.NewEchoClient(p)
+			if tt.idle {
+				idleFor(t, client, 3)
+			} else {
+				outlive(t, client, 8)
+			}
+			// go-plugin loses what it is about to send when the connection ends.
+			for deadline := time.Now().Add(hang); !strings.Contains(stdout.String(), "printed on stdout"); time.Sleep(time.Millisecond) {
+				ask(t, client, "print")
+				if time.Now().After(deadline) {
+					t.Fatal("what the plugin has printed does not arrive")
+				}
+			}
+			if isClosed(p.Done()) {
+				t.Fatalf("it counts as ended: %v", p.Err())
+			}
+			if err := p.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			want := []host.Step{host.StepAsk}
+			if tt.plain {
+				want = append(want, "terminate, as it cannot be asked")
+			}
+			taken.assert(t, want...)
+		})
+	}
+}
+
+// TestCallsOverRenewals has calls in flight on connections that the server has given up:
+// they go on as if nothing was.
+func TestCallsOverRenewals(t *testing.T) {
+	t.Parallel()
+	p := launch(t, command("goplugin-peer", "renew", "-age", "30ms"))
+	client := echopb.NewEchoClient(p)
+	chat, err := client.Chat(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(text string) {
+		t.Helper()
+		if err := chat.Send(payload(text)); err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := chat.Recv(); err != nil || string(resp.GetData()) != text {
+			t.Fatalf("%q, %v", resp.GetData(), err)
+		}
+	}
+	say("before")
+	outlive(t, client, 6)
+	say("after")
+	if err := chat.CloseSend(); err != nil {
+		t.Error(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// TestCutConnection has a server that ends a connection without a word: the calls on it
+// fail, and no other does.
+func TestCutConnection(t *testing.T) {
+	t.Parallel()
+	p := launch(t, command("goplugin-peer", "renew", "-plain"))
+	client := echopb.NewEchoClient(p)
+	for range 5 {
+		_, err := client.Fail(testContext(t), fail("cut"))
+		if status.Code(err) != codes.Unavailable {
+			t.Fatalf("the call that is cut: %v", err)
+		}
+		if resp, err := client.Unary(testContext(t), payload("next")); err != nil || string(resp.GetData()) != "next" {
+			t.Fatalf("the next call: %q, %v", resp.GetData(), err)
+		}
+	}
+	if n := connections(t, client); n != 6 {
+		t.Errorf("%d connections, want 6", n)
+	}
+}
+
+// TestUnreachablePlugin has a plugin that ends its connection, takes no other, and goes
+// on. Calls say so, and a stop, as it cannot be asked, is SIGTERM at once.
+func TestUnreachablePlugin(t *testing.T) {
+	t.Parallel()
+	var taken steps
+	p, err := host.Launch(testContext(t), command("goplugin-peer", "renew", "-plain"), options(t, taken.trace())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := echopb.NewEchoClient(p)
+	_, err = client.Fail(testContext(t), fail("deaf"))
+	for range 3 {
+		if status.Code(err) != codes.Unavailable {
+			t.Errorf("a call: %v, want Unavailable", err)
+		}
+		assertSays(t, err.Error(), "has ended the connection, goes on running, and cannot be dialed again", "dial")
+		_, err = client.Unary(testContext(t), payload("hello"))
+	}
+	if isClosed(p.Done()) {
+		t.Errorf("it counts as ended: %v", p.Err())
+	}
+	began := time.Now()
+	err = p.Close()
+	if took := time.Since(began); took > host.DefaultGrace*3/4 {
+		t.Errorf("Close took %v, which is its grace", took)
+	}
+	exit, ok := errors.AsType[*host.ExitError](err)
+	if !ok || exit.Status != (host.ExitStatus{}) {
+		t.Fatalf("Close: %v, want an ExitError of a plugin that ended at SIGTERM", err)
+	}
+	assertSays(t, err.Error(), "could not be asked to stop", "dial")
+	taken.assert(t, host.StepAsk, "terminate, as it cannot be asked")
+	assertGone(t, p.Info().PID, "")
+}
+
+// TestCrashAfterRenewals has the reason of a crash in the calls that it ended, though
+// the connection has been renewed before.
+func TestCrashAfterRenewals(t *testing.T) {
+	t.Parallel()
+	p := launch(t, command("goplugin-peer", "renew", "-age", "30ms"))
+	client := echopb.NewEchoClient(p)
+	outlive(t, client, 3)
+	_, err := client.Fail(testContext(t), fail("crash"))
+	assertCrashed(t, err)
+	waitFor(t, "Done", p.Done())
+	if _, err := client.Unary(testContext(t), payload("later")); !errors.Is(err, p.Err()) {
+		t.Errorf("a later call: %v, want %v", err, p.Err())
+	}
+}
+
+// TestAttachToRenewing attaches to a foreign plugin whose server renews connections, with
+// and without proof of which process it is, and learns of its end either way.
+func TestAttachToRenewing(t *testing.T) {
+	t.Parallel()
+	for _, proven := range []bool{true, false} {
+		t.Run("proven "+strconv.FormatBool(proven), func(t *testing.T) {
+			t.Parallel()
+			dir, err := os.MkdirTemp("", "renew-") //nolint:usetesting // the path of a socket has to be short
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			plugin := startByHand(t, command("goplugin-peer", "renew", "-plain", "-age", "30ms"), handshake.EnvSocketDir+"="+dir)
+			info, err := host.ParseAttachInfo(`{"Protocol":"grpc","ProtocolVersion":1,"Addr":{"Network":"unix","String":"` + filepath.Join(dir, "renewing") + `"}}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if proven {
+				info.PID = plugin.cmd.Process.Pid
+			}
+			p, err := host.Attach(testContext(t), info, options(t)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := echopb.NewEchoClient(p)
+			outlive(t, client, 6)
+			hanging := make(chan error, 1)
+			go func() {
+				_, err := client.Fail(testContext(t), fail("hang"))
+				hanging <- err
+			}()
+			if err := plugin.cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if err := waitFor(t, "the call in flight", hanging); status.Code(err) != codes.Unavailable {
+				t.Errorf("the call in flight: %v", err)
+			}
+			waitFor(t, "Done", p.Done())
+			_ = p.Close() // it has ended already, as Done says
+		})
+	}
+}

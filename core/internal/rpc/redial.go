@@ -1,0 +1,211 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// redialTimeout bounds one attempt to connect again, from the dial to the other
+	// side's first bytes of HTTP/2. It is grpc's limit on the first attempt as well,
+	// which the context of Connect bounds too.
+	redialTimeout = time.Minute
+	// redialPause is how long a connection has to last before the next one may be
+	// dialed without a call that needs it: a server that accepts and ends connections
+	// at once costs ten of them a second.
+	redialPause = 100 * time.Millisecond
+	// lossPatience is how long a call that has failed waits to learn why, when the
+	// other side cannot be dialed and has not ended either. Calls that come later
+	// do not wait for that again.
+	lossPatience = time.Second
+)
+
+// redialBackoff is how long grpc waits between attempts that fail. Both ends are on
+// one machine.
+var redialBackoff = backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second}
+
+// dialer has the connection for calls out. Where the other side may end it and live
+// on, it dials another.
+type dialer struct {
+	other  string
+	redial func(ctx context.Context) (net.Conn, error) // nil: the first connection is the only one
+
+	mu      sync.Mutex    // guards the fields below
+	conns   []net.Conn    // that may be open; the last is the one for new calls, others have calls in flight
+	taken   bool          // the first
+	closed  bool          // by close
+	changed chan struct{} // closed and made anew when an attempt has ended
+	failing time.Time     // of the first attempt that failed after one that did not
+	err     error         // of the last attempt; nil if it did not fail
+}
+
+func newDialer(cfg Config) *dialer {
+	return &dialer{other: cfg.Other, redial: cfg.Redial, conns: []net.Conn{track(cfg.Conn)}, changed: make(chan struct{})}
+}
+
+// dial is what grpc calls when it needs a connection.
+func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
+	d.mu.Lock()
+	first := d.conns[0]
+	taken := d.taken
+	d.taken = true
+	d.mu.Unlock()
+	if !taken {
+		return first, nil // it was opened before
+	}
+	if d.redial == nil {
+		// It would be grpc's silent reconnect, which would hide that the plugin has
+		// died.
+		return nil, fmt.Errorf("the %s is shutting down, or the connection to it was lost", d.other)
+	}
+	conn, err := d.redial(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil && d.closed {
+		err = errors.Join(net.ErrClosed, conn.Close())
+	}
+	switch {
+	case err != nil && d.err == nil:
+		d.failing = time.Now()
+	case err == nil:
+		conn = track(conn)
+		d.conns = append(slices.DeleteFunc(d.conns, isLost), conn)
+	}
+	d.err = err
+	close(d.changed)
+	d.changed = make(chan struct{})
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// isBroken reports whether the connection for new calls is closed.
+func (d *dialer) isBroken() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return isLost(d.conns[len(d.conns)-1])
+}
+
+// state returns why the last attempt failed and since when attempts do, and a channel
+// that is closed when the next one has ended.
+func (d *dialer) state() (err error, failing time.Time, changed <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err, d.failing, d.changed
+}
+
+// close closes all connections, and has no other dialed.
+func (d *dialer) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	for _, conn := range d.conns {
+		_ = conn.Close() // its other end learns nothing that it needs
+	}
+}
+
+// Reach waits until calls can be made, and dials for that if this peer dials again.
+// An error says why they cannot.
+func (p *Peer) Reach(ctx context.Context) error {
+	for {
+		state := p.client.GetState()
+		switch state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.Shutdown:
+			return ErrClosed
+		case connectivity.TransientFailure:
+			if err, _, _ := p.dialer.state(); err != nil {
+				return err
+			}
+			return fmt.Errorf("the %s does not begin HTTP/2 on a new connection", p.dialer.other)
+		default:
+			p.client.Connect() // also if it does already
+		}
+		if !p.client.WaitForStateChange(ctx, state) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// keep dials again when the connection is lost, until that fails or ctx ends. It
+// reports whether it was ctx.
+func (p *Peer) keep(ctx context.Context) bool {
+	for {
+		since := time.Now()
+		if !p.client.WaitForStateChange(ctx, connectivity.Ready) {
+			return true
+		}
+		if p.dialer.redial == nil {
+			return false
+		}
+		pause := time.NewTimer(redialPause - time.Since(since))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return true
+		}
+		if err := p.Reach(ctx); err != nil {
+			return ctx.Err() != nil
+		}
+	}
+}
+
+// explainCut returns the error of a call whose connection is gone: the reason if the
+// other side has ended, else err, which is grpc's. It dials again to learn which.
+func (p *Peer) explainCut(ctx context.Context, err error) error {
+	p.client.Connect()
+	deadline := time.Now().Add(lossPatience)
+	for ctx.Err() == nil {
+		if p.hasFailed() {
+			return unavailable(p.reason)
+		}
+		dialErr, failing, changed := p.dialer.state()
+		if !p.dialer.isBroken() {
+			return err // the other side lives, and has ended the connection
+		}
+		if since := failing.Add(lossPatience); dialErr != nil && since.Before(deadline) {
+			deadline = since
+		}
+		timer := time.NewTimer(time.Until(deadline))
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		case <-p.failed:
+		case <-p.gone:
+			// The owner of the peer finds out how it ended, and calls Fail in bounded
+			// time.
+			select {
+			case <-p.failed:
+			case <-ctx.Done():
+			}
+		case <-timer.C:
+			switch {
+			case p.hasFailed():
+				return unavailable(p.reason)
+			case dialErr == nil:
+				return err
+			}
+			return unavailable(fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", p.dialer.other, dialErr))
+		}
+		timer.Stop()
+	}
+	return err
+}
+
+// unavailable returns the error of a call that reason keeps from being answered.
+func unavailable(reason error) error {
+	return &CallError{status.New(codes.Unavailable, reason.Error()), reason}
+}

@@ -32,6 +32,10 @@ type Answer struct {
 	Transport transport.ID
 	// Session, Wire and Security are each one of those offered.
 	Session, Wire, Security string
+	// Transports are those that the plugin has, if it says: a connection that the broker
+	// makes beside Transport can only travel over one that both sides have. A plugin
+	// says so if Transport is none of the broker's own, unix and tcp.
+	Transports []transport.ID
 	// Skipped says why the plugin took none of the transports that the host
 	// prefers to this one, for people; empty if it took the first that both
 	// have.
@@ -94,6 +98,7 @@ func (a *Answer) String() string {
 		f = f.with(keySession, a.Session)
 		f = f.with(keyWire, a.Wire)
 		f = f.with(keySecurity, a.Security)
+		f = f.withNonempty(keyTransports, strings.Join(transportStrings(a.Transports), ","))
 		f = f.withNonempty(keySkipped, clip(a.Skipped))
 	}
 	return strings.Join(append(line, f.String()), "|")
@@ -169,7 +174,7 @@ func (a *Answer) parseExtended(text, instance string) error {
 	case echo != instance || instance == "":
 		return ErrNoise
 	case mistake == nil:
-		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keySkipped, keyError, keyOffer, keyHint)
+		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keyTransports, keySkipped, keyError, keyOffer, keyHint)
 	}
 	if mistake != nil {
 		return &Error{Code: CodeAnswer, Reason: "the plugin's answer is not valid: " + mistake.Error()}
@@ -184,6 +189,7 @@ func (a *Answer) parseExtended(text, instance string) error {
 	a.Session = f.getOr(keySession, SessionDirect)
 	a.Wire = f.getOr(keyWire, WireH2)
 	a.Security = f.getOr(keySecurity, SecurityMTLS)
+	a.Transports = parseTransports(f.list(keyTransports))
 	a.Skipped = oneLine(f.getOr(keySkipped, ""))
 	name := f.getOr(keyTransport, a.Network+"/1")
 	id, err := transport.ParseID(name)

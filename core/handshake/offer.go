@@ -78,7 +78,7 @@ type FileID struct{ Device, Inode uint64 }
 // everything on one connection.
 func (o *Offer) Multiplexed() bool { return !o.Plugwire && parseMultiplex(o.Multiplex) == "true" }
 
-// Keys of PLUGWIRE_OFFER. Protocol and instance stand in the answer too.
+// Keys of PLUGWIRE_OFFER. Protocol, transports and instance stand in the answer too.
 const (
 	keyProtocol   = "protocol"
 	keyTransports = "transports"

@@ -117,8 +117,10 @@ type vectorAnswer struct {
 	Security  string
 	Skipped   string
 	Protocol  string
-	Instance  string
-	Refusal   *struct {
+
+	Transports []string
+	Instance   string
+	Refusal    *struct {
 		Code   Code
 		Reason string
 		Offer  string
@@ -358,6 +360,7 @@ func (v *vectorAnswer) answer(t *testing.T) *Answer {
 	a := &Answer{
 		Version: v.Version, Network: v.Network, Address: v.Address, Cert: cert, Multiplex: v.Multiplex, Plugwire: v.Plugwire,
 		Session: v.Session, Wire: v.Wire, Security: v.Security, Skipped: v.Skipped, Protocol: v.Protocol, Instance: v.Instance,
+		Transports: transportIDs(t, v.Transports),
 	}
 	if v.Transport != "" {
 		a.Transport = transportIDs(t, []string{v.Transport})[0]

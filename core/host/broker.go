@@ -1,7 +1,10 @@
 package host
 
 import (
+	"slices"
+
 	"github.com/plugwire/plugwire/core/broker"
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/brokered"
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -17,7 +20,25 @@ func (p *Plugin) startBroker() {
 	p.brokerOnce.Do(func() { p.brokered.Start(p.peer.Plain()) })
 }
 
-func (l *launch) newBroker() *brokered.Broker {
+// brokerNetworks returns the networks over which the plugin can reach the host's
+// listeners, the best first.
+func (l *launch) brokerNetworks(answer *handshake.Answer) []string {
+	own := l.transports.IDs()
+	chosen := answer.Transport
+	if _, ok := l.child.Process.(Translator); ok {
+		// The host's side of a network that is translated has to be one of its own.
+		if l.transports.ByName(chosen.Name) == nil {
+			chosen = transport.ID{}
+		}
+		return append(brokered.Networks(chosen, nil), brokered.Networks(transport.ID{}, own)...)
+	}
+	if len(answer.Transports) > 0 {
+		own = slices.DeleteFunc(own, func(id transport.ID) bool { return !slices.Contains(answer.Transports, id) })
+	}
+	return brokered.Networks(chosen, own)
+}
+
+func (l *launch) newBroker(answer *handshake.Answer) *brokered.Broker {
 	cfg := brokered.Config{
 		Side:           "host",
 		Other:          l.other(),
@@ -34,6 +55,7 @@ func (l *launch) newBroker() *brokered.Broker {
 	}
 	addresses := &brokered.Addresses{
 		Transports:  l.transports,
+		Networks:    l.brokerNetworks(answer),
 		Listening:   transport.ListenConfig{MinPort: l.minPort, MaxPort: l.maxPort, Logger: l.logger},
 		Credentials: l.creds,
 		Dir:         l.program.dir,

@@ -427,7 +427,7 @@ func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
 			PID:           pid,
 			StartDuration: time.Since(l.started),
 		},
-		brokered: l.newBroker(),
+		brokered: l.newBroker(answer),
 	}
 	p.broker = broker.New(p.brokered)
 	if p.foreign {

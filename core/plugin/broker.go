@@ -41,6 +41,7 @@ func (s *server) newBroker() *brokered.Broker {
 	}
 	addresses := &brokered.Addresses{
 		Transports: s.transports,
+		Networks:   brokered.Networks(s.answer.Transport, s.offer.Transports),
 		Listening: transport.ListenConfig{
 			Dir: s.offer.SocketDir, Group: s.offer.SocketGroup, MinPort: s.offer.MinPort, MaxPort: s.offer.MaxPort, Logger: rt.logger,
 		},

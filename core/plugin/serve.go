@@ -19,6 +19,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/brokered"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
 	"github.com/plugwire/plugwire/core/internal/goplugin"
@@ -237,6 +238,10 @@ func (s *server) open(ctx context.Context, c handshake.Candidate) error {
 		return err
 	}
 	s.answer.Network, s.answer.Transport, s.answer.Session = t.Name(), c.Transport, c.Session
+	s.answer.Transports = nil
+	if len(brokered.Networks(c.Transport, nil)) == 0 {
+		s.answer.Transports = s.transports.IDs() // its broker needs another one
+	}
 	peerCred := secure.PeerCredSupported
 	if _, prepared := t.(transport.Preparer); prepared {
 		peerCred = secure.PeerCredOfPairs
@@ -314,8 +319,8 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		OnCallbacks: rt.host.serve,
 		Logger:      rt.logger,
 	})
-	brokered := s.newBroker()
-	rt.broker = broker.New(brokered)
+	brokering := s.newBroker()
+	rt.broker = broker.New(brokering)
 	stop := make(chan time.Duration, 1)
 	peer, err := rpc.New(rpc.Config{
 		Side:              "plugin",
@@ -337,7 +342,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 				}
 			}
 			rt.services = control.Register(r, s.info(), started, shutdown)
-			goplugin.RegisterBroker(r, brokered)
+			goplugin.RegisterBroker(r, brokering)
 			s.foreign.register(r, shutdown)
 		},
 		UnaryServer:  s.unary,
@@ -356,7 +361,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	}
 	rt.host.close()
 	peer.Close()
-	brokered.Close(errStopped)
+	brokering.Close(errStopped)
 	s.linger()
 	rt.session.End()
 	return errors.Join(err, <-served)

@@ -15,8 +15,7 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// networks are those that an address can be in (grpc_broker.go in go-plugin), the
-// best first. Each is also the name of a transport, at version 1.
+// networks are those that an address can be in (grpc_broker.go in go-plugin). Each is also the name of a transport, at version 1.
 var networks = []string{"unix", "tcp"}
 
 const addressVersion = 1
@@ -25,6 +24,8 @@ const addressVersion = 1
 type Addresses struct {
 	// Transports are this side's.
 	Transports transport.Set
+	// Networks are where this side may listen, the best first (see [Networks]).
+	Networks []string
 	// Listening is how this side listens; the version is filled in.
 	Listening transport.ListenConfig
 	// Credentials authenticate the two sides, as on the connection for calls.
@@ -39,13 +40,38 @@ type Addresses struct {
 	ToOther, FromOther func(network, address string) (string, string, error)
 }
 
-var errNoNetwork = errors.New("brokered connections need transport unix, or tcp with TLS: add one with WithTransports")
+// Networks returns the networks that brokered connections can travel over, the best
+// first. chosen is the transport of the connection for calls: the other side has that,
+// and can reach this side over it. If it is none of these networks, it is those of
+// others, which the other side has too.
+func Networks(chosen transport.ID, others []transport.ID) []string {
+	if isNetwork(chosen) {
+		return []string{chosen.Name}
+	}
+	var all []string
+	for _, id := range others {
+		if isNetwork(id) {
+			all = append(all, id.Name)
+		}
+	}
+	return all
+}
+
+func isNetwork(id transport.ID) bool {
+	return id.Version == addressVersion && slices.Contains(networks, id.Name)
+}
+
+const needed = "of the transports unix and tcp, which brokered connections travel over"
+
+var errNoNetwork = errors.New("host and plugin have none in common " + needed + ": add one with host.WithTransports and plugin.WithTransports")
+
+var errNoTLS = errors.New("host and plugin have only tcp " + needed + ", where TLS has to show who the other side is, and the connection for calls has none: demand it with host.WithMutualTLS, or add transport unix with host.WithTransports and plugin.WithTransports")
 
 // Listen opens an address.
 func (a *Addresses) Listen(ctx context.Context) (own *session.Listener, network, address string, err error) {
-	t := a.transport()
-	if t == nil {
-		return nil, "", "", errNoNetwork
+	t, err := a.transport()
+	if err != nil {
+		return nil, "", "", err
 	}
 	cfg := a.Listening
 	cfg.Version = addressVersion
@@ -70,17 +96,20 @@ func (a *Addresses) Listen(ctx context.Context) (own *session.Listener, network,
 	}), network, address, nil
 }
 
-// transport returns the one to listen on; nil if there is none.
-func (a *Addresses) transport() transport.Transport {
-	for _, name := range networks {
-		if name == "tcp" && a.Credentials.Security() == handshake.SecurityPeerCred {
-			continue // nobody would vouch for the peer
-		}
-		if t := a.Transports.ByName(name); t != nil && slices.Contains(t.Versions(), addressVersion) {
-			return t
+// transport returns the one to listen on.
+func (a *Addresses) transport() (transport.Transport, error) {
+	none := errNoNetwork
+	for _, name := range a.Networks {
+		t := a.Transports.ByName(name)
+		switch {
+		case t == nil || !slices.Contains(t.Versions(), addressVersion):
+		case name == "tcp" && a.Credentials.Security() == handshake.SecurityPeerCred:
+			none = errNoTLS // nobody would vouch for the peer
+		default:
+			return t, nil
 		}
 	}
-	return nil
+	return nil, none
 }
 
 // Dial dials an address of the other side's, and authenticates both.
@@ -101,7 +130,7 @@ func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn
 	case !slices.Contains(networks, network):
 		return nil, secure.Info{}, fmt.Errorf("the other side says that it listens on network %.64q, which is none of %q", network, networks)
 	case t == nil:
-		return nil, secure.Info{}, fmt.Errorf("the other side listens on %s, and this side does not have that transport: add it with WithTransports", network)
+		return nil, secure.Info{}, fmt.Errorf("the other side listens on %s, and this side does not have that transport: add it with host.WithTransports and plugin.WithTransports", network)
 	}
 	if err := transport.CheckAddress(address); err != nil {
 		return nil, secure.Info{}, fmt.Errorf("the other side's address: %w", err)

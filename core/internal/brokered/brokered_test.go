@@ -134,7 +134,7 @@ func addressed(t *testing.T) (host, plugin *Broker) {
 	t.Helper()
 	dir := t.TempDir()
 	side := func(name, other string) *Broker {
-		addresses := &Addresses{Transports: transport.Set{unixTransport{dir}}, Credentials: secure.Plaintext()}
+		addresses := &Addresses{Transports: transport.Set{unixTransport{dir}}, Networks: []string{"unix"}, Credentials: secure.Plaintext()}
 		return New(Config{Side: name, Other: other, MaxMessageSize: 1 << 20, Listen: addresses.Listen, Dial: addresses.Dial, OnPanic: ignorePanic})
 	}
 	return side("host", "plugin"), side("plugin", "host")

@@ -1,6 +1,10 @@
 package host
 
 import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
 	"slices"
 
 	"github.com/plugwire/plugwire/core/broker"
@@ -38,6 +42,25 @@ func (l *launch) brokerNetworks(answer *handshake.Answer) []string {
 	return brokered.Networks(chosen, own)
 }
 
+// listenFor returns what opens a listener that a plugin of another user can connect to:
+// its socket is given to that user. It lies in a directory of the host's, where the
+// plugin can put nothing else in its place.
+func listenFor(uid int) func(open func() (net.Listener, error)) (net.Listener, error) {
+	return func(open func() (net.Listener, error)) (net.Listener, error) {
+		ln, err := open()
+		if err != nil {
+			return nil, err
+		}
+		if addr, ok := ln.Addr().(*net.UnixAddr); ok {
+			if err := os.Lchown(addr.Name, uid, -1); err != nil {
+				err = fmt.Errorf("the plugin runs as user %d, to whom the socket cannot be given: give both sides transport tcp, first, with host.WithTransports and plugin.WithTransports: %w", uid, err)
+				return nil, errors.Join(err, ln.Close())
+			}
+		}
+		return ln, nil
+	}
+}
+
 func (l *launch) newBroker(answer *handshake.Answer) *brokered.Broker {
 	cfg := brokered.Config{
 		Side:           "host",
@@ -64,6 +87,9 @@ func (l *launch) newBroker(answer *handshake.Answer) *brokered.Broker {
 	}
 	if l.child.dir != nil {
 		addresses.Listening.Dir = l.child.dir.Own() // where the plugin can put nothing in the place of a socket
+	}
+	if l.uid != os.Geteuid() {
+		addresses.Opened = listenFor(l.uid)
 	}
 	cfg.Listen, cfg.Dial = addresses.Listen, addresses.Dial
 	return brokered.New(cfg)

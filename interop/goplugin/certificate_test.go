@@ -29,6 +29,9 @@ func launch(t *testing.T, cmd *exec.Cmd, opts ...host.Option) *host.Plugin {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // for plugins of another user
+		t.Fatal(err)
+	}
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	p, err := host.Launch(t.Context(), cmd, append([]host.Option{
 		host.WithProtocols(interop), host.WithTransports(unix.New()),

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -145,5 +147,9 @@ func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn
 	if err != nil {
 		return nil, secure.Info{}, err
 	}
-	return s.Open(ctx, session.Preamble{})
+	conn, info, err := s.Open(ctx, session.Preamble{})
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: the socket is for the user as whom the plugin was started, and this process runs as user %d: start the plugin as that user (SysProcAttr.Credential), or put transport tcp first with host.WithTransports", err, os.Geteuid())
+	}
+	return conn, info, err
 }

@@ -5,9 +5,11 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -33,7 +35,7 @@ type brokering struct {
 
 // Fail knows more ways than echo's.
 func (h brokering) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
-	how, id, _ := strings.Cut(req.GetHow(), " ")
+	how, id, _ := strings.Cut(req.GetHow(), ":")
 	switch how {
 	case "dial": // calls what the host serves under the id
 		n, err := strconv.ParseUint(id, 10, 32)
@@ -79,7 +81,7 @@ func pluginDials(t *testing.T, p *host.Plugin) error {
 	}
 	called := make(chan result, 1)
 	go func() {
-		resp, err := echopb.NewEchoClient(p).Fail(ctx, fail(fmt.Sprintf("dial %d", id)))
+		resp, err := echopb.NewEchoClient(p).Fail(ctx, fail(fmt.Sprintf("dial:%d", id)))
 		called <- result{resp, err}
 	}()
 	select {
@@ -151,6 +153,31 @@ func TestBrokerNetworks(t *testing.T) {
 			}
 			if err := hostDials(t, p); err != nil {
 				t.Errorf("the host dials: %v", err)
+			}
+		})
+	}
+}
+
+// TestBrokerOfAnotherUser has a host that runs as root serve a plugin of another user, over
+// whatever their calls travel.
+func TestBrokerOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root may start a process as another user")
+	}
+	const nobody = 65534
+	for name, opts := range map[string][]host.Option{
+		"peer credentials": nil, "mutual TLS": {host.WithMutualTLS()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := command("misbehave")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+			p := launch(t, cmd, opts...)
+			for range 3 {
+				if err := pluginDials(t, p); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}

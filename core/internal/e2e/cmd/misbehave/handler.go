@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -102,6 +103,17 @@ func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 		}
 		data, err := io.ReadAll(os.NewFile(uintptr(fd), "inherited"))
 		return text(string(data)), err
+	case "dial": // calls what the host serves through the broker under that id
+		id, err := strconv.ParseUint(arg, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := plugin.Broker(ctx).Dial(ctx, uint32(id))
+		if err != nil {
+			return nil, err
+		}
+		resp, err := echopb.NewEchoClient(conn).Unary(ctx, text("by the broker"))
+		return resp, errors.Join(err, conn.Close())
 	case "user":
 		return text(strconv.Itoa(os.Getuid())), nil
 	case "child": // starts a process that holds the output; in a session of its own if asked

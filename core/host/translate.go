@@ -67,6 +67,9 @@ func (l *launch) dialed(ctx context.Context, answer *handshake.Answer) (transpor
 			return nil, cfg, err
 		}
 	}
+	if a, ok := l.child.Process.(*attached); ok {
+		cfg.Unwatched = !a.isProven(0) // whom it is that the socket is connected to is not known yet
+	}
 	t := l.transports.ByName(network)
 	switch {
 	case t == nil:

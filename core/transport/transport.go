@@ -108,6 +108,11 @@ type DialConfig struct {
 	// TLS is how the host proves who it is and knows its plugin, as in
 	// [ListenConfig].
 	TLS *tls.Config
+	// Unwatched is set if nothing but the connection tells the host that the plugin's
+	// process has ended. A connection whose other end can vanish without a trace,
+	// unlike a socket of the kernel's, then has to notice that by itself, in about a
+	// second. Otherwise it may take its time: the host closes it.
+	Unwatched bool
 	// Logger is as in [ListenConfig].
 	Logger *slog.Logger
 }

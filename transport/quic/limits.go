@@ -26,6 +26,10 @@ const (
 	// minutes, which not all keep).
 	keepAlive = 25 * time.Second
 
+	// watchedKeepAlive is the same for a host that nothing else tells of the end of the
+	// plugin's process: the system answers what is sent to a socket that is gone.
+	watchedKeepAlive = 500 * time.Millisecond
+
 	// idleTimeout ends a connection whose other end has been silent. The end of
 	// a process is known by other means, long before; a process that is stopped
 	// in a debugger, or whose machine sleeps, must find its session again. It is
@@ -51,8 +55,8 @@ type limits struct {
 	handshake time.Duration
 	// firstByte bounds the wait for the byte that each stream starts with.
 	firstByte time.Duration
-	// keepAlive and idle are the constants of these names.
-	keepAlive, idle time.Duration
+	// keepAlive, watched and idle are keepAlive, watchedKeepAlive and idleTimeout.
+	keepAlive, watched, idle time.Duration
 	// linger is how long a connection stays when its own side has closed the
 	// last stream, for the other to read what was written.
 	linger time.Duration
@@ -62,6 +66,7 @@ var defaultLimits = limits{
 	handshake: 10 * time.Second,
 	firstByte: 10 * time.Second,
 	keepAlive: keepAlive,
+	watched:   watchedKeepAlive,
 	idle:      idleTimeout,
 	linger:    30 * time.Second,
 }

@@ -133,7 +133,11 @@ func (t *Transport) dial(ctx context.Context, cfg transport.DialConfig, use byte
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("quic: dial %s: %w", address, err)
 	}
-	s, err := t.connect(ctx, address, tlsConfig, use)
+	keepAlive := t.limits.keepAlive
+	if cfg.Unwatched {
+		keepAlive = t.limits.watched
+	}
+	s, err := t.connect(ctx, address, tlsConfig, keepAlive, use)
 	if err != nil {
 		return nil, fmt.Errorf("quic: dial %s: %w", address, err)
 	}

@@ -27,13 +27,13 @@ type session struct {
 
 // connect makes a connection, and returns it when the plugin has accepted it. A
 // plugin that has no room, be it for a moment, is asked again.
-func (t *Transport) connect(ctx context.Context, address netip.AddrPort, tlsConfig *tls.Config, use byte) (*session, error) {
+func (t *Transport) connect(ctx context.Context, address netip.AddrPort, tlsConfig *tls.Config, keepAlive time.Duration, use byte) (*session, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.limits.handshake,
 		fmt.Errorf("no answer in %v: %w", t.limits.handshake, os.ErrDeadlineExceeded))
 	defer cancel()
 	refused := false
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
-		s, err := t.tryConnect(ctx, address, tlsConfig, use)
+		s, err := t.tryConnect(ctx, address, tlsConfig, keepAlive, use)
 		switch {
 		case errors.Is(err, &quic.TransportError{ErrorCode: quic.ConnectionRefused, Remote: true}):
 			refused = true
@@ -48,7 +48,7 @@ func (t *Transport) connect(ctx context.Context, address netip.AddrPort, tlsConf
 	}
 }
 
-func (t *Transport) tryConnect(ctx context.Context, address netip.AddrPort, tlsConfig *tls.Config, use byte) (*session, error) {
+func (t *Transport) tryConnect(ctx context.Context, address netip.AddrPort, tlsConfig *tls.Config, keepAlive time.Duration, use byte) (*session, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "udp", address.String())
 	if err != nil {
@@ -59,7 +59,7 @@ func (t *Transport) tryConnect(ctx context.Context, address netip.AddrPort, tlsC
 	s.close = sync.OnceValue(s.closeAll)
 	enlargeBuffers(s.socket)
 	cfg := t.config(address.Addr())
-	cfg.KeepAlivePeriod = t.limits.keepAlive // one side's is enough
+	cfg.KeepAlivePeriod = keepAlive // one side's is enough
 	s.conn, err = s.tr.Dial(ctx, net.UDPAddrFromAddrPort(address), tlsConfig, cfg)
 	if err == nil {
 		err = s.greet(ctx, use)

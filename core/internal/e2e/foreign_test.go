@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/plugwire/plugwire/core/handshake"
@@ -51,6 +52,38 @@ func TestCrashOnGoPlugin(t *testing.T) {
 	_, err := echopb.NewEchoClient(p).Fail(testContext(t), fail("crash"))
 	assertCrashed(t, err)
 	waitFor(t, "Done", p.Done())
+}
+
+// TestKilledOnGoPlugin has the same error as well for one that is killed: the system closes
+// its connections before the socket at which it listens, which looks like a server that
+// ends its connections.
+func TestKilledOnGoPlugin(t *testing.T) {
+	t.Parallel()
+	for range 5 {
+		p := launch(t, command("goplugin-peer", "renew"))
+		client := echopb.NewEchoClient(p)
+		chat, err := client.Chat(testContext(t))
+		if err == nil {
+			err = chat.Send(payload("begun"))
+		}
+		if err == nil {
+			_, err = chat.Recv()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(p.Info().PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_, inFlight := chat.Recv()
+		_, next := client.Unary(testContext(t), payload("next"))
+		for _, err := range []error{inFlight, next} {
+			if exit := asExit(t, err); exit.Status.Signal != "killed" {
+				t.Errorf("it ended with %v", exit)
+			}
+		}
+		waitFor(t, "Done", p.Done())
+	}
 }
 
 // run runs a host that is a command of its own, in a directory for temporary

@@ -40,17 +40,16 @@ type dialer struct {
 	other  string
 	redial func(ctx context.Context) (net.Conn, error) // nil: the first connection is the only one
 
-	mu      sync.Mutex    // guards the fields below
-	conns   []net.Conn    // that may be open; the last is the one for new calls, others have calls in flight
-	taken   bool          // the first
-	closed  bool          // by close
-	changed chan struct{} // closed and made anew when an attempt has ended
-	failing time.Time     // of the first attempt that failed after one that did not
-	err     error         // of the last attempt; nil if it did not fail
+	mu      sync.Mutex // guards the fields below
+	conns   []net.Conn // that may be open; the last is the one for new calls, others have calls in flight
+	taken   bool       // the first
+	closed  bool       // by close
+	failing time.Time  // of the first attempt that failed after one that did not
+	err     error      // of the last attempt; nil if it did not fail
 }
 
 func newDialer(cfg Config) *dialer {
-	return &dialer{other: cfg.Other, redial: cfg.Redial, conns: []net.Conn{track(cfg.Conn)}, changed: make(chan struct{})}
+	return &dialer{other: cfg.Other, redial: cfg.Redial, conns: []net.Conn{track(cfg.Conn)}}
 }
 
 // dial is what grpc calls when it needs a connection.
@@ -82,8 +81,6 @@ func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
 		d.conns = append(slices.DeleteFunc(d.conns, isLost), conn)
 	}
 	d.err = err
-	close(d.changed)
-	d.changed = make(chan struct{})
 	if err != nil {
 		return nil, err
 	}
@@ -97,12 +94,21 @@ func (d *dialer) isBroken() bool {
 	return isLost(d.conns[len(d.conns)-1])
 }
 
-// state returns why the last attempt failed and since when attempts do, and a channel
-// that is closed when the next one has ended.
-func (d *dialer) state() (err error, failing time.Time, changed <-chan struct{}) {
+// failure returns why the last attempt failed, nil if it did not.
+func (d *dialer) failure() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.err, d.failing, d.changed
+	return d.err
+}
+
+// patience returns how long a call waits to learn why it has failed.
+func (d *dialer) patience() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil {
+		return lossPatience
+	}
+	return lossPatience - time.Since(d.failing)
 }
 
 // close closes all connections, and has no other dialed.
@@ -122,11 +128,13 @@ func (p *Peer) Reach(ctx context.Context) error {
 		state := p.client.GetState()
 		switch state {
 		case connectivity.Ready:
-			return nil
+			if !p.dialer.isBroken() {
+				return nil
+			} // else grpc is about to say so
 		case connectivity.Shutdown:
 			return ErrClosed
 		case connectivity.TransientFailure:
-			if err, _, _ := p.dialer.state(); err != nil {
+			if err := p.dialer.failure(); err != nil {
 				return err
 			}
 			return fmt.Errorf("the %s does not begin HTTP/2 on a new connection", p.dialer.other)
@@ -166,43 +174,51 @@ func (p *Peer) keep(ctx context.Context) bool {
 // explainCut returns the error of a call whose connection is gone: the reason if the
 // other side has ended, else err, which is grpc's. It dials again to learn which.
 func (p *Peer) explainCut(ctx context.Context, err error) error {
-	p.client.Connect()
-	deadline := time.Now().Add(lossPatience)
-	for ctx.Err() == nil {
-		if p.hasFailed() {
-			return unavailable(p.reason)
-		}
-		dialErr, failing, changed := p.dialer.state()
-		if !p.dialer.isBroken() {
-			return err // the other side lives, and has ended the connection
-		}
-		if since := failing.Add(lossPatience); dialErr != nil && since.Before(deadline) {
-			deadline = since
-		}
-		timer := time.NewTimer(time.Until(deadline))
+	ended, reached := p.awaitLoss(ctx)
+	if ended {
+		// The owner of the peer finds out how, and calls Fail in bounded time.
 		select {
-		case <-changed:
+		case <-p.failed:
+			return unavailable(p.reason)
 		case <-ctx.Done():
+			return err
+		}
+	}
+	dialErr := p.dialer.failure()
+	if reached || ctx.Err() != nil || dialErr == nil {
+		return err
+	}
+	return unavailable(fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", p.dialer.other, dialErr))
+}
+
+// awaitLoss waits until it is known that the other side has ended, or calls can be made
+// again, or as long as a call should wait for either.
+func (p *Peer) awaitLoss(ctx context.Context) (ended, reached bool) {
+	ctx, cancel := context.WithTimeout(ctx, p.dialer.patience())
+	var err error // of Reach, once done is closed
+	done := make(chan struct{})
+	defer func() { <-done }()
+	defer cancel()
+	go func() {
+		defer close(done)
+		err = p.Reach(ctx)
+	}()
+	select {
+	case <-p.failed:
+	case <-p.gone:
+	case <-done:
+		if err == nil {
+			return p.hasFailed(), true
+		}
+		// It cannot be dialed: a process that is about to end closes its sockets first.
+		select {
 		case <-p.failed:
 		case <-p.gone:
-			// The owner of the peer finds out how it ended, and calls Fail in bounded
-			// time.
-			select {
-			case <-p.failed:
-			case <-ctx.Done():
-			}
-		case <-timer.C:
-			switch {
-			case p.hasFailed():
-				return unavailable(p.reason)
-			case dialErr == nil:
-				return err
-			}
-			return unavailable(fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", p.dialer.other, dialErr))
+		case <-ctx.Done():
+			return p.hasFailed(), false
 		}
-		timer.Stop()
 	}
-	return err
+	return true, false
 }
 
 // unavailable returns the error of a call that reason keeps from being answered.

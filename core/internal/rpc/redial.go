@@ -137,7 +137,8 @@ func (p *Peer) Reach(ctx context.Context) error {
 			if err := p.dialer.failure(); err != nil {
 				return err
 			}
-			return fmt.Errorf("the %s does not begin HTTP/2 on a new connection", p.dialer.other)
+			// Calls can be made a moment before grpc says so, or the other side does not
+			// begin HTTP/2 on the new connection.
 		default:
 			p.client.Connect() // also if it does already
 		}
@@ -165,7 +166,10 @@ func (p *Peer) keep(ctx context.Context) bool {
 			pause.Stop()
 			return true
 		}
-		if err := p.Reach(ctx); err != nil {
+		reaching, cancel := context.WithTimeout(ctx, redialTimeout)
+		err := p.Reach(reaching)
+		cancel()
+		if err != nil {
 			return ctx.Err() != nil
 		}
 	}

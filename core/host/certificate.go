@@ -32,24 +32,7 @@ func WithoutCertificate() Option {
 	})
 }
 
-var (
-	errCertificateBoth = errors.New("host.WithoutCertificate contradicts host.WithMutualTLS, which demands the certificate: give one of them")
-	errCertificateNone = errors.New("host.WithoutCertificate: on this system only the certificate shows who the plugin is: leave the option out, or accept a plugin without TLS with host.WithPlaintext")
-)
-
-// checkCertificate holds WithoutCertificate against the other options.
-func (c *config) checkCertificate() error {
-	switch {
-	case !c.noCertificate:
-		return nil
-	case c.mutualTLS:
-		return errCertificateBoth
-	case len(c.security()) == 0:
-		return errCertificateNone
-	default:
-		return nil
-	}
-}
+var errCertificateNone = errors.New("host.WithoutCertificate: on this system only the certificate shows who the plugin is: leave the option out, or accept a plugin without TLS with host.WithPlaintext")
 
 // offersCertificate reports whether the plugin is offered the one-time certificate.
 // A plugin on go-plugin is not if nobody but its user can reach its socket: the

@@ -3,8 +3,6 @@ package host
 import (
 	"runtime/debug"
 	"testing"
-
-	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
 // TestGoPluginIn reads releases out of build information, which Go has written.
@@ -41,36 +39,6 @@ func TestGoPluginIn(t *testing.T) {
 			release, known := goPluginIn(&debug.BuildInfo{Deps: tt.deps})
 			if known != tt.known || known && release.usesSocketDir() == tt.ownTempDir {
 				t.Errorf("%v, %t", release, known)
-			}
-		})
-	}
-}
-
-// TestWithoutCertificateAndOthers has the options that contradict it.
-func TestWithoutCertificateAndOthers(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		opts []Option
-		want error
-	}{
-		{name: "alone"},
-		{name: "plaintext", opts: []Option{WithPlaintext()}},
-		{name: "mutual TLS", opts: []Option{WithMutualTLS()}, want: errCertificateBoth},
-		{name: "mutual TLS and plaintext", opts: []Option{WithPlaintext(), WithMutualTLS()}, want: errCertificateBoth},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			cfg := &config{}
-			for _, o := range append(tt.opts, WithoutCertificate()) {
-				if err := o.apply(cfg); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want := tt.want
-			if want == nil && !secure.PeerCredSupported && !cfg.plaintext {
-				want = errCertificateNone
-			}
-			if err := cfg.checkCertificate(); err != want { //nolint:errorlint // exactly this
-				t.Errorf("%v, want %v", err, want)
 			}
 		})
 	}

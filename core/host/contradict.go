@@ -16,6 +16,10 @@ func (c *config) contradiction() error {
 		return both("WithMutualTLS", "WithTLSConfig", "one demands one-time certificates, the other replaces them by a configuration of your own")
 	case c.tls != nil && c.plaintext:
 		return both("WithTLSConfig", "WithPlaintext", "one demands TLS with a configuration of your own, the other accepts a plugin that has none")
+	case c.mutualTLS && c.noCertificate:
+		return both("WithMutualTLS", "WithoutCertificate", "one demands one-time certificates, the other offers none")
+	case c.noCertificate && len(c.security()) == 0:
+		return errCertificateNone
 	case c.checksum != nil && c.runner != (localRunner{}):
 		return both("WithChecksum", "WithRunner", "only the runner knows what it starts, so it must verify that")
 	case c.limits.Buffered != 0 && c.limits.Buffered < c.maxMessageSize:

@@ -54,6 +54,7 @@ func everyOption(t *testing.T) map[string]Option {
 		"WithTLSConfig":           WithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS13}),
 		"WithMutualTLS":           WithMutualTLS(),
 		"WithPlaintext":           WithPlaintext(),
+		"WithoutCertificate":      WithoutCertificate(),
 		"WithMultiplex":           WithMultiplex(),
 		"WithStdin":               WithStdin(nil),
 		"WithStdout":              WithStdout(io.Discard),
@@ -70,6 +71,7 @@ var contradicting = [][2]string{
 	{"WithChecksum", "WithRunner"},
 	{"WithMutualTLS", "WithPlaintext"},
 	{"WithMutualTLS", "WithTLSConfig"},
+	{"WithMutualTLS", "WithoutCertificate"},
 	{"WithPlaintext", "WithTLSConfig"},
 	{"WithRunner", "WithRunner"},
 }

@@ -91,9 +91,6 @@ func newConfig(name string, opts []Option) (*config, error) {
 	if err := cfg.contradiction(); err != nil {
 		return cfg, err
 	}
-	if err := cfg.checkCertificate(); err != nil {
-		return cfg, err
-	}
 	if cfg.logger == nil {
 		cfg.logger = logs.Default(os.Stderr, slog.LevelInfo)
 	}

@@ -174,7 +174,7 @@ func (c testCommand) again(race raceSetting) func(pkg, pattern string) string {
 }
 
 // Hunt looks for tests that fail now and then, for -duration=1h: each test -alone=300 times, each binary -whole=50 times, -packages=REGEXP.
-func Hunt(ctx context.Context, duration *time.Duration, alone, whole *int, packages *string) error {
+func Hunt(ctx context.Context, duration *time.Duration, alone, whole *int, packages *string) (err error) {
 	race, err := raceDetector(ctx)
 	if err != nil {
 		return err
@@ -186,7 +186,7 @@ func Hunt(ctx context.Context, duration *time.Duration, alone, whole *int, packa
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 	binaries, err := testBinaries(ctx, scratch, race, deref(packages, ""))
 	if err != nil {
 		return err

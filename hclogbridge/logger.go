@@ -159,8 +159,8 @@ func (l *logger) GetLevel() hclog.Level {
 }
 
 // StandardLogger implements [hclog.Logger].
-func (l *logger) StandardLogger(opts *hclog.StandardLoggerOptions) *log.Logger {
-	return log.New(l.StandardWriter(opts), "", 0)
+func (l *logger) StandardLogger(opts *hclog.StandardLoggerOptions) *log.Logger { //nolint:forbidigo // hclog has it so
+	return log.New(l.StandardWriter(opts), "", 0) //nolint:forbidigo // hclog has it so
 }
 
 // StandardWriter implements [hclog.Logger]. hclog's own writer finds the levels of
@@ -171,7 +171,7 @@ func (l *logger) StandardWriter(opts *hclog.StandardLoggerOptions) io.Writer {
 	}
 	reader := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: io.Discard, Level: hclog.Off})
 	reader.RegisterSink(sink{l})
-	return reader.StandardWriterIntercept(opts)
+	return reader.StandardWriter(opts)
 }
 
 // sink gets the lines that hclog's writer has read.

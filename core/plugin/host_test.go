@@ -134,7 +134,7 @@ func TestSilentCallbacksAreBounded(t *testing.T) {
 			for range streams {
 				ours, theirs := net.Pipe()
 				defer theirs.Close()
-				go io.Copy(io.Discard, theirs) //nolint:errcheck // it ends with ours
+				go io.Copy(io.Discard, theirs)
 				go func() {
 					err := tt.link.serve(&session.Stream{Conn: ours})
 					_ = ours.Close() // as the listener does

@@ -10,6 +10,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -118,27 +119,22 @@ func turnOf(ctx context.Context, quarries []*quarry, state condition, progress *
 // keepBusy keeps n threads busy until the returned function is called.
 func keepBusy(n int) (stop func()) {
 	before := runtime.GOMAXPROCS(runtime.NumCPU() + n)
-	done := make(chan struct{})
+	var over atomic.Bool
 	var loops sync.WaitGroup
 	for range n {
 		loops.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
+			for !over.Load() { // to keep a processor busy is the purpose
 			}
 		})
 	}
 	return func() {
-		close(done)
+		over.Store(true)
 		loops.Wait()
 		runtime.GOMAXPROCS(before)
 	}
 }
 
-// progress tells of a hunt that goes on.
+// progress tells of a hunt that goes on. There is nowhere to report that it cannot.
 type progress struct {
 	out   io.Writer
 	began time.Time
@@ -158,10 +154,10 @@ func (p *progress) note(q *quarry) {
 	p.runs += q.added
 	if q.Failed > 0 && !q.told {
 		q.told = true
-		fmt.Fprintf(p.out, "%s failed: %s (%s)\n", q.name(), q.First, q.state)
+		_, _ = fmt.Fprintf(p.out, "%s failed: %s (%s)\n", q.name(), q.First, q.state)
 	}
 	if now := time.Now(); now.Sub(p.last) >= progressPause {
 		p.last = now
-		fmt.Fprintf(p.out, "%.0f min: %d runs of %d tests and binaries\n", now.Sub(p.began).Minutes(), p.runs, p.all)
+		_, _ = fmt.Fprintf(p.out, "%.0f min: %d runs of %d tests and binaries\n", now.Sub(p.began).Minutes(), p.runs, p.all)
 	}
 }

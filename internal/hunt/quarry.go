@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,7 +72,7 @@ func (q *quarry) run(ctx context.Context, state condition) {
 	if q.Test != "" && q.each > 0 {
 		count = int(min(max(batch/q.each, 1), maxBatch, time.Duration(q.Wanted-q.Runs)))
 	}
-	args := []string{"-test.v", "-test.timeout", stuck.String(), "-test.count", fmt.Sprint(count)}
+	args := []string{"-test.v", "-test.timeout", stuck.String(), "-test.count", strconv.Itoa(count)}
 	if q.Test != "" {
 		args = append(args, "-test.run", "^"+regexp.QuoteMeta(q.Test)+"$")
 	}

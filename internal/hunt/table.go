@@ -14,7 +14,7 @@ const maxMessage = 120
 func Table(results []Result, full bool) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "PACKAGE\tTEST\tRUNS\tFAILURES\tFIRST MESSAGE")
+	_, _ = fmt.Fprintln(w, "PACKAGE\tTEST\tRUNS\tFAILURES\tFIRST MESSAGE")
 	var runs, failures, failed, short, listed int
 	for _, r := range results {
 		runs, failures = runs+r.Runs, failures+r.Failed
@@ -36,9 +36,9 @@ func Table(results []Result, full bool) string {
 		if len(message) > maxMessage {
 			message = strings.ToValidUTF8(message[:maxMessage-3], "") + "..."
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%d\t%s\n", r.Package, test, r.Runs, r.Wanted, r.Failed, message)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d of %d\t%d\t%s\n", r.Package, test, r.Runs, r.Wanted, r.Failed, message)
 	}
-	w.Flush() //nolint:errcheck // a strings.Builder does not fail
+	_ = w.Flush() // a strings.Builder does not fail
 	table := b.String()
 	if listed == 0 {
 		table = ""

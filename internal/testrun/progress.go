@@ -22,8 +22,8 @@ type screen struct {
 	status string // what stands on the last line
 }
 
-// print writes whole lines above the status.
-func (s *screen) print(text string) {
+// put writes whole lines above the status.
+func (s *screen) put(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.write(text, s.status)
@@ -54,7 +54,7 @@ func (s *screen) write(text, status string) {
 
 // Write makes the screen the standard error of a command.
 func (s *screen) Write(p []byte) (int, error) {
-	s.print(string(p))
+	s.put(string(p))
 	return len(p), nil
 }
 

@@ -28,19 +28,19 @@ func pattern(test string) string {
 func (r *Report) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.screen.print(r.skips.String())
+	r.screen.put(r.skips.String())
 	if len(r.failures) == 0 {
 		return nil
 	}
 	var b strings.Builder
 	for _, f := range r.failures {
-		fmt.Fprintf(&b, "\n==== %s\n%s", strings.TrimSpace(f.pkg+" "+f.test), f.text)
+		_, _ = fmt.Fprintf(&b, "\n==== %s\n%s", strings.TrimSpace(f.pkg+" "+f.test), f.text)
 		if f.dump != "" {
-			fmt.Fprintf(&b, "the goroutines are in %s\n", f.dump)
+			_, _ = fmt.Fprintf(&b, "the goroutines are in %s\n", f.dump)
 		}
 	}
 	b.WriteString("\n" + table(r.failures))
-	r.screen.print(b.String())
+	r.screen.put(b.String())
 	return fmt.Errorf("%s in %s", count(len(r.failures), "failure"), count(len(packagesOf(r.failures)), "package"))
 }
 
@@ -63,22 +63,22 @@ func count(n int, what string) string {
 func table(failures []failure) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "PACKAGE\tTEST\tFAILURE")
+	_, _ = fmt.Fprintln(w, "PACKAGE\tTEST\tFAILURE")
 	for _, f := range failures {
 		test := f.test
 		if test == "" {
 			test = "(package)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", f.pkg, test, shorten(f.message))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", f.pkg, test, shorten(f.message))
 	}
-	w.Flush() //nolint:errcheck // a strings.Builder does not fail
+	_ = w.Flush() // a strings.Builder does not fail
 	var out strings.Builder
 	for i, row := range strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n") {
-		fmt.Fprintln(&out, strings.TrimRight(row, " "))
+		_, _ = fmt.Fprintln(&out, strings.TrimRight(row, " "))
 		if i > 0 {
-			fmt.Fprintf(&out, "    %s\n", failures[i-1].again)
+			_, _ = fmt.Fprintf(&out, "    %s\n", failures[i-1].again)
 			if dump := failures[i-1].dump; dump != "" {
-				fmt.Fprintf(&out, "    goroutines: %s\n", dump)
+				_, _ = fmt.Fprintf(&out, "    goroutines: %s\n", dump)
 			}
 		}
 	}
@@ -129,7 +129,7 @@ func (s *skips) String() string {
 		if more := len(tests) - maxSkips; more > 0 {
 			named += fmt.Sprintf(" and %d more", more)
 		}
-		fmt.Fprintf(&b, "left out: %s: %s\n", named, shorten(reason))
+		_, _ = fmt.Fprintf(&b, "left out: %s: %s\n", named, shorten(reason))
 	}
 	return b.String()
 }

@@ -86,7 +86,7 @@ func (r *Report) Run(c Command) error {
 		return err
 	}
 	stop := r.screen.while(r.status)
-	err = readEvents(stdout, func(e event) { r.take(e, c.Again) }, r.screen.print)
+	err = readEvents(stdout, func(e event) { r.take(e, c.Again) }, r.screen.put)
 	err = errors.Join(err, c.Cmd.Wait())
 	stop()
 	r.cutOff(c.Again)
@@ -151,7 +151,7 @@ func (r *Report) flush() {
 	for len(r.queue) > 0 {
 		first := r.queue[0]
 		if first.held.Len() > 0 {
-			r.screen.print(first.held.String())
+			r.screen.put(first.held.String())
 			first.held.Reset()
 		}
 		if !first.done {
@@ -267,7 +267,7 @@ func (r *Report) failure(path, test, text string, again func(pkg, pattern string
 		var err error
 		if f.dump, err = r.saveDump(f, dump); err != nil {
 			shown, f.dump = text, ""
-			r.screen.print(fmt.Sprintf("the goroutine dump cannot be saved: %v\n", err))
+			r.screen.put(fmt.Sprintf("the goroutine dump cannot be saved: %v\n", err))
 		}
 	}
 	f.text = shown

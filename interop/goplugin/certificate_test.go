@@ -5,7 +5,6 @@ package goplugin_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -29,13 +28,13 @@ func launch(t *testing.T, cmd *exec.Cmd, opts ...host.Option) *host.Plugin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // for plugins of another user
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	p, err := host.Launch(t.Context(), cmd, append([]host.Option{
 		host.WithProtocols(interop), host.WithTransports(unix.New()),
-		host.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		host.WithLogger(slog.New(slog.DiscardHandler)),
 	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 // sent.
 func TestOldTLS(t *testing.T) {
 	t.Parallel()
-	cfg := &tls.Config{MaxVersion: tls.VersionTLS12} //nolint:gosec // which is the point
+	cfg := &tls.Config{MaxVersion: tls.VersionTLS12}
 	_, listenErr := quic.New().Listen(t.Context(), transport.ListenConfig{Version: 1, TLS: cfg})
 	_, dialErr := quic.New().Dial(t.Context(), transport.DialConfig{Version: 1, Address: "127.0.0.1:1", TLS: cfg})
 	for side, err := range map[string]error{"Listen": listenErr, "Dial": dialErr} {

@@ -112,7 +112,7 @@ func hostDials(t *testing.T, p *host.Plugin) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := dialBrokered(ctx, p.Broker(), uint32(atoi(t, string(id.GetData())))) //nolint:gosec // it was one
+	resp, err := dialBrokered(ctx, p.Broker(), uint32(atoi(t, string(id.GetData()))))
 	if got := string(resp.GetData()); err == nil && got != "by the broker" {
 		t.Errorf("the host got %q", got)
 	}

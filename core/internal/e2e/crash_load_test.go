@@ -177,8 +177,7 @@ func TestCrashUnderCallbacks(t *testing.T) {
 				})
 				nested.Range(func(key, _ any) bool {
 					err := key.(error)
-					var exit *host.ExitError
-					if !errors.As(err, &exit) {
+					if _, ok := errors.AsType[*host.ExitError](err); !ok {
 						t.Errorf("a call of the host for the plugin: %v", err)
 					}
 					return true

@@ -177,8 +177,12 @@ func TestKillByGoPlugin(t *testing.T) {
 func headers(path string) string {
 	var block strings.Builder
 	for _, field := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "localhost"},
-		{"content-type", "application/grpc"}, {"te", "trailers"},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", path},
+		{":authority", "localhost"},
+		{"content-type", "application/grpc"},
+		{"te", "trailers"},
 	} {
 		block.WriteByte(0)
 		for _, text := range field {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -70,7 +71,7 @@ func startUnderGoPlugin(t *testing.T, mode string) (pid int, path string) {
 
 func attackPlugin(t *testing.T, path, mode, attack string, ended int) (results map[string]int) {
 	t.Helper()
-	cmd := command("hostile", "on", path, mode, attack, fmt.Sprint(ended))
+	cmd := command("hostile", "on", path, mode, attack, strconv.Itoa(ended))
 	stay, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ func inUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse) //nolint:gosec // far below
+	return int64(m.HeapInuse + m.StackInuse)
 }
 
 // TestHostileCalls has a plugin that opens thousands of calls to its host and ends none,
@@ -60,7 +60,7 @@ func TestHostileCalls(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer shutdown(p, 0) //nolint:errcheck // the plugin does not know how to end in good order
+			defer shutdown(p, 0)
 			resp, err := echopb.NewEchoClient(p).Unary(testContext(t), payload(strconv.Itoa(tt.ended)))
 			if err != nil {
 				t.Fatal(err)

@@ -156,7 +156,7 @@ func TestHostsLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close() //nolint:errcheck // it is read by its path
+		defer f.Close()
 		p := launch(t, command("misbehave"), host.WithName("mine"), host.WithLogger(output(f, slog.LevelWarn)))
 		if _, err := echopb.NewEchoClient(p).Fail(testContext(t), fail("stderr:"+strings.Join(lines, "\n")+"\n")); err != nil {
 			t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 
 // hostIn runs a host that comes and goes, in an environment of its own, and returns
 // what it prints.
-func hostIn(tb testing.TB, by []string, env []string, attr *syscall.SysProcAttr, args ...string) (string, error) {
+func hostIn(tb testing.TB, by, env []string, attr *syscall.SysProcAttr, args ...string) (string, error) {
 	tb.Helper()
 	plugin := lifePlugin(tb).Path
 	words := append(append(by, filepath.Join(binDir, "life-host")), args...)
@@ -43,7 +43,7 @@ func asUser(uid uint32) *syscall.SysProcAttr {
 // can enter.
 func sharedDir(t *testing.T, uid int, mode fs.FileMode) string {
 	t.Helper()
-	base, err := os.MkdirTemp("/tmp", "s-") // every directory above is root's
+	base, err := os.MkdirTemp("/tmp", "s-") //nolint:usetesting // every directory above is root's
 	if err != nil {
 		t.Fatal(err)
 	}

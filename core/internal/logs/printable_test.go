@@ -80,7 +80,7 @@ func TestRecordIsOneLine(t *testing.T) {
 			var out bytes.Buffer
 			logger := output(&out, logs.LevelTrace)
 			for where, log := range map[string]func(){
-				"message":     func() { logger.Info(text) },
+				"message":     func() { logger.Info(text) }, //nolint:sloglint // the message is the input
 				"value":       func() { logger.Warn("m", "k", text) },
 				"key":         func() { logger.Warn("m", text, 1) },
 				"error":       func() { logger.Error("m", "error", errors.New(text)) },
@@ -134,7 +134,7 @@ func TestJSONKeepsText(t *testing.T) {
 			continue
 		}
 		var out bytes.Buffer
-		logs.JSON(&out, slog.LevelInfo).Info(text, "k", text, "l", []string{text})
+		logs.JSON(&out, slog.LevelInfo).Info(text, "k", text, "l", []string{text}) //nolint:sloglint // the message is the input
 		var got struct {
 			Message, K string
 			L          []string

@@ -80,7 +80,6 @@ func (s *stamp) cut(b []byte) (rest []byte, ok bool) {
 	if len(b) == 0 {
 		return b, false
 	}
-	rest = b
 	if isDigit(b[0]) {
 		rest = s.cutDate(b)
 	} else if rest, ok = s.cutMonth(b); !ok {
@@ -108,9 +107,9 @@ func cutNumber(b []byte, n int) (number int, rest []byte, ok bool) {
 	return number, b[n:], true
 }
 
-// cutByte cuts one of the bytes in any.
-func cutByte(b []byte, any string) (c byte, rest []byte, ok bool) {
-	if len(b) == 0 || strings.IndexByte(any, b[0]) < 0 {
+// cutByte cuts one of the bytes in set.
+func cutByte(b []byte, set string) (c byte, rest []byte, ok bool) {
+	if len(b) == 0 || strings.IndexByte(set, b[0]) < 0 {
 		return 0, b, false
 	}
 	return b[0], b[1:], true

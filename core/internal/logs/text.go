@@ -181,11 +181,11 @@ func (p *parser) sayBoth(e *entry, level slog.Level, before, after []byte) bool 
 // and fields, with tabs between them, of which all but the first and the message may
 // be missing.
 func (p *parser) tabbed(e *entry, b []byte) bool {
-	name, rest, ok := bytes.Cut(b[:min(len(b), maxHeader)], []byte("\t"))
+	name, _, ok := bytes.Cut(b[:min(len(b), maxHeader)], []byte("\t"))
 	if !ok {
 		return false
 	}
-	rest = b[len(name)+1:]
+	rest := b[len(name)+1:]
 	if e.level, ok = writtenLevel(string(name)); !ok {
 		return false
 	}
@@ -216,7 +216,7 @@ func (p *parser) tabbed(e *entry, b []byte) bool {
 // isCaller recognizes "dir/file.go:12".
 func isCaller(b []byte) bool {
 	i := bytes.LastIndexByte(b, ':')
-	return i > 0 && i < len(b)-1 && len(b) <= maxHeader && digits(b[i+1:]) == len(b)-i-1 && bytes.IndexAny(b, " \t") < 0
+	return i > 0 && i < len(b)-1 && len(b) <= maxHeader && digits(b[i+1:]) == len(b)-i-1 && !bytes.ContainsAny(b, " \t")
 }
 
 // bracketed reads "[LEVEL] text", "[timestamp] LEVEL text" and its relatives, and
@@ -355,12 +355,12 @@ func (p *parser) ruby(e *entry, line []byte) bool {
 	if !ok {
 		return false
 	}
-	_, text, ok := bytes.Cut(rest[:min(len(rest), maxHeader)], []byte(" -- "))
-	if !ok || !bytes.HasPrefix(rest, []byte(" #")) {
+	process, _, ok := bytes.Cut(rest[:min(len(rest), maxHeader)], []byte(" -- "))
+	if !ok || !bytes.HasPrefix(process, []byte(" #")) {
 		return false
 	}
 	e.time = t
-	text = rest[bytes.Index(rest, []byte(" -- "))+len(" -- "):]
+	text := rest[len(process)+len(" -- "):]
 	return p.sayBoth(e, level, nil, bytes.TrimPrefix(text, []byte(": ")))
 }
 
@@ -378,7 +378,7 @@ func (p *parser) worded(e *entry, line []byte) bool {
 		return p.sayBoth(e, level, nil, rest[1:])
 	case c == ':':
 		name, text, ok := bytes.Cut(rest[1:], []byte(":"))
-		if !ok || len(name) == 0 || len(name) > maxHeader || bytes.IndexAny(name, " /\\\"") >= 0 {
+		if !ok || len(name) == 0 || len(name) > maxHeader || bytes.ContainsAny(name, " /\\\"") {
 			return false
 		}
 		p.attr("logger", name)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,7 +21,7 @@ import (
 // useTemp makes a directory the one for temporary files.
 func useTemp(t *testing.T) string {
 	t.Helper()
-	base, err := os.MkdirTemp("/tmp", "empty-")
+	base, err := os.MkdirTemp("/tmp", "empty-") //nolint:usetesting // every directory above is root's
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func TestCloseInTime(t *testing.T) {
 	base := useTemp(t)
 	d := newTestDir(t, nil)
 	for i := range 20 {
-		if err := os.Mkdir(filepath.Join(d.Path(), fmt.Sprint(i)), 0o700); err != nil {
+		if err := os.Mkdir(filepath.Join(d.Path(), strconv.Itoa(i)), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

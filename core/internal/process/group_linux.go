@@ -86,7 +86,7 @@ func (g *group) signal(sig unix.Signal) error {
 // another child with that number passes for the leader.
 func (g *group) signalNumber(sig unix.Signal) error {
 	if g.leader.await(g.pid, unix.WNOHANG) != nil {
-		return nil
+		return nil //nolint:nilerr // the number may be another's by now
 	}
 	return kill(-g.pid, sig)
 }

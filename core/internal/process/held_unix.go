@@ -21,6 +21,7 @@ func (p *Process) OutputHeld() (holders []string, held bool) {
 			return nil, false
 		case idle:
 			held = true
+		case ended:
 		}
 	}
 	if !held {

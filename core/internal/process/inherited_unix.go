@@ -30,7 +30,7 @@ func Identify(f *os.File) (FileID, error) {
 	return fileID(&stat), statErr
 }
 
-//nolint:unconvert,gosec // the fields have other types on other systems, and a device may be negative there
+//nolint:unconvert // the fields have other types on other systems, and a device may be negative there
 func fileID(stat *unix.Stat_t) FileID {
 	return FileID{Device: uint64(stat.Dev), Inode: uint64(stat.Ino)}
 }

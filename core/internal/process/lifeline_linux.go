@@ -76,7 +76,7 @@ func reopen(pid int, id FileID) *os.File {
 		if target, err := os.Readlink(dir + entry.Name()); err != nil || target != fmt.Sprintf("pipe:[%d]", id.Inode) {
 			continue
 		}
-		f, err := os.OpenFile(dir+entry.Name(), os.O_RDONLY|unix.O_NONBLOCK, 0)
+		f, err := os.OpenFile(dir+entry.Name(), os.O_RDONLY|unix.O_NONBLOCK, 0) //nolint:gosec // in /proc
 		if err != nil {
 			return nil
 		}

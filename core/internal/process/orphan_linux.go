@@ -34,7 +34,7 @@ func getsOrphans() bool {
 		return true
 	}
 	var subreaper int32
-	err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&subreaper)), 0, 0, 0)
+	err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&subreaper)), 0, 0, 0) //nolint:gosec // prctl takes the address of an int
 	return err == nil && subreaper != 0
 }
 

@@ -61,6 +61,7 @@ func TestStatusTakenByOthers(t *testing.T) {
 
 // waitForAll takes the status of every child until the test ends.
 func waitForAll(t *testing.T) {
+	t.Helper()
 	var over atomic.Bool
 	done := make(chan struct{})
 	go func() {
@@ -80,7 +81,7 @@ func waitForAll(t *testing.T) {
 // TestNumberOfAnother gives the number of a group's leader, which other code has
 // reaped, to another process that leads a group. No signal for the one group may
 // reach the other. What is left of the first is reached where the system can do that.
-func TestNumberOfAnother(t *testing.T) {
+func TestNumberOfAnother(t *testing.T) { //nolint:tparallel // its subtests use the same number
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("only root can make a namespace of process numbers")

@@ -57,7 +57,7 @@ func processes() func(yield func(pid int) bool) {
 // is open on.
 func hasOpen(pid int, match func(dir, fd, target string) bool) bool {
 	dir := fmt.Sprintf("/proc/%d/", pid)
-	d, err := os.Open(dir + "fd")
+	d, err := os.Open(dir + "fd") //nolint:gosec // in /proc
 	if err != nil {
 		return false // it has ended, or is another user's
 	}
@@ -74,7 +74,7 @@ func hasOpen(pid int, match func(dir, fd, target string) bool) bool {
 // isWritable reports whether a descriptor is open for writing, from its file in fdinfo
 // (proc_pid_fdinfo(5)).
 func isWritable(fdinfo string) bool {
-	text, err := os.ReadFile(fdinfo)
+	text, err := os.ReadFile(fdinfo) //nolint:gosec // in /proc
 	if err != nil {
 		return false
 	}

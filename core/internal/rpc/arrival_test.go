@@ -36,14 +36,14 @@ func (*chunks) Write(b []byte) (int, error) { return len(b), nil }
 func (*chunks) Close() error                { return nil }
 
 // readAll reads all through a servedConn with that room, and returns what the reader got,
-// the error, and how many messages were refused.
-func readAll(data, sizes []byte, r *room) (got []byte, err error, refused int) { //nolint:revive // the error is a result of the test's
+// how many messages were refused, and the error.
+func readAll(data, sizes []byte, r *room) (got []byte, refused int, err error) {
 	r.refused = func() { refused++ }
 	r.conns.Add(1)
 	c := newServedConn(&chunks{data: bytes.Clone(data), sizes: sizes}, r)
 	got, err = io.ReadAll(c)
 	_ = c.Close()
-	return got, err, refused
+	return got, refused, err
 }
 
 // frames writes frames by f, behind the preface.
@@ -84,7 +84,7 @@ func TestRefusedMessages(t *testing.T) {
 	binary.BigEndian.PutUint32(want[at-lengthLen:], refusedLength)
 	for size := range 60 {
 		r := &room{limit: large, largest: 1 << 20}
-		got, err, refused := readAll(data, bytes.Repeat([]byte{byte(size)}, len(data)), r)
+		got, refused, err := readAll(data, bytes.Repeat([]byte{byte(size)}, len(data)), r)
 		if err != nil || !bytes.Equal(got, want) || refused != 1 {
 			t.Fatalf("in pieces of %d bytes: %v, %d refused, got\n%q, want\n%q", size+1, err, refused, got, want)
 		}
@@ -104,10 +104,10 @@ func TestSplitLength(t *testing.T) {
 		_ = w.WriteData(1, false, m[:2])
 		_ = w.WriteData(1, false, m[2:])
 	})
-	if _, err, _ := readAll(data, nil, &room{limit: 1, largest: 1 << 20}); !errors.Is(err, errSplitLength) {
+	if _, _, err := readAll(data, nil, &room{limit: 1, largest: 1 << 20}); !errors.Is(err, errSplitLength) {
 		t.Errorf("there is no room: %v, want %v", err, errSplitLength)
 	}
-	if got, err, _ := readAll(data, nil, &room{limit: 1 << 20, largest: 1 << 20}); err != nil || !bytes.Equal(got, data) {
+	if got, _, err := readAll(data, nil, &room{limit: 1 << 20, largest: 1 << 20}); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("there is room: %v", err)
 	}
 }

@@ -100,7 +100,8 @@ func TestGoexit(t *testing.T) {
 					told <- method + ": " + value.(error).Error()
 				}
 			})
-			method, err := "UnaryCall", error(nil)
+			method := "UnaryCall"
+			var err error
 			if tt.stream {
 				method = "FullDuplexCall"
 				stream, openErr := p.FullDuplexCall(bounded(t))

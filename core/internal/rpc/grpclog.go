@@ -107,7 +107,7 @@ func (l *limiter) warn(logger *slog.Logger, message string, args ...any) {
 		l.suppressed = 0
 	}
 	l.mu.Unlock()
-	logger.Warn(message, args...) //nolint:noctx // there is none
+	logger.Warn(message, args...) //nolint:sloglint // grpc makes the message
 }
 
 // Info implements [grpclog.LoggerV2].

@@ -43,7 +43,7 @@ func (h *metadataHold) tap(ctx context.Context, info *tap.Info) (context.Context
 	}
 	c.full.Store(&ctx)
 	context.AfterFunc(ctx, func() {
-		c.end(ctx.Err())
+		_ = c.end(ctx.Err()) // it returns what it was given
 		c.full.Store(nil)
 		h.held.Add(-size)
 	})

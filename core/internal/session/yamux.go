@@ -408,7 +408,7 @@ func (s *muxStream) discard() {
 	var err error
 	for b := make([]byte, discardPiece); err == nil; {
 		_, err = s.Stream.Read(b)
-		s.Stream.Shrink()
+		s.Shrink()
 	}
 }
 

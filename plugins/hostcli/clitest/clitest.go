@@ -50,7 +50,7 @@ func build() (err error) {
 		return err
 	}
 	build := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "../...") //nolint:gosec // a new directory
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as go tool mage build, with whose results it shares the cache
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")                                    // as go tool mage build, with whose results it shares the cache
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%v: %w\n%s", build, err, output)
 	}

@@ -262,7 +262,7 @@ func killAmongIdle(cmd *exec.Cmd, client *goplugin.Client, service echopb.EchoCl
 		if err != nil {
 			return err
 		}
-		conn, err := net.Dial(addr.Network(), addr.String())
+		conn, err := new(net.Dialer).DialContext(context.Background(), addr.Network(), addr.String())
 		if err != nil {
 			return err
 		}

@@ -111,7 +111,7 @@ func (r *renewing) servePlain(opts []grpc.ServerOption) (err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return err
 	}
-	if r.ln, err = net.Listen("unix", path); err != nil {
+	if r.ln, err = new(net.ListenConfig).Listen(context.Background(), "unix", path); err != nil {
 		return err
 	}
 	s := grpc.NewServer(opts...)

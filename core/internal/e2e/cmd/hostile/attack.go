@@ -204,8 +204,11 @@ func (c *client) call(method string, fields ...hpack.HeaderField) (stream uint32
 	c.windows[c.stream] = int64(c.window)
 	c.block.Reset()
 	for _, f := range append([]hpack.HeaderField{
-		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/plugwire.e2e.Echo/" + method},
-		{Name: ":authority", Value: "localhost"}, {Name: "content-type", Value: "application/grpc"},
+		{Name: ":method", Value: "POST"},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":path", Value: "/plugwire.e2e.Echo/" + method},
+		{Name: ":authority", Value: "localhost"},
+		{Name: "content-type", Value: "application/grpc"},
 	}, fields...) {
 		c.err = errors.Join(c.err, c.encoder.WriteField(f))
 	}

@@ -161,7 +161,8 @@ func WithMaxCalls(calls int) Option {
 
 // WithMaxBuffered sets how many bytes the plugin holds for the host's calls before its
 // handlers have them: messages larger than 128 KiB that are on their way, and, up to a
-// sixteenth of it, metadata. A call over the limit fails with codes.ResourceExhausted.
+// sixteenth of it, metadata. A message that is compressed counts as what it becomes,
+// until its call ends or has its next message. A call over the limit fails with codes.ResourceExhausted.
 // The default is four messages of the size that [WithMaxMessageSize] allows (1 GiB), and
 // at least 64 MiB. Less than one such message is an error. The host has a limit of its
 // own (host.WithMaxBuffered).

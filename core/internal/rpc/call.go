@@ -83,6 +83,11 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 	switch status.Code(err) {
 	case codes.ResourceExhausted:
 		return p.explainSize(err)
+	case codes.Internal:
+		if strings.Contains(status.Convert(err).Message(), inflateMark) {
+			return noRoom(p.other)
+		}
+		return err
 	case codes.DeadlineExceeded:
 		return p.explainDeadline(err)
 	case codes.Unavailable, codes.Canceled:

@@ -26,6 +26,7 @@ type guard struct {
 	side    string
 	other   string
 	limits  Limits
+	room    *room
 	unary   grpc.UnaryServerInterceptor  // nil if there is none
 	stream  grpc.StreamServerInterceptor // nil if there is none
 	onPanic func(ctx context.Context, method string, value any, stack []byte)
@@ -60,6 +61,11 @@ func (g *guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 		returned := false
 		defer g.leave(ctx)
 		defer g.finish(ctx, method, &returned, &err)
+		if isCompressed(ctx) {
+			room, read := &inflated{guard: g}, decode
+			defer room.end()
+			decode = func(m any) error { return room.receive(m, read) }
+		}
 		resp, err = next(srv, ctx, decode, g.unary)
 		returned = true
 		return resp, err
@@ -75,6 +81,11 @@ func (g *guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler
 		returned := false
 		defer g.leave(ss.Context())
 		defer g.finish(ss.Context(), info.FullMethod, &returned, &err)
+		if isCompressed(ss.Context()) {
+			inflating := &inflatedStream{ss, inflated{guard: g}}
+			defer inflating.room.end()
+			ss = inflating
+		}
 		if g.stream != nil {
 			err = g.stream(srv, ss, info, next)
 		} else {

@@ -52,7 +52,7 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 	if cfg.DrainAnswers {
 		opts = append(opts, grpc.StatsHandler(answered{&p.gate}))
 	}
-	server := grpc.NewServer(opts...)
+	server := grpc.NewServer(append(opts, inflateWith(cfg.Side, room)...)...)
 	cfg.RegisterApplication(&guard{
 		server:  server,
 		gate:    &p.gate,
@@ -60,6 +60,7 @@ func (p *Peer) newServer(cfg Config) *grpc.Server {
 		side:    cfg.Side,
 		other:   cfg.Other,
 		limits:  limits,
+		room:    room,
 		unary:   chainUnary(cfg.UnaryServer),
 		stream:  chainStream(cfg.StreamServer),
 		onPanic: cfg.OnPanic,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
@@ -70,9 +71,9 @@ func (l *launch) runAttach(ctx context.Context, info AttachInfo, opts []Option) 
 
 func (l *launch) describeAttached(info AttachInfo) {
 	l.attaching = true
-	l.command = fmt.Sprintf("at %s:%s", info.Transport.Name, info.Address)
+	l.command = logs.OneLine(fmt.Sprintf("at %s:%s", info.Transport.Name, info.Address))
 	if info.Protocol != "" {
-		l.command = info.Protocol + " " + l.command
+		l.command = logs.OneLine(info.Protocol) + " " + l.command
 	}
 }
 

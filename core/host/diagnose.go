@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
 )
@@ -163,7 +164,7 @@ func missingInterpreter(path string) string {
 		if strings.HasSuffix(line, "\r") {
 			return "its first line ends in a carriage return, which the system takes for a part of the interpreter's name: save it with Unix line ends"
 		}
-		return fmt.Sprintf("its interpreter %s is not: install that, or correct the script's first line", name)
+		return fmt.Sprintf("its interpreter %s is not: install that, or correct the script's first line", logs.OneLine(name))
 	}
 	return "the loader that it was linked for is not: build it for this system, or statically (CGO_ENABLED=0)"
 }

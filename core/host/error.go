@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
 // Phase is how far a start came.
@@ -52,9 +54,9 @@ func (e *StartError) Error() string {
 	if e.Phase != PhasePrepare {
 		fmt.Fprintf(&b, ", after %v", e.Elapsed.Round(time.Millisecond))
 	}
-	fmt.Fprintf(&b, "): %v", e.Err)
+	b.WriteString("): " + logs.Indented(fmt.Sprint(e.Err)))
 	if e.Hint != "" {
-		b.WriteString(": " + e.Hint)
+		b.WriteString(": " + logs.Indented(e.Hint))
 	}
 	appendOutput(&b, "stdout", e.Stdout)
 	appendOutput(&b, "stderr", e.Stderr)
@@ -92,7 +94,7 @@ func (e *ExitError) Error() string {
 	fmt.Fprintf(&b, "plugin %s ", label(e.Name, e.Command, e.ID))
 	switch {
 	case e.Panic != "":
-		fmt.Fprintf(&b, "crashed: %s (%v)", e.Panic, e.Status)
+		fmt.Fprintf(&b, "crashed: %s (%v)", logs.Indented(e.Panic), e.Status)
 	case e.Step == StepTerminate:
 		fmt.Fprintf(&b, "did not stop in time when asked and was terminated (%v)", e.Status)
 	case e.Step == StepKill:
@@ -109,7 +111,7 @@ func (e *ExitError) Error() string {
 		fmt.Fprintf(&b, "ended (%v)", e.Status)
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+		b.WriteString(": " + logs.Indented(e.Err.Error()))
 	}
 	if e.Panic == "" {
 		appendOutput(&b, "stderr", e.Stderr)

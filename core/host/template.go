@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
 // fromTemplate copies what a start takes from the user's command.
@@ -66,13 +67,15 @@ func environ(explicit, inherited []string, cookieName string) ([]string, error) 
 	return kept, nil
 }
 
-// describe returns the program and its arguments, as a person would type them.
+// describe returns the program and its arguments, as a person would type them. It quotes
+// those that cannot be shown as they are.
 func describe(cmd *exec.Cmd) string {
 	if cmd == nil {
 		return "(no command)"
 	}
-	if len(cmd.Args) < 2 {
-		return cmd.Path
+	words := []string{logs.OneLine(cmd.Path)}
+	for _, arg := range cmd.Args[min(1, len(cmd.Args)):] {
+		words = append(words, logs.OneLine(arg))
 	}
-	return strings.Join(append([]string{cmd.Path}, cmd.Args[1:]...), " ")
+	return strings.Join(words, " ")
 }

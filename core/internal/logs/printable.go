@@ -69,6 +69,10 @@ func printable(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// Indented returns s for an error of several lines: what [printable] makes of it, with
+// all lines but the first indented, so that none of them passes for one of its reader's.
+func Indented(s string) string { return strings.ReplaceAll(printable(s), "\n", "\n    ") }
+
 // OneLine returns s for an output whose records are lines: quoted if it has line
 // feeds or tabs, or anything that [printable] quotes.
 func OneLine(s string) string {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
 // Writers names the processes that have the file at path open for writing, as far as
@@ -101,11 +103,12 @@ func isBeingStarted(pid int) bool {
 	return err == nil && bytes.Equal(ours, theirs)
 }
 
-// describeProcess names a process for people.
+// describeProcess names a process for people. It quotes the name if that cannot be
+// shown: a process gives itself any name.
 func describeProcess(pid int) string {
 	if pid == os.Getpid() {
 		return "this process"
 	}
 	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // it may have ended
-	return fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(string(name)))
+	return fmt.Sprintf("process %d (%s)", pid, logs.OneLine(strings.TrimSuffix(string(name), "\n")))
 }

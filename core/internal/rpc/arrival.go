@@ -171,7 +171,7 @@ func (c *servedConn) announced(a *arrival, length []byte) error {
 		return errSplitLength
 	default:
 		binary.BigEndian.PutUint32(length, refusedLength)
-		c.room.refused()
+		c.refusals++
 		return nil
 	}
 }

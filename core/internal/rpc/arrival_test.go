@@ -153,3 +153,29 @@ func FuzzServedConn(f *testing.F) {
 		}
 	})
 }
+
+// TestRefusalIsToldWithoutLock has what is told of a refused message, as a log handler is,
+// write to the same connection.
+func TestRefusalIsToldWithoutLock(t *testing.T) {
+	t.Parallel()
+	data := frames(func(w *http2.Framer) {
+		openStream(w, 1)
+		_ = w.WriteData(1, false, message(smallMessage+1, []byte("does not fit")))
+	})
+	var c *servedConn
+	told := 0
+	r := &room{largest: 1 << 20, refused: func() {
+		if !c.mu.TryLock() {
+			t.Error("the connection is locked")
+			return
+		}
+		c.mu.Unlock()
+		told++
+	}}
+	r.conns.Add(1)
+	c = newServedConn(&chunks{data: data}, r)
+	if _, err := io.ReadAll(c); err != nil || told != 1 {
+		t.Errorf("%v, told %d times", err, told)
+	}
+	_ = c.Close() // always nil
+}

@@ -68,6 +68,7 @@ type servedConn struct {
 	outgoing frameScanner
 	last     uint32             // the stream that was opened last
 	streams  map[uint32]arrival // those that are open
+	refusals int                // messages that were refused since Read last said so
 }
 
 func newServedConn(conn net.Conn, r *room) *servedConn {
@@ -88,10 +89,15 @@ func (c *servedConn) Read(b []byte) (int, error) {
 			c.mu.Unlock()
 			return 0, net.ErrClosed
 		}
-		given, refusal := c.takeIn(b[:n], len(b) > prefixLen)
+		given, broken := c.takeIn(b[:n], len(b) > prefixLen)
+		refusals := c.refusals
+		c.refusals = 0
 		c.mu.Unlock()
-		if refusal != nil {
-			return 0, refusal
+		for range refusals {
+			c.room.refused() // may log, for which a handler may call the other side
+		}
+		if broken != nil {
+			return 0, broken
 		}
 		c.kept = append(c.kept[:0], b[given:n]...)
 		if given > 0 || err != nil {

@@ -26,6 +26,9 @@ func TestFormats(t *testing.T) {
 		{"pino fatal", `{"level":60,"time":1796064681058,"msg":"f"}`, "ERROR+4 f"},
 		{"pino custom", `{"level":35,"time":1796064681059,"msg":"custom"}`, "INFO+2 custom"},
 		{"pino labels", `{"level":"warn","time":"2026-11-30T18:51:21.059Z","msg":"iso"}`, "WARN iso"},
+		{"pino with a level as text", `{"level":"40","msg":"x"}`, "WARN x"},
+		{"a severity as text", `{"severity":"500","message":"x"}`, "ERROR x"},
+		{"text that is no number of a level", `{"level":"7","msg":"x"}`, "INFO x | fields.level=7"},
 		{
 			"bunyan", `{"name":"app","hostname":"vm","pid":29218,"level":60,"msg":"x","time":"2026-11-30T18:51:21.079Z","v":0}`,
 			"ERROR+4 x | name=app | hostname=vm | fields.pid=Int64(29218) | v=Int64(0)",
@@ -61,6 +64,8 @@ func TestFormats(t *testing.T) {
 			"WARN low disk | name=my.app | free=Int64(3)",
 		},
 		{"python-json-logger critical", `{"levelname": "CRITICAL", "message": "gone"}`, "ERROR+4 gone"},
+		{"python-json-logger by number", `{"levelno": 30, "message": "low disk"}`, "WARN low disk"},
+		{"python-json-logger critical by number", `{"levelno": 50, "message": "gone"}`, "ERROR+4 gone"},
 		{"structlog", `{"free": 3, "event": "low disk", "level": "warning", "timestamp": "2026-11-30T18:51:17.009647Z"}`, "WARN low disk | free=Int64(3)"},
 		{
 			"loguru", `{"text": "low disk\n", "record": {"extra": {}, "function": "f", "level": {"icon": "x", "name": "WARNING", "no": 30}, "message": "low disk", "time": {"repr": "2026-11-30 18:51:17.025415+00:00", "timestamp": 1796064677.025415}}}`,
@@ -105,7 +110,15 @@ func TestFormats(t *testing.T) {
 		},
 		{"Monolog", `{"message":"low disk","context":{},"level":300,"level_name":"WARNING","channel":"app","datetime":"2026-02-03T04:05:06.123456+00:00"}`, "WARN low disk | context=logs.rawJSON({}) | fields.level=Int64(300) | channel=app"},
 
+		// Keys that a reader may take for those of the record, as encoding/json does.
+		{
+			"keys in another case", `{"level":"info","msg":"x","Level":"error","PLUGIN":"other","Pid":1,"meſſage":"y"}`,
+			"INFO x | fields.Level=error | fields.PLUGIN=other | fields.Pid=Int64(1) | fields.meſſage=y",
+		},
+
 		// Key=value.
+		{"logfmter", `at=WARNING msg="low disk" free=3`, "WARN low disk | free=3"},
+		{"at that is no level", `at=home msg=x level=info`, "INFO x | at=home"},
 		{"logrus text", `time="2026-11-30T18:51:31Z" level=warning msg="low disk" free=3`, "WARN low disk | free=3"},
 		{"logrus text without time", `level=error msg="low disk" error="x y"`, "ERROR low disk | error=x y"},
 		{"logrus text with another time", `time="2026-11-30 18:51:31" level=fatal msg="low disk"`, "ERROR+4 low disk"},
@@ -169,6 +182,20 @@ func TestFormats(t *testing.T) {
 			"WARN __main__:f - low disk",
 		},
 
+		{"logging with time and name, the default of many", "2026-11-30 18:51:16,973 my.app WARNING low disk", "WARN my.app low disk"},
+		{"logging with colons", "2026-11-30 18:51:16,973:WARNING:my.app:low disk", "WARN my.app:low disk"},
+		{"logging with a hyphen", "DEBUG - low disk", "DEBUG low disk"},
+		{"rich", "DEBUG    low disk                         app.py:38", "DEBUG low disk                         app.py:38"},
+		{"colorlog", "\x1b[37mDEBUG   \x1b[0m \x1b[34mlow disk\x1b[0m", "DEBUG low disk"},
+
+		// Text, Node.js.
+		{"winston simple", `warn: low disk {"free":3}`, `WARN low disk {"free":3}`},
+		{"winston cli", "\x1b[31merror\x1b[39m:   low disk", "ERROR low disk"},
+		{"winston with time", "2026-11-30T18:51:22.661Z warn: low disk", "WARN low disk"},
+		{"winston with time in brackets", "[2026-11-30T18:51:22.662Z] debug: low disk", "DEBUG low disk"},
+		{"winston in upper case", "2026-11-30T18:51:22.662Z [WARN]: low disk", "WARN low disk"},
+		{"git", "fatal: not a git repository", "ERROR+4 not a git repository"},
+
 		{"Tornado", "[W 260203 04:05:06 web:2162] low disk", "WARN low disk | target=web:2162"},
 		{"Jupyter", "[E 2026-02-03 04:05:06.123 ServerApp] low disk", "ERROR low disk | target=ServerApp"},
 
@@ -186,6 +213,7 @@ func TestFormats(t *testing.T) {
 			"WARN my_crate: low disk free=3",
 		},
 		{"tracing text without time", " WARN my_crate: low disk", "WARN my_crate: low disk"},
+		{"tracing for people", "  2026-02-03T04:05:06.123456Z  WARN my_crate: low disk, free: 3", "WARN my_crate: low disk, free: 3"},
 		{"simplelog", "04:05:06 [ERROR] my_crate: low disk", "ERROR my_crate: low disk"},
 		{"flexi_logger", "[2026-02-03 04:05:06.123456 +01:00] WARN [my_crate] low disk", "WARN [my_crate] low disk"},
 		{"slog-term", "Feb 03 04:05:06.123 WARN low disk, free: 3", "WARN low disk, free: 3"},
@@ -222,6 +250,9 @@ func TestFormats(t *testing.T) {
 		{"a method", "2026/02/03 04:05:06 GET /x", "INFO 2026/02/03 04:05:06 GET /x | stream=stderr"},
 		{"a level in lower case", "2026/02/03 04:05:06 error opening x", "INFO 2026/02/03 04:05:06 error opening x | stream=stderr"},
 		{"a date that does not exist", "2026-02-30 04:05:06 WARN x", "INFO 2026-02-30 04:05:06 WARN x | stream=stderr"},
+		{"a word before a level", "2026/02/03 04:05:06 received ERROR", "INFO 2026/02/03 04:05:06 received ERROR | stream=stderr"},
+		{"a level in lower case without a blank", "error:x", "INFO error:x | stream=stderr"},
+		{"a level in lower case that is a word", "http: listening", "INFO http: listening | stream=stderr"},
 		{"a heading", "CONFIG: /etc/x", "INFO CONFIG: /etc/x | stream=stderr"},
 		{"another heading", "HTTP: listening", "INFO HTTP: listening | stream=stderr"},
 		{"a word in brackets", "WARN[x] y", "INFO WARN[x] y | stream=stderr"},

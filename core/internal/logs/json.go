@@ -134,12 +134,12 @@ func (e *entry) claimJSON(r role, f field) bool {
 		if strings.IndexByte(level, escape) >= 0 {
 			level = string(appendColorless(nil, []byte(level)))
 		}
-		return e.claim(levelRole, level)
+		return e.claim(levelRole, string(unquoted(f.key)), level)
 	case raw[0] == '"':
-		return e.claim(r, jsonString(raw))
+		return e.claim(r, "", jsonString(raw))
 	case r == levelRole && raw[0] == '{':
 		name := member(raw, "name")
-		return name != nil && name[0] == '"' && e.claim(levelRole, jsonString(name))
+		return name != nil && name[0] == '"' && e.claim(levelRole, "name", jsonString(name))
 	case r == levelRole:
 		var level slog.Level
 		if level, e.taken[levelRole] = numericLevel(string(unquoted(f.key)), string(raw), false); e.taken[levelRole] {

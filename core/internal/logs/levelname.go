@@ -144,10 +144,12 @@ func levelLetter(c byte) (slog.Level, bool) {
 }
 
 // The numbers of levels. pino and bunyan go from 10, trace, to 60, fatal, in steps
-// that leave room, Google Cloud's severities from 100, debug, to 800, emergency, and
-// OpenTelemetry's, which slog has taken its own from, from 1, trace, to 24, fatal.
+// that leave room. Python's go from 10, debug, to 50, critical, Google Cloud's
+// severities from 100, debug, to 800, emergency, and OpenTelemetry's, which slog has
+// taken its own from, from 1, trace, to 24, fatal.
 const (
 	pinoFirst, pinoInfo, pinoStep, pinoLast            = 10, 30, 10, 60
+	pythonFirst, pythonInfo, pythonLast                = 10, 20, 50
 	googleFirst, googleStep, googleLast                = 100, 100, 800
 	openTelemetryInfo, openTelemetryLast               = 9, 24
 	syslogLast                                         = 7
@@ -170,6 +172,8 @@ func numericLevel(key, number string, syslog bool) (slog.Level, bool) {
 		}[n/googleStep-1], true
 	case key == "SeverityNumber" || key == "severityNumber" || key == "severity_number":
 		return slog.Level(n - openTelemetryInfo), 1 <= n && n <= openTelemetryLast
+	case key == "levelno":
+		return slog.Level(n-pythonInfo) * levelStep / pinoStep, pythonFirst <= n && n <= pythonLast
 	case key != "level":
 		return 0, false
 	case syslog && 0 <= n && n <= syslogLast:

@@ -28,7 +28,7 @@ type entry struct {
 // claim lets a field play its role. It reports false when the role is taken, as
 // by a logger's own field before a user's field of the same name, or the value
 // does not fit: then the field is a field like any other.
-func (e *entry) claim(r role, value string) bool {
+func (e *entry) claim(r role, key, value string) bool {
 	if e.taken[r] {
 		return false
 	}
@@ -36,7 +36,10 @@ func (e *entry) claim(r role, value string) bool {
 	switch r {
 	case levelRole:
 		var level slog.Level
-		if level, ok = writtenLevel(value); ok {
+		if level, ok = writtenLevel(value); !ok {
+			level, ok = numericLevel(key, value, false)
+		}
+		if ok {
 			e.level = level
 		}
 	case timeRole:
@@ -115,7 +118,10 @@ func (p *parser) parseLogfmt(line []byte) (entry, bool) {
 		if r == textRole && key == "event" {
 			r = messageRole
 		}
-		if value = printable(value); !e.claim(r, value) {
+		if r == noRole && key == "at" { // logfmter's
+			r = levelRole
+		}
+		if value = printable(value); !e.claim(r, key, value) {
 			p.attrs = append(p.attrs, slog.String(fieldKey(key), value))
 		}
 	}) {

@@ -1,5 +1,7 @@
 package logs
 
+import "strings"
+
 // role is a part of a record that has a place of its own.
 type role uint8
 
@@ -22,7 +24,8 @@ func roleOf(key string) role {
 		"@l", "LogLevel", "logLevel", "log.level", // Serilog, compact; .NET; Elastic's schema
 		"level_name", "log_level", "loglevel", // Monolog; others
 		"SeverityText", "severityText", "severity_text", // OpenTelemetry
-		"SeverityNumber", "severityNumber", "severity_number":
+		"SeverityNumber", "severityNumber", "severity_number",
+		"levelno": // Python's number
 		return levelRole
 	case "time", "ts", "timestamp", "@timestamp", "Timestamp",
 		"asctime", "datetime", "t", "T", "@t", // Python; Monolog; log15; zap; Serilog
@@ -43,17 +46,21 @@ func roleOf(key string) role {
 // record with the same key.
 const renamed = "fields."
 
-// isReserved reports whether a handler writes a part of a record under key: slog's
-// handlers, [Default] and [Hclog], or the host, which puts the plugin's name and
-// process into every record. A reader takes one of two such keys, mostly the last,
-// so that a plugin could give its line another level, or another plugin's name.
+// reserved are the keys under which handlers write the parts of a record: slog's
+// handlers, [Default] and [Hclog], and the host, which puts the plugin's name and
+// process into every record.
+var reserved = [...]string{"level", "time", "msg", "message", "@level", "@timestamp", "@message", PluginKey, ProcessKey}
+
+// isReserved reports whether a reader may take key for one of the [reserved] ones,
+// in any case as encoding/json does. A reader takes one of two such keys, mostly the
+// last, so that a plugin could give its line another level, or another plugin's name.
 func isReserved(key string) bool {
-	switch key {
-	case "level", "time", "msg", "message", "@level", "@timestamp", "@message", PluginKey, ProcessKey:
-		return true
-	default:
-		return false
+	for _, r := range reserved {
+		if strings.EqualFold(r, key) {
+			return true
+		}
 	}
+	return false
 }
 
 // fieldKey returns the key of a field of a record.

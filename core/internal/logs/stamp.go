@@ -58,6 +58,7 @@ type stamp struct {
 	minute     int
 	second     int
 	nanosecond int
+	comma      bool // before the fraction: Python's, Java's
 	zone       *time.Location
 }
 
@@ -221,7 +222,8 @@ func (s *stamp) cutClock(b []byte) (rest []byte, ok bool) {
 			return b, false
 		}
 	}
-	if _, after, dot := cutByte(rest, ".,"); dot && seconds && digits(after) > 0 {
+	if dot, after, ok := cutByte(rest, ".,"); ok && seconds && digits(after) > 0 {
+		s.comma = dot == ','
 		rest = s.cutFraction(after)
 	}
 	half := bytes.TrimLeft(rest, " ")

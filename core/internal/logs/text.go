@@ -32,11 +32,12 @@ func (p *parser) parseText(line []byte) (entry, bool) {
 	case isDigit(c):
 		ok = p.stamped(&e, line)
 	case c == ' ':
-		ok = p.worded(&e, bytes.TrimLeft(line, " "))
+		text := bytes.TrimLeft(line, " ")
+		ok = p.worded(&e, text) || p.stamped(&e, text)
 	case isUpper(c):
 		ok = p.glog(&e, line) || p.ruby(&e, line) || p.stamped(&e, line) || p.worded(&e, line)
-	case c == 't' || c == 'd' || c == 'i' || c == 'w' || c == 'f' || c == 'c':
-		ok = p.dotnet(&e, line)
+	case isLetter(c):
+		ok = p.dotnet(&e, line) || p.lowered(&e, line)
 	}
 	if !ok {
 		return entry{}, false
@@ -82,11 +83,28 @@ func upperWord(b []byte) (level slog.Level, rest []byte, ok bool) {
 	return level, b[end:], ok
 }
 
+// lowerWord cuts a word of lower-case letters that is a level, and the colon and the
+// blank after it.
+func lowerWord(b []byte) (level slog.Level, rest []byte, ok bool) {
+	i := bytes.IndexByte(b[:min(len(b), longestLevel+1)], ':')
+	if i < 0 || i+1 >= len(b) || b[i+1] != ' ' || isUpper(b[0]) {
+		return 0, b, false
+	}
+	level, ok = levelNamed(string(b[:i]))
+	return level, b[i+1:], ok
+}
+
+// lowered reads "warn: text", as winston and many commands write it.
+func (p *parser) lowered(e *entry, line []byte) bool {
+	level, rest, ok := lowerWord(line)
+	return ok && p.sayBoth(e, level, nil, rest)
+}
+
 // stamped reads a timestamp and what follows it.
 func (p *parser) stamped(e *entry, line []byte) bool {
 	var s stamp
 	if rest, ok := s.cut(line); ok {
-		if !p.afterStamp(e, rest) {
+		if !p.afterStamp(e, rest) && !(s.comma && p.afterName(e, rest)) {
 			return false
 		}
 		e.time, ok = s.time()
@@ -112,7 +130,7 @@ func (p *parser) afterStamp(e *entry, b []byte) bool {
 	if len(b) > 0 && b[0] == '\t' {
 		return p.tabbed(e, b[1:])
 	}
-	b = bytes.TrimLeft(b, " ")
+	b = bytes.TrimLeft(b, " :")
 	rest := b
 	for range maxSkipped {
 		if len(rest) == 0 || len(b)-len(rest) > maxHeader {
@@ -129,7 +147,7 @@ func (p *parser) afterStamp(e *entry, b []byte) bool {
 				level, ok = levelLetter(inner[0])
 			}
 			if ok {
-				return p.sayBoth(e, level, b[:len(b)-len(rest)], after)
+				return p.sayBoth(e, level, b[:len(b)-len(rest)], bytes.TrimPrefix(after, []byte(":")))
 			}
 			rest = bytes.TrimLeft(after, " ")
 		case '|':
@@ -153,17 +171,28 @@ func (p *parser) afterStamp(e *entry, b []byte) bool {
 			}
 			return p.sayBoth(e, level, name, bytes.TrimLeft(left, " "))
 		default:
-			level, after, ok := upperWord(rest)
+			level, after, ok := lowerWord(rest)
+			if !ok {
+				level, after, ok = upperWord(rest)
+			}
 			if !ok || len(after) > 0 && strings.IndexByte(" :\t|", after[0]) < 0 {
 				return false
 			}
-			if len(after) > 0 && after[0] == ':' {
-				after = after[1:]
-			}
-			return p.sayBoth(e, level, b[:len(b)-len(rest)], after)
+			return p.sayBoth(e, level, b[:len(b)-len(rest)], bytes.TrimPrefix(after, []byte(":")))
 		}
 	}
 	return false
+}
+
+// afterName reads "name LEVEL text", after a time with a comma: a common form of
+// Python's logging. After other times such words are ordinary text.
+func (p *parser) afterName(e *entry, b []byte) bool {
+	name, rest, ok := bytes.Cut(bytes.TrimLeft(b, " "), []byte(" "))
+	if !ok || len(name) > maxHeader {
+		return false
+	}
+	level, after, ok := upperWord(bytes.TrimLeft(rest, " "))
+	return ok && len(after) > 0 && after[0] == ' ' && p.sayBoth(e, level, name, after)
 }
 
 // sayBoth makes a message of what was before the level and what is after it.
@@ -365,8 +394,9 @@ func (p *parser) ruby(e *entry, line []byte) bool {
 }
 
 // worded reads a line that begins with its level in upper case: "LEVEL: text",
-// Python's "LEVEL:name:text", logrus' and log15's "WARN[0012] text", and "WARN text",
-// which counts from info up, as "DEBUG mode" and "TRACE /path" are ordinary words.
+// Python's "LEVEL:name:text", logrus' and log15's "WARN[0012] text", "LEVEL - text",
+// "LEVEL    text" and "WARN text". The last counts from info up, as "DEBUG mode" and
+// "TRACE /path" are ordinary words.
 func (p *parser) worded(e *entry, line []byte) bool {
 	level, rest, ok := upperWord(line)
 	if !ok || len(rest) == 0 {
@@ -405,7 +435,9 @@ func (p *parser) worded(e *entry, line []byte) bool {
 		e.time = t
 		return p.sayBoth(e, level, nil, bytes.TrimLeft(left, ": "))
 	}
-	return level >= slog.LevelInfo && p.sayBoth(e, level, nil, rest)
+	text, hyphen := bytes.CutPrefix(rest, []byte("- "))
+	padded := bytes.HasSuffix(line[:len(line)-len(rest)], []byte("  "))
+	return (level >= slog.LevelInfo || hyphen || padded) && p.sayBoth(e, level, nil, text)
 }
 
 // dotnet reads the first line of .NET's console: "warn: Category[12]", which the

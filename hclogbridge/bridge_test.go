@@ -85,6 +85,28 @@ func TestHandlerWritesOneLine(t *testing.T) {
 }
 
 // hclog has no groups: their keys have dots instead.
+// TestHandlerKeepsHclogsKeys has attributes whose keys are those of a part of hclog's
+// JSON: they would replace it, so that a plugin's line could give the host's record
+// another message or level.
+func TestHandlerKeepsHclogsKeys(t *testing.T) {
+	var buf bytes.Buffer
+	h := hclogbridge.NewHandler(hclog.New(&hclog.LoggerOptions{Name: "app", Output: &buf, JSONFormat: true, IncludeLocation: true}))
+	slog.New(h).With("@module", "other", "@Caller", "x").Info("said", "@message", "forged", "@level", "error", "@timestamp", "never")
+	got := object(t, buf.Bytes())
+	for key, want := range map[string]any{
+		"@message": "said", "@level": "info", "@module": "app",
+		"fields.@message": "forged", "fields.@level": "error", "fields.@timestamp": "never",
+		"fields.@module": "other", "fields.@Caller": "x",
+	} {
+		if got[key] != want {
+			t.Errorf("%s: %v, want %v", key, got[key], want)
+		}
+	}
+	if got["@timestamp"] == "never" || got["@caller"] == nil {
+		t.Errorf("hclog's own parts are not there: %v", got)
+	}
+}
+
 func TestHandlerKeepsSlogsRules(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -160,6 +182,21 @@ func TestLogger(t *testing.T) {
 	base.Error("m", hclog.Stacktrace())
 	if got := object(t, out.Bytes()); !strings.Contains(got["stacktrace"].(string), "TestLogger") {
 		t.Errorf("stack trace in %v", got)
+	}
+}
+
+// TestLoggerKeepsOneOfEachKey has hclog's rule for pairs of With with one key: the last
+// counts.
+func TestLoggerKeepsOneOfEachKey(t *testing.T) {
+	logger, buf := newLogger(slog.LevelInfo)
+	logger = logger.With("a", 1, "b", 2, "a", 3).With("b", 4, "b", 5)
+	logger.Info("x")
+	if n := bytes.Count(buf.Bytes(), []byte(`"a":`)); n != 1 {
+		t.Errorf("%d pairs with the key a: %s", n, buf)
+	}
+	got := object(t, buf.Bytes())
+	if got["a"] != 3.0 || got["b"] != 5.0 || len(logger.ImpliedArgs()) != 4 {
+		t.Errorf("%s, implied: %v", buf, logger.ImpliedArgs())
 	}
 }
 

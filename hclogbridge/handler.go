@@ -82,7 +82,7 @@ func appendPairs(pairs []any, prefix string, a slog.Attr) []any {
 		return pairs
 	}
 	if a.Value.Kind() != slog.KindGroup {
-		return append(pairs, oneLine(prefix+a.Key), a.Value.Any())
+		return append(pairs, pairKey(prefix+a.Key), a.Value.Any())
 	}
 	if a.Key != "" {
 		prefix += a.Key + "."
@@ -91,6 +91,20 @@ func appendPairs(pairs []any, prefix string, a slog.Attr) []any {
 		pairs = appendPairs(pairs, prefix, inner)
 	}
 	return pairs
+}
+
+// reserved are the keys of the parts of a record in hclog's JSON.
+var reserved = [...]string{"@level", "@message", "@timestamp", "@module", "@caller"}
+
+// pairKey returns the key of a pair. In hclog's JSON a pair with a [reserved] key would
+// replace a part of the record, so it is renamed, as in core.
+func pairKey(key string) string {
+	for _, r := range reserved {
+		if strings.EqualFold(r, key) {
+			return "fields." + key
+		}
+	}
+	return oneLine(key)
 }
 
 // oneLine quotes what would change how a line is read: hclog writes messages and keys

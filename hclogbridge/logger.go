@@ -113,7 +113,11 @@ func (l *logger) With(args ...any) hclog.Logger {
 			sub.implied = append(sub.implied, l.implied[i], l.implied[i+1])
 		}
 	}
-	sub.implied = append(sub.implied, args...)
+	for i := 0; i+1 < len(args); i += 2 {
+		if !hasKey(args[i+2:], args[i]) {
+			sub.implied = append(sub.implied, args[i], args[i+1])
+		}
+	}
 	sub.with = l.handler.WithAttrs(attrs(sub.implied))
 	return &sub
 }

@@ -116,10 +116,12 @@ func (p *Plugin) ask(ctx context.Context) bool {
 // server has ended the last. One that does not answer in this time is stuck.
 const reachTimeout = 2 * time.Second
 
+var errMute = fmt.Errorf("its server has ended the connection, and does not answer on a new one within %v", reachTimeout)
+
 // reach returns why a foreign plugin cannot be asked to stop, nil if it can be, or is
 // ending.
 func (p *Plugin) reach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errMute)
 	defer cancel()
 	err := p.peer.Reach(ctx)
 	if err == nil || p.child.exitsWithin(exitAfterLoss) {

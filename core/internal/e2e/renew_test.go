@@ -17,6 +17,8 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/transport/tcp"
+	"github.com/plugwire/plugwire/transport/unix"
 )
 
 // ask makes a call to a plugin that lives, which must succeed. On a busy machine it may
@@ -147,24 +149,68 @@ func TestCallsOverRenewals(t *testing.T) {
 	}
 }
 
-// TestCutConnection has a server that ends a connection without a word: the calls on it
-// fail, and no other does.
+// TestCutConnection has a server that ends its connections without a word, with an RST,
+// or takes no new ones for a while: the calls on them fail, and no other does.
 func TestCutConnection(t *testing.T) {
 	t.Parallel()
-	p := launch(t, command("goplugin-peer", "renew", "-plain"))
-	client := echopb.NewEchoClient(p)
-	for range 5 {
-		_, err := client.Fail(testContext(t), fail("cut"))
-		if status.Code(err) != codes.Unavailable {
-			t.Fatalf("the call that is cut: %v", err)
-		}
-		if resp, err := client.Unary(testContext(t), payload("next")); err != nil || string(resp.GetData()) != "next" {
-			t.Fatalf("the next call: %q, %v", resp.GetData(), err)
+	for network, ways := range map[string][]string{"unix": {"cut", "away", "mute"}, "tcp": {"cut", "reset", "mute"}} {
+		for _, how := range ways {
+			t.Run(how+" "+network, func(t *testing.T) {
+				t.Parallel()
+				p := launch(t, command("goplugin-peer", "renew", "-plain", "-network", network),
+					host.WithTransports(unix.New(), tcp.New()), host.WithPlaintext())
+				client := echopb.NewEchoClient(p)
+				const times = 3
+				for range times {
+					if _, err := client.Fail(testContext(t), fail(how)); status.Code(err) != codes.Unavailable {
+						t.Fatalf("the call that is cut: %v", err)
+					}
+					// While the server takes no connection, calls fail with the reason.
+					resp, err := client.Unary(testContext(t), payload("next"))
+					for deadline := time.Now().Add(hang); err != nil && how != "cut" && how != "reset"; time.Sleep(time.Millisecond) {
+						if status.Code(err) != codes.Unavailable || time.Now().After(deadline) {
+							break
+						}
+						resp, err = client.Unary(testContext(t), payload("next"))
+					}
+					if err != nil || string(resp.GetData()) != "next" {
+						t.Fatalf("the next call: %q, %v", resp.GetData(), err)
+					}
+				}
+				if n := connections(t, client); n != 1+times {
+					t.Errorf("%d connections on which something was said, want %d", n, 1+times)
+				}
+				if err := p.Close(); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			})
 		}
 	}
-	if n := connections(t, client); n != 6 {
-		t.Errorf("%d connections, want 6", n)
+}
+
+// TestMutePlugin has a plugin that ends its connection and says nothing on the next: a
+// stop cannot ask it, and says why.
+func TestMutePlugin(t *testing.T) {
+	t.Parallel()
+	p, err := host.Launch(testContext(t), command("goplugin-peer", "renew", "-plain", "-away", "1h"), options(t)...)
+	if err != nil {
+		t.Fatal(err)
 	}
+	cut := make(chan error, 1)
+	go func() {
+		_, err := echopb.NewEchoClient(p).Fail(testContext(t), fail("mute"))
+		cut <- err
+	}()
+	if err := waitFor(t, "the call that is cut", cut); status.Code(err) != codes.Unavailable {
+		t.Errorf("the call that is cut: %v", err)
+	}
+	err = p.Close()
+	exit, ok := errors.AsType[*host.ExitError](err)
+	if !ok || exit.Status != (host.ExitStatus{}) {
+		t.Fatalf("Close: %v, want an ExitError of a plugin that ended at SIGTERM", err)
+	}
+	assertSays(t, err.Error(), "could not be asked to stop", "does not answer on a new one within 2s")
+	assertGone(t, p.Info().PID, "")
 }
 
 // TestUnreachablePlugin has a plugin that ends its connection, takes no other, and goes

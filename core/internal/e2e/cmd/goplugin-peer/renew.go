@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
@@ -31,8 +32,10 @@ func renew(args []string) error {
 	flags.DurationVar(&params.MaxConnectionAgeGrace, "grace", 0, "how long calls may take after that")
 	flags.DurationVar(&params.MaxConnectionIdle, "idle", 0, "how long a connection may be idle")
 	plain := flags.Bool("plain", false, "without go-plugin, and without any of its services")
+	away := flags.Duration("away", 200*time.Millisecond, "how long -plain takes no connections, or says nothing on them, if it is asked to")
+	network := flags.String("network", "unix", "of -plain: unix or tcp")
 	_ = flags.Parse(args) // it exits with an error
-	r := &renewing{}
+	r := &renewing{network: *network, away: *away}
 	opts := []grpc.ServerOption{grpc.KeepaliveParams(params), grpc.StatsHandler(r)}
 	if *plain {
 		return r.servePlain(opts)
@@ -68,11 +71,16 @@ type renewing struct {
 	echo.Handler
 	echopb.UnsafeEchoServer
 
-	ln net.Listener // of servePlain
+	// Of servePlain.
+	network, address string
+	away             time.Duration
+	server           *grpc.Server
 
-	mu    sync.Mutex // guards what follows
-	count int        // of connections so far
-	conns []net.Conn // of servePlain
+	mu    sync.Mutex   // guards the fields below
+	count int          // of connections so far
+	ln    net.Listener // of servePlain
+	conns []net.Conn   // of servePlain
+	mute  bool         // servePlain says nothing on new connections
 }
 
 // Fail knows more ways than echo's.
@@ -83,45 +91,95 @@ func (r *renewing) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.P
 		defer r.mu.Unlock()
 		return &echopb.Payload{Data: []byte(strconv.Itoa(r.count))}, nil
 	case "cut": // ends all connections without a word
-		r.cut()
-		<-ctx.Done()
-		return nil, ctx.Err()
+		r.cut(false)
+	case "reset": // ends them with an RST
+		r.cut(true)
 	case "deaf": // takes no more either
-		_ = r.ln.Close()
-		r.cut()
-		<-ctx.Done()
-		return nil, ctx.Err()
+		r.refuse()
+	case "away": // takes no more for a while
+		r.refuse()
+		time.AfterFunc(r.away, func() {
+			if err := r.listen(); err != nil {
+				panic(err) // the path is this process's own
+			}
+		})
+	case "mute": // takes more, and for a while says nothing on them
+		r.setMute(true)
+		time.AfterFunc(r.away, func() { r.setMute(false) })
 	default:
 		return r.Handler.Fail(ctx, req)
 	}
+	<-ctx.Done() // the connection has ended
+	return nil, ctx.Err()
 }
 
-func (r *renewing) cut() {
+func (r *renewing) cut(reset bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.cutLocked(reset)
+}
+
+// cutLocked ends all connections. The caller holds mu.
+func (r *renewing) cutLocked(reset bool) {
 	for _, conn := range r.conns {
+		if tcp, ok := conn.(*net.TCPConn); ok && reset {
+			_ = tcp.SetLinger(0) // else it is an orderly end, which the test notices
+		}
 		_ = conn.Close()
 	}
 	r.conns = nil
 }
 
+// refuse takes no new connection, and ends those that there are.
+func (r *renewing) refuse() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_ = r.ln.Close()
+	r.cutLocked(false)
+}
+
+// setMute ends all connections, and says whether something is said on new ones.
+func (r *renewing) setMute(mute bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mute = mute
+	r.cutLocked(false)
+}
+
 // servePlain serves until SIGTERM.
 func (r *renewing) servePlain(opts []grpc.ServerOption) (err error) {
-	path := filepath.Join(os.Getenv(handshake.EnvSocketDir), "renewing")
-	if path, err = filepath.Abs(path); err != nil {
+	if r.address, err = filepath.Abs(filepath.Join(os.Getenv(handshake.EnvSocketDir), "renewing")); err != nil {
 		return err
 	}
-	if r.ln, err = new(net.ListenConfig).Listen(context.Background(), "unix", path); err != nil {
-		return err
+	if r.network == "tcp" {
+		r.address = "127.0.0.1:0"
 	}
-	s := grpc.NewServer(opts...)
-	echopb.RegisterEchoServer(s, r)
+	r.server = grpc.NewServer(opts...)
+	echopb.RegisterEchoServer(r.server, r)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	go func() { _ = s.Serve(tracking{r.ln, r}) }() // it ends with the listener, which may be wanted
-	fmt.Printf("1|1|unix|%s|grpc\n", path)
+	if err := r.listen(); err != nil {
+		return err
+	}
 	<-stop
-	s.Stop()
+	r.server.Stop()
+	return nil
+}
+
+// listen serves on a new listener. The first time it says where.
+func (r *renewing) listen() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ln, err := new(net.ListenConfig).Listen(context.Background(), r.network, r.address)
+	if err != nil {
+		return err
+	}
+	if r.ln == nil {
+		r.address = ln.Addr().String()
+		fmt.Printf("1|1|%s|%s|grpc\n", r.network, r.address)
+	}
+	r.ln = ln
+	go func() { _ = r.server.Serve(tracking{ln, r}) }() // it ends with the listener, which may be wanted
 	return nil
 }
 
@@ -133,13 +191,19 @@ type tracking struct {
 
 // Accept implements [net.Listener].
 func (t tracking) Accept() (net.Conn, error) {
-	conn, err := t.Listener.Accept()
-	if err == nil {
+	for {
+		conn, err := t.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
 		t.mu.Lock()
 		t.conns = append(t.conns, conn)
+		mute := t.mute
 		t.mu.Unlock()
+		if !mute {
+			return conn, nil
+		}
 	}
-	return conn, err
 }
 
 var _ stats.Handler = (*renewing)(nil)

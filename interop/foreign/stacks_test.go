@@ -49,10 +49,12 @@ func (s stack) require(t *testing.T) {
 	if err == nil {
 		return
 	}
-	reason := fmt.Sprintf("%s is not here: %s\n%v\n%s", s.name, s.missing, err, out)
+	lack := s.name + " is not here: " + s.missing
+	reason := fmt.Sprintf("%s\n%v\n%s", lack, err, out)
 	if os.Getenv("CI") == "true" {
 		t.Fatal(reason)
 	}
+	summary.lack(s.name, lack)
 	t.Skip(reason)
 }
 

@@ -17,8 +17,19 @@ import (
 var summary table
 
 type table struct {
-	mu       sync.Mutex                   // guards outcomes
+	mu       sync.Mutex                   // guards the fields below
 	outcomes map[string]map[string]string // by plugin and way
+	lacks    map[string]string            // why the tests of a plugin were skipped
+}
+
+// lack notes why the tests of a plugin are skipped.
+func (t *table) lack(plugin, reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lacks == nil {
+		t.lacks = make(map[string]string)
+	}
+	t.lacks[plugin] = reason
 }
 
 // note has the outcome of a test in the table when it ends.
@@ -62,5 +73,8 @@ func (t *table) String() string {
 		fmt.Fprintln(w)
 	}
 	_ = w.Flush() // a strings.Builder has no errors
+	for _, plugin := range slices.Sorted(maps.Keys(t.lacks)) {
+		fmt.Fprintln(&text, "skipped:", t.lacks[plugin])
+	}
 	return text.String()
 }

@@ -64,6 +64,7 @@ func require(t *testing.T) {
 	case os.Getenv("CI") == "true":
 		t.Fatal(err)
 	default:
+		summary.lack(missing)
 		t.Skip(err)
 	}
 }

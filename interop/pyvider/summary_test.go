@@ -16,8 +16,16 @@ import (
 var summary table
 
 type table struct {
-	mu    sync.Mutex // guards lines
+	mu    sync.Mutex // guards the fields below
 	lines []string
+	lacks string // why tests were skipped
+}
+
+// lack notes why tests are skipped.
+func (s *table) lack(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lacks = reason
 }
 
 // note has the outcome of a test in the table when it ends.
@@ -51,5 +59,8 @@ func (s *table) String() string {
 		fmt.Fprintln(w, line)
 	}
 	_ = w.Flush() // a strings.Builder has no errors
+	if s.lacks != "" {
+		fmt.Fprintln(&text, "skipped:", s.lacks)
+	}
 	return text.String()
 }

@@ -15,9 +15,10 @@ const maxName = 255
 
 // WithName sets the name by which this host tells the plugin from its others. The
 // name is in every log record and every error about the plugin, and is [Plugin.Name].
-// The target of the *grpc.ClientConn that interceptors are given ends with it, and an
-// entry of the environment variable PLUGWIRE_ATTACH may have it as key. The default is
-// the base name of the program, without ".exe"; for [Attach] it is the protocol's name.
+// Interceptors are given a *grpc.ClientConn whose CanonicalTarget ends with the name;
+// Target has it escaped as in a URL. The name may be the key of an entry of the
+// environment variable PLUGWIRE_ATTACH. The default is the base name of the program,
+// without ".exe"; for [Attach] it is the protocol's name.
 //
 // A name is up to 255 bytes of visible UTF-8 text, which may have blanks within. It
 // does not have to be unique: plugins that share a name are told apart by their
@@ -47,7 +48,7 @@ func checkName(name string) error {
 	}
 }
 
-// programName is the name of a plugin whose host has not given it one.
+// programName returns the default name of a plugin.
 func programName(cmd *exec.Cmd) string {
 	if cmd == nil {
 		return ""

@@ -94,14 +94,14 @@ func (o *output) drain() {
 }
 
 const (
-	// minRefetch and maxRefetch are how long to wait before what a plugin prints is
-	// fetched again, whose server has ended the connection. go-plugin's plugins
-	// block when they print and nothing is fetched.
+	// minRefetch and maxRefetch are the shortest and the longest pause before the
+	// output of a plugin is fetched again after its server has ended the connection.
+	// A plugin on go-plugin blocks when it prints and nobody fetches.
 	minRefetch = 10 * time.Millisecond
 	maxRefetch = 5 * time.Second
 )
 
-// fetchAll fetches on one connection after another, until the plugin ends.
+// fetchAll fetches the output over one connection after another, until the plugin ends.
 func fetchAll(ctx context.Context, cc grpc.ClientConnInterface, stdout, stderr io.Writer, exited <-chan struct{}) error {
 	for pause := minRefetch; ; pause = min(2*pause, maxRefetch) {
 		began := time.Now()
@@ -115,8 +115,8 @@ func fetchAll(ctx context.Context, cc grpc.ClientConnInterface, stdout, stderr i
 	}
 }
 
-// fetch receives until the stream ends, and reports whether it was its connection that
-// did. A plugin without the service prints nothing this way.
+// fetch receives until the stream ends. It reports lost if the stream ended because
+// its connection did. A plugin without the service prints nothing this way.
 func fetch(ctx context.Context, cc grpc.ClientConnInterface, stdout, stderr io.Writer) (lost bool, err error) {
 	s, err := goplugin.StreamStdio(ctx, cc, grpc.MaxCallRecvMsgSize(maxStdioData))
 	for err == nil {

@@ -52,10 +52,10 @@ var hidden = &unicode.RangeTable{
 // text, as in "⚠️ low disk", and harmless there.
 const emojiStyle = '\ufe0f'
 
-// printable returns s so that it may reach a terminal through any handler, also
-// one that writes messages as they are: each line of it with a [hidden] character
-// or invalid UTF-8 is quoted as by [strconv.Quote], which loses nothing. Tabs and
-// line feeds stay: they are part of what was said, and [OneLine] is for outputs.
+// printable makes s safe for a terminal, even through a handler that writes messages
+// as they are. A line with a [hidden] character or invalid UTF-8 is quoted as by
+// [strconv.Quote], which loses nothing. Tabs and line feeds stay, because they are part
+// of the message; outputs that write a record a line use [OneLine].
 func printable(s string) string {
 	if clean(s) {
 		return s

@@ -10,13 +10,13 @@ const (
 	levelRole
 	timeRole
 	messageRole
-	// textRole is of a key that means the message in a line that has a level and no
-	// key of messageRole.
+	// textRole is the role of a key that means the message only if the line has a
+	// level and no key of messageRole.
 	textRole
 )
 
-// roleOf knows the keys of loggers. A value that does not fit is a field like any
-// other.
+// roleOf returns the role of a key, as well-known loggers use it. If the value does not
+// fit the role, the field is an ordinary one.
 func roleOf(key string) role {
 	switch key {
 	case "level", "@level", "Level", // nearly all; hclog; Serilog and NLog
@@ -42,8 +42,7 @@ func roleOf(key string) role {
 	}
 }
 
-// renamed is put before the key of a field that would stand beside a part of the
-// record with the same key.
+// renamed is the prefix for the key of a field that a part of the record has too.
 const renamed = "fields."
 
 // reserved are the keys under which handlers write the parts of a record: slog's

@@ -16,7 +16,7 @@ const maxHeader = 160
 // line begins with tells which of them it can be, so that most plain text costs no
 // more than that.
 //
-// What else is between the two, a thread or a logger's name, stays in the message.
+// Text between the two, such as a thread or a logger's name, stays in the message.
 func (p *parser) parseText(line []byte) (entry, bool) {
 	if len(line) == 0 {
 		return entry{}, false
@@ -50,8 +50,7 @@ func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
 
 func isLetter(c byte) bool { return isUpper(c) || 'a' <= c && c <= 'z' }
 
-// say sets the message, if anybody wants it: parse does not look at that of a line
-// whose level is not enabled.
+// say sets the message if the level is enabled: parse ignores it otherwise.
 func (p *parser) say(e *entry, message []byte) bool {
 	if p.enabled(e.level) {
 		e.message = printable(string(message))
@@ -195,7 +194,7 @@ func (p *parser) afterName(e *entry, b []byte) bool {
 	return ok && len(after) > 0 && after[0] == ' ' && p.sayBoth(e, level, name, after)
 }
 
-// sayBoth makes a message of what was before the level and what is after it.
+// sayBoth joins the text before the level and the text after it to the message.
 func (p *parser) sayBoth(e *entry, level slog.Level, before, after []byte) bool {
 	e.level = level
 	after = bytes.TrimLeft(after, " ")

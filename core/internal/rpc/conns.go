@@ -17,7 +17,7 @@ type serverConn struct {
 	net.Conn
 	peer   *Peer
 	stream net.Conn    // what grpc reads and writes; set before the first call
-	called atomic.Bool // by the first call
+	called atomic.Bool // a call has come on the connection
 }
 
 // Close implements [net.Conn]. grpc calls it for a connection that it does not serve.
@@ -26,8 +26,8 @@ func (c *serverConn) Close() error {
 	return c.Conn.Close()
 }
 
-// caller returns the connection that the call with that context has come on, nil if
-// the context is not one of a call.
+// caller returns the connection on which the call with this context came, or nil if
+// the context is not that of a call.
 func caller(ctx context.Context) *serverConn {
 	info, _ := secure.FromContext(ctx)
 	c, _ := info.Conn.(*serverConn)
@@ -48,13 +48,13 @@ func noteCall(ctx context.Context) {
 // closes them first.
 type idleConns struct {
 	mu    sync.Mutex               // guards the fields below
-	conns map[*serverConn]net.Conn // each with what grpc reads and writes
-	prune int                      // the number at which those that have ended are looked for
-	ended bool                     // no connection is wanted any more
+	conns map[*serverConn]net.Conn // the values are what grpc reads and writes
+	prune int                      // at this size of conns, add removes ended connections
+	ended bool                     // end was called: add refuses new connections
 }
 
-// minPrune is the least number of connections at which the ended ones are looked for:
-// that is done seldom beside how many come.
+// minPrune is the lowest value of prune. prune grows with conns, so that add does not
+// look through all of them each time.
 const minPrune = 64
 
 // add takes a connection that was accepted, and reports whether it is wanted.
@@ -90,13 +90,13 @@ func (i *idleConns) remove(c *serverConn) {
 	delete(i.conns, c)
 }
 
-// end closes all of them, and those that are still to come.
+// end closes all idle connections, and those that come later.
 func (i *idleConns) end() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.ended = true
 	for _, conn := range i.conns {
-		_ = conn.Close() // nothing was said on it
+		_ = conn.Close() // no call is lost with it
 	}
 	clear(i.conns)
 }

@@ -34,18 +34,18 @@ const (
 // one machine.
 var redialBackoff = backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second}
 
-// dialer has the connection for calls out. Where the other side may end it and live
-// on, it dials another.
+// dialer provides the connection for outgoing calls. If the other side may end that
+// connection and live on, dialer dials another.
 type dialer struct {
 	other  string
 	redial func(ctx context.Context) (net.Conn, error) // nil: the first connection is the only one
 
 	mu      sync.Mutex // guards the fields below
-	conns   []net.Conn // that may be open; the last is the one for new calls, others have calls in flight
-	taken   bool       // the first
-	closed  bool       // by close
-	failing time.Time  // of the first attempt that failed after one that did not
-	err     error      // of the last attempt; nil if it did not fail
+	conns   []net.Conn // connections that may be open; new calls use the last, the others have calls in flight
+	taken   bool       // grpc has the first connection
+	closed  bool       // close was called
+	failing time.Time  // when the attempts began to fail
+	err     error      // the error of the last attempt, nil if it succeeded
 }
 
 func newDialer(cfg Config) *dialer {
@@ -63,8 +63,7 @@ func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
 		return first, nil // it was opened before
 	}
 	if d.redial == nil {
-		// It would be grpc's silent reconnect, which would hide that the plugin has
-		// died.
+		// A new connection would hide that the plugin has died.
 		return nil, fmt.Errorf("the %s is shutting down, or the connection to it was lost", d.other)
 	}
 	conn, err := d.redial(ctx)
@@ -111,13 +110,13 @@ func (d *dialer) patience() time.Duration {
 	return lossPatience - time.Since(d.failing)
 }
 
-// close closes all connections, and has no other dialed.
+// close closes all connections. No other is dialed after it.
 func (d *dialer) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
 	for _, conn := range d.conns {
-		_ = conn.Close() // its other end learns nothing that it needs
+		_ = conn.Close() // the error concerns nobody: no call is left on it
 	}
 }
 
@@ -130,7 +129,7 @@ func (p *Peer) Reach(ctx context.Context) error {
 		case connectivity.Ready:
 			if !p.dialer.isBroken() {
 				return nil
-			} // else grpc is about to say so
+			} // else grpc is about to notice
 		case connectivity.Shutdown:
 			return ErrClosed
 		case connectivity.TransientFailure:
@@ -175,8 +174,9 @@ func (p *Peer) keep(ctx context.Context) bool {
 	}
 }
 
-// explainCut returns the error of a call whose connection is gone: the reason if the
-// other side has ended, else err, which is grpc's. It dials again to learn which.
+// explainCut returns the error of a call whose connection is gone. If the other side
+// has ended, that is the reason of its end; otherwise it is err, grpc's own. explainCut
+// dials again to find out which.
 func (p *Peer) explainCut(ctx context.Context, err error) error {
 	ended, reached := p.awaitLoss(ctx)
 	if ended {
@@ -195,8 +195,8 @@ func (p *Peer) explainCut(ctx context.Context, err error) error {
 	return unavailable(fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", p.dialer.other, dialErr))
 }
 
-// awaitLoss waits until it is known that the other side has ended, or calls can be made
-// again, or as long as a call should wait for either.
+// awaitLoss waits until the other side has ended or calls can be made again, but no
+// longer than a call should wait for either.
 func (p *Peer) awaitLoss(ctx context.Context) (ended, reached bool) {
 	ctx, cancel := context.WithTimeout(ctx, p.dialer.patience())
 	var err error // of Reach, once done is closed

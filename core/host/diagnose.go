@@ -114,11 +114,11 @@ func (p program) diagnosePermission(err error) string {
 	}
 	path := p.file()
 	if closed := p.user.stoppedAt(path); closed != "" {
-		return fmt.Sprintf("user %d, as whom it is to run, cannot enter %s", p.user.uid, closed)
+		return fmt.Sprintf("the plugin would run as user %d, which cannot enter %s", p.user.uid, closed)
 	}
 	if p.dir != "" {
 		if closed := p.user.stoppedAt(filepath.Join(p.dir, "file")); closed != "" {
-			return fmt.Sprintf("user %d, as whom it is to run, cannot enter %s, which is on the way to the working directory", p.user.uid, closed)
+			return fmt.Sprintf("the plugin would run as user %d, which cannot enter %s, which is on the way to the working directory", p.user.uid, closed)
 		}
 	}
 	info, statErr := os.Stat(path)

@@ -73,7 +73,7 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 		return p.err
 	}
 	if p.child.hasExited() {
-		return fmt.Errorf("plugin %s has ended, but what this side has of it is not released %v later", p.child.label(), killTimeout)
+		return fmt.Errorf("plugin %s has ended, but its resources in the host are not released after %v", p.child.label(), killTimeout)
 	}
 	return fmt.Errorf("plugin %s is still there %v after it was killed: %w", p.child.label(), killTimeout, errors.Join(err, errStuck))
 }

@@ -63,11 +63,9 @@ func isNetwork(id transport.ID) bool {
 	return id.Version == addressVersion && slices.Contains(networks, id.Name)
 }
 
-const needed = "of the transports unix and tcp, which brokered connections travel over"
+var errNoNetwork = errors.New("brokered connections need transport unix or tcp, and host and plugin do not both have one of them: add it with host.WithTransports and plugin.WithTransports")
 
-var errNoNetwork = errors.New("host and plugin have none in common " + needed + ": add one with host.WithTransports and plugin.WithTransports")
-
-var errNoTLS = errors.New("host and plugin have only tcp " + needed + ", where TLS has to show who the other side is, and the connection for calls has none: demand it with host.WithMutualTLS, or add transport unix with host.WithTransports and plugin.WithTransports")
+var errNoTLS = errors.New("brokered connections would travel over tcp, where TLS must authenticate the other side, and the connection for calls has no TLS: demand it with host.WithMutualTLS, or add transport unix with host.WithTransports and plugin.WithTransports")
 
 // Listen opens an address.
 func (a *Addresses) Listen(ctx context.Context) (own *session.Listener, network, address string, err error) {

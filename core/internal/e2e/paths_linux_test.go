@@ -334,7 +334,7 @@ func TestDiagnoseOtherUser(t *testing.T) {
 		cmd  *exec.Cmd
 		says string
 	}{
-		"program":           {exec.Command(filepath.Join(closed, "plugin")), "user 65534, as whom it is to run, cannot enter " + closed},
+		"program":           {exec.Command(filepath.Join(closed, "plugin")), "the plugin would run as user 65534, which cannot enter " + closed},
 		"working directory": {&exec.Cmd{Path: filepath.Join(open, "plugin"), Dir: filepath.Join(closed, "work")}, "cannot enter " + closed + ", which is on the way to the working directory"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -226,6 +226,8 @@ func TestFormats(t *testing.T) {
 		{"logback", "04:05:06.123 [main] WARN  com.example.Foo - low disk", "WARN [main] com.example.Foo - low disk"},
 		{"Spring Boot", "2026-02-03T04:05:06.123+01:00  WARN 12345 --- [main] c.e.Foo : low disk", "WARN 12345 --- [main] c.e.Foo : low disk"},
 		{"java.util.logging", "SEVERE: low disk", "ERROR low disk"},
+		{"java.util.logging in German", "WARNUNG: low disk", "WARN low disk"},
+		{"java.util.logging in German, severe", "SCHWERWIEGEND: low disk", "ERROR low disk"},
 		{"Quarkus", "2026-02-03 04:05:06,123 INFO  [io.quarkus] (main) started", "INFO [io.quarkus] (main) started"},
 		{"Serilog console", "[04:05:06 WRN] low disk", "WARN low disk"},
 		{".NET console", "fail: My.App.Worker[10] low disk", "ERROR My.App.Worker[10] low disk"},

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// longestLevel is the length of the longest name of a level, information.
-const longestLevel = 11
+// longestLevel is the length of the longest name of a level, schwerwiegend.
+const longestLevel = 13
 
 // writtenLevel reads a level that stands where only a level can: a name in any case,
 // and after it slog's distance, for example "INFO+2" or "trace-4".
@@ -29,7 +29,8 @@ func distantLevel(name string, named func(string) (slog.Level, bool)) (slog.Leve
 }
 
 // levelNamed knows the names, in any case, that mean a level wherever they stand:
-// those of zerolog, slog, zap, hclog, logrus, syslog, Python and Java.
+// those of zerolog, slog, zap, hclog, logrus, syslog, Python and Java, which translates
+// its own: into German, and into languages without Latin letters.
 func levelNamed(name string) (slog.Level, bool) {
 	var lower [longestLevel]byte
 	if len(name) > len(lower) {
@@ -44,9 +45,9 @@ func levelNamed(name string) (slog.Level, bool) {
 		return slog.LevelInfo, true
 	case "notice":
 		return levelNotice, true
-	case "warn", "warning":
+	case "warn", "warning", "warnung":
 		return slog.LevelWarn, true
-	case "error", "err", "dpanic", "severe":
+	case "error", "err", "dpanic", "severe", "schwerwiegend":
 		return slog.LevelError, true
 	case "fatal", "panic", "critical", "crit", "alert", "emerg", "emergency":
 		return LevelFatal, true

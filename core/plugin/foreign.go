@@ -30,7 +30,7 @@ func (f *foreign) register(r rpc.Registrar, shutdown func(grace time.Duration)) 
 }
 
 // takeOver has what this process prints go to the host through GRPCStdio, and binds
-// its life to the host's. The answer goes where the host reads it.
+// its life to the host's, and the life of what it starts to its own. The answer goes where the host reads it.
 func (s *server) takeOver() (err error) {
 	f := s.foreign
 	f.capture, err = process.NewCapture(
@@ -46,6 +46,10 @@ func (s *server) takeOver() (err error) {
 	if s.outlives {
 		notifyBrokenPipe()
 		return nil
+	}
+	// Such a host starts its plugins in its own group, and ends the plugin's process only.
+	if err := process.LeadGroup(); err != nil {
+		s.runtime.logger.Warn("what this plugin starts may outlive it", "error", err)
 	}
 	s.lifeline = watch(process.NewReader(f.capture.Stdout, f.capture.Stderr))
 	return nil

@@ -216,8 +216,8 @@ func OnShutdown(f func(ctx context.Context) error) Option {
 
 // OutlivesHost has the plugin go on when a go-plugin host ends without stopping it,
 // as those do that leave their plugins running and attach to them again
-// (ReattachConfig there; Nomad, for example). [Main] otherwise ends it then. It
-// changes nothing under a Plugwire host, whose plugins end with it.
+// (ReattachConfig there; Nomad, for example). [Main] otherwise ends it then, with what
+// it has started. It changes nothing under a Plugwire host, whose plugins end with it.
 func OutlivesHost() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.outlives = true

@@ -36,7 +36,9 @@ import (
 // and through os.Stderr, goes to the host as such hosts fetch it (GRPCStdio); the
 // crash of the process still goes to its own standard error. What was printed
 // right before [os.Exit] or a crash may not arrive. When such a host is gone, and
-// nobody reads either any more, the process ends, unless [OutlivesHost] is given.
+// nobody reads either any more, the process ends. On Unix it leads a session of its
+// own, without the terminal of its host, so that it ends with what it has started: on
+// Linux also when it is killed. With [OutlivesHost] it goes on, and so does what it has started.
 //
 // Run by hand, without a host, it says so on standard error and exits with 1. But
 // with PLUGWIRE_DEBUG=1 in the environment it serves the hosts that attach to it,

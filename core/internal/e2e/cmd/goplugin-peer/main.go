@@ -6,7 +6,7 @@
 //	                                  is a plugin on go-plugin, or on nothing, whose
 //	                                  server ends connections
 //	goplugin-peer plugwire            is a plugin on this framework
-//	goplugin-peer host [-mtls] [-mux] [-large] [-hold] [-drain]
+//	goplugin-peer host [-mtls] [-mux] [-large] [-hold] [-child] [-drain]
 //	    [-idle=SAID]... PATH
 //	                                  is a host on go-plugin that calls the plugin
 //	goplugin-peer tail SIZE PATH [ARGUMENT]...
@@ -21,7 +21,8 @@
 // All plugins serve the echo service. A host prints what it has done, one line
 // for each plugin, and exits with 0 if all of it went well. A large message has
 // twice the size that gRPC allows by default. -hold keeps the plugin until standard
-// input ends, -drain has a call in flight when it ends the plugin, which then has
+// input ends, and so does -child, which makes a life-plugin start a process before, and
+// prints the number of that. -drain has a call in flight when it ends the plugin, which then has
 // to let that finish. -mux is go-plugin's multiplexed mode. For each -idle a connection to
 // the plugin's address says that, in hexadecimal digits, and no more; the plugin has to
 // exit with 0 all the same.
@@ -82,6 +83,8 @@ func main() {
 		switch {
 		case slices.Contains(args, "-hold"):
 			last = hold
+		case slices.Contains(args, "-child"):
+			last = holdWithChild
 		case slices.Contains(args, "-drain"):
 			last = drain
 		}
@@ -288,6 +291,18 @@ func killAmongIdle(cmd *exec.Cmd, client *goplugin.Client, service echopb.EchoCl
 func hold(*goplugin.Client, echopb.EchoClient) error {
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// holdWithChild waits as hold does, when the plugin has a child.
+func holdWithChild(client *goplugin.Client, service echopb.EchoClient) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	child, err := service.Fail(ctx, &echopb.FailRequest{How: "spawn"})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("child %s of %d\n", child.GetData(), client.ReattachConfig().Pid)
+	return hold(client, service)
 }
 
 // fetchTail has a plugin print at its end. It tries again: what has reached

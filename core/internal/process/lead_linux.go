@@ -1,0 +1,17 @@
+package process
+
+import "errors"
+
+// leashOwnGroup makes this process the only one that holds the leash of its group.
+// Nothing closes the leash but the end of the process.
+func leashOwnGroup(group int) error {
+	l, err := NewLeash()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	l.Inherited() // no other process gets it
+	return l.tie(group)
+}

@@ -1,0 +1,25 @@
+//go:build unix
+
+package process
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// LeadGroup makes this process the leader of a process group, in a session of its own,
+// unless it leads a group already. What this process starts from then on is in that
+// group, and can be ended with this process: see [Reader.KillGroup]. On Linux the kernel
+// ends the group when this process has ended, in whatever way.
+//
+// A group in the session of the host would not do: it is in the background, and the
+// system stops it when a process of it reads from the terminal.
+func LeadGroup() error {
+	if unix.Getpgrp() != unix.Getpid() {
+		if _, err := unix.Setsid(); err != nil {
+			return fmt.Errorf("a session of its own: %w", err)
+		}
+	}
+	return leashOwnGroup(unix.Getpid())
+}

@@ -110,10 +110,11 @@ func openAbove(path string, mode, least int) (int, error) {
 	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, least)
 }
 
-// notify makes the kernel send a signal to the owner of a reader when the last writer
-// of the pipe is gone. It also does when something is written, which nobody does here.
-func notify(reader int, sig unix.Signal) error {
-	fd := uintptr(reader)
+// notify makes the kernel send a signal to the owner of one end of a pipe when the last
+// other end is gone. It also does when something is written to a leash or a lifeline, or
+// is read from a full pipe.
+func notify(end int, sig unix.Signal) error {
+	fd := uintptr(end)
 	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
 	if err == nil {
 		_, err = unix.FcntlInt(fd, unix.F_SETSIG, int(sig))
@@ -124,10 +125,10 @@ func notify(reader int, sig unix.Signal) error {
 	return err
 }
 
-// own makes a process the one that a reader's signal is sent to; a negative number is
-// that of a group, and 0 is nobody.
-func own(reader, pid int) error {
-	_, err := unix.FcntlInt(uintptr(reader), unix.F_SETOWN, pid)
+// own makes a process the one that the signal of an end of a pipe is sent to; a negative
+// number is that of a group, and 0 is nobody.
+func own(end, pid int) error {
+	_, err := unix.FcntlInt(uintptr(end), unix.F_SETOWN, pid)
 	return err
 }
 

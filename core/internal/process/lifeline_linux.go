@@ -89,10 +89,11 @@ func reopen(pid int, id FileID) *os.File {
 	return nil
 }
 
-// resumeAtEnd makes the kernel send SIGCONT to this process when the host is gone: if it
-// is stopped at that moment it could not end itself and its group.
-func resumeAtEnd(lifeline *os.File) error {
-	err := control(lifeline, func(fd int) error { return errors.Join(notify(fd, unix.SIGCONT), own(fd, unix.Getpid())) })
+// resumeAtEnd makes the kernel send SIGCONT to this process when nobody has the other end
+// of a pipe any more, as when the host is gone: if this process is stopped at that moment
+// it could not end itself and its group.
+func resumeAtEnd(pipe *os.File) error {
+	err := control(pipe, func(fd int) error { return errors.Join(notify(fd, unix.SIGCONT), own(fd, unix.Getpid())) })
 	if err != nil {
 		return fmt.Errorf("lifeline: a plugin that is stopped when its host dies stays until it is resumed: %w", err)
 	}
@@ -103,6 +104,16 @@ func resumeAtEnd(lifeline *os.File) error {
 func holdLeash(t Ties, group int) error {
 	if t.Leash.FD == 0 {
 		return nil
+	}
+	if group == 0 {
+		return errors.New("leash: the group is outside of this process's PID namespace, and ends at once with the host")
+	}
+	// The group of the host's child ends with that, as long as the host lives. A program
+	// between the two may have made another one for this process.
+	if group == unix.Getpid() && unix.Getppid() != t.Host {
+		if err := leashOwnGroup(group); err != nil {
+			return err
+		}
 	}
 	f, lost := t.Leash.inheritOrReopen(t.Host)
 	if f == nil {

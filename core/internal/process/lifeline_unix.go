@@ -61,6 +61,15 @@ func (d Descriptor) inheritOrReopen(host int) (*os.File, error) {
 // script that started this process, and this process. It does not return.
 func (l *Lifeline) KillGroup() {
 	_ = unix.Kill(-l.group, unix.SIGKILL)
-	_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
-	select {}
+	killSelf()
 }
+
+// killSelf ends this process. The first process of a PID namespace, as of a container,
+// cannot send itself a signal that ends it, but can exit.
+func killSelf() {
+	_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
+	unix.Exit(killedExitCode)
+}
+
+// killedExitCode is the one by which shells tell of SIGKILL.
+const killedExitCode = 128 + int(unix.SIGKILL)

@@ -17,7 +17,17 @@ type Reader struct{ outlets []*os.File }
 // NewReader returns the reader of outlets, this process's own ends of the pipes.
 // They are watched until the process ends. What is no pipe, such as a terminal, is
 // watched for ever: a host may close its end of one pipe, but hardly all of them.
-func NewReader(outlets ...*os.File) *Reader { return &Reader{outlets} }
+//
+// On Linux a process that is stopped when its host dies is resumed: it could not end
+// itself, and the host may not have been able to end it, either.
+func NewReader(outlets ...*os.File) *Reader {
+	for _, f := range outlets {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+			_ = resumeAtEnd(f) // only one that is stopped needs it
+		}
+	}
+	return &Reader{outlets}
+}
 
 // Read implements [io.Reader]: it waits, in a thread of its own, and returns an
 // error.
@@ -51,6 +61,5 @@ func (r *Reader) KillGroup() {
 	if pid := unix.Getpid(); unix.Getpgrp() == pid {
 		_ = unix.Kill(-pid, unix.SIGKILL)
 	}
-	_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
-	select {}
+	killSelf()
 }

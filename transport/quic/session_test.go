@@ -30,7 +30,7 @@ func TestDialErrors(t *testing.T) {
 		"[fe80::1%lo]:1234":     "is not an IP address of one machine and a port",
 		"[ff02::1]:1234":        "is not an IP address of one machine and a port",
 		"@127.0.0.1:1234":       "is not an IP address of one machine and a port",
-		"127.0.0.1:1234 ":       `holds ' '`,
+		"127.0.0.1:1234 ":       "is not an IP address of one machine and a port",
 		strings.Repeat("1", 80): "is not an IP address of one machine and a port",
 	} {
 		_, err := New().DialSession(t.Context(), transport.DialConfig{Version: version, Address: address, TLS: host})

@@ -15,6 +15,7 @@ import (
 // Process is a running plugin and everything in its process group.
 type Process struct {
 	cmd    *exec.Cmd
+	pid    int // os.Process forgets it when other code has taken the status
 	stdout *os.File
 	stderr *os.File
 	group  *group
@@ -92,6 +93,7 @@ func Start(cmd *exec.Cmd, leash *Leash) (_ *Process, err error) {
 func (p *Process) start() error {
 	err := p.cmd.Start()
 	if err == nil {
+		p.pid = p.cmd.Process.Pid
 		err = errors.Join(p.group.started(p.cmd.Process), p.leash.tieTo(p.cmd.Process))
 		if err != nil {
 			// A process whose life is not bound to ours must not live.
@@ -130,7 +132,7 @@ func (p *Process) reap() error {
 }
 
 // PID returns the process's number.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+func (p *Process) PID() int { return p.pid }
 
 // Output returns the read ends of the process's standard output and standard
 // error. The caller closes them.

@@ -19,6 +19,9 @@ func TestWhyStopped(t *testing.T) {
 	runtime.LockOSThread() // which traces
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command("sleep", "1000")
+	// In the group of this process, which may be an orphaned one, SIGTSTP and the
+	// signals of terminals stop nothing.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ const (
 	streamingPackages = "./plugins/streaming/cmd/..."
 
 	// soakTimeout is several times what the soak takes on two slow cores.
-	soakTimeout = "20m"
+	soakTimeout = "40m"
 )
 
 // Build compiles the commands of all modules that are released into ./bin.
@@ -87,7 +87,7 @@ func benchOnce(ctx context.Context) error {
 	)
 }
 
-// Soak runs the long life tests: start and close 1,000 times, kill the host 100 times, kill file transfers 72 times.
+// Soak runs the long life tests: plugins that die 1,000 times in every way, hosts that are killed 600 times, file transfers that are killed.
 func Soak(ctx context.Context) error {
 	soaked := []string{e2ePackages, streamingPackages}
 	full := root.with("PLUGWIRE_SOAK=full")

@@ -6,4 +6,4 @@ import "runtime"
 const canForbid = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
 
 // systemCommands are those that are for this system only.
-var systemCommands = []string{"forbid", "life-host", "life-plugin", "loss"}
+var systemCommands = []string{"chaos-host", "chaos-plugin", "forbid", "life-host", "life-plugin", "loss"}

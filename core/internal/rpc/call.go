@@ -140,6 +140,12 @@ func (p *Peer) explainLoss(ctx context.Context, code codes.Code) error {
 	default:
 		return status.FromContextError(ctx.Err()).Err()
 	}
+	return p.because(code, ended)
+}
+
+// because returns the error of a call that ended as the other side did: by grpc's
+// code, and by how the caller's context ended, if it did.
+func (p *Peer) because(code codes.Code, ended error) error {
 	if code == codes.Unavailable || ended == nil {
 		return &CallError{status.New(codes.Unavailable, p.reason.Error()), p.reason}
 	}

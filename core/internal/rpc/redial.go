@@ -183,13 +183,18 @@ func (p *Peer) explainCut(ctx context.Context, err error) error {
 		// The owner of the peer finds out how, and calls Fail in bounded time.
 		select {
 		case <-p.failed:
-			return unavailable(p.reason)
 		case <-ctx.Done():
-			return err
 		}
 	}
 	dialErr := p.dialer.failure()
-	if reached || ctx.Err() != nil || dialErr == nil {
+	switch {
+	case p.hasFailed():
+		return p.because(status.Code(err), ctx.Err())
+	case reached:
+		return err
+	case ctx.Err() != nil:
+		return status.FromContextError(ctx.Err()).Err()
+	case dialErr == nil:
 		return err
 	}
 	return unavailable(fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", p.dialer.other, dialErr))

@@ -1,0 +1,27 @@
+//go:build linux
+
+// Package chaos has what the chaos soak runs: the handlers of a plugin that dies
+// in many ways, and the callers that hold its host to its promises. Begin with
+// [NewPlugin] and [Start].
+package chaos
+
+import (
+	"github.com/plugwire/plugwire/core/internal/e2e/duplexpb"
+	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/protocol"
+)
+
+// Protocol is what the plugin serves. A plugin on go-plugin serves Echo only.
+var Protocol = protocol.New("plugwire.e2e.chaos", 1, &echopb.Echo_ServiceDesc, &duplexpb.Duplex_ServiceDesc)
+
+// Files that the plugin and its callers write, in the directory that EnvDir names.
+const (
+	EnvDir = "CHAOS_DIR"
+
+	ledgerFile = "ledger" // numbers that the plugin has written before it answered, a line each
+	ackedFile  = "acked"  // numbers that callers were told are written
+	linesFile  = "lines"  // how many lines the plugin has printed, 8 bytes
+)
+
+// linePrefix begins each line that the plugin prints; a number and a full stop follow.
+const linePrefix = "chaos line "

@@ -215,6 +215,45 @@ func TestRedialInVain(t *testing.T) {
 	}
 }
 
+// TestRedialAtTheEndOfACall has the context of a call end while it is not known yet whether
+// the other side, which has ended the connection, has ended too.
+func TestRedialAtTheEndOfACall(t *testing.T) {
+	t.Parallel()
+	const soon = 20 * time.Millisecond
+	for _, tt := range []struct {
+		name string
+		ctx  func(ctx context.Context) (context.Context, context.CancelFunc)
+		want codes.Code
+	}{
+		{"deadline", func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, soon) }, codes.DeadlineExceeded},
+		{"cancellation", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(soon, cancel)
+			return ctx, cancel
+		}, codes.Canceled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e, p := newEnding(t, make(chan struct{}))
+			if err := p.Reach(bounded(t)); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := tt.ctx(t.Context())
+			defer cancel()
+			stream, err := testpb.NewTestServiceClient(p).FullDuplexCall(ctx)
+			if err == nil {
+				e.stop()
+			}
+			for err == nil { // there may be an answer from before
+				_, err = stream.Recv()
+			}
+			if status.Code(err) != tt.want {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
 // TestRedialIsLazy has connections that end when nobody calls: a side whose end is known
 // otherwise is not dialed for that.
 func TestRedialIsLazy(t *testing.T) {

@@ -21,7 +21,7 @@ func TestErrorsAreSafeToPrint(t *testing.T) {
 	const evil = "\x1b[2J\u202e\n2026/11/30 host: forged"
 	dir := filepath.Join(t.TempDir(), evil)
 	script := filepath.Join(dir, "script")
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(script, []byte("#!/none/\x1b[2J\u202e\r\n"), 0o700)); err != nil { //nolint:gosec // a program
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(script, []byte("#!/none/\x1b[2J\u202e\r\n"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	cause := &fs.PathError{Op: "fork/exec", Path: script, Err: syscall.ENOENT}

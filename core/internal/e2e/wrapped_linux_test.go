@@ -23,10 +23,14 @@ func TestHostKilledBehindAWrapper(t *testing.T) {
 		cmd  *exec.Cmd
 	}{
 		{name: "first of a PID namespace", root: true, cmd: by("unshare", "--fork", "--pid", "--mount-proc")},
-		{name: "first of a PID namespace, without what it inherits", root: true,
-			cmd: by("bash", "-c", `exec unshare --fork --pid --mount-proc "$0" "$@" 3<&- 4<&-`)},
-		{name: "first of a PID namespace, foreign", root: true,
-			cmd: by("bash", "-c", `unset PLUGWIRE_OFFER; exec unshare --fork --pid --mount-proc "$0" "$@"`)},
+		{
+			name: "first of a PID namespace, without what it inherits", root: true,
+			cmd: by("bash", "-c", `exec unshare --fork --pid --mount-proc "$0" "$@" 3<&- 4<&-`),
+		},
+		{
+			name: "first of a PID namespace, foreign", root: true,
+			cmd: by("bash", "-c", `unset PLUGWIRE_OFFER; exec unshare --fork --pid --mount-proc "$0" "$@"`),
+		},
 		{name: "in a session of its own", cmd: by("setsid", "--fork", "--wait")},
 		{name: "a job of a shell", cmd: by("bash", "-c", `set -m; "$0" "$@" & set +m; wait`)},
 		{name: "foreign, by a script", cmd: by("bash", "-c", `unset PLUGWIRE_OFFER; "$0" "$@"; exit $?`)},

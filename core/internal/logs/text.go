@@ -103,7 +103,7 @@ func (p *parser) lowered(e *entry, line []byte) bool {
 func (p *parser) stamped(e *entry, line []byte) bool {
 	var s stamp
 	if rest, ok := s.cut(line); ok {
-		if !p.afterStamp(e, rest) && !(s.comma && p.afterName(e, rest)) {
+		if !p.afterStamp(e, rest) && (!s.comma || !p.afterName(e, rest)) {
 			return false
 		}
 		e.time, ok = s.time()

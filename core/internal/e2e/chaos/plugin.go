@@ -34,7 +34,8 @@ type Plugin struct {
 	echo.Handler
 
 	ledger *os.File
-	lines  *uint64 // shared with linesFile, which outlives the process
+	lines  *uint64     // shared with linesFile, which outlives the process
+	called atomic.Bool // by the host, which has the answer then
 }
 
 // NewPlugin opens the plugin's files and begins to print lines.
@@ -74,12 +75,17 @@ func (p *Plugin) Serve() protocol.Binding {
 // linePause is how often a line is printed.
 const linePause = time.Millisecond
 
-// print prints numbered lines, on both streams in turn. A line counts when the system
-// has taken it.
+// print prints numbered lines, on both streams in turn, but before the answer not on
+// standard output, of which a go-plugin host reads one line. A line counts when the
+// system has taken it.
 func (p *Plugin) print() {
 	pause := time.NewTicker(linePause)
 	for n := uint64(1); ; n++ {
-		if _, err := syscall.Write(1+int(n%2), fmt.Appendf(nil, "%s%d.\n", linePrefix, n)); err != nil {
+		fd := 2
+		if p.called.Load() {
+			fd = 1 + int(n%2)
+		}
+		if _, err := syscall.Write(fd, fmt.Appendf(nil, "%s%d.\n", linePrefix, n)); err != nil {
 			return
 		}
 		atomic.StoreUint64(p.lines, n)
@@ -89,6 +95,7 @@ func (p *Plugin) print() {
 
 // Fail adds the ways to die to those of echo.Handler.
 func (p *Plugin) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
+	p.called.Store(true)
 	how, arg, _ := strings.Cut(req.GetHow(), ":")
 	switch how {
 	case "write": // acknowledged after the system has taken it

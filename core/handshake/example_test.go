@@ -74,12 +74,12 @@ func ExampleChoose() {
 		Transports: []transport.ID{{Name: "quic", Version: 1}, {Name: "unix", Version: 2}, {Name: "unix", Version: 1}},
 	}
 	choice, err := handshake.Choose(&o, handshake.Capabilities{
-		Versions:   []int{3, 2, 1},
+		Protocols:  []handshake.Protocol{{Name: "example", Versions: []int{3, 2, 1}}},
 		Transports: []transport.ID{{Name: "unix", Version: 1}},
 		Sessions:   map[string][]string{"unix": {handshake.SessionDirect}},
 	})
-	fmt.Println(choice.Version, choice.Candidates, choice.Wire, err)
-	// Output: 2 [{unix/1 direct}] h2 <nil>
+	fmt.Println(choice.Protocol, choice.Version, choice.Candidates, choice.Wire, err)
+	// Output: example 2 [{unix/1 direct}] h2 <nil>
 }
 
 func ExampleChooseSecurity() {

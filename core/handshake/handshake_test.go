@@ -161,7 +161,7 @@ func TestLongRefusalFitsIntoAnAnswer(t *testing.T) {
 // The messages that a person gets from the rules of negotiation.
 func TestChooseMessages(t *testing.T) {
 	have := handshake.Capabilities{
-		Protocol: "example", Versions: []int{3, 1}, Transports: []transport.ID{{Name: "unix", Version: 1}},
+		Protocols: []handshake.Protocol{{Name: "example", Versions: []int{3, 1}}}, Transports: []transport.ID{{Name: "unix", Version: 1}},
 		Sessions: map[string][]string{"unix": {"direct"}}, Wires: []string{"h2"},
 	}
 	for _, tt := range []struct {
@@ -191,7 +191,7 @@ func TestChooseMessages(t *testing.T) {
 func TestChooseDoesNotChangeItsArguments(t *testing.T) {
 	o := offer()
 	have := handshake.Capabilities{
-		Protocol: "example", Versions: []int{1, 7, 2}, Transports: []transport.ID{{Name: "tcp", Version: 1}, {Name: "unix", Version: 1}},
+		Protocols: []handshake.Protocol{{Name: "example", Versions: []int{1, 7, 2}}}, Transports: []transport.ID{{Name: "tcp", Version: 1}, {Name: "unix", Version: 1}},
 		Sessions: map[string][]string{"tcp": {"direct"}, "unix": {"direct"}}, Wires: []string{"h2"},
 	}
 	if _, err := handshake.Choose(o, have); err != nil {
@@ -200,7 +200,7 @@ func TestChooseDoesNotChangeItsArguments(t *testing.T) {
 	if diff := cmp.Diff(offer(), o); diff != "" {
 		t.Errorf("offer (-before +after):\n%s", diff)
 	}
-	if diff := cmp.Diff([]int{1, 7, 2}, have.Versions); diff != "" {
+	if diff := cmp.Diff([]int{1, 7, 2}, have.Protocols[0].Versions); diff != "" {
 		t.Errorf("versions (-before +after):\n%s", diff)
 	}
 }

@@ -10,15 +10,22 @@ import (
 
 // Capabilities are what a plugin has, for [Choose].
 type Capabilities struct {
-	// Protocol and Versions are what it serves. Versions is not empty.
-	Protocol string
-	Versions []int
+	// Protocols that it serves. There is at least one, and the first is for a
+	// host that does not say which it wants.
+	Protocols []Protocol
 	// Transports that it can listen on, in any order.
 	Transports []transport.ID
 	// Sessions that it has on each transport, by its name, and Wires that it
 	// has, in any order.
 	Sessions map[string][]string
 	Wires    []string
+}
+
+// A Protocol is a name, and the versions of it that a plugin serves. Versions is
+// not empty.
+type Protocol struct {
+	Name     string
+	Versions []int
 }
 
 // A Candidate is a transport that both sides have, and the kind of session on
@@ -31,8 +38,9 @@ type Candidate struct {
 // A Choice is what a plugin makes of an offer, as far as it can be said before
 // a transport is opened.
 type Choice struct {
-	// Version of the protocol.
-	Version int
+	// Protocol is the name of the protocol, and Version its version.
+	Protocol string
+	Version  int
 	// Candidates to try in turn: the first that can be opened is taken.
 	Candidates []Candidate
 	// Wire.
@@ -42,7 +50,8 @@ type Choice struct {
 // Choose applies the rules of negotiation on the plugin's side. An error is an
 // [*Error].
 //
-// The protocol version is the highest that both have. With a foreign host and
+// The protocol is the one that the host names; if it names none, the plugin's
+// first. The protocol version is the highest that both have. With a foreign host and
 // none in common it is the plugin's lowest, because that host can only explain
 // the mismatch if it gets an answer. The candidates are the transports whose
 // names both have, in the host's order, each at the highest version that both
@@ -50,17 +59,19 @@ type Choice struct {
 // those without any are left out.
 func Choose(o *Offer, have Capabilities) (Choice, error) {
 	var c Choice
-	if o.Protocol != "" && o.Protocol != have.Protocol {
-		return c, differentProtocols(o.Protocol, have.Protocol)
+	p, err := chooseProtocol(o, have.Protocols)
+	if err != nil {
+		return c, err
 	}
-	versions := slices.DeleteFunc(slices.Clone(have.Versions), func(v int) bool { return !slices.Contains(o.Versions, v) })
+	c.Protocol = p.Name
+	versions := slices.DeleteFunc(slices.Clone(p.Versions), func(v int) bool { return !slices.Contains(o.Versions, v) })
 	switch {
 	case len(versions) > 0:
 		c.Version = slices.Max(versions)
 	case o.Plugwire:
-		return c, differentVersions("no version of protocol "+have.Protocol, o.Versions, have.Versions)
+		return c, differentVersions("no version of protocol "+p.Name, o.Versions, p.Versions)
 	default:
-		c.Version = slices.Min(have.Versions)
+		c.Version = slices.Min(p.Versions)
 	}
 	common := commonTransports(o.Transports, have.Transports)
 	if len(common) == 0 {
@@ -94,6 +105,22 @@ func Choose(o *Offer, have Capabilities) (Choice, error) {
 		return c, &Error{Code: CodeWire, Reason: "host and plugin have no wire in common", Host: strings.Join(o.Wires, ", "), Plugin: strings.Join(have.Wires, ", ")}
 	}
 	return c, nil
+}
+
+// chooseProtocol returns the protocol that the host names, or the first if it
+// names none.
+func chooseProtocol(o *Offer, have []Protocol) (Protocol, error) {
+	if o.Protocol == "" {
+		return have[0], nil
+	}
+	names := make([]string, len(have))
+	for i, p := range have {
+		if p.Name == o.Protocol {
+			return p, nil
+		}
+		names[i] = p.Name
+	}
+	return Protocol{}, differentProtocols(o.Protocol, strings.Join(names, ", "))
 }
 
 // ChooseSecurity returns the security for a transport that was opened: the

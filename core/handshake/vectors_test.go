@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"bytes"
+	stdcmp "cmp"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/base64"
@@ -143,10 +144,12 @@ type negotiationVector struct {
 	Plugin struct {
 		Protocol                    string
 		Versions                    []int
+		Protocols                   []Protocol // instead of the two above
 		Transports, Wires, Security []string
 		Sessions                    map[string][]string
 	}
 	Choice *struct {
+		Protocol   string // empty where there is only one
 		Version    int
 		Candidates []struct{ Transport, Session string }
 		Wire       string
@@ -315,8 +318,12 @@ func TestVectorsNegotiations(t *testing.T) {
 	for _, v := range readVectors(t).Negotiations {
 		t.Run(v.Name, func(t *testing.T) {
 			offer := v.Offer.offer(t)
+			protocols := v.Plugin.Protocols
+			if protocols == nil {
+				protocols = []Protocol{{v.Plugin.Protocol, v.Plugin.Versions}}
+			}
 			choice, err := Choose(offer, Capabilities{
-				Protocol: v.Plugin.Protocol, Versions: v.Plugin.Versions, Transports: transportIDs(t, v.Plugin.Transports),
+				Protocols: protocols, Transports: transportIDs(t, v.Plugin.Transports),
 				Sessions: v.Plugin.Sessions, Wires: v.Plugin.Wires,
 			})
 			var security string
@@ -327,7 +334,7 @@ func TestVectorsNegotiations(t *testing.T) {
 			if v.Error != "" {
 				return
 			}
-			want := Choice{Version: v.Choice.Version, Wire: v.Choice.Wire}
+			want := Choice{Protocol: stdcmp.Or(v.Choice.Protocol, v.Plugin.Protocol), Version: v.Choice.Version, Wire: v.Choice.Wire}
 			for _, c := range v.Choice.Candidates {
 				want.Candidates = append(want.Candidates, Candidate{transportIDs(t, []string{c.Transport})[0], c.Session})
 			}

@@ -56,9 +56,11 @@ func serveDebug(mode string, cfg *config, binding protocol.Binding, opts []Optio
 	if on, err := strconv.ParseBool(mode); !d.goPlugin && (err != nil || !on) {
 		return fmt.Errorf("%s=%s: want 1, or %s to serve hosts on go-plugin", handshake.EnvDebug, mode, handshake.DebugGoPlugin)
 	}
-	if d.family, err = binding.Family(); err != nil {
+	families, err := binding.Families()
+	if err != nil {
 		return err
 	}
+	d.family = families[0] // hosts attach to what is served, and ask for nothing
 	if err := d.makeOffer(); err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestDebugVersions(t *testing.T) {
 				t.Errorf("%q, go-plugin %t: offer %+v", tt.asked, goPlugin, offer)
 			}
 			choice, err := handshake.Choose(offer, handshake.Capabilities{
-				Protocol: family.Name(), Versions: family.Versions(), Transports: offer.Transports,
+				Protocols: []handshake.Protocol{{Name: family.Name(), Versions: family.Versions()}}, Transports: offer.Transports,
 				Sessions: map[string][]string{"unix": {handshake.SessionDirect}}, Wires: []string{handshake.WireH2},
 			})
 			if goPlugin && err != nil {

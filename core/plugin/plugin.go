@@ -46,8 +46,8 @@ import (
 // variable by which host.Launch attaches instead of launching. With
 // PLUGWIRE_DEBUG=go-plugin it serves hosts on go-plugin and prints the
 // ReattachConfig, for Terraform for example. It serves the highest version of its
-// protocol, unless PLUGIN_PROTOCOL_VERSIONS names others, over the first of its
-// transports.
+// protocol, of several the first, unless PLUGIN_PROTOCOL_VERSIONS names other
+// versions, over the first of its transports.
 func Main(binding protocol.Binding, opts ...Option) {
 	if cfg, err := newConfig(opts); err == nil { // serve reports it otherwise
 		if mode := debugMode(cfg); mode != "" {

@@ -87,8 +87,9 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 	if optErr != nil {
 		return s.refuse(optErr)
 	}
-	if s.family, err = binding.Family(); err == nil {
-		err = control.CheckFamily(s.family)
+	s.families, err = binding.Families()
+	for _, family := range s.families {
+		err = errors.Join(err, control.CheckFamily(family))
 	}
 	if err != nil {
 		return s.refuse(err)
@@ -106,7 +107,7 @@ type server struct {
 	*config
 	offer    *handshake.Offer
 	runtime  *runtime
-	family   protocol.Family
+	families []protocol.Family
 	lifeline *lifeline
 	files    inherited
 	foreign  *foreign // nil under a Plugwire host
@@ -129,8 +130,8 @@ func (s *server) refuse(reason error) error {
 		refusal = &handshake.Error{Code: handshake.CodeInternal, Reason: reason.Error()}
 	}
 	answer := handshake.Answer{Plugwire: true, Instance: s.offer.Instance, Refusal: refusal}
-	if s.family != nil {
-		answer.Protocol = s.family.Name()
+	if len(s.families) == 1 { // of several, none may have been chosen
+		answer.Protocol = s.families[0].Name()
 	}
 	if err := s.writeAnswer(&answer); err != nil {
 		return errors.Join(reason, err)
@@ -156,9 +157,12 @@ func (s *server) listen(ctx context.Context) error {
 	if len(s.transports) == 0 {
 		return errNoTransports
 	}
+	protocols := make([]handshake.Protocol, len(s.families))
+	for i, family := range s.families {
+		protocols[i] = handshake.Protocol{Name: family.Name(), Versions: family.Versions()}
+	}
 	choice, err := handshake.Choose(s.offer, handshake.Capabilities{
-		Protocol:   s.family.Name(),
-		Versions:   s.family.Versions(),
+		Protocols:  protocols,
 		Transports: s.transports.IDs(),
 		Sessions:   s.sessions(),
 		Wires:      []string{handshake.WireH2},
@@ -166,12 +170,16 @@ func (s *server) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.protocol = s.family.Version(choice.Version)
+	for _, family := range s.families {
+		if family.Name() == choice.Protocol {
+			s.protocol = family.Version(choice.Version)
+		}
+	}
 	s.answer = handshake.Answer{
 		Version:  choice.Version,
 		Plugwire: s.offer.Plugwire,
 		Wire:     choice.Wire,
-		Protocol: s.family.Name(),
+		Protocol: choice.Protocol,
 		Instance: s.offer.Instance,
 	}
 	if !s.offer.Plugwire && s.offer.Multiplex != "" {
@@ -341,7 +349,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 				default: // a stop is already under way
 				}
 			}
-			rt.services = control.Register(r, s.info(), started, shutdown)
+			rt.services = control.Register(r, s.info(binding), started, shutdown)
 			goplugin.RegisterBroker(r, brokering)
 			s.foreign.register(r, shutdown)
 		},
@@ -473,11 +481,11 @@ func (s *server) newLogger() *slog.Logger {
 	return logs.Default(os.Stderr, level)
 }
 
-func (s *server) info() *controlpb.InfoResponse {
+func (s *server) info(binding protocol.Binding) *controlpb.InfoResponse {
 	return &controlpb.InfoResponse{
 		Protocol: s.protocol.Name(),
 		Version:  int32(s.protocol.Version()), //nolint:gosec // versions are small numbers
 		Pid:      int64(os.Getpid()),
-		Services: s.protocol.Services(),
+		Services: binding.Services(s.protocol),
 	}
 }

@@ -261,6 +261,30 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestSeveralProtocols has a host that does not say which protocol it wants, and
+// one that wants another; those that the plugin has are in package plugintest.
+func TestSeveralProtocols(t *testing.T) {
+	t.Parallel()
+	other := protocol.Bind(protocol.New("other", 7, &testpb.UnimplementedService_ServiceDesc), testpb.UnimplementedUnimplementedServiceServer{})
+	foreign := environment(map[string]string{"PLUGIN_TRANSPORTS": "loop", "PLUGIN_PROTOCOL_VERSIONS": "2,7"})
+	for _, tt := range []struct {
+		binding protocol.Binding
+		want    string // the beginning of the answer
+	}{
+		{protocol.Join(binding(), other), "1|2|loop|"},
+		{protocol.Join(other, binding()), "1|7|loop|"},
+	} {
+		line, err := serve(t, tt.binding, foreign, plugin.WithTransports(loop{name: "loop"}))
+		if err != nil || !strings.HasPrefix(line, tt.want) {
+			t.Errorf("answer %q, error %v; want %s", line, err, tt.want)
+		}
+	}
+	_, err := serve(t, protocol.Join(other, binding()), offered(func(o *handshake.Offer) { o.Protocol = "third" }), plugin.WithTransports(loop{name: "loop"}))
+	if err == nil || !strings.Contains(err.Error(), "different protocols (host: third; plugin: other, test)") {
+		t.Errorf("the host wants a third one: %v", err)
+	}
+}
+
 // TestFallback has a preferred transport that cannot be opened.
 func TestFallback(t *testing.T) {
 	t.Parallel()

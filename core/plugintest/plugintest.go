@@ -28,9 +28,10 @@ import (
 // is stopped when the test ends, and the test fails if it cannot be started or
 // does not stop in good order.
 //
-// The host speaks every protocol version that the binding has, and both sides
-// log to the test. Options change the host; use [StartWith] to change the
-// plugin too.
+// The host speaks every version of the protocol that the binding has, of several
+// protocols those of the first: host.WithProtocols asks for another. Both sides
+// log to the test. Options change the host; use [StartWith] to change the plugin
+// too.
 func Start(tb testing.TB, binding protocol.Binding, tr transport.Transport, opts ...host.Option) *host.Plugin {
 	tb.Helper()
 	return StartWith(tb, binding, tr, nil, opts...)
@@ -39,7 +40,7 @@ func Start(tb testing.TB, binding protocol.Binding, tr transport.Transport, opts
 // StartWith is [Start] with options for the plugin.
 func StartWith(tb testing.TB, binding protocol.Binding, tr transport.Transport, pluginOpts []plugin.Option, hostOpts ...host.Option) *host.Plugin {
 	tb.Helper()
-	family, err := binding.Family()
+	families, err := binding.Families()
 	if err != nil {
 		tb.Fatalf("plugintest: %v", err)
 	}
@@ -49,7 +50,7 @@ func StartWith(tb testing.TB, binding protocol.Binding, tr transport.Transport, 
 		opts:    append([]plugin.Option{plugin.WithTransports(tr), plugin.WithLogger(logger.With("side", "plugin"))}, pluginOpts...),
 	}
 	p, err := host.Launch(tb.Context(), &exec.Cmd{Path: tb.Name()}, append([]host.Option{
-		host.WithProtocols(family...),
+		host.WithProtocols(families[0]...),
 		host.WithTransports(tr),
 		host.WithLogger(logger.With("side", "host")),
 		host.WithRunner(r),

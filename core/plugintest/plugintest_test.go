@@ -278,3 +278,58 @@ func TestFailures(t *testing.T) {
 		})
 	}
 }
+
+// another serves the other protocol of the tests.
+type another struct {
+	testpb.UnimplementedUnimplementedServiceServer
+}
+
+func (another) UnimplementedCall(context.Context, *testpb.Empty) (*testpb.Empty, error) {
+	return &testpb.Empty{}, nil
+}
+
+// A plugin of several protocols serves the one that the host asks for, and
+// nothing of the others.
+func TestOneProtocolOfSeveral(t *testing.T) {
+	t.Parallel()
+	first := protocol.New("first", 1, &testpb.TestService_ServiceDesc)
+	second := protocol.New("second", 1, &testpb.UnimplementedService_ServiceDesc)
+	both := protocol.Join(protocol.Bind(first, handler{}), protocol.Bind(second, another{}))
+	for _, tt := range []struct {
+		want         *protocol.Protocol
+		opts         []host.Option
+		first, other codes.Code
+	}{
+		{first, nil, codes.OK, codes.Unimplemented},
+		{first, []host.Option{host.WithProtocols(first)}, codes.OK, codes.Unimplemented},
+		{second, []host.Option{host.WithProtocols(second)}, codes.Unimplemented, codes.OK},
+	} {
+		p := plugintest.Start(t, both, loop{}, tt.opts...)
+		if p.Protocol() != tt.want {
+			t.Errorf("protocol %s, want %s", p.Protocol(), tt.want)
+		}
+		checkCodes(t, p, tt.first, tt.other)
+	}
+}
+
+// A plugin may leave an optional service out; a call to it says so.
+func TestOptionalService(t *testing.T) {
+	t.Parallel()
+	p := protocol.New("optional", 1, &testpb.TestService_ServiceDesc).Optional(&testpb.UnimplementedService_ServiceDesc)
+	checkCodes(t, plugintest.Start(t, protocol.Bind(p, handler{}), loop{}), codes.OK, codes.Unimplemented)
+	both := protocol.Join(protocol.Bind(p, handler{}), protocol.Bind(p, another{}))
+	checkCodes(t, plugintest.Start(t, both, loop{}), codes.OK, codes.OK)
+}
+
+// checkCodes calls both services.
+func checkCodes(t *testing.T, p *host.Plugin, first, other codes.Code) {
+	t.Helper()
+	_, err := testpb.NewTestServiceClient(p).UnaryCall(t.Context(), &testpb.SimpleRequest{Payload: &testpb.Payload{}})
+	if status.Code(err) != first {
+		t.Errorf("%s: %v, want %s", p.Protocol(), err, first)
+	}
+	_, err = testpb.NewUnimplementedServiceClient(p).UnimplementedCall(t.Context(), &testpb.Empty{})
+	if status.Code(err) != other {
+		t.Errorf("%s: %v, want %s", p.Protocol(), err, other)
+	}
+}

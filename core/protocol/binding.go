@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// A Binding is handlers bound to the services of one or more versions of a
-// protocol: what a plugin serves. The zero value serves nothing, which is an
+// A Binding is handlers bound to the services of one or more versions of one or
+// more protocols: what a plugin serves. The zero value serves nothing, which is an
 // error where it is used. A Binding is immutable.
 type Binding struct {
 	bound []bound
@@ -151,7 +151,8 @@ func isNil(handler any) bool {
 }
 
 // Join returns one Binding with everything that bindings hold: services of one
-// protocol version, several versions, or both.
+// protocol version, several versions, several protocols. A host asks for one
+// protocol by its name; a host on go-plugin sends no name, and gets the first.
 func Join(bindings ...Binding) Binding {
 	var joined Binding
 	var errs []error
@@ -165,37 +166,72 @@ func Join(bindings ...Binding) Binding {
 	return joined
 }
 
-// Family checks the whole binding and returns the protocol versions that it
-// serves. Each service of each version must be bound exactly once.
+// Family is [Binding.Families] where there has to be one protocol: more are an
+// error.
 func (b Binding) Family() (Family, error) {
+	families, err := b.Families()
+	if err != nil {
+		return nil, err
+	}
+	return NewFamily(slices.Concat(families...)...)
+}
+
+// Families checks the whole binding and returns the protocols that it serves,
+// each with its versions, in the order in which they were first bound. Each
+// service of each version must be bound exactly once; an optional one may be
+// unbound.
+func (b Binding) Families() ([]Family, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
 	if len(b.bound) == 0 {
 		return nil, errors.New("nothing is bound: use a generated Serve function or protocol.Bind")
 	}
-	var protocols []*Protocol
+	var names []string
+	protocols := make(map[string][]*Protocol) // by name
 	for _, x := range b.bound {
-		if !slices.Contains(protocols, x.protocol) {
-			protocols = append(protocols, x.protocol)
+		name := x.protocol.name
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
+		protocols[name] = append(protocols[name], x.protocol)
 	}
-	family, err := NewFamily(protocols...)
-	if err != nil {
-		return nil, err
+	families := make([]Family, len(names))
+	for i, name := range names {
+		family, err := NewFamily(protocols[name]...)
+		if err != nil {
+			return nil, err
+		}
+		if err := b.check(family); err != nil {
+			return nil, err
+		}
+		families[i] = family
 	}
+	return families, nil
+}
+
+// check returns an error if a service of the family is not bound as often as it
+// has to be.
+func (b Binding) check(family Family) error {
 	for _, p := range family {
-		for _, desc := range p.services {
+		for i, desc := range p.services {
 			switch n := b.count(p, desc); {
-			case n == 0:
-				return nil, fmt.Errorf("protocol %s: service %s is not bound%s: bind it too (protocol.Join), "+
-					"or give it a protocol of its own if the other side serves it (option plugwire.service_protocol)", p, desc.ServiceName, b.nearest(p, desc))
+			case n == 0 && i < p.required:
+				return fmt.Errorf("protocol %s: service %s is not bound%s: bind it too (protocol.Join), "+
+					"or make it optional, or give it a protocol of its own if the other side serves it (option plugwire.service_protocol)",
+					p, desc.ServiceName, b.nearest(p, desc))
 			case n > 1:
-				return nil, fmt.Errorf("protocol %s: service %s is bound %d times: name the services in Bind", p, desc.ServiceName, n)
+				return fmt.Errorf("protocol %s: service %s is bound %d times: name the services in Bind", p, desc.ServiceName, n)
 			}
 		}
 	}
-	return family, nil
+	return nil
+}
+
+// Services returns the names of the services of p that are bound, in the order
+// of [Protocol.Services].
+func (b Binding) Services(p *Protocol) []string {
+	return slices.DeleteFunc(p.Services(), func(name string) bool { return b.count(p, p.service(name)) == 0 })
 }
 
 func (b Binding) count(p *Protocol, desc *grpc.ServiceDesc) int {

@@ -216,6 +216,69 @@ func TestBindErrors(t *testing.T) {
 	}
 }
 
+// A service that is optional may be unbound, but not bound twice, and does not
+// make those optional that are not.
+func TestOptional(t *testing.T) {
+	p := protocol.New("test", 4, streamerDesc).Optional(greeterDesc)
+	if diff := cmp.Diff([]string{"test.Streamer", "test.Greeter"}, p.Services()); diff != "" {
+		t.Errorf("services (-want +got):\n%s", diff)
+	}
+	for _, tt := range []struct {
+		name    string
+		binding protocol.Binding
+		want    []string
+		err     string
+	}{
+		{name: "unbound", binding: protocol.Bind(p, streamer{}), want: []string{"test.Streamer"}},
+		{name: "bound", binding: protocol.Bind(p, both{}), want: []string{"test.Streamer", "test.Greeter"}},
+		{name: "bound by another handler", binding: protocol.Join(protocol.Bind(p, greeter{}), protocol.Bind(p, streamer{})), want: []string{"test.Streamer", "test.Greeter"}},
+		{name: "bound twice", binding: protocol.Join(protocol.Bind(p, both{}), protocol.Bind(p, greeter{})), err: "service test.Greeter is bound 2 times"},
+		{name: "bound alone", binding: protocol.Bind(p, greeter{}), err: "service test.Streamer is not bound"},
+		{name: "all are optional", binding: protocol.Bind(protocol.New("test", 4).Optional(streamerDesc, greeterDesc), greeter{}), want: []string{"test.Greeter"}},
+		{name: "none is bound", binding: protocol.Bind(protocol.New("test", 4).Optional(greeterDesc), streamer{}), err: "service test.Greeter: method Greet is missing"},
+		{name: "the same service", binding: protocol.Bind(p.Optional(streamerDesc), streamer{}), err: "protocol test/4: service test.Streamer is listed twice"},
+		{name: "no service at all", binding: protocol.Bind(protocol.New("test", 4).Optional(), streamer{}), err: "protocol test/4: no services"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			family, err := tt.binding.Family()
+			if tt.err != "" {
+				checkError(t, err, tt.err)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, tt.binding.Services(family[0])); diff != "" {
+				t.Errorf("bound services (-want +got):\n%s", diff)
+			}
+			if got := registered(tt.binding, family[0]); len(got) != len(tt.want) {
+				t.Errorf("registered %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// Protocols come in the order in which they were bound, each with its versions.
+func TestFamilies(t *testing.T) {
+	later := protocol.New("health", 2, &healthpb.Health_ServiceDesc)
+	families, err := protocol.Join(
+		protocol.Bind(healthProtocol, &health{}), protocol.Bind(greeting, greeter{}), protocol.Bind(later, &health{}), protocol.Bind(pair, both{}),
+	).Families()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range families {
+		got = append(got, f.String())
+	}
+	if diff := cmp.Diff([]string{"health 2, 1", "test 2, 1"}, got); diff != "" {
+		t.Errorf("families (-want +got):\n%s", diff)
+	}
+
+	_, err = protocol.Join(protocol.Bind(healthProtocol, &health{}), protocol.Bind(pair, greeter{})).Families()
+	checkError(t, err, "protocol test/2: service test.Streamer is not bound")
+}
+
 // Every mistake is reported at once, not one a build.
 func TestJoinKeepsAllErrors(t *testing.T) {
 	_, err := protocol.Join(protocol.Bind(greeting, nil), protocol.Bind(pair, 42)).Family()
@@ -229,7 +292,7 @@ func TestUnboundServiceBesideDifferentHandlers(t *testing.T) {
 	three := protocol.New("test", 9, greeterDesc, streamerDesc, markedDesc)
 	_, err := protocol.Join(protocol.Bind(three, greeter{}), protocol.Bind(three, streamer{})).Family()
 	if want := "protocol test/9: service test.Marked is not bound" +
-		": bind it too (protocol.Join), or give it a protocol of its own if the other side serves it (option plugwire.service_protocol)"; err == nil || err.Error() != want {
+		": bind it too (protocol.Join), or make it optional, or give it a protocol of its own if the other side serves it (option plugwire.service_protocol)"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

@@ -70,6 +70,7 @@ type Protocol struct {
 	name     string
 	version  int
 	services []*grpc.ServiceDesc
+	required int // of services: those after them may be unbound
 	err      error
 }
 
@@ -88,9 +89,19 @@ var validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 // function that is given the value returns that error, so that a package-level
 // variable needs no Must.
 func New(name string, version int, descs ...*grpc.ServiceDesc) *Protocol {
-	p := &Protocol{name: name, version: version, services: slices.Clone(descs)}
+	p := &Protocol{name: name, version: version, services: slices.Clone(descs), required: len(descs)}
 	p.err = p.validate()
 	return p
+}
+
+// Optional returns a protocol that has the services of p, and those in descs,
+// which a plugin may leave unbound. A host that calls one that is not bound gets
+// codes.Unimplemented. All services of a protocol may be optional: New is then
+// called with none.
+func (p *Protocol) Optional(descs ...*grpc.ServiceDesc) *Protocol {
+	q := &Protocol{name: p.name, version: p.version, services: slices.Concat(p.services, descs), required: p.required}
+	q.err = q.validate()
+	return q
 }
 
 func (p *Protocol) validate() error {
@@ -128,7 +139,7 @@ func (p *Protocol) Err() error { return p.err }
 func (p *Protocol) String() string { return fmt.Sprintf("%s/%d", p.name, p.version) }
 
 // Services returns the names of the protocol's services in the order given to
-// [New].
+// [New], and then those given to [Protocol.Optional].
 func (p *Protocol) Services() []string {
 	names := make([]string, 0, len(p.services))
 	for _, d := range p.services {
@@ -211,7 +222,7 @@ func NewFamily(protocols ...*Protocol) (Family, error) {
 			return nil, p.err
 		}
 		if p.name != protocols[0].name {
-			return nil, fmt.Errorf("protocols %s and %s have different names: a plugin serves the versions of one protocol; put further services into the same protocol value", protocols[0], p)
+			return nil, fmt.Errorf("protocols %s and %s have different names: these have to be versions of one protocol; put further services into the same protocol value", protocols[0], p)
 		}
 		if slices.ContainsFunc(family, func(q *Protocol) bool { return q.version == p.version && q != p }) {
 			return nil, fmt.Errorf("protocol %s is given twice, by two different values", p)

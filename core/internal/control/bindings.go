@@ -25,7 +25,7 @@ func Unnegotiated(bindings []protocol.Binding) (register func(grpc.ServiceRegist
 			return nil, err
 		}
 		versions[i] = family[0]
-		for _, name := range family[0].Services() {
+		for _, name := range b.Services(family[0]) {
 			if taken[name] {
 				return nil, fmt.Errorf("service %s is bound twice", name)
 			}

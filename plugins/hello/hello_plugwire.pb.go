@@ -13,8 +13,9 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                        = protocol.IsAtLeastVersion0_1_0
+	_                        = protocol.SupportsGeneratedV1
+	generateInOneRun_hello_1 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // GreeterProtocol is version 1 of the protocol "hello", which consists of the
@@ -37,16 +38,15 @@ func ServeGreeter(handler GreeterHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(GreeterProtocol, nil)
 	}
-	return protocol.Bind(GreeterProtocol, greeterAdaptor{GreeterHandler: handler})
+	return protocol.Bind(GreeterProtocol, greeterAdaptor{handler})
 }
 
-// greeterAdaptor makes a GreeterHandler a GreeterServer. UnsafeGreeterServer
-// only supplies the unexported method that GreeterServer demands as a mark and
-// that nobody calls; unlike UnimplementedGreeterServer it has no RPC methods
-// that could hide a missing one.
-type greeterAdaptor struct {
-	GreeterHandler
-	UnsafeGreeterServer
-}
+// greeterAdaptor makes a GreeterHandler a GreeterServer. Its only method is a
+// mark that GreeterServer demands and that nobody calls; unlike
+// UnimplementedGreeterServer it has no RPC methods that could hide a missing
+// one.
+type greeterAdaptor struct{ GreeterHandler }
+
+func (greeterAdaptor) mustEmbedUnimplementedGreeterServer() {}
 
 var _ GreeterServer = greeterAdaptor{}

@@ -43,7 +43,7 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 	for _, path := range changed.Removed {
 		s.say("removed %s\n", path)
 	}
-	s.say("the generated code of %s is current\n", count(len(names), ".proto file"))
+	s.say("the generated code of %s is current\n", count(changed.Count, ".proto file"))
 	if len(changed.Written) > 0 {
 		s.say("next: %s\n", afterGenerate(o.Root))
 	}

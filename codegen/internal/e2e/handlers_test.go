@@ -10,8 +10,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	housepb "github.com/plugwire/plugwire/codegen/internal/e2e/house"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/multi"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/named"
+	"github.com/plugwire/plugwire/codegen/internal/e2e/runtime"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/versions"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/words"
 )
@@ -111,3 +113,41 @@ func (processor) Batch(stream grpc.BidiStreamingServer[versions.Work, versions.W
 type getter struct{}
 
 func (getter) Get(_ context.Context, key *named.Key) (*named.Key, error) { return key, nil }
+
+// library serves every service of house.
+type library struct{}
+
+func (*library) GetBook(_ context.Context, book *housepb.Book) (*housepb.Book, error) {
+	return book, nil
+}
+
+func (*library) Keep(_ context.Context, book *housepb.Book) (*housepb.Book, error) { return book, nil }
+
+func (*library) Lend(_ context.Context, book *housepb.Book) (*housepb.Book, error) { return book, nil }
+
+func (*library) Search(book *housepb.Book, stream grpc.ServerStreamingServer[housepb.Book]) error {
+	return stream.Send(book)
+}
+
+// containers serves every service of runtime.
+type containers struct{}
+
+func (containers) Version(_ context.Context, r *runtime.VersionRequest) (*runtime.VersionResponse, error) {
+	return &runtime.VersionResponse{Version: r.GetVersion()}, nil
+}
+
+func (containers) Status(context.Context, *runtime.Empty) (*runtime.RuntimeHandler, error) {
+	return &runtime.RuntimeHandler{Name: "runc"}, nil
+}
+
+func (containers) ListImages(context.Context, *runtime.Empty) (*runtime.ImageServiceHandler, error) {
+	return &runtime.ImageServiceHandler{Images: []string{"busybox"}}, nil
+}
+
+func (containers) ServeImageService(context.Context, *runtime.Empty) (*runtime.Empty, error) {
+	return &runtime.Empty{}, nil
+}
+
+func (containers) EventsHandler(_ *runtime.Empty, stream grpc.ServerStreamingServer[runtime.Empty]) error {
+	return stream.Send(&runtime.Empty{})
+}

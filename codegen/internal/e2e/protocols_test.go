@@ -6,8 +6,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	housepb "github.com/plugwire/plugwire/codegen/internal/e2e/house"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/multi"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/named"
+	"github.com/plugwire/plugwire/codegen/internal/e2e/runtime"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/versions"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/words"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -25,6 +27,13 @@ func TestProtocols(t *testing.T) {
 		{versions.ProcessorV2Protocol, "plugwire.golden.versions/2", []string{"plugwire.golden.versions.ProcessorV2"}},
 		{versions.VersionsV3Protocol, "plugwire.golden.versions/3", []string{"plugwire.golden.versions.ProcessorV3", "plugwire.golden.versions.BatcherV3"}},
 		{named.KeyValueStoreV7ServicesProtocol, "plugwire.golden.key-value_store/7", []string{"plugwire.golden.named.KeyValueStoreV7", "plugwire.golden.named.Admin"}},
+		{housepb.HouseProtocol, "plugwire.golden.house/1", []string{
+			"plugwire.golden.house.v1.ArchiveService", "plugwire.golden.house.v1.LendingService", "plugwire.golden.house.v1.LibraryService",
+			"plugwire.golden.house.v1.SearchService",
+		}},
+		{runtime.RuntimeServices2Protocol, "plugwire.golden.runtime/1", []string{
+			"plugwire.golden.runtime.v1.RuntimeService", "plugwire.golden.runtime.v1.ImageService", "plugwire.golden.runtime.v1.Events",
+		}},
 		{named.OtherProtocol, "plugwire.golden.other/7", []string{"plugwire.golden.named.Other"}},
 	} {
 		if err := tt.got.Err(); err != nil {
@@ -58,6 +67,16 @@ func TestBindings(t *testing.T) {
 			"plugwire.golden.versions 3, 2, 1",
 		},
 		{"methods that collide", protocol.Join(named.ServeKeyValueStoreV7(getter{}), named.ServeAdmin(getter{})), "plugwire.golden.key-value_store 7"},
+		{"services of several files, without the optional one", housepb.ServeHouse(&library{}), "plugwire.golden.house 1"},
+		{"services of several files", protocol.Join(housepb.ServeHouse(&library{}), housepb.ServeSearchService(&library{})), "plugwire.golden.house 1"},
+		{"the optional one alone", housepb.ServeSearchService(&library{}), "service plugwire.golden.house.v1.ArchiveService is not bound"},
+		{"the optional one twice", protocol.Join(housepb.ServeHouse(&library{}), housepb.ServeSearchService(&library{}), housepb.ServeSearchService(&library{})), "SearchService is bound 2 times"},
+		{"names that were taken", runtime.ServeRuntimeServices2(containers{}), "plugwire.golden.runtime 1"},
+		{
+			"names that were taken, a handler for each",
+			protocol.Join(runtime.ServeRuntimeService(containers{}), runtime.ServeImageServiceService(containers{}), runtime.ServeEventsService(containers{})),
+			"plugwire.golden.runtime 1",
+		},
 		{"no handler", words.ServeEditor(nil), "the handler for protocol plugwire.golden.words/2 is nil"},
 		{"no handler for one of two", multi.ServeUserService(nil), "the handler for protocol plugwire.golden.multi/1 is nil"},
 		{"no handler for all", multi.ServeMulti(nil), "the handler for protocol plugwire.golden.multi/1 is nil"},

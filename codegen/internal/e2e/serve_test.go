@@ -6,9 +6,16 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	housepb "github.com/plugwire/plugwire/codegen/internal/e2e/house"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/multi"
+	"github.com/plugwire/plugwire/codegen/internal/e2e/runtime"
 	"github.com/plugwire/plugwire/codegen/internal/e2e/words"
+	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/plugintest"
+	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
@@ -86,5 +93,56 @@ func TestOneHandlerForAllServices(t *testing.T) {
 	}
 	if all, err := store.CloseAndRecv(); err != nil || string(all.GetData()) != "abc" {
 		t.Errorf("Store = %v, %v", all, err)
+	}
+}
+
+// A library has its services in several files; a search is optional, and payment
+// is no part of it.
+func TestServicesOfSeveralFiles(t *testing.T) {
+	for _, tt := range []struct {
+		binding protocol.Binding
+		search  codes.Code
+	}{
+		{housepb.ServeHouse(&library{}), codes.Unimplemented},
+		{protocol.Join(housepb.ServeHouse(&library{}), housepb.ServeSearchService(&library{})), codes.OK},
+	} {
+		p := plugintest.Start(t, tt.binding, unix.New())
+		book := &housepb.Book{Name: "Moby Dick"}
+		if got, err := housepb.NewLibraryServiceClient(p).GetBook(t.Context(), book); err != nil || got.GetName() != book.GetName() {
+			t.Errorf("GetBook = %v, %v", got, err)
+		}
+		if got, err := housepb.NewLendingServiceClient(p).Lend(t.Context(), book); err != nil || got.GetName() != book.GetName() {
+			t.Errorf("Lend = %v, %v", got, err)
+		}
+		found, err := housepb.NewSearchServiceClient(p).Search(t.Context(), book)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := found.Recv(); status.Code(err) != tt.search {
+			t.Errorf("Search: %v, want %s", err, tt.search)
+		}
+		if _, err := housepb.NewPaymentServiceClient(p).Pay(t.Context(), book); status.Code(err) != codes.Unimplemented {
+			t.Errorf("Pay: %v", err)
+		}
+	}
+}
+
+// Names that are generated give way to those of the file, and a plugin of two
+// protocols serves the one that its host has.
+func TestNamesThatWereTaken(t *testing.T) {
+	both := protocol.Join(housepb.ServeHouse(&library{}), runtime.ServeRuntimeServices2(containers{}))
+	p := plugintest.Start(t, both, unix.New(), host.WithProtocols(runtime.RuntimeServices2Protocol))
+	if got, err := runtime.NewImageServiceClient(p).ListImages(t.Context(), &runtime.Empty{}); err != nil || len(got.GetImages()) != 1 {
+		t.Errorf("ListImages = %v, %v", got, err)
+	}
+	events, err := runtime.NewEventsClient(p).EventsHandler(t.Context(), &runtime.Empty{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := events.Recv(); err != nil {
+		t.Errorf("EventsHandler: %v", err)
+	}
+	if _, err := housepb.NewLibraryServiceClient(p).GetBook(t.Context(), &housepb.Book{}); status.Code(err) != codes.Unimplemented {
+		t.Errorf("a service of the protocol that was not chosen: %v", err)
 	}
 }

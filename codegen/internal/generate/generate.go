@@ -104,11 +104,18 @@ type file struct {
 }
 
 // A Result is what changed on disk: paths, sorted.
-type Result struct{ Written, Removed []string }
+type Result struct {
+	Written, Removed []string
+	// Count is how many .proto files the code is of.
+	Count int
+}
 
 // Run brings the Go code of the named .proto files up to date. Either every file
 // is generated or none is written.
 func Run(ctx context.Context, names []string, o Options) (Result, error) {
+	if !o.GRPCOnly {
+		names = o.withCompanions(names)
+	}
 	files, err := generate(ctx, names, o)
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("interrupted, and nothing was written: %w", ctx.Err())
@@ -124,7 +131,7 @@ func Run(ctx context.Context, names []string, o Options) (Result, error) {
 		return Result{}, err
 	}
 	if o.Check {
-		return Result{}, compare(files, surplus, o)
+		return Result{Count: len(names)}, compare(files, surplus, o)
 	}
 	written, err := write(files, o)
 	if err != nil {
@@ -135,7 +142,7 @@ func Run(ctx context.Context, names []string, o Options) (Result, error) {
 			return Result{Written: written}, err
 		}
 	}
-	return Result{written, surplus}, nil
+	return Result{written, surplus, len(names)}, nil
 }
 
 // generate returns the Go code of the named files.
@@ -161,8 +168,8 @@ func generate(ctx context.Context, names []string, o Options) ([]file, error) {
 		ProtoFile:      descriptors,
 	}
 	files, err := runTools(ctx, request, o)
-	if mistake := new(glue.Error); errors.As(err, &mistake) {
-		return nil, errors.New(o.Source().Describe(mistake.File, mistake.Line, mistake.Column, mistake.Text))
+	if mistakes, ok := errors.AsType[glue.Errors](err); ok {
+		return nil, describe(mistakes, o.Source())
 	}
 	if err != nil {
 		return nil, err
@@ -176,6 +183,16 @@ func generate(ctx context.Context, names []string, o Options) ([]file, error) {
 		}
 	}
 	return files, nil
+}
+
+// describe returns an error that shows the line of each mistake, and calls files
+// as the user does.
+func describe(mistakes glue.Errors, source compile.Source) error {
+	errs := make([]error, len(mistakes))
+	for i, m := range mistakes {
+		errs[i] = errors.New(source.Describe(m.File, m.Line, m.Column, m.Text(source.Path)))
+	}
+	return errors.Join(errs...)
 }
 
 // strays returns the files on disk that were generated from the named ones when

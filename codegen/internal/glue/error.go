@@ -1,26 +1,100 @@
 package glue
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// An Error is a mistake in a .proto file that its compiler does not know of.
-type Error struct {
+// A Place is where something stands in a .proto file.
+type Place struct {
 	// File is the file's name in protobuf's registry; Line and Column count from 1.
 	File         string
 	Line, Column int
-	Text         string
 }
 
-// Error returns file:line:column: text.
-func (e *Error) Error() string {
-	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text)
+// String returns file:line:column.
+func (p Place) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
+
+// Fields of FileDescriptorProto, in the paths of places.
+const (
+	packageField = 2
+	dependency   = 3
+)
+
+// placeOf returns where d is declared. A file is declared by its package.
+func placeOf(d protoreflect.Descriptor) Place {
+	if file, ok := d.(protoreflect.FileDescriptor); ok {
+		return placeAt(file, packageField)
+	}
+	return newPlace(d.ParentFile(), d.ParentFile().SourceLocations().ByDescriptor(d))
+}
+
+// placeAt returns where the element of a file with that path is, or the file's
+// first line if there is none.
+func placeAt(file protoreflect.FileDescriptor, path ...int32) Place {
+	return newPlace(file, file.SourceLocations().ByPath(path))
+}
+
+func newPlace(file protoreflect.FileDescriptor, at protoreflect.SourceLocation) Place {
+	return Place{file.Path(), at.StartLine + 1, at.StartColumn + 1}
+}
+
+// An Error is a mistake in a .proto file that its compiler does not know of.
+type Error struct {
+	Place
+	// Other is a second place that the mistake has to do with, if its File is not
+	// empty.
+	Other Place
+
+	before, after string // what is said before and after the other place
 }
 
 // newError returns an error about what is declared as d.
 func newError(d protoreflect.Descriptor, text string) *Error {
-	at := d.ParentFile().SourceLocations().ByDescriptor(d)
-	return &Error{File: d.ParentFile().Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1, Text: text}
+	return &Error{Place: placeOf(d), before: text}
+}
+
+// Text says what the mistake is. The other place's file is called what path
+// returns for its name.
+func (e *Error) Text(path func(name string) string) string {
+	if e.Other.File == "" {
+		return e.before
+	}
+	other := e.Other
+	other.File = path(other.File)
+	return fmt.Sprintf("%s (%s)%s", e.before, other, e.after)
+}
+
+// Error returns file:line:column: text.
+func (e *Error) Error() string {
+	return e.String() + ": " + e.Text(func(name string) string { return name })
+}
+
+// Errors are all mistakes in the files of a request, in the order of their
+// places.
+type Errors []*Error
+
+// Error returns a line for each mistake.
+func (errs Errors) Error() string {
+	lines := make([]string, len(errs))
+	for i, e := range errs {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// sorted returns the mistakes as an error: each once, or nil if there is none.
+func (errs Errors) sorted() error {
+	slices.SortStableFunc(errs, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
+	})
+	errs = slices.CompactFunc(errs, func(a, b *Error) bool { return a.Error() == b.Error() })
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs
 }

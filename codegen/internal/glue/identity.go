@@ -1,12 +1,12 @@
 package glue
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
 
-	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -15,9 +15,17 @@ import (
 // The options of plugwire/options.proto. Their Go code is in core, which this
 // module does not depend on, so they are read from the wire.
 const (
-	optionField  = 51741 // file_protocol and service_protocol
-	nameField    = 1
-	versionField = 2
+	optionField   = 51741 // file_protocol and service_protocol
+	nameField     = 1
+	versionField  = 2
+	presenceField = 3
+)
+
+// The values of plugwire.Protocol.Presence that mean something. No other is
+// REQUIRED, which is what is meant without any.
+const (
+	optional = 2
+	leftOut  = 3
 )
 
 // maxNameLen and validName are what core/protocol accepts.
@@ -37,32 +45,48 @@ type Identity struct {
 	Version int
 }
 
-// String returns "name/version".
-func (id Identity) String() string { return id.Name + "/" + strconv.Itoa(id.Version) }
+// String returns "name/version", or "none".
+func (id Identity) String() string {
+	if id == (Identity{}) {
+		return "none"
+	}
+	return id.Name + "/" + strconv.Itoa(id.Version)
+}
 
-// or returns the identity with what is not set taken from other.
-func (id Identity) or(other Identity) Identity {
-	if id.Name == "" {
-		id.Name = other.Name
+// settings are what options say of a service. Its zero values are not set.
+type settings struct {
+	Identity
+	presence uint64
+}
+
+// or returns the settings with what is not set taken from other.
+func (s settings) or(other settings) settings {
+	return settings{
+		Identity{cmp.Or(s.Name, other.Name), cmp.Or(s.Version, other.Version)},
+		cmp.Or(s.presence, other.presence),
 	}
-	if id.Version == 0 {
-		id.Version = other.Version
+}
+
+// settingsOf returns what holds for a service: what its own option says, then its
+// file's option.
+func settingsOf(service protoreflect.ServiceDescriptor) (settings, error) {
+	own, err := fromOptions(service.Options())
+	if err != nil {
+		return settings{}, err
 	}
-	return id
+	file, err := fromOptions(service.ParentFile().Options())
+	return own.or(file), err
 }
 
 // IdentityOf returns the protocol that a service belongs to: what its own option
-// says, then its file's option, then its package.
+// says, then its file's option, then its package. The zero value is that of a
+// service that is left out.
 func IdentityOf(service protoreflect.ServiceDescriptor) (Identity, error) {
-	own, err := fromOptions(service.Options())
-	if err != nil {
+	set, err := settingsOf(service)
+	if err != nil || set.presence == leftOut {
 		return Identity{}, err
 	}
-	file, err := fromOptions(service.ParentFile().Options())
-	if err != nil {
-		return Identity{}, err
-	}
-	id := own.or(file).or(fromPackage(string(service.ParentFile().Package())))
+	id := set.or(settings{Identity: fromPackage(string(service.ParentFile().Package()))}).Identity
 	switch {
 	case id.Name == "":
 		return id, errors.New("a protocol is named by the package, and the file has none: add a package, or option (plugwire.file_protocol).name")
@@ -85,28 +109,30 @@ func fromPackage(name string) Identity {
 }
 
 // fromOptions reads the option of a file or of a service.
-func fromOptions(options proto.Message) (Identity, error) {
+func fromOptions(options proto.Message) (settings, error) {
 	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(options)
 	if err != nil {
-		return Identity{}, err
+		return settings{}, err
 	}
-	var id Identity
+	var set settings
 	err = fields(encoded, func(number protowire.Number, message []byte, _ uint64) error {
 		if number != optionField {
 			return nil
 		}
 		// An option that is set field by field comes in several pieces.
 		return fields(message, func(number protowire.Number, text []byte, value uint64) error {
-			if number == nameField {
-				id.Name = string(text)
-			}
-			if number == versionField {
-				id.Version = int(int32(value)) //nolint:gosec // the field is an int32
+			switch number {
+			case nameField:
+				set.Name = string(text)
+			case versionField:
+				set.Version = int(int32(value)) //nolint:gosec // the field is an int32
+			case presenceField:
+				set.presence = value
 			}
 			return nil
 		})
 	})
-	return id, err
+	return set, err
 }
 
 // fields calls visit for each field of an encoded message that is a string or
@@ -137,30 +163,4 @@ func fields(encoded []byte, visit func(protowire.Number, []byte, uint64) error) 
 		}
 	}
 	return nil
-}
-
-// A group is the services of one file that belong to one protocol.
-type group struct {
-	Identity
-	services []*protogen.Service
-}
-
-// groups returns the protocols of a file, in the order of their first services.
-func groups(file *protogen.File) ([]*group, error) {
-	var found []*group
-	byIdentity := make(map[Identity]*group)
-	for _, service := range file.Services {
-		id, err := IdentityOf(service.Desc)
-		if err != nil {
-			return nil, newError(service.Desc, fmt.Sprintf("service %s: %v", service.Desc.Name(), err))
-		}
-		g := byIdentity[id]
-		if g == nil {
-			g = &group{Identity: id}
-			byIdentity[id] = g
-			found = append(found, g)
-		}
-		g.services = append(g.services, service)
-	}
-	return found, nil
 }

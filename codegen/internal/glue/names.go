@@ -2,18 +2,43 @@ package glue
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// baseName returns what the names of the protocol's identifiers begin with: the
-// service's name, or that of the protocol if there are several services.
-func baseName(file *protogen.File, g *group) string {
-	if len(g.services) == 1 {
-		return g.services[0].GoName
+func protocolName(base string) string { return base + "Protocol" }
+
+func handlerName(base string) string { return base + "Handler" }
+
+func serveName(base string) string { return "Serve" + base }
+
+func adaptorName(base string) string { return unexported(base) + "Adaptor" }
+
+// names returns what is declared for the service.
+func (m *member) names(g *group, base string) []string {
+	names := []string{handlerName(base), serveName(base), adaptorName(base)}
+	if g.lead() == m {
+		names = append(names, protocolName(base))
 	}
+	return names
+}
+
+// names returns what is declared for all services of the protocol together.
+func (g *group) names(base string) []string {
+	names := []string{protocolName(base)}
+	if g.together() {
+		names = append(names, handlerName(base), serveName(base))
+	}
+	return names
+}
+
+// preferred returns what the names of a protocol of several services begin with,
+// if they are free: the last part of its name, and its version unless the package
+// says it.
+func (g *group) preferred() string {
 	last := g.Name[strings.LastIndex(g.Name, ".")+1:]
 	parts := strings.FieldsFunc(last, func(r rune) bool { return r == '-' || r == '_' })
 	for i, part := range parts {
@@ -23,126 +48,163 @@ func baseName(file *protogen.File, g *group) string {
 	if base == "" || base[0] >= '0' && base[0] <= '9' {
 		base = "Protocol" + base
 	}
-	if g.Version > 1 && !strings.HasSuffix(string(file.Desc.Package()), fmt.Sprintf(".v%d", g.Version)) {
+	if g.Version > 1 && !strings.HasSuffix(string(g.owner().Desc.Package()), fmt.Sprintf(".v%d", g.Version)) {
 		base += fmt.Sprintf("V%d", g.Version)
-	}
-	for _, s := range file.Services {
-		if s.GoName == base {
-			return base + "Services"
-		}
 	}
 	return base
 }
 
-func protocolName(base string) string { return base + "Protocol" }
+// mark is the name of a constant that the code of each protocol declares once. If
+// files of one protocol are generated in several runs, it is declared again, and
+// Go's compiler says so.
+func (g *group) mark() string {
+	name := strings.NewReplacer(".", "_", "_", "__", "-", "___").Replace(g.Name)
+	return fmt.Sprintf("generateInOneRun_%s_%d", name, g.Version)
+}
 
-func handlerName(base string) string { return base + "Handler" }
-
-func serveName(base string) string { return "Serve" + base }
-
-func adaptorName(s *protogen.Service) string { return unexported(s.GoName) + "Adaptor" }
-
-// unsafeName is what protoc-gen-go-grpc calls the interface that an adaptor
-// embeds.
-func unsafeName(s *protogen.Service) string { return "Unsafe" + s.GoName + "Server" }
-
-func unexported(name string) string { return strings.ToLower(name[:1]) + name[1:] }
-
-// names says what each identifier of a Go package is declared by.
-type names map[string]string
-
-// checkNames returns an error if what is generated for services would not
-// compile, as two things in a Go package have the same name.
-func checkNames(files []*protogen.File, protocols map[*protogen.File][]*group) error {
-	packages := make(map[protogen.GoImportPath]names)
-	for _, file := range files {
-		declared := packages[file.GoImportPath]
-		if declared == nil {
-			declared = make(names)
-			packages[file.GoImportPath] = declared
-		}
-		declared.enums(file.Enums)
-		declared.messages(file.Messages)
+// declare fills the package's scope with what the other generators declare, and
+// returns an error for each clash among that, which is in the .proto files: the
+// names of the other generators cannot be changed.
+func (p *goPackage) declare(plugin *protogen.Plugin) Errors {
+	var mistakes Errors
+	generated := make(map[string]bool)
+	for _, file := range p.files {
+		generated[file.Desc.Path()] = file.Generate
 	}
-	for _, file := range files {
-		declared := packages[file.GoImportPath]
-		for _, g := range protocols[file] {
-			for _, s := range g.services {
-				if err := declared.service(s); err != nil {
-					return err
+	report := func(name string, first, second declaration) {
+		if !generated[second.file()] {
+			first, second = second, first
+		}
+		if generated[second.file()] {
+			mistakes = append(mistakes, sameName(name, first, second))
+		}
+	}
+	p.scope = newScope(report)
+	for _, file := range p.files {
+		p.scope.declareFile(file)
+		for _, service := range file.Services {
+			p.scope.declareStubs(service)
+		}
+	}
+	for _, file := range p.files {
+		p.scope.declarePublicImports(plugin, file)
+	}
+	for _, file := range p.files {
+		if found := p.checkImports(plugin, file); file.Generate {
+			mistakes = append(mistakes, found...)
+		}
+	}
+	return mistakes
+}
+
+// checkImports notes the names of the Go packages that the file's code imports, and
+// returns an error for each that is also the name of something else.
+func (p *goPackage) checkImports(plugin *protogen.Plugin, file *protogen.File) Errors {
+	var mistakes Errors
+	hidden := func(at protoreflect.Descriptor, kind string, of protoreflect.Descriptor, importPath protogen.GoImportPath) {
+		mistakes = append(mistakes, newError(at, fmt.Sprintf("%s: the Go package of %s is %s, whose name is that of a variable in the code of protoc-gen-go or protoc-gen-go-grpc: let the path in its go_package end with another word",
+			declaration{kind: kind, of: at}, of.FullName(), importPath)))
+	}
+	all := []*imports{
+		importsOf(plugin, file, func(f *protogen.Field) { hidden(f.Desc, "field", f.Enum.Desc, f.Enum.GoIdent.GoImportPath) }),
+		stubImports(file, func(m *protogen.Method, of *protogen.Message) {
+			hidden(m.Desc, "method", of.Desc, of.GoIdent.GoImportPath)
+		}),
+	}
+	for _, found := range all {
+		for importPath, name := range found.names {
+			p.imports[name] = true
+			if other, ok := p.scope.names[name]; ok {
+				e := sameName(name, other, declaration{kind: "file", of: file.Desc})
+				e.before = fmt.Sprintf("the Go package %s is imported under the name %s, which is generated for %s", importPath, name, other)
+				e.after = ": rename it, or let the path in the package's go_package end with another word"
+				mistakes = append(mistakes, e)
+			}
+		}
+	}
+	return mistakes
+}
+
+// sameName returns an error about a Go name that is generated twice.
+func sameName(name string, first, second declaration) *Error {
+	return &Error{
+		Place: second.place(), Other: first.place(),
+		before: fmt.Sprintf("%s: the Go name %s is generated for it, and for %s", second, name, first),
+		after:  ": rename one of them",
+	}
+}
+
+// name chooses names that are free: in the whole package, which is why all of its
+// files have to be in one request. Services come first, those whose own name will
+// do before the others.
+func (p *goPackage) name() Errors {
+	taken := make(map[string]bool)
+	free := func(names []string) bool {
+		return !slices.ContainsFunc(names, func(name string) bool {
+			_, declared := p.scope.names[name]
+			return declared || taken[name] || p.imports[name]
+		})
+	}
+	claim := func(names []string) {
+		for _, name := range names {
+			taken[name] = true
+		}
+	}
+	services := make(map[string]bool)
+	for _, own := range []bool{true, false} {
+		for _, g := range p.groups {
+			for _, m := range g.members {
+				if m.base != "" {
+					continue
+				}
+				fits := func(base string) bool { return free(m.names(g, base)) && !hidesMethod(m, base) }
+				if !own {
+					m.base = firstFree(m.GoName+"Service", fits)
+				} else if fits(m.GoName) {
+					m.base = m.GoName
+				}
+				if m.base != "" {
+					claim(m.names(g, m.base))
+					services[m.GoName], services[m.base] = true, true
 				}
 			}
-			base := baseName(file, g)
-			owned := []string{protocolName(base)}
-			if len(g.services) > 1 && !collision(g) {
-				owned = append(owned, handlerName(base), serveName(base))
+		}
+	}
+	marks := make(map[string]*group)
+	var mistakes Errors
+	for _, g := range p.groups {
+		if lead := g.lead(); lead != nil {
+			g.base = lead.base
+		} else {
+			// MultiProtocol would look like the protocol of a service Multi.
+			fits := func(base string) bool { return free(g.names(base)) && !services[base] }
+			if g.base = g.preferred(); !fits(g.base) {
+				g.base = firstFree(g.base+"Services", fits)
 			}
-			if err := declared.add(g.services[0].Desc, "protocol "+g.String(), owned...); err != nil {
-				return err
-			}
+			claim(g.names(g.base))
 		}
+		if other := marks[g.mark()]; other != nil && g.owner().Generate {
+			mistakes = append(mistakes, &Error{
+				Place: placeOf(g.members[0].Desc), Other: placeOf(other.members[0].Desc),
+				before: fmt.Sprintf("protocol %s differs from protocol %s in punctuation only", g, other), after: ": give one of them another name",
+			})
+		}
+		marks[g.mark()] = g
 	}
-	return nil
+	return mistakes
 }
 
-func (n names) enums(enums []*protogen.Enum) {
-	for _, e := range enums {
-		n[e.GoIdent.GoName] = "enum " + string(e.Desc.FullName())
-		for _, v := range e.Values {
-			n[v.GoIdent.GoName] = "value " + string(v.Desc.FullName())
-		}
+// firstFree returns base, or base and a number.
+func firstFree(base string, fits func(string) bool) string {
+	name := base
+	for n := 2; !fits(name); n++ {
+		name = fmt.Sprintf("%s%d", base, n)
 	}
+	return name
 }
 
-func (n names) messages(messages []*protogen.Message) {
-	for _, m := range messages {
-		n[m.GoIdent.GoName] = "message " + string(m.Desc.FullName())
-		for _, f := range m.Fields {
-			if f.Oneof != nil {
-				n[f.GoIdent.GoName] = "field " + string(f.Desc.FullName())
-			}
-		}
-		n.enums(m.Enums)
-		n.messages(m.Messages)
-	}
-}
-
-// service adds what this generator and protoc-gen-go-grpc declare for a service.
-func (n names) service(s *protogen.Service) error {
-	name := s.GoName
-	identifiers := []string{
-		handlerName(name), serveName(name), adaptorName(s),
-		name + "Client", "New" + name + "Client", unexported(name) + "Client",
-		name + "Server", "Unimplemented" + name + "Server", unsafeName(s), "Register" + name + "Server", name + "_ServiceDesc",
-	}
-	methods := names{
-		// The adaptor has fields of these names, which would hide the methods.
-		handlerName(name): "the handler's interface", unsafeName(s): "an interface in it",
-	}
-	for _, m := range s.Methods {
-		if owner, ok := methods[m.GoName]; ok {
-			return sameName(m.Desc, "method "+string(m.Desc.FullName()), m.GoName, owner)
-		}
-		methods[m.GoName] = "method " + string(m.Desc.FullName())
-		identifiers = append(identifiers, name+"_"+m.GoName+"_FullMethodName")
-		if m.Desc.IsStreamingClient() || m.Desc.IsStreamingServer() {
-			identifiers = append(identifiers, name+"_"+m.GoName+"Client", name+"_"+m.GoName+"Server")
-		}
-	}
-	return n.add(s.Desc, "service "+string(s.Desc.FullName()), identifiers...)
-}
-
-// add adds what an owner declares.
-func (n names) add(at protoreflect.Descriptor, owner string, identifiers ...string) error {
-	for _, name := range identifiers {
-		if other, ok := n[name]; ok {
-			return sameName(at, owner, name, other)
-		}
-		n[name] = owner
-	}
-	return nil
-}
-
-func sameName(at protoreflect.Descriptor, owner, name, other string) error {
-	return newError(at, fmt.Sprintf("%s: the Go name %s is generated for it, and for %s: rename one of them", owner, name, other))
+// hidesMethod reports whether the service has a method called as the field by
+// which its adaptor embeds the handler: the field would hide it.
+func hidesMethod(m *member, base string) bool {
+	return slices.ContainsFunc(m.Methods, func(method *protogen.Method) bool { return method.GoName == handlerName(base) })
 }

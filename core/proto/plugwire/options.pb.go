@@ -25,6 +25,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Protocol_Presence int32
+
+const (
+	// As the file's option says; without that, REQUIRED.
+	Protocol_PRESENCE_UNSPECIFIED Protocol_Presence = 0
+	// Every plugin serves it.
+	Protocol_REQUIRED Protocol_Presence = 1
+	// A plugin may leave it out. Calls to it then end with UNIMPLEMENTED.
+	Protocol_OPTIONAL Protocol_Presence = 2
+	// It belongs to no protocol: there are clients for it, but neither a plugin nor
+	// a host serves it with Plugwire.
+	Protocol_LEFT_OUT Protocol_Presence = 3
+)
+
+// Enum value maps for Protocol_Presence.
+var (
+	Protocol_Presence_name = map[int32]string{
+		0: "PRESENCE_UNSPECIFIED",
+		1: "REQUIRED",
+		2: "OPTIONAL",
+		3: "LEFT_OUT",
+	}
+	Protocol_Presence_value = map[string]int32{
+		"PRESENCE_UNSPECIFIED": 0,
+		"REQUIRED":             1,
+		"OPTIONAL":             2,
+		"LEFT_OUT":             3,
+	}
+)
+
+func (x Protocol_Presence) Enum() *Protocol_Presence {
+	p := new(Protocol_Presence)
+	*p = x
+	return p
+}
+
+func (x Protocol_Presence) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Protocol_Presence) Descriptor() protoreflect.EnumDescriptor {
+	return file_plugwire_options_proto_enumTypes[0].Descriptor()
+}
+
+func (Protocol_Presence) Type() protoreflect.EnumType {
+	return &file_plugwire_options_proto_enumTypes[0]
+}
+
+func (x Protocol_Presence) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Protocol_Presence.Descriptor instead.
+func (Protocol_Presence) EnumDescriptor() ([]byte, []int) {
+	return file_plugwire_options_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // Protocol is what host and plugin agree on. A field that is not set is taken
 // from the file's option, then from the package: acme.words.v2 is version 2 of
 // the protocol acme.words, and acme.words is version 1 of it.
@@ -33,7 +90,9 @@ type Protocol struct {
 	// Letters, digits, '_', '-' and '.', starting with a letter or '_'.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// 1 or higher.
-	Version       int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Whether a plugin that serves the protocol serves the service.
+	Presence      Protocol_Presence `protobuf:"varint,3,opt,name=presence,proto3,enum=plugwire.Protocol_Presence" json:"presence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -82,6 +141,13 @@ func (x *Protocol) GetVersion() int32 {
 	return 0
 }
 
+func (x *Protocol) GetPresence() Protocol_Presence {
+	if x != nil {
+		return x.Presence
+	}
+	return Protocol_PRESENCE_UNSPECIFIED
+}
+
 var file_plugwire_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FileOptions)(nil),
@@ -121,10 +187,16 @@ var File_plugwire_options_proto protoreflect.FileDescriptor
 
 const file_plugwire_options_proto_rawDesc = "" +
 	"\n" +
-	"\x16plugwire/options.proto\x12\bplugwire\x1a google/protobuf/descriptor.proto\"8\n" +
+	"\x16plugwire/options.proto\x12\bplugwire\x1a google/protobuf/descriptor.proto\"\xc1\x01\n" +
 	"\bProtocol\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x05R\aversion:W\n" +
+	"\aversion\x18\x02 \x01(\x05R\aversion\x127\n" +
+	"\bpresence\x18\x03 \x01(\x0e2\x1b.plugwire.Protocol.PresenceR\bpresence\"N\n" +
+	"\bPresence\x12\x18\n" +
+	"\x14PRESENCE_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bREQUIRED\x10\x01\x12\f\n" +
+	"\bOPTIONAL\x10\x02\x12\f\n" +
+	"\bLEFT_OUT\x10\x03:W\n" +
 	"\rfile_protocol\x12\x1c.google.protobuf.FileOptions\x18\x9d\x94\x03 \x01(\v2\x12.plugwire.ProtocolR\ffileProtocol:`\n" +
 	"\x10service_protocol\x12\x1f.google.protobuf.ServiceOptions\x18\x9d\x94\x03 \x01(\v2\x12.plugwire.ProtocolR\x0fserviceProtocolB2Z0github.com/plugwire/plugwire/core/proto/plugwireb\x06proto3"
 
@@ -140,22 +212,25 @@ func file_plugwire_options_proto_rawDescGZIP() []byte {
 	return file_plugwire_options_proto_rawDescData
 }
 
+var file_plugwire_options_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_plugwire_options_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_plugwire_options_proto_goTypes = []any{
-	(*Protocol)(nil),                    // 0: plugwire.Protocol
-	(*descriptorpb.FileOptions)(nil),    // 1: google.protobuf.FileOptions
-	(*descriptorpb.ServiceOptions)(nil), // 2: google.protobuf.ServiceOptions
+	(Protocol_Presence)(0),              // 0: plugwire.Protocol.Presence
+	(*Protocol)(nil),                    // 1: plugwire.Protocol
+	(*descriptorpb.FileOptions)(nil),    // 2: google.protobuf.FileOptions
+	(*descriptorpb.ServiceOptions)(nil), // 3: google.protobuf.ServiceOptions
 }
 var file_plugwire_options_proto_depIdxs = []int32{
-	1, // 0: plugwire.file_protocol:extendee -> google.protobuf.FileOptions
-	2, // 1: plugwire.service_protocol:extendee -> google.protobuf.ServiceOptions
-	0, // 2: plugwire.file_protocol:type_name -> plugwire.Protocol
-	0, // 3: plugwire.service_protocol:type_name -> plugwire.Protocol
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	2, // [2:4] is the sub-list for extension type_name
-	0, // [0:2] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	0, // 0: plugwire.Protocol.presence:type_name -> plugwire.Protocol.Presence
+	2, // 1: plugwire.file_protocol:extendee -> google.protobuf.FileOptions
+	3, // 2: plugwire.service_protocol:extendee -> google.protobuf.ServiceOptions
+	1, // 3: plugwire.file_protocol:type_name -> plugwire.Protocol
+	1, // 4: plugwire.service_protocol:type_name -> plugwire.Protocol
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	3, // [3:5] is the sub-list for extension type_name
+	1, // [1:3] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_plugwire_options_proto_init() }
@@ -168,13 +243,14 @@ func file_plugwire_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugwire_options_proto_rawDesc), len(file_plugwire_options_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   1,
 			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_plugwire_options_proto_goTypes,
 		DependencyIndexes: file_plugwire_options_proto_depIdxs,
+		EnumInfos:         file_plugwire_options_proto_enumTypes,
 		MessageInfos:      file_plugwire_options_proto_msgTypes,
 		ExtensionInfos:    file_plugwire_options_proto_extTypes,
 	}.Build()

@@ -13,8 +13,9 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                          = protocol.IsAtLeastVersion0_1_0
+	_                          = protocol.SupportsGeneratedV1
+	generateInOneRun_weather_2 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // StationProtocol is version 2 of the protocol "weather", which consists of the
@@ -38,16 +39,15 @@ func ServeStation(handler StationHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(StationProtocol, nil)
 	}
-	return protocol.Bind(StationProtocol, stationAdaptor{StationHandler: handler})
+	return protocol.Bind(StationProtocol, stationAdaptor{handler})
 }
 
-// stationAdaptor makes a StationHandler a StationServer. UnsafeStationServer
-// only supplies the unexported method that StationServer demands as a mark and
-// that nobody calls; unlike UnimplementedStationServer it has no RPC methods
-// that could hide a missing one.
-type stationAdaptor struct {
-	StationHandler
-	UnsafeStationServer
-}
+// stationAdaptor makes a StationHandler a StationServer. Its only method is a
+// mark that StationServer demands and that nobody calls; unlike
+// UnimplementedStationServer it has no RPC methods that could hide a missing
+// one.
+type stationAdaptor struct{ StationHandler }
+
+func (stationAdaptor) mustEmbedUnimplementedStationServer() {}
 
 var _ StationServer = stationAdaptor{}

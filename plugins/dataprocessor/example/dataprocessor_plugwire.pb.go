@@ -14,8 +14,9 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                          = protocol.IsAtLeastVersion0_1_0
+	_                          = protocol.SupportsGeneratedV1
+	generateInOneRun_example_1 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // DataProcessorProtocol is version 1 of the protocol "example", which consists
@@ -48,17 +49,15 @@ func ServeDataProcessor(handler DataProcessorHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(DataProcessorProtocol, nil)
 	}
-	return protocol.Bind(DataProcessorProtocol, dataProcessorAdaptor{DataProcessorHandler: handler})
+	return protocol.Bind(DataProcessorProtocol, dataProcessorAdaptor{handler})
 }
 
-// dataProcessorAdaptor makes a DataProcessorHandler a DataProcessorServer.
-// UnsafeDataProcessorServer only supplies the unexported method that
-// DataProcessorServer demands as a mark and that nobody calls; unlike
-// UnimplementedDataProcessorServer it has no RPC methods that could hide a
-// missing one.
-type dataProcessorAdaptor struct {
-	DataProcessorHandler
-	UnsafeDataProcessorServer
-}
+// dataProcessorAdaptor makes a DataProcessorHandler a DataProcessorServer. Its
+// only method is a mark that DataProcessorServer demands and that nobody calls;
+// unlike UnimplementedDataProcessorServer it has no RPC methods that could hide
+// a missing one.
+type dataProcessorAdaptor struct{ DataProcessorHandler }
+
+func (dataProcessorAdaptor) mustEmbedUnimplementedDataProcessorServer() {}
 
 var _ DataProcessorServer = dataProcessorAdaptor{}

@@ -13,8 +13,9 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                        = protocol.IsAtLeastVersion0_1_0
+	_                        = protocol.SupportsGeneratedV1
+	generateInOneRun_multi_1 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // MultiProtocol is version 1 of the protocol "multi", which consists of the
@@ -54,18 +55,16 @@ func ServeUserService(handler UserServiceHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(MultiProtocol, nil)
 	}
-	return protocol.Bind(MultiProtocol, userServiceAdaptor{UserServiceHandler: handler}, UserService_ServiceDesc.ServiceName)
+	return protocol.Bind(MultiProtocol, userServiceAdaptor{handler}, UserService_ServiceDesc.ServiceName)
 }
 
-// userServiceAdaptor makes a UserServiceHandler a UserServiceServer.
-// UnsafeUserServiceServer only supplies the unexported method that
-// UserServiceServer demands as a mark and that nobody calls; unlike
+// userServiceAdaptor makes a UserServiceHandler a UserServiceServer. Its only
+// method is a mark that UserServiceServer demands and that nobody calls; unlike
 // UnimplementedUserServiceServer it has no RPC methods that could hide a
 // missing one.
-type userServiceAdaptor struct {
-	UserServiceHandler
-	UnsafeUserServiceServer
-}
+type userServiceAdaptor struct{ UserServiceHandler }
+
+func (userServiceAdaptor) mustEmbedUnimplementedUserServiceServer() {}
 
 var _ UserServiceServer = userServiceAdaptor{}
 
@@ -101,18 +100,16 @@ func ServeDataService(handler DataServiceHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(MultiProtocol, nil)
 	}
-	return protocol.Bind(MultiProtocol, dataServiceAdaptor{DataServiceHandler: handler}, DataService_ServiceDesc.ServiceName)
+	return protocol.Bind(MultiProtocol, dataServiceAdaptor{handler}, DataService_ServiceDesc.ServiceName)
 }
 
-// dataServiceAdaptor makes a DataServiceHandler a DataServiceServer.
-// UnsafeDataServiceServer only supplies the unexported method that
-// DataServiceServer demands as a mark and that nobody calls; unlike
+// dataServiceAdaptor makes a DataServiceHandler a DataServiceServer. Its only
+// method is a mark that DataServiceServer demands and that nobody calls; unlike
 // UnimplementedDataServiceServer it has no RPC methods that could hide a
 // missing one.
-type dataServiceAdaptor struct {
-	DataServiceHandler
-	UnsafeDataServiceServer
-}
+type dataServiceAdaptor struct{ DataServiceHandler }
+
+func (dataServiceAdaptor) mustEmbedUnimplementedDataServiceServer() {}
 
 var _ DataServiceServer = dataServiceAdaptor{}
 

@@ -14,8 +14,9 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                            = protocol.IsAtLeastVersion0_1_0
+	_                            = protocol.SupportsGeneratedV1
+	generateInOneRun_streaming_1 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // StreamingServiceProtocol is version 1 of the protocol "streaming", which
@@ -115,17 +116,15 @@ func ServeStreamingService(handler StreamingServiceHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(StreamingServiceProtocol, nil)
 	}
-	return protocol.Bind(StreamingServiceProtocol, streamingServiceAdaptor{StreamingServiceHandler: handler})
+	return protocol.Bind(StreamingServiceProtocol, streamingServiceAdaptor{handler})
 }
 
 // streamingServiceAdaptor makes a StreamingServiceHandler a
-// StreamingServiceServer. UnsafeStreamingServiceServer only supplies the
-// unexported method that StreamingServiceServer demands as a mark and that
-// nobody calls; unlike UnimplementedStreamingServiceServer it has no RPC
-// methods that could hide a missing one.
-type streamingServiceAdaptor struct {
-	StreamingServiceHandler
-	UnsafeStreamingServiceServer
-}
+// StreamingServiceServer. Its only method is a mark that StreamingServiceServer
+// demands and that nobody calls; unlike UnimplementedStreamingServiceServer it
+// has no RPC methods that could hide a missing one.
+type streamingServiceAdaptor struct{ StreamingServiceHandler }
+
+func (streamingServiceAdaptor) mustEmbedUnimplementedStreamingServiceServer() {}
 
 var _ StreamingServiceServer = streamingServiceAdaptor{}

@@ -13,8 +13,10 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                            = protocol.IsAtLeastVersion0_1_0
+	_                            = protocol.SupportsGeneratedV1
+	generateInOneRun_versioned_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_versioned_2 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // DataProcessorV1Protocol is version 1 of the protocol "versioned", which
@@ -44,18 +46,16 @@ func ServeDataProcessorV1(handler DataProcessorV1Handler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(DataProcessorV1Protocol, nil)
 	}
-	return protocol.Bind(DataProcessorV1Protocol, dataProcessorV1Adaptor{DataProcessorV1Handler: handler})
+	return protocol.Bind(DataProcessorV1Protocol, dataProcessorV1Adaptor{handler})
 }
 
 // dataProcessorV1Adaptor makes a DataProcessorV1Handler a
-// DataProcessorV1Server. UnsafeDataProcessorV1Server only supplies the
-// unexported method that DataProcessorV1Server demands as a mark and that
-// nobody calls; unlike UnimplementedDataProcessorV1Server it has no RPC methods
-// that could hide a missing one.
-type dataProcessorV1Adaptor struct {
-	DataProcessorV1Handler
-	UnsafeDataProcessorV1Server
-}
+// DataProcessorV1Server. Its only method is a mark that DataProcessorV1Server
+// demands and that nobody calls; unlike UnimplementedDataProcessorV1Server it
+// has no RPC methods that could hide a missing one.
+type dataProcessorV1Adaptor struct{ DataProcessorV1Handler }
+
+func (dataProcessorV1Adaptor) mustEmbedUnimplementedDataProcessorV1Server() {}
 
 var _ DataProcessorV1Server = dataProcessorV1Adaptor{}
 
@@ -94,17 +94,15 @@ func ServeDataProcessorV2(handler DataProcessorV2Handler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(DataProcessorV2Protocol, nil)
 	}
-	return protocol.Bind(DataProcessorV2Protocol, dataProcessorV2Adaptor{DataProcessorV2Handler: handler})
+	return protocol.Bind(DataProcessorV2Protocol, dataProcessorV2Adaptor{handler})
 }
 
 // dataProcessorV2Adaptor makes a DataProcessorV2Handler a
-// DataProcessorV2Server. UnsafeDataProcessorV2Server only supplies the
-// unexported method that DataProcessorV2Server demands as a mark and that
-// nobody calls; unlike UnimplementedDataProcessorV2Server it has no RPC methods
-// that could hide a missing one.
-type dataProcessorV2Adaptor struct {
-	DataProcessorV2Handler
-	UnsafeDataProcessorV2Server
-}
+// DataProcessorV2Server. Its only method is a mark that DataProcessorV2Server
+// demands and that nobody calls; unlike UnimplementedDataProcessorV2Server it
+// has no RPC methods that could hide a missing one.
+type dataProcessorV2Adaptor struct{ DataProcessorV2Handler }
+
+func (dataProcessorV2Adaptor) mustEmbedUnimplementedDataProcessorV2Server() {}
 
 var _ DataProcessorV2Server = dataProcessorV2Adaptor{}

@@ -13,8 +13,10 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                                                     = protocol.IsAtLeastVersion0_1_0
+	_                                                     = protocol.SupportsGeneratedV1
+	generateInOneRun_plugwire_golden_key___value__store_7 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_other_7              = true // redeclared: the protocol's files were not generated in one run
 )
 
 // KeyValueStoreV7ServicesProtocol is version 7 of the protocol
@@ -36,18 +38,16 @@ func ServeKeyValueStoreV7(handler KeyValueStoreV7Handler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(KeyValueStoreV7ServicesProtocol, nil)
 	}
-	return protocol.Bind(KeyValueStoreV7ServicesProtocol, keyValueStoreV7Adaptor{KeyValueStoreV7Handler: handler}, KeyValueStoreV7_ServiceDesc.ServiceName)
+	return protocol.Bind(KeyValueStoreV7ServicesProtocol, keyValueStoreV7Adaptor{handler}, KeyValueStoreV7_ServiceDesc.ServiceName)
 }
 
 // keyValueStoreV7Adaptor makes a KeyValueStoreV7Handler a
-// KeyValueStoreV7Server. UnsafeKeyValueStoreV7Server only supplies the
-// unexported method that KeyValueStoreV7Server demands as a mark and that
-// nobody calls; unlike UnimplementedKeyValueStoreV7Server it has no RPC methods
-// that could hide a missing one.
-type keyValueStoreV7Adaptor struct {
-	KeyValueStoreV7Handler
-	UnsafeKeyValueStoreV7Server
-}
+// KeyValueStoreV7Server. Its only method is a mark that KeyValueStoreV7Server
+// demands and that nobody calls; unlike UnimplementedKeyValueStoreV7Server it
+// has no RPC methods that could hide a missing one.
+type keyValueStoreV7Adaptor struct{ KeyValueStoreV7Handler }
+
+func (keyValueStoreV7Adaptor) mustEmbedUnimplementedKeyValueStoreV7Server() {}
 
 var _ KeyValueStoreV7Server = keyValueStoreV7Adaptor{}
 
@@ -63,17 +63,15 @@ func ServeAdmin(handler AdminHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(KeyValueStoreV7ServicesProtocol, nil)
 	}
-	return protocol.Bind(KeyValueStoreV7ServicesProtocol, adminAdaptor{AdminHandler: handler}, Admin_ServiceDesc.ServiceName)
+	return protocol.Bind(KeyValueStoreV7ServicesProtocol, adminAdaptor{handler}, Admin_ServiceDesc.ServiceName)
 }
 
-// adminAdaptor makes an AdminHandler an AdminServer. UnsafeAdminServer only
-// supplies the unexported method that AdminServer demands as a mark and that
-// nobody calls; unlike UnimplementedAdminServer it has no RPC methods that
-// could hide a missing one.
-type adminAdaptor struct {
-	AdminHandler
-	UnsafeAdminServer
-}
+// adminAdaptor makes an AdminHandler an AdminServer. Its only method is a mark
+// that AdminServer demands and that nobody calls; unlike
+// UnimplementedAdminServer it has no RPC methods that could hide a missing one.
+type adminAdaptor struct{ AdminHandler }
+
+func (adminAdaptor) mustEmbedUnimplementedAdminServer() {}
 
 var _ AdminServer = adminAdaptor{}
 
@@ -96,16 +94,14 @@ func ServeOther(handler OtherHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(OtherProtocol, nil)
 	}
-	return protocol.Bind(OtherProtocol, otherAdaptor{OtherHandler: handler})
+	return protocol.Bind(OtherProtocol, otherAdaptor{handler})
 }
 
-// otherAdaptor makes an OtherHandler an OtherServer. UnsafeOtherServer only
-// supplies the unexported method that OtherServer demands as a mark and that
-// nobody calls; unlike UnimplementedOtherServer it has no RPC methods that
-// could hide a missing one.
-type otherAdaptor struct {
-	OtherHandler
-	UnsafeOtherServer
-}
+// otherAdaptor makes an OtherHandler an OtherServer. Its only method is a mark
+// that OtherServer demands and that nobody calls; unlike
+// UnimplementedOtherServer it has no RPC methods that could hide a missing one.
+type otherAdaptor struct{ OtherHandler }
+
+func (otherAdaptor) mustEmbedUnimplementedOtherServer() {}
 
 var _ OtherServer = otherAdaptor{}

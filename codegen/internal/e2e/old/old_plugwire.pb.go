@@ -13,8 +13,9 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                                      = protocol.IsAtLeastVersion0_1_0
+	_                                      = protocol.SupportsGeneratedV1
+	generateInOneRun_plugwire_golden_old_1 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // OldProtocol is version 1 of the protocol "plugwire.golden.old", which
@@ -35,16 +36,14 @@ func ServeOld(handler OldHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(OldProtocol, nil)
 	}
-	return protocol.Bind(OldProtocol, oldAdaptor{OldHandler: handler})
+	return protocol.Bind(OldProtocol, oldAdaptor{handler})
 }
 
-// oldAdaptor makes an OldHandler an OldServer. UnsafeOldServer only supplies
-// the unexported method that OldServer demands as a mark and that nobody calls;
-// unlike UnimplementedOldServer it has no RPC methods that could hide a missing
-// one.
-type oldAdaptor struct {
-	OldHandler
-	UnsafeOldServer
-}
+// oldAdaptor makes an OldHandler an OldServer. Its only method is a mark that
+// OldServer demands and that nobody calls; unlike UnimplementedOldServer it has
+// no RPC methods that could hide a missing one.
+type oldAdaptor struct{ OldHandler }
+
+func (oldAdaptor) mustEmbedUnimplementedOldServer() {}
 
 var _ OldServer = oldAdaptor{}

@@ -14,8 +14,11 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                                           = protocol.IsAtLeastVersion0_1_0
+	_                                           = protocol.SupportsGeneratedV1
+	generateInOneRun_plugwire_golden_versions_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_versions_2 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_versions_3 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // ProcessorV1Protocol is version 1 of the protocol "plugwire.golden.versions",
@@ -35,18 +38,16 @@ func ServeProcessorV1(handler ProcessorV1Handler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(ProcessorV1Protocol, nil)
 	}
-	return protocol.Bind(ProcessorV1Protocol, processorV1Adaptor{ProcessorV1Handler: handler})
+	return protocol.Bind(ProcessorV1Protocol, processorV1Adaptor{handler})
 }
 
-// processorV1Adaptor makes a ProcessorV1Handler a ProcessorV1Server.
-// UnsafeProcessorV1Server only supplies the unexported method that
-// ProcessorV1Server demands as a mark and that nobody calls; unlike
+// processorV1Adaptor makes a ProcessorV1Handler a ProcessorV1Server. Its only
+// method is a mark that ProcessorV1Server demands and that nobody calls; unlike
 // UnimplementedProcessorV1Server it has no RPC methods that could hide a
 // missing one.
-type processorV1Adaptor struct {
-	ProcessorV1Handler
-	UnsafeProcessorV1Server
-}
+type processorV1Adaptor struct{ ProcessorV1Handler }
+
+func (processorV1Adaptor) mustEmbedUnimplementedProcessorV1Server() {}
 
 var _ ProcessorV1Server = processorV1Adaptor{}
 
@@ -68,18 +69,16 @@ func ServeProcessorV2(handler ProcessorV2Handler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(ProcessorV2Protocol, nil)
 	}
-	return protocol.Bind(ProcessorV2Protocol, processorV2Adaptor{ProcessorV2Handler: handler})
+	return protocol.Bind(ProcessorV2Protocol, processorV2Adaptor{handler})
 }
 
-// processorV2Adaptor makes a ProcessorV2Handler a ProcessorV2Server.
-// UnsafeProcessorV2Server only supplies the unexported method that
-// ProcessorV2Server demands as a mark and that nobody calls; unlike
+// processorV2Adaptor makes a ProcessorV2Handler a ProcessorV2Server. Its only
+// method is a mark that ProcessorV2Server demands and that nobody calls; unlike
 // UnimplementedProcessorV2Server it has no RPC methods that could hide a
 // missing one.
-type processorV2Adaptor struct {
-	ProcessorV2Handler
-	UnsafeProcessorV2Server
-}
+type processorV2Adaptor struct{ ProcessorV2Handler }
+
+func (processorV2Adaptor) mustEmbedUnimplementedProcessorV2Server() {}
 
 var _ ProcessorV2Server = processorV2Adaptor{}
 
@@ -100,18 +99,16 @@ func ServeProcessorV3(handler ProcessorV3Handler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(VersionsV3Protocol, nil)
 	}
-	return protocol.Bind(VersionsV3Protocol, processorV3Adaptor{ProcessorV3Handler: handler}, ProcessorV3_ServiceDesc.ServiceName)
+	return protocol.Bind(VersionsV3Protocol, processorV3Adaptor{handler}, ProcessorV3_ServiceDesc.ServiceName)
 }
 
-// processorV3Adaptor makes a ProcessorV3Handler a ProcessorV3Server.
-// UnsafeProcessorV3Server only supplies the unexported method that
-// ProcessorV3Server demands as a mark and that nobody calls; unlike
+// processorV3Adaptor makes a ProcessorV3Handler a ProcessorV3Server. Its only
+// method is a mark that ProcessorV3Server demands and that nobody calls; unlike
 // UnimplementedProcessorV3Server it has no RPC methods that could hide a
 // missing one.
-type processorV3Adaptor struct {
-	ProcessorV3Handler
-	UnsafeProcessorV3Server
-}
+type processorV3Adaptor struct{ ProcessorV3Handler }
+
+func (processorV3Adaptor) mustEmbedUnimplementedProcessorV3Server() {}
 
 var _ ProcessorV3Server = processorV3Adaptor{}
 
@@ -127,18 +124,16 @@ func ServeBatcherV3(handler BatcherV3Handler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(VersionsV3Protocol, nil)
 	}
-	return protocol.Bind(VersionsV3Protocol, batcherV3Adaptor{BatcherV3Handler: handler}, BatcherV3_ServiceDesc.ServiceName)
+	return protocol.Bind(VersionsV3Protocol, batcherV3Adaptor{handler}, BatcherV3_ServiceDesc.ServiceName)
 }
 
-// batcherV3Adaptor makes a BatcherV3Handler a BatcherV3Server.
-// UnsafeBatcherV3Server only supplies the unexported method that
-// BatcherV3Server demands as a mark and that nobody calls; unlike
+// batcherV3Adaptor makes a BatcherV3Handler a BatcherV3Server. Its only method
+// is a mark that BatcherV3Server demands and that nobody calls; unlike
 // UnimplementedBatcherV3Server it has no RPC methods that could hide a missing
 // one.
-type batcherV3Adaptor struct {
-	BatcherV3Handler
-	UnsafeBatcherV3Server
-}
+type batcherV3Adaptor struct{ BatcherV3Handler }
+
+func (batcherV3Adaptor) mustEmbedUnimplementedBatcherV3Server() {}
 
 var _ BatcherV3Server = batcherV3Adaptor{}
 

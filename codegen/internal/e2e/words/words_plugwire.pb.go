@@ -16,8 +16,9 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                                        = protocol.IsAtLeastVersion0_1_0
+	_                                        = protocol.SupportsGeneratedV1
+	generateInOneRun_plugwire_golden_words_2 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // EditorProtocol is version 2 of the protocol "plugwire.golden.words", which
@@ -53,16 +54,15 @@ func ServeEditor(handler EditorHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(EditorProtocol, nil)
 	}
-	return protocol.Bind(EditorProtocol, editorAdaptor{EditorHandler: handler})
+	return protocol.Bind(EditorProtocol, editorAdaptor{handler})
 }
 
-// editorAdaptor makes an EditorHandler an EditorServer. UnsafeEditorServer only
-// supplies the unexported method that EditorServer demands as a mark and that
-// nobody calls; unlike UnimplementedEditorServer it has no RPC methods that
-// could hide a missing one.
-type editorAdaptor struct {
-	EditorHandler
-	UnsafeEditorServer
-}
+// editorAdaptor makes an EditorHandler an EditorServer. Its only method is a
+// mark that EditorServer demands and that nobody calls; unlike
+// UnimplementedEditorServer it has no RPC methods that could hide a missing
+// one.
+type editorAdaptor struct{ EditorHandler }
+
+func (editorAdaptor) mustEmbedUnimplementedEditorServer() {}
 
 var _ EditorServer = editorAdaptor{}

@@ -14,8 +14,9 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                                      = protocol.IsAtLeastVersion0_1_0
+	_                                      = protocol.SupportsGeneratedV1
+	generateInOneRun_plugwire_e2e_duplex_1 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // DuplexProtocol is version 1 of the protocol "plugwire.e2e.duplex", which
@@ -50,16 +51,15 @@ func ServeDuplex(handler DuplexHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(DuplexProtocol, nil)
 	}
-	return protocol.Bind(DuplexProtocol, duplexAdaptor{DuplexHandler: handler})
+	return protocol.Bind(DuplexProtocol, duplexAdaptor{handler})
 }
 
-// duplexAdaptor makes a DuplexHandler a DuplexServer. UnsafeDuplexServer only
-// supplies the unexported method that DuplexServer demands as a mark and that
-// nobody calls; unlike UnimplementedDuplexServer it has no RPC methods that
-// could hide a missing one.
-type duplexAdaptor struct {
-	DuplexHandler
-	UnsafeDuplexServer
-}
+// duplexAdaptor makes a DuplexHandler a DuplexServer. Its only method is a mark
+// that DuplexServer demands and that nobody calls; unlike
+// UnimplementedDuplexServer it has no RPC methods that could hide a missing
+// one.
+type duplexAdaptor struct{ DuplexHandler }
+
+func (duplexAdaptor) mustEmbedUnimplementedDuplexServer() {}
 
 var _ DuplexServer = duplexAdaptor{}

@@ -14,8 +14,9 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_ = protocol.IsAtLeastVersion0_1_0
-	_ = protocol.SupportsGeneratedV1
+	_                               = protocol.IsAtLeastVersion0_1_0
+	_                               = protocol.SupportsGeneratedV1
+	generateInOneRun_plugwire_e2e_1 = true // redeclared: the protocol's files were not generated in one run
 )
 
 // EchoProtocol is version 1 of the protocol "plugwire.e2e", which consists of
@@ -46,16 +47,14 @@ func ServeEcho(handler EchoHandler) protocol.Binding {
 	if handler == nil {
 		return protocol.Bind(EchoProtocol, nil)
 	}
-	return protocol.Bind(EchoProtocol, echoAdaptor{EchoHandler: handler})
+	return protocol.Bind(EchoProtocol, echoAdaptor{handler})
 }
 
-// echoAdaptor makes an EchoHandler an EchoServer. UnsafeEchoServer only
-// supplies the unexported method that EchoServer demands as a mark and that
-// nobody calls; unlike UnimplementedEchoServer it has no RPC methods that could
-// hide a missing one.
-type echoAdaptor struct {
-	EchoHandler
-	UnsafeEchoServer
-}
+// echoAdaptor makes an EchoHandler an EchoServer. Its only method is a mark
+// that EchoServer demands and that nobody calls; unlike UnimplementedEchoServer
+// it has no RPC methods that could hide a missing one.
+type echoAdaptor struct{ EchoHandler }
+
+func (echoAdaptor) mustEmbedUnimplementedEchoServer() {}
 
 var _ EchoServer = echoAdaptor{}

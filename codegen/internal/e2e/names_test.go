@@ -1,0 +1,389 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/cmd/protoc-gen-go/internal_gengo"
+	"google.golang.org/protobuf/compiler/protogen"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/pluginpb"
+
+	"github.com/plugwire/plugwire/codegen/internal/compile"
+	"github.com/plugwire/plugwire/codegen/internal/glue"
+)
+
+// A tree is .proto files, by name.
+type tree map[string]string
+
+// source returns a source that has the files of the tree.
+func (t tree) source() compile.Source {
+	return compile.Source{
+		Open: func(name string) (io.ReadCloser, error) {
+			text, ok := t[name]
+			if !ok {
+				return nil, os.ErrNotExist
+			}
+			return io.NopCloser(strings.NewReader(text)), nil
+		},
+		Path: func(name string) string { return name },
+	}
+}
+
+// request compiles all files of a tree.
+func (t tree) request(ctx context.Context) (*pluginpb.CodeGeneratorRequest, error) {
+	names := slices.Sorted(maps.Keys(t))
+	files, err := compile.Files(ctx, t.source(), names, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	return &pluginpb.CodeGeneratorRequest{
+		FileToGenerate: names, Parameter: proto.String("paths=source_relative"), ProtoFile: compile.Descriptors(files),
+	}, nil
+}
+
+// A world type-checks generated packages, against the code that they import.
+type world struct {
+	fset     *token.FileSet
+	compiled types.Importer
+	packages map[string]map[string]string // the code of each directory, by file
+	checked  map[string]*types.Package
+}
+
+// newWorld asks the go command for the packages that generated code imports.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}",
+		"google.golang.org/grpc", "google.golang.org/protobuf/types/gofeaturespb", "github.com/plugwire/plugwire/core/protocol")
+	list.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exports := make(map[string]string)
+	for line := range strings.Lines(string(out)) {
+		name, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		exports[name] = file
+	}
+	w := &world{fset: token.NewFileSet(), packages: make(map[string]map[string]string), checked: make(map[string]*types.Package)}
+	w.compiled = importer.ForCompiler(w.fset, "gc", func(name string) (io.ReadCloser, error) { return os.Open(exports[name]) })
+	return w
+}
+
+const prefix = "example.com/m/"
+
+// Import implements [types.Importer].
+func (w *world) Import(name string) (*types.Package, error) {
+	dir, ok := strings.CutPrefix(name, prefix)
+	if !ok {
+		return w.compiled.Import(name)
+	}
+	if w.checked[dir] == nil {
+		if errs := w.check(dir, func(name string) bool { return !isVariant(name) }); len(errs) > 0 {
+			return nil, errs[0]
+		}
+	}
+	return w.checked[dir], nil
+}
+
+// check compiles those files of a directory that want says.
+func (w *world) check(dir string, want func(name string) bool) []error {
+	var errs []error
+	var files []*ast.File
+	for _, name := range slices.Sorted(maps.Keys(w.packages[dir])) {
+		if !want(name) {
+			continue
+		}
+		file, err := parser.ParseFile(w.fset, name, w.packages[dir][name], parser.SkipObjectResolution)
+		if err != nil {
+			return []error{err}
+		}
+		files = append(files, file)
+	}
+	config := types.Config{Importer: w, Error: func(err error) { errs = append(errs, err) }}
+	p, err := config.Check(prefix+dir, w.fset, files, nil)
+	if err == nil {
+		w.checked[dir] = p
+	}
+	return errs
+}
+
+// add adds generated files.
+func (w *world) add(files []*pluginpb.CodeGeneratorResponse_File) {
+	for _, f := range files {
+		dir := path.Dir(f.GetName())
+		if w.packages[dir] == nil {
+			w.packages[dir] = make(map[string]string)
+		}
+		w.packages[dir][f.GetName()] = f.GetContent()
+	}
+}
+
+// isVariant reports whether a file is for the build tag protoopaque, with which
+// one beside it is not compiled.
+func isVariant(name string) bool { return strings.HasSuffix(name, "_protoopaque.pb.go") }
+
+func isOurs(name string) bool { return strings.HasSuffix(name, "_plugwire.pb.go") }
+
+// generateForeign adds the code of protoc-gen-go and protoc-gen-go-grpc.
+func (w *world) generateForeign(t *testing.T, request *pluginpb.CodeGeneratorRequest) {
+	t.Helper()
+	plugin, err := protogen.Options{}.New(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range plugin.Files {
+		if file.Generate {
+			internal_gengo.GenerateFile(plugin, file)
+		}
+	}
+	response := plugin.Response()
+	if response.Error != nil {
+		t.Fatal(response.GetError())
+	}
+	w.add(response.GetFile())
+
+	encoded, err := proto.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool := exec.CommandContext(t.Context(), "go", "tool", "protoc-gen-go-grpc")
+	tool.Dir = "../.."
+	tool.Env = append(os.Environ(), "GOWORK=off")
+	tool.Stdin = bytes.NewReader(encoded)
+	tool.Stderr = t.Output()
+	out, err := tool.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	response = new(pluginpb.CodeGeneratorResponse)
+	if err := proto.Unmarshal(out, response); err != nil || response.Error != nil {
+		t.Fatal(err, response.GetError())
+	}
+	w.add(response.GetFile())
+}
+
+// generateOurs adds our code of all directories but those with mistakes, which it
+// returns.
+func (w *world) generateOurs(t *testing.T, request *pluginpb.CodeGeneratorRequest) map[string]glue.Errors {
+	t.Helper()
+	run := func() error {
+		plugin, err := protogen.Options{}.New(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := glue.Generate(plugin); err != nil {
+			return err
+		}
+		w.add(plugin.Response().GetFile())
+		return nil
+	}
+	err := run()
+	if err == nil {
+		return nil
+	}
+	mistakes, ok := errors.AsType[glue.Errors](err)
+	if !ok {
+		t.Fatal(err)
+	}
+	byDir := make(map[string]glue.Errors)
+	for _, m := range mistakes {
+		byDir[path.Dir(m.File)] = append(byDir[path.Dir(m.File)], m)
+	}
+	request = proto.CloneOf(request)
+	request.FileToGenerate = slices.DeleteFunc(request.FileToGenerate, func(name string) bool { return byDir[path.Dir(name)] != nil })
+	if err := run(); err != nil {
+		t.Fatalf("without the files that have mistakes: %v", err)
+	}
+	return byDir
+}
+
+// twice matches what Go's compiler says of a name that is declared twice.
+var twice = regexp.MustCompile(`^(?:field and method with the same name |method (?:(\w+)\.)?|duplicate method )?(\w+)(?: redeclared in this block| already declared |$)`)
+
+// verify holds what was told against what the compiler says: code of which
+// nothing was told compiles, and the code of others does not, for the very names
+// that were told.
+func (w *world) verify(t *testing.T, files tree, told map[string]glue.Errors) {
+	t.Helper()
+	for dir := range w.packages {
+		mistakes := told[dir]
+		if mistakes == nil {
+			if w.checked[dir] != nil {
+				continue
+			}
+			if errs := w.check(dir, func(name string) bool { return !isVariant(name) }); len(errs) > 0 {
+				t.Errorf("%s does not compile: %v\n%s", dir, errs, files.show(dir))
+			}
+			continue
+		}
+		errs := w.check(dir, func(name string) bool { return !isOurs(name) && !isVariant(name) })
+		if len(errs) == 0 {
+			t.Errorf("%s compiles, but was refused: %v\n%s", dir, mistakes, files.show(dir))
+		}
+		for _, m := range mistakes {
+			for _, place := range []glue.Place{m.Place, m.Other} {
+				if lines := strings.Split(files[place.File], "\n"); place.File != "" && (place.Line > len(lines) || place.Column > len(lines[place.Line-1])) {
+					t.Errorf("%s: no such place %s", m, place)
+				}
+			}
+		}
+		for _, err := range errs {
+			if strings.HasPrefix(err.(types.Error).Msg, "field and method ") && sameMessage.MatchString(mistakes.Error()) {
+				continue
+			}
+			if name := twice.FindStringSubmatch(err.(types.Error).Msg); name != nil && !isTold(mistakes, name[1]) && !isTold(mistakes, name[2]) {
+				t.Errorf("%s: the compiler says %v, but only this was told:\n%v\n%s", dir, err, mistakes, files.show(dir))
+			}
+		}
+	}
+}
+
+// isTold reports whether a Go name is among those that were told. Two methods of
+// one name have many more in common, and two messages of one name have fields and
+// methods that clash, and these are not told.
+func isTold(mistakes glue.Errors, name string) bool {
+	text := mistakes.Error()
+	if name == "" {
+		return false
+	}
+	if regexp.MustCompile(`\b` + name + `\b`).MatchString(text) {
+		return true
+	}
+	return slices.ContainsFunc(method.FindAllStringSubmatch(text, -1), func(m []string) bool {
+		return strings.HasPrefix(strings.TrimPrefix(name, "_"), m[1]+"_"+m[2])
+	})
+}
+
+var sameMessage = regexp.MustCompile(`: message .* and for message `)
+
+var method = regexp.MustCompile(`\b(\w+)Client\.(\w+)`)
+
+// show returns the files of a directory, for a message.
+func (t tree) show(dir string) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		if path.Dir(name) == dir {
+			fmt.Fprintf(&b, "-- %s --\n%s", name, t[name])
+		}
+	}
+	return b.String()
+}
+
+// namesEnv is how many packages TestNames tries, if that is set.
+const namesEnv = "PLUGWIRE_NAMES"
+
+// TestNames generates code for files whose names are made of a few words, in all
+// ways that .proto files can nest, join and spell them. The code compiles, or it
+// is told which two things have the same name in Go.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	count := 120 // about 4000 declarations
+	if value := os.Getenv(namesEnv); value != "" {
+		var err error
+		if count, err = strconv.Atoi(value); err != nil {
+			t.Fatalf("%s: %v", namesEnv, err)
+		}
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	files := make(tree)
+	declared, attempt := 0, uint64(0)
+	for i := 0; i < count; {
+		r := &namer{Rand: rand.New(rand.NewPCG(seed, attempt))} //nolint:gosec // not a secret
+		dir := fmt.Sprintf("p%d", i)
+		made := r.tree(dir)
+		attempt++
+		request, err := made.request(t.Context())
+		if err == nil {
+			_, err = protogen.Options{}.New(request)
+		}
+		if err != nil {
+			continue // not valid .proto files
+		}
+		maps.Copy(files, made)
+		declared += r.declared
+		i++
+	}
+	request, err := files.request(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.generateForeign(t, request)
+	told := w.generateOurs(t, request)
+	w.verify(t, files, told)
+	t.Logf("%d declarations in %d packages, %d of which have clashes", declared, count, len(told))
+	if len(told) == 0 || len(told) == count {
+		t.Error("this tries one side of it only")
+	}
+}
+
+// TestNamesOfPackages generates code that imports Go packages whose names are
+// those of variables in generated code, or of what the file declares.
+func TestNamesOfPackages(t *testing.T) {
+	t.Parallel()
+	files := make(tree)
+	names := []string{
+		"c", "ctx", "in", "out", "opts", "cOpts", "stream", "err", "x", "srv", "dec", "interceptor", "info", "handler", "req", "m", "t", "s",
+		"context", "grpc", "codes", "status", "protocol", "protoreflect", "protoimpl", "sync", "unsafe", "reflect", "nil", "any", "func", "string",
+		"Taken", "asked", "asked2", "sClient", "sAdaptor", "isTaken_Kind", "b", "v", "p", "n", "rv", "sv", "mi", "ms", "b0", "ok",
+	}
+	for _, name := range names {
+		files["in/"+name+"/"+name+".proto"] = fmt.Sprintf("syntax = \"proto3\";\npackage in.q_%s;\noption go_package = \"%sin/%s\";\nmessage M {}\nenum E { ZERO = 0; }\n", name, prefix, name)
+		for use, text := range map[string]string{
+			"unaryIn":   "service S { rpc Call(in.q_%[1]s.M) returns (Own); }",
+			"unaryOut":  "service S { rpc Call(Own) returns (in.q_%[1]s.M); }",
+			"clientIn":  "service S { rpc Call(stream in.q_%[1]s.M) returns (Own); }",
+			"clientOut": "service S { rpc Call(stream Own) returns (in.q_%[1]s.M); }",
+			"serverIn":  "service S { rpc Call(in.q_%[1]s.M) returns (stream Own); }",
+			"serverOut": "service S { rpc Call(Own) returns (stream in.q_%[1]s.M); }",
+			"bidiIn":    "service S { rpc Call(stream in.q_%[1]s.M) returns (stream Own); }",
+			"bidiOut":   "service S { rpc Call(stream Own) returns (stream in.q_%[1]s.M); }",
+			"field":     "message F { in.q_%[1]s.M m = 1; repeated in.q_%[1]s.M ms = 2; map<string, in.q_%[1]s.M> mm = 3; oneof o { in.q_%[1]s.M om = 4; } }",
+			"enum":      "message F { in.q_%[1]s.E e = 1; }",
+			"enumOneof": "message F { oneof o { in.q_%[1]s.E e = 1; string s = 2; } }",
+			"enums":     "message F { repeated in.q_%[1]s.E e = 1; map<string, in.q_%[1]s.E> me = 2; }",
+			"public":    "message Public {}",
+		} {
+			imports := fmt.Sprintf("import \"in/%[1]s/%[1]s.proto\";\n", name)
+			if use == "public" {
+				imports = strings.Replace(imports, "import", "import public", 1)
+			} else {
+				text = fmt.Sprintf(text, name)
+			}
+			dir := use + "_" + name
+			files[dir+"/a.proto"] = fmt.Sprintf("syntax = \"proto3\";\npackage %[1]s;\n%[2]soption go_package = \"%[3]s%[1]s\";\nmessage Own {}\nmessage Taken { oneof kind { string a = 1; } }\n%[4]s\n",
+				dir, imports, prefix, text)
+		}
+	}
+	request, err := files.request(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.generateForeign(t, request)
+	told := w.generateOurs(t, request)
+	w.verify(t, files, told)
+	if len(told) == 0 {
+		t.Error("nothing was told")
+	}
+}

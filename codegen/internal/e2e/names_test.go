@@ -22,6 +22,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/cmd/protoc-gen-go/internal_gengo"
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/proto"
@@ -385,5 +386,92 @@ func TestNamesOfPackages(t *testing.T) {
 	w.verify(t, files, told)
 	if len(told) == 0 {
 		t.Error("nothing was told")
+	}
+}
+
+// split are files of one protocol, of which one imports another.
+var split = tree{
+	"split/a.proto": `syntax = "proto3";
+package split.words;
+option go_package = "example.com/m/split";
+message M {}
+service A { rpc GetA(M) returns (M); }
+`,
+	"split/b.proto": `syntax = "proto3";
+package split.words;
+import "split/a.proto";
+option go_package = "example.com/m/split";
+service B { rpc GetB(M) returns (M); }
+message AHandler {}
+`,
+	"split/c.proto": `syntax = "proto3";
+package split.words;
+option go_package = "example.com/m/split";
+service C { rpc GetC(N) returns (N); }
+message N {}
+`,
+}
+
+// What is generated is the same in whatever order the files are in a request.
+func TestOrderOfFiles(t *testing.T) {
+	t.Parallel()
+	request, err := split.request(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, want := newWorld(t), &world{packages: make(map[string]map[string]string)}
+	w.generateForeign(t, request)
+	for _, told := range []map[string]glue.Errors{w.generateOurs(t, request), want.generateOurs(t, request)} {
+		if told != nil {
+			t.Fatal(told)
+		}
+	}
+	w.verify(t, split, nil)
+
+	files := request.ProtoFile // b.proto has to come after a.proto
+	files[0], files[1], files[2] = files[2], files[0], files[1]
+	slices.Reverse(request.FileToGenerate)
+	got := &world{packages: make(map[string]map[string]string)}
+	if told := got.generateOurs(t, request); told != nil {
+		t.Fatal(told)
+	}
+	if diff := cmp.Diff(want.packages, got.packages); diff != "" {
+		t.Errorf("in another order (-want +got):\n%s", diff)
+	}
+}
+
+// Files of one protocol that are generated in several runs, as protoc does when it
+// is called for each: that is told if one file imports the other, and otherwise
+// Go's compiler finds it.
+func TestSeveralRuns(t *testing.T) {
+	t.Parallel()
+	request, err := split.request(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.generateForeign(t, request)
+	for _, name := range []string{"split/a.proto", "split/c.proto"} {
+		one, err := tree{name: split[name]}.request(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told := w.generateOurs(t, one); told != nil {
+			t.Fatal(told)
+		}
+	}
+	const redeclared = "generateInOneRun_split_words_1 redeclared"
+	if errs := errors.Join(w.check("split", func(string) bool { return true })...); errs == nil || !strings.Contains(errs.Error(), redeclared) {
+		t.Errorf("the compiler says %v, want %q", errs, redeclared)
+	}
+
+	request.FileToGenerate = []string{"split/b.proto"}
+	plugin, err := protogen.Options{}.New(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "split/b.proto:5:1: service B: protocol split.words/1 also has service A (split/a.proto:5:1), whose code is not generated: generate both files in one run"
+	if err := glue.Generate(plugin); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

@@ -48,14 +48,17 @@ func newRequest(t *testing.T, parameter string, names ...string) []byte {
 		},
 		Path: func(name string) string { return name },
 	}
-	files, err := compile.Files(t.Context(), source, names, io.Discard)
+	result, err := compile.Files(t.Context(), source, names)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := result.Mistakes.Error(source); err != nil {
 		t.Fatal(err)
 	}
 	request, err := proto.Marshal(&pluginpb.CodeGeneratorRequest{
 		FileToGenerate: names,
 		Parameter:      &parameter,
-		ProtoFile:      compile.Descriptors(files),
+		ProtoFile:      compile.Descriptors(result.All()),
 	})
 	if err != nil {
 		t.Fatal(err)

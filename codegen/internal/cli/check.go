@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"github.com/plugwire/plugwire/codegen/internal/breaking"
 	"github.com/plugwire/plugwire/codegen/internal/compile"
 	"github.com/plugwire/plugwire/codegen/internal/generate"
@@ -45,11 +47,11 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	old, err := compile.Files(ctx, asItWas(revision, o), oldNames, io.Discard)
+	old, err := compileAll(ctx, asItWas(revision, o), oldNames)
 	if err != nil {
 		return err
 	}
-	changed, err := compile.Files(ctx, o.Source(), names, o.Warnings)
+	changed, err := compileAll(ctx, o.Source(), names)
 	if err != nil {
 		return err
 	}
@@ -63,6 +65,16 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 	}
 	s.say("nothing in %s breaks what runs since %s (%s)\n", count(len(oldNames), ".proto file"), *against, revision)
 	return nil
+}
+
+// compileAll compiles files of which none may have a mistake: what is left out
+// would look as if it was removed.
+func compileAll(ctx context.Context, source compile.Source, names []string) ([]protoreflect.FileDescriptor, error) {
+	result, err := compile.Files(ctx, source, names)
+	if err != nil {
+		return nil, err
+	}
+	return result.All(), result.Mistakes.Error(source)
 }
 
 // asItWas is the source of files at a revision. What git did not have, such as
@@ -92,15 +104,15 @@ func filesToCompare(revision *history.Revision, root string, args []string) (old
 			return nil, nil, err
 		}
 		before := filesAt(revision, wanted)
-		paths, err := walk(arg)
+		found, err := walk(arg)
 		if err != nil && (!errors.Is(err, fs.ErrNotExist) || len(before) == 0) {
 			return nil, nil, err
 		}
-		if len(before)+len(paths) == 0 {
+		if len(before)+len(found.files) == 0 {
 			return nil, nil, fmt.Errorf("%s: no .proto file there, now or at %s", arg, revision)
 		}
 		old = append(old, before...)
-		for _, path := range paths {
+		for _, path := range found.files {
 			name, err := relative(root, path)
 			if err != nil {
 				return nil, nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +25,29 @@ func sourceFlags(flags *flag.FlagSet, o *generate.Options) {
 		o.Imports = append(o.Imports, dir)
 		return checkDir(dir)
 	})
+}
+
+// packageFlag adds the flag that gives a file a Go package.
+func packageFlag(flags *flag.FlagSet, o *generate.Options) {
+	flags.Func("M", "`FILE=IMPORTPATH[;NAME]`: the Go package of a file, by the name by which others import it, in place of its option go_package; can be repeated", func(text string) error {
+		file, pkg, ok := cutLast(text, "=")
+		if !ok || file == "" || pkg == "" {
+			return errors.New("want FILE=IMPORTPATH, such as words/words.proto=example.com/module/words")
+		}
+		if o.Packages == nil {
+			o.Packages = make(map[string]string)
+		}
+		o.Packages[file] = pkg
+		return nil
+	})
+}
+
+// cutLast cuts a text around the last separator.
+func cutLast(text, separator string) (before, after string, ok bool) {
+	if i := strings.LastIndex(text, separator); i >= 0 {
+		return text[:i], text[i+len(separator):], true
+	}
+	return text, "", false
 }
 
 func checkDir(dir string) error {
@@ -48,24 +72,32 @@ func moduleRoot() string {
 }
 
 // findFiles returns the .proto files that the arguments name, each of which is
-// a file or a directory, as slash-separated paths relative to the root.
-func findFiles(root string, args []string) ([]string, error) {
+// a file or a directory, as slash-separated paths relative to the root. It notes
+// what the user calls their directories.
+func findFiles(o *generate.Options, args []string, s streams) ([]string, error) {
 	if len(args) == 0 {
 		args = []string{"."}
 	}
+	o.Dirs = make(map[string]string)
 	var names []string
 	for _, arg := range args {
-		paths, err := walk(arg)
+		found, err := walk(arg)
 		if err != nil {
 			return nil, err
 		}
-		if len(paths) == 0 {
+		for _, dir := range found.modules {
+			s.complain("%s: skipped, as it is a module of its own: run plugwire-gen in it\n", dir)
+		}
+		if len(found.files) == 0 {
 			return nil, fmt.Errorf("%s: no .proto file there", arg)
 		}
-		for _, path := range paths {
-			name, err := relative(root, path)
+		for _, file := range found.files {
+			name, err := relative(o.Root, file)
 			if err != nil {
 				return nil, err
+			}
+			if _, ok := o.Dirs[path.Dir(name)]; !ok {
+				o.Dirs[path.Dir(name)] = filepath.Dir(file)
 			}
 			names = append(names, name)
 		}
@@ -103,33 +135,61 @@ func below(base, path string) (string, bool) {
 	return filepath.ToSlash(name), err == nil && filepath.IsLocal(name)
 }
 
+// A finding is what walk finds.
+type finding struct {
+	files   []string // .proto files
+	modules []string // directories of other modules that have some
+}
+
 // walk returns the .proto files at or below path. It leaves out other modules,
 // hidden directories and those that hold test data or the code of others.
-func walk(path string) ([]string, error) {
+func walk(path string) (finding, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return finding{}, err
 	}
 	if !info.IsDir() {
 		if filepath.Ext(path) != ".proto" {
-			return nil, errors.New(path + ": want a .proto file or a directory")
+			return finding{}, errors.New(path + ": want a .proto file or a directory")
 		}
-		return []string{path}, nil
+		return finding{files: []string{path}}, nil
 	}
-	var found []string
+	var found finding
 	start := path + string(filepath.Separator) // where path is a link, what it leads to
 	err = filepath.WalkDir(start, func(at string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && at != start && (skip(entry.Name()) || hasModule(at)):
+		case entry.IsDir() && at != start && skip(entry.Name()):
+			return filepath.SkipDir
+		case entry.IsDir() && at != start && hasModule(at):
+			if hasProto(at) {
+				found.modules = append(found.modules, at)
+			}
 			return filepath.SkipDir
 		case !entry.IsDir() && filepath.Ext(at) == ".proto":
-			found = append(found, at)
+			found.files = append(found.files, at)
 		}
 		return nil
 	})
 	return found, err
+}
+
+// hasProto reports whether there is a .proto file in a module that walk skips.
+func hasProto(module string) bool {
+	errFound := errors.New("found")
+	err := filepath.WalkDir(module, func(at string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return filepath.SkipDir // it is skipped anyway
+		case entry.IsDir() && at != module && (skip(entry.Name()) || hasModule(at)):
+			return filepath.SkipDir
+		case !entry.IsDir() && filepath.Ext(at) == ".proto":
+			return errFound
+		}
+		return nil
+	})
+	return errors.Is(err, errFound)
 }
 
 // hasModule reports whether a directory is the root of a module.

@@ -3,130 +3,131 @@
 package compile
 
 import (
-	"bufio"
-	"cmp"
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/bufbuild/protocompile"
-	"github.com/bufbuild/protocompile/ast"
 	"github.com/bufbuild/protocompile/protoutil"
 	"github.com/bufbuild/protocompile/reporter"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// builtin holds the options that every file can import. It is a copy of
-// core/proto, as no module can embed another's files; a test compares the two.
-//
-//go:embed plugwire/options.proto
-var builtin embed.FS
-
-// A Source is where .proto files come from.
-type Source struct {
-	// Open opens a file by the slash-separated name by which others import it.
-	Open func(name string) (io.ReadCloser, error)
-	// Path returns what messages call the file.
-	Path func(name string) string
+// A Result is what became of the named files.
+type Result struct {
+	// Sets are the files that compile. Files of one directory are in one set.
+	// Directories that declare the same names without importing each other are
+	// in different sets, as one set is one registry of names.
+	Sets [][]protoreflect.FileDescriptor
+	// Mistakes are those of all files, sorted by place.
+	Mistakes Mistakes
+	// Left are the named files that do not compile, sorted. Each has a mistake,
+	// or imports a file that has one.
+	Left []string
+	// Warnings are sorted by place.
+	Warnings Mistakes
 }
 
-func (s Source) open(name string) (io.ReadCloser, error) {
-	file, err := s.Open(name)
-	if err == nil {
-		return file, nil
-	}
-	if own, ownErr := builtin.Open(name); ownErr == nil {
-		return own, nil
-	}
-	return nil, err
-}
+// All returns the files of all sets.
+func (r *Result) All() []protoreflect.FileDescriptor { return slices.Concat(r.Sets...) }
 
 // Files compiles the named files. They can import each other, other files of
 // the source, plugwire/options.proto and google/protobuf/*.proto. Comments are
-// kept. The error holds every mistake, not only the first, as file:line:column:
-// text followed by the line; warnings go to warnings in the same form.
-func Files(ctx context.Context, source Source, names []string, warnings io.Writer) ([]protoreflect.FileDescriptor, error) {
-	var problems []problem
-	compiler := protocompile.Compiler{
-		Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{Accessor: source.open}),
-		Reporter: reporter.NewReporter(
-			func(err reporter.ErrorWithPos) error {
-				problems = append(problems, problem{err.GetPosition(), err.Unwrap().Error()})
-				return nil // go on, to report them all
-			},
-			func(warning reporter.ErrorWithPos) {
-				at := warning.GetPosition()
-				text := source.Describe(at.Filename, at.Line, at.Col, "warning: "+warning.Unwrap().Error())
-				_, _ = fmt.Fprintln(warnings, text) // nowhere to report a failure
-			},
-		),
-		SourceInfoMode: protocompile.SourceInfoStandard,
-	}
-	compiled, err := compiler.Compile(ctx, names...)
-	if len(problems) > 0 {
-		return nil, source.join(problems)
-	}
+// kept. Mistakes in files are in the result; they leave out only the files that
+// have them, and the files that import those. The error is for what is not a
+// mistake in a file, such as the end of ctx.
+func Files(ctx context.Context, source Source, names []string) (*Result, error) {
+	g, err := load(ctx, source, names)
 	if err != nil {
 		return nil, err
 	}
-	files := make([]protoreflect.FileDescriptor, len(compiled))
-	for i, f := range compiled {
-		files[i] = f
-	}
-	return files, nil
-}
-
-// A problem is a mistake or something odd in a file.
-type problem struct {
-	at   ast.SourcePos
-	text string
-}
-
-// join makes one error of all problems, in the order of their places.
-func (s Source) join(problems []problem) error {
-	slices.SortStableFunc(problems, func(a, b problem) int {
-		return cmp.Or(cmp.Compare(a.at.Filename, b.at.Filename), a.at.Line-b.at.Line, a.at.Col-b.at.Col)
-	})
-	errs := make([]error, len(problems))
-	for i, p := range problems {
-		errs[i] = errors.New(s.Describe(p.at.Filename, p.at.Line, p.at.Col, p.text))
-	}
-	return errors.Join(errs...)
-}
-
-// Describe says what is wrong at a place in a file, and shows the line.
-func (s Source) Describe(file string, line, column int, what string) string {
-	text := fmt.Sprintf("%s:%d:%d: %s", s.Path(file), line, column, what)
-	if content, ok := s.line(file, line); ok {
-		text += "\n    " + content
-	}
-	return text
-}
-
-func (s Source) line(name string, number int) (string, bool) {
-	file, err := s.open(name)
-	if err != nil {
-		return "", false
-	}
-	defer func() { _ = file.Close() }() // was only read
-	lines := bufio.NewScanner(file)
-	for n := 1; lines.Scan(); n++ {
-		if n == number {
-			return strings.TrimSpace(lines.Text()), true
+	result := &Result{}
+	for _, batch := range g.batches(names) {
+		files, err := g.compile(ctx, batch)
+		if err != nil {
+			return nil, err
+		}
+		if len(files) > 0 {
+			result.Sets = append(result.Sets, files)
 		}
 	}
-	return "", false
+	compiled := make(map[string]bool)
+	for _, f := range result.All() {
+		compiled[f.Path()] = true
+	}
+	for _, name := range names {
+		if !compiled[name] {
+			result.Left = append(result.Left, name)
+		}
+	}
+	slices.Sort(result.Left)
+	result.Mistakes, result.Warnings = g.mistakes.Sorted(), g.warnings.Sorted()
+	return result, nil
+}
+
+// compile links the files of one batch that have no mistakes. It adds the
+// mistakes that it finds to the graph, and begins again without these files.
+func (g *graph) compile(ctx context.Context, batch []string) ([]protoreflect.FileDescriptor, error) {
+	for {
+		batch = slices.DeleteFunc(batch, g.isBad)
+		if len(batch) == 0 {
+			return nil, nil
+		}
+		var found, odd Mistakes
+		compiler := protocompile.Compiler{
+			Resolver: g,
+			Reporter: reporter.NewReporter(
+				func(err reporter.ErrorWithPos) error {
+					found = append(found, mistakeOf(err))
+					return nil // go on, to report them all
+				},
+				func(warning reporter.ErrorWithPos) { odd = append(odd, mistakeOf(warning)) },
+			),
+			SourceInfoMode: protocompile.SourceInfoStandard,
+		}
+		compiled, err := compiler.Compile(ctx, batch...)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err == nil && len(found) == 0 {
+			g.warnings = append(g.warnings, odd...)
+			files := make([]protoreflect.FileDescriptor, len(compiled))
+			for i, f := range compiled {
+				files[i] = f
+			}
+			return files, nil
+		}
+		if at, ok := errors.AsType[reporter.ErrorWithPos](err); ok && len(found) == 0 {
+			found = append(found, mistakeOf(at))
+		}
+		if len(found) == 0 {
+			return nil, err
+		}
+		for _, m := range found {
+			g.add(m)
+		}
+		if !slices.ContainsFunc(batch, g.isBad) {
+			return nil, fmt.Errorf("%w\nno file that was named has it", found.Sorted().Error(g.source)) // or this would not end
+		}
+	}
 }
 
 // Descriptors returns the descriptors of files and of all that they import,
 // each after what it imports, which is the order that a protoc plugin expects.
 func Descriptors(files []protoreflect.FileDescriptor) []*descriptorpb.FileDescriptorProto {
 	var all []*descriptorpb.FileDescriptorProto
+	for _, f := range Closure(files) {
+		all = append(all, protoutil.ProtoFromFileDescriptor(f))
+	}
+	return all
+}
+
+// Closure returns files and all that they import, each after what it imports.
+func Closure(files []protoreflect.FileDescriptor) []protoreflect.FileDescriptor {
+	var all []protoreflect.FileDescriptor
 	seen := make(map[string]bool)
 	var add func(f protoreflect.FileDescriptor)
 	add = func(f protoreflect.FileDescriptor) {
@@ -138,10 +139,20 @@ func Descriptors(files []protoreflect.FileDescriptor) []*descriptorpb.FileDescri
 		for i := range imports.Len() {
 			add(imports.Get(i).FileDescriptor)
 		}
-		all = append(all, protoutil.ProtoFromFileDescriptor(f))
+		all = append(all, f)
 	}
 	for _, f := range files {
 		add(f)
 	}
 	return all
+}
+
+// read returns the content of a file.
+func (s Source) read(name string) ([]byte, error) {
+	file, err := s.open(name)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(file)
+	return content, errors.Join(err, file.Close())
 }

@@ -52,12 +52,15 @@ func (t tree) source() compile.Source {
 // request compiles all files of a tree.
 func (t tree) request(ctx context.Context) (*pluginpb.CodeGeneratorRequest, error) {
 	names := slices.Sorted(maps.Keys(t))
-	files, err := compile.Files(ctx, t.source(), names, io.Discard)
+	result, err := compile.Files(ctx, t.source(), names)
 	if err != nil {
 		return nil, err
 	}
+	if err := result.Mistakes.Error(t.source()); err != nil {
+		return nil, err
+	}
 	return &pluginpb.CodeGeneratorRequest{
-		FileToGenerate: names, Parameter: proto.String("paths=source_relative"), ProtoFile: compile.Descriptors(files),
+		FileToGenerate: names, Parameter: proto.String("paths=source_relative"), ProtoFile: compile.Descriptors(result.All()),
 	}, nil
 }
 

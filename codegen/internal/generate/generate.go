@@ -11,10 +11,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/pluginpb"
 
 	"github.com/plugwire/plugwire/codegen/internal/compile"
@@ -27,74 +29,22 @@ type Options struct {
 	Root string
 	// Imports are further directories in which imports are looked for.
 	Imports []string
+	// Dirs are the directories of files as the user named them, by name. All other
+	// paths are given relative to the working directory.
+	Dirs map[string]string
+	// Packages are the Go packages of files, by name, as import path or as import
+	// path;package name. They replace the option go_package.
+	Packages map[string]string
+	// Protocols are the protocols of the services of files, by name.
+	Protocols map[string]glue.Identity
 	// GRPCOnly leaves out what binds services to Plugwire.
 	GRPCOnly bool
 	// Check writes nothing; what is not current is an error.
 	Check bool
-	// Warnings is where the compiler's warnings go.
+	// Warnings is where warnings go.
 	Warnings io.Writer
 	// Progress is where it is said what takes long. It may be nil.
 	Progress io.Writer
-}
-
-// Source returns the files that the options name.
-func (o Options) Source() compile.Source {
-	return compile.Source{
-		Open: func(name string) (io.ReadCloser, error) {
-			return open(o.locate(name))
-		},
-		Path: func(name string) string { return display(o.locate(name)) },
-	}
-}
-
-// open opens a file. Another thing of that name might be read without end.
-func open(path string) (io.ReadCloser, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", display(path))
-	}
-	return os.Open(path) //nolint:gosec // reading what the user names is the purpose
-}
-
-// locate returns the path of the file of that name: below the root or, if it is
-// not there, below the first of the other directories that has it.
-func (o Options) locate(name string) string {
-	for _, dir := range append([]string{o.Root}, o.Imports...) {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	return filepath.Join(o.Root, filepath.FromSlash(name))
-}
-
-// output returns the path of a generated file.
-func (o Options) output(name string) string {
-	return display(filepath.Join(o.Root, filepath.FromSlash(name)))
-}
-
-// display returns a path as the user would write it: relative to the working
-// directory, if it is not absolute.
-func display(path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return path
-	}
-	here, err := os.Getwd()
-	if err != nil {
-		return path
-	}
-	short, err := filepath.Rel(here, absolute) // not ../clock/clock.proto in clock
-	if err != nil {
-		return path
-	}
-	return short
 }
 
 // A file is a generated one; its name is relative to the root.
@@ -103,94 +53,209 @@ type file struct {
 	content []byte
 }
 
-// A Result is what changed on disk: paths, sorted.
+// A Result is what changed on disk: paths, sorted. Current is the number of
+// .proto files whose code is current now, of all that were named or have to be
+// generated with those.
 type Result struct {
 	Written, Removed []string
-	// Count is how many .proto files the code is of.
-	Count int
+	Current, All     int
 }
 
-// Run brings the Go code of the named .proto files up to date. Either every file
-// is generated or none is written.
+// Run brings the Go code of the named .proto files up to date. A file that has a
+// mistake, or imports a file that has one, is left out: the error lists these,
+// and the code of the others is current nevertheless. Otherwise an error means
+// that nothing was written.
 func Run(ctx context.Context, names []string, o Options) (Result, error) {
 	if !o.GRPCOnly {
 		names = o.withCompanions(names)
 	}
-	files, err := generate(ctx, names, o)
+	made, err := generate(ctx, names, o)
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("interrupted, and nothing was written: %w", ctx.Err())
 	}
 	if err != nil {
 		return Result{}, err
 	}
-	surplus, err := strays(names, files, o)
+	surplus, err := strays(made.names, made.files, o)
 	if err != nil {
 		return Result{}, err
 	}
-	if err := warnOfOrphans(names, o); err != nil {
+	if err := warnOfOrphans(made.names, o); err != nil {
 		return Result{}, err
 	}
+	result := Result{Current: len(made.names), All: len(names)}
 	if o.Check {
-		return Result{Count: len(names)}, compare(files, surplus, o)
+		return result, errors.Join(made.mistakes, compare(made.files, surplus, o))
 	}
-	written, err := write(files, o)
-	if err != nil {
-		return Result{Written: written}, err
+	if result.Written, err = write(made.files, o); err != nil {
+		return Result{Written: result.Written}, err
 	}
 	for _, path := range surplus {
 		if err := os.Remove(path); err != nil {
-			return Result{Written: written}, err
+			return Result{Written: result.Written}, err
 		}
 	}
-	return Result{written, surplus, len(names)}, nil
+	result.Removed = surplus
+	return result, made.mistakes
+}
+
+// An outcome is what generate made.
+type outcome struct {
+	names    []string // of the .proto files whose code is in files
+	files    []file
+	mistakes error // of all other .proto files
 }
 
 // generate returns the Go code of the named files.
-func generate(ctx context.Context, names []string, o Options) ([]file, error) {
-	if err := checkText(names, o.Source()); err != nil {
-		return nil, err
-	}
-	compiled, err := compile.Files(ctx, o.Source(), names, o.Warnings)
+func generate(ctx context.Context, names []string, o Options) (made outcome, err error) {
+	programs := findTools(ctx, o)
+	defer func() { err = errors.Join(err, programs.close()) }()
+	compiled, err := compile.Files(ctx, o.Source(), names)
 	if err != nil {
-		return nil, err
+		return outcome{}, err
 	}
-	if err := checkPackages(compiled, o.Source()); err != nil {
-		return nil, err
+	mistakes := o.hint(compiled.Mistakes)
+	packages, more := o.goPackages(compiled.All())
+	mistakes = append(mistakes, more...)
+	for _, set := range compiled.Sets {
+		r, err := o.withoutMistakes(set, packages, &mistakes)
+		if err != nil {
+			return outcome{}, err
+		}
+		if len(r.names) == 0 {
+			continue
+		}
+		files, err := runTools(ctx, programs, r.encoded)
+		if err != nil {
+			return outcome{}, err
+		}
+		made.files = append(made.files, append(files, r.glue...)...)
+		made.names = append(made.names, r.names...)
 	}
-	warnOfNames(names, o)
-	descriptors := compile.Descriptors(compiled)
+	if err := checkOutputs(made.files, o); err != nil {
+		return outcome{}, err
+	}
+	if err := formatAll(made.files); err != nil {
+		return outcome{}, err
+	}
+	o.warn(compiled.Warnings)
+	o.warnOfNames(made.names)
+	o.warnOfMissingCode(compiled.All(), packages, made.names)
+	made.mistakes = o.explain(names, made.names, mistakes)
+	return made, nil
+}
+
+// A request is what the generators are asked for.
+type request struct {
+	names   []string
+	encoded []byte
+	glue    []file // what this module's own generator made of it
+}
+
+// withoutMistakes returns the request for the files of a set that can be
+// generated. It adds the mistakes that only the generator of the glue finds.
+func (o Options) withoutMistakes(set []protoreflect.FileDescriptor, packages goPackages, mistakes *compile.Mistakes) (request, error) {
+	bad := make(map[string]bool)
+	for _, m := range *mistakes {
+		bad[m.File] = true
+	}
+	for {
+		set = without(set, bad)
+		r, err := newRequest(set, packages)
+		if err != nil || len(set) == 0 || o.GRPCOnly {
+			return r, err
+		}
+		r.glue, err = runGlue(r.encoded, o)
+		found, ok := errors.AsType[glue.Errors](err)
+		if !ok {
+			return r, err
+		}
+		before := len(bad)
+		for _, m := range found {
+			bad[m.File] = true
+			*mistakes = append(*mistakes, compile.Mistake{File: m.File, Line: m.Line, Column: m.Column, Text: m.Text(o.path)})
+		}
+		if len(bad) == before {
+			return r, err // or this would not end
+		}
+	}
+}
+
+// without returns the files that are not bad and import none that is.
+func without(set []protoreflect.FileDescriptor, bad map[string]bool) []protoreflect.FileDescriptor {
+	spoiled := make(map[string]bool)
+	for _, f := range compile.Closure(set) { // imports come first
+		spoiled[f.Path()] = bad[f.Path()]
+		for i := range f.Imports().Len() {
+			spoiled[f.Path()] = spoiled[f.Path()] || spoiled[f.Imports().Get(i).Path()]
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(set), func(f protoreflect.FileDescriptor) bool { return spoiled[f.Path()] })
+}
+
+// newRequest returns the request for files.
+func newRequest(set []protoreflect.FileDescriptor, packages goPackages) (request, error) {
+	var r request
+	for _, f := range set {
+		r.names = append(r.names, f.Path())
+	}
+	descriptors := compile.Descriptors(set)
 	for _, d := range descriptors {
 		glue.TameComments(d)
 	}
-	request := &pluginpb.CodeGeneratorRequest{
-		FileToGenerate: names,
-		Parameter:      new("paths=source_relative"),
+	var err error
+	r.encoded, err = proto.Marshal(&pluginpb.CodeGeneratorRequest{
+		FileToGenerate: r.names,
+		Parameter:      new("paths=source_relative" + packages.parameters(set)),
 		ProtoFile:      descriptors,
-	}
-	files, err := runTools(ctx, request, o)
-	if mistakes, ok := errors.AsType[glue.Errors](err); ok {
-		return nil, describe(mistakes, o.Source())
-	}
+	})
 	if err != nil {
-		return nil, err
+		err = fmt.Errorf("encode the request: %w", err)
 	}
-	if err := checkOutputs(files, o); err != nil {
-		return nil, err
-	}
-	for i, f := range files {
-		if files[i].content, err = format.Source(f.content); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.name, err)
-		}
-	}
-	return files, nil
+	return r, err
 }
 
-// describe returns an error that shows the line of each mistake, and calls files
-// as the user does.
-func describe(mistakes glue.Errors, source compile.Source) error {
-	errs := make([]error, len(mistakes))
-	for i, m := range mistakes {
-		errs[i] = errors.New(source.Describe(m.File, m.Line, m.Column, m.Text(source.Path)))
+// formatAll formats generated code as gofmt does. What it cannot parse is an
+// error.
+func formatAll(files []file) error {
+	var workers errgroup.Group
+	workers.SetLimit(8)
+	for i := range files {
+		workers.Go(func() error {
+			content, err := format.Source(files[i].content)
+			if err != nil {
+				return fmt.Errorf("%s: %w", files[i].name, err)
+			}
+			files[i].content = content
+			return nil
+		})
+	}
+	return workers.Wait()
+}
+
+// explain returns an error that lists the mistakes, and the files that have none
+// and are left out nevertheless. It is nil if there are no mistakes.
+func (o Options) explain(names, made []string, mistakes compile.Mistakes) error {
+	if len(mistakes) == 0 {
+		return nil
+	}
+	errs := []error{mistakes.Sorted().Error(o.Source())}
+	own := make(map[string]bool)
+	for _, m := range mistakes {
+		own[m.File] = true
+	}
+	for _, name := range made {
+		own[name] = true
+	}
+	var others []string
+	for _, name := range names {
+		if !own[name] {
+			others = append(others, o.path(name))
+		}
+	}
+	if len(others) > 0 {
+		slices.Sort(others)
+		errs = append(errs, fmt.Errorf("without a mistake of their own, but not generated, as they import such a file: %s", strings.Join(others, ", ")))
 	}
 	return errors.Join(errs...)
 }

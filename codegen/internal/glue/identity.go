@@ -15,7 +15,10 @@ import (
 // The options of plugwire/options.proto. Their Go code is in core, which this
 // module does not depend on, so they are read from the wire.
 const (
-	optionField   = 51741 // file_protocol and service_protocol
+	fileOption    = "plugwire.file_protocol"
+	serviceOption = "plugwire.service_protocol"
+
+	optionField   = 51741 // of both
 	nameField     = 1
 	versionField  = 2
 	presenceField = 3
@@ -70,11 +73,11 @@ func (s settings) or(other settings) settings {
 // settingsOf returns what holds for a service: what its own option says, then its
 // file's option.
 func settingsOf(service protoreflect.ServiceDescriptor) (settings, error) {
-	own, err := fromOptions(service.Options())
+	own, err := fromOptions(service, serviceOption)
 	if err != nil {
 		return settings{}, err
 	}
-	file, err := fromOptions(service.ParentFile().Options())
+	file, err := fromOptions(service.ParentFile(), fileOption)
 	return own.or(file), err
 }
 
@@ -109,8 +112,11 @@ func fromPackage(name string) Identity {
 }
 
 // fromOptions reads the option of a file or of a service.
-func fromOptions(options proto.Message) (settings, error) {
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(options)
+func fromOptions(of protoreflect.Descriptor, option protoreflect.FullName) (settings, error) {
+	if !knows(of.ParentFile(), option) {
+		return settings{}, nil
+	}
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(of.Options())
 	if err != nil {
 		return settings{}, err
 	}

@@ -1,0 +1,118 @@
+package generate
+
+import (
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/plugwire/plugwire/codegen/internal/compile"
+)
+
+const (
+	// maxSeen is how many files and directories are looked at for a file that is
+	// imported and not found: a fraction of a second on a disk.
+	maxSeen = 50_000
+
+	// maxNear is how many directories above the root are searched as well.
+	maxNear = 2
+)
+
+// hint adds to the mistakes that are imports of a missing file where there is a
+// file of that name, and what would find it.
+func (o Options) hint(mistakes compile.Mistakes) compile.Mistakes {
+	if !slices.ContainsFunc(mistakes, func(m compile.Mistake) bool { return m.Missing != "" }) {
+		return mistakes
+	}
+	near := o.nearFiles()
+	for i, m := range mistakes {
+		if m.Missing != "" {
+			mistakes[i].Text += "; " + o.remedy(m, near)
+		}
+	}
+	return mistakes
+}
+
+// remedy says what would find a missing file.
+func (o Options) remedy(m compile.Mistake, near []string) string {
+	importer, err := filepath.Abs(o.locate(m.File))
+	if err != nil {
+		return err.Error()
+	}
+	for _, at := range near {
+		dir, ok := strings.CutSuffix(filepath.ToSlash(at), "/"+m.Missing)
+		if !ok {
+			continue
+		}
+		dir = filepath.FromSlash(dir)
+		_, importerIsBelow := below(dir, importer)
+		name, isBelowRoot := below(absolute(o.Root), at)
+		switch {
+		case importerIsBelow && isBelowRoot:
+			return fmt.Sprintf("there is %s: import it as %q, or use -root %s", fromHere(at), name, fromHere(dir))
+		case importerIsBelow:
+			return fmt.Sprintf("there is %s: use -root %s", fromHere(at), fromHere(dir))
+		default:
+			return fmt.Sprintf("there is %s: use -I %s", fromHere(at), fromHere(dir))
+		}
+	}
+	return "no file of that name is near: give the directory that has it with -I"
+}
+
+// absolute returns an absolute path, or the path as it is if there is none.
+func absolute(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
+}
+
+// fromHere returns an absolute path as one that is relative to the working
+// directory.
+func fromHere(path string) string {
+	here := absolute(".")
+	if short, err := filepath.Rel(here, path); err == nil {
+		return short
+	}
+	return path
+}
+
+// below returns the slash-separated name of what lies in a directory.
+func below(dir, path string) (string, bool) {
+	name, err := filepath.Rel(dir, path)
+	return filepath.ToSlash(name), err == nil && filepath.IsLocal(name)
+}
+
+// nearFiles returns the absolute paths of .proto files below the root, and then
+// of those in near directories, the nearest first. It stops after maxSeen.
+func (o Options) nearFiles() []string {
+	var found []string
+	left := maxSeen
+	searched := ""
+	dir := absolute(o.Root)
+	for range maxNear + 1 {
+		_ = filepath.WalkDir(dir, func(at string, entry fs.DirEntry, err error) error { // what cannot be read has no hints
+			if left--; left < 0 {
+				return filepath.SkipAll
+			}
+			switch {
+			case err != nil && entry != nil && entry.IsDir():
+				return filepath.SkipDir
+			case err != nil:
+				return nil
+			case entry.IsDir() && (at == searched || entry.Name() == ".git" || entry.Name() == "node_modules"):
+				return filepath.SkipDir
+			case !entry.IsDir() && filepath.Ext(at) == ".proto":
+				found = append(found, at)
+			}
+			return nil
+		})
+		searched = dir
+		if dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return found
+}

@@ -31,10 +31,16 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 	o := generate.Options{Warnings: s.err, Progress: s.progress()}
 	sourceFlags(flags, &o)
 	packageFlag(flags, &o)
+	flags.StringVar(&o.Out, "out", "", "`directory` below which each Go package gets a directory, that of its import path; by default code lies beside the .proto files")
+	flags.StringVar(&o.Module, "module", "", "`prefix` that import paths lose with -out, such as the module's path")
 	flags.BoolVar(&o.Check, "check", false, "write nothing; list the files that are stale, missing or too many")
 	flags.BoolVar(&o.GRPCOnly, "grpc-only", false, "write no FILE_plugwire.pb.go, for services that are not a plugin's")
 	if err := parse(flags, args, s); err != nil {
 		return err
+	}
+	if o.Module != "" && o.Out == "" {
+		s.complain("plugwire-gen generate: -module says what -out leaves out of directories: give -out too\n")
+		return errUsage
 	}
 	names, err := findFiles(&o, flags.Args(), s)
 	if err != nil {

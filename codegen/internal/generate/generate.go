@@ -32,6 +32,9 @@ type Options struct {
 	// Dirs are the directories of files as the user named them, by name. All other
 	// paths are given relative to the working directory.
 	Dirs map[string]string
+	// Out is the directory below which each Go package has a directory, that of its
+	// import path without Module. If it is empty code lies beside the .proto files.
+	Out, Module string
 	// Packages are the Go packages of files, by name, as import path or as import
 	// path;package name. They replace the option go_package.
 	Packages map[string]string
@@ -76,12 +79,14 @@ func Run(ctx context.Context, names []string, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	surplus, err := strays(made.names, made.files, o)
+	surplus, err := strays(made, o)
 	if err != nil {
 		return Result{}, err
 	}
-	if err := warnOfOrphans(made.names, o); err != nil {
-		return Result{}, err
+	if o.Out == "" {
+		if err := warnOfOrphans(made.names, o); err != nil {
+			return Result{}, err
+		}
 	}
 	result := Result{Current: len(made.names), All: len(names)}
 	if o.Check {
@@ -102,6 +107,7 @@ func Run(ctx context.Context, names []string, o Options) (Result, error) {
 // An outcome is what generate made.
 type outcome struct {
 	names    []string // of the .proto files whose code is in files
+	packages goPackages
 	files    []file
 	mistakes error // of all other .proto files
 }
@@ -117,6 +123,7 @@ func generate(ctx context.Context, names []string, o Options) (made outcome, err
 	mistakes := o.hint(compiled.Mistakes)
 	packages, more := o.goPackages(compiled.All())
 	mistakes = append(mistakes, more...)
+	made.packages = packages
 	for _, set := range compiled.Sets {
 		r, err := o.withoutMistakes(set, packages, &mistakes)
 		if err != nil {
@@ -161,7 +168,7 @@ func (o Options) withoutMistakes(set []protoreflect.FileDescriptor, packages goP
 	}
 	for {
 		set = without(set, bad)
-		r, err := newRequest(set, packages)
+		r, err := o.newRequest(set, packages)
 		if err != nil || len(set) == 0 || o.GRPCOnly {
 			return r, err
 		}
@@ -194,7 +201,7 @@ func without(set []protoreflect.FileDescriptor, bad map[string]bool) []protorefl
 }
 
 // newRequest returns the request for files.
-func newRequest(set []protoreflect.FileDescriptor, packages goPackages) (request, error) {
+func (o Options) newRequest(set []protoreflect.FileDescriptor, packages goPackages) (request, error) {
 	var r request
 	for _, f := range set {
 		r.names = append(r.names, f.Path())
@@ -206,7 +213,7 @@ func newRequest(set []protoreflect.FileDescriptor, packages goPackages) (request
 	var err error
 	r.encoded, err = proto.Marshal(&pluginpb.CodeGeneratorRequest{
 		FileToGenerate: r.names,
-		Parameter:      new("paths=source_relative" + packages.parameters(set)),
+		Parameter:      new(o.layout() + packages.parameters(set)),
 		ProtoFile:      descriptors,
 	})
 	if err != nil {
@@ -233,6 +240,9 @@ func formatAll(files []file) error {
 	return workers.Wait()
 }
 
+// maxListed is how many files are listed by name that have no mistake.
+const maxListed = 10
+
 // explain returns an error that lists the mistakes, and the files that have none
 // and are left out nevertheless. It is nil if there are no mistakes.
 func (o Options) explain(names, made []string, mistakes compile.Mistakes) error {
@@ -255,19 +265,27 @@ func (o Options) explain(names, made []string, mistakes compile.Mistakes) error 
 	}
 	if len(others) > 0 {
 		slices.Sort(others)
-		errs = append(errs, fmt.Errorf("without a mistake of their own, but not generated, as they import such a file: %s", strings.Join(others, ", ")))
+		text := strings.Join(others[:min(len(others), maxListed)], ", ")
+		if len(others) > maxListed {
+			text += fmt.Sprintf(" and %d more", len(others)-maxListed)
+		}
+		errs = append(errs, fmt.Errorf("without a mistake of their own, but not generated, as they import such a file: %s", text))
 	}
 	return errors.Join(errs...)
 }
 
 // strays returns the files on disk that were generated from the named ones when
 // these had services.
-func strays(names []string, files []file, o Options) ([]string, error) {
+func strays(made outcome, o Options) ([]string, error) {
+	current := make(map[string]bool)
+	for _, f := range made.files {
+		current[f.name] = true
+	}
 	var found []string
-	for _, name := range names {
+	for _, name := range made.names {
 		for _, suffix := range []string{"_grpc.pb.go", "_plugwire.pb.go"} {
-			stray := strings.TrimSuffix(name, ".proto") + suffix
-			if slices.ContainsFunc(files, func(f file) bool { return f.name == stray }) {
+			stray := o.stem(name, made.packages) + suffix
+			if current[stray] {
 				continue
 			}
 			switch content, err := os.ReadFile(o.output(stray)); {

@@ -60,6 +60,9 @@ func (o Options) warnOfMissingCode(files []protoreflect.FileDescriptor, packages
 				continue
 			}
 			code := strings.TrimSuffix(o.locate(name), ".proto") + ".pb.go"
+			if o.Out != "" {
+				code = o.output(o.stem(name, packages) + ".pb.go")
+			}
 			if _, err := os.Stat(code); err == nil {
 				continue
 			}

@@ -92,7 +92,15 @@ func (o Options) goPackages(files []protoreflect.FileDescriptor) (goPackages, co
 			mistakes = append(mistakes, mistakeAt(f, "no Go package can be given to a file with ',' or '=' in its name: rename it, or add option go_package"))
 		}
 	}
-	return found, append(mistakes, o.checkDirs(files, found)...)
+	if o.Out == "" {
+		mistakes = append(mistakes, o.checkDirs(files, found)...)
+	}
+	for _, f := range files {
+		if p := found[f.Path()].path; o.Module != "" && p != "" && p != o.Module && !strings.HasPrefix(p, o.Module+"/") {
+			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s lies outside of -module %s", p, o.Module)))
+		}
+	}
+	return found, mistakes
 }
 
 // unique returns the files, each once: two sets can have a file in common.
@@ -262,7 +270,7 @@ func (o Options) checkDirs(files []protoreflect.FileDescriptor, packages goPacka
 			continue
 		}
 		if want := packages[other].name; known.name != want {
-			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s", known.name, o.path(other), want)))
+			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.name, o.path(other), want)))
 		}
 	}
 	return mistakes

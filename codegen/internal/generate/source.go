@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/plugwire/plugwire/codegen/internal/compile"
 )
@@ -52,10 +53,35 @@ func (o Options) path(name string) string {
 
 // output returns the path of a generated file, or of the directory of some.
 func (o Options) output(name string) string {
+	if o.Out != "" {
+		return filepath.Join(o.Out, filepath.FromSlash(name))
+	}
 	if typed, ok := o.typed(name); ok {
 		return typed
 	}
 	return display(filepath.Join(o.Root, filepath.FromSlash(name)))
+}
+
+// layout returns the parameter that tells generators where code lies.
+func (o Options) layout() string {
+	switch {
+	case o.Out == "":
+		return "paths=source_relative"
+	case o.Module == "":
+		return "paths=import"
+	default:
+		return "module=" + o.Module
+	}
+}
+
+// stem returns what the names of the files begin with that are generated from a
+// .proto file.
+func (o Options) stem(name string, packages goPackages) string {
+	stem := strings.TrimSuffix(name, ".proto")
+	if o.Out == "" {
+		return stem
+	}
+	return path.Join(strings.TrimPrefix(strings.TrimPrefix(packages[name].path, o.Module), "/"), path.Base(stem))
 }
 
 // typed returns the path of a file in a directory that the user named, in the

@@ -33,6 +33,11 @@ func write(files []file, o Options) (written []string, err error) {
 			return nil, err
 		}
 		r := replacement{path, filepath.Join(filepath.Dir(path), fmt.Sprintf(".plugwire-gen-%d-%d", os.Getpid(), len(staged)))}
+		if o.Out != "" {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // source files are for everyone to read
+				return nil, err
+			}
+		}
 		staged = append(staged, r)
 		if err := os.WriteFile(r.staged, f.content, 0o644); err != nil { //nolint:gosec // source files are for everyone to read
 			return nil, err

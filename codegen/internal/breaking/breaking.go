@@ -20,17 +20,28 @@ type Finding struct {
 	File         string
 	Line, Column int
 	Text         string
+	// Unstable is the package that the change is in, if that is unstable and no
+	// service of a stable package uses what changed.
+	Unstable string
 }
 
 // Compare returns what breaks when old becomes changed. A service whose protocol
 // has a higher version is a new one, so neither its methods are compared nor
 // messages that only such services use. What the files import is compared if
-// one of their other services uses it.
-func Compare(old, changed []protoreflect.FileDescriptor) []Finding {
+// one of their other services uses it. The function unstable says which packages
+// promise nothing.
+func Compare(old, changed []protoreflect.FileDescriptor, unstable func(protoreflect.FullName) bool) []Finding {
 	c := comparison{now: newIndex(changed)}
 	before := newIndex(old)
-	raised, kept := make(map[protoreflect.FullName]bool), make(map[protoreflect.FullName]bool)
+	raised, kept, stable := make(map[protoreflect.FullName]bool), make(map[protoreflect.FullName]bool), make(map[protoreflect.FullName]bool)
+	in := func(d protoreflect.Descriptor) {
+		c.unstable = ""
+		if name := d.ParentFile().Package(); unstable(name) && !stable[d.FullName()] {
+			c.unstable = string(name)
+		}
+	}
 	for _, service := range before.services {
+		in(service)
 		uses := kept
 		if c.service(service) {
 			uses = raised
@@ -39,6 +50,10 @@ func Compare(old, changed []protoreflect.FileDescriptor) []Finding {
 		for i := range methods.Len() {
 			reach(methods.Get(i).Input(), uses)
 			reach(methods.Get(i).Output(), uses)
+			if c.unstable == "" {
+				reach(methods.Get(i).Input(), stable)
+				reach(methods.Get(i).Output(), stable)
+			}
 		}
 	}
 	matters := func(d protoreflect.Descriptor) bool {
@@ -46,23 +61,29 @@ func Compare(old, changed []protoreflect.FileDescriptor) []Finding {
 	}
 	for name, message := range before.messages {
 		if is, ok := c.now.messages[name]; ok && matters(message) {
+			in(message)
 			c.message(message, is)
 		}
 	}
 	for name, enum := range before.enums {
 		if is, ok := c.now.enums[name]; ok && matters(enum) {
+			in(enum)
 			c.enum(enum, is)
 		}
 	}
 	for name, extension := range before.extensions {
 		if is, ok := c.now.extensions[name]; ok && before.declares(extension) {
+			in(extension)
 			c.extension(extension, is)
 		}
 	}
-	slices.SortFunc(c.findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Text, b.Text))
-	})
+	slices.SortFunc(c.findings, ByPlace)
 	return c.findings
+}
+
+// ByPlace compares findings for sorting.
+func ByPlace(a, b Finding) int {
+	return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Text, b.Text))
 }
 
 // reach adds the names of all messages and enums that a message consists of.
@@ -85,6 +106,7 @@ func reach(m protoreflect.MessageDescriptor, names map[protoreflect.FullName]boo
 // A comparison collects findings.
 type comparison struct {
 	now      index
+	unstable string // the package of what is compared now, if it is unstable
 	findings []Finding
 }
 
@@ -94,7 +116,7 @@ func (c *comparison) found(at protoreflect.Descriptor, format string, args ...an
 	place := file.SourceLocations().ByDescriptor(at)
 	c.findings = append(c.findings, Finding{
 		File: file.Path(), Line: place.StartLine + 1, Column: place.StartColumn + 1,
-		Text: fmt.Sprintf(format, args...),
+		Text: fmt.Sprintf(format, args...), Unstable: c.unstable,
 	})
 }
 
@@ -103,7 +125,7 @@ func (c *comparison) found(at protoreflect.Descriptor, format string, args ...an
 func (c *comparison) service(was protoreflect.ServiceDescriptor) (raised bool) {
 	is, ok := c.now.services[was.FullName()]
 	if !ok {
-		c.findings = append(c.findings, Finding{File: was.ParentFile().Path(), Line: 1, Column: 1, Text: fmt.Sprintf("service %s: removed", was.FullName())})
+		c.findings = append(c.findings, Finding{File: was.ParentFile().Path(), Line: 1, Column: 1, Text: fmt.Sprintf("service %s: removed", was.FullName()), Unstable: c.unstable})
 		return false
 	}
 	before, beforeErr := glue.IdentityOf(was)

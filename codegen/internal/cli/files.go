@@ -85,9 +85,7 @@ func findFiles(o *generate.Options, args []string, s streams) ([]string, error) 
 		if err != nil {
 			return nil, err
 		}
-		for _, dir := range found.modules {
-			s.complain("%s: skipped, as it is a module of its own: run plugwire-gen in it\n", dir)
-		}
+		s.saySkipped(found)
 		if len(found.files) == 0 {
 			return nil, fmt.Errorf("%s: no .proto file there", arg)
 		}
@@ -173,6 +171,13 @@ func walk(path string) (finding, error) {
 		return nil
 	})
 	return found, err
+}
+
+// saySkipped names what walk left out and a person may miss.
+func (s streams) saySkipped(found finding) {
+	for _, dir := range found.modules {
+		s.complain("%s: skipped, as it is a module of its own: run plugwire-gen in it\n", dir)
+	}
 }
 
 // hasProto reports whether there is a .proto file in a module that walk skips.

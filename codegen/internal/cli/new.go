@@ -10,20 +10,22 @@ import (
 
 	"github.com/plugwire/plugwire/codegen/internal/generate"
 	"github.com/plugwire/plugwire/codegen/internal/gocmd"
+	"github.com/plugwire/plugwire/codegen/internal/history"
 	"github.com/plugwire/plugwire/codegen/internal/scaffold"
 )
 
 const newUsage = `usage: plugwire-gen new [flags] NAME
 
 Makes the directory NAME with a module in it: a .proto file and its Go code, a
-handler, a plugin and a host, tests, and a README.
+handler, a plugin and a host, tests, and a README. If that fails nothing is left.
+The protocol and its Go package have the name without dashes.
 
 `
 
 func runNew(ctx context.Context, args []string, s streams) error {
 	flags := newFlags("new", newUsage, s)
 	module := flags.String("module", "", "module `path`; by default example.com/NAME")
-	clone := flags.String("clone", "", "take Plugwire's modules from the clone in this `directory` instead of a release")
+	clone := flags.String("clone", "", "copy Plugwire's modules from the clone in this `directory`, instead of using a release")
 	if err := parse(flags, args, s); err != nil {
 		return err
 	}
@@ -37,55 +39,53 @@ func runNew(ctx context.Context, args []string, s streams) error {
 		m.Module = "example.com/" + m.Name
 	}
 	if *clone != "" {
-		var err error
-		if m.Clone, err = cloneDir(*clone); err != nil {
+		if err := checkClone(*clone); err != nil {
 			return err
 		}
+		m.Clone, m.Commit = *clone, history.Commit(ctx, *clone)
 	}
 	complete := func() error {
-		proto := m.Name + "/" + m.Name + ".proto"
-		_, err := generate.Run(ctx, []string{proto}, generate.Options{Root: m.Name, Warnings: s.err, Progress: s.progress()})
-		return err
+		o := generate.Options{Root: m.Name, Warnings: s.err, Progress: s.progress()}
+		if _, err := generate.Run(ctx, []string{m.Proto()}, o); err != nil {
+			return err
+		}
+		return tidy(ctx, m.Name)
 	}
 	if err := scaffold.Write(m.Name, m, complete); err != nil {
 		return err
 	}
 	s.say("made %s, module %s\n", m.Name, m.Module)
-	if m.Clone == "" {
-		if err := tidy(ctx, m.Name); err != nil {
-			return err
-		}
-	}
-	return sayNext(ctx, m.Name, s)
+	return sayNext(ctx, m, s)
 }
 
-// cloneDir returns the absolute, slash-separated path of a clone of Plugwire.
-func cloneDir(dir string) (string, error) {
-	path, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
+// checkClone says whether a directory is a clone of Plugwire.
+func checkClone(dir string) error {
+	for _, module := range scaffold.Modules {
+		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(module), "go.mod")); err != nil {
+			return fmt.Errorf("-clone %s: no clone of Plugwire is there: %w", dir, err)
+		}
 	}
-	if _, err := os.Stat(filepath.Join(path, "core", "go.mod")); err != nil {
-		return "", fmt.Errorf("-clone %s: no clone of Plugwire is there: %w", dir, err)
-	}
-	return filepath.ToSlash(path), nil
+	return nil
 }
 
 // sayNext prints what to do with the new module.
-func sayNext(ctx context.Context, name string, s streams) error {
-	workspace, err := otherWorkspace(ctx, name)
+func sayNext(ctx context.Context, m scaffold.Module, s streams) error {
+	workspace, err := otherWorkspace(ctx, m.Name)
 	if err != nil {
 		return err
 	}
-	s.say("next:\n    cd %s\n", name)
-	if workspace != "" {
+	s.say("next:\n    cd %s\n", m.Name)
+	switch {
+	case workspace != "" && m.Clone != "": // a workspace may have the modules that this one has copies of
+		s.say("    export GOWORK=off    # %s is in force, and does not know this module\n", workspace)
+	case workspace != "":
 		s.say("    go work use .    # %s is in force, and does not know this module\n", workspace)
 	}
 	s.say(`    go test ./...
     go run ./cmd/%[1]s-host
-then change %[1]s/%[1]s.proto, and:
+then change %[2]s, and:
     plugwire-gen generate
-`, name)
+`, m.Name, m.Proto())
 	return nil
 }
 
@@ -112,8 +112,12 @@ func tidy(ctx context.Context, dir string) error {
 	cmd := gocmd.Command(ctx, dir, "mod", "tidy")
 	cmd.Env = append(cmd.Env, "GOWORK=off")
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go mod tidy: %w\n%s%s is complete but for go.sum: run go mod tidy in it when this is solved, or remove it and make it with -clone", err, out.Bytes(), dir)
+	switch err := cmd.Run(); {
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted, and nothing was written: %w", ctx.Err())
+	case err != nil:
+		return fmt.Errorf("go mod tidy: %w\n%s%s is not made: try again when this is solved, or use -clone, which needs no release of Plugwire", gocmd.Explain(err), out.Bytes(), dir)
+	default:
+		return nil
 	}
-	return nil
 }

@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 			}
 			e.Setenv("CGO_ENABLED", "0")
 			e.Setenv("CLONE", clone)
+			e.Setenv("FULL", values[1]) // GOMODCACHE, for a script that has an empty one
 			return nil
 		},
 	})

@@ -19,6 +19,7 @@ type Revision struct {
 	ctx    context.Context //nolint:containedctx // of one command; compile.Source has no place for it
 	dir    string
 	commit string
+	prefix string
 	files  []string // sorted
 }
 
@@ -41,6 +42,11 @@ func At(ctx context.Context, dir, revision string) (*Revision, error) {
 		}
 		r.commit = strings.TrimSpace(string(commit))
 	}
+	prefix, err := r.git("rev-parse", "--show-prefix")
+	if err != nil {
+		return nil, err
+	}
+	r.prefix = strings.TrimSuffix(string(prefix), "\n")
 	out, err := r.git("ls-tree", "-r", "-z", "--name-only", r.commit)
 	if err != nil {
 		return nil, err
@@ -50,8 +56,23 @@ func At(ctx context.Context, dir, revision string) (*Revision, error) {
 	return r, nil
 }
 
+// Commit returns the commit that is checked out in a directory, or nothing if git
+// does not know one.
+func Commit(ctx context.Context, dir string) string {
+	r := &Revision{ctx: ctx, dir: dir}
+	commit, err := r.git("rev-parse", "--verify", "--quiet", "HEAD")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(commit))
+}
+
 // String returns the short name of the commit.
 func (r *Revision) String() string { return r.commit[:min(12, len(r.commit))] }
+
+// Prefix returns the directory's name in the repository, with a slash at its end.
+// It is empty for the root.
+func (r *Revision) Prefix() string { return r.prefix }
 
 // Files returns the slash-separated names of all files, relative to the
 // directory, sorted. The slice is not to be changed.

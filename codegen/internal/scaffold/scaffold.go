@@ -28,21 +28,30 @@ var templates embed.FS
 
 // A Module is what is to be written.
 type Module struct {
-	// Name is that of its directory, its protocol and its Go package.
+	// Name is that of its directory and its commands and, without dashes, of its
+	// protocol and its Go package.
 	Name string
 	// Module is its path.
 	Module string
-	// Clone is an absolute, slash-separated directory: that of a clone of
-	// Plugwire to take its modules from. It may be empty, for released ones.
+	// Clone is the directory of a clone of Plugwire from which its modules are
+	// copied. It may be empty, for released ones.
 	Clone string
+	// Commit is the clone's commit. It may be empty.
+	Commit string
 }
+
+// Package returns the name of the module's Go package and protocol.
+func (m Module) Package() string { return strings.ReplaceAll(m.Name, "-", "") }
+
+// Proto returns the slash-separated name of the module's .proto file.
+func (m Module) Proto() string { return m.Package() + "/" + m.Package() + ".proto" }
 
 // maxName keeps the longest name of a file, NAME_plugwire.pb.go, below the 255
 // bytes of file systems, with room to spare.
 const maxName = 100
 
 var (
-	validName = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
+	validName = regexp.MustCompile(`^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$`)
 
 	// validModule is what the go command accepts, and what needs no quotes in Go
 	// and in a .proto file.
@@ -61,11 +70,11 @@ var (
 func (m Module) Check() error {
 	switch {
 	case !validName.MatchString(m.Name):
-		return fmt.Errorf("name %q: want lower-case letters and digits, with a letter first, as it names a Go package", m.Name)
+		return fmt.Errorf("name %q: want lower-case letters and digits, with a letter first and dashes between them, as it names a directory and, without the dashes, a Go package", m.Name)
 	case len(m.Name) > maxName:
 		return fmt.Errorf("name %q: want at most %d characters", m.Name, maxName)
-	case token.IsKeyword(m.Name) || types.Universe.Lookup(m.Name) != nil || slices.Contains(taken, m.Name):
-		return fmt.Errorf("name %q: it has another meaning in the code of the module; choose another", m.Name)
+	case token.IsKeyword(m.Package()) || types.Universe.Lookup(m.Package()) != nil || slices.Contains(taken, m.Package()):
+		return fmt.Errorf("name %q: %s has another meaning in the code of the module; choose another", m.Name, m.Package())
 	case !validModule.MatchString(m.Module) || m.Module == "go" || m.Module == "toolchain":
 		return fmt.Errorf("module path %q: want one like example.com/%s", m.Module, m.Name)
 	default:
@@ -87,10 +96,14 @@ func Write(dir string, m Module, complete func() error) error {
 	case len(entries) > 0:
 		return fmt.Errorf("%s: it exists and is not empty", dir)
 	}
-	if err := m.write(dir); err != nil {
-		return errors.Join(err, undo(dir, isNew))
+	err = m.write(dir)
+	if err == nil && m.Clone != "" {
+		err = copyModules(dir, m.Clone)
 	}
-	if err := complete(); err != nil {
+	if err == nil {
+		err = complete()
+	}
+	if err != nil {
 		return errors.Join(err, undo(dir, isNew))
 	}
 	return nil
@@ -114,7 +127,7 @@ func (m Module) write(dir string) error {
 			return err
 		}
 		name := m.fileName(strings.TrimSuffix(strings.TrimPrefix(path, "template/"), ".tmpl"))
-		if name == "go.work" && m.Clone == "" {
+		if strings.HasPrefix(name, copied) && m.Clone == "" {
 			return nil
 		}
 		content, err := m.render(path)
@@ -132,7 +145,7 @@ func (m Module) write(dir string) error {
 // fileName returns where a template's file goes.
 func (m Module) fileName(name string) string {
 	return strings.NewReplacer(
-		"proto/service.proto", m.Name+"/"+m.Name+".proto",
+		"proto/service.proto", m.Proto(),
 		"cmd/plugin/", "cmd/"+m.Name+"-plugin/",
 		"cmd/host/", "cmd/"+m.Name+"-host/",
 		"gitignore", ".gitignore", // which embed leaves out
@@ -147,7 +160,7 @@ func (m Module) render(path string) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, struct{ Name, Module, Clone, Version string }{m.Name, m.Module, m.Clone, Version})
+	err = t.Execute(&b, struct{ Name, Package, Module, Clone, Commit, Version string }{m.Name, m.Package(), m.Module, m.Clone, m.Commit, Version})
 	if err != nil || !strings.HasSuffix(path, ".go.tmpl") {
 		return b.Bytes(), err
 	}

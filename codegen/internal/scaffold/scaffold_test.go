@@ -54,6 +54,8 @@ func TestCheck(t *testing.T) {
 	for _, m := range []Module{
 		{Name: "hello", Module: "example.com/hello"},
 		{Name: "a1", Module: "hello"},
+		{Name: "my-plugin", Module: "example.com/my-plugin"},
+		{Name: "a-1-b", Module: "example.com/m"},
 		{Name: "hello", Module: "github.com/Some-One/x_y/v2"},
 		{Name: "hello", Module: "example.com/~me/hello.v2"},
 	} {
@@ -68,6 +70,10 @@ func TestCheck(t *testing.T) {
 		{Name: "a_b", Module: "example.com/m"},
 		{Name: "init", Module: "example.com/m"},
 		{Name: "func", Module: "example.com/m"},
+		{Name: "fu-nc", Module: "example.com/m"},
+		{Name: "-a", Module: "example.com/m"},
+		{Name: "a-", Module: "example.com/m"},
+		{Name: "a--b", Module: "example.com/m"},
 		{Name: "string", Module: "example.com/m"},
 		{Name: strings.Repeat("a", 101), Module: "example.com/m"},
 		{Name: "hello", Module: ""},

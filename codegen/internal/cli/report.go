@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// formats are how check prints what it found.
+var formats = []string{"text", "json", "github"}
+
+// The states of an item.
+const (
+	stateBreaking = "breaking" // fails the check
+	stateAccepted = "accepted" // people have agreed on it
+	stateUnstable = "unstable" // its package promises nothing
+	stateUnused   = "unused"   // accepts a change that does not exist
+)
+
+// An item is one thing that check found. Its JSON is for programs.
+type item struct {
+	File   string `json:"file"` // relative to the working directory, but for github
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+	Text   string `json:"text"`
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"` // why it does not fail the check
+}
+
+// report prints an item.
+func (s streams) report(format string, i item) error {
+	text := i.Text
+	if i.Reason != "" && format != "json" {
+		text += fmt.Sprintf(" (%s: %s)", i.State, i.Reason)
+	}
+	switch format {
+	case "json":
+		line, err := json.Marshal(i)
+		if err != nil {
+			return err
+		}
+		s.say("%s\n", line)
+	case "github":
+		level := map[string]string{stateBreaking: "error", stateAccepted: "notice", stateUnstable: "notice", stateUnused: "warning"}[i.State]
+		s.say("::%s file=%s,line=%d,col=%d,title=plugwire-gen check::%s\n", level, escapeProperty(i.File), i.Line, i.Column, escapeData(text))
+	default:
+		if i.State == stateUnused {
+			s.complain("%s:%d:%d: %s\n", i.File, i.Line, i.Column, text)
+		} else {
+			s.say("%s:%d:%d: %s\n", i.File, i.Line, i.Column, text)
+		}
+	}
+	return nil
+}
+
+// escapeData escapes a message as GitHub's workflow commands demand.
+func escapeData(text string) string {
+	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(text)
+}
+
+// escapeProperty escapes a property of a command.
+func escapeProperty(text string) string {
+	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(escapeData(text))
+}
+
+// checkFormat says whether there is such a format.
+func checkFormat(format string) error {
+	if !slices.Contains(formats, format) {
+		return fmt.Errorf("want one of %s", strings.Join(formats, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package scaffold
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Modules are the directories of Plugwire's modules that the code imports.
+var Modules = []string{"core", "transport/tcp", "transport/unix"}
+
+// copied is where copies of them are put.
+const copied = "third_party/plugwire"
+
+// copyModules copies Plugwire's modules from a clone, but what only their tests
+// need. It adds their sums to dir's go.sum, so that the go command need not ask
+// for them.
+func copyModules(dir, clone string) error {
+	var sums []string
+	for _, module := range Modules {
+		from := filepath.Join(clone, filepath.FromSlash(module))
+		if err := copyModule(filepath.Join(dir, filepath.FromSlash(copied), filepath.FromSlash(module)), from); err != nil {
+			return err
+		}
+		content, err := os.ReadFile(filepath.Join(from, "go.sum")) //nolint:gosec // below the clone that the user names
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for line := range strings.Lines(string(content)) {
+			sums = append(sums, strings.TrimSpace(line)+"\n")
+		}
+	}
+	slices.Sort(sums)
+	return os.WriteFile(filepath.Join(dir, "go.sum"), []byte(strings.Join(slices.Compact(sums), "")), 0o644) //nolint:gosec // source files are for everyone to read
+}
+
+// copyModule copies what others need of a module.
+func copyModule(to, from string) error {
+	start := from + string(filepath.Separator) // where it is a link, what it leads to
+	return filepath.WalkDir(start, func(at string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, at)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if at != start && isLeftOut(at, entry.Name()) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		isCode := filepath.Ext(name) == ".go" && !strings.HasSuffix(name, "_test.go")
+		if !isCode && !slices.Contains([]string{"go.mod", "go.sum", "LICENSE"}, name) {
+			return nil
+		}
+		content, err := os.ReadFile(at) //nolint:gosec // below the clone that the user names
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, name)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // source files are for everyone to read
+			return err
+		}
+		return os.WriteFile(target, content, 0o644) //nolint:gosec // source files are for everyone to read
+	})
+}
+
+// isLeftOut reports whether a directory of a module is no package of it.
+func isLeftOut(dir, name string) bool {
+	if name == "testdata" || name[0] == '.' || name[0] == '_' {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}

@@ -1,6 +1,8 @@
 // Command protoc-gen-go-plugwire is a plugin of protoc and buf. For each .proto
 // file with services it writes FILE_plugwire.pb.go, which binds the code of
-// protoc-gen-go and protoc-gen-go-grpc to Plugwire. It takes their parameters.
+// protoc-gen-go and protoc-gen-go-grpc to Plugwire. It takes the parameters of
+// protoc-gen-go, and protocol=FILE=NAME/VERSION, which gives the services of a
+// file a protocol in place of what the file says.
 //
 //	protoc --go_out=. --go-grpc_out=. --go-plugwire_out=. FILE.proto
 package main
@@ -42,6 +44,6 @@ func main() {
 		fmt.Println("protoc-gen-go-plugwire", info.Main.Version)
 		return
 	}
-	var parameters flag.FlagSet // none of its own: what protogen does not know is an error
-	protogen.Options{ParamFunc: parameters.Set}.Run(glue.Generate)
+	var o glue.Options
+	protogen.Options{ParamFunc: o.Set}.Run(func(plugin *protogen.Plugin) error { return o.Generate(plugin) })
 }

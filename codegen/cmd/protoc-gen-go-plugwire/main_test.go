@@ -111,9 +111,23 @@ func TestParametersOfProtocGenGo(t *testing.T) {
 	}
 }
 
+// A protocol in the parameters replaces that of the file, as others' files cannot
+// be edited.
+func TestParameterProtocol(t *testing.T) {
+	const name = "codegen/internal/e2e/named/named.proto"
+	response := generate(t, "paths=source_relative,protocol="+name+"=tfplugin/6", name)
+	if len(response.GetFile()) != 1 || strings.Count(response.GetFile()[0].GetContent(), `protocol.New("tfplugin", 6, `) != 1 {
+		t.Fatalf("generated %v", response)
+	}
+	request := newRequest(t, "protocol="+name+"=tfplugin", name)
+	if _, stderr, err := command(t, request); err == nil || !strings.Contains(stderr, "want FILE=NAME/VERSION") {
+		t.Errorf("%v, stderr %q", err, stderr)
+	}
+}
+
 func TestUnknownParameter(t *testing.T) {
 	request := newRequest(t, "path=source_relative", "codegen/internal/e2e/multi/multi.proto")
-	if stdout, stderr, err := command(t, request); err == nil || stdout != "" || !strings.Contains(stderr, "no such flag -path") {
+	if stdout, stderr, err := command(t, request); err == nil || stdout != "" || !strings.Contains(stderr, `unknown parameter "path"`) {
 		t.Errorf("%v, stdout %q, stderr %q", err, stdout, stderr)
 	}
 }

@@ -42,6 +42,11 @@ func packageFlag(flags *flag.FlagSet, o *generate.Options) {
 	})
 }
 
+// protocolFlag adds the flag that gives a file a protocol.
+func protocolFlag(flags *flag.FlagSet, o *generate.Options) {
+	flags.Func("protocol", "`FILE=NAME/VERSION`: the protocol of all services of a file, by the name by which others import it, in place of what the file says; can be repeated", o.Glue.Add)
+}
+
 // cutLast cuts a text around the last separator.
 func cutLast(text, separator string) (before, after string, ok bool) {
 	if i := strings.LastIndex(text, separator); i >= 0 {

@@ -31,6 +31,7 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 	o := generate.Options{Warnings: s.err, Progress: s.progress()}
 	sourceFlags(flags, &o)
 	packageFlag(flags, &o)
+	protocolFlag(flags, &o)
 	flags.StringVar(&o.Out, "out", "", "`directory` below which each Go package gets a directory, that of its import path; by default code lies beside the .proto files")
 	flags.StringVar(&o.Module, "module", "", "`prefix` that import paths lose with -out, such as the module's path")
 	flags.BoolVar(&o.Check, "check", false, "write nothing; list the files that are stale, missing or too many")

@@ -69,6 +69,24 @@ func symbolsOf(tree *ast.FileNode) []symbol {
 	return found
 }
 
+// servicesOf returns the package of a file that declares services. A ";"
+// is added, so that it is empty without services only.
+func servicesOf(tree *ast.FileNode) string {
+	name, serves := "", false
+	for _, decl := range tree.Decls {
+		switch d := decl.(type) {
+		case *ast.PackageNode:
+			name = string(d.Name.AsIdentifier())
+		case *ast.ServiceNode:
+			serves = true
+		}
+	}
+	if !serves {
+		return ""
+	}
+	return name + ";"
+}
+
 // An owner is the file that declares a symbol.
 type owner struct {
 	file string

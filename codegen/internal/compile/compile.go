@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 
 	"github.com/bufbuild/protocompile"
@@ -29,6 +30,16 @@ type Result struct {
 	Left []string
 	// Warnings are sorted by place.
 	Warnings Mistakes
+
+	nodes map[string]*node
+}
+
+// Related reports whether two of the named files can have services of one
+// protocol: both have services, and they are of one package and directory. It is
+// known of files with mistakes too.
+func (r *Result) Related(a, b string) bool {
+	one, other := r.nodes[a], r.nodes[b]
+	return one != nil && other != nil && one.services != "" && one.services == other.services && path.Dir(a) == path.Dir(b)
 }
 
 // All returns the files of all sets.
@@ -44,7 +55,7 @@ func Files(ctx context.Context, source Source, names []string) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	result := &Result{}
+	result := &Result{nodes: g.nodes}
 	for _, batch := range g.batches(names) {
 		files, err := g.compile(ctx, batch)
 		if err != nil {

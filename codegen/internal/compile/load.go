@@ -27,6 +27,7 @@ type node struct {
 	tree     *ast.FileNode // nil for a file that comes with protobuf or cannot be read
 	imports  []importNode
 	symbols  []symbol
+	services string // the package, if there are services
 	mistakes Mistakes
 	err      error // why it cannot be read
 }
@@ -134,6 +135,7 @@ func (s Source) parse(n *node) {
 		}
 	}
 	n.symbols = symbolsOf(tree)
+	n.services = servicesOf(tree)
 }
 
 // missing returns the mistake of an import that is not found.

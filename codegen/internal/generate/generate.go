@@ -10,6 +10,7 @@ import (
 	"go/format"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -38,8 +39,8 @@ type Options struct {
 	// Packages are the Go packages of files, by name, as import path or as import
 	// path;package name. They replace the option go_package.
 	Packages map[string]string
-	// Protocols are the protocols of the services of files, by name.
-	Protocols map[string]glue.Identity
+	// Glue has the protocols of files that do not say theirs.
+	Glue glue.Options
 	// GRPCOnly leaves out what binds services to Plugwire.
 	GRPCOnly bool
 	// Check writes nothing; what is not current is an error.
@@ -120,12 +121,15 @@ func generate(ctx context.Context, names []string, o Options) (made outcome, err
 	if err != nil {
 		return outcome{}, err
 	}
+	if err := o.checkNames(names, compiled.All()); err != nil {
+		return outcome{}, err
+	}
 	mistakes := o.hint(compiled.Mistakes)
 	packages, more := o.goPackages(compiled.All())
 	mistakes = append(mistakes, more...)
 	made.packages = packages
 	for _, set := range compiled.Sets {
-		r, err := o.withoutMistakes(set, packages, &mistakes)
+		r, err := o.withoutMistakes(set, packages, compiled, &mistakes)
 		if err != nil {
 			return outcome{}, err
 		}
@@ -161,12 +165,15 @@ type request struct {
 
 // withoutMistakes returns the request for the files of a set that can be
 // generated. It adds the mistakes that only the generator of the glue finds.
-func (o Options) withoutMistakes(set []protoreflect.FileDescriptor, packages goPackages, mistakes *compile.Mistakes) (request, error) {
+func (o Options) withoutMistakes(set []protoreflect.FileDescriptor, packages goPackages, compiled *compile.Result, mistakes *compile.Mistakes) (request, error) {
 	bad := make(map[string]bool)
 	for _, m := range *mistakes {
 		bad[m.File] = true
 	}
 	for {
+		if !o.GRPCOnly {
+			spread(set, compiled, bad)
+		}
 		set = without(set, bad)
 		r, err := o.newRequest(set, packages)
 		if err != nil || len(set) == 0 || o.GRPCOnly {
@@ -179,11 +186,23 @@ func (o Options) withoutMistakes(set []protoreflect.FileDescriptor, packages goP
 		}
 		before := len(bad)
 		for _, m := range found {
-			bad[m.File] = true
+			bad[m.File] = true // a file of the set, as only these are generated
 			*mistakes = append(*mistakes, compile.Mistake{File: m.File, Line: m.Line, Column: m.Column, Text: m.Text(o.path)})
 		}
 		if len(bad) == before {
 			return r, err // or this would not end
+		}
+	}
+}
+
+// spread adds to the bad files those of a set whose protocol may have services in
+// one of them: it would be generated without these.
+func spread(set []protoreflect.FileDescriptor, compiled *compile.Result, bad map[string]bool) {
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(bad)), compiled.Left) {
+		for _, f := range set {
+			if compiled.Related(f.Path(), name) {
+				bad[f.Path()] = true
+			}
 		}
 	}
 }
@@ -269,7 +288,7 @@ func (o Options) explain(names, made []string, mistakes compile.Mistakes) error 
 		if len(others) > maxListed {
 			text += fmt.Sprintf(" and %d more", len(others)-maxListed)
 		}
-		errs = append(errs, fmt.Errorf("without a mistake of their own, but not generated, as they import such a file: %s", text))
+		errs = append(errs, fmt.Errorf("without a mistake of their own, but not generated, as they import such a file, or have services of the same package beside it: %s", text))
 	}
 	return errors.Join(errs...)
 }

@@ -1,9 +1,11 @@
 package generate
 
 import (
+	"errors"
 	"fmt"
 	"go/build"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -26,6 +28,31 @@ func (o Options) warn(warnings compile.Mistakes) {
 		}
 		_, _ = fmt.Fprintln(o.Warnings, w.Describe(source)) // nowhere to report a failure
 	}
+}
+
+// checkNames returns an error if a protocol is given to a file that is not among
+// the names. A Go package that is given to a file that nothing imports is a
+// warning.
+func (o Options) checkNames(names []string, files []protoreflect.FileDescriptor) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(o.Glue.Protocols)) {
+		if !slices.Contains(names, name) {
+			errs = append(errs, fmt.Errorf("-protocol %s: no such file is generated: want its name relative to the root, such as %s", name, names[0]))
+		}
+	}
+	known := make(map[string]bool)
+	for _, name := range names {
+		known[name] = true
+	}
+	for _, f := range compile.Closure(files) {
+		known[f.Path()] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Packages)) {
+		if !known[name] {
+			o.warn(compile.Mistakes{{Text: fmt.Sprintf("-M %s: no such file is generated or imported", name)}})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // warnOfNames warns of files whose Go code is for one platform only, as their

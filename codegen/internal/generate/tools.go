@@ -13,8 +13,6 @@ import (
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/pluginpb"
-
-	"github.com/plugwire/plugwire/codegen/internal/glue"
 )
 
 // runTools returns what the tools make of a request.
@@ -67,7 +65,7 @@ func runGlue(encoded []byte, o Options) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := glue.Generate(plugin); err != nil {
+	if err := o.Glue.Generate(plugin); err != nil {
 		return nil, err
 	}
 	return contents(plugin.Response())

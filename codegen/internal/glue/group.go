@@ -103,12 +103,16 @@ func goPackages(plugin *protogen.Plugin) []*goPackage {
 }
 
 // group finds the protocols of a package, in the order of their first services.
-func (p *goPackage) group() Errors {
+func (p *goPackage) group(o Options) Errors {
 	var mistakes Errors
 	byIdentity := make(map[Identity]*group)
 	for _, file := range p.files {
 		for _, service := range file.Services {
-			id, err := IdentityOf(service.Desc)
+			set, err := o.settingsOf(service.Desc)
+			var id Identity
+			if err == nil {
+				id, err = set.identityOf(service.Desc)
+			}
 			if err != nil {
 				if file.Generate {
 					mistakes = append(mistakes, newError(service.Desc, fmt.Sprintf("service %s: %v", service.Desc.Name(), err)))
@@ -124,7 +128,6 @@ func (p *goPackage) group() Errors {
 				byIdentity[id] = g
 				p.groups = append(p.groups, g)
 			}
-			set, _ := settingsOf(service.Desc) // IdentityOf has returned the error
 			g.members = append(g.members, &member{Service: service, file: file, optional: set.presence == optional})
 		}
 	}

@@ -86,19 +86,32 @@ func settingsOf(service protoreflect.ServiceDescriptor) (settings, error) {
 // service that is left out.
 func IdentityOf(service protoreflect.ServiceDescriptor) (Identity, error) {
 	set, err := settingsOf(service)
-	if err != nil || set.presence == leftOut {
+	if err != nil {
 		return Identity{}, err
 	}
-	id := set.or(settings{Identity: fromPackage(string(service.ParentFile().Package()))}).Identity
+	return set.identityOf(service)
+}
+
+// identityOf returns the protocol of a service with these settings.
+func (s settings) identityOf(service protoreflect.ServiceDescriptor) (Identity, error) {
+	if s.presence == leftOut {
+		return Identity{}, nil
+	}
+	id := s.or(settings{Identity: fromPackage(string(service.ParentFile().Package()))}).Identity
+	return id, id.check()
+}
+
+// check returns an error if core refuses the identity.
+func (id Identity) check() error {
 	switch {
 	case id.Name == "":
-		return id, errors.New("a protocol is named by the package, and the file has none: add a package, or option (plugwire.file_protocol).name")
+		return errors.New("a protocol is named by the package, and the file has none: add a package, or option (plugwire.file_protocol).name")
 	case len(id.Name) > maxNameLen || !validName.MatchString(id.Name):
-		return id, fmt.Errorf("protocol name %q: want 1 to %d letters, digits, '_', '-' or '.', starting with a letter or '_'", id.Name, maxNameLen)
+		return fmt.Errorf("protocol name %q: want 1 to %d letters, digits, '_', '-' or '.', starting with a letter or '_'", id.Name, maxNameLen)
 	case id.Version < 1:
-		return id, fmt.Errorf("protocol %s: version %d: want 1 or higher", id.Name, id.Version)
+		return fmt.Errorf("protocol %s: version %d: want 1 or higher", id.Name, id.Version)
 	}
-	return id, nil
+	return nil
 }
 
 // fromPackage splits acme.words.v2 into acme.words and 2.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"go/format"
 	"io"
 	"io/fs"
 	"maps"
@@ -15,10 +14,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/pluginpb"
 
 	"github.com/plugwire/plugwire/codegen/internal/compile"
 	"github.com/plugwire/plugwire/codegen/internal/glue"
@@ -129,24 +125,14 @@ func generate(ctx context.Context, names []string, o Options) (made outcome, err
 	mistakes = append(mistakes, more...)
 	made.packages = packages
 	for _, set := range compiled.Sets {
-		r, err := o.withoutMistakes(set, packages, compiled, &mistakes)
+		names, files, err := o.generateSet(ctx, programs, set, packages, compiled, &mistakes)
 		if err != nil {
 			return outcome{}, err
 		}
-		if len(r.names) == 0 {
-			continue
-		}
-		files, err := runTools(ctx, programs, r.encoded)
-		if err != nil {
-			return outcome{}, err
-		}
-		made.files = append(made.files, append(files, r.glue...)...)
-		made.names = append(made.names, r.names...)
+		made.names = append(made.names, names...)
+		made.files = append(made.files, files...)
 	}
 	if err := checkOutputs(made.files, o); err != nil {
-		return outcome{}, err
-	}
-	if err := formatAll(made.files); err != nil {
 		return outcome{}, err
 	}
 	o.warn(compiled.Warnings)
@@ -156,16 +142,9 @@ func generate(ctx context.Context, names []string, o Options) (made outcome, err
 	return made, nil
 }
 
-// A request is what the generators are asked for.
-type request struct {
-	names   []string
-	encoded []byte
-	glue    []file // what this module's own generator made of it
-}
-
-// withoutMistakes returns the request for the files of a set that can be
-// generated. It adds the mistakes that only the generator of the glue finds.
-func (o Options) withoutMistakes(set []protoreflect.FileDescriptor, packages goPackages, compiled *compile.Result, mistakes *compile.Mistakes) (request, error) {
+// generateSet returns the files of a set that can be generated, and their code. It
+// adds the mistakes that only the generator of the glue finds.
+func (o Options) generateSet(ctx context.Context, p *programs, set []protoreflect.FileDescriptor, packages goPackages, compiled *compile.Result, mistakes *compile.Mistakes) (names []string, made []file, err error) {
 	bad := make(map[string]bool)
 	for _, m := range *mistakes {
 		bad[m.File] = true
@@ -174,23 +153,24 @@ func (o Options) withoutMistakes(set []protoreflect.FileDescriptor, packages goP
 		if !o.GRPCOnly {
 			spread(set, compiled, bad)
 		}
-		set = without(set, bad)
-		r, err := o.newRequest(set, packages)
-		if err != nil || len(set) == 0 || o.GRPCOnly {
-			return r, err
+		if set = without(set, bad); len(set) == 0 {
+			return nil, nil, nil
 		}
-		r.glue, err = runGlue(r.encoded, o)
+		made, err := o.runAll(ctx, p, set, packages)
 		found, ok := errors.AsType[glue.Errors](err)
-		if !ok {
-			return r, err
-		}
 		before := len(bad)
 		for _, m := range found {
 			bad[m.File] = true // a file of the set, as only these are generated
 			*mistakes = append(*mistakes, compile.Mistake{File: m.File, Line: m.Line, Column: m.Column, Text: m.Text(o.path)})
 		}
-		if len(bad) == before {
-			return r, err // or this would not end
+		switch {
+		case err == nil:
+			for _, f := range set {
+				names = append(names, f.Path())
+			}
+			return names, made, nil
+		case !ok || len(bad) == before: // or this would not end
+			return nil, nil, err
 		}
 	}
 }
@@ -217,46 +197,6 @@ func without(set []protoreflect.FileDescriptor, bad map[string]bool) []protorefl
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(set), func(f protoreflect.FileDescriptor) bool { return spoiled[f.Path()] })
-}
-
-// newRequest returns the request for files.
-func (o Options) newRequest(set []protoreflect.FileDescriptor, packages goPackages) (request, error) {
-	var r request
-	for _, f := range set {
-		r.names = append(r.names, f.Path())
-	}
-	descriptors := compile.Descriptors(set)
-	for _, d := range descriptors {
-		glue.TameComments(d)
-	}
-	var err error
-	r.encoded, err = proto.Marshal(&pluginpb.CodeGeneratorRequest{
-		FileToGenerate: r.names,
-		Parameter:      new(o.layout() + packages.parameters(set)),
-		ProtoFile:      descriptors,
-	})
-	if err != nil {
-		err = fmt.Errorf("encode the request: %w", err)
-	}
-	return r, err
-}
-
-// formatAll formats generated code as gofmt does. What it cannot parse is an
-// error.
-func formatAll(files []file) error {
-	var workers errgroup.Group
-	workers.SetLimit(8)
-	for i := range files {
-		workers.Go(func() error {
-			content, err := format.Source(files[i].content)
-			if err != nil {
-				return fmt.Errorf("%s: %w", files[i].name, err)
-			}
-			files[i].content = content
-			return nil
-		})
-	}
-	return workers.Wait()
 }
 
 // maxListed is how many files are listed by name that have no mistake.

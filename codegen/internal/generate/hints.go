@@ -40,24 +40,37 @@ func (o Options) remedy(m compile.Mistake, near []string) string {
 	if err != nil {
 		return err.Error()
 	}
-	for _, at := range near {
-		dir, ok := strings.CutSuffix(filepath.ToSlash(at), "/"+m.Missing)
-		if !ok {
-			continue
-		}
-		dir = filepath.FromSlash(dir)
-		_, importerIsBelow := below(dir, importer)
-		name, isBelowRoot := below(absolute(o.Root), at)
-		switch {
-		case importerIsBelow && isBelowRoot:
-			return fmt.Sprintf("there is %s: import it as %q, or use -root %s", fromHere(at), name, fromHere(dir))
-		case importerIsBelow:
-			return fmt.Sprintf("there is %s: use -root %s", fromHere(at), fromHere(dir))
-		default:
-			return fmt.Sprintf("there is %s: use -I %s", fromHere(at), fromHere(dir))
+	at := ""
+	for _, file := range near {
+		isIt := strings.HasSuffix(filepath.ToSlash(file), "/"+m.Missing)
+		if isIt && (at == "" || common(file, importer) > common(at, importer)) {
+			at = file
 		}
 	}
-	return "no file of that name is near: give the directory that has it with -I"
+	if at == "" {
+		return "no file of that name is near: give the directory that has it with -I"
+	}
+	dir := filepath.FromSlash(strings.TrimSuffix(filepath.ToSlash(at), "/"+m.Missing))
+	_, importerIsBelow := below(dir, importer)
+	name, isBelowRoot := below(absolute(o.Root), at)
+	switch {
+	case importerIsBelow && isBelowRoot:
+		return fmt.Sprintf("there is %s: import it as %q, or use -root %s", fromHere(at), name, fromHere(dir))
+	case importerIsBelow:
+		return fmt.Sprintf("there is %s: use -root %s", fromHere(at), fromHere(dir))
+	default:
+		return fmt.Sprintf("there is %s: use -I %s", fromHere(at), fromHere(dir))
+	}
+}
+
+// common returns how many directories two paths have in common.
+func common(a, b string) int {
+	one, other := strings.Split(filepath.ToSlash(a), "/"), strings.Split(filepath.ToSlash(b), "/")
+	n := 0
+	for n < len(one) && n < len(other) && one[n] == other[n] {
+		n++
+	}
+	return n
 }
 
 // absolute returns an absolute path, or the path as it is if there is none.

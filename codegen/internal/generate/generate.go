@@ -123,6 +123,7 @@ func generate(ctx context.Context, names []string, o Options) (made outcome, err
 	mistakes := o.hint(compiled.Mistakes)
 	packages, more := o.goPackages(compiled.All())
 	mistakes = append(mistakes, more...)
+	mistakes = append(mistakes, o.checkOutputs(compiled.All(), packages)...)
 	made.packages = packages
 	for _, set := range compiled.Sets {
 		names, files, err := o.generateSet(ctx, programs, set, packages, compiled, &mistakes)
@@ -131,9 +132,6 @@ func generate(ctx context.Context, names []string, o Options) (made outcome, err
 		}
 		made.names = append(made.names, names...)
 		made.files = append(made.files, files...)
-	}
-	if err := checkOutputs(made.files, o); err != nil {
-		return outcome{}, err
 	}
 	o.warn(compiled.Warnings)
 	o.warnOfNames(made.names)

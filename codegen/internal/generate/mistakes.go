@@ -101,15 +101,28 @@ func (o Options) warnOfMissingCode(files []protoreflect.FileDescriptor, packages
 	o.warn(warnings)
 }
 
-// checkOutputs returns an error if two .proto files have the same generated
-// file, as words.proto and words_grpc.proto do.
-func checkOutputs(files []file, o Options) error {
-	seen := make(map[string]bool)
+// checkOutputs returns a mistake for each file whose code would have the name of
+// another file's, as those of words.proto and words_grpc.proto.
+func (o Options) checkOutputs(files []protoreflect.FileDescriptor, packages goPackages) compile.Mistakes {
+	var mistakes compile.Mistakes
+	owners := make(map[string]string)
 	for _, f := range files {
-		if seen[f.name] {
-			return fmt.Errorf("%s: it would be generated from two .proto files: rename the one whose name ends like it", o.output(f.name))
+		if _, ok := packages[f.Path()]; !ok {
+			continue // has a mistake already
 		}
-		seen[f.name] = true
+		stem := o.stem(f.Path(), packages)
+		outputs := []string{stem + ".pb.go"}
+		if f.Services().Len() > 0 {
+			outputs = append(outputs, stem+"_grpc.pb.go", stem+"_plugwire.pb.go")
+		}
+		for _, name := range outputs {
+			if other, ok := owners[name]; ok {
+				mistakes = append(mistakes, compile.Mistake{File: f.Path(), Line: 1, Column: 1, Text: fmt.Sprintf(
+					"%s would be generated from this file and from %s: rename one of them", o.output(name), o.path(other))})
+				break
+			}
+			owners[name] = f.Path()
+		}
 	}
-	return nil
+	return mistakes
 }

@@ -73,7 +73,7 @@ func (o Options) warnOfNames(names []string) {
 }
 
 // warnOfMissingCode warns of imports whose Go code belongs into this module and
-// is not there, so that the code of who imports them does not compile.
+// is not there: without it the code of the importing file does not compile.
 func (o Options) warnOfMissingCode(files []protoreflect.FileDescriptor, packages goPackages, made []string) {
 	var warnings compile.Mistakes
 	for _, f := range files {

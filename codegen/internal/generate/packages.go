@@ -116,10 +116,7 @@ func unique(files []protoreflect.FileDescriptor) []protoreflect.FileDescriptor {
 // givenPackage returns the Go package that the user or the file says. It has no
 // path if they do not say it.
 func (o Options) givenPackage(f protoreflect.FileDescriptor) (goPackage, string) {
-	option, isOurs := o.Packages[f.Path()]
-	if !isOurs {
-		option = optionOf(f)
-	}
+	option, isOurs := o.option(f)
 	importPath, name, _ := strings.Cut(option, ";")
 	if name != "" && !token.IsIdentifier(name) {
 		return goPackage{}, fmt.Sprintf("go_package %q: %q cannot be the name of a Go package", option, name)
@@ -160,10 +157,8 @@ func (o Options) derivePackage(f protoreflect.FileDescriptor, name string) (goPa
 	}); at >= 0 {
 		return goPackage{}, fmt.Sprintf("directory %s: Go cannot import it: rename it, or give the Go package with -M %s=example.com/module/directory", dir, f.Path())
 	}
-	if own, _, isSaid := strings.Cut(optionOf(f), ";"); isSaid || isRelative(own) && strings.Trim(own, "./") != "" {
-		name = saidName(optionOf(f))
-	}
-	return goPackage{path: importPath, name: cmp.Or(nameInDir(at), name, defaultName(importPath))}, ""
+	option, _ := o.option(f)
+	return goPackage{path: importPath, name: cmp.Or(nameInDir(at), saidName(option), name, defaultName(importPath))}, ""
 }
 
 var isWord = regexp.MustCompile(`^[A-Za-z0-9]$`)
@@ -282,8 +277,12 @@ func mistakeAt(f protoreflect.FileDescriptor, text string) compile.Mistake {
 	return compile.Mistake{File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1, Text: text}
 }
 
-// optionOf returns the option go_package of a file.
-func optionOf(f protoreflect.FileDescriptor) string {
+// option returns the Go package of a file as the user gives it or, otherwise, as
+// its option go_package says it.
+func (o Options) option(f protoreflect.FileDescriptor) (text string, isOurs bool) {
+	if text, ok := o.Packages[f.Path()]; ok {
+		return text, true
+	}
 	options, _ := f.Options().(*descriptorpb.FileOptions) // nil has no go_package
-	return options.GetGoPackage()
+	return options.GetGoPackage(), false
 }

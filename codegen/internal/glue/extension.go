@@ -6,8 +6,8 @@ import (
 
 // knows reports whether the options of plugwire/options.proto are known in a
 // file: itself or a file that it imports declares the extension of that name
-// and number. Another extension of the same number, which anybody may have for
-// purposes of his own, is not ours.
+// and number. Another extension of the same number is not ours: the number is
+// among those that every program may use for itself.
 func knows(file protoreflect.FileDescriptor, extension protoreflect.FullName) bool {
 	seen := make(map[string]bool)
 	var search func(f protoreflect.FileDescriptor) bool

@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +31,10 @@ const (
 	quickTimeout = 5 * time.Minute
 	slowTimeout  = 20 * time.Minute
 )
+
+// packagesAtOnce is how many packages each processor tests: many tests wait for much
+// of their time, for processes that start and for times that are to pass.
+const packagesAtOnce = 2
 
 // slowPackages start processes by the hundred, or compile what they test. The
 // longest are first: what comes last has a core to itself.
@@ -63,7 +69,7 @@ func Test(ctx context.Context) error {
 	}
 	report := testrun.New(testrun.Config{Output: os.Stdout, Width: terminalWidth(), Verbose: mg.Verbose(), Prefix: packagePrefix})
 	failed := each(runs, func(r testCommand) error {
-		cmd := r.with(race.env).command(ctx, slices.Concat([]string{"go", "test", "-json", "-timeout", r.timeout.String()}, race.flags, r.packages))
+		cmd := r.with(race.env).command(ctx, slices.Concat([]string{"go", "test", "-json", "-p", strconv.Itoa(packagesAtOnce * runtime.NumCPU()), "-timeout", r.timeout.String()}, race.flags, r.packages))
 		return report.Run(testrun.Command{Cmd: cmd, Again: r.again(race)})
 	})
 	fmt.Printf("%.0f s\n", time.Since(began).Seconds())

@@ -206,7 +206,7 @@ func TestBrokerWithoutNetwork(t *testing.T) {
 			if err == nil || status.Code(err) != codes.Unknown {
 				t.Fatalf("the host serves: %v", err)
 			}
-			assertSays(t, err.Error(), "transports unix and tcp", "host.WithTransports", "plugin.WithTransports")
+			assertSays(t, err.Error(), "transport unix or tcp", "host.WithTransports", "plugin.WithTransports")
 		})
 	}
 }

@@ -4,6 +4,8 @@ go 1.26.0
 
 require github.com/plugwire/plugwire/core v0.1.0
 
+require golang.org/x/sys v0.48.0 // indirect
+
 require (
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.60.0 // indirect

@@ -7,6 +7,9 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
-require golang.org/x/net v0.60.0 // indirect
+require (
+	golang.org/x/net v0.60.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+)
 
 replace github.com/plugwire/plugwire/core => ../../core

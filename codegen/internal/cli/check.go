@@ -160,8 +160,10 @@ func (c *checker) judge(findings []breaking.Finding, accepted *accept.Set) []ite
 	}
 	for _, e := range accepted.Entries {
 		if !e.Used {
-			items = append(items, item{File: accepted.Path, Line: e.Line, Column: 1, State: stateUnused,
-				Text: fmt.Sprintf("accepts nothing, as there is no such change since %s: remove it", c.against)})
+			items = append(items, item{
+				File: accepted.Path, Line: e.Line, Column: 1, State: stateUnused,
+				Text: fmt.Sprintf("accepts nothing, as there is no such change since %s: remove it", c.against),
+			})
 		}
 	}
 	return items

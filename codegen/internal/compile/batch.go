@@ -102,7 +102,7 @@ type registry struct {
 // conflict returns the symbol of another file that a file declares as well.
 func (r registry) conflict(n *node) (own symbol, other owner, ok bool) {
 	for _, s := range n.symbols {
-		if o, exists := r.names[s.name]; exists && o.file != n.name && !(s.isPackage && o.isPackage) {
+		if o, exists := r.names[s.name]; exists && o.file != n.name && (!s.isPackage || !o.isPackage) {
 			return s, o, true
 		}
 	}

@@ -44,7 +44,7 @@ func (r *namer) name(used *[]string, words []string) string {
 	for {
 		name := r.word(words)
 		for range r.IntN(r.joins + 1) {
-			name += []string{"", "", "_", "__"}[r.IntN(4)] + r.word(words)
+			name += []string{"", "", "_", "__"}[r.IntN(4)] + r.word(words) //nolint:perfsprint // a few times
 		}
 		switch r.IntN(12) {
 		case 0:
@@ -114,7 +114,7 @@ func (r *namer) message(name string, words []string, depth int) {
 	fmt.Fprintf(r, "%smessage %s {\n", in, name)
 	var used []string
 	number := 0
-	field := func(in string, label string) {
+	field := func(in, label string) {
 		number++
 		kind := []string{"int32", "string", "bytes", "bool"}[r.IntN(4)]
 		value := ""

@@ -60,7 +60,7 @@ func (t tree) request(ctx context.Context) (*pluginpb.CodeGeneratorRequest, erro
 		return nil, err
 	}
 	return &pluginpb.CodeGeneratorRequest{
-		FileToGenerate: names, Parameter: proto.String("paths=source_relative"), ProtoFile: compile.Descriptors(result.All()),
+		FileToGenerate: names, Parameter: new("paths=source_relative"), ProtoFile: compile.Descriptors(result.All()),
 	}, nil
 }
 
@@ -251,10 +251,14 @@ func (w *world) verify(t *testing.T, files tree, told map[string]glue.Errors) {
 			}
 		}
 		for _, err := range errs {
-			if strings.HasPrefix(err.(types.Error).Msg, "field and method ") && sameMessage.MatchString(mistakes.Error()) {
+			wrong, ok := errors.AsType[types.Error](err)
+			if !ok {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(wrong.Msg, "field and method ") && sameMessage.MatchString(mistakes.Error()) {
 				continue
 			}
-			if name := twice.FindStringSubmatch(err.(types.Error).Msg); name != nil && !isTold(mistakes, name[1]) && !isTold(mistakes, name[2]) {
+			if name := twice.FindStringSubmatch(wrong.Msg); name != nil && !isTold(mistakes, name[1]) && !isTold(mistakes, name[2]) {
 				t.Errorf("%s: the compiler says %v, but only this was told:\n%v\n%s", dir, err, mistakes, files.show(dir))
 			}
 		}
@@ -312,7 +316,7 @@ func TestNames(t *testing.T) {
 	files := make(tree)
 	declared, attempt := 0, uint64(0)
 	for i := 0; i < count; {
-		r := &namer{Rand: rand.New(rand.NewPCG(seed, attempt))} //nolint:gosec // not a secret
+		r := &namer{Rand: rand.New(rand.NewPCG(seed, attempt))}
 		dir := fmt.Sprintf("p%d", i)
 		made := r.tree(dir)
 		attempt++

@@ -113,7 +113,7 @@ func (o Options) nearFiles() []string {
 			case err != nil && entry != nil && entry.IsDir():
 				return filepath.SkipDir
 			case err != nil:
-				return nil
+				return nil //nolint:nilerr // a hint is not worth an error
 			case entry.IsDir() && (at == searched || entry.Name() == ".git" || entry.Name() == "node_modules"):
 				return filepath.SkipDir
 			case !entry.IsDir() && filepath.Ext(at) == ".proto":

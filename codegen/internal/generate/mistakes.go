@@ -93,9 +93,11 @@ func (o Options) warnOfMissingCode(files []protoreflect.FileDescriptor, packages
 			if _, err := os.Stat(code); err == nil {
 				continue
 			}
-			at := f.SourceLocations().ByPath(protoreflect.SourcePath{importPath, int32(i)}) //nolint:gosec // a file has no such number of imports
-			warnings = append(warnings, compile.Mistake{File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1,
-				Text: fmt.Sprintf("import %q: its Go code, package %s, is not there: generate %s too", name, known.path, o.path(name))})
+			at := f.SourceLocations().ByPath(protoreflect.SourcePath{importPath, int32(i)})
+			warnings = append(warnings, compile.Mistake{
+				File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1,
+				Text: fmt.Sprintf("import %q: its Go code, package %s, is not there: generate %s too", name, known.path, o.path(name)),
+			})
 		}
 	}
 	o.warn(warnings)

@@ -14,7 +14,7 @@ import (
 // both are empty.
 func moduleOf(dir string) (module, below string, err error) {
 	for at := dir; ; at = filepath.Dir(at) {
-		switch content, err := os.ReadFile(filepath.Join(at, "go.mod")); {
+		switch content, err := os.ReadFile(filepath.Join(at, "go.mod")); { //nolint:gosec // the user's module
 		case err == nil:
 			below, err := filepath.Rel(at, dir)
 			if module = modulePath(string(content)); module == "" && err == nil {

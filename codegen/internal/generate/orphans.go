@@ -43,7 +43,7 @@ func warnOfOrphans(names []string, o Options) error {
 				continue
 			}
 			source := o.output(string(m[1]))
-			if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) { //nolint:gosec // it is only asked whether it is there
 				_, _ = fmt.Fprintf(o.Warnings, "%s:1:1: warning: %s, which it was generated from, is gone: remove it too\n", o.output(file), source) // nowhere to report a failure
 			}
 		}

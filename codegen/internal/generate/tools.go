@@ -109,7 +109,7 @@ func (o Options) encode(set []protoreflect.FileDescriptor, packages goPackages) 
 // runTool runs one protoc plugin.
 func runTool(ctx context.Context, dir, path string, request []byte) ([]file, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, path) //nolint:gosec // the go command has just said where it is
+	cmd := exec.CommandContext(ctx, path)
 	cmd.Dir = dir
 	cmd.Stdin = bytes.NewReader(request)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

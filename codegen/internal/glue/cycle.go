@@ -26,7 +26,7 @@ func cycles(plugin *protogen.Plugin) Errors {
 		for i := range list.Len() {
 			imported := plugin.FilesByPath[list.Get(i).Path()]
 			if imported != nil && imported.GoImportPath != file.GoImportPath {
-				edges[file.GoImportPath] = append(edges[file.GoImportPath], edge{imported.GoImportPath, file, int32(i)}) //nolint:gosec // an index
+				edges[file.GoImportPath] = append(edges[file.GoImportPath], edge{imported.GoImportPath, file, int32(i)})
 			}
 		}
 	}

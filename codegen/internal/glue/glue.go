@@ -36,7 +36,7 @@ const (
 // All files of one Go package have to be in the request, as what is generated for
 // one depends on the others: names are chosen that no other file has, and the
 // services of a protocol may lie in several files.
-func (o Options) Generate(plugin *protogen.Plugin) error {
+func (o *Options) Generate(plugin *protogen.Plugin) error {
 	plugin.SupportedFeatures = uint64(pluginpb.CodeGeneratorResponse_FEATURE_PROTO3_OPTIONAL |
 		pluginpb.CodeGeneratorResponse_FEATURE_SUPPORTS_EDITIONS)
 	plugin.SupportedEditionsMinimum = descriptorpb.Edition_EDITION_PROTO2

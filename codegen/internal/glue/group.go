@@ -103,7 +103,7 @@ func goPackages(plugin *protogen.Plugin) []*goPackage {
 }
 
 // group finds the protocols of a package, in the order of their first services.
-func (p *goPackage) group(o Options) Errors {
+func (p *goPackage) group(o *Options) Errors {
 	var mistakes Errors
 	byIdentity := make(map[Identity]*group)
 	for _, file := range p.files {

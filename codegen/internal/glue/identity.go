@@ -147,6 +147,7 @@ func fromOptions(of protoreflect.Descriptor, option protoreflect.FullName) (sett
 				set.Version = int(int32(value)) //nolint:gosec // the field is an int32
 			case presenceField:
 				set.presence = value
+			default: // a field of a newer version of the option
 			}
 			return nil
 		})

@@ -44,7 +44,7 @@ func publicImports(plugin *protogen.Plugin, file *protogen.File) iter.Seq2[*prot
 			if !list.Get(i).IsPublic || imported == nil || imported.GoImportPath == file.GoImportPath {
 				continue
 			}
-			at := placeAt(file.Desc, dependency, int32(i)) //nolint:gosec // an index
+			at := placeAt(file.Desc, dependency, int32(i))
 			if !yield(imported, at) {
 				return
 			}

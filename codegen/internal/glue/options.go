@@ -53,10 +53,10 @@ func cutLast(text, separator string) (before, after string, ok bool) {
 }
 
 // Generate generates without options: see [Options.Generate].
-func Generate(plugin *protogen.Plugin) error { return Options{}.Generate(plugin) }
+func Generate(plugin *protogen.Plugin) error { return new(Options).Generate(plugin) }
 
 // settingsOf returns what holds for a service.
-func (o Options) settingsOf(service protoreflect.ServiceDescriptor) (settings, error) {
+func (o *Options) settingsOf(service protoreflect.ServiceDescriptor) (settings, error) {
 	set, err := settingsOf(service)
 	if id, ok := o.Protocols[service.ParentFile().Path()]; ok {
 		set.Identity = id

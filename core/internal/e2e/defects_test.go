@@ -57,9 +57,6 @@ import (
 //	D21  global state                        TestD21_NoGlobalState
 //	D22  levels of log lines                 TestD22_LevelsOfLogLines; TestLevelsAndFields, TestLinesOfLoggers
 
-// onGoPlugin is a plugin that is built on go-plugin.
-func onGoPlugin() *exec.Cmd { return command("goplugin-peer", "serve") }
-
 // scripted returns a script that is to run that plugin as "$0" "$@".
 func scripted(script string) *exec.Cmd {
 	return exec.Command("/bin/sh", append([]string{"-c", script}, onGoPlugin().Args...)...)

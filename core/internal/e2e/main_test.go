@@ -140,6 +140,9 @@ func command(name string, args ...string) *exec.Cmd {
 
 func echoPlugin() *exec.Cmd { return command("echo-plugin") }
 
+// onGoPlugin is a plugin that is built on go-plugin.
+func onGoPlugin() *exec.Cmd { return command("goplugin-peer", "serve") }
+
 // options returns what every host here needs, and opts after it.
 func options(tb testing.TB, opts ...host.Option) []host.Option {
 	tb.Helper()

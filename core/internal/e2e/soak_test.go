@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -121,6 +122,7 @@ func soak(t *testing.T, count, atOnce int, kinds ...cycle) {
 		after := takeFootprint(t, place)
 		// The warm-up may have left some that were about to end.
 		after.Goroutines = max(after.Goroutines, before.Goroutines)
+		maps.DeleteFunc(before.Descriptors, func(fd int, _ string) bool { return after.Descriptors[fd] == "" })
 		diff := cmp.Diff(before, after)
 		if diff != "" {
 			diff += stacks()

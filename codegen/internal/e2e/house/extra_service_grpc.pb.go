@@ -26,7 +26,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SearchService is one that not every library has.
+// SearchService is optional: a library may lack it.
 type SearchServiceClient interface {
 	Search(ctx context.Context, in *Book, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Book], error)
 }
@@ -62,7 +62,7 @@ type SearchService_SearchClient = grpc.ServerStreamingClient[Book]
 // All implementations must embed UnimplementedSearchServiceServer
 // for forward compatibility.
 //
-// SearchService is one that not every library has.
+// SearchService is optional: a library may lack it.
 type SearchServiceServer interface {
 	Search(*Book, grpc.ServerStreamingServer[Book]) error
 	mustEmbedUnimplementedSearchServiceServer()
@@ -241,7 +241,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// LendingService is one that every library has all the same.
+// LendingService is required in every library.
 type LendingServiceClient interface {
 	Lend(ctx context.Context, in *Book, opts ...grpc.CallOption) (*Book, error)
 }
@@ -268,7 +268,7 @@ func (c *lendingServiceClient) Lend(ctx context.Context, in *Book, opts ...grpc.
 // All implementations must embed UnimplementedLendingServiceServer
 // for forward compatibility.
 //
-// LendingService is one that every library has all the same.
+// LendingService is required in every library.
 type LendingServiceServer interface {
 	Lend(context.Context, *Book) (*Book, error)
 	mustEmbedUnimplementedLendingServiceServer()

@@ -21,7 +21,7 @@ const (
 // SearchServiceHandler is what a plugin implements to serve SearchService. Its
 // methods may be called concurrently.
 //
-// SearchService is one that not every library has.
+// SearchService is optional: a library may lack it.
 type SearchServiceHandler interface {
 	Search(*Book, grpc.ServerStreamingServer[Book]) error
 }
@@ -48,7 +48,7 @@ var _ SearchServiceServer = searchServiceAdaptor{}
 // LendingServiceHandler is what a plugin implements to serve LendingService.
 // Its methods may be called concurrently.
 //
-// LendingService is one that every library has all the same.
+// LendingService is required in every library.
 type LendingServiceHandler interface {
 	Lend(context.Context, *Book) (*Book, error)
 }

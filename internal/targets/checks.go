@@ -1,6 +1,4 @@
-//go:build mage
-
-package main
+package targets
 
 import (
 	"context"
@@ -56,7 +54,7 @@ var platforms = []platform{
 	{"windows", "arm64"},
 }
 
-// Lint runs golangci-lint, gofmt, vet for the magefiles and, where installed, shellcheck.
+// Lint runs golangci-lint, gofmt, vet for the magefile and, where installed, shellcheck.
 func Lint(ctx context.Context) error {
 	return errors.Join(
 		golangci(ctx),

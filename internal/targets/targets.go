@@ -1,0 +1,147 @@
+// Package targets has the targets of magefile.go: each exported function is one.
+package targets
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+)
+
+const (
+	benchCommand = "./core/internal/e2e/cmd/bench"
+	e2ePackages  = "./core/internal/e2e/..."
+
+	streamingPackages = "./plugins/streaming/cmd/..."
+
+	// soakTimeout is several times what the soak takes on two slow cores.
+	soakTimeout = "40m"
+)
+
+// Build compiles the commands of all modules that are released into ./bin.
+func Build(ctx context.Context) error {
+	return build(ctx, func(module) bool { return true })
+}
+
+// build compiles the commands of those modules for which want is true.
+func build(ctx context.Context, want func(module) bool) error {
+	mods, err := modules()
+	if err != nil {
+		return err
+	}
+	args := []string{"go", "build", "-o", "bin/"}
+	for _, m := range mods {
+		if m.published() && len(m.commands) > 0 && want(m) {
+			args = append(args, "./"+m.dir+"/cmd/...")
+		}
+	}
+	return root.run(ctx, args...)
+}
+
+// Fuzz runs every fuzz target of all modules for FUZZTIME each: a number of inputs (by default 200000x) or a duration.
+func Fuzz(ctx context.Context) error {
+	return fuzz(ctx, cmp.Or(os.Getenv("FUZZTIME"), "200000x"))
+}
+
+// fuzz runs every fuzz target for as long as the flag -fuzztime says. A number of
+// inputs is the better measure: at the end of a duration go test can fail for no
+// reason of the target's (golang.org/issue/75804).
+func fuzz(ctx context.Context, fuzztime string) error {
+	all, err := scopes()
+	if err != nil {
+		return err
+	}
+	return each(all, func(s scope) error {
+		targets, err := tests(ctx, s, "^Fuzz")
+		if err != nil {
+			return err
+		}
+		return each(targets, func(t test) error {
+			fmt.Println("fuzz", t.pkg, t.name)
+			return s.run(ctx, "go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", fuzztime, "-fuzzminimizetime", "1000x", t.pkg)
+		})
+	})
+}
+
+// Bench compares Plugwire with plain grpc-go, and its transports with each other, as ratios from one run of less than three minutes.
+func Bench(ctx context.Context) error {
+	return root.run(ctx, "go", "run", benchCommand)
+}
+
+// benchOnce shows that the benchmarks work. It measures nothing.
+func benchOnce(ctx context.Context) error {
+	all, err := scopes()
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		each(all, func(s scope) error {
+			return s.run(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "1x", s.pattern)
+		}),
+		root.run(ctx, "go", "run", benchCommand, "-rounds", "1", "-slice", "10ms"),
+	)
+}
+
+// Soak runs the long life tests: plugins that die 1,000 times in every way, hosts that are killed 600 times, file transfers that are killed.
+func Soak(ctx context.Context) error {
+	soaked := []string{e2ePackages, streamingPackages}
+	full := root.with("PLUGWIRE_SOAK=full")
+	for _, packages := range soaked {
+		found, err := tests(ctx, scope{full, packages}, "Soak")
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return errors.New("soak: no test in " + packages + " has Soak in its name")
+		}
+	}
+	// Side by side: they wait for much of their time.
+	args := []string{"go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak"}
+	return full.run(ctx, append(args, soaked...)...)
+}
+
+// Interop runs hosts and plugins of other implementations with ours, and prints what came of each pair.
+func Interop(ctx context.Context) error {
+	return each([]string{"interop/goplugin", "interop/foreign", "interop/pyvider"}, func(dir string) error {
+		// Without a package in the command, go test prints what the tests print.
+		return place{name: dir, dir: dir, env: root.env}.run(ctx, "go", "test", "-count", "1")
+	})
+}
+
+// Loss measures quic beside tcp over a network that loses packets, for seven minutes. It wants root.
+func Loss(ctx context.Context) error {
+	s := scope{root.with("PLUGWIRE_LOSS=full"), e2ePackages}
+	return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", "20m", "-run", "^TestLoss$", s.pattern)
+}
+
+// A test is a test function, a benchmark or a fuzz target.
+type test struct{ pkg, name string }
+
+// tests lists the tests of a scope whose name matches the pattern.
+func tests(ctx context.Context, s scope, pattern string) ([]test, error) {
+	out, err := s.output(ctx, "go", "test", "-vet", "off", "-list", pattern, s.pattern)
+	if err != nil {
+		return nil, err
+	}
+	// The names of a package's tests come before its line "ok <package> <time>".
+	var found []test
+	var names []string
+	for line := range strings.Lines(out) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 1 && testName.MatchString(fields[0]):
+			names = append(names, fields[0])
+		case len(fields) > 1 && fields[0] == "ok":
+			for _, name := range names {
+				found = append(found, test{fields[1], name})
+			}
+			names = nil
+		}
+	}
+	return found, nil
+}
+
+var testName = regexp.MustCompile(`^(Test|Fuzz|Benchmark|Example)\w*$`)

@@ -76,7 +76,7 @@ func (q *quarry) run(ctx context.Context, state condition) {
 	if q.Test != "" {
 		args = append(args, "-test.run", "^"+regexp.QuoteMeta(q.Test)+"$")
 	}
-	cmd := exec.CommandContext(ctx, q.binary.Path, args...) //nolint:gosec // running it is the purpose
+	cmd := exec.CommandContext(ctx, q.binary.Path, args...)
 	cmd.Dir = q.binary.Dir
 	cmd.Env = os.Environ()
 	if state.procs > 0 {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
@@ -118,16 +118,16 @@ func fetchAll(ctx context.Context, cc grpc.ClientConnInterface, stdout, stderr i
 // fetch receives until the stream ends. It reports lost if the stream ended because
 // its connection did. A plugin without the service prints nothing this way.
 func fetch(ctx context.Context, cc grpc.ClientConnInterface, stdout, stderr io.Writer) (lost bool, err error) {
-	s, err := goplugin.StreamStdio(ctx, cc, grpc.MaxCallRecvMsgSize(maxStdioData))
+	s, err := messages.StreamStdio(ctx, cc, grpc.MaxCallRecvMsgSize(maxStdioData))
 	for err == nil {
-		var data goplugin.StdioData
+		var data messages.StdioData
 		if err = s.RecvMsg(&data); err != nil {
 			break
 		}
 		switch data.Channel {
-		case goplugin.Stdout:
+		case messages.Stdout:
 			_, err = stdout.Write(data.Data)
-		case goplugin.Stderr:
+		case messages.Stderr:
 			_, err = stderr.Write(data.Data)
 		default: // none of ours
 		}

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 )
 
 // recorded is a connection to a plugin whose GRPCStdio sends these bytes: messages,
@@ -53,7 +53,7 @@ func (s *recordedStream) RecvMsg(m any) error {
 	return encoding.GetCodecV2("proto").Unmarshal(mem.BufferSlice{mem.SliceBuffer(message)}, m)
 }
 
-func record(tb testing.TB, messages ...*goplugin.StdioData) []byte {
+func record(tb testing.TB, messages ...*messages.StdioData) []byte {
 	tb.Helper()
 	var all []byte
 	for _, m := range messages {
@@ -71,12 +71,12 @@ func record(tb testing.TB, messages ...*goplugin.StdioData) []byte {
 // ends, or has no such service, from one that misbehaves.
 func TestFetch(t *testing.T) {
 	data := record(t,
-		&goplugin.StdioData{Channel: goplugin.Stdout, Data: []byte("out")},
-		&goplugin.StdioData{Channel: 3, Data: []byte("nowhere")},
-		&goplugin.StdioData{Channel: goplugin.Stderr, Data: []byte("err")},
-		&goplugin.StdioData{Channel: goplugin.Stdout},
-		&goplugin.StdioData{Data: []byte("nowhere")},
-		&goplugin.StdioData{Channel: goplugin.Stdout, Data: []byte("!")})
+		&messages.StdioData{Channel: messages.Stdout, Data: []byte("out")},
+		&messages.StdioData{Channel: 3, Data: []byte("nowhere")},
+		&messages.StdioData{Channel: messages.Stderr, Data: []byte("err")},
+		&messages.StdioData{Channel: messages.Stdout},
+		&messages.StdioData{Data: []byte("nowhere")},
+		&messages.StdioData{Channel: messages.Stdout, Data: []byte("!")})
 	for _, tt := range []struct {
 		end  error
 		want codes.Code
@@ -100,11 +100,11 @@ func TestFetch(t *testing.T) {
 // that has sent a lot, of which nothing is lost but records.
 func TestOutputOfTheDeadFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const messages = 200
+		const count = 200
 		piece := strings.Repeat("line\n", 1000)
 		var data []byte
-		for range messages {
-			data = append(data, record(t, &goplugin.StdioData{Channel: goplugin.Stdout, Data: []byte(piece)})...)
+		for range count {
+			data = append(data, record(t, &messages.StdioData{Channel: messages.Stdout, Data: []byte(piece)})...)
 		}
 		var stdout bytes.Buffer
 		var last string
@@ -119,15 +119,15 @@ func TestOutputOfTheDeadFetched(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		<-o.read
-		if stdout.Len() != messages*len(piece) || !strings.Contains(last, "the log handler was too slow") {
-			t.Errorf("%d bytes of %d came, and the last record is %q", stdout.Len(), messages*len(piece), last)
+		if stdout.Len() != count*len(piece) || !strings.Contains(last, "the log handler was too slow") {
+			t.Errorf("%d bytes of %d came, and the last record is %q", stdout.Len(), count*len(piece), last)
 		}
 	})
 }
 
 // FuzzFetch takes in anything, and passes on no more than came.
 func FuzzFetch(f *testing.F) {
-	f.Add(record(f, &goplugin.StdioData{Channel: goplugin.Stdout, Data: []byte("x")}))
+	f.Add(record(f, &messages.StdioData{Channel: messages.Stdout, Data: []byte("x")}))
 	f.Add([]byte("\x00\x02\x08\x03\x00\x04\x12\x80\x80\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stdout, stderr bytes.Buffer

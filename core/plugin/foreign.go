@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/plugwire/plugwire/core/internal/control"
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/process"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 )
@@ -34,8 +34,8 @@ func (f *foreign) register(r rpc.Registrar, shutdown func(grace time.Duration)) 
 func (s *server) takeOver() (err error) {
 	f := s.foreign
 	f.capture, err = process.NewCapture(
-		func(b []byte) { f.output.Put(goplugin.Stdout, b) },
-		func(b []byte) { f.output.Put(goplugin.Stderr, b) },
+		func(b []byte) { f.output.Put(messages.Stdout, b) },
+		func(b []byte) { f.output.Put(messages.Stderr, b) },
 	)
 	if err != nil {
 		return err

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 )
 
 // TestAbandonUnread lets a process end whose host holds its standard error and reads
@@ -19,7 +19,7 @@ func TestAbandonUnread(t *testing.T) {
 	before := os.Stderr
 	os.Stderr = w
 	f := newForeign()
-	f.output.Put(goplugin.Stdout, make([]byte, 512<<10)) // more than a pipe holds
+	f.output.Put(messages.Stdout, make([]byte, 512<<10)) // more than a pipe holds
 	abandoned := make(chan struct{})
 	go func() {
 		defer close(abandoned)

@@ -22,7 +22,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/brokered"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -350,7 +350,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 				}
 			}
 			rt.services = control.Register(r, s.info(binding), started, shutdown)
-			goplugin.RegisterBroker(r, brokering)
+			messages.RegisterBroker(r, brokering)
 			s.foreign.register(r, shutdown)
 		},
 		UnaryServer:  s.unary,

@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
@@ -95,7 +95,7 @@ type Broker struct {
 	changed   chan struct{} // closed and made anew with every change
 	link      *link         // nil while there is none
 	refusal   error         // why there will never be one; may be nil
-	offers    map[uint32]goplugin.ConnInfo
+	offers    map[uint32]messages.ConnInfo
 	order     []uint32 // of offers, the oldest first
 	acceptors map[uint32]*acceptor
 	knocks    map[uint32]*time.Timer // of the other side, for ids that nobody accepts yet
@@ -111,7 +111,7 @@ type link struct {
 
 // outgoing is a message to the other side.
 type outgoing struct {
-	*goplugin.ConnInfo
+	*messages.ConnInfo
 	acceptor *acceptor // of the stream that it has the other side open; else nil
 }
 
@@ -121,7 +121,7 @@ func New(cfg Config) *Broker {
 		cfg:       cfg,
 		dialing:   make(chan struct{}, 1),
 		changed:   make(chan struct{}),
-		offers:    make(map[uint32]goplugin.ConnInfo),
+		offers:    make(map[uint32]messages.ConnInfo),
 		acceptors: make(map[uint32]*acceptor),
 		knocks:    make(map[uint32]*time.Timer),
 		dials:     make(map[uint32]*dial),
@@ -167,7 +167,7 @@ func (b *Broker) run(f func()) bool {
 // Start opens the link to a plugin.
 func (b *Broker) Start(cc grpc.ClientConnInterface) {
 	b.run(func() {
-		s, err := goplugin.StartStream(b.ctx, cc, grpc.MaxCallRecvMsgSize(maxMessage))
+		s, err := messages.StartStream(b.ctx, cc, grpc.MaxCallRecvMsgSize(maxMessage))
 		if err == nil {
 			err = b.Exchange(s)
 		}
@@ -193,9 +193,9 @@ func (b *Broker) change() {
 	b.changed = make(chan struct{})
 }
 
-// Exchange implements [goplugin.Broker]: it serves one link. A newer one, of a
+// Exchange implements [messages.Broker]: it serves one link. A newer one, of a
 // host that has attached, takes over.
-func (b *Broker) Exchange(s goplugin.Messages) error {
+func (b *Broker) Exchange(s messages.Stream) error {
 	l := &link{out: make(chan outgoing, sendQueue), done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
@@ -211,7 +211,7 @@ func (b *Broker) Exchange(s goplugin.Messages) error {
 	b.mu.Unlock()
 	defer b.forget(l)
 	for {
-		m := new(goplugin.ConnInfo)
+		m := new(messages.ConnInfo)
 		if err := s.RecvMsg(m); err != nil {
 			return err
 		}
@@ -225,7 +225,7 @@ func (b *Broker) Exchange(s goplugin.Messages) error {
 //
 // A stream is expected from when its acknowledgement is sent, and not before: they
 // are told apart by that order, and one that nobody opens would upset it.
-func (b *Broker) send(ctx context.Context, l *link, s goplugin.Messages) {
+func (b *Broker) send(ctx context.Context, l *link, s messages.Stream) {
 	defer close(l.done)
 	for {
 		select {
@@ -245,7 +245,7 @@ func (b *Broker) send(ctx context.Context, l *link, s goplugin.Messages) {
 }
 
 // receive takes a message in.
-func (b *Broker) receive(l *link, m *goplugin.ConnInfo) {
+func (b *Broker) receive(l *link, m *messages.ConnInfo) {
 	switch {
 	case m.Knock == nil:
 		b.offered(l, *m)
@@ -260,7 +260,7 @@ func (b *Broker) receive(l *link, m *goplugin.ConnInfo) {
 // after five seconds, and a Dial that comes later fails. One that is longer than any
 // that can be dialed is not kept, as there may be maxOffers of them. Nor is one of a
 // host that another has taken over from: their numbers are the same.
-func (b *Broker) offered(l *link, m goplugin.ConnInfo) {
+func (b *Broker) offered(l *link, m messages.ConnInfo) {
 	if len(m.Network)+len(m.Address) > transport.MaxAddressLen {
 		return
 	}
@@ -329,7 +329,7 @@ func (b *Broker) linked(ctx context.Context) (l *link, err error) {
 }
 
 // say sends a message as soon as there is a link.
-func (b *Broker) say(ctx context.Context, m *goplugin.ConnInfo) error {
+func (b *Broker) say(ctx context.Context, m *messages.ConnInfo) error {
 	for {
 		l, err := b.linked(ctx)
 		if err != nil {

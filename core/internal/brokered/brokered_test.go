@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/handshake"
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/transport"
@@ -32,31 +32,31 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // hang is more than anything here takes that is not stuck.
 const hang = 20 * time.Second
 
-// messages is one side of a link in memory.
-type messages struct {
+// memoryStream is one side of a link in memory.
+type memoryStream struct {
 	ctx context.Context //nolint:containedctx // that of the stream, as grpc's have
-	in  <-chan goplugin.ConnInfo
-	out chan<- goplugin.ConnInfo
+	in  <-chan messages.ConnInfo
+	out chan<- messages.ConnInfo
 }
 
-func (m *messages) Context() context.Context { return m.ctx }
+func (m *memoryStream) Context() context.Context { return m.ctx }
 
-func (m *messages) SendMsg(msg any) error {
+func (m *memoryStream) SendMsg(msg any) error {
 	select {
-	case m.out <- *msg.(*goplugin.ConnInfo):
+	case m.out <- *msg.(*messages.ConnInfo):
 		return nil
 	case <-m.ctx.Done():
 		return m.ctx.Err()
 	}
 }
 
-func (m *messages) RecvMsg(msg any) error {
+func (m *memoryStream) RecvMsg(msg any) error {
 	select {
 	case got, ok := <-m.in:
 		if !ok {
 			return io.EOF
 		}
-		*msg.(*goplugin.ConnInfo) = got
+		*msg.(*messages.ConnInfo) = got
 		return nil
 	case <-m.ctx.Done():
 		return m.ctx.Err()
@@ -66,10 +66,10 @@ func (m *messages) RecvMsg(msg any) error {
 // join links two brokers until unlink, which waits for both.
 func join(a, b *Broker) (unlink func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	ab, ba := make(chan goplugin.ConnInfo), make(chan goplugin.ConnInfo)
+	ab, ba := make(chan messages.ConnInfo), make(chan messages.ConnInfo)
 	done := make(chan struct{}, 2)
-	go func() { _ = a.Exchange(&messages{ctx, ba, ab}); done <- struct{}{} }()
-	go func() { _ = b.Exchange(&messages{ctx, ab, ba}); done <- struct{}{} }()
+	go func() { _ = a.Exchange(&memoryStream{ctx, ba, ab}); done <- struct{}{} }()
+	go func() { _ = b.Exchange(&memoryStream{ctx, ab, ba}); done <- struct{}{} }()
 	return func() {
 		cancel()
 		<-done
@@ -80,26 +80,26 @@ func join(a, b *Broker) (unlink func()) {
 // hand is one side whose other side is the test.
 // in sends to the broker, out takes what it sends. When the link has ended neither
 // waits, so that no goroutine of the test is left: in does nothing, out returns false.
-func hand(b *Broker) (in func(goplugin.ConnInfo), out func() (goplugin.ConnInfo, bool), unlink func()) {
+func hand(b *Broker) (in func(messages.ConnInfo), out func() (messages.ConnInfo, bool), unlink func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	toBroker, fromBroker := make(chan goplugin.ConnInfo), make(chan goplugin.ConnInfo)
+	toBroker, fromBroker := make(chan messages.ConnInfo), make(chan messages.ConnInfo)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = b.Exchange(&messages{ctx, toBroker, fromBroker})
+		_ = b.Exchange(&memoryStream{ctx, toBroker, fromBroker})
 	}()
-	in = func(m goplugin.ConnInfo) {
+	in = func(m messages.ConnInfo) {
 		select {
 		case toBroker <- m:
 		case <-done:
 		}
 	}
-	out = func() (goplugin.ConnInfo, bool) {
+	out = func() (messages.ConnInfo, bool) {
 		select {
 		case m := <-fromBroker:
 			return m, true
 		case <-done:
-			return goplugin.ConnInfo{}, false
+			return messages.ConnInfo{}, false
 		}
 	}
 	return in, out, func() {
@@ -412,7 +412,7 @@ func TestServerRenews(t *testing.T) {
 		return conn, secure.Info{Security: handshake.SecurityNone}, err
 	}})
 	in, _, unlink := hand(b)
-	in(goplugin.ConnInfo{ServiceID: 7, Network: "tcp", Address: ln.Addr().String()})
+	in(messages.ConnInfo{ServiceID: 7, Network: "tcp", Address: ln.Addr().String()})
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	conn, err := b.Dial(ctx, 7)
@@ -459,7 +459,7 @@ func TestD10LateDial(t *testing.T) {
 			return nil, secure.Info{}, net.ErrClosed
 		}})
 		in, _, unlink := hand(b)
-		in(goplugin.ConnInfo{ServiceID: 7, Network: "unix", Address: "/s"})
+		in(messages.ConnInfo{ServiceID: 7, Network: "unix", Address: "/s"})
 		time.Sleep(time.Hour)
 		if _, err := b.Dial(t.Context(), 7); !errors.Is(err, net.ErrClosed) || dialed != "unix /s" {
 			t.Errorf("dialed %q: %v", dialed, err)
@@ -480,11 +480,11 @@ func TestOffersOfAnother(t *testing.T) {
 			return nil, secure.Info{}, net.ErrClosed
 		}})
 		first, _, unlinkFirst := hand(b)
-		first(goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/first"})
+		first(messages.ConnInfo{ServiceID: 1, Network: "unix", Address: "/first"})
 		synctest.Wait()
 		in, _, unlink := hand(b)
 		synctest.Wait()
-		first(goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/late"})
+		first(messages.ConnInfo{ServiceID: 1, Network: "unix", Address: "/late"})
 		synctest.Wait()
 		ended := make(chan error)
 		go func() {
@@ -492,8 +492,8 @@ func TestOffersOfAnother(t *testing.T) {
 			ended <- err
 		}()
 		synctest.Wait()
-		in(goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/" + strings.Repeat("x", transport.MaxAddressLen)})
-		in(goplugin.ConnInfo{ServiceID: 1, Network: "unix", Address: "/second"})
+		in(messages.ConnInfo{ServiceID: 1, Network: "unix", Address: "/" + strings.Repeat("x", transport.MaxAddressLen)})
+		in(messages.ConnInfo{ServiceID: 1, Network: "unix", Address: "/second"})
 		if err := <-ended; !errors.Is(err, net.ErrClosed) || len(dialed) != 1 || dialed[0] != "/second" {
 			t.Errorf("dialed %q: %v", dialed, err)
 		}
@@ -510,7 +510,7 @@ func TestKnockOfAnother(t *testing.T) {
 		streams := &fakeStreams{}
 		b := New(Config{Side: "plugin", Other: "host", Streams: streams})
 		first, _, unlinkFirst := hand(b)
-		knock := goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true}}
+		knock := messages.ConnInfo{ServiceID: 1, Knock: &messages.Knock{Knock: true}}
 		first(knock)
 		synctest.Wait()
 		_, _, unlink := hand(b)
@@ -609,7 +609,7 @@ func TestD16LostAcceptor(t *testing.T) {
 		streams := &fakeStreams{}
 		b := New(Config{Side: "host", Other: "plugin", Streams: streams})
 		in, out, unlink := hand(b)
-		knock := goplugin.ConnInfo{ServiceID: 3, Knock: &goplugin.Knock{Knock: true}}
+		knock := messages.ConnInfo{ServiceID: 3, Knock: &messages.Knock{Knock: true}}
 		answer := func(want string) {
 			t.Helper()
 			began := time.Now()
@@ -652,7 +652,7 @@ func TestD17KnocksAgain(t *testing.T) {
 		for i := range 5 {
 			go func() {
 				m, _ := out()
-				in(goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true}})
+				in(messages.ConnInfo{ServiceID: m.ServiceID, Knock: &messages.Knock{Knock: true, Ack: true}})
 			}()
 			if _, err := b.Dial(t.Context(), 9); !errors.Is(err, net.ErrClosed) || streams.opened != i+1 {
 				t.Errorf("%d: %v, %d streams opened", i, err, streams.opened)
@@ -671,8 +671,8 @@ func TestLateAcknowledgement(t *testing.T) {
 		streams := &fakeStreams{}
 		b := New(Config{Side: "host", Other: "plugin", Streams: streams})
 		in, out, unlink := hand(b)
-		ack := func(id uint32) goplugin.ConnInfo {
-			return goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true}}
+		ack := func(id uint32) messages.ConnInfo {
+			return messages.ConnInfo{ServiceID: id, Knock: &messages.Knock{Knock: true, Ack: true}}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		go out()
@@ -716,7 +716,7 @@ func TestAcknowledgedAsGivenUp(t *testing.T) {
 			}()
 			out()
 			go cancel()
-			in(goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true, Ack: true}})
+			in(messages.ConnInfo{ServiceID: 1, Knock: &messages.Knock{Knock: true, Ack: true}})
 			<-ended
 			synctest.Wait()
 			if streams.opened != i+1 {
@@ -739,13 +739,13 @@ func TestOtherSideReadsNothing(t *testing.T) {
 		streams := &fakeStreams{}
 		b := New(Config{Side: "plugin", Other: "host", Streams: streams})
 		ctx, cancel := context.WithCancel(t.Context())
-		in := make(chan goplugin.ConnInfo)
+		in := make(chan messages.ConnInfo)
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_ = b.Exchange(&messages{ctx, in, nil})
+			_ = b.Exchange(&memoryStream{ctx, in, nil})
 		}()
-		knock := goplugin.ConnInfo{ServiceID: 1, Knock: &goplugin.Knock{Knock: true}}
+		knock := messages.ConnInfo{ServiceID: 1, Knock: &messages.Knock{Knock: true}}
 		in <- knock
 		synctest.Wait()
 		for range maxKnocks - 1 { // which wait
@@ -788,7 +788,7 @@ func TestRefusals(t *testing.T) {
 		refusing.Go(func() {
 			for m, ok := out(); ok; m, ok = out() {
 				knocks++
-				in(goplugin.ConnInfo{ServiceID: m.ServiceID, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: "no listener"}})
+				in(messages.ConnInfo{ServiceID: m.ServiceID, Knock: &messages.Knock{Knock: true, Ack: true, Error: "no listener"}})
 			}
 		})
 		began := time.Now()
@@ -881,7 +881,7 @@ func TestKnocksUntilAccepted(t *testing.T) {
 			if m, _ := out(); m.ServiceID != id {
 				t.Errorf("a knock for id %d, want %d", m.ServiceID, id)
 			}
-			in(goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true, Error: reason}})
+			in(messages.ConnInfo{ServiceID: id, Knock: &messages.Knock{Knock: true, Ack: true, Error: reason}})
 		}
 		go dial(1)
 		answer(1, "no listener")
@@ -922,9 +922,9 @@ func FuzzMessages(f *testing.F) {
 			stop := serve(b, 1)
 			go func() { _, _ = b.Dial(t.Context(), 2) }()
 			for i := 0; i+1 < len(script); i += 2 {
-				m := goplugin.ConnInfo{ServiceID: uint32(script[i+1]), Network: "unix", Address: string(script)}
+				m := messages.ConnInfo{ServiceID: uint32(script[i+1]), Network: "unix", Address: string(script)}
 				if kind := script[i] % 5; kind > 0 {
-					m.Knock = &goplugin.Knock{Knock: kind&1 > 0, Ack: kind&2 > 0, Error: string(script[:kind-1])}
+					m.Knock = &messages.Knock{Knock: kind&1 > 0, Ack: kind&2 > 0, Error: string(script[:kind-1])}
 				}
 				in(m)
 			}

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/control"
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
@@ -173,7 +173,7 @@ func isLoss(err error) bool {
 // dialAddress waits for the address that the other side announces, and dials it. One
 // at which nobody listens any more is that of a server that has ended: another may be
 // about to begin, which announces an address of its own.
-func (b *Broker) dialAddress(ctx context.Context, id uint32) (conn net.Conn, info secure.Info, offer goplugin.ConnInfo, err error) {
+func (b *Broker) dialAddress(ctx context.Context, id uint32) (conn net.Conn, info secure.Info, offer messages.ConnInfo, err error) {
 	late := fmt.Sprintf("the %s has not accepted it", b.cfg.Other)
 	for {
 		err = b.await(ctx, late, func() (ok bool) {
@@ -193,7 +193,7 @@ func (b *Broker) dialAddress(ctx context.Context, id uint32) (conn net.Conn, inf
 }
 
 // withdraw forgets an address, unless there is another by now.
-func (b *Broker) withdraw(id uint32, offer goplugin.ConnInfo) {
+func (b *Broker) withdraw(id uint32, offer messages.ConnInfo) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if known := b.offers[id]; known.Network == offer.Network && known.Address == offer.Address {
@@ -270,7 +270,7 @@ func (b *Broker) knock(ctx context.Context, id uint32) (net.Conn, error) {
 	b.dials[id] = d
 	b.mu.Unlock()
 	sent := false
-	err := b.say(attempt, &goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true}})
+	err := b.say(attempt, &messages.ConnInfo{ServiceID: id, Knock: &messages.Knock{Knock: true}})
 	if err == nil {
 		sent = true
 		err = b.await(attempt, fmt.Sprintf("the %s has not accepted it", b.cfg.Other), func() bool { return d.done })

@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/session"
 )
@@ -108,7 +108,7 @@ func (b *Broker) accept(ctx context.Context, id uint32) (ln net.Listener, end fu
 		own.End()
 		_ = a.Close() // always nil
 	}
-	if err := b.say(ctx, &goplugin.ConnInfo{ServiceID: id, Network: network, Address: address}); err != nil {
+	if err := b.say(ctx, &messages.ConnInfo{ServiceID: id, Network: network, Address: address}); err != nil {
 		end()
 		return nil, nil, err
 	}
@@ -191,7 +191,7 @@ func (b *Broker) answer(ctx context.Context, l *link, id uint32, a *acceptor) {
 	if l == nil {
 		return
 	}
-	m := outgoing{ConnInfo: &goplugin.ConnInfo{ServiceID: id, Knock: &goplugin.Knock{Knock: true, Ack: true}}}
+	m := outgoing{ConnInfo: &messages.ConnInfo{ServiceID: id, Knock: &messages.Knock{Knock: true, Ack: true}}}
 	switch {
 	case b.cfg.Streams == nil:
 		m.Knock.Error = "the " + b.cfg.Side + " does not multiplex connections"

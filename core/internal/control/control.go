@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/protocol"
 )
@@ -35,7 +35,7 @@ func IsControl(fullMethod string) bool {
 	case controlpb.Control_ServiceDesc.ServiceName, healthpb.Health_ServiceDesc.ServiceName:
 		return true
 	default:
-		return strings.HasPrefix(service, "grpc.reflection.") || strings.HasPrefix(service, goplugin.ServicePrefix)
+		return strings.HasPrefix(service, "grpc.reflection.") || strings.HasPrefix(service, messages.ServicePrefix)
 	}
 }
 
@@ -78,7 +78,7 @@ type described struct{ rpc.Registrar }
 // GetServiceInfo implements [rpc.Registrar].
 func (d described) GetServiceInfo() map[string]grpc.ServiceInfo {
 	services := d.Registrar.GetServiceInfo()
-	maps.DeleteFunc(services, func(name string, _ grpc.ServiceInfo) bool { return strings.HasPrefix(name, goplugin.ServicePrefix) })
+	maps.DeleteFunc(services, func(name string, _ grpc.ServiceInfo) bool { return strings.HasPrefix(name, messages.ServicePrefix) })
 	return services
 }
 
@@ -130,7 +130,7 @@ const maxGrace = 24 * time.Hour
 // call.
 func Shutdown(ctx context.Context, cc grpc.ClientConnInterface, grace time.Duration, foreign bool) error {
 	if foreign {
-		return goplugin.Shutdown(ctx, cc)
+		return messages.Shutdown(ctx, cc)
 	}
 	_, err := controlpb.NewControlClient(cc).Shutdown(ctx, &controlpb.ShutdownRequest{GraceMilliseconds: grace.Milliseconds()})
 	return err

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 )
 
@@ -25,8 +25,8 @@ const ForeignExit = 500 * time.Millisecond
 // closed, and so keeps the connection for that long. output is what the plugin
 // prints.
 func RegisterForeign(r rpc.Registrar, shutdown func(grace time.Duration), stopped <-chan struct{}, output *Output) {
-	goplugin.RegisterController(r, &controller{shutdown: shutdown, stopped: stopped})
-	goplugin.RegisterStdio(r, output)
+	messages.RegisterController(r, &controller{shutdown: shutdown, stopped: stopped})
+	messages.RegisterStdio(r, output)
 }
 
 type controller struct {
@@ -34,7 +34,7 @@ type controller struct {
 	stopped  <-chan struct{}
 }
 
-// Shutdown implements [goplugin.Controller].
+// Shutdown implements [messages.Controller].
 func (c *controller) Shutdown(ctx context.Context) error {
 	c.shutdown(ForeignGrace)
 	select {

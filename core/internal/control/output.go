@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 )
 
 const (
@@ -35,7 +35,7 @@ const (
 // concurrent use.
 type Output struct {
 	mu       sync.Mutex // guards the fields below
-	chunks   []goplugin.StdioData
+	chunks   []messages.StdioData
 	size     int           // of all chunks
 	dropped  int           // bytes, since a host was last told
 	sending  int           // messages that were taken and are not yet sent
@@ -48,10 +48,10 @@ type Output struct {
 // NewOutput returns one that is empty.
 func NewOutput() *Output { return &Output{changed: make(chan struct{})} }
 
-var _ goplugin.Stdio = (*Output)(nil)
+var _ messages.Stdio = (*Output)(nil)
 
 // Put adds what was printed, of which it keeps no reference.
-func (o *Output) Put(channel goplugin.Channel, data []byte) {
+func (o *Output) Put(channel messages.Channel, data []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(data) > 0 {
@@ -82,7 +82,7 @@ func (o *Output) makeRoom(n int) {
 
 // append joins small pieces: a program may print byte by byte. The caller holds
 // mu.
-func (o *Output) append(channel goplugin.Channel, data []byte) {
+func (o *Output) append(channel messages.Channel, data []byte) {
 	o.size += len(data)
 	if last := len(o.chunks) - 1; last >= 0 {
 		if c := &o.chunks[last]; c.Channel == channel && len(c.Data)+len(data) <= maxChunk {
@@ -90,12 +90,12 @@ func (o *Output) append(channel goplugin.Channel, data []byte) {
 			return
 		}
 	}
-	o.chunks = append(o.chunks, goplugin.StdioData{Channel: channel, Data: append([]byte(nil), data...)})
+	o.chunks = append(o.chunks, messages.StdioData{Channel: channel, Data: append([]byte(nil), data...)})
 }
 
 func (o *Output) removeFirst() {
 	o.size -= len(o.chunks[0].Data)
-	o.chunks[0] = goplugin.StdioData{}
+	o.chunks[0] = messages.StdioData{}
 	o.chunks = o.chunks[1:]
 }
 
@@ -104,9 +104,9 @@ func (o *Output) change() {
 	o.changed = make(chan struct{})
 }
 
-// Stream implements [goplugin.Stdio]. What it has taken is gone for every other
+// Stream implements [messages.Stdio]. What it has taken is gone for every other
 // host, as with go-plugin.
-func (o *Output) Stream(s goplugin.Messages) error {
+func (o *Output) Stream(s messages.Stream) error {
 	o.update(func() { o.hosts++ })
 	defer o.update(func() { o.hosts-- })
 	for {
@@ -133,7 +133,7 @@ func (o *Output) update(f func()) {
 
 // take waits for something that was printed and takes it; nil when ctx ends. What
 // was taken counts as being sent.
-func (o *Output) take(ctx context.Context) *goplugin.StdioData {
+func (o *Output) take(ctx context.Context) *messages.StdioData {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.chunks) == 0 {
@@ -145,7 +145,7 @@ func (o *Output) take(ctx context.Context) *goplugin.StdioData {
 	if o.dropped > 0 {
 		note := fmt.Sprintf("\n[%d bytes of what the plugin printed were dropped here, as its host did not fetch them]\n", o.dropped)
 		o.dropped = 0
-		return &goplugin.StdioData{Channel: goplugin.Stderr, Data: []byte(note)}
+		return &messages.StdioData{Channel: messages.Stderr, Data: []byte(note)}
 	}
 	data := o.chunks[0]
 	o.removeFirst()
@@ -188,7 +188,7 @@ func (o *Output) Flush(ctx context.Context) {
 }
 
 // Rest returns what no host has fetched.
-func (o *Output) Rest() []goplugin.StdioData {
+func (o *Output) Rest() []messages.StdioData {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	rest := o.chunks

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 )
 
 // reader is a host's stream: it takes a message at each receive from turn.
@@ -27,7 +27,7 @@ func (r *reader) SendMsg(m any) error {
 	case <-r.ctx.Done():
 		return r.ctx.Err()
 	}
-	data := m.(*goplugin.StdioData)
+	data := m.(*messages.StdioData)
 	r.got[data.Channel].Write(data.Data)
 	return nil
 }
@@ -54,22 +54,22 @@ func TestOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := NewOutput()
 		for _, c := range "before " {
-			o.Put(goplugin.Stdout, []byte(string(c)))
+			o.Put(messages.Stdout, []byte(string(c)))
 		}
 		r, leave := attach(t, o, true)
 		large := strings.Repeat("x", 3*maxChunk+1)
-		o.Put(goplugin.Stderr, []byte("oh "))
-		o.Put(goplugin.Stdout, []byte("after "))
-		o.Put(goplugin.Stderr, []byte(large))
+		o.Put(messages.Stderr, []byte("oh "))
+		o.Put(messages.Stdout, []byte("after "))
+		o.Put(messages.Stderr, []byte(large))
 		o.Flush(t.Context())
 		leave()
-		if got := r.got[goplugin.Stdout].String(); got != "before after " {
+		if got := r.got[messages.Stdout].String(); got != "before after " {
 			t.Errorf("stdout %q", got)
 		}
-		if got := r.got[goplugin.Stderr].String(); got != "oh "+large {
+		if got := r.got[messages.Stderr].String(); got != "oh "+large {
 			t.Errorf("stderr of %d bytes, want %d", len(got), len("oh "+large))
 		}
-		o.Put(goplugin.Stdout, []byte("late"))
+		o.Put(messages.Stdout, []byte("late"))
 		o.Flush(t.Context()) // nobody fetches: it does not wait
 		if rest := o.Rest(); len(rest) != 1 || string(rest[0].Data) != "late" {
 			t.Errorf("the rest is %v", rest)
@@ -86,21 +86,21 @@ func TestOutputThatNobodyFetches(t *testing.T) {
 		const pieces = 100
 		piece := bytes.Repeat([]byte("y"), maxChunk)
 		for range pieces {
-			o.Put(goplugin.Stdout, piece)
+			o.Put(messages.Stdout, piece)
 		}
-		o.Put(goplugin.Stdout, []byte("end"))
+		o.Put(messages.Stdout, []byte("end"))
 		if took := time.Since(began); took > 0 {
 			t.Errorf("printing waited for %v", took)
 		}
 		r, leave := attach(t, o, true)
 		o.Flush(t.Context())
 		leave()
-		stdout := r.got[goplugin.Stdout].Len()
-		if stdout > maxOutput || stdout < maxOutput-maxChunk || !bytes.HasSuffix(r.got[goplugin.Stdout].Bytes(), []byte("end")) {
+		stdout := r.got[messages.Stdout].Len()
+		if stdout > maxOutput || stdout < maxOutput-maxChunk || !bytes.HasSuffix(r.got[messages.Stdout].Bytes(), []byte("end")) {
 			t.Errorf("%d bytes were kept, at most %d may be", stdout, maxOutput)
 		}
 		var told int
-		if _, after, _ := strings.Cut(r.got[goplugin.Stderr].String(), "["); after != "" {
+		if _, after, _ := strings.Cut(r.got[messages.Stderr].String(), "["); after != "" {
 			for _, c := range after {
 				if c < '0' || c > '9' {
 					break
@@ -125,7 +125,7 @@ func TestOutputOfASlowHost(t *testing.T) {
 		printed := make(chan struct{})
 		go func() {
 			for range pieces {
-				o.Put(goplugin.Stdout, piece)
+				o.Put(messages.Stdout, piece)
 			}
 			close(printed)
 		}()
@@ -135,12 +135,12 @@ func TestOutputOfASlowHost(t *testing.T) {
 		}
 		<-printed
 		synctest.Wait()
-		if got := r.got[goplugin.Stdout].Len(); got != pieces*maxChunk || r.got[goplugin.Stderr].Len() > 0 {
-			t.Errorf("%d bytes arrived of %d, and %q", got, pieces*maxChunk, &r.got[goplugin.Stderr])
+		if got := r.got[messages.Stdout].Len(); got != pieces*maxChunk || r.got[messages.Stderr].Len() > 0 {
+			t.Errorf("%d bytes arrived of %d, and %q", got, pieces*maxChunk, &r.got[messages.Stderr])
 		}
 		began := time.Now()
 		for range 2 * pieces {
-			o.Put(goplugin.Stdout, piece)
+			o.Put(messages.Stdout, piece)
 		}
 		if took := time.Since(began); took == 0 || took > outputPatience {
 			t.Errorf("printing waited %v for a host that takes nothing", took)

@@ -1,4 +1,4 @@
-// Package goplugin is what go-plugin's own services look like on the wire: their
+// Package messages is what go-plugin's own services look like on the wire: their
 // names, messages and methods (grpc_controller.go, grpc_stdio.go, grpc_broker.go
 // and internal/plugin there). What they do is elsewhere: packages control and
 // brokered serve them and call them, package host fetches what a plugin prints.
@@ -6,7 +6,7 @@
 // The messages are plain structs whose tags say how they are encoded, and are
 // never registered with protobuf: a program that also links go-plugin has them
 // twice, which the registry would end it for at start.
-package goplugin
+package messages
 
 import (
 	"context"
@@ -20,9 +20,9 @@ import (
 // ServicePrefix begins the names of go-plugin's services.
 const ServicePrefix = "plugin.GRPC"
 
-// Messages is a stream of messages as one side has it: a grpc.ServerStream or a
+// Stream is a stream of messages as one side has it: a grpc.ServerStream or a
 // grpc.ClientStream.
-type Messages interface {
+type Stream interface {
 	Context() context.Context
 	SendMsg(m any) error
 	RecvMsg(m any) error
@@ -77,7 +77,7 @@ type StdioData struct {
 // Stdio hands out what the plugin prints.
 type Stdio interface {
 	// Stream sends to s until its context ends.
-	Stream(s Messages) error
+	Stream(s Stream) error
 }
 
 const stdioName = ServicePrefix + "Stdio"
@@ -98,7 +98,7 @@ func RegisterStdio(r grpc.ServiceRegistrar, s Stdio) {
 
 // StreamStdio opens the stream of what the plugin prints, from which a
 // [StdioData] is received at a time.
-func StreamStdio(ctx context.Context, cc grpc.ClientConnInterface, opts ...grpc.CallOption) (Messages, error) {
+func StreamStdio(ctx context.Context, cc grpc.ClientConnInterface, opts ...grpc.CallOption) (Stream, error) {
 	s, err := cc.NewStream(ctx, &stdioStream, "/"+stdioName+"/"+stdioStream.StreamName, opts...)
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ type Knock struct {
 // Broker exchanges ConnInfo.
 type Broker interface {
 	// Exchange sends to and receives from s until its context ends.
-	Exchange(s Messages) error
+	Exchange(s Stream) error
 }
 
 const brokerName = ServicePrefix + "Broker"
@@ -144,7 +144,7 @@ func RegisterBroker(r grpc.ServiceRegistrar, b Broker) {
 }
 
 // StartStream opens the stream on which [ConnInfo] goes both ways.
-func StartStream(ctx context.Context, cc grpc.ClientConnInterface, opts ...grpc.CallOption) (Messages, error) {
+func StartStream(ctx context.Context, cc grpc.ClientConnInterface, opts ...grpc.CallOption) (Stream, error) {
 	return cc.NewStream(ctx, &brokerStream, "/"+brokerName+"/"+brokerStream.StreamName, opts...)
 }
 

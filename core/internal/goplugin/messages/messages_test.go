@@ -1,4 +1,4 @@
-package goplugin_test
+package messages_test
 
 import (
 	"encoding/hex"
@@ -12,7 +12,7 @@ import (
 	_ "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 
-	"github.com/plugwire/plugwire/core/internal/goplugin"
+	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 )
 
 // messageVector is an item of "messages" in the handshake's vectors.
@@ -30,7 +30,7 @@ type messageVector struct {
 		}
 	} `json:"conn_info"`
 	StdioData struct {
-		Channel goplugin.Channel
+		Channel messages.Channel
 		DataHex string `json:"data_hex"`
 	} `json:"stdio_data"`
 	Error   bool
@@ -40,7 +40,7 @@ type messageVector struct {
 // TestVectors has the bytes as they are on the wire (field numbers and types of
 // grpc_broker.proto and grpc_stdio.proto in go-plugin).
 func TestVectors(t *testing.T) {
-	data, err := os.ReadFile("../../handshake/testdata/vectors.json")
+	data, err := os.ReadFile("../../../handshake/testdata/vectors.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,13 +87,13 @@ func (v *messageVector) message(t *testing.T) (full, empty any) {
 	t.Helper()
 	switch v.Type {
 	case "ConnInfo":
-		m := &goplugin.ConnInfo{ServiceID: v.ConnInfo.ServiceID, Network: v.ConnInfo.Network, Address: v.ConnInfo.Address}
+		m := &messages.ConnInfo{ServiceID: v.ConnInfo.ServiceID, Network: v.ConnInfo.Network, Address: v.ConnInfo.Address}
 		if k := v.ConnInfo.Knock; k != nil {
-			m.Knock = &goplugin.Knock{Knock: k.Knock, Ack: k.Ack, Error: k.Error}
+			m.Knock = &messages.Knock{Knock: k.Knock, Ack: k.Ack, Error: k.Error}
 		}
-		return m, &goplugin.ConnInfo{}
+		return m, &messages.ConnInfo{}
 	case "StdioData":
-		return &goplugin.StdioData{Channel: v.StdioData.Channel, Data: unhex(t, v.StdioData.DataHex)}, &goplugin.StdioData{}
+		return &messages.StdioData{Channel: v.StdioData.Channel, Data: unhex(t, v.StdioData.DataHex)}, &messages.StdioData{}
 	default:
 		t.Fatalf("no message is called %q", v.Type)
 		return nil, nil

@@ -29,8 +29,8 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/plugwire/plugwire/core/internal/brokered"
 	"github.com/plugwire/plugwire/core/internal/control"
+	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
 	"github.com/plugwire/plugwire/core/protocol"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/handshake"
-	"github.com/plugwire/plugwire/core/internal/brokered"
+	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
 	"github.com/plugwire/plugwire/core/transport"
 )
 

@@ -17,8 +17,8 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/plugwire/plugwire/core/broker"
-	"github.com/plugwire/plugwire/core/internal/brokered"
 	"github.com/plugwire/plugwire/core/internal/control"
+	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/protocol"

@@ -6,7 +6,7 @@ import (
 	"net"
 
 	"github.com/plugwire/plugwire/core/broker"
-	"github.com/plugwire/plugwire/core/internal/brokered"
+	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
 	"github.com/plugwire/plugwire/core/transport"
 )
 

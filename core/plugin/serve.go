@@ -19,9 +19,9 @@ import (
 
 	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/handshake"
-	"github.com/plugwire/plugwire/core/internal/brokered"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
+	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/rpc"

@@ -43,13 +43,13 @@ import (
 //	D7   a long line on stdout               TestD07_LongLineOnStdout; TestLongLines
 //	D8   a message limit on one side         TestD08_LargeMessages; TestMessageSize
 //	D9   sockets of the multiplexed mode     TestD09_Sockets; the check "kill" of interop/goplugin
-//	D10  a late dial by the broker           TestD10LateDial in core/internal/brokered
+//	D10  a late dial by the broker           TestD10LateDial in core/internal/goplugin/broker
 //	D11  a second start                      TestD11_SecondStart; TestTemplateIsReusable
 //	D12  exit code of a plugin that fails    TestD12_ExitCodeOfAFailedStart
 //	D13  calls in flight                     TestD13_CallsInFlight
 //	D14  no contexts                         TestD14_ExpiredContexts; TestStartIsBoundedByItsContext
 //	D15  attaching                           TestD15_OutlivesItsHost; the check "reattach" of interop/goplugin; TestAttach
-//	D16  no broker, a lost acceptor          TestD16NoLink, TestD16LostAcceptor in core/internal/brokered
+//	D16  no broker, a lost acceptor          TestD16NoLink, TestD16LostAcceptor in core/internal/goplugin/broker
 //	D17  knocking again                      TestD17KnocksAgain there
 //	D18  a failed connection                 TestD18_FailedConnection; TestStartErrors
 //	D19  a file that changes                 TestD19_FileThatChanges

@@ -1,4 +1,4 @@
-package brokered
+package broker
 
 import "golang.org/x/sys/windows"
 

@@ -1,4 +1,4 @@
-// Package brokered is go-plugin's broker: connections beside the one for calls,
+// Package broker is go-plugin's broker: connections beside the one for calls,
 // each found by a number that the two sides pass on in messages of their own
 // (grpc_broker.go and internal/grpcmux there; docs/protocol.md, "The broker").
 // Package core/broker is what users see of it.
@@ -6,7 +6,7 @@
 // There are two modes. With separate listeners the side that serves an id opens
 // an address for it and tells the other. With one multiplexed connection the side
 // that dials knocks, waits for the acknowledgement, and opens the next stream.
-package brokered
+package broker
 
 import (
 	"context"

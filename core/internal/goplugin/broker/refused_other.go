@@ -1,6 +1,6 @@
 //go:build !windows
 
-package brokered
+package broker
 
 import "syscall"
 

@@ -1,4 +1,4 @@
-package brokered
+package broker
 
 import (
 	"context"

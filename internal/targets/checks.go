@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/plugwire/plugwire/internal/prose"
 )
 
 const (
@@ -54,14 +56,30 @@ var platforms = []platform{
 	{"windows", "arm64"},
 }
 
-// Lint runs golangci-lint, gofmt, vet for the magefile and, where installed, shellcheck.
+// Lint runs golangci-lint, gofmt, vet for the magefile and, where installed, shellcheck, and checks the English of comments, texts and pages.
 func Lint(ctx context.Context) error {
 	return errors.Join(
 		golangci(ctx),
 		gofmt(ctx),
 		root.run(ctx, "go", "vet", "-tags", "mage", "."),
 		shellcheck(ctx),
+		english(),
 	)
+}
+
+// english checks the words of the repository by the rules of package prose.
+func english() error {
+	findings, err := prose.CheckRepository(".")
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		fmt.Println(f)
+	}
+	if len(findings) > 0 {
+		return fmt.Errorf("english: %d findings; what may stay goes into internal/prose/exceptions.txt", len(findings))
+	}
+	return nil
 }
 
 // golangci checks the workspace in one run, and each module outside of it.

@@ -49,8 +49,8 @@ const (
 	excerptWidth = 100 // characters
 )
 
-// showLines has the data processor work on the first lines of a file, and prints
-// what was negotiated and what came back.
+// showLines sends the first lines of a file to the data processor, and prints what
+// was negotiated and what came back.
 func showLines(ctx context.Context) error {
 	r := runner{sample: samples[0]}
 	objects, err := r.host(ctx, "", "process", "-option", "uppercase=true", "-tag", "demo", demoFile)
@@ -84,8 +84,8 @@ func excerpt(text string) string {
 // rowFormat has room for all that the samples negotiate.
 const rowFormat = "%-13s  %-11s  %-9s  %-7s  %-8s  %6s  %6s  %s\n"
 
-// demonstrate has the sample do its work over the transport, measures calls, and
-// prints a row of the table.
+// demonstrate runs the sample over the transport, measures calls, and prints a row
+// of the table.
 func demonstrate(ctx context.Context, s sample, transport, scratch string) error {
 	dir := filepath.Join(scratch, s.name+"-"+transport)
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -23,7 +23,7 @@ const (
 	// modulePrefix begins the path of every module.
 	modulePrefix = "github.com/plugwire/plugwire"
 
-	// helpTimeout is for commands that do no more than to explain themselves.
+	// helpTimeout is for commands that only explain themselves.
 	helpTimeout = time.Minute
 )
 
@@ -72,7 +72,7 @@ func (p *proof) path(elem ...string) string {
 // executable returns the path of an installed command.
 func (p *proof) executable(name string) string { return p.path("bin", name) }
 
-// newConsumer makes an empty directory of somebody who uses what is published.
+// newConsumer makes an empty directory for a user of what is published.
 func (p *proof) newConsumer(name string) (place, error) {
 	c := place{name: name, dir: p.path("consumers", name), env: p.consumer}
 	return c, os.MkdirAll(c.dir, 0o755)
@@ -158,7 +158,7 @@ func (p *proof) installCommands(ctx context.Context) error {
 	})
 }
 
-// runCommands runs every installed command the way a curious person would: a
+// runCommands runs every installed command as a curious person would: a
 // plugin by hand, which must explain itself and fail, a host with -h.
 func (p *proof) runCommands(ctx context.Context) error {
 	c, err := p.newConsumer("run")
@@ -213,7 +213,7 @@ func (p *proof) checkVersions(ctx context.Context) error {
 	})
 }
 
-// runSamples has the installed hosts do their work with the installed plugins.
+// runSamples runs the installed hosts with the installed plugins.
 func (p *proof) runSamples(ctx context.Context) error {
 	return each(samples, func(s sample) error {
 		dir := p.path("consumers", "sample-"+s.name)

@@ -17,9 +17,9 @@ const demoFile = "README.md"
 // A sample is one of the modules in plugins that has a plugin and a host with a
 // command line (plugins/hostcli).
 type sample struct {
-	name  string                                              // of its directory, and of its commands without -host and -plugin
-	flags func(dir string) []string                           // that its host always needs; dir is for its files
-	work  func(ctx context.Context, r runner) (string, error) // something that it is made for, and the outcome in a few words
+	name  string                                              // the directory, and the commands without -host and -plugin
+	flags func(dir string) []string                           // flags that its host always needs; dir is for its files
+	work  func(ctx context.Context, r runner) (string, error) // does what the sample is made for; returns the outcome in a few words
 }
 
 var samples = []sample{
@@ -34,7 +34,7 @@ func noFlags(string) []string { return nil }
 // A runner runs a sample's host.
 type runner struct {
 	sample sample
-	bin    string   // directory of the commands; empty for that of build
+	bin    string   // directory of the commands; empty for the one that build fills
 	dir    string   // for the sample's files
 	flags  []string // for all of its commands
 }
@@ -51,7 +51,7 @@ func (r runner) host(ctx context.Context, input string, args ...string) ([]objec
 	line = append(append(line, r.flags...), args...)
 	cmd := root.command(ctx, line)
 	cmd.Stdin = strings.NewReader(input)
-	cmd.Stdout = nil // is what is returned
+	cmd.Stdout = nil // the function returns it
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(line, " "), err, out)
@@ -71,13 +71,13 @@ func (r runner) host(ctx context.Context, input string, args ...string) ([]objec
 type object struct {
 	Type string `json:"type"`
 
-	// Of a connection.
+	// Fields of a connection.
 	Protocol  string `json:"protocol"`
 	Transport string `json:"transport"`
 	Session   string `json:"session"`
 	Security  string `json:"security"`
 	StartMS   int    `json:"start_ms"`
-	// Of a connection and of an entry a number, of a status text.
+	// A number in a connection and in an entry, a text in a status.
 	Version any `json:"version"`
 
 	MedianUS float64 `json:"median_us"` // of a latency
@@ -108,13 +108,13 @@ func count(objects []object, kind string) (n int) {
 	return n
 }
 
-// processLines has the data processor work on a file line by line.
+// processLines sends a file to the data processor line by line.
 func processLines(ctx context.Context, r runner) (string, error) {
 	objects, err := r.host(ctx, "", "process", "-option", "uppercase=true", "-query", "PLUGWIRE", demoFile)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("processed %d lines, then had %d results streamed", count(objects, "result"), count(objects, "stored")), nil
+	return fmt.Sprintf("processed %d lines, then streamed %d results", count(objects, "result"), count(objects, "stored")), nil
 }
 
 // storeLines has users, stores lines under keys, and queries some.
@@ -140,7 +140,7 @@ func storeLines(ctx context.Context, r runner) (string, error) {
 	return fmt.Sprintf("stored %d entries, then found %d by prefix", entries, count(found, "entry")), nil
 }
 
-// speakBoth has the same work done in both versions of the protocol.
+// speakBoth does the same work in both versions of the protocol.
 func speakBoth(ctx context.Context, r runner) (string, error) {
 	var results []string
 	for i, versions := range []string{"1", "1,2"} {
@@ -177,7 +177,7 @@ func copyFile(ctx context.Context, r runner) (string, error) {
 		return "", err
 	}
 	if !bytes.Equal(want, got) {
-		return "", errors.New("the file that came back is another")
+		return "", errors.New("the file that came back differs")
 	}
 	chat, err := r.host(ctx, "/calc 6*7\n", "chat", "-user", "ann")
 	if err != nil {

@@ -10,30 +10,32 @@ import (
 	"google.golang.org/grpc"
 )
 
-// A Binding is handlers bound to the services of one or more versions of one or
-// more protocols: what a plugin serves. The zero value serves nothing, which is an
-// error where it is used. A Binding is immutable.
+// Binding is what a plugin serves: handlers that are bound to the services of one or
+// more versions of one or more protocols. The zero value serves nothing, and using it
+// is an error. A Binding is immutable.
 type Binding struct {
 	bound []bound
 	err   error
 }
 
+// bound is one handler of one service.
 type bound struct {
 	protocol *Protocol
 	service  *grpc.ServiceDesc
 	handler  any
-	named    bool // in Bind, as generated code does: the handler was meant for no other
+	named    bool // the caller of Bind named the service, so the handler is for no other
 }
 
-// Bind binds handler to those of p's services that are named in services, or,
-// when none are named, to every service of p whose methods handler has.
+// Bind binds handler to the services of p that are named in services. Without names
+// it binds handler to every service of p whose methods handler has.
 //
-// A handler fits when it implements the service's generated server interface;
-// an error names the method that is missing or of the wrong form. Errors, also
-// those of [New], are kept in the Binding and returned by plugin.Main and
-// plugin.Serve, so that calls nest. Generated code calls Bind with an adaptor
-// around a handler interface that has the RPC methods only; that way a missing
-// method is a compile error.
+// A handler fits when it implements the service's generated server interface. If it
+// does not fit, the error names the method that is missing or has the wrong form. The
+// Binding keeps errors, also those of [New], and plugin.Main and plugin.Serve return
+// them, so that calls nest.
+//
+// Generated code calls Bind with an adaptor around a handler interface that has the
+// RPC methods only. A missing method is then a compile error.
 func Bind(p *Protocol, handler any, services ...string) Binding {
 	b, err := bind(p, handler, services)
 	if err != nil {
@@ -57,14 +59,17 @@ func bind(p *Protocol, handler any, services []string) ([]bound, error) {
 		for _, name := range services {
 			desc := p.service(name)
 			if desc == nil {
-				return nil, fmt.Errorf("protocol %s has no service %s (it has %s)", p, name, strings.Join(p.Services(), ", "))
+				return nil, fmt.Errorf("protocol %s has no service %s (it has %s)", p, name, strings.Join(p.names(), ", "))
 			}
 			if err := misfit(desc, handler); err != nil {
 				return nil, err
 			}
-			fits = append(fits, bound{p, desc, handler, true})
+			fits = append(fits, bound{protocol: p, service: desc, handler: handler, named: true})
 		}
 		return fits, nil
+	}
+	if len(p.services) == 0 {
+		return nil, fmt.Errorf("protocol %s has no services", p)
 	}
 	var errs []error
 	for _, desc := range p.services {
@@ -72,7 +77,7 @@ func bind(p *Protocol, handler any, services []string) ([]bound, error) {
 			errs = append(errs, err)
 			continue
 		}
-		fits = append(fits, bound{p, desc, handler, false})
+		fits = append(fits, bound{protocol: p, service: desc, handler: handler})
 	}
 	if len(fits) == 0 {
 		return nil, errors.Join(errs...)
@@ -80,79 +85,9 @@ func bind(p *Protocol, handler any, services []string) ([]bound, error) {
 	return fits, nil
 }
 
-// misfit says why handler cannot serve desc. It exists because grpc's
-// RegisterService ends the process where this returns an error.
-func misfit(desc *grpc.ServiceDesc, handler any) error {
-	want := reflect.TypeOf(desc.HandlerType)
-	if want == nil || want.Kind() != reflect.Pointer || want.Elem().Kind() != reflect.Interface {
-		return fmt.Errorf("service %s: its description has no handler interface", desc.ServiceName)
-	}
-	want = want.Elem()
-	have := reflect.TypeOf(handler)
-	if have.Implements(want) {
-		return nil
-	}
-	for m := range want.Methods() {
-		got, ok := have.MethodByName(m.Name)
-		switch {
-		case !ok && m.PkgPath != "":
-			// An unexported method cannot be looked up by name; it is the one
-			// that generated code demands as a mark of an embedded struct.
-			continue
-		case !ok && hasPointerMethod(have, m.Name):
-			return fmt.Errorf("service %s: method %s has a pointer receiver: bind &handler", desc.ServiceName, m.Name)
-		case !ok:
-			return fmt.Errorf("service %s: method %s is missing", desc.ServiceName, m.Name)
-		case !sameSignature(got.Type, m.Type):
-			return fmt.Errorf("service %s: method %s has the wrong form: want %s", desc.ServiceName, m.Name, m.Type)
-		}
-	}
-	return fmt.Errorf("service %s: the handler does not embed the generated Unimplemented (or Unsafe) struct that %s demands", desc.ServiceName, want)
-}
-
-func hasPointerMethod(t reflect.Type, name string) bool {
-	if t.Kind() == reflect.Pointer {
-		return false
-	}
-	_, ok := reflect.PointerTo(t).MethodByName(name)
-	return ok
-}
-
-// sameSignature compares a concrete method, whose first parameter is its
-// receiver, with an interface's.
-func sameSignature(concrete, iface reflect.Type) bool {
-	if concrete.NumIn() != iface.NumIn()+1 || concrete.NumOut() != iface.NumOut() || concrete.IsVariadic() != iface.IsVariadic() {
-		return false
-	}
-	for i := range iface.NumIn() {
-		if concrete.In(i+1) != iface.In(i) {
-			return false
-		}
-	}
-	for i := range iface.NumOut() {
-		if concrete.Out(i) != iface.Out(i) {
-			return false
-		}
-	}
-	return true
-}
-
-func isNil(handler any) bool {
-	if handler == nil {
-		return true
-	}
-	v := reflect.ValueOf(handler)
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice:
-		return v.IsNil()
-	default:
-		return false
-	}
-}
-
 // Join returns one Binding with everything that bindings hold: services of one
 // protocol version, several versions, several protocols. A host asks for one
-// protocol by its name; a host on go-plugin sends no name, and gets the first.
+// protocol by its name. A host on go-plugin sends no name and gets the first.
 func Join(bindings ...Binding) Binding {
 	var joined Binding
 	var errs []error
@@ -166,8 +101,8 @@ func Join(bindings ...Binding) Binding {
 	return joined
 }
 
-// Family is [Binding.Families] where there has to be one protocol: more are an
-// error.
+// Family returns the one protocol of the binding with its versions. More than one
+// protocol is an error. Otherwise Family works like [Binding.Families].
 func (b Binding) Family() (Family, error) {
 	families, err := b.Families()
 	if err != nil {
@@ -176,9 +111,9 @@ func (b Binding) Family() (Family, error) {
 	return NewFamily(slices.Concat(families...)...)
 }
 
-// Families checks the whole binding and returns the protocols that it serves,
-// each with its versions, in the order in which they were first bound. Each
-// service of each version must be bound exactly once; an optional one may be
+// Families checks the whole binding and returns its protocols, each with its
+// versions, in the order in which they were first bound. It returns an error unless
+// each service of each version is bound exactly once. An optional service may be
 // unbound.
 func (b Binding) Families() ([]Family, error) {
 	if b.err != nil {
@@ -210,8 +145,8 @@ func (b Binding) Families() ([]Family, error) {
 	return families, nil
 }
 
-// check returns an error if a service of the family is not bound as often as it
-// has to be.
+// check returns an error if a required service of the family is unbound, or if a
+// service is bound more than once.
 func (b Binding) check(family Family) error {
 	for _, p := range family {
 		for i, desc := range p.services {
@@ -228,10 +163,10 @@ func (b Binding) check(family Family) error {
 	return nil
 }
 
-// Services returns the names of the services of p that are bound, in the order
-// of [Protocol.Services].
+// Services returns the names of the services of p that are bound, in the order of
+// [Protocol.Services].
 func (b Binding) Services(p *Protocol) []string {
-	return slices.DeleteFunc(p.Services(), func(name string) bool { return b.count(p, p.service(name)) == 0 })
+	return slices.DeleteFunc(p.names(), func(name string) bool { return b.count(p, p.service(name)) == 0 })
 }
 
 func (b Binding) count(p *Protocol, desc *grpc.ServiceDesc) int {
@@ -244,9 +179,9 @@ func (b Binding) count(p *Protocol, desc *grpc.ServiceDesc) int {
 	return n
 }
 
-// nearest says why the one kind of handler that was bound to p does not also
-// serve desc; with several kinds, or services named, nobody can tell whether one
-// was meant to.
+// nearest says why the handler that was bound to p does not also serve desc. It says
+// nothing if Bind was given names or handlers of several types: the error could then
+// blame a handler that was never meant for desc.
 func (b Binding) nearest(p *Protocol, desc *grpc.ServiceDesc) string {
 	var handler any
 	for _, x := range b.bound {
@@ -264,8 +199,8 @@ func (b Binding) nearest(p *Protocol, desc *grpc.ServiceDesc) string {
 	return fmt.Sprintf(" (handler %T: %v)", handler, misfit(desc, handler))
 }
 
-// Register registers the services of p, and of no other protocol in the
-// binding, with r. Call it only after [Binding.Family] returned no error.
+// Register registers the services of p with r, and those of no other protocol in the
+// binding. Call it only after [Binding.Families] returned no error.
 func (b Binding) Register(r grpc.ServiceRegistrar, p *Protocol) {
 	for _, x := range b.bound {
 		if x.protocol == p {

@@ -8,7 +8,7 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// What generated code does once for each protocol.
+// Generated code calls New once for each protocol version.
 func ExampleNew() {
 	p := protocol.New("grpc.health", 1, &healthpb.Health_ServiceDesc)
 	for _, m := range p.Methods() {
@@ -20,7 +20,7 @@ func ExampleNew() {
 	// grpc.health/1 /grpc.health.v1.Health/Watch server-streaming
 }
 
-// By hand, a handler embeds what protoc-gen-go-grpc generates.
+// A handler that is bound by hand embeds the struct that protoc-gen-go-grpc generates.
 func ExampleBind() {
 	type handler struct {
 		healthpb.UnimplementedHealthServer
@@ -29,7 +29,7 @@ func ExampleBind() {
 
 	fmt.Println(protocol.Bind(p, &handler{}).Family())
 
-	// Without it, the error names what is missing.
+	// Without that struct, the error names the missing method.
 	type empty struct{ healthpb.UnsafeHealthServer }
 	_, err := protocol.Bind(p, &empty{}).Family()
 	fmt.Println(err)
@@ -38,7 +38,7 @@ func ExampleBind() {
 	// bind handler *protocol_test.empty: service grpc.health.v1.Health: method Check is missing
 }
 
-// A plugin that serves two versions of its protocol.
+// A plugin can serve two versions of its protocol.
 func ExampleJoin() {
 	type handler struct {
 		healthpb.UnimplementedHealthServer
@@ -49,11 +49,24 @@ func ExampleJoin() {
 	// Output: grpc.health 2, 1 <nil>
 }
 
-// The versions that a host is given.
+// A host is given several versions of one protocol.
 func ExampleNewFamily() {
 	v1 := protocol.New("grpc.health", 1, &healthpb.Health_ServiceDesc)
 	v2 := protocol.New("grpc.health", 2, &healthpb.Health_ServiceDesc)
 	family, err := protocol.NewFamily(v1, v2)
 	fmt.Println(family.Name(), family.Versions(), family.Version(1), err)
 	// Output: grpc.health [2 1] grpc.health/1 <nil>
+}
+
+// The services of a protocol can be listed, with protobuf's descriptors.
+func ExampleProtocol_Services() {
+	p := protocol.New("grpc.health", 1, &healthpb.Health_ServiceDesc)
+	for _, s := range p.Services() {
+		fmt.Println(s.Name, s.File)
+		check := s.Descriptor().Methods().ByName("Check")
+		fmt.Println(check.Name(), check.Input().Name(), check.Output().Name())
+	}
+	// Output:
+	// grpc.health.v1.Health grpc/health/v1/health.proto
+	// Check HealthCheckRequest HealthCheckResponse
 }

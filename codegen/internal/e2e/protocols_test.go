@@ -42,7 +42,11 @@ func TestProtocols(t *testing.T) {
 		if tt.got.String() != tt.want {
 			t.Errorf("protocol %s, want %s", tt.got, tt.want)
 		}
-		if diff := cmp.Diff(tt.services, tt.got.Services()); diff != "" {
+		var services []string
+		for _, s := range tt.got.Services() {
+			services = append(services, s.Name)
+		}
+		if diff := cmp.Diff(tt.services, services); diff != "" {
 			t.Errorf("%s: services (-want +got):\n%s", tt.want, diff)
 		}
 	}

@@ -43,9 +43,9 @@ func IsControl(fullMethod string) bool {
 // registered twice, it would end the process.
 func CheckFamily(family protocol.Family) error {
 	for _, p := range family {
-		for _, name := range p.Services() {
-			if IsControl("/" + name + "/") {
-				return fmt.Errorf("protocol %s: service %s is one that the framework itself serves: leave it out", p, name)
+		for _, service := range p.Services() {
+			if IsControl("/" + service.Name + "/") {
+				return fmt.Errorf("protocol %s: service %s is one that the framework itself serves: leave it out", p, service.Name)
 			}
 		}
 	}

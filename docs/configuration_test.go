@@ -130,12 +130,12 @@ func TestConfigurationNamesEverything(t *testing.T) {
 
 // noLimits are constants that are named like limits.
 var noLimits = map[string]string{
-	"core/handshake.maxLegacyData":        "recognizes a field of go-plugin's past",
-	"core/internal/logs.maxStamp":         "recognizes a time stamp",
-	"core/internal/rpc.maxConnectTimeout": "turns grpc's own limit off",
-	"transport/quic.maxCoalesced":         "is the system's",
-	"core/host.maxSocketDir":              "is the system's",
-	"transport/unix.maxPath":              "is the system's",
+	"core/handshake.maxLegacyData":           "recognizes a field of go-plugin's past",
+	"core/internal/logs.maxStamp":            "recognizes a time stamp",
+	"core/internal/rpc/h2.maxConnectTimeout": "turns grpc's own limit off",
+	"transport/quic.maxCoalesced":            "is the system's",
+	"core/host.maxSocketDir":                 "is the system's",
+	"transport/unix.maxPath":                 "is the system's",
 }
 
 // TestConfigurationNamesEveryLimit has each constant of core and the transports

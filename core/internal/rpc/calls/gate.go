@@ -1,0 +1,70 @@
+package calls
+
+import "sync"
+
+// Gate counts calls in flight, up to a limit, and can be shut.
+type Gate struct {
+	Limit int // 0 means none
+
+	mu    sync.Mutex // guards the fields below
+	calls int
+	shut  bool
+	empty chan struct{} // made by Close, closed when calls reaches 0
+}
+
+// A Verdict is what a gate says to a call that wants to enter.
+type Verdict int
+
+const (
+	Entered Verdict = iota
+	IsFull          // as many calls as the limit allows are inside
+	IsShut
+)
+
+// Enter never waits. A call that waits for another to leave is what nested calls
+// must not do: the one that it waits for may be waiting for it.
+func (g *Gate) Enter() Verdict {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.shut:
+		return IsShut
+	case g.Limit > 0 && g.calls >= g.Limit:
+		return IsFull
+	default:
+		g.calls++
+		return Entered
+	}
+}
+
+// Leave is the end of a call that has entered.
+func (g *Gate) Leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls--
+	if g.shut && g.calls == 0 {
+		close(g.empty)
+	}
+}
+
+// Close shuts the gate and returns a channel that is closed when the last call
+// has left.
+func (g *Gate) Close() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.shut {
+		g.shut = true
+		g.empty = make(chan struct{})
+		if g.calls == 0 {
+			close(g.empty)
+		}
+	}
+	return g.empty
+}
+
+// InFlight returns how many calls are inside.
+func (g *Gate) InFlight() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.calls
+}

@@ -1,0 +1,45 @@
+package calls
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+)
+
+// The functions here keep a user's interceptors away from the framework's own
+// methods: one that demands a token must not keep the host from stopping the
+// plugin.
+
+// ApplicationUnary returns the interceptors for the calls of which isControl says
+// that they are not the framework's own.
+func ApplicationUnary(list []grpc.UnaryClientInterceptor, isControl func(fullMethod string) bool) []grpc.UnaryClientInterceptor {
+	return each(list, func(intercept grpc.UnaryClientInterceptor) grpc.UnaryClientInterceptor {
+		return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			if isControl(method) {
+				return next(ctx, method, req, reply, cc, opts...)
+			}
+			return intercept(ctx, method, req, reply, cc, next, opts...)
+		}
+	})
+}
+
+// ApplicationStream returns the interceptors for the streams of which isControl says
+// that they are not the framework's own.
+func ApplicationStream(list []grpc.StreamClientInterceptor, isControl func(fullMethod string) bool) []grpc.StreamClientInterceptor {
+	return each(list, func(intercept grpc.StreamClientInterceptor) grpc.StreamClientInterceptor {
+		return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			if isControl(method) {
+				return next(ctx, desc, cc, method, opts...)
+			}
+			return intercept(ctx, desc, cc, method, next, opts...)
+		}
+	})
+}
+
+func each[T any](list []T, wrap func(T) T) []T {
+	wrapped := make([]T, len(list))
+	for i, x := range list {
+		wrapped[i] = wrap(x)
+	}
+	return wrapped
+}

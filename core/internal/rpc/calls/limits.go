@@ -1,0 +1,104 @@
+package calls
+
+import (
+	"math"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// DefaultMaxMessageSize is the limit on one message, in either direction and on
+	// either side: what Terraform, the largest user of this handshake, raises
+	// go-plugin's 4 MiB to.
+	DefaultMaxMessageSize = 256 << 20
+
+	// DefaultMaxCalls is how many calls of the other side may be in flight. It is
+	// generous: a thousand callers whose calls each call back, and are called in
+	// turn, stay below it. What it bounds is a loop of calls between the two sides
+	// that has no end, and a peer that opens calls and never ends them.
+	DefaultMaxCalls = 2048
+
+	// defaultBuffered is how many of the largest messages fit into the buffer for
+	// calls, if no option says how large it is. It is at least minBuffered.
+	defaultBuffered = 4
+	minBuffered     = 64 << 20
+
+	// metadataShare is the part of that buffer which the metadata of calls may
+	// take: a sixteenth. A few hundred bytes of compressed headers take as much
+	// memory as a megabyte that is sent in full, so a peer pays little for it.
+	metadataShare = 16
+
+	// MaxMetadata bounds the metadata of a call, in bytes. It is said to the other
+	// side, so that what is too large is the end of a call there and not of the
+	// connection here. Who calls says how many calls there are, and a few hundred bytes
+	// of compressed headers are all that one needs to take as much memory here.
+	MaxMetadata = 1 << 20
+
+	// maxControl is how many streams of the framework's own services may be open.
+	// A host has one of each.
+	maxControl = 128
+)
+
+// Limits bound what the other side's calls may hold of this side. The zero value
+// of a field is its default.
+type Limits struct {
+	// Calls in flight.
+	Calls int
+	// Buffered is the number of bytes that are held for calls before their
+	// handlers have them: messages that are on the way, and a sixteenth of it
+	// metadata.
+	Buffered int
+}
+
+// WithDefaults returns the limits with a default where a field is zero.
+func (l Limits) WithDefaults(maxMessageSize int) Limits {
+	if l.Calls == 0 {
+		l.Calls = DefaultMaxCalls
+	}
+	if l.Buffered == 0 {
+		l.Buffered = max(min(maxMessageSize, math.MaxInt/defaultBuffered)*defaultBuffered, minBuffered)
+	}
+	return l
+}
+
+// Streams is how many streams a connection may have. It is the hard bound on what
+// a peer can open before handlers refuse its calls. It is twice the limit on calls,
+// because grpc's clients do not fail a call above it: they wait, and nested calls
+// that wait for each other never end. A well-behaved client never meets it, because
+// calls above the limit are refused at once.
+func (l Limits) Streams() uint32 {
+	return uint32(min(2*min(int64(l.Calls), 1<<30)+maxControl, 1<<31-1)) //nolint:gosec // bounded
+}
+
+// Metadata is how many bytes of metadata all calls may hold. One call with as much as
+// it may have always fits.
+func (l Limits) Metadata() int { return max(l.Buffered/metadataShare, MaxMetadata) }
+
+// exhausted is the status of a call that is refused.
+func exhausted(format string, args ...any) error {
+	return status.Errorf(codes.ResourceExhausted, format, args...)
+}
+
+// tooManyCalls says which option raises the limit. The limits are those of this
+// side, and so is the option.
+func tooManyCalls(side, other string, limit int) error {
+	return exhausted("%d calls of the %s are in flight in the %s, which is the limit: raise it with %s.WithMaxCalls, or end calls", limit, other, side, side)
+}
+
+// TooMuchMetadata is the status of a call whose metadata does not fit.
+func TooMuchMetadata(side, other string, limit int) error {
+	return exhausted("the metadata of the calls of the %s that are in flight in the %s takes %d bytes, which is the limit: raise it with %s.WithMaxBuffered, or send less", other, side, limit, side)
+}
+
+func tooManyControl(side string) error {
+	return exhausted("%d streams of the framework's own services are open in the %s, which is the limit", maxControl, side)
+}
+
+// NoRoom is the status of a call whose message does not fit. other is the side that it was
+// sent to, whose option has the first word of that name: the plugin's may follow it.
+func NoRoom(other string) error {
+	side, _, _ := strings.Cut(other, " ")
+	return exhausted("the %s has no room for the message beside those that are on their way to it: raise the limit with %s.WithMaxBuffered, or send fewer large messages at once", other, side)
+}

@@ -1,8 +1,0 @@
-package rpc
-
-// IdleConns returns how many connections are kept on which no call has come.
-func IdleConns(p *Peer) int {
-	p.idle.mu.Lock()
-	defer p.idle.mu.Unlock()
-	return len(p.idle.conns)
-}

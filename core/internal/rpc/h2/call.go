@@ -1,0 +1,229 @@
+package h2
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
+)
+
+// Invoke implements [grpc.ClientConnInterface].
+func (p *Peer) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	err := p.client.Invoke(ctx, method, args, reply, opts...)
+	if err == nil {
+		return nil
+	}
+	return p.explain(ctx, err)
+}
+
+// Plain returns the connection for calls out whose errors are grpc's own: for the
+// framework's streams, whose end needs no explanation, and is not to wait for one.
+func (p *Peer) Plain() grpc.ClientConnInterface { return p.client }
+
+// NewStream implements [grpc.ClientConnInterface].
+func (p *Peer) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := p.client.NewStream(ctx, desc, method, opts...)
+	if err != nil {
+		return nil, p.explain(ctx, err)
+	}
+	return &clientStream{ClientStream: s, peer: p, ctx: ctx}, nil
+}
+
+// clientStream explains the errors of a stream.
+type clientStream struct {
+	grpc.ClientStream
+	peer *Peer
+	ctx  context.Context //nolint:containedctx // the caller's: the stream's own has ended when there is something to explain
+}
+
+func (s *clientStream) Header() (metadata.MD, error) {
+	md, err := s.ClientStream.Header()
+	return md, s.explain(err)
+}
+
+func (s *clientStream) SendMsg(m any) error { return s.explain(s.ClientStream.SendMsg(m)) }
+
+func (s *clientStream) RecvMsg(m any) error { return s.explain(s.ClientStream.RecvMsg(m)) }
+
+func (s *clientStream) explain(err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return s.peer.explain(s.ctx, err)
+}
+
+// CallError is the error of a call that the other side can no longer answer. It
+// unwraps to the reason, such as how the plugin's process ended. Its status is
+// codes.Unavailable, or that of the caller's context if that has ended too.
+type CallError struct {
+	status *status.Status
+	reason error
+}
+
+// Error returns the status and the reason.
+func (e *CallError) Error() string { return e.status.Err().Error() }
+
+// GRPCStatus makes status.FromError and status.Code work.
+func (e *CallError) GRPCStatus() *status.Status { return e.status }
+
+// Unwrap returns the reason.
+func (e *CallError) Unwrap() error { return e.reason }
+
+// explain is off the path of a call that succeeds. It replaces what grpc says
+// of a connection that is gone by the reason why it is gone, says of a deadline
+// the same whichever side has seen it pass first, and adds to an error about size
+// what to do. What a handler returned stays as it is.
+func (p *Peer) explain(ctx context.Context, err error) error {
+	switch status.Code(err) {
+	case codes.ResourceExhausted:
+		return p.explainSize(err)
+	case codes.Internal:
+		if strings.Contains(status.Convert(err).Message(), inflateMark) {
+			return calls.NoRoom(p.other)
+		}
+		return err
+	case codes.DeadlineExceeded:
+		return p.explainDeadline(err)
+	case codes.Unavailable, codes.Canceled:
+		if !p.Broken() && !p.lostCaller(ctx) {
+			return err
+		}
+		if p.dialer.redial != nil && !p.lostCaller(ctx) {
+			return p.explainCut(ctx, err)
+		}
+		return p.explainLoss(ctx, status.Code(err))
+	default:
+		return err
+	}
+}
+
+// reasonPatience bounds the wait for the reason of a call's end whose context says
+// nothing of that.
+const reasonPatience = 5 * time.Second
+
+// lostCaller reports whether ctx is of a call that the other side has made, and was
+// cancelled because the connection of that call has ended, as it does with the other
+// side. grpc closes a connection before it cancels the calls on it.
+func (p *Peer) lostCaller(ctx context.Context) bool {
+	c := caller(ctx)
+	return c != nil && c.peer == p && errors.Is(ctx.Err(), context.Canceled) && isLost(c.stream)
+}
+
+// explainLoss returns the error of a call on a connection that is lost. grpc's code
+// is Unavailable for one that the loss has ended, and Canceled for that and for the
+// end of ctx, whatever that was.
+func (p *Peer) explainLoss(ctx context.Context, code codes.Code) error {
+	// Whoever owns the peer is finding out why; it calls Fail in bounded time
+	// after the connection was lost.
+	select {
+	case <-p.failed:
+	case <-ctx.Done():
+	}
+	ended := ctx.Err()
+	if p.lostCaller(ctx) { // nobody has cancelled it
+		ended = nil
+		patience := time.NewTimer(reasonPatience)
+		defer patience.Stop()
+		select {
+		case <-p.failed:
+		case <-patience.C:
+		}
+	}
+	select {
+	case <-p.failed:
+	default:
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	return p.because(code, ended)
+}
+
+// because returns the error of a call that ended as the other side did: by grpc's
+// code, and by how the caller's context ended, if it did.
+func (p *Peer) because(code codes.Code, ended error) error {
+	if code == codes.Unavailable || ended == nil {
+		return &CallError{status.New(codes.Unavailable, p.reason.Error()), p.reason}
+	}
+	s := status.FromContextError(ended)
+	return &CallError{status.New(s.Code(), s.Message()+"; meanwhile: "+p.reason.Error()), p.reason}
+}
+
+// explainDeadline adds to the error of a call that was not answered in time what keeps
+// the other side from answering, if that is known.
+func (p *Peer) explainDeadline(err error) error {
+	s := status.Convert(err)
+	text := s.Message()
+	if strings.HasPrefix(text, resetMark) {
+		text = context.DeadlineExceeded.Error()
+	}
+	if p.stalled != nil {
+		if why := p.stalled(); why != "" {
+			text += ": " + why
+		}
+	}
+	if text == s.Message() {
+		return err
+	}
+	withText := s.Proto()
+	withText.Message = text
+	return status.ErrorProto(withText)
+}
+
+// Broken reports whether the connection for calls out is lost, as it always is
+// before grpc ends the calls on it. A handler that returns codes.Unavailable
+// over a live connection is told apart by this, as is a plugin that takes no new
+// calls while those in flight end.
+func (p *Peer) Broken() bool { return p.hasFailed() || p.dialer.isBroken() }
+
+// hasFailed reports whether reason is set.
+func (p *Peer) hasFailed() bool {
+	select {
+	case <-p.failed:
+		return true
+	default:
+		return false
+	}
+}
+
+// resetMark begins grpc's text for a call that the other side has cut off, at the
+// deadline in this case (internal/transport/http2_client.go there).
+const resetMark = "stream terminated by RST_STREAM"
+
+// sizeMarks are in the messages of grpc's errors about size (rpc_util.go,
+// stream.go and server.go there).
+var sizeMarks = []string{"message larger than max", "message after decompression larger than max"}
+
+func (p *Peer) explainSize(err error) error {
+	s := status.Convert(err)
+	if strings.Contains(s.Message(), refusedMark) {
+		return calls.NoRoom(p.other)
+	}
+	for _, mark := range sizeMarks {
+		if strings.Contains(s.Message(), mark) && !strings.Contains(s.Message(), "WithMaxMessageSize") {
+			more := s.Proto()
+			more.Message += "; raise the limit on both sides with host.WithMaxMessageSize and plugin.WithMaxMessageSize"
+			return status.ErrorProto(more)
+		}
+	}
+	return err
+}
+
+func statusMessage(err error) string {
+	if err == nil {
+		return "no error"
+	}
+	msg := status.Convert(err).Message()
+	// grpc's prefixes say nothing to a person.
+	for _, prefix := range []string{"connection error: desc = ", "transport: authentication handshake failed: "} {
+		msg = strings.TrimPrefix(msg, prefix)
+		msg = strings.TrimPrefix(strings.Trim(msg, `"`), prefix)
+	}
+	return msg
+}

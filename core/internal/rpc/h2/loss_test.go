@@ -1,0 +1,163 @@
+package h2_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/h2"
+)
+
+// halfDeadConn is a connection that can no longer be written to, and whose end has not
+// been read yet.
+type halfDeadConn struct {
+	net.Conn
+	dead     atomic.Bool
+	deadline chan time.Time // receives each read deadline that is set after that
+}
+
+func (c *halfDeadConn) Write(b []byte) (int, error) {
+	if c.dead.Load() {
+		return 0, syscall.EPIPE
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *halfDeadConn) SetReadDeadline(t time.Time) error {
+	if c.dead.Load() {
+		select {
+		case c.deadline <- t:
+		default:
+		}
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// TestWriteFailsBeforeRead has a connection whose end grpc learns when it writes, and
+// not yet when it reads, as there is much to read: calls that fail for that wait for
+// the reason too, and their wait is bounded.
+func TestWriteFailsBeforeRead(t *testing.T) {
+	t.Parallel()
+	conn := &halfDeadConn{deadline: make(chan time.Time, 1)}
+	p := connect(t, &service{}, func(client, _ *h2.Config) {
+		conn.Conn = client.Conn
+		client.Conn = conn
+	})
+	if _, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	conn.dead.Store(true)
+	reason := errors.New("the plugin has ended")
+	failed := make(chan error, 20)
+	for range cap(failed) { // grpc notices with the first
+		go func() {
+			_, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{Payload: &testpb.Payload{Body: make([]byte, 1<<20)}})
+			failed <- err
+		}()
+	}
+	if at := receive(t, "a deadline for the last read", conn.deadline); time.Until(at) > hang {
+		t.Errorf("the last read ends at %v", at)
+	}
+	select {
+	case err := <-failed:
+		t.Errorf("a call ended before the reason was known: %v", err)
+		failed <- err // for the loop below
+	default:
+	}
+	p.client.Fail(reason)
+	for range cap(failed) {
+		if err := receive(t, "a call", failed); status.Code(err) != codes.Unavailable || !errors.Is(err, reason) {
+			t.Errorf("the call ended with %v, want %v", err, reason)
+		}
+	}
+}
+
+// TestDeadlineWhileTheReasonIsAwaited has the deadline and the cancellation of calls come
+// when the connection is lost, and it is not yet known why.
+func TestDeadlineWhileTheReasonIsAwaited(t *testing.T) {
+	t.Parallel()
+	p := connect(t, &service{})
+	if err := p.conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := p.UnaryCall(short, &testpb.SimpleRequest{}); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("after its deadline: %v", err)
+	}
+	canceled, cancelNow := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancelNow)
+	if _, err := p.UnaryCall(canceled, &testpb.SimpleRequest{}); status.Code(err) != codes.Canceled {
+		t.Errorf("after its cancellation: %v", err)
+	}
+}
+
+// TestDeadlineAtTheEnd has the deadlines of calls pass when the other side is found to
+// have ended: none is reported as a cancellation, and each that passed in vain names
+// the reason.
+func TestDeadlineAtTheEnd(t *testing.T) {
+	t.Parallel()
+	reason := errors.New("the plugin has ended")
+	for range 20 {
+		begun := make(chan struct{}, 100)
+		svc := until(begun, nil, true)
+		svc.duplex = func(stream duplexServer) error {
+			<-stream.Context().Done()
+			return stream.Context().Err()
+		}
+		p := connect(t, svc)
+		stream, err := p.FullDuplexCall(bounded(t)) // one that nothing ends but the reason
+		if err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(5 * time.Millisecond)
+		ctx, cancel := context.WithDeadline(t.Context(), deadline)
+		ended := make(chan error, 8)
+		for range cap(ended) {
+			go func() {
+				_, err := p.UnaryCall(ctx, &testpb.SimpleRequest{})
+				ended <- err
+			}()
+		}
+		<-ctx.Done()
+		p.client.Fail(reason)
+		for range cap(ended) {
+			err := receive(t, "a call", ended)
+			if code := status.Code(err); code != codes.DeadlineExceeded && (code != codes.Unavailable || !errors.Is(err, reason)) {
+				t.Errorf("%v, want %v or the reason", err, codes.DeadlineExceeded)
+			}
+		}
+		if _, err := stream.Recv(); status.Code(err) != codes.Unavailable || !errors.Is(err, reason) {
+			t.Errorf("a call without a deadline: %v", err)
+		}
+		cancel()
+	}
+}
+
+// TestStalled has a call time out: its error says what keeps the other side from
+// answering, if that is known.
+func TestStalled(t *testing.T) {
+	t.Parallel()
+	for _, why := range []string{"", "its process is stopped"} {
+		asked := 0
+		p := connect(t, until(make(chan struct{}, 100), nil, true), func(client, _ *h2.Config) {
+			client.Stalled = func() string { asked++; return why }
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		_, err := p.UnaryCall(ctx, &testpb.SimpleRequest{})
+		want := strings.TrimSuffix("context deadline exceeded: "+why, ": ")
+		if s := status.Convert(err); s.Code() != codes.DeadlineExceeded || s.Message() != want || asked != 1 {
+			t.Errorf("%v, asked %d times; want %q", err, asked, want)
+		}
+	}
+}

@@ -1,0 +1,236 @@
+package h2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// redialTimeout bounds one attempt to connect again, from the dial to the other
+	// side's first bytes of HTTP/2. It is grpc's limit on the first attempt as well,
+	// which the context of Connect bounds too.
+	redialTimeout = time.Minute
+	// redialPause is how long a connection has to last before the next one may be
+	// dialed without a call that needs it: a server that accepts and ends connections
+	// at once costs ten of them a second.
+	redialPause = 100 * time.Millisecond
+	// lossPatience is how long a call that has failed waits to learn why, when the
+	// other side cannot be dialed and has not ended either. Calls that come later
+	// do not wait for that again.
+	lossPatience = time.Second
+)
+
+// redialBackoff is how long grpc waits between attempts that fail. Both ends are on
+// one machine.
+var redialBackoff = backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second}
+
+// dialer provides the connection for outgoing calls. If the other side may end that
+// connection and live on, dialer dials another.
+type dialer struct {
+	other  string
+	redial func(ctx context.Context) (net.Conn, error) // nil: the first connection is the only one
+
+	mu      sync.Mutex // guards the fields below
+	conns   []net.Conn // connections that may be open; new calls use the last, the others have calls in flight
+	taken   bool       // grpc has the first connection
+	closed  bool       // close was called
+	failing time.Time  // when the attempts began to fail
+	err     error      // the error of the last attempt, nil if it succeeded
+}
+
+func newDialer(cfg Config) *dialer {
+	return &dialer{other: cfg.Other, redial: cfg.Redial, conns: []net.Conn{track(cfg.Conn)}}
+}
+
+// dial is what grpc calls when it needs a connection.
+func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
+	d.mu.Lock()
+	first := d.conns[0]
+	taken := d.taken
+	d.taken = true
+	d.mu.Unlock()
+	if !taken {
+		return first, nil // it was opened before
+	}
+	if d.redial == nil {
+		// A new connection would hide that the plugin has died.
+		return nil, fmt.Errorf("the %s is shutting down, or the connection to it was lost", d.other)
+	}
+	conn, err := d.redial(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil && d.closed {
+		err = errors.Join(net.ErrClosed, conn.Close())
+	}
+	switch {
+	case err != nil && d.err == nil:
+		d.failing = time.Now()
+	case err == nil:
+		conn = track(conn)
+		d.conns = append(slices.DeleteFunc(d.conns, isLost), conn)
+	}
+	d.err = err
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// isBroken reports whether the connection for new calls is closed.
+func (d *dialer) isBroken() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return isLost(d.conns[len(d.conns)-1])
+}
+
+// failure returns why the last attempt failed, nil if it did not.
+func (d *dialer) failure() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
+
+// patience returns how long a call waits to learn why it has failed.
+func (d *dialer) patience() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil {
+		return lossPatience
+	}
+	return lossPatience - time.Since(d.failing)
+}
+
+// close closes all connections. No other is dialed after it.
+func (d *dialer) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	for _, conn := range d.conns {
+		_ = conn.Close() // the error concerns nobody: no call is left on it
+	}
+}
+
+// Reach waits until calls can be made, and dials for that if this peer dials again.
+// An error says why they cannot.
+func (p *Peer) Reach(ctx context.Context) error {
+	for {
+		state := p.client.GetState()
+		switch state {
+		case connectivity.Ready:
+			if !p.dialer.isBroken() {
+				return nil
+			} // else grpc is about to notice
+		case connectivity.Shutdown:
+			return ErrClosed
+		case connectivity.TransientFailure:
+			if err := p.dialer.failure(); err != nil {
+				return err
+			}
+			// Calls can be made a moment before grpc says so, or the other side does not
+			// begin HTTP/2 on the new connection.
+		default:
+			p.client.Connect() // also if it does already
+		}
+		if !p.client.WaitForStateChange(ctx, state) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// keep dials again when the connection is lost, until that fails or ctx ends. It
+// reports whether it was ctx.
+func (p *Peer) keep(ctx context.Context) bool {
+	for {
+		since := time.Now()
+		if !p.client.WaitForStateChange(ctx, connectivity.Ready) {
+			return true
+		}
+		if p.dialer.redial == nil {
+			return false
+		}
+		pause := time.NewTimer(redialPause - time.Since(since))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return true
+		}
+		reaching, cancel := context.WithTimeout(ctx, redialTimeout)
+		err := p.Reach(reaching)
+		cancel()
+		if err != nil {
+			return ctx.Err() != nil
+		}
+	}
+}
+
+// explainCut returns the error of a call whose connection is gone. If the other side
+// has ended, that is the reason of its end; otherwise it is err, grpc's own. explainCut
+// dials again to find out which.
+func (p *Peer) explainCut(ctx context.Context, err error) error {
+	ended, reached := p.awaitLoss(ctx)
+	if ended {
+		// The owner of the peer finds out how, and calls Fail in bounded time.
+		select {
+		case <-p.failed:
+		case <-ctx.Done():
+		}
+	}
+	dialErr := p.dialer.failure()
+	switch {
+	case p.hasFailed():
+		return p.because(status.Code(err), ctx.Err())
+	case reached:
+		return err
+	case ctx.Err() != nil:
+		return status.FromContextError(ctx.Err()).Err()
+	case dialErr == nil:
+		return err
+	}
+	return unavailable(fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", p.dialer.other, dialErr))
+}
+
+// awaitLoss waits until the other side has ended or calls can be made again, but no
+// longer than a call should wait for either.
+func (p *Peer) awaitLoss(ctx context.Context) (ended, reached bool) {
+	ctx, cancel := context.WithTimeout(ctx, p.dialer.patience())
+	var err error // of Reach, once done is closed
+	done := make(chan struct{})
+	defer func() { <-done }()
+	defer cancel()
+	go func() {
+		defer close(done)
+		err = p.Reach(ctx)
+	}()
+	select {
+	case <-p.failed:
+	case <-p.gone:
+	case <-done:
+		if err == nil {
+			return p.hasFailed(), true
+		}
+		// It cannot be dialed: a process that is about to end closes its sockets first.
+		select {
+		case <-p.failed:
+		case <-p.gone:
+		case <-ctx.Done():
+			return p.hasFailed(), false
+		}
+	}
+	return true, false
+}
+
+// unavailable returns the error of a call that reason keeps from being answered.
+func unavailable(reason error) error {
+	return &CallError{status.New(codes.Unavailable, reason.Error()), reason}
+}

@@ -1,0 +1,133 @@
+package h2
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// boundedCredentials bound the connections of a server, and what arrives on them.
+type boundedCredentials struct {
+	credentials.TransportCredentials
+	room *room
+}
+
+// maxConns is how many connections a server has at a time. A host has one; go-plugin's
+// hosts that attach, and clients that are not Go, have a few.
+const maxConns = 64
+
+// room is what all connections of a server share.
+type room struct {
+	conns   atomic.Int32
+	held    atomic.Int64 // bytes that are taken for messages
+	limit   int64        // of held
+	largest uint32       // the limit on one message, which grpc looks after
+	refused func()       // is called for each message that does not fit
+}
+
+// take reports whether there is room for that many bytes, and takes it.
+func (r *room) take(size uint32) bool {
+	if r.held.Add(int64(size)) <= r.limit {
+		return true
+	}
+	r.give(size)
+	return false
+}
+
+func (r *room) give(size uint32) { r.held.Add(-int64(size)) }
+
+// ServerHandshake implements [credentials.TransportCredentials].
+func (c *boundedCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if c.room.conns.Add(1) > maxConns {
+		c.room.conns.Add(-1)
+		return nil, nil, fmt.Errorf("%d connections are open, which is the limit", maxConns)
+	}
+	authenticated, info, err := c.TransportCredentials.ServerHandshake(conn)
+	if err != nil {
+		c.room.conns.Add(-1)
+		return nil, nil, err
+	}
+	return newServedConn(authenticated, c.room), info, nil
+}
+
+// Clone implements [credentials.TransportCredentials].
+func (c *boundedCredentials) Clone() credentials.TransportCredentials {
+	return &boundedCredentials{TransportCredentials: c.TransportCredentials.Clone(), room: c.room}
+}
+
+// servedConn is a connection of a server. It looks at the frames as they go by, and
+// refuses messages for which there is no room.
+type servedConn struct {
+	net.Conn
+	room *room
+
+	kept []byte // was read, and the reader does not have it yet; belongs to Read
+
+	mu       sync.Mutex // guards the fields below
+	closed   bool
+	incoming frameScanner
+	outgoing frameScanner
+	last     uint32             // the stream that was opened last
+	streams  map[uint32]arrival // those that are open
+	refusals int                // messages that were refused since Read last said so
+}
+
+func newServedConn(conn net.Conn, r *room) *servedConn {
+	return &servedConn{Conn: conn, room: r, incoming: frameScanner{skip: prefaceLen}, streams: make(map[uint32]arrival)}
+}
+
+// Read implements [net.Conn].
+func (c *servedConn) Read(b []byte) (int, error) {
+	for {
+		n := copy(b, c.kept)
+		more, err := c.Conn.Read(b[n:])
+		if more == 0 && (err != nil || n == 0) {
+			return 0, err
+		}
+		n += more
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return 0, net.ErrClosed
+		}
+		given, broken := c.takeIn(b[:n], len(b) > prefixLen)
+		refusals := c.refusals
+		c.refusals = 0
+		c.mu.Unlock()
+		for range refusals {
+			c.room.refused() // may log, for which a handler may call the other side
+		}
+		if broken != nil {
+			return 0, broken
+		}
+		c.kept = append(c.kept[:0], b[given:n]...)
+		if given > 0 || err != nil {
+			return given, err
+		}
+	}
+}
+
+// Write implements [net.Conn].
+func (c *servedConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	c.sendOut(b)
+	c.mu.Unlock()
+	return c.Conn.Write(b)
+}
+
+// Close implements [net.Conn].
+func (c *servedConn) Close() error {
+	c.mu.Lock()
+	if !c.closed {
+		c.closed = true
+		c.room.conns.Add(-1)
+		for stream := range c.streams {
+			c.end(stream)
+		}
+	}
+	c.mu.Unlock()
+	return c.Conn.Close()
+}

@@ -8,14 +8,15 @@ import (
 	"os/exec"
 
 	"github.com/plugwire/plugwire/core/handshake"
-	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/leash"
+	"github.com/plugwire/plugwire/core/internal/self"
 )
 
 // bond binds a plugin's life to this host's. A nil bond binds nothing.
 type bond struct {
-	lifeline *os.File       // the writing end, which nobody else has
-	theirs   *os.File       // the plugin's end
-	leash    *process.Leash // nil where the system has none
+	lifeline *os.File     // the writing end, which nobody else has
+	theirs   *os.File     // the plugin's end
+	leash    *leash.Leash // nil where the system has none
 }
 
 // bind makes the bond of a process that is to be started, and offers it.
@@ -27,7 +28,7 @@ func (l *launch) bind(cmd *exec.Cmd) (*bond, error) {
 	b := &bond{lifeline: w, theirs: r}
 	l.offer.HostPID = os.Getpid()
 	l.offer.Lifeline = l.inherit(cmd, r)
-	if b.leash, err = process.NewLeash(); err == nil {
+	if b.leash, err = leash.New(); err == nil {
 		l.offer.Leash = l.inherit(cmd, b.leash.File())
 	} else if !errors.Is(err, errors.ErrUnsupported) {
 		l.logger.Debug("what the plugin starts outlives it and its host if both die at once", "plugin", l.command, "error", err)
@@ -66,7 +67,7 @@ const firstExtraFile = 3
 func (l *launch) inherit(cmd *exec.Cmd, f *os.File) int {
 	cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	fd := firstExtraFile + len(cmd.ExtraFiles) - 1
-	if id, err := process.Identify(f); err == nil { // else the plugin cannot check it
+	if id, err := self.Identify(f); err == nil { // else the plugin cannot check it
 		l.offer.Identities[fd] = handshake.FileID(id)
 	}
 	return fd

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 
+	"github.com/plugwire/plugwire/core/internal/leash"
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
@@ -91,7 +92,7 @@ func (r localRunner) Start(ctx context.Context, cmd *exec.Cmd) (Process, error) 
 	return r.start(ctx, cmd, nil)
 }
 
-func (localRunner) start(ctx context.Context, cmd *exec.Cmd, leash *process.Leash) (Process, error) {
+func (localRunner) start(ctx context.Context, cmd *exec.Cmd, leash *leash.Leash) (Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -7,15 +7,15 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
-	"github.com/plugwire/plugwire/core/internal/process"
 	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/self"
 )
 
 // foreign is what a plugin has for a host that is on go-plugin.
 type foreign struct {
 	output  *control.Output
-	capture *process.Capture // nil for a program that owns its main
-	stopped chan struct{}    // closed by lastWords
+	capture *self.Capture // nil for a program that owns its main
+	stopped chan struct{} // closed by lastWords
 }
 
 func newForeign() *foreign {
@@ -33,7 +33,7 @@ func (f *foreign) register(r rpc.Registrar, shutdown func(grace time.Duration)) 
 // its life to the host's, and the life of what it starts to its own. The answer goes where the host reads it.
 func (s *server) takeOver() (err error) {
 	f := s.foreign
-	f.capture, err = process.NewCapture(
+	f.capture, err = self.NewCapture(
 		func(b []byte) { f.output.Put(messages.Stdout, b) },
 		func(b []byte) { f.output.Put(messages.Stderr, b) },
 	)
@@ -48,10 +48,10 @@ func (s *server) takeOver() (err error) {
 		return nil
 	}
 	// Such a host starts its plugins in its own group, and ends the plugin's process only.
-	if err := process.LeadGroup(); err != nil {
+	if err := self.LeadGroup(); err != nil {
 		s.runtime.logger.Warn("what this plugin starts may outlive it", "error", err)
 	}
-	s.lifeline = watch(process.NewReader(f.capture.Stdout, f.capture.Stderr))
+	s.lifeline = watch(self.NewReader(f.capture.Stdout, f.capture.Stderr))
 	return nil
 }
 

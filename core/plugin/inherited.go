@@ -5,7 +5,7 @@ import (
 	"os"
 
 	"github.com/plugwire/plugwire/core/handshake"
-	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/self"
 )
 
 // inherited are the files that the host has passed on, by the transport that
@@ -36,8 +36,8 @@ func inherit(offer *handshake.Offer) inherited {
 	return all
 }
 
-func descriptor(offer *handshake.Offer, fd int) process.Descriptor {
-	return process.Descriptor{FD: fd, ID: process.FileID(offer.Identities[fd])}
+func descriptor(offer *handshake.Offer, fd int) self.Descriptor {
+	return self.Descriptor{FD: fd, ID: self.FileID(offer.Identities[fd])}
 }
 
 // take returns the files for one transport, which the caller then owns.

@@ -11,7 +11,7 @@ import (
 	"syscall"
 
 	"github.com/plugwire/plugwire/core/handshake"
-	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/self"
 )
 
 // lifeline watches a pipe whose other end the host holds, until this process
@@ -39,9 +39,9 @@ func openLifeline(offer *handshake.Offer, logger *slog.Logger) (*lifeline, error
 	if offer.Lifeline == 0 {
 		return nil, nil
 	}
-	ties := process.Ties{Lifeline: descriptor(offer, offer.Lifeline), Leash: descriptor(offer, offer.Leash), Host: offer.HostPID}
+	ties := self.Ties{Lifeline: descriptor(offer, offer.Lifeline), Leash: descriptor(offer, offer.Leash), Host: offer.HostPID}
 	ties.Lifeline.Pipe, ties.Leash.Pipe = true, true
-	host, err := process.OpenLifeline(ties)
+	host, err := self.OpenLifeline(ties)
 	if host == nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/leash"
 )
 
 // byScript returns a script that runs a plugin as "$0" "$@".
@@ -20,11 +20,11 @@ func byScript(plugin *exec.Cmd, script string) *exec.Cmd {
 // needLeash skips a test where host and plugin can die in one moment and leave something.
 func needLeash(tb testing.TB) {
 	tb.Helper()
-	leash, err := process.NewLeash()
+	l, err := leash.New()
 	if err != nil {
 		tb.Skipf("this system has nothing by which the kernel could end what is left: %v", err)
 	}
-	leash.Close()
+	l.Close()
 }
 
 // TestSoakHostKilledInClose kills hosts at random moments of their Close.

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+
+	"github.com/plugwire/plugwire/core/internal/leash"
 )
 
 // Process is a running plugin and everything in its process group.
@@ -19,7 +21,7 @@ type Process struct {
 	stdout *os.File
 	stderr *os.File
 	group  *group
-	leash  *Leash
+	leash  *leash.Leash
 
 	exited  chan struct{} // closed after status is set and the group is gone
 	status  Status
@@ -30,7 +32,7 @@ type Process struct {
 // and Stderr are taken over, and a nil Stdin is the null device. The process
 // leads a group of its own, which ends with it, and which leash, unless it is nil, is
 // for. A goroutine that is locked to its thread starts the process on that thread.
-func Start(cmd *exec.Cmd, leash *Leash) (_ *Process, err error) {
+func Start(cmd *exec.Cmd, leash *leash.Leash) (_ *Process, err error) {
 	p := &Process{cmd: cmd, leash: leash, exited: make(chan struct{})}
 	var theirs []*os.File // ends of pipes that only the child keeps
 	defer func() {
@@ -94,7 +96,7 @@ func (p *Process) start() error {
 	err := p.cmd.Start()
 	if err == nil {
 		p.pid = p.cmd.Process.Pid
-		err = errors.Join(p.group.started(p.cmd.Process), p.leash.tieTo(p.cmd.Process))
+		err = errors.Join(p.group.started(p.cmd.Process), p.leash.TieTo(p.cmd.Process))
 		if err != nil {
 			// A process whose life is not bound to ours must not live.
 			err = errors.Join(err, p.cmd.Process.Kill())

@@ -4,7 +4,6 @@ package process_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -20,16 +19,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv(roleCapture) != "" {
-		if err := captureProgram(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // hang is the time after which a test says that what it waits for never came.
 const hang = time.Minute

@@ -1,4 +1,7 @@
-package process
+// Package self is what a plugin's process does to itself: it captures what it prints,
+// takes descriptors that its host has passed on, notices that its host is gone, and then
+// ends its own group. Package process is about other processes.
+package self
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package process
+package leash
 
 import (
 	"errors"
@@ -12,8 +12,8 @@ import (
 // outlives the two when they die in the same moment.
 type Leash struct{}
 
-// NewLeash returns [errors.ErrUnsupported].
-func NewLeash() (*Leash, error) { return nil, errors.ErrUnsupported }
+// New returns [errors.ErrUnsupported].
+func New() (*Leash, error) { return nil, errors.ErrUnsupported }
 
 // File returns nothing.
 func (*Leash) File() *os.File { return nil }
@@ -21,7 +21,8 @@ func (*Leash) File() *os.File { return nil }
 // Inherited does nothing.
 func (*Leash) Inherited() {}
 
-func (*Leash) tieTo(*os.Process) error { return nil }
+// TieTo does nothing.
+func (*Leash) TieTo(*os.Process) error { return nil }
 
 // Close does nothing.
 func (*Leash) Close() {}

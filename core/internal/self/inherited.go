@@ -1,4 +1,4 @@
-package process
+package self
 
 // FileID tells what a descriptor is open on from everything else that is open on
 // this machine: the device and the inode that fstat names. It is zero where nobody
@@ -17,7 +17,7 @@ type Descriptor struct {
 type Ties struct {
 	// Lifeline is the reading end of a pipe whose writing end only the host has.
 	Lifeline Descriptor
-	// Leash is the reading end of the pipe of a [Leash].
+	// Leash is the reading end of the pipe of a [leash.Leash].
 	Leash Descriptor
 	// Host is the number of the host's process, 0 if it does not say.
 	Host int

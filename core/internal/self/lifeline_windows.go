@@ -1,4 +1,4 @@
-package process
+package self
 
 import (
 	"errors"
@@ -13,3 +13,6 @@ func OpenLifeline(Ties) (*Lifeline, error) { return nil, errors.ErrUnsupported }
 
 // KillGroup ends this process.
 func (*Lifeline) KillGroup() { os.Exit(killedExitCode) }
+
+// killedExitCode is the exit code of a process that ends itself so.
+const killedExitCode = 1

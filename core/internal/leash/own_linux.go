@@ -1,11 +1,11 @@
-package process
+package leash
 
 import "errors"
 
-// leashOwnGroup makes this process the only one that holds the leash of its group.
+// HoldOwn makes this process the only one that holds the leash of its group.
 // Nothing closes the leash but the end of the process.
-func leashOwnGroup(group int) error {
-	l, err := NewLeash()
+func HoldOwn(group int) error {
+	l, err := New()
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}

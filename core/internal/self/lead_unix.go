@@ -1,11 +1,13 @@
 //go:build unix
 
-package process
+package self
 
 import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plugwire/plugwire/core/internal/leash"
 )
 
 // LeadGroup makes this process the leader of a process group, in a session of its own,
@@ -21,5 +23,5 @@ func LeadGroup() error {
 			return fmt.Errorf("a session of its own: %w", err)
 		}
 	}
-	return leashOwnGroup(unix.Getpid())
+	return leash.HoldOwn(unix.Getpid())
 }

@@ -1,4 +1,4 @@
-package process
+package self
 
 // LeadGroup does nothing: a host binds what its plugins start to its own life by a Job
 // object, or does not.

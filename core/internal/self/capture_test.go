@@ -1,6 +1,6 @@
 //go:build unix
 
-package process_test
+package self_test
 
 import (
 	"bytes"
@@ -13,12 +13,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/self"
 )
 
 // roleCapture is the environment variable by which this test binary is a program
 // that captures what it prints.
-const roleCapture = "PROCESS_TEST_CAPTURE"
+const roleCapture = "SELF_TEST_CAPTURE"
 
 // captureProgram prints in every way that there is, and at the end, to where it
 // printed before, what was captured.
@@ -32,7 +32,7 @@ func captureProgram() error {
 			b.Write(p)
 		}
 	}
-	c, err := process.NewCapture(into(&stdout), into(&stderr))
+	c, err := self.NewCapture(into(&stdout), into(&stderr))
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func captureProgram() error {
 // on.
 func captureEndless() error {
 	var held int // the captured standard error, as a child has it
-	c, err := process.NewCapture(func([]byte) {}, func([]byte) { _, _ = unix.Write(held, []byte("more\n")) })
+	c, err := self.NewCapture(func([]byte) {}, func([]byte) { _, _ = unix.Write(held, []byte("more\n")) })
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func TestReader(t *testing.T) {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		_, _ = process.NewReader(stdout, stderr).Read(nil)
+		_, _ = self.NewReader(stdout, stderr).Read(nil)
 	}()
 	if err := stdoutReader.Close(); err != nil {
 		t.Fatal(err)

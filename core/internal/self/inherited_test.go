@@ -1,6 +1,6 @@
 //go:build unix
 
-package process_test
+package self_test
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/self"
 )
 
 // TestInherit takes a descriptor only if it is what the host has passed on, and leaves
@@ -35,22 +35,22 @@ func TestInherit(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		file *os.File
-		id   process.FileID
+		id   self.FileID
 		pipe bool
 		ok   bool
 	}{
 		{"the pipe", r, id, true, true},
-		{"a pipe of which nothing is said", r, process.FileID{}, true, true},
+		{"a pipe of which nothing is said", r, self.FileID{}, true, true},
 		{"another pipe", other, id, true, false},
 		{"a socket in place of the pipe", socket, id, true, false},
-		{"a socket, of which nothing is said, in place of a pipe", socket, process.FileID{}, true, false},
+		{"a socket, of which nothing is said, in place of a pipe", socket, self.FileID{}, true, false},
 		{"the socket", socket, identify(t, socket), false, true},
 		{"a file in place of the socket", file, identify(t, socket), false, false},
-		{"the same inode on another device", r, process.FileID{Device: id.Device + 1, Inode: id.Inode}, true, false},
+		{"the same inode on another device", r, self.FileID{Device: id.Device + 1, Inode: id.Inode}, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			fd := inheritable(t, test.file)
-			got, err := process.Descriptor{FD: fd, ID: test.id, Pipe: test.pipe}.Inherit()
+			got, err := self.Descriptor{FD: fd, ID: test.id, Pipe: test.pipe}.Inherit()
 			if test.ok {
 				if err != nil {
 					t.Fatal(err)
@@ -72,9 +72,9 @@ func TestInherit(t *testing.T) {
 	}
 }
 
-func identify(t *testing.T, f *os.File) process.FileID {
+func identify(t *testing.T, f *os.File) self.FileID {
 	t.Helper()
-	id, err := process.Identify(f)
+	id, err := self.Identify(f)
 	if err != nil {
 		t.Fatal(err)
 	}

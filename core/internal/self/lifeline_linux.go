@@ -1,4 +1,4 @@
-package process
+package self
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plugwire/plugwire/core/internal/leash"
 )
 
 // unbindFromParent undoes bindToParent. The signal is an attribute of the thread
@@ -89,12 +91,9 @@ func reopen(pid int, id FileID) *os.File {
 	return nil
 }
 
-// resumeAtEnd makes the kernel send SIGCONT to this process when nobody has the other end
-// of a pipe any more, as when the host is gone: if this process is stopped at that moment
-// it could not end itself and its group.
+// resumeAtEnd makes the kernel resume this process when the pipe ends.
 func resumeAtEnd(pipe *os.File) error {
-	err := control(pipe, func(fd int) error { return errors.Join(notify(fd, unix.SIGCONT), own(fd, unix.Getpid())) })
-	if err != nil {
+	if err := leash.ResumeAtEnd(pipe); err != nil {
 		return fmt.Errorf("lifeline: a plugin that is stopped when its host dies stays until it is resumed: %w", err)
 	}
 	return nil
@@ -111,7 +110,7 @@ func holdLeash(t Ties, group int) error {
 	// The group of the host's child ends with that, as long as the host lives. A program
 	// between the two may have made another one for this process.
 	if group == unix.Getpid() && unix.Getppid() != t.Host {
-		if err := leashOwnGroup(group); err != nil {
+		if err := leash.HoldOwn(group); err != nil {
 			return err
 		}
 	}
@@ -123,23 +122,9 @@ func holdLeash(t Ties, group int) error {
 		lost = fmt.Errorf("leash: %w; it was opened anew in the host's process", lost)
 	}
 	defer f.Close() //nolint:errcheck // nothing was written to it
-	h, err := newHolder(f)
-	if err == nil {
-		err = h.tie(group)
-	}
+	err := leash.Hold(f, group)
 	if err != nil {
 		err = fmt.Errorf("leash: the group ends at once with the host: %w", err)
 	}
 	return errors.Join(lost, err)
-}
-
-// control calls f with the descriptor of a file.
-func control(file *os.File, f func(fd int) error) error {
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var result error
-	err = raw.Control(func(fd uintptr) { result = f(int(fd)) })
-	return errors.Join(err, result)
 }

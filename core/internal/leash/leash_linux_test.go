@@ -1,4 +1,4 @@
-package process
+package leash_test
 
 import (
 	"io"
@@ -7,11 +7,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plugwire/plugwire/core/internal/leash"
+	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-func newTestLeash(t *testing.T) *Leash {
+func newTestLeash(t *testing.T) *leash.Leash {
 	t.Helper()
-	l, err := NewLeash()
+	l, err := leash.New()
 	if err != nil {
 		t.Skipf("this system has no leash: %v", err)
 	}
@@ -21,11 +24,11 @@ func newTestLeash(t *testing.T) *Leash {
 
 // leashed is a process that returns what it is sent.
 type leashed struct {
-	*Process
+	*process.Process
 	stdin, stdout *os.File
 }
 
-func startLeashed(t *testing.T, l *Leash) *leashed {
+func startLeashed(t *testing.T, l *leash.Leash) *leashed {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -33,7 +36,7 @@ func startLeashed(t *testing.T, l *Leash) *leashed {
 	}
 	cmd := exec.Command("/bin/cat")
 	cmd.Stdin = r
-	p, err := Start(cmd, l)
+	p, err := process.Start(cmd, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +64,7 @@ func (p *leashed) assertLives(t *testing.T) {
 }
 
 // closeHolder closes what a process holds, as the kernel does for one that ends.
-func closeHolder(t *testing.T, h *holder, order [3]int) {
+func closeHolder(t *testing.T, h *leash.Holder, order [3]int) {
 	t.Helper()
 	for _, i := range order {
 		if err := unix.Close(h[i]); err != nil {
@@ -78,15 +81,15 @@ func TestLeashHolders(t *testing.T) {
 			l := newTestLeash(t)
 			p := startLeashed(t, l)
 			p.assertLives(t)
-			other, err := newHolder(l.File())
+			other, err := leash.NewHolder(l.File())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := other.tie(p.PID()); err != nil {
+			if err := other.Tie(p.PID()); err != nil {
 				t.Fatal(err)
 			}
 			p.assertLives(t)
-			closeHolder(t, &l.holder, order)
+			closeHolder(t, leash.HolderOf(l), order)
 			p.assertLives(t)
 			closeHolder(t, &other, order)
 			if status, err := p.Wait(); err != nil || status.Signal != "killed" {
@@ -101,7 +104,7 @@ func TestLeashGivenUp(t *testing.T) {
 	l := newTestLeash(t)
 	p := startLeashed(t, l)
 	l.Close()
-	l.holder = holder{-1, -1, -1}
+	*leash.HolderOf(l) = leash.Holder{-1, -1, -1}
 	p.assertLives(t)
 }
 
@@ -113,10 +116,10 @@ func TestLeashOfOneThatWasWaitedFor(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.tieTo(cmd.Process); err != nil {
+	if err := l.TieTo(cmd.Process); err != nil {
 		t.Fatal(err)
 	}
-	for _, reader := range []int{l.holder[0], l.holder[2]} {
+	for _, reader := range []int{leash.HolderOf(l)[0], leash.HolderOf(l)[2]} {
 		if owner, err := unix.FcntlInt(uintptr(reader), unix.F_GETOWN, 0); err != nil || owner != 0 {
 			t.Errorf("the leash is tied to %d, %v", owner, err)
 		}

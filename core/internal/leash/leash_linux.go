@@ -1,4 +1,4 @@
-package process
+package leash
 
 import (
 	"errors"
@@ -41,9 +41,9 @@ type holder [3]int
 // process that already has a descriptor for it can do that.
 const leashMode = 0o666
 
-// NewLeash returns a leash that is not yet tied to a group. Where the system has none,
+// New returns a leash that is not yet tied to a group. Where the system has none,
 // the error is [errors.ErrUnsupported].
-func NewLeash() (*Leash, error) {
+func New() (*Leash, error) {
 	if !leashSupported() {
 		return nil, errors.ErrUnsupported
 	}
@@ -154,9 +154,9 @@ func (l *Leash) Inherited() {
 	}
 }
 
-// tieTo makes the group of p the one that is ended, unless p has been waited for: its
+// TieTo makes the group of p the one that is ended, unless p has been waited for: its
 // number may then be another's.
-func (l *Leash) tieTo(p *os.Process) error {
+func (l *Leash) TieTo(p *os.Process) error {
 	if l == nil {
 		return nil
 	}
@@ -176,4 +176,32 @@ func (l *Leash) Close() {
 		l.Inherited()
 		l.once.Do(func() { l.close(len(l.holder)) })
 	}
+}
+
+// Hold makes this process one that holds the leash of a group, until it ends. f is what
+// it has inherited of the leash ([Leash.File]), and stays the caller's.
+func Hold(f *os.File, group int) error {
+	h, err := newHolder(f)
+	if err != nil {
+		return err
+	}
+	return h.tie(group)
+}
+
+// ResumeAtEnd makes the kernel send SIGCONT to this process when the other end of a pipe
+// is closed everywhere, as when the host is gone. A process that is stopped at that
+// moment could not end itself and its group.
+func ResumeAtEnd(pipe *os.File) error {
+	return control(pipe, func(fd int) error { return errors.Join(notify(fd, unix.SIGCONT), own(fd, unix.Getpid())) })
+}
+
+// control calls f with the descriptor of a file.
+func control(file *os.File, f func(fd int) error) error {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	err = raw.Control(func(fd uintptr) { result = f(int(fd)) })
+	return errors.Join(err, result)
 }

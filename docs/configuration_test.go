@@ -130,12 +130,12 @@ func TestConfigurationNamesEverything(t *testing.T) {
 
 // noLimits are constants that are named like limits.
 var noLimits = map[string]string{
-	"core/handshake.maxLegacyData":           "recognizes a field of go-plugin's past",
-	"core/internal/logs.maxStamp":            "recognizes a time stamp",
-	"core/internal/rpc/h2.maxConnectTimeout": "turns grpc's own limit off",
-	"transport/quic.maxCoalesced":            "is the system's",
-	"core/host.maxSocketDir":                 "is the system's",
-	"transport/unix.maxPath":                 "is the system's",
+	"core/internal/negotiation.maxLegacyData": "recognizes a field of go-plugin's past",
+	"core/internal/logs.maxStamp":             "recognizes a time stamp",
+	"core/internal/rpc/h2.maxConnectTimeout":  "turns grpc's own limit off",
+	"transport/quic.maxCoalesced":             "is the system's",
+	"core/host.maxSocketDir":                  "is the system's",
+	"transport/unix.maxPath":                  "is the system's",
 }
 
 // TestConfigurationNamesEveryLimit has each constant of core and the transports
@@ -292,10 +292,12 @@ func meaning(t *testing.T, text string) string {
 }
 
 // TestVariables compares the variables on the page with those that the released
-// modules know: constants of package handshake, and names that are looked up.
+// modules know: constants of the handshake, and names that are looked up.
 func TestVariables(t *testing.T) {
 	known := make(map[string]bool)
-	for name, expr := range parsePackage(t, "core/handshake").constants {
+	constants := parsePackage(t, "core/handshake").constants
+	maps.Copy(constants, parsePackage(t, "core/internal/negotiation").constants)
+	for name, expr := range constants {
 		if literal, ok := expr.(*ast.BasicLit); ok && (strings.HasPrefix(name, "Env") || name == "DefaultCookieName") {
 			variable, err := strconv.Unquote(literal.Value)
 			if err != nil {

@@ -6,59 +6,42 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// The environment variables of debugging. They are for people: neither is ever
-// passed on to a plugin.
-const (
-	// EnvDebug has a plugin that is started by hand serve whoever attaches: a
-	// true boolean, or [DebugGoPlugin].
-	EnvDebug = "PLUGWIRE_DEBUG"
-	// EnvAttach holds [AttachInfo] by the names of protocols. A host attaches
-	// to such a plugin instead of launching one.
-	EnvAttach = "PLUGWIRE_ATTACH"
-)
-
-// DebugGoPlugin is the value of [EnvDebug] that has a plugin serve hosts on
-// go-plugin.
-const DebugGoPlugin = "go-plugin"
-
-// AttachInfo is how a host gets to a plugin that runs already: what the two would
-// otherwise have agreed on at the start. In text it is JSON.
+// AttachInfo is how a host reaches a plugin that runs already: what the two would
+// otherwise have agreed on at the start. Its text is JSON.
 //
-// HostKey makes the text a secret: whoever has it can call the plugin. Printed or
-// logged, an AttachInfo does not show it; only MarshalJSON does.
+// HostKey makes the JSON a secret: a program that knows the key can call the plugin.
+// Only MarshalJSON shows the key. A printed or logged AttachInfo does not.
 type AttachInfo struct {
-	// Foreign is set for what go-plugin calls a ReattachConfig. It says less;
-	// Transport, Session, Wire and Security are then what go-plugin means.
+	// Foreign is set for go-plugin's ReattachConfig, which says less. Transport,
+	// Session, Wire and Security are then what go-plugin means.
 	Foreign bool
 
-	// Protocol and Version are what the plugin serves. Protocol is empty, and
-	// Version may be 0, where a foreign plugin does not say.
+	// Protocol and Version are what the plugin serves. A foreign plugin names no
+	// Protocol, and its Version may be 0.
 	Protocol string
 	Version  int
-	// Transport and Address are where it listens.
+	// Transport and Address are where the plugin listens.
 	Transport transport.ID
 	Address   string
-	// Session, Wire and Security are as in an [Answer].
+	// Session, Wire and Security are constants of this package.
 	Session, Wire, Security string
 	// Cert is the DER of the plugin's certificate; nil without mutual TLS.
 	Cert []byte
-	// HostCert and HostKey are the certificate (DER) and its key (PKCS #8) by
-	// which the plugin knows its hosts; nil without mutual TLS.
+	// HostCert (DER) and HostKey (PKCS #8) are the certificate and its key by which the
+	// plugin knows its hosts; nil without mutual TLS.
 	HostCert, HostKey []byte
 
-	// PID is the number of the plugin's process, 0 if it is not known. Started
-	// tells that process from another which has had or will have the number, in
-	// words of the system's own; empty if it is not known.
+	// PID is the number of the plugin's process, 0 if it is not known. Started tells
+	// that process from earlier and later ones with the same number, in the system's own
+	// form; empty if it is not known.
 	PID     int
 	Started string
-	// Stays is set for a plugin that is not its hosts' to stop: they come and
-	// go.
+	// Stays is set for a plugin that outlives its hosts: none of them stops it.
 	Stays bool
 }
 
@@ -93,6 +76,10 @@ type reattachForm struct {
 	Addr            reattachAddr
 }
 
+// protocolGRPC is the only Protocol of a ReattachConfig that Plugwire speaks. The other
+// is netrpc.
+const protocolGRPC = "grpc"
+
 type reattachAddr struct{ Network, String string }
 
 // MarshalJSON implements [json.Marshaler]. The text holds the key.
@@ -101,12 +88,23 @@ func (a AttachInfo) MarshalJSON() ([]byte, error) {
 		return nil, fmt.Errorf("the address %q is not UTF-8, which JSON cannot hold: set XDG_RUNTIME_DIR or TMPDIR of the plugin to another directory", a.Address)
 	}
 	if a.Foreign {
-		return json.Marshal(reattachForm{rpcGRPC, a.Version, a.PID, a.Stays, reattachAddr{a.Transport.Name, a.Address}})
+		return json.Marshal(reattachForm{protocolGRPC, a.Version, a.PID, a.Stays, reattachAddr{a.Transport.Name, a.Address}})
 	}
 	return json.Marshal(attachForm{
 		attachVersion, a.Protocol, a.Version, a.Transport.String(), a.Address, a.Session, a.Wire, a.Security,
 		a.Cert, a.HostCert, a.HostKey, a.PID, a.Started, a.Stays,
 	})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. It takes what MarshalJSON writes, and
+// go-plugin's ReattachConfig. An error shows nothing of the text that may be secret.
+func (a *AttachInfo) UnmarshalJSON(text []byte) error {
+	members, err := parseObject(string(text))
+	if err != nil {
+		return err
+	}
+	*a, err = parseAttach(members)
+	return err
 }
 
 // String returns the JSON without the key.
@@ -125,22 +123,21 @@ func (a AttachInfo) GoString() string { return a.String() }
 // LogValue implements [slog.LogValuer].
 func (a AttachInfo) LogValue() slog.Value { return slog.StringValue(a.String()) }
 
-// maxAttachLen bounds the text of attach information: what fits into one
-// environment variable of Linux (128 KiB), with room for several plugins. One
-// entry is about two kilobytes with certificates.
+// maxAttachLen bounds the text of attach information: what fits into one environment
+// variable of Linux (128 KiB), with room for several plugins. One entry is about two
+// kilobytes with certificates.
 const maxAttachLen = 128 << 10
 
-// maxStartedLen bounds the time of a process's start, of which each system has a
-// form of its own: those in use are at most 60 bytes long.
+// maxStartedLen bounds the time of a process's start, of which each system has its own
+// form: those in use are at most 60 bytes long.
 const maxStartedLen = 256
 
 // maxProtocolName is the bound of package protocol.
 const maxProtocolName = 256
 
-// ParseAttachInfo parses the text of an [AttachInfo], or go-plugin's
-// ReattachConfig in JSON; or a map with one entry that is either, as stands in
-// PLUGWIRE_ATTACH and TF_REATTACH_PROVIDERS. An error says what is wrong, and
-// shows nothing of the text that may be secret.
+// ParseAttachInfo parses the text of an [AttachInfo], or go-plugin's ReattachConfig in
+// JSON. It also takes a map with one such entry, as in PLUGWIRE_ATTACH and
+// TF_REATTACH_PROVIDERS. An error shows nothing of the text that may be secret.
 func ParseAttachInfo(text string) (AttachInfo, error) {
 	members, err := parseObject(text)
 	if err != nil {
@@ -157,26 +154,6 @@ func ParseAttachInfo(text string) (AttachInfo, error) {
 		err = wrapAttach("attach info: entry "+quoteName(name), err)
 	}
 	return info, err
-}
-
-// ParseAttachMap parses the value of [EnvAttach]: a JSON object of what
-// [ParseAttachInfo] takes, by the names of protocols.
-func ParseAttachMap(text string) (map[string]AttachInfo, error) {
-	entries, err := parseObject(text)
-	if err != nil {
-		return nil, err
-	}
-	infos := make(map[string]AttachInfo, len(entries))
-	for name, entry := range entries {
-		members, err := parseObject(string(entry))
-		if err == nil {
-			infos[name], err = parseAttach(members)
-		}
-		if err != nil {
-			return nil, wrapAttach("entry "+quoteName(name), err)
-		}
-	}
-	return infos, nil
 }
 
 func wrapAttach(what string, err error) error {
@@ -234,7 +211,7 @@ func decodeMembers(members map[string]json.RawMessage, form any) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("key %s is a %s", wrong.Field, wrong.Value)
 	}
-	if err != nil { // base64 that is none; the error would show it
+	if err != nil { // invalid base64, which the error would show
 		return errors.New("cert, hostcert or hostkey is not base64")
 	}
 	return nil
@@ -268,21 +245,24 @@ func parseReattach(members map[string]json.RawMessage) (AttachInfo, error) {
 	if err := decodeMembers(members, &form); err != nil {
 		return AttachInfo{}, err
 	}
-	if form.Protocol != rpcGRPC {
-		return AttachInfo{}, fmt.Errorf("the plugin speaks %.64q, and this host only %q", form.Protocol, rpcGRPC)
+	if form.Protocol != protocolGRPC {
+		return AttachInfo{}, fmt.Errorf("the plugin speaks %.64q, and this host only %q", form.Protocol, protocolGRPC)
 	}
-	a := Answer{Network: form.Addr.Network, Address: form.Addr.String}
-	if err := a.asForeign(); err != nil {
-		return AttachInfo{}, fmt.Errorf("key Addr: network %.64q is no transport", form.Addr.Network)
+	id, err := transport.ParseID(form.Addr.Network + "/1")
+	if err != nil {
+		return AttachInfo{}, fmt.Errorf("key Addr: network %.64q is not a transport", form.Addr.Network)
+	}
+	security := SecurityNone
+	if id.Name == "unix" {
+		security = SecurityPeerCred
 	}
 	return AttachInfo{
-		Foreign: true, Version: form.ProtocolVersion, Transport: a.Transport, Address: a.Address,
-		Session: a.Session, Wire: a.Wire, Security: a.Security, PID: form.Pid, Stays: form.Test,
+		Foreign: true, Version: form.ProtocolVersion, Transport: id, Address: form.Addr.String,
+		Session: SessionDirect, Wire: WireH2, Security: security, PID: form.Pid, Stays: form.Test,
 	}, nil
 }
 
-// check holds what was parsed to its limits. What a host can do with it is for the
-// host to say.
+// check holds the values to their limits. The host checks whether it can use them.
 func (a AttachInfo) check() error {
 	if err := transport.CheckAddress(a.Address); err != nil {
 		return err
@@ -298,24 +278,4 @@ func (a AttachInfo) check() error {
 		return errors.New("key security is missing")
 	}
 	return nil
-}
-
-// FormatAttachMap returns the value of [EnvAttach] for one plugin, in a form that
-// a shell takes between single quotes.
-func FormatAttachMap(a AttachInfo) (string, error) {
-	text, err := json.Marshal(map[string]AttachInfo{a.Protocol: a})
-	if err != nil {
-		return "", err
-	}
-	return strings.ReplaceAll(string(text), "'", `\u0027`), nil
-}
-
-// Answer returns what the plugin would have answered to a host that it is
-// attached to, to be held against that host's offer by [Answer.Check].
-func (a AttachInfo) Answer() *Answer {
-	return &Answer{
-		Version: a.Version, Network: a.Transport.Name, Address: a.Address, Cert: a.Cert,
-		Plugwire: !a.Foreign, Transport: a.Transport, Session: a.Session, Wire: a.Wire, Security: a.Security,
-		Protocol: a.Protocol,
-	}
 }

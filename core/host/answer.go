@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 
-	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
 // answerReader finds the answer in what a plugin prints on its standard output
@@ -23,7 +23,7 @@ type answerReader struct {
 
 // answerResult is the answer, or why there will be none.
 type answerResult struct {
-	answer *handshake.Answer
+	answer *negotiation.Answer
 	err    error
 }
 
@@ -40,7 +40,7 @@ func (e *noAnswerError) Error() string {
 
 func newAnswerReader(r io.Reader, instance string) *answerReader {
 	return &answerReader{
-		r:        bufio.NewReaderSize(r, handshake.MaxAnswerLen),
+		r:        bufio.NewReaderSize(r, negotiation.MaxAnswerLen),
 		instance: instance,
 		found:    make(chan answerResult, 1),
 	}
@@ -80,11 +80,11 @@ func (a *answerReader) examine(line []byte, err error) []byte {
 		a.blank = true
 		return released
 	}
-	answer, parseErr := handshake.ParseAnswer(string(line), a.instance)
+	answer, parseErr := negotiation.ParseAnswer(string(line), a.instance)
 	switch {
 	case parseErr != nil && err != nil: // whatever is wrong with it, it was cut off
 		a.decide(answerResult{err: &noAnswerError{half: string(line)}})
-	case !errors.Is(parseErr, handshake.ErrNoise):
+	case !errors.Is(parseErr, negotiation.ErrNoise):
 		a.decide(answerResult{answer: answer, err: parseErr})
 		a.blank = false
 		return nil

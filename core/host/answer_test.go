@@ -8,6 +8,7 @@ import (
 	"testing/iotest"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
 const (
@@ -18,7 +19,7 @@ const (
 
 func TestAnswerReader(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("x", 3*handshake.MaxAnswerLen)
+	long := strings.Repeat("x", 3*negotiation.MaxAnswerLen)
 	const bad = "1|1|unix|/run/p|netrpc\n"
 	for _, tt := range []struct {
 		name, in string

@@ -10,19 +10,9 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
-
-// AttachInfo is how [Attach] gets to a plugin that runs already: what
-// [ParseAttachInfo] makes of the text that a plugin prints which is started by
-// hand for debugging (PLUGWIRE_DEBUG), or of go-plugin's ReattachConfig. With
-// mutual TLS its JSON holds a private key.
-type AttachInfo = handshake.AttachInfo
-
-// ParseAttachInfo parses the text of an [AttachInfo], which is JSON, or
-// go-plugin's ReattachConfig in JSON, as Terraform has it in
-// TF_REATTACH_PROVIDERS; or a map with one entry that is either.
-func ParseAttachInfo(text string) (AttachInfo, error) { return handshake.ParseAttachInfo(text) }
 
 // Attach connects to a plugin that runs already, started by hand or by another
 // host. [WithProtocols] and [WithTransports] are required, as for [Launch], and all
@@ -47,7 +37,7 @@ func ParseAttachInfo(text string) (AttachInfo, error) { return handshake.ParseAt
 // For plugins that [Launch] has started there is no AttachInfo: their lives are
 // bound to that host's, by lifeline, parent-death signal or Job object, so that
 // nobody could take them over from it.
-func Attach(ctx context.Context, info AttachInfo, opts ...Option) (*Plugin, error) {
+func Attach(ctx context.Context, info handshake.AttachInfo, opts ...Option) (*Plugin, error) {
 	l := &launch{started: time.Now(), phase: PhasePrepare}
 	p, err := l.runAttach(ctx, info, opts)
 	if err != nil {
@@ -56,7 +46,7 @@ func Attach(ctx context.Context, info AttachInfo, opts ...Option) (*Plugin, erro
 	return p, nil
 }
 
-func (l *launch) runAttach(ctx context.Context, info AttachInfo, opts []Option) (_ *Plugin, err error) {
+func (l *launch) runAttach(ctx context.Context, info handshake.AttachInfo, opts []Option) (_ *Plugin, err error) {
 	l.describeAttached(info)
 	if l.config, err = newConfig("", opts); err != nil {
 		return nil, err
@@ -69,7 +59,7 @@ func (l *launch) runAttach(ctx context.Context, info AttachInfo, opts []Option) 
 	return l.attach(ctx, info)
 }
 
-func (l *launch) describeAttached(info AttachInfo) {
+func (l *launch) describeAttached(info handshake.AttachInfo) {
 	l.attaching = true
 	l.command = logs.OneLine(fmt.Sprintf("at %s:%s", info.Transport.Name, info.Address))
 	if info.Protocol != "" {
@@ -79,14 +69,14 @@ func (l *launch) describeAttached(info AttachInfo) {
 
 // running returns the plugin that the environment says runs already, nil if it has
 // no entry for the plugin's name, nor for this protocol.
-func (l *launch) running() (*AttachInfo, error) {
-	text := os.Getenv(handshake.EnvAttach)
+func (l *launch) running() (*handshake.AttachInfo, error) {
+	text := os.Getenv(negotiation.EnvAttach)
 	if text == "" {
 		return nil, nil
 	}
-	infos, err := handshake.ParseAttachMap(text)
+	infos, err := negotiation.ParseAttachMap(text)
 	if err != nil {
-		return nil, fmt.Errorf("the value of %s: %w: unset it, or take what the plugin that is debugged has printed", handshake.EnvAttach, err)
+		return nil, fmt.Errorf("the value of %s: %w: unset it, or take what the plugin that is debugged has printed", negotiation.EnvAttach, err)
 	}
 	info, ok := infos[l.name]
 	if !ok {
@@ -95,9 +85,9 @@ func (l *launch) running() (*AttachInfo, error) {
 		}
 	}
 	if l.checksum != nil {
-		return nil, fmt.Errorf("%w, as %s asks for: unset that, or launch without a checksum to debug", errAttachChecksum, handshake.EnvAttach)
+		return nil, fmt.Errorf("%w, as %s asks for: unset that, or launch without a checksum to debug", errAttachChecksum, negotiation.EnvAttach)
 	}
-	l.logger.Warn("attaching to a plugin that runs already, instead of launching one", "variable", handshake.EnvAttach, "info", info)
+	l.logger.Warn("attaching to a plugin that runs already, instead of launching one", "variable", negotiation.EnvAttach, "info", info)
 	return &info, nil
 }
 
@@ -106,7 +96,7 @@ var errAttachChecksum = errors.New("host.WithChecksum: this host cannot know wha
 var errAttachMultiplex = errors.New("host.WithMultiplex: a plugin on go-plugin that runs already cannot be attached to in its multiplexed mode, which is asked for at its start: leave the option out")
 
 // attach connects to the plugin. l has its configuration.
-func (l *launch) attach(ctx context.Context, info AttachInfo) (_ *Plugin, err error) {
+func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plugin, err error) {
 	l.describeAttached(info)
 	if l.checksum != nil {
 		return nil, errAttachChecksum
@@ -118,7 +108,7 @@ func (l *launch) attach(ctx context.Context, info AttachInfo) (_ *Plugin, err er
 		info.Version = l.family[0].Version() // go-plugin does not always say
 	}
 	l.uid = userOf(&exec.Cmd{})
-	l.offer = &handshake.Offer{
+	l.offer = &negotiation.Offer{
 		Versions:   l.family.Versions(),
 		Transports: l.transports.IDs(),
 		Plugwire:   true,
@@ -127,7 +117,7 @@ func (l *launch) attach(ctx context.Context, info AttachInfo) (_ *Plugin, err er
 		Wires:      []string{handshake.WireH2},
 		Security:   l.security(),
 	}
-	answer := info.Answer()
+	answer := negotiation.AnswerOf(info)
 	if err := answer.Check(l.offer); err != nil {
 		return nil, err
 	}

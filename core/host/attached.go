@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
@@ -34,7 +35,7 @@ type attached struct {
 
 // newAttached looks for the process now, before the plugin is dialed: what the
 // kernel tells of the other end is then about a process that is held already.
-func newAttached(info AttachInfo) *attached {
+func newAttached(info handshake.AttachInfo) *attached {
 	a := &attached{pid: info.PID, started: info.Started, stays: info.Stays, over: make(chan struct{})}
 	if other, err := process.OpenOther(info.PID); err == nil {
 		a.other = other

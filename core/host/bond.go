@@ -7,8 +7,8 @@ import (
 	"os"
 	"os/exec"
 
-	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/leash"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/self"
 )
 
@@ -68,7 +68,7 @@ func (l *launch) inherit(cmd *exec.Cmd, f *os.File) int {
 	cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	fd := firstExtraFile + len(cmd.ExtraFiles) - 1
 	if id, err := self.Identify(f); err == nil { // else the plugin cannot check it
-		l.offer.Identities[fd] = handshake.FileID(id)
+		l.offer.Identities[fd] = negotiation.FileID(id)
 	}
 	return fd
 }

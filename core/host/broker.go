@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"github.com/plugwire/plugwire/core/broker"
-	"github.com/plugwire/plugwire/core/handshake"
 	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -26,7 +26,7 @@ func (p *Plugin) startBroker() {
 
 // brokerNetworks returns the networks over which the plugin can reach the host's
 // listeners, the best first.
-func (l *launch) brokerNetworks(answer *handshake.Answer) []string {
+func (l *launch) brokerNetworks(answer *negotiation.Answer) []string {
 	own := l.transports.IDs()
 	chosen := answer.Transport
 	if _, ok := l.child.Process.(Translator); ok {
@@ -61,7 +61,7 @@ func listenFor(uid int) func(open func() (net.Listener, error)) (net.Listener, e
 	}
 }
 
-func (l *launch) newBroker(answer *handshake.Answer) *brokered.Broker {
+func (l *launch) newBroker(answer *negotiation.Answer) *brokered.Broker {
 	cfg := brokered.Config{
 		Side:           "host",
 		Other:          l.other(),

@@ -71,7 +71,7 @@ func TestStartsWhenWritten(t *testing.T) {
 	if _, err := f.WriteString(endsAtOnce); err != nil {
 		t.Fatal(err)
 	}
-	trace := &host.Trace{ProcessStart: func(*exec.Cmd) {
+	trace := &host.Trace{ProcessStart: func(host.ProcessStartEvent) {
 		time.AfterFunc(50*time.Millisecond, func() { _ = f.Close() }) // whatever that meets, the start succeeds
 	}}
 	if err := launchScript(t, path, host.WithTrace(trace)); errors.Is(err, syscall.ETXTBSY) {
@@ -139,7 +139,7 @@ func TestProgramIsHeld(t *testing.T) {
 		hold(t, path)
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := host.Launch(ctx, exec.Command(path), host.WithProtocols(greeter.GreeterProtocol), host.WithTransports(exampletest.Loopback{}),
-			host.WithTrace(&host.Trace{ProcessStart: func(*exec.Cmd) { time.AfterFunc(20*time.Millisecond, cancel) }}))
+			host.WithTrace(&host.Trace{ProcessStart: func(host.ProcessStartEvent) { time.AfterFunc(20*time.Millisecond, cancel) }}))
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("Launch: %v, want %v", err, context.Canceled)
 		}

@@ -65,7 +65,7 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 	c := &child{name: cfg.name, command: describe(cmd), logger: cfg.logger, dir: dir, bond: bond, verified: verified}
 	path := cmd.Path
 	verified.Use(cmd)
-	cfg.trace.processStart(cmd)
+	cfg.trace.processStart(cmd, c.privateDir())
 	p, err := bond.start(ctx, cfg.runner, cmd)
 	if err != nil {
 		bond.release()
@@ -78,6 +78,14 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 	cfg.trace.processStarted(p.ID())
 	c.watch(cfg, p, instance)
 	return c, nil
+}
+
+// privateDir returns the path of the private directory, empty if there is none.
+func (c *child) privateDir() string {
+	if c.dir == nil {
+		return ""
+	}
+	return c.dir.Path()
 }
 
 // newChild returns the child that is a process which runs already.

@@ -114,7 +114,7 @@ func TestOutputOfTheDead(t *testing.T) {
 					log = append(log, message)
 				}))
 				began := time.Now()
-				c := newChild(&config{name: "name", logger: logger, trace: &Trace{}}, dead{stderr: p}, "command", "")
+				c := newChild(&config{name: "name", logger: logger, trace: newTracer(nil, "")}, dead{stderr: p}, "command", "")
 				<-c.gone.Done()
 				if took := time.Since(began); took > tt.within {
 					t.Errorf("it took %v, want at most %v", took, tt.within)

@@ -115,10 +115,10 @@ func ExampleWithServices() {
 func ExampleWithTrace() {
 	ended := make(chan struct{})
 	trace := &host.Trace{
-		Answer:        func(a *handshake.Answer) { fmt.Println("version", a.Version, "over", a.Transport) },
-		Ready:         func(info host.Info) { fmt.Println("ready, authenticated by", info.Security) },
-		Stopping:      func(step host.Step) { fmt.Println("stopping:", step) },
-		ProcessExited: func(status host.ExitStatus) { fmt.Println(status); close(ended) },
+		Answer:        func(e host.AnswerEvent) { fmt.Println("version", e.Version, "over", e.Transport) },
+		Ready:         func(e host.ReadyEvent) { fmt.Println("ready, authenticated by", e.Info.Security) },
+		Stopping:      func(e host.StoppingEvent) { fmt.Println("stopping:", e.Step) },
+		ProcessExited: func(e host.ProcessExitedEvent) { fmt.Println(e.Status); close(ended) },
 	}
 	p, err := host.Launch(context.Background(), greeterPlugin(), options(host.WithTrace(trace))...)
 	if err != nil {
@@ -174,7 +174,7 @@ func sumOf(path string) ([]byte, error) {
 
 // What a plugin prints that is started with PLUGWIRE_DEBUG=1 is what Attach takes.
 func ExampleParseAttachInfo() {
-	info, err := host.ParseAttachInfo(`{"greeter":{"plugwire":1,"protocol":"greeter","version":1,"transport":"unix/1","address":"/tmp/s","security":"peercred","stays":true}}`)
+	info, err := handshake.ParseAttachInfo(`{"greeter":{"plugwire":1,"protocol":"greeter","version":1,"transport":"unix/1","address":"/tmp/s","security":"peercred","stays":true}}`)
 	fmt.Println(info.Protocol, info.Transport, info.Stays, err)
 	// Output: greeter unix/1 true <nil>
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
 	"github.com/plugwire/plugwire/core/internal/rpc"
@@ -33,7 +34,7 @@ type launch struct {
 	phase    Phase
 	command  string
 	identity *secure.Identity
-	offer    *handshake.Offer
+	offer    *negotiation.Offer
 	prepared prepared
 	verified *process.Copy // nil without a checksum; the child's once there is one
 	private  *privdir.Dir  // nil where there is none; the child's once there is one
@@ -128,7 +129,7 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 }
 
 // ready connects to the plugin and returns the handle on it.
-func (l *launch) ready(ctx context.Context, answer *handshake.Answer) (*Plugin, error) {
+func (l *launch) ready(ctx context.Context, answer *negotiation.Answer) (*Plugin, error) {
 	l.phase = PhaseConnect
 	peer, err := l.connect(ctx, answer)
 	l.trace.connected(err)
@@ -156,7 +157,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	if l.stdin != nil {
 		cmd.Stdin = l.stdin
 	}
-	l.offer = &handshake.Offer{
+	l.offer = &negotiation.Offer{
 		Cookie:     l.cookie,
 		Versions:   l.family.Versions(),
 		MinPort:    l.minPort,
@@ -171,7 +172,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 		Instance:   rand.Text(),
 		LogLevel:   logs.LevelName(logs.Lowest(l.logger)),
 		Files:      make(map[string][]int),
-		Identities: make(map[int]handshake.FileID),
+		Identities: make(map[int]negotiation.FileID),
 	}
 	if l.multiplex {
 		l.offer.Multiplex = "true"
@@ -226,7 +227,7 @@ func sessions(transports transport.Set) []string {
 }
 
 // awaitAnswer waits for the answer and checks it against the offer.
-func (l *launch) awaitAnswer(ctx context.Context) (*handshake.Answer, error) {
+func (l *launch) awaitAnswer(ctx context.Context) (*negotiation.Answer, error) {
 	var result answerResult
 	select {
 	case result = <-l.child.answers:
@@ -262,7 +263,7 @@ func ifHalf(e *noAnswerError) error {
 }
 
 // connect dials the plugin, authenticates both sides, and opens the peer.
-func (l *launch) connect(ctx context.Context, answer *handshake.Answer) (*rpc.Peer, error) {
+func (l *launch) connect(ctx context.Context, answer *negotiation.Answer) (*rpc.Peer, error) {
 	if err := l.openSession(ctx, answer); err != nil {
 		return nil, fmt.Errorf("%s: %w", answer.Transport, because(ctx, err))
 	}
@@ -273,7 +274,7 @@ func (l *launch) connect(ctx context.Context, answer *handshake.Answer) (*rpc.Pe
 	return peer, nil
 }
 
-func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) error {
+func (l *launch) openSession(ctx context.Context, answer *negotiation.Answer) error {
 	var err error
 	if l.creds, err = l.credentials(answer); err != nil {
 		return err
@@ -297,7 +298,7 @@ func (l *launch) openSession(ctx context.Context, answer *handshake.Answer) erro
 	return err
 }
 
-func (l *launch) openPeer(ctx context.Context, answer *handshake.Answer) (*rpc.Peer, error) {
+func (l *launch) openPeer(ctx context.Context, answer *negotiation.Answer) (*rpc.Peer, error) {
 	conn, info, err := l.session.Open(ctx, session.Preamble{Purpose: session.Calls})
 	if err != nil {
 		return nil, err
@@ -380,7 +381,7 @@ func (l *launch) logPanic(ctx context.Context, method string, value any, stack [
 // other is what the peers of this plugin call it in errors.
 func (l *launch) other() string { return "plugin " + l.name }
 
-func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, error) {
+func (l *launch) credentials(answer *negotiation.Answer) (*secure.Credentials, error) {
 	switch answer.Security {
 	case handshake.SecurityPeerCred:
 		if l.program.user.other {
@@ -400,7 +401,7 @@ func (l *launch) credentials(answer *handshake.Answer) (*secure.Credentials, err
 	}
 }
 
-func (l *launch) plugin(answer *handshake.Answer, peer *rpc.Peer) *Plugin {
+func (l *launch) plugin(answer *negotiation.Answer, peer *rpc.Peer) *Plugin {
 	var skipped []string
 	if l.unprepared != nil {
 		skipped = append(skipped, l.unprepared.Error())

@@ -17,6 +17,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -49,7 +50,7 @@ type config struct {
 	limits         rpc.Limits
 	minPort        int
 	maxPort        int
-	cookie         handshake.Cookie
+	cookie         negotiation.Cookie
 	tls            *tls.Config
 	mutualTLS      bool
 	plaintext      bool
@@ -57,7 +58,8 @@ type config struct {
 	multiplex      bool
 	stdin          *os.File
 	stdout, stderr io.Writer
-	trace          *Trace
+	hooks          *Trace // nil: none
+	trace          *tracer
 	runner         Runner
 	checksum       *checksum // nil: any program
 }
@@ -70,8 +72,7 @@ func newConfig(name string, opts []Option) (*config, error) {
 		name:           name,
 		startTimeout:   DefaultStartTimeout,
 		maxMessageSize: rpc.DefaultMaxMessageSize,
-		cookie:         handshake.DefaultCookie(),
-		trace:          &Trace{},
+		cookie:         negotiation.DefaultCookie(),
 		runner:         localRunner{},
 		services:       func(grpc.ServiceRegistrar) {},
 	}
@@ -96,6 +97,7 @@ func newConfig(name string, opts []Option) (*config, error) {
 	}
 	cfg.name = cmp.Or(cfg.name, cfg.family.Name())
 	cfg.logger = cfg.logger.With(logs.PluginKey, cfg.name)
+	cfg.trace = newTracer(cfg.hooks, cfg.name)
 	return cfg, nil
 }
 
@@ -281,7 +283,7 @@ func WithCookie(name, value string) Option {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
 			return fmt.Errorf("host.WithCookie: %q is no name of an environment variable", name)
 		}
-		cfg.cookie = handshake.Cookie{Name: name, Value: value}
+		cfg.cookie = negotiation.Cookie{Name: name, Value: value}
 		return nil
 	})
 }
@@ -371,7 +373,7 @@ func WithTrace(trace *Trace) Option {
 		if trace == nil {
 			return errors.New("host.WithTrace: the trace is nil")
 		}
-		cfg.trace = trace
+		cfg.hooks = trace
 		return nil
 	})
 }

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
 // fromTemplate copies what a start takes from the user's command.
@@ -56,7 +56,7 @@ func environ(explicit, inherited []string, cookieName string) ([]string, error) 
 	kept := make([]string, 0, len(env))
 	for _, variable := range env {
 		name, _, _ := strings.Cut(variable, "=")
-		if !handshake.IsVariable(name) && name != cookieName {
+		if !negotiation.IsVariable(name) && name != cookieName {
 			kept = append(kept, variable)
 			continue
 		}

@@ -2,79 +2,204 @@ package host
 
 import (
 	"os/exec"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Trace is hooks into the life of one plugin, in the order in which they are
-// called, in the style of net/http/httptrace. Any may be nil. They are called
-// from several goroutines, one at a time up to Ready, and must not block.
+// Trace is hooks into the life of a plugin, in the style of net/http/httptrace. They
+// are listed in the order in which they are called. Any of them may be nil. One Trace
+// may be given to several starts.
+//
+// Several goroutines call the hooks. Up to Ready, the calls of one start do not overlap.
+// A hook must not block: the start or the stop waits for it. An event belongs to the
+// hook, which may keep and change it.
 type Trace struct {
-	// ProcessStart is called before the process is started, with the command as
-	// it will be run. Its environment holds the offer.
-	ProcessStart func(cmd *exec.Cmd)
-	// ProcessStarted is called with the runner's id of the process: its number.
-	ProcessStarted func(id string)
-	// Answer is called with the plugin's answer before it is checked.
-	Answer func(answer *handshake.Answer)
-	// Dial is called before the plugin's address is dialed.
-	Dial func(id transport.ID, address string)
-	// Connected is called when the plugin is dialed and authenticated, or when
-	// that failed.
-	Connected func(err error)
+	// ProcessStart is called before the process is started.
+	ProcessStart func(ProcessStartEvent)
+	// ProcessStarted is called when the process runs.
+	ProcessStarted func(ProcessStartedEvent)
+	// Answer is called with the plugin's answer before the host checks it.
+	Answer func(AnswerEvent)
+	// Dial is called before the host dials the plugin.
+	Dial func(DialEvent)
+	// Connected is called when the host has dialed and authenticated the plugin, or
+	// when that failed.
+	Connected func(ConnectedEvent)
 	// Ready is called when calls can be made.
-	Ready func(info Info)
+	Ready func(ReadyEvent)
 	// Stopping is called for each step that a shutdown needs.
-	Stopping func(step Step)
+	Stopping func(StoppingEvent)
 	// ProcessExited is called when the process and its group have ended.
-	ProcessExited func(status ExitStatus)
+	ProcessExited func(ProcessExitedEvent)
+
+	starts atomic.Uint64 // how many starts had this trace
 }
 
-func (t *Trace) processStart(cmd *exec.Cmd) {
-	if t.ProcessStart != nil {
-		t.ProcessStart(cmd)
+// Event is what all events of a [Trace] have.
+type Event struct {
+	// Plugin is the plugin's name ([WithName]).
+	Plugin string
+	// Start tells starts with the same Trace apart: 1 for the first [Launch] or
+	// [Attach], 2 for the next.
+	Start uint64
+	// Time is when the event happened.
+	Time time.Time
+}
+
+// ProcessStartEvent is the command as it will be run.
+type ProcessStartEvent struct {
+	Event
+	// Path is the program, Args its arguments and Dir its working directory, as in
+	// [exec.Cmd]. With [WithChecksum] the Path is that of the verified copy.
+	Path string
+	Args []string
+	Dir  string
+	// Env is the environment, with the offer of the handshake.
+	Env []string
+	// PrivateDir is the directory for the plugin's socket. The host has made it and
+	// removes it. It is empty where there is none.
+	PrivateDir string
+}
+
+// ProcessStartedEvent is a process that runs.
+type ProcessStartedEvent struct {
+	Event
+	// ID is the runner's name for the process: its number, for a local one.
+	ID string
+}
+
+// AnswerEvent is a plugin's answer, not yet checked: it is untrusted.
+type AnswerEvent struct {
+	Event
+	// Foreign is set for the answer of another framework, which has only the fields of
+	// go-plugin. The others have the values that go-plugin means.
+	Foreign bool
+	// Protocol is the name of the protocol, empty for a foreign plugin. Version is
+	// its version.
+	Protocol string
+	Version  int
+	// Transport and Address are where the plugin listens.
+	Transport transport.ID
+	Address   string
+	// Session, Wire and Security are as in [Info].
+	Session, Wire, Security string
+	// Certificate is the DER of the plugin's certificate, nil without mutual TLS.
+	Certificate []byte
+	// Refusal is why the plugin cannot serve; nil if it can. Of the fields above only
+	// Protocol and Version have a meaning then.
+	Refusal *handshake.Error
+}
+
+// DialEvent is the address that the host dials, after a [Translator] has translated it.
+type DialEvent struct {
+	Event
+	Transport transport.ID
+	Address   string
+}
+
+// ConnectedEvent is the end of dialing and authenticating. Err is nil if it succeeded.
+type ConnectedEvent struct {
+	Event
+	Err error
+}
+
+// ReadyEvent is a plugin that can be called.
+type ReadyEvent struct {
+	Event
+	Info Info
+}
+
+// StoppingEvent is a step of a shutdown.
+type StoppingEvent struct {
+	Event
+	Step Step
+}
+
+// ProcessExitedEvent is how a process ended.
+type ProcessExitedEvent struct {
+	Event
+	Status ExitStatus
+}
+
+// tracer calls the hooks of one start.
+type tracer struct {
+	hooks *Trace
+	name  string // the plugin's
+	start uint64
+}
+
+// newTracer returns the tracer of a new start. The hooks may be nil.
+func newTracer(hooks *Trace, name string) *tracer {
+	if hooks == nil {
+		hooks = &Trace{}
+	}
+	return &tracer{hooks: hooks, name: name, start: hooks.starts.Add(1)}
+}
+
+func (t *tracer) event() Event { return Event{Plugin: t.name, Start: t.start, Time: time.Now()} }
+
+func (t *tracer) processStart(cmd *exec.Cmd, privateDir string) {
+	if hook := t.hooks.ProcessStart; hook != nil {
+		hook(ProcessStartEvent{
+			Event: t.event(), Path: cmd.Path, Args: slices.Clone(cmd.Args), Dir: cmd.Dir, Env: slices.Clone(cmd.Env),
+			PrivateDir: privateDir,
+		})
 	}
 }
 
-func (t *Trace) processStarted(id string) {
-	if t.ProcessStarted != nil {
-		t.ProcessStarted(id)
+func (t *tracer) processStarted(id string) {
+	if hook := t.hooks.ProcessStarted; hook != nil {
+		hook(ProcessStartedEvent{t.event(), id})
 	}
 }
 
-func (t *Trace) answer(a *handshake.Answer) {
-	if t.Answer != nil {
-		t.Answer(a)
+func (t *tracer) answer(a *negotiation.Answer) {
+	hook := t.hooks.Answer
+	if hook == nil {
+		return
+	}
+	e := AnswerEvent{
+		Event: t.event(), Foreign: !a.Plugwire, Protocol: a.Protocol, Version: a.Version, Transport: a.Transport, Address: a.Address,
+		Session: a.Session, Wire: a.Wire, Security: a.Security, Certificate: slices.Clone(a.Cert),
+	}
+	if a.Refusal != nil {
+		refusal := *a.Refusal
+		e.Refusal = &refusal
+	}
+	hook(e)
+}
+
+func (t *tracer) dial(id transport.ID, address string) {
+	if hook := t.hooks.Dial; hook != nil {
+		hook(DialEvent{t.event(), id, address})
 	}
 }
 
-func (t *Trace) dial(id transport.ID, address string) {
-	if t.Dial != nil {
-		t.Dial(id, address)
+func (t *tracer) connected(err error) {
+	if hook := t.hooks.Connected; hook != nil {
+		hook(ConnectedEvent{t.event(), err})
 	}
 }
 
-func (t *Trace) connected(err error) {
-	if t.Connected != nil {
-		t.Connected(err)
+func (t *tracer) ready(info Info) {
+	if hook := t.hooks.Ready; hook != nil {
+		hook(ReadyEvent{t.event(), info})
 	}
 }
 
-func (t *Trace) ready(info Info) {
-	if t.Ready != nil {
-		t.Ready(info)
+func (t *tracer) stopping(step Step) {
+	if hook := t.hooks.Stopping; hook != nil {
+		hook(StoppingEvent{t.event(), step})
 	}
 }
 
-func (t *Trace) stopping(step Step) {
-	if t.Stopping != nil {
-		t.Stopping(step)
-	}
-}
-
-func (t *Trace) processExited(status ExitStatus) {
-	if t.ProcessExited != nil {
-		t.ProcessExited(status)
+func (t *tracer) processExited(status ExitStatus) {
+	if hook := t.hooks.ProcessExited; hook != nil {
+		hook(ProcessExitedEvent{t.event(), status})
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -56,7 +56,7 @@ func (c *child) toPlugin(network, address string) (pluginNetwork, pluginAddress 
 
 // dialed returns what is dialed for an answer: the transport that was agreed on,
 // or the one that the runner knows to lead to it.
-func (l *launch) dialed(ctx context.Context, answer *handshake.Answer) (transport.Transport, transport.DialConfig, error) {
+func (l *launch) dialed(ctx context.Context, answer *negotiation.Answer) (transport.Transport, transport.DialConfig, error) {
 	cfg := transport.DialConfig{Version: answer.Transport.Version, Logger: l.logger}
 	network, address, err := l.child.toHost(answer.Transport.Name, answer.Address)
 	if err != nil {

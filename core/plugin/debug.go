@@ -16,6 +16,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -30,7 +31,7 @@ type debugger struct {
 	goPlugin bool // serve hosts on go-plugin
 	cfg      *config
 	family   protocol.Family
-	offer    *handshake.Offer
+	offer    *negotiation.Offer
 	identity *secure.Identity // of every host
 	out      io.Writer        // for the shell
 	help     io.Writer        // for the person
@@ -43,7 +44,7 @@ func debugMode(cfg *config) string {
 	if cookie, ok := cfg.lookupEnv(cfg.cookie.Name); ok && cookie == cfg.cookie.Value {
 		return ""
 	}
-	mode, _ := cfg.lookupEnv(handshake.EnvDebug)
+	mode, _ := cfg.lookupEnv(negotiation.EnvDebug)
 	if on, err := strconv.ParseBool(mode); err == nil && !on {
 		return ""
 	}
@@ -52,9 +53,9 @@ func debugMode(cfg *config) string {
 
 // serveDebug serves binding to whoever attaches, until SIGINT or SIGTERM.
 func serveDebug(mode string, cfg *config, binding protocol.Binding, opts []Option) (err error) {
-	d := &debugger{cfg: cfg, goPlugin: mode == handshake.DebugGoPlugin, out: os.Stdout, help: os.Stderr}
+	d := &debugger{cfg: cfg, goPlugin: mode == negotiation.DebugGoPlugin, out: os.Stdout, help: os.Stderr}
 	if on, err := strconv.ParseBool(mode); !d.goPlugin && (err != nil || !on) {
-		return fmt.Errorf("%s=%s: want 1, or %s to serve hosts on go-plugin", handshake.EnvDebug, mode, handshake.DebugGoPlugin)
+		return fmt.Errorf("%s=%s: want 1, or %s to serve hosts on go-plugin", negotiation.EnvDebug, mode, negotiation.DebugGoPlugin)
 	}
 	families, err := binding.Families()
 	if err != nil {
@@ -97,22 +98,22 @@ func (d *debugger) makeOffer() error {
 		switch name {
 		case d.cfg.cookie.Name:
 			return d.cfg.cookie.Value, true
-		case handshake.EnvVersions, handshake.EnvMinPort, handshake.EnvMaxPort:
+		case negotiation.EnvVersions, negotiation.EnvMinPort, negotiation.EnvMaxPort:
 			return d.cfg.lookupEnv(name)
 		default:
 			return "", false
 		}
 	}
-	offer, err := handshake.ParseOffer(byHand, d.cfg.cookie, goruntime.GOOS)
+	offer, err := negotiation.ParseOffer(byHand, d.cfg.cookie, goruntime.GOOS)
 	if err != nil {
 		return err
 	}
 	d.offer = offer
 	have := d.family.Versions()
-	if asked, _ := byHand(handshake.EnvVersions); asked == "" {
+	if asked, _ := byHand(negotiation.EnvVersions); asked == "" {
 		offer.Versions = have
 	} else if !slices.ContainsFunc(offer.Versions, func(v int) bool { return slices.Contains(have, v) }) {
-		return fmt.Errorf("%s=%s: this plugin serves %s", handshake.EnvVersions, asked, d.family)
+		return fmt.Errorf("%s=%s: this plugin serves %s", negotiation.EnvVersions, asked, d.family)
 	}
 	if d.goPlugin {
 		// unix, or TCP where such a host has no other. Beside unix it would
@@ -178,7 +179,7 @@ func (d *debugger) lookup() func(string) (string, bool) {
 
 // Write takes the answer and prints what a host needs instead of it.
 func (d *debugger) Write(line []byte) (int, error) {
-	answer, err := handshake.ParseAnswer(string(line), d.offer.Instance)
+	answer, err := negotiation.ParseAnswer(string(line), d.offer.Instance)
 	if err != nil {
 		return 0, err
 	}
@@ -189,7 +190,7 @@ func (d *debugger) Write(line []byte) (int, error) {
 }
 
 // serving prints how a host gets to the plugin, which serves.
-func (d *debugger) serving(answer *handshake.Answer) error {
+func (d *debugger) serving(answer *negotiation.Answer) error {
 	info, err := d.info(answer)
 	if err != nil {
 		return err
@@ -197,7 +198,7 @@ func (d *debugger) serving(answer *handshake.Answer) error {
 	return d.print(info)
 }
 
-func (d *debugger) info(answer *handshake.Answer) (handshake.AttachInfo, error) {
+func (d *debugger) info(answer *negotiation.Answer) (handshake.AttachInfo, error) {
 	info := handshake.AttachInfo{
 		Foreign: d.goPlugin, Protocol: d.family.Name(), Version: answer.Version, Transport: answer.Transport, Address: answer.Address,
 		Session: answer.Session, Wire: answer.Wire, Security: answer.Security, Cert: answer.Cert,
@@ -228,7 +229,7 @@ func (d *debugger) print(info handshake.AttachInfo) error {
 		}
 		return err
 	}
-	text, err := handshake.FormatAttachMap(info)
+	text, err := negotiation.FormatAttachMap(info)
 	if err != nil {
 		return err
 	}
@@ -237,7 +238,7 @@ func (d *debugger) print(info handshake.AttachInfo) error {
 		help += " (it holds a private key: keep it to yourself)"
 	}
 	if _, err = fmt.Fprintf(d.help, "%s:\n", help); err == nil {
-		_, err = fmt.Fprintf(d.out, "%s='%s'\n", handshake.EnvAttach, text)
+		_, err = fmt.Fprintf(d.out, "%s='%s'\n", negotiation.EnvAttach, text)
 	}
 	return err
 }

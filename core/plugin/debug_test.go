@@ -8,6 +8,7 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
@@ -35,7 +36,7 @@ func TestDebugVersions(t *testing.T) {
 	} {
 		for _, goPlugin := range []bool{false, true} {
 			cfg, err := newConfig([]Option{WithLookupEnv(func(name string) (string, bool) {
-				if name == handshake.EnvVersions && tt.asked != "" {
+				if name == negotiation.EnvVersions && tt.asked != "" {
 					return tt.asked, true
 				}
 				return "", false
@@ -50,15 +51,15 @@ func TestDebugVersions(t *testing.T) {
 				}
 				continue
 			}
-			offer, err := handshake.ParseOffer(d.lookup(), cfg.cookie, "linux")
+			offer, err := negotiation.ParseOffer(d.lookup(), cfg.cookie, "linux")
 			if err != nil {
 				t.Fatal(err)
 			}
 			if offer.Plugwire == goPlugin || (offer.ClientCert == "") != goPlugin {
 				t.Errorf("%q, go-plugin %t: offer %+v", tt.asked, goPlugin, offer)
 			}
-			choice, err := handshake.Choose(offer, handshake.Capabilities{
-				Protocols: []handshake.Protocol{{Name: family.Name(), Versions: family.Versions()}}, Transports: offer.Transports,
+			choice, err := negotiation.Choose(offer, negotiation.Capabilities{
+				Protocols: []negotiation.Protocol{{Name: family.Name(), Versions: family.Versions()}}, Transports: offer.Transports,
 				Sessions: map[string][]string{"unix": {handshake.SessionDirect}}, Wires: []string{handshake.WireH2},
 			})
 			if goPlugin && err != nil {

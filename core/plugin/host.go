@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
@@ -124,7 +124,7 @@ type hostConn struct {
 	begun bool      // the host has opened a stream
 }
 
-func newHostConn(cfg *config, offer *handshake.Offer) *hostConn {
+func newHostConn(cfg *config, offer *negotiation.Offer) *hostConn {
 	h := &hostConn{cfg: cfg, ready: make(chan struct{})}
 	h.lateConn = h.wait
 	h.ctx, h.end = context.WithCancel(context.Background())

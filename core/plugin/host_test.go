@@ -16,7 +16,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/session"
 )
 
@@ -39,7 +39,7 @@ func hostSide(t *testing.T) (h *hostConn, lose func()) {
 		t.Fatal(err)
 	}
 
-	h = newHostConn(newTestConfig(t), &handshake.Offer{Plugwire: true, Callbacks: true})
+	h = newHostConn(newTestConfig(t), &negotiation.Offer{Plugwire: true, Callbacks: true})
 	serving := make(chan error, 1)
 	go func() { serving <- h.serve(&session.Stream{Conn: ours}) }()
 	t.Cleanup(func() {
@@ -90,7 +90,7 @@ func TestHostLost(t *testing.T) {
 // A stream for callbacks on which the host says nothing does not hold a stop up,
 // and a second one is refused.
 func TestSilentCallbacks(t *testing.T) {
-	h := newHostConn(newTestConfig(t), &handshake.Offer{Plugwire: true, Callbacks: true})
+	h := newHostConn(newTestConfig(t), &negotiation.Offer{Plugwire: true, Callbacks: true})
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	served := make(chan error, 1)
@@ -126,7 +126,7 @@ func TestSilentCallbacksAreBounded(t *testing.T) {
 		most int
 		err  error
 	}{
-		{"launched", newHostConn(newTestConfig(t), &handshake.Offer{Plugwire: true, Callbacks: true}), 1, errSecondStream},
+		{"launched", newHostConn(newTestConfig(t), &negotiation.Offer{Plugwire: true, Callbacks: true}), 1, errSecondStream},
 		{"debugged", newHostConns(newTestConfig(t)), maxHosts, errManyHosts},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/session"
 )
@@ -27,7 +27,7 @@ type hostLink interface {
 	close()
 }
 
-func newHostLink(cfg *config, offer *handshake.Offer) hostLink {
+func newHostLink(cfg *config, offer *negotiation.Offer) hostLink {
 	if cfg.debug && offer.Plugwire {
 		return newHostConns(cfg)
 	}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"os"
 
-	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/self"
 )
 
@@ -19,7 +19,7 @@ type inheritance struct {
 
 // inherit takes the files, which this process's own children then do not get. What is
 // something else than the host has passed on is left alone.
-func inherit(offer *handshake.Offer) inherited {
+func inherit(offer *negotiation.Offer) inherited {
 	all := make(inherited, len(offer.Files))
 	for name, list := range offer.Files {
 		var one inheritance
@@ -36,7 +36,7 @@ func inherit(offer *handshake.Offer) inherited {
 	return all
 }
 
-func descriptor(offer *handshake.Offer, fd int) self.Descriptor {
+func descriptor(offer *negotiation.Offer, fd int) self.Descriptor {
 	return self.Descriptor{FD: fd, ID: self.FileID(offer.Identities[fd])}
 }
 

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/self"
 )
 
@@ -35,7 +35,7 @@ type watched interface {
 
 // openLifeline opens the one that a Plugwire host has given, if it has, or the next
 // best thing.
-func openLifeline(offer *handshake.Offer, logger *slog.Logger) (*lifeline, error) {
+func openLifeline(offer *negotiation.Offer, logger *slog.Logger) (*lifeline, error) {
 	if offer.Lifeline == 0 {
 		return nil, nil
 	}

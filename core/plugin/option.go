@@ -12,7 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -36,7 +36,7 @@ type config struct {
 	streamClient     []grpc.StreamClientInterceptor
 	maxMessageSize   int
 	limits           rpc.Limits
-	cookie           handshake.Cookie
+	cookie           negotiation.Cookie
 	tls              *tls.Config
 	onShutdown       []func(context.Context) error
 	lookupEnv        func(string) (string, bool)
@@ -49,7 +49,7 @@ type config struct {
 func newConfig(opts []Option) (*config, error) {
 	cfg := &config{
 		maxMessageSize: rpc.DefaultMaxMessageSize,
-		cookie:         handshake.DefaultCookie(),
+		cookie:         negotiation.DefaultCookie(),
 	}
 	var errs []error
 	for _, o := range opts {
@@ -183,7 +183,7 @@ func WithCookie(name, value string) Option {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
 			return fmt.Errorf("plugin.WithCookie: %q is no name of an environment variable", name)
 		}
-		cfg.cookie = handshake.Cookie{Name: name, Value: value}
+		cfg.cookie = negotiation.Cookie{Name: name, Value: value}
 		return nil
 	})
 }

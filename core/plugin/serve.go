@@ -24,6 +24,7 @@ import (
 	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
@@ -60,7 +61,7 @@ func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error 
 // own is nil.
 func serve(ctx context.Context, binding protocol.Binding, opts []Option, own func(ignoresTerminate bool)) error {
 	cfg, optErr := newConfig(opts)
-	offer, err := handshake.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
+	offer, err := negotiation.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
 	s := &server{config: cfg, offer: offer}
 	s.runtime = &runtime{logger: s.newLogger(), stopping: make(chan struct{})}
 	if err != nil {
@@ -105,7 +106,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 // server is one call of Serve.
 type server struct {
 	*config
-	offer    *handshake.Offer
+	offer    *negotiation.Offer
 	runtime  *runtime
 	families []protocol.Family
 	lifeline *lifeline
@@ -114,7 +115,7 @@ type server struct {
 
 	// Set by listen.
 	protocol *protocol.Protocol
-	answer   handshake.Answer
+	answer   negotiation.Answer
 	listener net.Listener
 	creds    *secure.Credentials
 }
@@ -129,7 +130,7 @@ func (s *server) refuse(reason error) error {
 	if !errors.As(reason, &refusal) {
 		refusal = &handshake.Error{Code: handshake.CodeInternal, Reason: reason.Error()}
 	}
-	answer := handshake.Answer{Plugwire: true, Instance: s.offer.Instance, Refusal: refusal}
+	answer := negotiation.Answer{Plugwire: true, Instance: s.offer.Instance, Refusal: refusal}
 	if len(s.families) == 1 { // of several, none may have been chosen
 		answer.Protocol = s.families[0].Name()
 	}
@@ -139,7 +140,7 @@ func (s *server) refuse(reason error) error {
 	return &refusedError{reason}
 }
 
-func (s *server) writeAnswer(a *handshake.Answer) error {
+func (s *server) writeAnswer(a *negotiation.Answer) error {
 	line := a.String() + "\n"
 	if a.Plugwire {
 		// Ends a line that something else may have begun. A foreign host looks
@@ -157,11 +158,11 @@ func (s *server) listen(ctx context.Context) error {
 	if len(s.transports) == 0 {
 		return errNoTransports
 	}
-	protocols := make([]handshake.Protocol, len(s.families))
+	protocols := make([]negotiation.Protocol, len(s.families))
 	for i, family := range s.families {
-		protocols[i] = handshake.Protocol{Name: family.Name(), Versions: family.Versions()}
+		protocols[i] = negotiation.Protocol{Name: family.Name(), Versions: family.Versions()}
 	}
-	choice, err := handshake.Choose(s.offer, handshake.Capabilities{
+	choice, err := negotiation.Choose(s.offer, negotiation.Capabilities{
 		Protocols:  protocols,
 		Transports: s.transports.IDs(),
 		Sessions:   s.sessions(),
@@ -175,7 +176,7 @@ func (s *server) listen(ctx context.Context) error {
 			s.protocol = family.Version(choice.Version)
 		}
 	}
-	s.answer = handshake.Answer{
+	s.answer = negotiation.Answer{
 		Version:  choice.Version,
 		Plugwire: s.offer.Plugwire,
 		Wire:     choice.Wire,
@@ -199,7 +200,7 @@ func (s *server) sessions() map[string][]string {
 
 // openFirst opens the first candidate that can be opened. The answer says why
 // it is not one that the host prefers.
-func (s *server) openFirst(ctx context.Context, candidates []handshake.Candidate) error {
+func (s *server) openFirst(ctx context.Context, candidates []negotiation.Candidate) error {
 	var skipped []string
 	var refusals []*handshake.Error
 	for _, c := range candidates {
@@ -221,7 +222,7 @@ func (s *server) openFirst(ctx context.Context, candidates []handshake.Candidate
 
 // open listens on one transport, and chooses how the two sides know each other
 // on it.
-func (s *server) open(ctx context.Context, c handshake.Candidate) error {
+func (s *server) open(ctx context.Context, c negotiation.Candidate) error {
 	t := s.transports.ByName(c.Transport.Name)
 	s.creds, s.answer.Cert = nil, nil
 	cfg := transport.ListenConfig{
@@ -280,7 +281,7 @@ func (s *server) secure(peerCred bool) error {
 	if s.tls != nil {
 		able = []string{handshake.SecurityTLS} // its user wants no less
 	}
-	chosen, err := handshake.ChooseSecurity(s.offer, able)
+	chosen, err := negotiation.ChooseSecurity(s.offer, able)
 	if err != nil {
 		return err
 	}
@@ -304,7 +305,7 @@ func (s *server) secure(peerCred bool) error {
 func (s *server) mutualTLS() error {
 	host, err := secure.ParsePEM(s.offer.ClientCert)
 	if err != nil {
-		return &handshake.Error{Code: handshake.CodeSecurity, Reason: fmt.Sprintf("the host's certificate in %s does not parse: %v", handshake.EnvClientCert, err)}
+		return &handshake.Error{Code: handshake.CodeSecurity, Reason: fmt.Sprintf("the host's certificate in %s does not parse: %v", negotiation.EnvClientCert, err)}
 	}
 	id, err := secure.NewIdentity()
 	if err != nil {

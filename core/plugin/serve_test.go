@@ -17,6 +17,7 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -172,9 +173,9 @@ func TestAnswerToForeignHost(t *testing.T) {
 }
 
 // offered is what a Plugwire host sends.
-func offered(change ...func(*handshake.Offer)) plugin.Option {
-	o := &handshake.Offer{
-		Cookie: handshake.DefaultCookie(), Versions: []int{2}, Transports: []transport.ID{{Name: "loop", Version: 1}},
+func offered(change ...func(*negotiation.Offer)) plugin.Option {
+	o := &negotiation.Offer{
+		Cookie: negotiation.DefaultCookie(), Versions: []int{2}, Transports: []transport.ID{{Name: "loop", Version: 1}},
 		Plugwire: true, Protocol: "test", Sessions: []string{"direct"}, Wires: []string{"h2"}, Security: []string{"mtls"}, Instance: "SESAME",
 	}
 	for _, f := range change {
@@ -213,11 +214,11 @@ func TestRefusals(t *testing.T) {
 		{name: "no transport", binding: binding(), opts: []plugin.Option{offered()}, code: handshake.CodeInternal, says: []string{"no transport given", "plugin.WithTransports(unix.New())"}},
 		{name: "a bad option", binding: binding(), opts: []plugin.Option{offered(), tcp, plugin.WithMaxMessageSize(0)}, code: handshake.CodeInternal, says: []string{"plugin.WithMaxMessageSize(0)"}},
 		{
-			name: "another protocol", binding: binding(), opts: []plugin.Option{offered(func(o *handshake.Offer) { o.Protocol = "other" }), tcp},
+			name: "another protocol", binding: binding(), opts: []plugin.Option{offered(func(o *negotiation.Offer) { o.Protocol = "other" }), tcp},
 			code: handshake.CodeProtocol, says: []string{"different protocols"},
 		},
 		{
-			name: "no common version", binding: binding(), opts: []plugin.Option{offered(func(o *handshake.Offer) { o.Versions = []int{1, 3} }), tcp},
+			name: "no common version", binding: binding(), opts: []plugin.Option{offered(func(o *negotiation.Offer) { o.Versions = []int{1, 3} }), tcp},
 			code: handshake.CodeVersion, says: []string{"no version of protocol test in common", "plugin: version 2"},
 		},
 		{
@@ -229,7 +230,7 @@ func TestRefusals(t *testing.T) {
 			code: handshake.CodeTransport, says: []string{"could not listen", "loop/1: no room"},
 		},
 		{
-			name: "a certificate that does not parse", binding: binding(), opts: []plugin.Option{offered(func(o *handshake.Offer) { o.ClientCert = "rubbish" }), tcp},
+			name: "a certificate that does not parse", binding: binding(), opts: []plugin.Option{offered(func(o *negotiation.Offer) { o.ClientCert = "rubbish" }), tcp},
 			code: handshake.CodeSecurity, says: []string{"the host's certificate in PLUGIN_CLIENT_CERT does not parse"},
 		},
 		{name: "no common security", binding: binding(), opts: []plugin.Option{offered(), tcp}, code: handshake.CodeSecurity, says: []string{"no security in common"}},
@@ -245,7 +246,7 @@ func TestRefusals(t *testing.T) {
 				t.Fatal("Serve returns nil")
 			}
 			text, ok := strings.CutPrefix(line, "\n")
-			answer, parseErr := handshake.ParseAnswer(text, "SESAME")
+			answer, parseErr := negotiation.ParseAnswer(text, "SESAME")
 			if !ok || parseErr != nil || answer.Refusal == nil {
 				t.Fatalf("answer %q: %+v, %v; want a refusal on a line of its own", line, answer, parseErr)
 			}
@@ -279,7 +280,7 @@ func TestSeveralProtocols(t *testing.T) {
 			t.Errorf("answer %q, error %v; want %s", line, err, tt.want)
 		}
 	}
-	_, err := serve(t, protocol.Join(other, binding()), offered(func(o *handshake.Offer) { o.Protocol = "third" }), plugin.WithTransports(loop{name: "loop"}))
+	_, err := serve(t, protocol.Join(other, binding()), offered(func(o *negotiation.Offer) { o.Protocol = "third" }), plugin.WithTransports(loop{name: "loop"}))
 	if err == nil || !strings.Contains(err.Error(), "different protocols (host: third; plugin: other, test)") {
 		t.Errorf("the host wants a third one: %v", err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
-	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/core/transport"
@@ -18,7 +18,7 @@ import (
 // pluginVector is an item of "plugins" in the handshake's vectors.
 type pluginVector struct {
 	Name   string
-	Cookie *handshake.Cookie
+	Cookie *negotiation.Cookie
 	OS     string
 	Env    map[string]string
 	Plugin struct {
@@ -37,7 +37,7 @@ func TestVectorsPlugins(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all struct {
-		Cookie  handshake.Cookie
+		Cookie  negotiation.Cookie
 		Plugins []pluginVector
 	}
 	if err := json.Unmarshal(data, &all); err != nil {
@@ -97,7 +97,7 @@ func (v *pluginVector) transports() []transport.Transport {
 func anonymous(t *testing.T, line string) string {
 	t.Helper()
 	parts := strings.Split(line, "|")
-	answer, err := handshake.ParseAnswer(line, "")
+	answer, err := negotiation.ParseAnswer(line, "")
 	if err != nil || len(parts) < 6 {
 		t.Fatalf("answer %q: %v", line, err)
 	}

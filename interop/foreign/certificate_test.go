@@ -18,8 +18,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-
-	"github.com/plugwire/plugwire/core/handshake"
 )
 
 // TestClientCertificate has clients with the host's certificate, with another
@@ -35,7 +33,7 @@ func TestClientCertificate(t *testing.T) {
 					s.require(t)
 					certificate := newCertificate(t, curve)
 					block := &pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}
-					p := start(t, s, handshake.EnvClientCert+"="+string(pem.EncodeToMemory(block)))
+					p := start(t, s, "PLUGIN_CLIENT_CERT="+string(pem.EncodeToMemory(block)))
 					defer p.terminate(t)
 					if err := checkHealth(t, p.answer, certificate); err != nil {
 						t.Errorf("with the host's certificate: %v", err)

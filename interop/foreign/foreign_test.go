@@ -64,11 +64,11 @@ func (w *watched) trace() host.Option {
 		f()
 	}
 	return host.WithTrace(&host.Trace{
-		ProcessStart: func(cmd *exec.Cmd) {
-			locked(func() { w.dir = lookUp(cmd.Env, handshake.EnvSocketDir) })
+		ProcessStart: func(e host.ProcessStartEvent) {
+			locked(func() { w.dir = e.PrivateDir })
 		},
-		Stopping:      func(step host.Step) { locked(func() { w.steps = append(w.steps, step) }) },
-		ProcessExited: func(exit host.ExitStatus) { locked(func() { w.exit = &exit }) },
+		Stopping:      func(e host.StoppingEvent) { locked(func() { w.steps = append(w.steps, e.Step) }) },
+		ProcessExited: func(e host.ProcessExitedEvent) { locked(func() { w.exit = &e.Status }) },
 	})
 }
 
@@ -93,9 +93,9 @@ func TestUnderOurHost(t *testing.T) {
 		security  string
 	}{
 		{name: "unix, mutual TLS", transport: unix.New(), security: handshake.SecurityMTLS, opts: []host.Option{host.WithMutualTLS()}},
-		{name: "unix, plain", transport: unix.New(), without: []string{handshake.EnvClientCert}, security: handshake.SecurityPeerCred},
+		{name: "unix, plain", transport: unix.New(), without: []string{"PLUGIN_CLIENT_CERT"}, security: handshake.SecurityPeerCred},
 		{name: "tcp, mutual TLS", transport: tcp.New(), security: handshake.SecurityMTLS},
-		{name: "tcp, plain", transport: tcp.New(), without: []string{handshake.EnvClientCert}, security: handshake.SecurityNone, opts: []host.Option{host.WithPlaintext()}},
+		{name: "tcp, plain", transport: tcp.New(), without: []string{"PLUGIN_CLIENT_CERT"}, security: handshake.SecurityNone, opts: []host.Option{host.WithPlaintext()}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -234,7 +234,7 @@ func TestPlaintextOverTCP(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			s.require(t)
-			e := startError(t, s.plugin(handshake.EnvClientCert), host.WithTransports(tcp.New()))
+			e := startError(t, s.plugin("PLUGIN_CLIENT_CERT"), host.WithTransports(tcp.New()))
 			var refused *handshake.Error
 			if !errors.As(e, &refused) || refused.Code != handshake.CodeSecurity || !strings.Contains(e.Error(), "host.WithPlaintext") {
 				t.Errorf("%v, want code %s and how to allow it", e, handshake.CodeSecurity)
@@ -277,7 +277,7 @@ func TestBadCertificate(t *testing.T) {
 			t.Parallel()
 			s.require(t)
 			plugin := s.plugin()
-			plugin.Args = slices.Insert(plugin.Args, 1, handshake.EnvClientCert+"=none")
+			plugin.Args = slices.Insert(plugin.Args, 1, "PLUGIN_CLIENT_CERT=none")
 			e := startError(t, plugin)
 			if e.Phase != host.PhaseHandshake || e.Exit == nil || *e.Exit != (host.ExitStatus{Code: 1}) || e.Stderr == "" {
 				t.Errorf("phase %s, %v, stderr %q; want %s, exit code 1 and the reason", e.Phase, e.Exit, e.Stderr, host.PhaseHandshake)

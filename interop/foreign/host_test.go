@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 
-	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/transport/unix"
 )
@@ -34,7 +33,7 @@ func beHost(name string) int {
 
 func hold(cmd *exec.Cmd) error {
 	var dir string
-	trace := &host.Trace{ProcessStart: func(cmd *exec.Cmd) { dir = lookUp(cmd.Env, handshake.EnvSocketDir) }}
+	trace := &host.Trace{ProcessStart: func(e host.ProcessStartEvent) { dir = e.PrivateDir }}
 	p, err := host.Launch(context.Background(), cmd, host.WithProtocols(version(1)), host.WithTransports(unix.New()), host.WithTrace(trace))
 	if err != nil {
 		return err

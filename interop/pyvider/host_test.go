@@ -16,8 +16,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/plugwire/plugwire/core/handshake"
 )
 
 // said is what host.py prints at the end.
@@ -90,8 +88,8 @@ func TestOurPlugin(t *testing.T) {
 	}{
 		{name: "unix, mutual TLS", unix: true, tls: true},
 		{name: "unix, plain", env: []string{declineTLS}, unix: true},
-		{name: "tcp, mutual TLS", env: []string{handshake.EnvTransports + "=tcp"}, tls: true},
-		{name: "tcp, plain", env: []string{handshake.EnvTransports + "=tcp", declineTLS}},
+		{name: "tcp, mutual TLS", env: []string{"PLUGIN_TRANSPORTS=tcp"}, tls: true},
+		{name: "tcp, plain", env: []string{"PLUGIN_TRANSPORTS=tcp", declineTLS}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -142,7 +140,7 @@ func TestOurPluginCrashes(t *testing.T) {
 		env  []string
 	}{
 		{name: "unix"},
-		{name: "tcp", env: []string{handshake.EnvTransports + "=tcp"}},
+		{name: "tcp", env: []string{"PLUGIN_TRANSPORTS=tcp"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -184,7 +182,7 @@ func TestTheirHostKilled(t *testing.T) {
 		env  []string
 	}{
 		{name: "unix"},
-		{name: "tcp", env: []string{handshake.EnvTransports + "=tcp"}},
+		{name: "tcp", env: []string{"PLUGIN_TRANSPORTS=tcp"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

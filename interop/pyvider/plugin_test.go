@@ -56,15 +56,15 @@ type stopping struct {
 
 func (s *stopping) trace() host.Option {
 	return host.WithTrace(&host.Trace{
-		Stopping: func(step host.Step) {
+		Stopping: func(e host.StoppingEvent) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.steps = append(s.steps, step)
+			s.steps = append(s.steps, e.Step)
 		},
-		ProcessExited: func(exit host.ExitStatus) {
+		ProcessExited: func(e host.ProcessExitedEvent) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.exit = &exit
+			s.exit = &e.Status
 		},
 	})
 }

@@ -71,14 +71,14 @@ func TestTheirPluginVerifies(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			require(t)
-			var answer *handshake.Answer
-			trace := host.WithTrace(&host.Trace{Answer: func(a *handshake.Answer) { answer = a }})
+			var answer host.AnswerEvent
+			trace := host.WithTrace(&host.Trace{Answer: func(e host.AnswerEvent) { answer = e }})
 			p, err := host.Launch(testContext(t), theirPlugin(t, tt.args), options(t, host.WithTransports(unix.New(), tcp.New()), trace)...)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer p.Close()
-			leaf, err := x509.ParseCertificate(answer.Cert)
+			leaf, err := x509.ParseCertificate(answer.Certificate)
 			if err != nil {
 				t.Fatal(err)
 			}

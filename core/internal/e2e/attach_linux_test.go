@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 )
 
@@ -53,9 +54,9 @@ func TestAttachLeavesNoConnections(t *testing.T) {
 func TestAttachProves(t *testing.T) {
 	t.Parallel()
 	stranger := bystander(t)
-	type started func(t *testing.T) (*byHand, host.AttachInfo)
-	own := func(change func(*host.AttachInfo)) started {
-		return func(t *testing.T) (*byHand, host.AttachInfo) {
+	type started func(t *testing.T) (*byHand, handshake.AttachInfo)
+	own := func(change func(*handshake.AttachInfo)) started {
+		return func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
 			b := debug(t, command("versions-plugin", "unix"))
 			info := mortal(b.info())
@@ -70,13 +71,13 @@ func TestAttachProves(t *testing.T) {
 		start  started
 		proven bool
 	}{
-		{"its own start", own(func(*host.AttachInfo) {}), true},
-		{"another start", own(func(info *host.AttachInfo) { info.Started = "1" + info.Started }), false},
-		{"another's number", own(func(info *host.AttachInfo) { info.PID = stranger.cmd.Process.Pid }), false},
-		{"nobody's number", own(func(info *host.AttachInfo) { info.PID = 1 << 30 }), false},
-		{"no number", own(func(info *host.AttachInfo) { info.PID = 0 }), false},
-		{"go-plugin's socket", func(t *testing.T) (*byHand, host.AttachInfo) { t.Helper(); return runningOnGoPlugin(t, false, 0) }, true},
-		{"go-plugin with another's number", func(t *testing.T) (*byHand, host.AttachInfo) {
+		{"its own start", own(func(*handshake.AttachInfo) {}), true},
+		{"another start", own(func(info *handshake.AttachInfo) { info.Started = "1" + info.Started }), false},
+		{"another's number", own(func(info *handshake.AttachInfo) { info.PID = stranger.cmd.Process.Pid }), false},
+		{"nobody's number", own(func(info *handshake.AttachInfo) { info.PID = 1 << 30 }), false},
+		{"no number", own(func(info *handshake.AttachInfo) { info.PID = 0 }), false},
+		{"go-plugin's socket", func(t *testing.T) (*byHand, handshake.AttachInfo) { t.Helper(); return runningOnGoPlugin(t, false, 0) }, true},
+		{"go-plugin with another's number", func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
 			return runningOnGoPlugin(t, false, stranger.cmd.Process.Pid)
 		}, false},

@@ -20,6 +20,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/transport/quic"
 	"github.com/plugwire/plugwire/transport/tcp"
@@ -28,7 +29,7 @@ import (
 
 // runningOnGoPlugin starts a plugin on go-plugin as its host would, and returns the
 // ReattachConfig that such a host makes of the answer.
-func runningOnGoPlugin(tb testing.TB, test bool, pid int) (*byHand, host.AttachInfo) {
+func runningOnGoPlugin(tb testing.TB, test bool, pid int) (*byHand, handshake.AttachInfo) {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "r-") //nolint:usetesting // the path of a socket has to be short
 	if err != nil {
@@ -40,7 +41,7 @@ func runningOnGoPlugin(tb testing.TB, test bool, pid int) (*byHand, host.AttachI
 		}
 	})
 	b := startByHand(tb, command("goplugin-peer", "serve"),
-		handshake.DefaultCookieName+"="+handshake.DefaultCookieValue, handshake.EnvVersions+"=1", "TMPDIR="+dir)
+		handshake.DefaultCookieName+"="+handshake.DefaultCookieValue, negotiation.EnvVersions+"=1", "TMPDIR="+dir)
 	fields := strings.Split(b.line, "|")
 	if len(fields) != 6 {
 		tb.Fatalf("it answers %q\n%s", b.line, &b.stderr)
@@ -48,7 +49,7 @@ func runningOnGoPlugin(tb testing.TB, test bool, pid int) (*byHand, host.AttachI
 	if pid == 0 {
 		pid = b.cmd.Process.Pid
 	}
-	info, err := host.ParseAttachInfo(fmt.Sprintf(`{"Protocol":%q,"ProtocolVersion":%s,"Pid":%d,"Test":%t,"Addr":{"Network":%q,"String":%q}}`,
+	info, err := handshake.ParseAttachInfo(fmt.Sprintf(`{"Protocol":%q,"ProtocolVersion":%s,"Pid":%d,"Test":%t,"Addr":{"Network":%q,"String":%q}}`,
 		fields[4], fields[1], pid, test, fields[2], fields[3]))
 	if err != nil {
 		tb.Fatal(err)
@@ -77,7 +78,7 @@ func (b *byHand) assertLives(what string) {
 }
 
 // mortal returns the info of a plugin that is this host's to stop.
-func mortal(info host.AttachInfo) host.AttachInfo {
+func mortal(info handshake.AttachInfo) handshake.AttachInfo {
 	info.Stays = false
 	return info
 }
@@ -124,40 +125,40 @@ func TestAttachedEnds(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name  string
-		start func(t *testing.T) (*byHand, host.AttachInfo)
+		start func(t *testing.T) (*byHand, handshake.AttachInfo)
 	}{
-		{name: "stays", start: func(t *testing.T) (*byHand, host.AttachInfo) {
+		{name: "stays", start: func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
 			b := debug(t, command("versions-plugin", "tcp"))
 			return b, b.info()
 		}},
-		{name: "does not stay", start: func(t *testing.T) (*byHand, host.AttachInfo) {
+		{name: "does not stay", start: func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
 			b := debug(t, command("versions-plugin", "tcp"))
 			return b, mortal(b.info())
 		}},
-		{name: "unknown process", start: func(t *testing.T) (*byHand, host.AttachInfo) {
+		{name: "unknown process", start: func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
 			b := debug(t, command("versions-plugin", "tcp"))
 			info := mortal(b.info())
 			info.PID = 0
 			return b, info
 		}},
-		{name: "unknown process, over quic", start: func(t *testing.T) (*byHand, host.AttachInfo) {
+		{name: "unknown process, over quic", start: func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
 			b := debug(t, command("versions-plugin", "quic"))
 			info := mortal(b.info())
 			info.PID = 0
 			return b, info
 		}},
-		{name: "another process, over quic, stays", start: func(t *testing.T) (*byHand, host.AttachInfo) {
+		{name: "another process, over quic, stays", start: func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
 			b := debug(t, command("versions-plugin", "quic"))
 			info := b.info()
 			info.PID = bystander(t).cmd.Process.Pid
 			return b, info
 		}},
-		{name: "go-plugin", start: func(t *testing.T) (*byHand, host.AttachInfo) { t.Helper(); return runningOnGoPlugin(t, false, 0) }},
+		{name: "go-plugin", start: func(t *testing.T) (*byHand, handshake.AttachInfo) { t.Helper(); return runningOnGoPlugin(t, false, 0) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -205,11 +206,11 @@ func TestAttachRefuses(t *testing.T) {
 	t.Parallel()
 	unixPlugin, tcpPlugin := debug(t, echoPlugin()), debug(t, command("versions-plugin", "tcp"))
 	onUnix, onTCP := unixPlugin.info(), tcpPlugin.info()
-	foreign := host.AttachInfo{
+	foreign := handshake.AttachInfo{
 		Foreign: true, Transport: onTCP.Transport, Address: onTCP.Address,
 		Session: handshake.SessionDirect, Wire: handshake.WireH2, Security: handshake.SecurityNone,
 	}
-	with := func(info host.AttachInfo, change func(*host.AttachInfo)) host.AttachInfo {
+	with := func(info handshake.AttachInfo, change func(*handshake.AttachInfo)) handshake.AttachInfo {
 		change(&info)
 		return mortal(info)
 	}
@@ -218,35 +219,35 @@ func TestAttachRefuses(t *testing.T) {
 	cancel()
 	for _, tt := range []struct {
 		name  string
-		info  host.AttachInfo
+		info  handshake.AttachInfo
 		opts  []host.Option
 		ctx   context.Context //nolint:containedctx // the case's
 		phase host.Phase
 		says  []string
 	}{
 		{name: "nothing", phase: host.PhasePrepare, says: []string{"which was not offered"}},
-		{name: "version", info: with(onUnix, func(info *host.AttachInfo) { info.Version = 7 }), phase: host.PhasePrepare, says: []string{"no protocol version in common", "version 7"}},
+		{name: "version", info: with(onUnix, func(info *handshake.AttachInfo) { info.Version = 7 }), phase: host.PhasePrepare, says: []string{"no protocol version in common", "version 7"}},
 		{
-			name: "protocol", info: with(onUnix, func(*host.AttachInfo) {}), phase: host.PhasePrepare, says: []string{"different protocols"},
+			name: "protocol", info: with(onUnix, func(*handshake.AttachInfo) {}), phase: host.PhasePrepare, says: []string{"different protocols"},
 			opts: []host.Option{host.WithProtocols(protocol.New("other", 1, &echopb.Echo_ServiceDesc))},
 		},
 		{name: "transport", info: onTCP, opts: []host.Option{host.WithTransports(unix.New())}, phase: host.PhasePrepare, says: []string{"transport tcp/1"}},
 		{name: "no mutual TLS", info: onUnix, opts: []host.Option{host.WithMutualTLS()}, phase: host.PhasePrepare, says: []string{`security "peercred"`}},
 		{name: "plaintext", info: foreign, phase: host.PhasePrepare, says: []string{"weaker", "host.WithPlaintext"}},
-		{name: "no key", info: with(onTCP, func(info *host.AttachInfo) { info.HostKey = nil }), phase: host.PhasePrepare, says: []string{"hostkey"}},
+		{name: "no key", info: with(onTCP, func(info *handshake.AttachInfo) { info.HostKey = nil }), phase: host.PhasePrepare, says: []string{"hostkey"}},
 		{
-			name: "another's key", info: with(onTCP, func(info *host.AttachInfo) {
+			name: "another's key", info: with(onTCP, func(info *handshake.AttachInfo) {
 				other := debug(t, command("versions-plugin", "tcp")).info()
 				info.HostCert, info.HostKey = other.HostCert, other.HostKey
 			}),
 			phase: host.PhaseConnect, says: []string{"tcp/1"},
 		},
 		{
-			name: "another's certificate", info: with(onTCP, func(info *host.AttachInfo) { info.Cert = info.HostCert }),
+			name: "another's certificate", info: with(onTCP, func(info *handshake.AttachInfo) { info.Cert = info.HostCert }),
 			phase: host.PhaseConnect, says: []string{"the peer's certificate is not the one"},
 		},
 		{
-			name: "gone", info: with(onUnix, func(info *host.AttachInfo) { info.Address += "-gone" }),
+			name: "gone", info: with(onUnix, func(info *handshake.AttachInfo) { info.Address += "-gone" }),
 			phase: host.PhaseConnect, says: []string{"has it ended? Start it again"},
 		},
 		{name: "context", info: onUnix, ctx: ended, phase: host.PhasePrepare, says: []string{"context canceled"}},
@@ -290,7 +291,7 @@ func TestAttachedIsStopped(t *testing.T) {
 func TestAttachedIsAsked(t *testing.T) {
 	t.Parallel()
 	stranger := bystander(t)
-	check := func(t *testing.T, b *byHand, info host.AttachInfo) {
+	check := func(t *testing.T, b *byHand, info handshake.AttachInfo) {
 		t.Helper()
 		var taken steps
 		p := attach(t, info, taken.trace())

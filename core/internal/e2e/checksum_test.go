@@ -94,8 +94,8 @@ func TestD19_FileThatChanges(t *testing.T) {
 			sum := sumOf(t, tt.hash, path)
 			var dir, run string
 			var swapped error
-			trace := &host.Trace{ProcessStart: func(cmd *exec.Cmd) {
-				dir, run, swapped = socketDir(cmd), cmd.Path, tt.swap(path)
+			trace := &host.Trace{ProcessStart: func(e host.ProcessStartEvent) {
+				dir, run, swapped = e.PrivateDir, e.Path, tt.swap(path)
 			}}
 			p := launch(t, exec.Command(path), host.WithChecksum(tt.hash, sum), host.WithTrace(trace))
 			if swapped != nil {
@@ -204,7 +204,7 @@ func TestChecksumRefuses(t *testing.T) {
 			if tt.ctx != nil {
 				ctx = tt.ctx
 			}
-			e := startError(ctx, t, tt.cmd, append(tt.opts, host.WithTrace(&host.Trace{ProcessStart: func(*exec.Cmd) { t.Error("a process is started") }}))...)
+			e := startError(ctx, t, tt.cmd, append(tt.opts, host.WithTrace(&host.Trace{ProcessStart: func(host.ProcessStartEvent) { t.Error("a process is started") }}))...)
 			if e.Phase != host.PhasePrepare || tt.is != nil && !errors.Is(e, tt.is) {
 				t.Errorf("phase %s, error %v; want phase %s and %v", e.Phase, e.Err, host.PhasePrepare, tt.is)
 			}

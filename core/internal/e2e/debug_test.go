@@ -29,6 +29,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/duplexpb"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
 // byHand is a plugin that a person has started.
@@ -93,13 +94,13 @@ func startByHand(tb testing.TB, cmd *exec.Cmd, env ...string) *byHand {
 // debug starts a plugin in debug mode.
 func debug(tb testing.TB, cmd *exec.Cmd, env ...string) *byHand {
 	tb.Helper()
-	return startByHand(tb, cmd, append(env, handshake.EnvDebug+"=1")...)
+	return startByHand(tb, cmd, append(env, negotiation.EnvDebug+"=1")...)
 }
 
 // value returns what a shell makes of the assignment that the plugin has printed.
 func (b *byHand) value() string {
 	b.tb.Helper()
-	value, ok := strings.CutPrefix(b.line, handshake.EnvAttach+"=")
+	value, ok := strings.CutPrefix(b.line, negotiation.EnvAttach+"=")
 	if !ok {
 		b.tb.Fatalf("the plugin prints %q\n%s", b.line, &b.stderr)
 	}
@@ -111,9 +112,9 @@ func (b *byHand) value() string {
 }
 
 // info returns what the plugin has printed.
-func (b *byHand) info() host.AttachInfo {
+func (b *byHand) info() handshake.AttachInfo {
 	b.tb.Helper()
-	info, err := host.ParseAttachInfo(b.value())
+	info, err := handshake.ParseAttachInfo(b.value())
 	if err != nil {
 		b.tb.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func (b *byHand) stop(signal os.Signal) {
 }
 
 // attach attaches to a plugin. The host's end of it is closed when the test ends.
-func attach(tb testing.TB, info host.AttachInfo, opts ...host.Option) *host.Plugin {
+func attach(tb testing.TB, info handshake.AttachInfo, opts ...host.Option) *host.Plugin {
 	tb.Helper()
 	p, err := host.Attach(testContext(tb), info, options(tb, opts...)...)
 	if err != nil {
@@ -269,10 +270,10 @@ func TestDebugRefuses(t *testing.T) {
 		env  []string
 		says string
 	}{
-		{"value", echoPlugin(), []string{handshake.EnvDebug + "=maybe"}, "PLUGWIRE_DEBUG=maybe: want 1, or go-plugin"},
-		{"off", echoPlugin(), []string{handshake.EnvDebug + "=0"}, "not by hand"},
-		{"versions", echoPlugin(), []string{handshake.EnvDebug + "=1", handshake.EnvVersions + "=8,9"}, "PLUGIN_PROTOCOL_VERSIONS=8,9: this plugin serves"},
-		{"no transport", command("versions-plugin", "socketpair"), []string{handshake.EnvDebug + "=1"}, "no transport in common"},
+		{"value", echoPlugin(), []string{negotiation.EnvDebug + "=maybe"}, "PLUGWIRE_DEBUG=maybe: want 1, or go-plugin"},
+		{"off", echoPlugin(), []string{negotiation.EnvDebug + "=0"}, "not by hand"},
+		{"versions", echoPlugin(), []string{negotiation.EnvDebug + "=1", negotiation.EnvVersions + "=8,9"}, "PLUGIN_PROTOCOL_VERSIONS=8,9: this plugin serves"},
+		{"no transport", command("versions-plugin", "socketpair"), []string{negotiation.EnvDebug + "=1"}, "no transport in common"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -286,8 +287,8 @@ func TestDebugRefuses(t *testing.T) {
 	}
 	t.Run("started by a host", func(t *testing.T) {
 		t.Parallel()
-		b := startByHand(t, echoPlugin(), cookie, handshake.EnvVersions+"=1", handshake.EnvDebug+"=1")
-		if answer, err := handshake.ParseAnswer(b.line, ""); err != nil || answer.Plugwire {
+		b := startByHand(t, echoPlugin(), cookie, negotiation.EnvVersions+"=1", negotiation.EnvDebug+"=1")
+		if answer, err := negotiation.ParseAnswer(b.line, ""); err != nil || answer.Plugwire {
 			t.Errorf("it answers %q: %+v, %v", b.line, answer, err)
 		}
 		// Ended by force, it would leave its directory.
@@ -301,14 +302,14 @@ func TestDebugRefuses(t *testing.T) {
 // TestDebugGoPlugin has a plugin be debugged under hosts on go-plugin, and ours.
 func TestDebugGoPlugin(t *testing.T) {
 	t.Parallel()
-	b := startByHand(t, echoPlugin(), handshake.EnvDebug+"="+handshake.DebugGoPlugin)
+	b := startByHand(t, echoPlugin(), negotiation.EnvDebug+"="+negotiation.DebugGoPlugin)
 	want := fmt.Sprintf("go-plugin called process %d\n", b.cmd.Process.Pid)
 	for range 2 {
 		if out := run(t, command("goplugin-peer", "reattach", b.line)); out != want {
 			t.Errorf("output %q, want %q", out, want)
 		}
 	}
-	info, err := host.ParseAttachInfo(b.line)
+	info, err := handshake.ParseAttachInfo(b.line)
 	if err != nil || !info.Stays || !info.Foreign {
 		t.Fatalf("%v, %v", info, err)
 	}
@@ -333,9 +334,9 @@ func TestDebugGoPlugin(t *testing.T) {
 // TestLaunchAttaches has the environment say that a plugin runs already.
 func TestLaunchAttaches(t *testing.T) {
 	b := debug(t, echoPlugin())
-	started := host.WithTrace(&host.Trace{ProcessStart: func(*exec.Cmd) { t.Error("a process is started") }})
+	started := host.WithTrace(&host.Trace{ProcessStart: func(host.ProcessStartEvent) { t.Error("a process is started") }})
 	t.Run("attach", func(t *testing.T) {
-		t.Setenv(handshake.EnvAttach, b.value())
+		t.Setenv(negotiation.EnvAttach, b.value())
 		logger, book := newJournal(t, slog.LevelWarn)
 		p, err := host.Launch(testContext(t), exec.Command("no-such-plugin"), options(t, started, host.WithLogger(logger))...)
 		if err != nil {
@@ -353,7 +354,7 @@ func TestLaunchAttaches(t *testing.T) {
 		}
 	})
 	t.Run("another protocol", func(t *testing.T) {
-		t.Setenv(handshake.EnvAttach, strings.ReplaceAll(b.value(), b.info().Protocol, "another"))
+		t.Setenv(negotiation.EnvAttach, strings.ReplaceAll(b.value(), b.info().Protocol, "another"))
 		p := launch(t, echoPlugin())
 		if p.Info().PID == b.cmd.Process.Pid {
 			t.Error("attached to a plugin of another protocol")
@@ -373,7 +374,7 @@ func TestLaunchAttaches(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Setenv(handshake.EnvAttach, tt.value)
+			t.Setenv(negotiation.EnvAttach, tt.value)
 			_, err := host.Launch(testContext(t), echoPlugin(), options(t, append(tt.opts, started)...)...)
 			assertStartFails(t, err, host.PhasePrepare, tt.says...)
 		})

@@ -26,6 +26,7 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echo"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/plugintest"
 )
 
@@ -203,7 +204,7 @@ func TestD15_OutlivesItsHost(t *testing.T) {
 	}
 	info := fmt.Sprintf(`{"Protocol":"grpc","ProtocolVersion":1,"Pid":%d,"Addr":{"Network":"unix","String":%q}}`, running[0], sockets[0])
 	for _, how := range []string{"print", "log"} { // to pipes that nobody reads
-		attached, err := host.ParseAttachInfo(info)
+		attached, err := handshake.ParseAttachInfo(info)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,15 +277,15 @@ func TestD06_InheritedVariables(t *testing.T) {
 		t.Fatal(err)
 	}
 	inherited := map[string]string{
-		handshake.EnvClientCert:  string(certificate),
-		handshake.EnvMultiplex:   "true",
-		handshake.EnvSocketDir:   "/no/such/directory",
-		handshake.EnvSocketGroup: "no such group",
-		handshake.EnvVersions:    "99",
-		handshake.EnvTransports:  "carrier-pigeon",
-		handshake.EnvMinPort:     "1",
-		handshake.EnvMaxPort:     "1",
-		handshake.EnvOffer:       "instance=of another host|!future=yes",
+		negotiation.EnvClientCert:  string(certificate),
+		negotiation.EnvMultiplex:   "true",
+		negotiation.EnvSocketDir:   "/no/such/directory",
+		negotiation.EnvSocketGroup: "no such group",
+		negotiation.EnvVersions:    "99",
+		negotiation.EnvTransports:  "carrier-pigeon",
+		negotiation.EnvMinPort:     "1",
+		negotiation.EnvMaxPort:     "1",
+		negotiation.EnvOffer:       "instance=of another host|!future=yes",
 	}
 	for name, value := range inherited {
 		t.Setenv(name, value)
@@ -430,13 +431,13 @@ func TestD11_SecondStart(t *testing.T) {
 func TestD12_ExitCodeOfAFailedStart(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, variable, says string }{
-		{"nowhere to listen", handshake.EnvSocketDir + "=/no/such/directory", "/no/such/directory"},
-		{"bad certificate", handshake.EnvClientCert + "=none", "certificate"},
+		{"nowhere to listen", negotiation.EnvSocketDir + "=/no/such/directory", "/no/such/directory"},
+		{"bad certificate", negotiation.EnvClientCert + "=none", "certificate"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			cmd := echoPlugin()
-			cmd.Env = append(os.Environ(), handshake.DefaultCookieName+"="+handshake.DefaultCookieValue, handshake.EnvVersions+"=1", tt.variable)
+			cmd.Env = append(os.Environ(), handshake.DefaultCookieName+"="+handshake.DefaultCookieValue, negotiation.EnvVersions+"=1", tt.variable)
 			var stdout, stderr bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			err := cmd.Run()

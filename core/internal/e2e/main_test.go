@@ -24,9 +24,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/plugwire/plugwire/core/broker"
-	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/transport/unix"
 )
@@ -159,7 +159,7 @@ func options(tb testing.TB, opts ...host.Option) []host.Option {
 func launch(tb testing.TB, cmd *exec.Cmd, opts ...host.Option) *host.Plugin {
 	tb.Helper()
 	var dir string
-	trace := &host.Trace{ProcessStart: func(cmd *exec.Cmd) { dir = socketDir(cmd) }}
+	trace := &host.Trace{ProcessStart: func(e host.ProcessStartEvent) { dir = e.PrivateDir }}
 	p, err := host.Launch(testContext(tb), cmd, options(tb, append([]host.Option{host.WithTrace(trace)}, opts...)...)...)
 	if err != nil {
 		tb.Fatal(err)
@@ -176,7 +176,7 @@ func launch(tb testing.TB, cmd *exec.Cmd, opts ...host.Option) *host.Plugin {
 
 func socketDir(cmd *exec.Cmd) string {
 	for _, variable := range cmd.Env {
-		if dir, ok := strings.CutPrefix(variable, handshake.EnvSocketDir+"="); ok {
+		if dir, ok := strings.CutPrefix(variable, negotiation.EnvSocketDir+"="); ok {
 			return dir
 		}
 	}

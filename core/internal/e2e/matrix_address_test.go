@@ -12,7 +12,6 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 	"github.com/plugwire/plugwire/core/internal/e2e/matrix"
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
-	"github.com/plugwire/plugwire/core/transport"
 )
 
 // occupy takes a port of the sort that a transport needs, on the loopback
@@ -88,7 +87,7 @@ func TestIPv6(t *testing.T) {
 			var dialed string
 			p := launchMatrixCmd(t, command("matrix-plugin", "-transports", name, "-listen", "[::1]:0"),
 				host.WithTransports(ways.Named(name)),
-				host.WithTrace(&host.Trace{Dial: func(_ transport.ID, address string) { dialed = address }}))
+				host.WithTrace(&host.Trace{Dial: func(e host.DialEvent) { dialed = e.Address }}))
 			for _, data := range payloads() {
 				if got, err := p.Unary(testContext(t), &echopb.Payload{Data: data}); err != nil || len(got.GetData()) != len(data) {
 					t.Errorf("%d bytes: got %d, %v", len(data), len(got.GetData()), err)

@@ -22,6 +22,7 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 	"github.com/plugwire/plugwire/core/internal/logs"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
 // TestName has two plugins of one program, which only their names tell apart.
@@ -97,7 +98,7 @@ func TestNameInStartError(t *testing.T) {
 	if !errors.As(err, &start) || start.Name != "plugin" {
 		t.Errorf("the name of the program: %+v", start)
 	}
-	_, err = host.Attach(testContext(t), host.AttachInfo{}, options(t, host.WithName("mine"))...)
+	_, err = host.Attach(testContext(t), handshake.AttachInfo{}, options(t, host.WithName("mine"))...)
 	assertSays(t, err.Error(), "plugin mine (")
 }
 
@@ -113,7 +114,7 @@ func TestNamesOfAttachedPlugins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(handshake.EnvAttach, string(value))
+	t.Setenv(negotiation.EnvAttach, string(value))
 	first := launch(t, echoPlugin(), host.WithName("first"))
 	assertEcho(t, first)
 	if first.Info().PID == b.cmd.Process.Pid {

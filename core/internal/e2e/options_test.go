@@ -312,19 +312,19 @@ func TestTrace(t *testing.T) {
 		events = append(events, event)
 	}
 	p := launch(t, echoPlugin(), host.WithTrace(&host.Trace{
-		ProcessStart:   func(cmd *exec.Cmd) { dir = socketDir(cmd); add("start " + filepath.Base(cmd.Path)) },
-		ProcessStarted: func(id string) { pid = id; add("started") },
-		Answer:         func(a *handshake.Answer) { add("answer " + a.Transport.String()) },
-		Dial: func(id transport.ID, address string) {
-			if filepath.Dir(address) != dir {
-				t.Errorf("address %s is not in %s", address, dir)
+		ProcessStart:   func(e host.ProcessStartEvent) { dir = e.PrivateDir; add("start " + filepath.Base(e.Path)) },
+		ProcessStarted: func(e host.ProcessStartedEvent) { pid = e.ID; add("started") },
+		Answer:         func(e host.AnswerEvent) { add("answer " + e.Transport.String()) },
+		Dial: func(e host.DialEvent) {
+			if filepath.Dir(e.Address) != dir {
+				t.Errorf("address %s is not in %s", e.Address, dir)
 			}
-			add("dial " + id.String())
+			add("dial " + e.Transport.String())
 		},
-		Connected:     func(err error) { add("connected " + errorText(err)) },
-		Ready:         func(info host.Info) { add("ready " + info.Protocol) },
-		Stopping:      func(step host.Step) { add("stopping " + string(step)) },
-		ProcessExited: func(status host.ExitStatus) { add("exited " + status.String()) },
+		Connected:     func(e host.ConnectedEvent) { add("connected " + errorText(e.Err)) },
+		Ready:         func(e host.ReadyEvent) { add("ready " + e.Info.Protocol) },
+		Stopping:      func(e host.StoppingEvent) { add("stopping " + string(e.Step)) },
+		ProcessExited: func(e host.ProcessExitedEvent) { add("exited " + e.Status.String()) },
 	}))
 	if pid != strconv.Itoa(p.Info().PID) {
 		t.Errorf("id %s, PID %d", pid, p.Info().PID)

@@ -368,7 +368,7 @@ func TestLeftInDirectory(t *testing.T) {
 	logger, book := newJournal(t, slog.LevelWarn)
 	var dir string
 	start := func() *host.Plugin {
-		trace := &host.Trace{ProcessStart: func(cmd *exec.Cmd) { dir = socketDir(cmd) }}
+		trace := &host.Trace{ProcessStart: func(e host.ProcessStartEvent) { dir = e.PrivateDir }}
 		p, err := host.Launch(testContext(t), echoPlugin(), options(t, host.WithTrace(trace), host.WithLogger(logger))...)
 		if err != nil {
 			t.Fatal(err)

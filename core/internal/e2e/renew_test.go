@@ -17,6 +17,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/transport/tcp"
 	"github.com/plugwire/plugwire/transport/unix"
 )
@@ -275,8 +276,8 @@ func TestAttachToRenewing(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer os.RemoveAll(dir)
-			plugin := startByHand(t, command("goplugin-peer", "renew", "-plain", "-age", "30ms"), handshake.EnvSocketDir+"="+dir)
-			info, err := host.ParseAttachInfo(`{"Protocol":"grpc","ProtocolVersion":1,"Addr":{"Network":"unix","String":"` + filepath.Join(dir, "renewing") + `"}}`)
+			plugin := startByHand(t, command("goplugin-peer", "renew", "-plain", "-age", "30ms"), negotiation.EnvSocketDir+"="+dir)
+			info, err := handshake.ParseAttachInfo(`{"Protocol":"grpc","ProtocolVersion":1,"Addr":{"Network":"unix","String":"` + filepath.Join(dir, "renewing") + `"}}`)
 			if err != nil {
 				t.Fatal(err)
 			}

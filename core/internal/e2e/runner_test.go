@@ -20,7 +20,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
-	"github.com/plugwire/plugwire/core/transport"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/transport/tcp"
 	"github.com/plugwire/plugwire/transport/unix"
 )
@@ -41,8 +41,8 @@ func (r *elsewhere) Start(ctx context.Context, cmd *exec.Cmd) (host.Process, err
 		return nil, err
 	}
 	for i, variable := range cmd.Env {
-		if strings.HasPrefix(variable, handshake.EnvSocketDir+"=") {
-			cmd.Env[i] = handshake.EnvSocketDir + "=" + r.link
+		if strings.HasPrefix(variable, negotiation.EnvSocketDir+"=") {
+			cmd.Env[i] = negotiation.EnvSocketDir + "=" + r.link
 		}
 	}
 	stdout, err := cmd.StdoutPipe()
@@ -147,8 +147,8 @@ func TestRunnerElsewhere(t *testing.T) {
 			var dialed string
 			var dir string
 			trace := &host.Trace{
-				ProcessStart: func(cmd *exec.Cmd) { dir = socketDir(cmd) },
-				Dial:         func(_ transport.ID, address string) { dialed = address },
+				ProcessStart: func(e host.ProcessStartEvent) { dir = e.PrivateDir },
+				Dial:         func(e host.DialEvent) { dialed = e.Address },
 			}
 			r := newElsewhere(t)
 			p := launch(t, echoPlugin(), append(tt.opts, host.WithRunner(r), host.WithTrace(trace))...)

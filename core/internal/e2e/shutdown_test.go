@@ -36,10 +36,10 @@ type steps struct {
 }
 
 func (s *steps) trace() host.Option {
-	return host.WithTrace(&host.Trace{Stopping: func(step host.Step) {
+	return host.WithTrace(&host.Trace{Stopping: func(e host.StoppingEvent) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.list = append(s.list, step)
+		s.list = append(s.list, e.Step)
 	}})
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/duplex"
 	"github.com/plugwire/plugwire/core/internal/e2e/duplexpb"
-	"github.com/plugwire/plugwire/core/transport"
 )
 
 // TestSoakStoppedAtConnect stops the plugin's process for longer than any
@@ -23,8 +22,8 @@ func TestSoakStoppedAtConnect(t *testing.T) {
 	t.Parallel()
 	var pid int
 	stop := &host.Trace{
-		ProcessStarted: func(id string) { pid = atoi(t, id) },
-		Dial: func(transport.ID, string) {
+		ProcessStarted: func(e host.ProcessStartedEvent) { pid = atoi(t, e.ID) },
+		Dial: func(host.DialEvent) {
 			stopProcess(t, pid)
 			time.AfterFunc(11*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 		},

@@ -28,8 +28,8 @@ func startError(ctx context.Context, tb testing.TB, cmd *exec.Cmd, opts ...host.
 	var dir string
 	var pid int
 	trace := &host.Trace{
-		ProcessStart:   func(cmd *exec.Cmd) { dir = socketDir(cmd) },
-		ProcessStarted: func(id string) { pid, _ = strconv.Atoi(id) },
+		ProcessStart:   func(e host.ProcessStartEvent) { dir = e.PrivateDir },
+		ProcessStarted: func(e host.ProcessStartedEvent) { pid, _ = strconv.Atoi(e.ID) },
 	}
 	p, err := host.Launch(ctx, cmd, options(tb, append([]host.Option{host.WithTrace(trace)}, opts...)...)...)
 	if err == nil {
@@ -341,7 +341,7 @@ func TestStartIsBoundedByItsContext(t *testing.T) {
 		t.Parallel()
 		cause := errors.New("the user has changed their mind")
 		ctx, cancel := context.WithCancelCause(testContext(t))
-		trace := &host.Trace{ProcessStarted: func(string) { cancel(cause) }}
+		trace := &host.Trace{ProcessStarted: func(host.ProcessStartedEvent) { cancel(cause) }}
 		e := startError(ctx, t, shell("exec sleep 1000"), host.WithTrace(trace))
 		if !errors.Is(e, cause) || e.Phase != host.PhaseHandshake {
 			t.Errorf("phase %s: %v, want %v in phase handshake", e.Phase, e, cause)

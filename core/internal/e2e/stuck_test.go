@@ -19,7 +19,6 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
-	"github.com/plugwire/plugwire/core/transport"
 )
 
 // unhurried is how soon something must end that has nothing to wait for: before the
@@ -31,7 +30,7 @@ const unhurried = host.DefaultGrace
 func TestSilentConnectionDoesNotDelayClose(t *testing.T) {
 	t.Parallel()
 	var address string
-	trace := &host.Trace{Dial: func(_ transport.ID, a string) { address = a }}
+	trace := &host.Trace{Dial: func(e host.DialEvent) { address = e.Address }}
 	p := launch(t, echoPlugin(), host.WithTrace(trace))
 	conn, err := net.Dial("unix", address)
 	if err != nil {

@@ -126,8 +126,8 @@ func TestFallback(t *testing.T) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		}
 		var dir string
-		trace := &host.Trace{ProcessStart: func(cmd *exec.Cmd) {
-			dir = socketDir(cmd)
+		trace := &host.Trace{ProcessStart: func(e host.ProcessStartEvent) {
+			dir = e.PrivateDir
 			if err := os.Chmod(dir, 0o555); err != nil {
 				t.Error(err)
 			}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
-	"github.com/plugwire/plugwire/core/transport"
 	"github.com/plugwire/plugwire/interop/peer"
 	"github.com/plugwire/plugwire/transport/tcp"
 	"github.com/plugwire/plugwire/transport/unix"
@@ -24,7 +23,7 @@ type launcher peer.Config
 // Start implements [peer.Host].
 func (l launcher) Start(ctx context.Context, args ...string) (peer.Plugin, error) {
 	p := new(running)
-	opts := append(l.options(p), host.WithTrace(&host.Trace{Dial: func(_ transport.ID, address string) { p.address = address }}))
+	opts := append(l.options(p), host.WithTrace(&host.Trace{Dial: func(e host.DialEvent) { p.address = e.Address }}))
 	command := slices.Concat(l.Command, args)
 	if l.MutualTLS {
 		opts = append(opts, host.WithMutualTLS())
@@ -61,7 +60,7 @@ func (l launcher) Attach(ctx context.Context, first peer.Plugin) (peer.Plugin, e
 		return nil, fmt.Errorf("with AutoMTLS only the first host has the key, and multiplexing is one connection, the first host's: %w", peer.ErrUnsupported)
 	}
 	text := fmt.Sprintf(`{"Protocol":"grpc","ProtocolVersion":%d,"Pid":%d,"Addr":{"Network":"unix","String":%q}}`, first.Version(), first.PID(), first.(*running).address)
-	info, err := host.ParseAttachInfo(text)
+	info, err := handshake.ParseAttachInfo(text)
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,9 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/stats"
 
-	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/e2e/echo"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
 // renew serves the echo service with a server that ends its connections.
@@ -148,7 +148,7 @@ func (r *renewing) setMute(mute bool) {
 
 // servePlain serves until SIGTERM.
 func (r *renewing) servePlain(opts []grpc.ServerOption) (err error) {
-	if r.address, err = filepath.Abs(filepath.Join(os.Getenv(handshake.EnvSocketDir), "renewing")); err != nil {
+	if r.address, err = filepath.Abs(filepath.Join(os.Getenv(negotiation.EnvSocketDir), "renewing")); err != nil {
 		return err
 	}
 	if r.network == "tcp" {

@@ -29,6 +29,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/transport"
 	"github.com/plugwire/plugwire/transport/unix"
 )
@@ -107,7 +108,7 @@ func launch(attack string) error {
 }
 
 func plugin(attack string) error {
-	offer, err := handshake.ParseOffer(os.LookupEnv, handshake.DefaultCookie(), runtime.GOOS)
+	offer, err := negotiation.ParseOffer(os.LookupEnv, negotiation.DefaultCookie(), runtime.GOOS)
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func plugin(attack string) error {
 	if err != nil {
 		return err
 	}
-	answer := handshake.Answer{
+	answer := negotiation.Answer{
 		Plugwire: true, Version: 1, Network: "unix", Address: ln.Addr().String(), Transport: transport.ID{Name: "unix", Version: 1},
 		Session: handshake.SessionDirect, Wire: handshake.WireH2, Security: handshake.SecurityPeerCred,
 		Protocol: offer.Protocol, Instance: offer.Instance,

@@ -125,7 +125,7 @@ func (h *lifeHost) once() error {
 // hold says "started" when there is a process, and "ready" when the plugin is
 // where it should be.
 func (h *lifeHost) hold(how string, thread, netns bool) error {
-	trace := host.WithTrace(&host.Trace{ProcessStarted: func(id string) { fmt.Println("started", id) }})
+	trace := host.WithTrace(&host.Trace{ProcessStarted: func(e host.ProcessStartedEvent) { fmt.Println("started", e.ID) }})
 	var p *host.Plugin
 	var err error
 	launched := make(chan struct{})

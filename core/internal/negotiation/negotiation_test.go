@@ -1,4 +1,4 @@
-package handshake_test
+package negotiation_test
 
 import (
 	"strings"
@@ -7,36 +7,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/transport"
 )
-
-func TestErrorText(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		err  handshake.Error
-		want string
-	}{
-		{"reason", handshake.Error{Reason: "r"}, "r"},
-		{"host", handshake.Error{Reason: "r", Host: "h"}, "r (host: h)"},
-		{"plugin", handshake.Error{Reason: "r", Plugin: "p"}, "r (plugin: p)"},
-		{"everything", handshake.Error{Reason: "r", Host: "h", Plugin: "p", Hint: "do this"}, "r (host: h; plugin: p): do this"},
-		{"one line", handshake.Error{Reason: "a\nb\tc"}, "a b c"},
-		{"no control characters", handshake.Error{Reason: "\x1b[2J", Plugin: "\x07", Hint: "\u202e"}, "\ufffd[2J (plugin: \ufffd): \ufffd"},
-		{"bounded", handshake.Error{Reason: strings.Repeat("x", 5000)}, strings.Repeat("x", 4096) + "..."},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.err.Error(); got != tt.want {
-				t.Errorf("got  %q\nwant %q", got, tt.want)
-			}
-		})
-	}
-}
 
 func TestIsVariable(t *testing.T) {
 	for name, want := range map[string]bool{
 		"PLUGIN_PROTOCOL_VERSIONS": true,
-		handshake.EnvAttach:        true,
-		handshake.EnvDebug:         true,
+		negotiation.EnvAttach:      true,
+		negotiation.EnvDebug:       true,
 		"PLUGIN_MIN_PORT":          true,
 		"PLUGIN_MAX_PORT":          true,
 		"PLUGIN_CLIENT_CERT":       true,
@@ -51,7 +30,7 @@ func TestIsVariable(t *testing.T) {
 		"PATH":                     false,
 		"":                         false,
 	} {
-		if got := handshake.IsVariable(name); got != want {
+		if got := negotiation.IsVariable(name); got != want {
 			t.Errorf("IsVariable(%q) = %t", name, got)
 		}
 	}
@@ -62,7 +41,7 @@ func TestIsVariable(t *testing.T) {
 func TestOfferHoldsOnlyHandshakeVariables(t *testing.T) {
 	for _, entry := range offer().Environ() {
 		name, _, _ := strings.Cut(entry, "=")
-		if !handshake.IsVariable(name) {
+		if !negotiation.IsVariable(name) {
 			t.Errorf("%s is not a variable of the handshake", name)
 		}
 	}
@@ -129,8 +108,8 @@ func TestRefusal(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			line := (&handshake.Answer{Plugwire: true, Instance: offer().Instance, Refusal: &tt.refusal}).String()
-			a, err := handshake.ParseAnswer(line, offer().Instance)
+			line := (&negotiation.Answer{Plugwire: true, Instance: offer().Instance, Refusal: &tt.refusal}).String()
+			a, err := negotiation.ParseAnswer(line, offer().Instance)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,11 +124,11 @@ func TestRefusal(t *testing.T) {
 // However long a plugin's reason is, its host can read the answer.
 func TestLongRefusalFitsIntoAnAnswer(t *testing.T) {
 	long := strings.Repeat("\xff", 1<<20)
-	a := &handshake.Answer{
+	a := &negotiation.Answer{
 		Plugwire: true, Instance: "1",
 		Refusal: &handshake.Error{Code: handshake.CodeInternal, Reason: long, Plugin: long, Hint: long},
 	}
-	parsed, err := handshake.ParseAnswer(a.String(), "1")
+	parsed, err := negotiation.ParseAnswer(a.String(), "1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,27 +139,27 @@ func TestLongRefusalFitsIntoAnAnswer(t *testing.T) {
 
 // The messages that a person gets from the rules of negotiation.
 func TestChooseMessages(t *testing.T) {
-	have := handshake.Capabilities{
-		Protocols: []handshake.Protocol{{Name: "example", Versions: []int{3, 1}}}, Transports: []transport.ID{{Name: "unix", Version: 1}},
+	have := negotiation.Capabilities{
+		Protocols: []negotiation.Protocol{{Name: "example", Versions: []int{3, 1}}}, Transports: []transport.ID{{Name: "unix", Version: 1}},
 		Sessions: map[string][]string{"unix": {"direct"}}, Wires: []string{"h2"},
 	}
 	for _, tt := range []struct {
 		name   string
-		change func(*handshake.Offer)
+		change func(*negotiation.Offer)
 		want   string
 	}{
-		{"protocol", func(o *handshake.Offer) { o.Protocol = "other" }, "host and plugin speak different protocols (host: other; plugin: example): this host needs another plugin: check which one it was told to start"},
-		{"version", func(o *handshake.Offer) { o.Versions = []int{2} }, "host and plugin have no version of protocol example in common (host: version 2; plugin: versions 3, 1): the host is the older one: update it"},
-		{"a later version", func(o *handshake.Offer) { o.Versions = []int{4, 2} }, "host and plugin have no version of protocol example in common (host: versions 4, 2; plugin: versions 3, 1): the plugin is the older one: update it"},
-		{"no version", func(o *handshake.Offer) { o.Versions = nil }, "host and plugin have no version of protocol example in common (host: no version; plugin: versions 3, 1)"},
-		{"transport", func(o *handshake.Offer) { o.Transports = []transport.ID{{Name: "quic", Version: 1}} }, "host and plugin have no transport in common (host: quic/1; plugin: unix/1): give one of them a transport of the other's with WithTransports"},
-		{"session", func(o *handshake.Offer) { o.Sessions = []string{"yamux"} }, "host and plugin have no kind of session in common (host: yamux; plugin: direct (unix/1))"},
-		{"wire", func(o *handshake.Offer) { o.Wires = []string{"w9"} }, "host and plugin have no wire in common (host: w9; plugin: h2)"},
+		{"protocol", func(o *negotiation.Offer) { o.Protocol = "other" }, "host and plugin speak different protocols (host: other; plugin: example): this host needs another plugin: check which one it was told to start"},
+		{"version", func(o *negotiation.Offer) { o.Versions = []int{2} }, "host and plugin have no version of protocol example in common (host: version 2; plugin: versions 3, 1): the host is the older one: update it"},
+		{"a later version", func(o *negotiation.Offer) { o.Versions = []int{4, 2} }, "host and plugin have no version of protocol example in common (host: versions 4, 2; plugin: versions 3, 1): the plugin is the older one: update it"},
+		{"no version", func(o *negotiation.Offer) { o.Versions = nil }, "host and plugin have no version of protocol example in common (host: no version; plugin: versions 3, 1)"},
+		{"transport", func(o *negotiation.Offer) { o.Transports = []transport.ID{{Name: "quic", Version: 1}} }, "host and plugin have no transport in common (host: quic/1; plugin: unix/1): give one of them a transport of the other's with WithTransports"},
+		{"session", func(o *negotiation.Offer) { o.Sessions = []string{"yamux"} }, "host and plugin have no kind of session in common (host: yamux; plugin: direct (unix/1))"},
+		{"wire", func(o *negotiation.Offer) { o.Wires = []string{"w9"} }, "host and plugin have no wire in common (host: w9; plugin: h2)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := offer()
 			tt.change(o)
-			_, err := handshake.Choose(o, have)
+			_, err := negotiation.Choose(o, have)
 			if err == nil || err.Error() != tt.want {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
@@ -190,11 +169,11 @@ func TestChooseMessages(t *testing.T) {
 
 func TestChooseDoesNotChangeItsArguments(t *testing.T) {
 	o := offer()
-	have := handshake.Capabilities{
-		Protocols: []handshake.Protocol{{Name: "example", Versions: []int{1, 7, 2}}}, Transports: []transport.ID{{Name: "tcp", Version: 1}, {Name: "unix", Version: 1}},
+	have := negotiation.Capabilities{
+		Protocols: []negotiation.Protocol{{Name: "example", Versions: []int{1, 7, 2}}}, Transports: []transport.ID{{Name: "tcp", Version: 1}, {Name: "unix", Version: 1}},
 		Sessions: map[string][]string{"tcp": {"direct"}, "unix": {"direct"}}, Wires: []string{"h2"},
 	}
-	if _, err := handshake.Choose(o, have); err != nil {
+	if _, err := negotiation.Choose(o, have); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(offer(), o); diff != "" {
@@ -208,7 +187,7 @@ func TestChooseDoesNotChangeItsArguments(t *testing.T) {
 func TestNoSecurityInCommonNamesTheOption(t *testing.T) {
 	o := offer()
 	o.Security = []string{handshake.SecurityTLS}
-	_, err := handshake.ChooseSecurity(o, []string{handshake.SecurityPeerCred})
+	_, err := negotiation.ChooseSecurity(o, []string{handshake.SecurityPeerCred})
 	want := "host and plugin have no security in common (host: tls; plugin: peercred): the host uses its own TLS configuration: give the plugin one with plugin.WithTLSConfig"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
@@ -216,7 +195,7 @@ func TestNoSecurityInCommonNamesTheOption(t *testing.T) {
 }
 
 func TestForeignPlaintextNamesTheOption(t *testing.T) {
-	a, err := handshake.ParseAnswer("1|2|tcp|127.0.0.1:10000|grpc|", offer().Instance)
+	a, err := negotiation.ParseAnswer("1|2|tcp|127.0.0.1:10000|grpc|", offer().Instance)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,9 +205,9 @@ func TestForeignPlaintextNamesTheOption(t *testing.T) {
 	}
 }
 
-func offer() *handshake.Offer {
-	return &handshake.Offer{
-		Cookie:     handshake.DefaultCookie(),
+func offer() *negotiation.Offer {
+	return &negotiation.Offer{
+		Cookie:     negotiation.DefaultCookie(),
 		Versions:   []int{2, 1},
 		ClientCert: "PEM",
 		Multiplex:  "true",
@@ -243,7 +222,7 @@ func offer() *handshake.Offer {
 		LogLevel:   "info",
 		Lifeline:   3,
 		Leash:      4,
-		Identities: map[int]handshake.FileID{3: {Device: 15, Inode: 70211}, 4: {Device: 15, Inode: 70212}},
+		Identities: map[int]negotiation.FileID{3: {Device: 15, Inode: 70211}, 4: {Device: 15, Inode: 70212}},
 		HostPID:    4711,
 	}
 }

@@ -1,4 +1,4 @@
-package handshake
+package negotiation
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -152,7 +153,7 @@ func (o *Offer) fields() fields {
 const callbacksOpened = "1"
 
 func offeredSecurity(security []string) []string {
-	return slices.DeleteFunc(slices.Clone(security), func(s string) bool { return s == SecurityNone })
+	return slices.DeleteFunc(slices.Clone(security), func(s string) bool { return s == handshake.SecurityNone })
 }
 
 // ParseOffer reads an offer from the environment of a plugin that was told to
@@ -171,8 +172,8 @@ func ParseOffer(lookup func(name string) (string, bool), cookie Cookie, goos str
 		}
 		// A mistake in the offer does not matter beside a wrong cookie.
 		_ = o.parseExtended(lookup)
-		return o, &Error{
-			Code: CodeCookie, Reason: reason,
+		return o, &handshake.Error{
+			Code: handshake.CodeCookie, Reason: reason,
 			Hint: fmt.Sprintf("the host and the plugin must be given the same cookie (this plugin expects %s=%s)", cookie.Name, cookie.Value),
 		}
 	}
@@ -186,7 +187,7 @@ func ParseOffer(lookup func(name string) (string, bool), cookie Cookie, goos str
 	o.SocketGroup = value(EnvSocketGroup)
 	o.Transports = foreignTransports(value(EnvTransports), goos)
 	if err := o.parseExtended(lookup); err != nil {
-		return o, &Error{Code: CodeOffer, Reason: "the host's " + EnvOffer + " is not valid: " + err.Error()}
+		return o, &handshake.Error{Code: handshake.CodeOffer, Reason: "the host's " + EnvOffer + " is not valid: " + err.Error()}
 	}
 	return o, nil
 }
@@ -214,9 +215,9 @@ func (o *Offer) parseExtended(lookup func(string) (string, bool)) error {
 	if _, ok := f.get(keyTransports); ok {
 		o.Transports = parseTransports(f.list(keyTransports))
 	}
-	o.Sessions = f.list(keySessions, SessionDirect)
-	o.Wires = f.list(keyWires, WireH2)
-	o.Security = f.list(keySecurity, SecurityMTLS)
+	o.Sessions = f.list(keySessions, handshake.SessionDirect)
+	o.Wires = f.list(keyWires, handshake.WireH2)
+	o.Security = f.list(keySecurity, handshake.SecurityMTLS)
 	o.LogLevel, _ = f.get(keyLogLevel)
 	if fd, ok := f.get(keyLifeline); ok {
 		if o.Lifeline, err = parseDescriptor(fd); err != nil {

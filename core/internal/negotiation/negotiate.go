@@ -1,10 +1,11 @@
-package handshake
+package negotiation
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -75,34 +76,34 @@ func Choose(o *Offer, have Capabilities) (Choice, error) {
 	}
 	common := commonTransports(o.Transports, have.Transports)
 	if len(common) == 0 {
-		return c, &Error{
-			Code: CodeTransport, Reason: "host and plugin have no transport in common",
+		return c, &handshake.Error{
+			Code: handshake.CodeTransport, Reason: "host and plugin have no transport in common",
 			Host: strings.Join(transportStrings(o.Transports), ", "), Plugin: strings.Join(transportStrings(have.Transports), ", "),
 			Hint: "give one of them a transport of the other's with WithTransports",
 		}
 	}
 	sessions := o.Sessions
 	if !o.Plugwire {
-		sessions = []string{SessionDirect}
+		sessions = []string{handshake.SessionDirect}
 	}
 	for _, id := range common {
 		if session, ok := first(sessions, have.Sessions[id.Name]); ok {
 			if o.Multiplexed() {
-				session = SessionYamux // on the one connection that go-plugin makes
+				session = handshake.SessionYamux // on the one connection that go-plugin makes
 			}
 			c.Candidates = append(c.Candidates, Candidate{id, session})
 		}
 	}
 	if len(c.Candidates) == 0 {
-		return c, &Error{Code: CodeSession, Reason: "host and plugin have no kind of session in common", Host: strings.Join(sessions, ", "), Plugin: describeSessions(common, have.Sessions)}
+		return c, &handshake.Error{Code: handshake.CodeSession, Reason: "host and plugin have no kind of session in common", Host: strings.Join(sessions, ", "), Plugin: describeSessions(common, have.Sessions)}
 	}
-	c.Wire = WireH2
+	c.Wire = handshake.WireH2
 	if !o.Plugwire {
 		return c, nil
 	}
 	var ok bool
 	if c.Wire, ok = first(o.Wires, have.Wires); !ok {
-		return c, &Error{Code: CodeWire, Reason: "host and plugin have no wire in common", Host: strings.Join(o.Wires, ", "), Plugin: strings.Join(have.Wires, ", ")}
+		return c, &handshake.Error{Code: handshake.CodeWire, Reason: "host and plugin have no wire in common", Host: strings.Join(o.Wires, ", "), Plugin: strings.Join(have.Wires, ", ")}
 	}
 	return c, nil
 }
@@ -129,34 +130,34 @@ func chooseProtocol(o *Offer, have []Protocol) (Protocol, error) {
 func ChooseSecurity(o *Offer, able []string) (string, error) {
 	if !o.Plugwire {
 		if o.ClientCert != "" {
-			return SecurityMTLS, nil
+			return handshake.SecurityMTLS, nil
 		}
-		return SecurityNone, nil
+		return handshake.SecurityNone, nil
 	}
 	if s, ok := first(o.Security, able); ok {
 		return s, nil
 	}
-	e := &Error{Code: CodeSecurity, Reason: "host and plugin have no security in common", Host: strings.Join(o.Security, ", "), Plugin: strings.Join(able, ", ")}
+	e := &handshake.Error{Code: handshake.CodeSecurity, Reason: "host and plugin have no security in common", Host: strings.Join(o.Security, ", "), Plugin: strings.Join(able, ", ")}
 	switch {
-	case slices.Contains(o.Security, SecurityTLS):
+	case slices.Contains(o.Security, handshake.SecurityTLS):
 		e.Hint = "the host uses its own TLS configuration: give the plugin one with plugin.WithTLSConfig"
-	case slices.Contains(able, SecurityTLS):
+	case slices.Contains(able, handshake.SecurityTLS):
 		e.Hint = "the plugin uses its own TLS configuration: give the host one with host.WithTLSConfig"
 	}
 	return "", e
 }
 
-func differentProtocols(host, plugin string) *Error {
-	return &Error{
-		Code: CodeProtocol, Reason: "host and plugin speak different protocols", Host: host, Plugin: plugin,
+func differentProtocols(host, plugin string) *handshake.Error {
+	return &handshake.Error{
+		Code: handshake.CodeProtocol, Reason: "host and plugin speak different protocols", Host: host, Plugin: plugin,
 		Hint: "this host needs another plugin: check which one it was told to start",
 	}
 }
 
 // differentVersions says what they have none of in common, and that the side
 // whose highest version is lower is the one to update.
-func differentVersions(none string, host, plugin []int) *Error {
-	e := &Error{Code: CodeVersion, Reason: "host and plugin have " + none + " in common", Host: describeVersions(host), Plugin: describeVersions(plugin)}
+func differentVersions(none string, host, plugin []int) *handshake.Error {
+	e := &handshake.Error{Code: handshake.CodeVersion, Reason: "host and plugin have " + none + " in common", Host: describeVersions(host), Plugin: describeVersions(plugin)}
 	switch {
 	case len(host) == 0 || len(plugin) == 0:
 	case slices.Max(plugin) < slices.Max(host):
@@ -182,8 +183,8 @@ func (a *Answer) Check(o *Offer) error {
 		return differentVersions("no protocol version", o.Versions, []int{a.Version})
 	}
 	if !slices.Contains(o.Transports, a.Transport) {
-		return &Error{
-			Code: CodeTransport, Reason: fmt.Sprintf("the plugin answered with transport %s, which was not offered", a.Transport),
+		return &handshake.Error{
+			Code: handshake.CodeTransport, Reason: fmt.Sprintf("the plugin answered with transport %s, which was not offered", a.Transport),
 			Host: strings.Join(transportStrings(o.Transports), ", "), Hint: "give the host that transport with host.WithTransports, or the plugin one of the host's",
 		}
 	}
@@ -194,16 +195,16 @@ func (a *Answer) Check(o *Offer) error {
 		return a.checkMultiplexed(o)
 	}
 	if !slices.Contains(o.Sessions, a.Session) {
-		return &Error{Code: CodeSession, Reason: fmt.Sprintf("the plugin answered with session %.64q, which was not offered", a.Session), Host: strings.Join(o.Sessions, ", ")}
+		return &handshake.Error{Code: handshake.CodeSession, Reason: fmt.Sprintf("the plugin answered with session %.64q, which was not offered", a.Session), Host: strings.Join(o.Sessions, ", ")}
 	}
 	if !slices.Contains(o.Wires, a.Wire) {
-		return &Error{Code: CodeWire, Reason: fmt.Sprintf("the plugin answered with wire %.64q, which was not offered", a.Wire), Host: strings.Join(o.Wires, ", ")}
+		return &handshake.Error{Code: handshake.CodeWire, Reason: fmt.Sprintf("the plugin answered with wire %.64q, which was not offered", a.Wire), Host: strings.Join(o.Wires, ", ")}
 	}
 	if !slices.Contains(offeredSecurity(o.Security), a.Security) {
-		return &Error{Code: CodeSecurity, Reason: fmt.Sprintf("the plugin answered with security %.64q, which was not offered", a.Security), Host: strings.Join(o.Security, ", ")}
+		return &handshake.Error{Code: handshake.CodeSecurity, Reason: fmt.Sprintf("the plugin answered with security %.64q, which was not offered", a.Security), Host: strings.Join(o.Security, ", ")}
 	}
-	if a.Security == SecurityMTLS && a.Cert == nil {
-		return &Error{Code: CodeSecurity, Reason: "the plugin answered with mutual TLS but sent no certificate"}
+	if a.Security == handshake.SecurityMTLS && a.Cert == nil {
+		return &handshake.Error{Code: handshake.CodeSecurity, Reason: "the plugin answered with mutual TLS but sent no certificate"}
 	}
 	return nil
 }
@@ -215,11 +216,11 @@ func (a *Answer) checkMultiplexed(o *Offer) error {
 	case o.Multiplex == "":
 		return nil
 	case a.Multiplex == "true":
-		a.Session = SessionYamux
+		a.Session = handshake.SessionYamux
 		return nil
 	default:
-		return &Error{
-			Code: CodeSession, Reason: "the plugin does not have go-plugin's multiplexed mode, which the host asked for",
+		return &handshake.Error{
+			Code: handshake.CodeSession, Reason: "the plugin does not have go-plugin's multiplexed mode, which the host asked for",
 			Hint: "build the plugin with go-plugin v1.6.0 or newer, or launch it without host.WithMultiplex",
 		}
 	}
@@ -229,25 +230,25 @@ func (a *Answer) checkMultiplexed(o *Offer) error {
 // word only where it was offered, and nothing never. The host's own TLS
 // configuration replaces all of it.
 func (a *Answer) checkForeign(o *Offer) error {
-	if slices.Contains(o.Security, SecurityTLS) {
-		a.Security = SecurityTLS
+	if slices.Contains(o.Security, handshake.SecurityTLS) {
+		a.Security = handshake.SecurityTLS
 		return nil
 	}
 	if a.Cert != nil && o.ClientCert != "" {
 		return nil
 	}
 	if a.Cert != nil {
-		return &Error{Code: CodeSecurity, Reason: "the plugin answered with a certificate, but the host sent none"}
+		return &handshake.Error{Code: handshake.CodeSecurity, Reason: "the plugin answered with a certificate, but the host sent none"}
 	}
 	if slices.Contains(o.Security, a.Security) {
 		return nil
 	}
-	e := &Error{
-		Code: CodeSecurity, Reason: fmt.Sprintf("the plugin answered on %s without a certificate, which is weaker than what was offered", a.Network),
+	e := &handshake.Error{
+		Code: handshake.CodeSecurity, Reason: fmt.Sprintf("the plugin answered on %s without a certificate, which is weaker than what was offered", a.Network),
 		Host: strings.Join(o.Security, ", "),
 		Hint: "the plugin must serve mutual TLS with the certificate in " + EnvClientCert,
 	}
-	if a.Security == SecurityNone {
+	if a.Security == handshake.SecurityNone {
 		e.Hint += ", or the host must allow plaintext with host.WithPlaintext"
 	}
 	return e
@@ -258,17 +259,17 @@ func (a *Answer) refused(o *Offer) error {
 	e := *a.Refusal
 	e.Reason = "the plugin refused: " + e.Reason
 	switch e.Code {
-	case CodeProtocol:
+	case handshake.CodeProtocol:
 		e.Host = o.Protocol
-	case CodeVersion:
+	case handshake.CodeVersion:
 		e.Host = describeVersions(o.Versions)
-	case CodeTransport:
+	case handshake.CodeTransport:
 		e.Host = strings.Join(transportStrings(o.Transports), ", ")
-	case CodeSession:
+	case handshake.CodeSession:
 		e.Host = strings.Join(o.Sessions, ", ")
-	case CodeWire:
+	case handshake.CodeWire:
 		e.Host = strings.Join(o.Wires, ", ")
-	case CodeSecurity:
+	case handshake.CodeSecurity:
 		e.Host = strings.Join(o.Security, ", ")
 	default:
 	}

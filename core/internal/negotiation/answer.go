@@ -1,4 +1,4 @@
-package handshake
+package negotiation
 
 import (
 	"crypto/x509"
@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -46,7 +47,7 @@ type Answer struct {
 	Instance string
 	// Refusal is set when the plugin cannot serve; of the rest only Version,
 	// Protocol and Instance mean anything then. Its Host is not sent.
-	Refusal *Error
+	Refusal *handshake.Error
 }
 
 // Keys of the extended answer, beside protocol and instance.
@@ -126,7 +127,7 @@ func ParseAnswer(line, instance string) (*Answer, error) {
 		return nil, ErrNoise
 	}
 	if core != CoreVersion {
-		return nil, &Error{Code: CodeCore, Reason: fmt.Sprintf("the plugin's answer has version %d, and this host knows only version %d", core, CoreVersion)}
+		return nil, &handshake.Error{Code: handshake.CodeCore, Reason: fmt.Sprintf("the plugin's answer has version %d, and this host knows only version %d", core, CoreVersion)}
 	}
 	a := &Answer{Version: version, Network: parts[2], Address: parts[3]}
 	if len(parts) > 6 {
@@ -153,7 +154,7 @@ func ParseAnswer(line, instance string) (*Answer, error) {
 		}
 	}
 	if err := transport.CheckAddress(a.Address); err != nil {
-		return nil, &Error{Code: CodeAnswer, Reason: "the plugin answered with an address that is not valid: " + err.Error()}
+		return nil, &handshake.Error{Code: handshake.CodeAnswer, Reason: "the plugin answered with an address that is not valid: " + err.Error()}
 	}
 	return a, nil
 }
@@ -177,7 +178,7 @@ func (a *Answer) parseExtended(text, instance string) error {
 		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keyTransports, keySkipped, keyError, keyOffer, keyHint)
 	}
 	if mistake != nil {
-		return &Error{Code: CodeAnswer, Reason: "the plugin's answer is not valid: " + mistake.Error()}
+		return &handshake.Error{Code: handshake.CodeAnswer, Reason: "the plugin's answer is not valid: " + mistake.Error()}
 	}
 	a.Plugwire = true
 	a.Instance = echo
@@ -186,26 +187,26 @@ func (a *Answer) parseExtended(text, instance string) error {
 		a.Refusal = parseRefusal(text, f)
 		return nil
 	}
-	a.Session = f.getOr(keySession, SessionDirect)
-	a.Wire = f.getOr(keyWire, WireH2)
-	a.Security = f.getOr(keySecurity, SecurityMTLS)
+	a.Session = f.getOr(keySession, handshake.SessionDirect)
+	a.Wire = f.getOr(keyWire, handshake.WireH2)
+	a.Security = f.getOr(keySecurity, handshake.SecurityMTLS)
 	a.Transports = parseTransports(f.list(keyTransports))
 	a.Skipped = oneLine(f.getOr(keySkipped, ""))
 	name := f.getOr(keyTransport, a.Network+"/1")
 	id, err := transport.ParseID(name)
 	if err != nil || id.Name != a.Network {
-		return &Error{Code: CodeAnswer, Reason: fmt.Sprintf("the plugin's answer names transport %.64q beside network %.64q", name, a.Network)}
+		return &handshake.Error{Code: handshake.CodeAnswer, Reason: fmt.Sprintf("the plugin's answer names transport %.64q beside network %.64q", name, a.Network)}
 	}
 	a.Transport = id
 	return nil
 }
 
-func parseRefusal(text string, f fields) *Error {
+func parseRefusal(text string, f fields) *handshake.Error {
 	code, reason, ok := strings.Cut(text, ":")
 	if !ok {
-		code, reason = string(CodeInternal), text
+		code, reason = string(handshake.CodeInternal), text
 	}
-	return &Error{Code: Code(code), Reason: reason, Plugin: f.getOr(keyOffer, ""), Hint: f.getOr(keyHint, "")}
+	return &handshake.Error{Code: handshake.Code(code), Reason: reason, Plugin: f.getOr(keyOffer, ""), Hint: f.getOr(keyHint, "")}
 }
 
 // ours reports whether any key is one of an extended answer.
@@ -235,8 +236,8 @@ func (a *Answer) parseRPC(parts []string) error {
 	if rpc == rpcGRPC {
 		return nil
 	}
-	return &Error{
-		Code: CodeWire, Reason: fmt.Sprintf("the plugin speaks %.64q", rpc), Host: rpcGRPC,
+	return &handshake.Error{
+		Code: handshake.CodeWire, Reason: fmt.Sprintf("the plugin speaks %.64q", rpc), Host: rpcGRPC,
 		Hint: "rebuild the plugin so that it serves gRPC (in go-plugin: set ServeConfig.GRPCServer)",
 	}
 }
@@ -250,7 +251,7 @@ func (a *Answer) parseCert(parts []string) error {
 		_, err = x509.ParseCertificate(der)
 	}
 	if err != nil {
-		return &Error{Code: CodeSecurity, Reason: "the plugin answered with a certificate that does not parse: " + err.Error()}
+		return &handshake.Error{Code: handshake.CodeSecurity, Reason: "the plugin answered with a certificate that does not parse: " + err.Error()}
 	}
 	a.Cert = der
 	return nil
@@ -260,15 +261,15 @@ func (a *Answer) parseCert(parts []string) error {
 func (a *Answer) asForeign() error {
 	id, err := transport.ParseID(a.Network + "/1")
 	if err != nil {
-		return &Error{Code: CodeAnswer, Reason: fmt.Sprintf("the plugin's answer names network %.64q, which is no transport", a.Network)}
+		return &handshake.Error{Code: handshake.CodeAnswer, Reason: fmt.Sprintf("the plugin's answer names network %.64q, which is no transport", a.Network)}
 	}
 	a.Transport = id
-	a.Session, a.Wire, a.Security = SessionDirect, WireH2, SecurityNone
+	a.Session, a.Wire, a.Security = handshake.SessionDirect, handshake.WireH2, handshake.SecurityNone
 	switch {
 	case a.Cert != nil:
-		a.Security = SecurityMTLS
+		a.Security = handshake.SecurityMTLS
 	case a.Network == "unix":
-		a.Security = SecurityPeerCred
+		a.Security = handshake.SecurityPeerCred
 	}
 	return nil
 }

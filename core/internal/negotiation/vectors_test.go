@@ -1,4 +1,4 @@
-package handshake
+package negotiation
 
 import (
 	"bytes"
@@ -19,10 +19,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// vectors is testdata/vectors.json, which is written for implementations in any
+// vectors is handshake/testdata/vectors.json, which is written for implementations in any
 // language. Package session runs the preambles, package plugin the plugins, and
 // package goplugin the messages.
 type vectors struct {
@@ -59,7 +60,7 @@ type offerVector struct {
 
 	Offer    *vectorOffer
 	Curve    string
-	Error    Code
+	Error    handshake.Code
 	Plugwire bool
 	Instance string
 	Written  bool
@@ -101,7 +102,7 @@ type answerVector struct {
 	Answer  *vectorAnswer
 	Curve   string
 	Noise   bool
-	Error   Code
+	Error   handshake.Code
 	Written bool
 }
 
@@ -122,7 +123,7 @@ type vectorAnswer struct {
 	Transports []string
 	Instance   string
 	Refusal    *struct {
-		Code   Code
+		Code   handshake.Code
 		Reason string
 		Offer  string
 		Hint   string
@@ -135,7 +136,7 @@ type checkVector struct {
 	Line     string
 	Session  string
 	Security string
-	Error    Code
+	Error    handshake.Code
 }
 
 type negotiationVector struct {
@@ -155,12 +156,12 @@ type negotiationVector struct {
 		Wire       string
 		Security   string
 	}
-	Error Code
+	Error handshake.Code
 }
 
 func readVectors(tb testing.TB) *vectors {
 	tb.Helper()
-	data, err := os.ReadFile("testdata/vectors.json")
+	data, err := os.ReadFile("../../handshake/testdata/vectors.json")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -373,13 +374,13 @@ func (v *vectorAnswer) answer(t *testing.T) *Answer {
 		a.Transport = transportIDs(t, []string{v.Transport})[0]
 	}
 	if r := v.Refusal; r != nil {
-		a.Refusal = &Error{Code: r.Code, Reason: r.Reason, Plugin: r.Offer, Hint: r.Hint}
+		a.Refusal = &handshake.Error{Code: r.Code, Reason: r.Reason, Plugin: r.Offer, Hint: r.Hint}
 	}
 	return a
 }
 
 // checkCode checks that err is an [*Error] with that code, or nil for none.
-func checkCode(t *testing.T, err error, want Code) {
+func checkCode(t *testing.T, err error, want handshake.Code) {
 	t.Helper()
 	if want == "" {
 		if err != nil {
@@ -387,7 +388,7 @@ func checkCode(t *testing.T, err error, want Code) {
 		}
 		return
 	}
-	var e *Error
+	var e *handshake.Error
 	if !errors.As(err, &e) {
 		t.Fatalf("error %v, want code %s", err, want)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/plugwire/plugwire/hclogbridge"
 )
 
-// object reads a line of JSON without what differs from run to run.
+// object reads a line of JSON and drops the fields that differ from run to run.
 func object(t *testing.T, line []byte) map[string]any {
 	t.Helper()
 	var got map[string]any
@@ -71,7 +71,7 @@ func TestHandlerLevels(t *testing.T) {
 	}
 }
 
-// What hclog would write as it is, and so as two lines, is quoted.
+// hclog would write such a text unquoted, as two lines. The bridge quotes it.
 func TestHandlerWritesOneLine(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"a\nb", "a\rb", "a\tb", "\x1b[31mred", "a\u202eb", "a\u2028b", "a\u0085b", "a\u200bb", "a\xffb"} {
@@ -84,10 +84,9 @@ func TestHandlerWritesOneLine(t *testing.T) {
 	}
 }
 
-// hclog has no groups: their keys have dots instead.
-// TestHandlerKeepsHclogsKeys has attributes whose keys are those of a part of hclog's
-// JSON: they would replace it, so that a plugin's line could give the host's record
-// another message or level.
+// hclog has no groups: their keys have dots instead. TestHandlerKeepsHclogsKeys logs
+// attributes with the keys of hclog's own JSON fields. If they replaced these fields,
+// a plugin's line could give the host's record another message or level.
 func TestHandlerKeepsHclogsKeys(t *testing.T) {
 	var buf bytes.Buffer
 	h := hclogbridge.NewHandler(hclog.New(&hclog.LoggerOptions{Name: "app", Output: &buf, JSONFormat: true, IncludeLocation: true}))
@@ -158,7 +157,7 @@ func TestLogger(t *testing.T) {
 		t.Errorf("the source is %v", source)
 	}
 	delete(got, "source")
-	delete(got, hclog.MissingKey) // there are two: looked at below
+	delete(got, hclog.MissingKey) // there are two: checked below
 	want := map[string]any{
 		"level": "WARN", "msg": "low", "logger": "a.b", "z": "x", "k": 2.0, "3": "n", "free": 3.0, "error": "no", "f": "4%", "x": "0xff",
 		"o": "010", "b": "0b10", "q": "a\nb",
@@ -185,8 +184,8 @@ func TestLogger(t *testing.T) {
 	}
 }
 
-// TestLoggerKeepsOneOfEachKey has hclog's rule for pairs of With with one key: the last
-// counts.
+// TestLoggerKeepsOneOfEachKey checks hclog's rule for With: of two pairs with the same
+// key, the last counts.
 func TestLoggerKeepsOneOfEachKey(t *testing.T) {
 	logger, buf := newLogger(slog.LevelInfo)
 	logger = logger.With("a", 1, "b", 2, "a", 3).With("b", 4, "b", 5)
@@ -261,14 +260,14 @@ func TestStandardLogger(t *testing.T) {
 	}
 }
 
-// There and back: what an hclog.Logger gets through both.
+// A record goes there and back: from an hclog.Logger through both adaptors.
 func TestBothWays(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	inner := hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &out, JSONFormat: true})
 	l := hclogbridge.NewLogger(hclogbridge.NewHandler(inner)).With("a", 1)
 	var wait sync.WaitGroup
-	for range 8 { // the race detector is the judge
+	for range 8 { // the race detector finds the failure
 		wait.Go(func() { l.Named("x").With("b", 2).Trace("m", "c", 3); l.SetLevel(hclog.Trace) })
 	}
 	wait.Wait()

@@ -9,7 +9,7 @@ import (
 	"github.com/plugwire/plugwire/hclogbridge"
 )
 
-// A host whose program logs with hclog gives host.WithLogger such a logger.
+// A host whose program logs with hclog passes such a logger to host.WithLogger.
 func ExampleNewHandler() {
 	logger := hclog.New(&hclog.LoggerOptions{Name: "app", Output: os.Stdout, DisableTime: true})
 	slog.New(hclogbridge.NewHandler(logger)).Warn("low disk", "plugin", "disk", slog.Group("free", "bytes", 3))

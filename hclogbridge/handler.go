@@ -13,16 +13,16 @@ import (
 
 // handler is a [slog.Handler] on an hclog.Logger.
 type handler struct {
-	logger hclog.Logger // has the attributes that WithAttrs was given
+	logger hclog.Logger // has the attributes that were given to WithAttrs
 	prefix string       // of keys: the names of groups, each with a dot
 }
 
 var _ slog.Handler = (*handler)(nil)
 
 // NewHandler returns a handler that writes to logger, which must not be nil. A record
-// is enabled if the logger's level says so at the time. Attributes become pairs; those
-// of a group have its name and a dot before their keys. A record's own time is lost,
-// as hclog has its own.
+// is enabled if the logger's current level lets it through. Attributes become pairs;
+// those of a group have its name and a dot before their keys. A record's own time is
+// lost, because hclog takes the time itself.
 //
 // The handler is safe for concurrent use if logger is.
 func NewHandler(logger hclog.Logger) slog.Handler { return &handler{logger: logger} }
@@ -107,8 +107,8 @@ func pairKey(key string) string {
 	return oneLine(key)
 }
 
-// oneLine quotes what would change how a line is read: hclog writes messages and keys
-// as they are. It quotes values itself.
+// oneLine quotes characters that would change how a line is read. hclog quotes
+// values, but writes messages and keys unquoted.
 func oneLine(s string) string {
 	if utf8.ValidString(s) && strings.IndexFunc(s, isHidden) < 0 {
 		return s

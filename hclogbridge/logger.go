@@ -20,21 +20,22 @@ const nameKey = "logger"
 
 // logger is an hclog.Logger on a [slog.Handler].
 type logger struct {
-	handler slog.Handler // as it was given
+	handler slog.Handler // as given to NewLogger
 	with    slog.Handler // has the implied pairs
 	implied []any
 	name    string
-	level   *atomic.Int32 // what SetLevel has set, for all that come from one NewLogger
+	level   *atomic.Int32 // set by SetLevel; shared by all loggers from one NewLogger
 }
 
 var _ hclog.Logger = (*logger)(nil)
 
 // NewLogger returns a logger that writes to handler, which must not be nil. The
-// handler's level is the logger's; SetLevel narrows it, as with hclog for all loggers
-// that were made from one. A name becomes the attribute "logger", pairs become
+// handler's level is the logger's. SetLevel raises it for all loggers from one
+// NewLogger, like in hclog. A name becomes the attribute "logger", pairs become
 // attributes.
 //
-// The logger is safe for concurrent use if handler is, as those of slog are.
+// The logger is safe for concurrent use if handler is; the handlers of slog
+// are.
 func NewLogger(handler slog.Handler) hclog.Logger {
 	return &logger{handler: handler, with: handler, level: new(atomic.Int32)}
 }
@@ -57,19 +58,19 @@ func (l *logger) Warn(msg string, args ...any) { l.log(hclog.Warn, msg, args) }
 // Error implements [hclog.Logger].
 func (l *logger) Error(msg string, args ...any) { l.log(hclog.Error, msg, args) }
 
-// log is called by the exported methods only, whose caller is the record's place.
+// log is called only by the exported methods. Their caller is the record's place.
 func (l *logger) log(level hclog.Level, msg string, args []any) {
 	if level == hclog.Off || !l.enabled(level) {
 		return
 	}
 	var pc [1]uintptr
-	runtime.Callers(3, pc[:]) // this one's, and those of log and of its caller
+	runtime.Callers(3, pc[:]) // the frames of Callers, of log and of log's caller
 	record := slog.NewRecord(time.Now(), toSlog(level), msg, pc[0])
 	if l.name != "" {
 		record.AddAttrs(slog.String(nameKey, l.name))
 	}
 	record.AddAttrs(attrs(args)...)
-	_ = l.with.Handle(context.Background(), record) // the handler's own business, as with slog.Logger
+	_ = l.with.Handle(context.Background(), record) // slog.Logger ignores the handler's error too
 }
 
 // enabled reports whether both levels let a record through.
@@ -99,8 +100,8 @@ func (l *logger) IsError() bool { return l.enabled(hclog.Error) }
 // ImpliedArgs implements [hclog.Logger].
 func (l *logger) ImpliedArgs() []any { return slices.Clone(l.implied) }
 
-// With implements [hclog.Logger]. As in hclog a pair replaces an earlier one with its
-// key.
+// With implements [hclog.Logger]. As in hclog, a pair replaces an earlier one with
+// its key.
 func (l *logger) With(args ...any) hclog.Logger {
 	sub := *l
 	sub.implied = make([]any, 0, len(l.implied)+len(args)+1)
@@ -152,7 +153,8 @@ func (l *logger) ResetNamed(name string) hclog.Logger {
 // SetLevel implements [hclog.Logger].
 func (l *logger) SetLevel(level hclog.Level) { l.level.Store(int32(level)) }
 
-// GetLevel implements [hclog.Logger]: the lowest level that is let through.
+// GetLevel implements [hclog.Logger]: the lowest level that the logger lets
+// through.
 func (l *logger) GetLevel() hclog.Level {
 	for level := hclog.Trace; level <= hclog.Error; level++ {
 		if l.enabled(level) {
@@ -186,8 +188,8 @@ func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	s.logger.log(level, msg, args)
 }
 
-// attrs makes attributes of pairs. As in hclog a value without a key has the key
-// [hclog.MissingKey], unless it is a stack trace.
+// attrs makes attributes of pairs. As in hclog, a value without a key has the
+// key [hclog.MissingKey], unless it is a stack trace.
 func attrs(args []any) []slog.Attr {
 	all := make([]slog.Attr, 0, (len(args)+1)/2)
 	for len(args) > 1 {

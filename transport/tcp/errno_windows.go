@@ -2,7 +2,7 @@ package tcp
 
 import "syscall"
 
-// Winsock has numbers of its own: syscall.EADDRINUSE is none that it returns.
+// Winsock has numbers of its own. It never returns syscall.EADDRINUSE.
 const (
 	errInUse     = syscall.Errno(10048) // WSAEADDRINUSE
 	errForbidden = syscall.WSAEACCES    // the port is reserved, for Hyper-V for example

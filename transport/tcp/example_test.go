@@ -10,8 +10,8 @@ import (
 	"github.com/plugwire/plugwire/transport/tcp"
 )
 
-// A host and a plugin only pass New to WithTransports. This is what then
-// happens on each side.
+// A host and a plugin only pass New to WithTransports. Then each side does the
+// following.
 func Example() {
 	ctx := context.Background()
 

@@ -16,8 +16,8 @@ func listen(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
 	return lc.Listen(ctx, "tcp", addr.String())
 }
 
-// listenInRange listens on the first port that can be had, starting at a random
-// one.
+// listenInRange listens on the first port that is available. It begins at a
+// random one.
 func listenInRange(ctx context.Context, ip netip.Addr, minPort, maxPort int) (net.Listener, error) {
 	if minPort < 0 || minPort > maxPort || maxPort > math.MaxUint16 {
 		return nil, fmt.Errorf("tcp: the host asks for a port from %d to %d, which is not a range of ports", minPort, maxPort)
@@ -39,11 +39,11 @@ func listenInRange(ctx context.Context, ip netip.Addr, minPort, maxPort int) (ne
 		}
 		last = err
 	}
-	return nil, fmt.Errorf("tcp: none of the ports %d to %d can be had: %w: stop a program that uses one of them, let the host ask for more, or give WithListenAddress a port", minPort, maxPort, last)
+	return nil, fmt.Errorf("tcp: none of the ports %d to %d is available: %w: stop a program that uses one of them, let the host ask for more, or give WithListenAddress a port", minPort, maxPort, last)
 }
 
-// unavailable reports whether err says that a port is taken or reserved, after
-// which another may be free.
+// unavailable reports whether err says that a port is in use or reserved:
+// another port may be free.
 func unavailable(err error) bool {
 	return errors.Is(err, errInUse) || errors.Is(err, errForbidden)
 }

@@ -1,6 +1,6 @@
-// Package tcp is the transport over TCP, tcp/1: what go-plugin speaks, and the
-// one that works on every system. The kernel does not say who is at the other
-// end, so Plugwire puts mutual TLS on it.
+// Package tcp is the transport over TCP, tcp/1: go-plugin speaks it, and it
+// works on every system. The kernel does not identify the peer, so Plugwire
+// uses mutual TLS on it.
 //
 // Give [New] to host.WithTransports and plugin.WithTransports.
 package tcp
@@ -17,12 +17,11 @@ import (
 // Name is the transport's name on the wire.
 const Name = "tcp"
 
-// version is the one that this module speaks: the address is an IP address and
-// a port, and nothing precedes the session's first byte.
+// version is the version that this module speaks. The address is an IP address
+// and a port, and nothing precedes the session's first byte.
 const version = 1
 
-// Transport is tcp/1. It holds nothing but its options and is safe for
-// concurrent use.
+// Transport is tcp/1. It holds only its options and is safe for concurrent use.
 type Transport struct{ listenAddress string }
 
 var _ transport.Transport = (*Transport)(nil)
@@ -34,15 +33,15 @@ type optionFunc func(*Transport)
 
 func (f optionFunc) apply(t *Transport) { f(t) }
 
-// WithListenAddress is where a plugin listens: an IP address of its machine and
-// a port, such as "127.0.0.1:7000" or, for the loopback of IPv6, "[::1]:0". The
-// default is "127.0.0.1:0". A port is used as it is. Port 0 is the first free
-// one of the range that the host asks for, or, without a range, any that the
-// system chooses.
+// WithListenAddress sets where a plugin listens: an IP address of its machine
+// and a port, such as "127.0.0.1:7000" or, for the loopback of IPv6, "[::1]:0".
+// The default is "127.0.0.1:0". A port other than 0 is used whatever range the
+// host asks for. Port 0 is the first free port of that range, or, without a
+// range, a port that the system chooses.
 //
-// Anybody who can reach the address can try to connect: one that is not a
-// loopback address opens the plugin to the network. An address that is not
-// valid is reported by Listen. A host has no use for the option.
+// Every process that can reach the address can try to connect, so an address
+// outside the loopback opens the plugin to the network. Listen reports an
+// address that is not valid. A host has no use for the option.
 func WithListenAddress(address string) Option {
 	return optionFunc(func(t *Transport) { t.listenAddress = address })
 }
@@ -62,16 +61,16 @@ func (*Transport) Name() string { return Name }
 // Versions implements [transport.Transport].
 func (*Transport) Versions() []int { return []int{version} }
 
-// Listen implements [transport.Transport]. It listens where
-// [WithListenAddress] says. A range is searched from a random port of it, so
-// that plugins which start together seldom meet; one that begins with 0 leaves
+// Listen implements [transport.Transport]. It listens where [WithListenAddress]
+// says. The search of a range begins at a random port, so that plugins which
+// start together seldom try the same port. A range that begins with 0 leaves
 // the choice to the system, as in go-plugin. The listener is a
 // *net.TCPListener.
 func (t *Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 	if cfg.Version != version {
 		return nil, fmt.Errorf("tcp: version %d: only %d is known", cfg.Version, version)
 	}
-	if err := ctx.Err(); err != nil { // net looks at it only while it waits
+	if err := ctx.Err(); err != nil { // net checks ctx only while it waits
 		return nil, fmt.Errorf("tcp: listen: %w", err)
 	}
 	addr, err := parseAddress(t.listenAddress)
@@ -86,16 +85,16 @@ func (t *Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net
 	case err == nil:
 		return ln, nil
 	case addr.Port() != 0 && unavailable(err):
-		return nil, fmt.Errorf("tcp: port %d cannot be had: %w: give WithListenAddress another port, or 0 for a free one", addr.Port(), err)
+		return nil, fmt.Errorf("tcp: port %d is not available: %w: give WithListenAddress another port, or 0 for a free one", addr.Port(), err)
 	default:
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
 }
 
 // Dial implements [transport.Transport]. The address is an IP address and a
-// port; a name is never looked up. The connection is a *net.TCPConn with net's
-// defaults: what is written is sent without delay, and an idle connection is
-// kept alive.
+// port; names are never resolved. The connection is a *net.TCPConn with net's
+// defaults: it sends each write without delay, and keeps an idle connection
+// alive.
 func (*Transport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 	if cfg.Version != version {
 		return nil, fmt.Errorf("tcp: version %d: only %d is known", cfg.Version, version)
@@ -108,7 +107,7 @@ func (*Transport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn,
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
 	if addr.Port() == 0 {
-		return nil, fmt.Errorf("tcp: nobody can be reached at port 0 of %s", addr)
+		return nil, fmt.Errorf("tcp: no process can listen on port 0 of %s", addr)
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr.String())
@@ -118,18 +117,18 @@ func (*Transport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn,
 	return conn, nil
 }
 
-// parseAddress parses an address that means the same to both sides. One with a
-// zone does not, as it names an interface of one machine, nor does 0.0.0.0,
-// which is every address to one who listens.
+// parseAddress parses an address that means the same to both sides. An address
+// with a zone does not: it names an interface of one machine. Nor does 0.0.0.0,
+// which to a listener is every address.
 func parseAddress(s string) (netip.AddrPort, error) {
 	addr, err := netip.ParseAddrPort(s)
 	switch {
 	case err != nil:
 		return addr, fmt.Errorf("%q is not an IP address and a port, such as 127.0.0.1:7000 or [::1]:7000", s)
 	case addr.Addr().Zone() != "":
-		return addr, fmt.Errorf("%q has a zone, which only the machine that it names an interface of understands", s)
+		return addr, fmt.Errorf("%q has a zone, which names an interface of one machine and means nothing to another", s)
 	case addr.Addr().Unmap().IsUnspecified():
-		return addr, fmt.Errorf("%q is no address of one machine, such as 127.0.0.1 or ::1", s)
+		return addr, fmt.Errorf("%q is not an address of one machine, such as 127.0.0.1 or ::1", s)
 	}
 	return addr, nil
 }

@@ -32,7 +32,8 @@ func TestConformanceIPv6(t *testing.T) {
 	transporttest.Run(t, func() *tcp.Transport { return tcp.New(tcp.WithListenAddress("[::1]:0")) })
 }
 
-// listen opens a listener that is closed when the test ends, and returns where.
+// listen opens a listener that is closed when the test ends, and returns its
+// address.
 func listen(tb testing.TB, cfg transport.ListenConfig, opts ...tcp.Option) (net.Listener, netip.AddrPort) {
 	tb.Helper()
 	cfg.Version = 1
@@ -74,7 +75,7 @@ func TestListensOnLoopback(t *testing.T) {
 func TestListensAtGivenAddress(t *testing.T) {
 	port, _ := freeRange(t, 1)
 	want := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))
-	// A range does not matter to one that is given.
+	// The host's range does not matter to a port that the plugin sets.
 	if _, got := listen(t, transport.ListenConfig{MinPort: 1, MaxPort: 2}, tcp.WithListenAddress(want.String())); got != want {
 		t.Errorf("listens at %s, want %s", got, want)
 	}
@@ -104,7 +105,7 @@ func freeRange(tb testing.TB, n int) (minPort, maxPort int) {
 }
 
 // Every port of a range is used, also with a port 0 of the plugin's own. Then
-// the error says which were tried.
+// the error names the ports that were tried.
 func TestRange(t *testing.T) {
 	const n = 8
 	minPort, maxPort := freeRange(t, n)
@@ -123,14 +124,14 @@ func TestRange(t *testing.T) {
 		taken[port] = true
 	}
 	assertSays(t, refused(t, cfg),
-		fmt.Sprintf("none of the ports %d to %d can be had", minPort, maxPort), "in use", "let the host ask for more")
+		fmt.Sprintf("none of the ports %d to %d is available", minPort, maxPort), "in use", "let the host ask for more")
 }
 
 // Plugins that start together would otherwise all try the same ports.
 func TestRangeIsSearchedFromRandomPort(t *testing.T) {
 	minPort, maxPort := freeRange(t, 8)
 	seen := make(map[uint16]bool)
-	for range 100 { // all the same: once in 8^99 runs
+	for range 100 { // without the random start; by chance once in 8^99 runs
 		ln, addr := listen(t, transport.ListenConfig{MinPort: minPort, MaxPort: maxPort})
 		ln.Close()
 		seen[addr.Port()] = true
@@ -148,7 +149,7 @@ func TestRangeFromZeroIsTheSystemsChoice(t *testing.T) {
 	}
 }
 
-// What is wrong with the address is wrong with it at every port.
+// An address that is not valid is so at every port.
 func TestRangeSearchEndsWithOtherErrors(t *testing.T) {
 	// An address for documentation, which no machine has.
 	err := refused(t, transport.ListenConfig{MinPort: 10000, MaxPort: 25000}, tcp.WithListenAddress("192.0.2.1:0"))
@@ -166,15 +167,14 @@ func TestRangeSearchEndsWithContext(t *testing.T) {
 		listen(t, cfg)
 	}
 	cfg.Version = 1
-	// The first look at the context is before the search, the second before
-	// its first port.
+	// Listen checks the context before the search, then before the first port.
 	ctx := &endsAfter{Context: t.Context(), looks: 2}
 	if _, err := tcp.New().Listen(ctx, cfg); !errors.Is(err, context.Canceled) {
 		t.Errorf("Listen: %v, want context.Canceled", err)
 	}
 }
 
-// endsAfter is a context that has ended after a number of looks at it.
+// endsAfter is a context that ends after a number of calls of Err.
 type endsAfter struct {
 	context.Context //nolint:containedctx // it is one
 	looks           int
@@ -198,7 +198,7 @@ func TestListenErrors(t *testing.T) {
 	}{
 		{
 			name: "port in use", address: addr.String(),
-			want: []string{fmt.Sprintf("port %d cannot be had", addr.Port()), "in use", "give WithListenAddress another port, or 0"},
+			want: []string{fmt.Sprintf("port %d is not available", addr.Port()), "in use", "give WithListenAddress another port, or 0"},
 		},
 		{name: "range backwards", cfg: transport.ListenConfig{MinPort: 7, MaxPort: 5}, want: []string{"a port from 7 to 5"}},
 		{name: "range without end", cfg: transport.ListenConfig{MinPort: 7}, want: []string{"a port from 7 to 0"}},
@@ -211,9 +211,9 @@ func TestListenErrors(t *testing.T) {
 		{name: "IPv6 without brackets", address: "::1:7000", want: []string{"not an IP address and a port"}},
 		{name: "port too high", address: "127.0.0.1:65536", want: []string{"not an IP address and a port"}},
 		{name: "zone", address: "[fe80::1%lo]:0", want: []string{"has a zone"}},
-		{name: "every address", address: "0.0.0.0:0", want: []string{"no address of one machine"}},
-		{name: "every address of IPv6", address: "[::]:0", want: []string{"no address of one machine"}},
-		{name: "every address in disguise", address: "[::ffff:0.0.0.0]:0", want: []string{"no address of one machine"}},
+		{name: "every address", address: "0.0.0.0:0", want: []string{"not an address of one machine"}},
+		{name: "every address of IPv6", address: "[::]:0", want: []string{"not an address of one machine"}},
+		{name: "every address in disguise", address: "[::ffff:0.0.0.0]:0", want: []string{"not an address of one machine"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -241,9 +241,9 @@ func TestDialErrors(t *testing.T) {
 		"user@127.0.0.1:7000":     "is not an IP address and a port",
 		"[fe80::1%eth0]:7000":     "has a zone",
 		"[::1%0]:7000":            "has a zone",
-		"0.0.0.0:7000":            "no address of one machine",
-		"[::]:7000":               "no address of one machine",
-		"[::ffff:0.0.0.0]:7000":   "no address of one machine",
+		"0.0.0.0:7000":            "not an address of one machine",
+		"[::]:7000":               "not an address of one machine",
+		"[::ffff:0.0.0.0]:7000":   "not an address of one machine",
 		"127.0.0.1:7000\x00":      `holds '\x00'`,
 		strings.Repeat("1", 2000): "at most 1024 are allowed",
 	} {
@@ -257,7 +257,7 @@ func TestDialErrors(t *testing.T) {
 	}
 }
 
-// What the session does with the socket itself needs the type.
+// The session works on the socket itself, so it needs the type.
 func TestConnectionsAreTCPConns(t *testing.T) {
 	ln, addr := listen(t, transport.ListenConfig{})
 	// The host's options are not the plugin's.

@@ -10,8 +10,8 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// A host and a plugin only pass New to WithTransports. This is what then
-// happens on each side.
+// A host and a plugin only pass New to WithTransports. Then each side does the
+// following.
 func Example() {
 	ctx := context.Background()
 
@@ -39,7 +39,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	conn.Close()
-	ln.Close() // and removes the socket
+	ln.Close() // removes the socket too
 	fmt.Printf("%s/1: %s\n", unix.Name, said)
 
 	// Output: unix/1: hello from the plugin

@@ -15,7 +15,8 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// A dial waits for room in the listener's queue, for as long as its context allows.
+// TestDialWaitsForRoom checks that a dial waits for room in the listener's queue
+// for as long as its context allows.
 func TestDialWaitsForRoom(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	ln := listenWithoutQueue(t, path)
@@ -34,7 +35,7 @@ func TestDialWaitsForRoom(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := unix.New().Dial(ctx, cfg)
-	if want := ": nobody accepts the connections that wait: "; !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), want) {
+	if want := ": the listener's queue is full: "; !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), want) {
 		t.Errorf("there is no room: %v, want %v with %q", err, context.DeadlineExceeded, want)
 	}
 	dialed := make(chan error, 1)

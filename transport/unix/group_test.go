@@ -15,8 +15,8 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// TestGroup lets a group use the socket, and the directory of its own on the way
-// to it.
+// TestGroup checks that a group may use the socket, and the socket's own
+// directory.
 func TestGroup(t *testing.T) {
 	gid := os.Getgid()
 	group, err := user.LookupGroupId(strconv.Itoa(gid))
@@ -43,6 +43,6 @@ func TestGroup(t *testing.T) {
 		}
 	}
 	if _, err := unix.New().Listen(t.Context(), transport.ListenConfig{Version: 1, Group: "no such group"}); err == nil || !strings.Contains(err.Error(), "group for the socket") {
-		t.Errorf("a group that is not there: %v", err)
+		t.Errorf("a group that does not exist: %v", err)
 	}
 }

@@ -13,11 +13,12 @@ import (
 // openOnly opens a directory as a place for names, which needs no permission to read.
 const openOnly = sys.O_PATH
 
-// descriptor returns a path to what a descriptor of this process is of.
+// descriptor returns a path to the file behind a descriptor of this process.
 func descriptor(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
 // bindPath returns the path to bind. It goes by the descriptor of the directory, which
-// nobody can redirect. Without a mounted /proc there is only the directory's own path.
+// no other process can redirect. Without a mounted /proc there is only the directory's
+// own path.
 func (p *place) bindPath() string {
 	at := descriptor(p.dir)
 	if _, err := os.Stat(at); err != nil {
@@ -26,8 +27,8 @@ func (p *place) bindPath() string {
 	return filepath.Join(at, p.name)
 }
 
-// beforeBind gives a socket the mode that the file will have (unix(7)), except for what
-// the umask takes.
+// beforeBind gives a socket the mode that the file will have (unix(7)). The umask may
+// take bits away.
 func beforeBind(mode uint32) func(network, address string, conn syscall.RawConn) error {
 	return func(_, _ string, conn syscall.RawConn) (err error) {
 		controlErr := conn.Control(func(fd uintptr) { err = sys.Fchmod(int(fd), mode) })
@@ -35,7 +36,8 @@ func beforeBind(mode uint32) func(network, address string, conn syscall.RawConn)
 	}
 }
 
-// settle gives the socket its group, and what the umask took of its mode.
+// settle gives the socket its group, and the bits of its mode that the umask
+// took away.
 func (p *place) settle(mode uint32, gid int) error {
 	fd, err := sys.Openat(p.dir, p.name, sys.O_PATH|sys.O_NOFOLLOW|sys.O_CLOEXEC, 0)
 	if err != nil {
@@ -46,7 +48,8 @@ func (p *place) settle(mode uint32, gid int) error {
 	if err := sys.Fstat(fd, &stat); err != nil {
 		return err
 	}
-	// A second link would be a socket from elsewhere, which only looks new.
+	// A second link would mean that the socket is from elsewhere and only looks
+	// new.
 	if stat.Mode&sys.S_IFMT != sys.S_IFSOCK || int(stat.Uid) != os.Geteuid() || stat.Nlink != 1 {
 		return errReplaced
 	}

@@ -15,10 +15,11 @@ import (
 // openOnly opens a directory. This system has no way to open it without reading it.
 const openOnly = sys.O_RDONLY
 
-// bindPath returns the path to bind: no other can be given here.
+// bindPath returns the path to bind: this system accepts no other.
 func (p *place) bindPath() string { return filepath.Join(p.path, p.name) }
 
-// beforeBind does nothing: the mode of a socket decides nothing here about its file.
+// beforeBind does nothing: on this system the mode of a socket does not decide the
+// mode of its file.
 func beforeBind(uint32) func(network, address string, conn syscall.RawConn) error { return nil }
 
 // settle gives the socket its mode and group, without following a link. Root does not

@@ -19,8 +19,8 @@ type place struct {
 	name string
 }
 
-// openPlace opens the directory. That may be a symbolic link, as the host's user
-// wishes: a new socket for this user alone harms no directory.
+// openPlace opens the directory. The directory may be a symbolic link that the
+// host's user made: a new socket for this user alone harms no directory.
 func openPlace(dir, name string) (*place, error) {
 	fd, err := sys.Open(dir, openOnly|sys.O_DIRECTORY|sys.O_CLOEXEC, 0)
 	if err != nil {
@@ -31,8 +31,8 @@ func openPlace(dir, name string) (*place, error) {
 
 func (p *place) close() error { return sys.Close(p.dir) }
 
-// remove removes what has the name. That is the socket, unless a user who may write in
-// the directory has removed that.
+// remove removes the file of that name. It is the socket, unless a user who may write
+// in the directory has replaced the socket.
 func (p *place) remove() error {
 	if err := sys.Unlinkat(p.dir, p.name, 0); !errors.Is(err, sys.ENOENT) {
 		return err
@@ -40,18 +40,19 @@ func (p *place) remove() error {
 	return nil
 }
 
-// bind listens on a new socket with the mode, for a group unless that is nobody.
+// bind listens on a new socket with the mode, for a group unless the group is
+// nobody.
 func (p *place) bind(ctx context.Context, mode uint32, gid int) (*net.UnixListener, error) {
 	lc := net.ListenConfig{Control: beforeBind(mode)}
 	bound, err := lc.Listen(ctx, "unix", p.bindPath())
 	if err != nil {
 		if op, ok := errors.AsType[*net.OpError](err); ok {
-			err = op.Err // its address is a descriptor, which says nothing
+			err = op.Err // the address in err names a descriptor, which means nothing to a reader
 		}
 		return nil, err
 	}
 	ln := bound.(*net.UnixListener)
-	ln.SetUnlinkOnClose(false) // net would do so by the path
+	ln.SetUnlinkOnClose(false) // net would remove it by the path
 	if err := p.settle(mode, gid); err != nil {
 		return nil, errors.Join(fmt.Errorf("permissions of the socket: %w", err), ln.Close(), p.remove())
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// TestReplacedSocket listens in a directory where another process puts a link to a file,
-// or the file itself by a second name, in the place of each new socket, as soon as it
-// is there. The file keeps its mode and its group: only the socket gets new ones.
+// TestReplacedSocket listens in a directory where another process replaces each new
+// socket at once: by a link to a file, or by a second name of the file. The file keeps
+// its mode and its group. Only a socket gets new ones.
 func TestReplacedSocket(t *testing.T) {
 	for name, link := range map[string]func(oldname, newname string) error{"symbolic link": os.Symlink, "hard link": os.Link} {
 		for _, group := range []string{"", "12345"} {
@@ -31,7 +31,7 @@ func TestReplacedSocket(t *testing.T) {
 				for range 500 {
 					ln, err := unix.New().Listen(t.Context(), transport.ListenConfig{Version: 1, Dir: dir, Group: group})
 					if err != nil {
-						continue // it has seen the attack
+						continue // the listener has seen the attack
 					}
 					if err := ln.Close(); err != nil {
 						t.Error(err)
@@ -80,7 +80,7 @@ func attack(t *testing.T, dir, victim string, link func(oldname, newname string)
 	return func() { stopped.Store(true); <-done }, attacked
 }
 
-// TestModeWithUmask has sockets whose mode is right, whatever the umask is.
+// TestModeWithUmask checks that a socket's mode does not depend on the umask.
 func TestModeWithUmask(t *testing.T) {
 	dir := shortDir(t)
 	t.Setenv("TMPDIR", shortDir(t))
@@ -105,7 +105,8 @@ func TestModeWithUmask(t *testing.T) {
 	}
 }
 
-// TestOwnDirectoryOfAnotherUser makes no directory where another user can replace it.
+// TestOwnDirectoryOfAnotherUser checks that Listen makes no directory where another
+// user can replace it.
 func TestOwnDirectoryOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make the directory of another user")
@@ -127,7 +128,8 @@ func TestOwnDirectoryOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestQuotedAddress has errors with an address that would drive a terminal.
+// TestQuotedAddress checks errors whose address has control characters of a
+// terminal.
 func TestQuotedAddress(t *testing.T) {
 	address := filepath.Join(shortDir(t), "a\tb\u202e")
 	_, err := unix.New().Dial(t.Context(), transport.DialConfig{Version: 1, Address: address})

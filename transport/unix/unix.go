@@ -1,7 +1,6 @@
-// Package unix is the transport over unix domain sockets, unix/1: what
-// go-plugin speaks, and the first choice wherever host and plugin share a
-// machine. The kernel vouches for the peer, so Plugwire needs no encryption on
-// it.
+// Package unix is the transport over unix domain sockets, unix/1: the first
+// choice wherever host and plugin share a machine. go-plugin speaks it too. The
+// kernel identifies the peer, so Plugwire needs no encryption on it.
 //
 // Give [New] to host.WithTransports and plugin.WithTransports.
 package unix
@@ -28,7 +27,7 @@ import (
 // Name is the transport's name on the wire.
 const Name = "unix"
 
-// version is the one that this module speaks: the address is the path of a
+// version is the version that this module speaks. The address is the path of a
 // stream socket, and nothing precedes the session's first byte.
 const version = 1
 
@@ -60,7 +59,7 @@ func (*Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.L
 	if cfg.Version != version {
 		return nil, fmt.Errorf("unix: version %d: only %d is known", cfg.Version, version)
 	}
-	if err := ctx.Err(); err != nil { // net looks at it only while it waits
+	if err := ctx.Err(); err != nil { // net checks ctx only while it waits
 		return nil, fmt.Errorf("unix: listen: %w", err)
 	}
 	gid, err := groupID(cfg.Group)
@@ -110,11 +109,11 @@ func makeDir(gid int) (string, error) {
 	return dir, nil
 }
 
-// nobody is the group of a socket that is its owner's alone.
+// nobody is the group of a socket that only its owner may use.
 const nobody = -1
 
-// groupID returns the number of a group, numbers first, as go-plugin has it
-// (server.go there).
+// groupID returns the number of a group. Like go-plugin (server.go there) it
+// takes a number for a number first, then for a name.
 func groupID(group string) (int, error) {
 	if group == "" {
 		return nobody, nil
@@ -129,9 +128,10 @@ func groupID(group string) (int, error) {
 	return strconv.Atoi(g.Gid)
 }
 
-// listen makes the socket in the directory, whose path may belong to a user with fewer
-// rights than this one: the host's user, or a group that may write there. So the
-// directory is opened once, and all else goes by its descriptor and follows no link.
+// listen makes the socket in the directory. Its path may belong to a user with fewer
+// rights than this process has: the host's user, or a group that may write there. So
+// listen opens the directory once, does everything else by its descriptor, and follows
+// no link.
 func listen(ctx context.Context, dir string, gid int) (*listener, error) {
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails, by its contract
@@ -180,9 +180,10 @@ func (*Transport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn,
 	return conn, nil
 }
 
-// A listener's queue is full when it has not been scheduled while some hundred
-// connections were dialed (net.core.somaxconn). Linux then refuses another at once,
-// where TCP asks again: so does a dial here, every fullRetry for fullTimeout.
+// A listener's queue is full when some hundred connections were dialed before the
+// listener was scheduled (net.core.somaxconn). Linux then refuses the next
+// connection at once, where TCP asks again. So Dial asks again every fullRetry for
+// fullTimeout.
 const (
 	fullRetry   = 5 * time.Millisecond
 	fullTimeout = 10 * time.Second
@@ -198,25 +199,25 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 		switch {
 		case errors.Is(err, syscall.EAGAIN):
 			full = err
-		case full == nil || !isTimeout(err): // which says less than that there was no room
+		case full == nil || !isTimeout(err): // says less than that there was no room
 			return conn, err
 		}
 		select {
 		case <-wait.Done():
-			return nil, fmt.Errorf("%w: nobody accepts the connections that wait: %w", full, context.Cause(wait))
+			return nil, fmt.Errorf("%w: the listener's queue is full: %w", full, context.Cause(wait))
 		case <-time.After(fullRetry):
 		}
 	}
 }
 
-// quotedAddr is an address of the other side's in an error, which must not drive a
+// quotedAddr is an address of the other side in an error. It must not control a
 // terminal.
 type quotedAddr struct{ net.Addr }
 
 // String implements [net.Addr].
 func (a quotedAddr) String() string { return strconv.Quote(a.Addr.String()) }
 
-// quoteAddress quotes the address in an error of net if it is not plain text.
+// quoteAddress quotes the address in an error of net, unless it is plain text.
 func quoteAddress(err error) error {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok || op.Addr == nil || strings.Trim(strconv.Quote(op.Addr.String()), `"`) == op.Addr.String() {
@@ -231,7 +232,7 @@ func isTimeout(err error) bool {
 	return ok && e.Timeout()
 }
 
-// listener removes the socket, and the directory that Listen made, if it made one.
+// listener removes on Close the socket, and the directory if Listen made one.
 type listener struct {
 	*net.UnixListener
 	place     *place

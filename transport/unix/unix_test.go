@@ -111,8 +111,8 @@ func TestAddressIsAbsolute(t *testing.T) {
 	dial(t, listen(t, "."))
 }
 
-// What the session does with the socket itself, such as asking for the peer's
-// credentials, needs the type.
+// The session asks the socket itself for the peer's credentials, so it needs
+// the type.
 func TestConnectionsAreUnixConns(t *testing.T) {
 	ln := listen(t, shortDir(t))
 	dialed := dial(t, ln)
@@ -140,7 +140,7 @@ func subDir(t *testing.T, name string) string {
 }
 
 func TestListenErrors(t *testing.T) {
-	const maxLen = 103 // what macOS allows is the least
+	const maxLen = 103 // macOS allows the least
 	long := strings.Repeat("long/", maxLen/len("long/"))
 	tests := []struct {
 		name string

@@ -11,35 +11,35 @@ import (
 // or encrypted above it.
 //
 // Its listener's Accept returns the streams that hosts open, of all
-// connections; Close of the listener leaves them open, as any listener's does.
+// connections; Close of the listener leaves them open, as for any listener.
 // Dial opens a connection for one stream, and Close of that stream ends the
 // connection. Each stream keeps the contract of a connection in [Transport],
-// and a stream that is not read never keeps another of the same connection
-// waiting. Both ends of a stream implement [Secured].
+// and a stream that is not read never blocks another stream of the same
+// connection. Both ends of a stream implement [Secured].
 type Native interface {
 	Transport
 
 	// DialSession opens one connection to a plugin's listener and authenticates
-	// both sides with cfg.TLS. The context bounds only that.
+	// both sides with cfg.TLS. The context bounds only this call.
 	DialSession(ctx context.Context, cfg DialConfig) (Session, error)
 }
 
 // Session is the host's end of a [Native] transport's connection. Its methods
 // are safe for concurrent use.
 type Session interface {
-	// OpenStream opens a stream, which the listener's Accept returns without
-	// waiting for its first byte. The context bounds only that. The caller
-	// closes the stream.
+	// OpenStream opens a stream. The listener's Accept returns the stream
+	// without waiting for its first byte. The context bounds only this call.
+	// The caller closes the stream.
 	OpenStream(ctx context.Context) (net.Conn, error)
 
-	// Close ends the connection and every stream on it at once, without
-	// waiting for what was written. A second Close is harmless.
+	// Close ends the connection and every stream on it at once, without waiting
+	// for the delivery of written bytes. A second Close is harmless.
 	Close() error
 }
 
-// Lingerer is implemented by the listener of a transport that delivers what was
-// written in this process and not in the kernel, as QUIC does: what is not
-// delivered when the process exits is lost.
+// Lingerer is implemented by the listener of a transport that, like QUIC,
+// delivers written bytes from this process and not from the kernel. Bytes that
+// are not delivered when the process exits are lost.
 type Lingerer interface {
 	// Linger waits until hosts have ended their sessions, or ctx ends. It is
 	// called after Close of the listener and of all streams, just before the
@@ -48,7 +48,7 @@ type Lingerer interface {
 }
 
 // Secured is implemented by a connection that the transport itself has
-// encrypted. A *tls.Conn and the streams of a [Native] transport do.
+// encrypted: by a *tls.Conn and by the streams of a [Native] transport.
 type Secured interface {
 	ConnectionState() tls.ConnectionState
 }

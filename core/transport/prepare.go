@@ -6,11 +6,12 @@ import (
 	"os"
 )
 
-// Preparer is implemented by a transport whose one connection is made before
-// the plugin's process starts, which inherits its end: a pair of sockets, for
-// example. There is no address, and Dial returns errors.ErrUnsupported. The
-// listener that Listen makes of ListenConfig.Files yields that one connection;
-// its Addr tells the kind of network and is not sent to the host.
+// Preparer is implemented by a transport that makes its one connection before
+// the plugin's process starts: a pair of sockets, for example. The process
+// inherits its end. There is no address, and Dial returns
+// errors.ErrUnsupported. The listener that Listen makes of ListenConfig.Files
+// yields that one connection; its Addr has the kind of network and is not sent
+// to the host.
 //
 // All streams of a host and its plugin then share the connection, multiplexed
 // by yamux. Only a host that starts a process of its own machine can use it.
@@ -23,19 +24,18 @@ type Preparer interface {
 	Prepare(ctx context.Context, cfg PrepareConfig) (*Prepared, error)
 }
 
-// PrepareConfig is what a transport is told when it prepares a start. Fields
-// may be added.
+// PrepareConfig configures Prepare. Fields may be added.
 type PrepareConfig struct {
 	// Version is the highest version that the host offers. A plugin may choose
 	// a lower one.
 	Version int
 }
 
-// Prepared is a prepared start. Its owner is the caller of Prepare, who closes
-// all of it.
+// Prepared is a prepared start. The caller of Prepare owns it and closes all of
+// it.
 type Prepared struct {
-	// Files are what the plugin's process inherits, at most [MaxFiles]. They
-	// are closed when it has started.
+	// Files are what the plugin's process inherits, at most [MaxFiles]. The
+	// host closes them when the process has started.
 	Files []*os.File
 	// Conn is the host's end of the connection, never nil.
 	Conn net.Conn

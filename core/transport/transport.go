@@ -1,13 +1,12 @@
-// Package transport says how bytes may travel between a host and a plugin: the
-// contract that a transport module implements, and the set, ordered by
+// Package transport defines how bytes may travel between a host and a plugin:
+// the contract that a transport module implements, and the set, in order of
 // preference, that an application gives to host.WithTransports and
 // plugin.WithTransports.
 //
 // Implementations live in modules of their own, such as
 // github.com/plugwire/plugwire/transport/unix. Package transporttest is the
-// conformance suite that an implementation runs with one call. A transport
-// moves bytes and nothing else: authentication, streams and calls are built
-// above it.
+// conformance suite that an implementation runs with one call. A transport only
+// moves bytes: authentication, streams and calls are built above it.
 package transport
 
 import (
@@ -29,15 +28,15 @@ import (
 // of its own.
 //
 // A transport's version covers the syntax of its addresses and every byte that
-// it puts on a connection before the session's first byte. unix/1 and tcp/1
-// put none there: they are what go-plugin speaks.
+// it puts on a connection before the session's first byte. unix/1 and tcp/1,
+// which go-plugin speaks, put no bytes there.
 //
 // Its connections are reliable, ordered byte streams in both directions, with
-// buffers of bounded size: a reader that is slow blocks the writer. A deadline
-// that passes gives os.ErrDeadlineExceeded. Close delivers what was written,
-// after which the other end reads io.EOF; it unblocks Read and Write with
-// net.ErrClosed. A second Close of a connection or a listener is harmless and
-// returns nil or net.ErrClosed.
+// buffers of bounded size: a slow reader blocks the writer. A call whose
+// deadline passes returns os.ErrDeadlineExceeded. Close delivers the written
+// bytes, after which the other end reads io.EOF; it unblocks Read and Write
+// with net.ErrClosed. A second Close of a connection or a listener is harmless
+// and returns nil or net.ErrClosed.
 type Transport interface {
 	// Name returns the transport's name on the wire: lower-case letters,
 	// digits and '-', starting with a letter, at most 32 in all.
@@ -47,85 +46,85 @@ type Transport interface {
 	// higher and listed once, in any order.
 	Versions() []int
 
-	// Listen opens a listener for one plugin. The listener's Addr().String()
-	// is what a host passes to Dial; it passes [CheckAddress]. Accept returns
-	// a connection when it has been dialed, without waiting for its first
-	// byte: either side may speak first. The context bounds Listen only; one
-	// that has ended already is refused with its error. Close of the listener
-	// unblocks Accept with an error that satisfies
-	// errors.Is(err, net.ErrClosed), removes what Listen created, and leaves
-	// accepted connections open.
+	// Listen opens a listener for one plugin. A host passes the listener's
+	// Addr().String() to Dial; this address is valid for [CheckAddress]. Accept
+	// returns a connection when it has been dialed, without waiting for its
+	// first byte: either side may speak first. The context bounds Listen only.
+	// If it has ended already, Listen returns its error. Close of the listener
+	// unblocks Accept with an error that satisfies errors.Is(err,
+	// net.ErrClosed), removes what Listen created, and leaves accepted
+	// connections open.
 	Listen(ctx context.Context, cfg ListenConfig) (net.Listener, error)
 
 	// Dial opens one connection to a plugin's listener. The context bounds the
-	// dial only, never the connection's later life; one that has ended already
-	// is refused with its error. Where nobody listens, Dial fails in bounded
-	// time with an error that names the address. The caller closes the
-	// connection.
+	// dial only, never the connection's later life; if it has ended already,
+	// Dial returns its error. If no process listens at the address, Dial fails
+	// within bounded time with an error that names the address. The caller
+	// closes the connection.
 	Dial(ctx context.Context, cfg DialConfig) (net.Conn, error)
 }
 
-// ListenConfig is what a transport is told when it opens a listener. Fields may
-// be added; the zero value of a field means that nothing is asked for.
+// ListenConfig configures Listen. Fields may be added; the zero value of a
+// field asks for nothing.
 type ListenConfig struct {
 	// Version is the chosen version of the transport. It is one of Versions;
-	// any other is refused.
+	// Listen refuses any other.
 	Version int
-	// Dir is an existing directory that only the plugin and its host can
-	// enter, made and removed by the host. What the transport creates in the
-	// file system it creates there and nowhere else. Empty when the host gave
-	// none: a transport that needs one then makes and removes its own.
+	// Dir is an existing directory that only the plugin and its host can enter.
+	// The host makes and removes it. The transport creates files there and
+	// nowhere else. It is empty if the host passed none: a transport that needs
+	// a directory then makes and removes its own.
 	Dir string
-	// Group is who else may use what the transport creates in the file system, a
-	// name or a number; empty for nobody.
+	// Group is the group, a name or a number, whose members may also use the
+	// files that the transport creates. Empty means that no group may.
 	Group string
-	// MinPort and MaxPort, both included, are where a transport with ports
-	// looks for a free one. 0 and 0: any that the system chooses.
+	// MinPort and MaxPort, both included, are the range in which a transport
+	// with ports looks for a free port. If both are 0, the system chooses.
 	MinPort, MaxPort int
-	// TLS is how the plugin proves who it is and knows its host. It is set for
-	// a [Native] transport and nil for any other. The transport may clone it
-	// and set NextProtos, and leaves the rest as it is.
+	// TLS has the plugin's certificate and the check of the host's. It is set
+	// for a [Native] transport and nil for any other. The transport may clone
+	// it and set NextProtos, and changes nothing else.
 	TLS *tls.Config
-	// Files are what the plugin inherited of a [Preparer]'s Prepared.Files, in
+	// Files are a [Preparer]'s Prepared.Files as the plugin inherited them, in
 	// the same order; nil for any other transport. Listen owns them, also when
 	// it fails.
 	Files []*os.File
-	// Logger takes what an operator should know and no error says, such as a
-	// limit of the system that costs speed. Nil: nothing is logged.
+	// Logger gets what an operator should know and no error reports, such as a
+	// limit of the system that costs speed. If it is nil, nothing is logged.
 	Logger *slog.Logger
 }
 
-// DialConfig is what a transport is told when it opens a connection. Fields may
-// be added.
+// DialConfig configures Dial. Fields may be added.
 type DialConfig struct {
 	// Version is the version that the plugin answered with. It is one of
-	// Versions; any other is refused.
+	// Versions; Dial refuses any other.
 	Version int
-	// Address is the plugin's address as it stood in the answer: untrusted
-	// input, of any length and with any bytes. What does not pass
-	// [CheckAddress], or is not in the transport's own syntax, is refused.
+	// Address is the plugin's address from the answer: untrusted input, of any
+	// length and with any bytes. Dial refuses an address that is not valid for
+	// [CheckAddress] or is not in the transport's own syntax.
 	Address string
-	// TLS is how the host proves who it is and knows its plugin, as in
+	// TLS has the host's certificate and the check of the plugin's. See
 	// [ListenConfig].
 	TLS *tls.Config
-	// Unwatched is set if nothing but the connection tells the host that the plugin's
-	// process has ended. A connection whose other end can vanish without a trace,
-	// unlike a socket of the kernel's, then has to notice that by itself, in about a
-	// second. Otherwise it may take its time: the host closes it.
+	// Unwatched is set if the host learns only from the connection that the plugin's
+	// process has ended. The other end of a connection in user space, unlike that of
+	// a kernel's socket, can vanish without a trace. Such a connection must then
+	// notice it by itself within about a second. Otherwise it may take longer: the
+	// host closes it.
 	Unwatched bool
-	// Logger is as in [ListenConfig].
+	// Logger is described in [ListenConfig].
 	Logger *slog.Logger
 }
 
-// MaxAddressLen bounds an address. It is part of the one-line answer, which a
-// person must be able to read in an error message; the longest that any known
-// transport needs is a unix socket path of 107 bytes.
+// MaxAddressLen bounds an address. The address is part of the one-line answer,
+// which a person must be able to read in an error message. The longest address
+// of any known transport is a unix socket path of 107 bytes.
 const MaxAddressLen = 1024
 
 // CheckAddress reports whether address may stand in an answer: not empty, at most
 // [MaxAddressLen] bytes, without '|', and without control characters other than the
-// tab. A path of a socket with any other byte, blanks and bytes that are not ASCII
-// included, is one that go-plugin's peers send.
+// tab. Blanks and bytes that are not ASCII are allowed, because go-plugin's peers
+// send paths of sockets with any other byte.
 func CheckAddress(address string) error {
 	switch {
 	case address == "":
@@ -164,12 +163,12 @@ func ParseID(s string) (ID, error) {
 	return ID{name, n}, nil
 }
 
-// Set is transports in order of preference, most preferred first.
+// Set has transports in order of preference, most preferred first.
 type Set []Transport
 
 // NewSet checks that the transports have valid, distinct names and valid,
-// distinct versions. An empty set is valid here; whether it is allowed is for
-// the caller to say.
+// distinct versions. An empty set is valid here; the caller decides whether it
+// is allowed.
 func NewSet(transports ...Transport) (Set, error) {
 	seen := make(map[string]bool, len(transports))
 	for _, t := range transports {

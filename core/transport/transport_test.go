@@ -11,7 +11,7 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// named is a transport that is only named.
+// named is a transport with a name and nothing else.
 type named struct {
 	transport.Transport
 	name     string
@@ -50,7 +50,7 @@ func TestEmptySet(t *testing.T) {
 	}
 }
 
-// A caller may go on using the slice that it passed.
+// TestSetIsACopy checks that a caller may change the slice that it passed.
 func TestSetIsACopy(t *testing.T) {
 	given := []transport.Transport{named{name: "unix", versions: []int{1}}}
 	set, err := transport.NewSet(given...)
@@ -182,7 +182,7 @@ func ExampleParseID() {
 	// "unix" is not a transport and version such as unix/1
 }
 
-// An address comes from the other side.
+// The other side sends the address.
 func ExampleCheckAddress() {
 	fmt.Println(transport.CheckAddress("/run/user/1000/plugin"))
 	fmt.Println(transport.CheckAddress("two\nlines") != nil)

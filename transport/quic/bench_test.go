@@ -11,7 +11,7 @@ import (
 )
 
 // overEach runs a benchmark over QUIC and, to compare with, over TLS on TCP.
-// The ends of the connection are closed when it is over.
+// The ends of the connection are closed when the benchmark ends.
 func overEach(b *testing.B, f func(b *testing.B, dialed, accepted net.Conn)) {
 	b.Helper()
 	for _, over := range []struct {

@@ -16,15 +16,15 @@ type conn struct {
 	quic *quic.Conn
 	use  byte
 
-	over chan struct{} // is closed when no stream is left and none will come
+	over chan struct{} // closed when no stream is left and no more can come
 
 	mu   sync.Mutex // guards what follows
 	live int        // streams that are not closed by their owner
-	last bool       // no more streams are taken
+	last bool       // no more streams are accepted
 }
 
 // serve hands the streams of a connection to Accept, until the connection ends.
-// It ends it itself when it will have no more streams.
+// It ends the connection itself when no more streams can come.
 func (l *listener) serve(ctx context.Context, qc *quic.Conn) {
 	control, use, err := l.greet(ctx, qc)
 	if err != nil {
@@ -83,7 +83,7 @@ func (c *conn) acceptStreams(streams *sync.WaitGroup) {
 			refuse(str, codeRefused)
 			continue
 		}
-		streams.Go(func() { c.hand(str) }) // one that is late keeps no other waiting
+		streams.Go(func() { c.hand(str) }) // a late first byte blocks no other stream
 	}
 }
 
@@ -106,7 +106,8 @@ func (c *conn) hand(str *quic.Stream) {
 	}
 }
 
-// take counts a new stream. It reports whether there may be one.
+// take counts a new stream. It reports whether the connection may have one
+// more.
 func (c *conn) take() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +119,7 @@ func (c *conn) take() bool {
 	return true
 }
 
-// release is called when a stream that was taken is closed by its owner.
+// release is called when the owner of a counted stream closes it.
 func (c *conn) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

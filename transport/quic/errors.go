@@ -11,7 +11,8 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// streamError says in the terms of package net what ended a call on a stream.
+// streamError translates the error of a call on a stream into one of package
+// net.
 func streamError(err error) error {
 	if str, ok := errors.AsType[*quic.StreamError](err); ok {
 		switch str.ErrorCode {
@@ -33,9 +34,9 @@ func streamError(err error) error {
 	}
 }
 
-// goneError is the end of a connection. It satisfies
-// errors.Is(err, net.ErrClosed), and is never a timeout, after which a caller
-// might try again.
+// goneError is the end of a connection. It satisfies errors.Is(err,
+// net.ErrClosed), and is never a timeout, because callers try again after
+// timeouts.
 type goneError struct {
 	text  string
 	cause error
@@ -56,7 +57,7 @@ func connError(err error) error {
 			return &goneError{fmt.Sprintf("the peer has closed the connection: %q", app.ErrorMessage), err}
 		}
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok { // of the socket
+	if op, ok := errors.AsType[*net.OpError](err); ok { // an error of the socket
 		return &goneError{"the connection is lost: " + op.Error(), err}
 	}
 	if idle, ok := errors.AsType[*quic.IdleTimeoutError](err); ok {
@@ -76,7 +77,7 @@ func dialError(ctx context.Context, err error) error {
 		}
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok { // of the socket
+	if op, ok := errors.AsType[*net.OpError](err); ok { // an error of the socket
 		return op
 	}
 	return err

@@ -17,7 +17,8 @@ func Example() {
 }
 
 func ExampleWithListenAddress() {
-	// A plugin in another network namespace, which its host reaches over IPv6.
+	// The plugin is in another network namespace, which its host reaches over
+	// IPv6.
 	t := quic.New(quic.WithListenAddress("[fd00::2]:0"))
 	fmt.Println(t.Name(), t.Versions())
 

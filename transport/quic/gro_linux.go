@@ -9,24 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// coalescing is a socket from which the system delivers the packets of one
-// sender that arrive together as one (UDP_GRO): it then does for them once what
-// it would do for each, above all on loopback, where they were sent as one.
-// quic-go sends this way by itself and leaves receiving to ReadBatch.
+// coalescing is a socket from which the system delivers packets of one sender
+// that arrive together as one packet (UDP_GRO). The system then does its work
+// for each packet only once, above all on loopback, where they were sent as
+// one. quic-go sends such packets itself, and receives them through ReadBatch.
 type coalescing struct {
 	peer
 
-	// What follows belongs to the goroutine of quic-go that reads.
+	// Only the goroutine of quic-go that reads uses these fields.
 	buf     [maxCoalesced]byte
 	oob     [128]byte // as much as quic-go has room for
-	rest    []byte    // of buf: packets that ReadBatch has not returned yet
-	size    int       // of each but the last
-	control []byte    // of oob: the control messages of all
+	rest    []byte    // part of buf: packets that ReadBatch has not returned yet
+	size    int       // size of each packet in rest except the last
+	control []byte    // part of oob: the control messages for all packets
 	from    *net.UDPAddr
-	source  netip.AddrPort // is from
+	source  netip.AddrPort // same address as from
 }
 
-// maxCoalesced is the most that the system puts together.
+// maxCoalesced is how many bytes the system puts together at most.
 const maxCoalesced = 1 << 16
 
 // coalesce lets the system put packets together, if it can.
@@ -45,9 +45,9 @@ func coalesce(p peer) net.PacketConn {
 	return &coalescing{peer: p}
 }
 
-// ReadBatch is what quic-go calls instead of reading packets by itself.
+// ReadBatch is called by quic-go, which else would read packets itself.
 func (c *coalescing) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
-	for len(c.rest) == 0 { // an empty packet is nobody's
+	for len(c.rest) == 0 { // skips empty packets
 		n, oobn, _, source, err := c.ReadMsgUDPAddrPort(c.buf[:], c.oob[:])
 		if err != nil {
 			return 0, err

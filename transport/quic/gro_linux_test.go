@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sender returns a socket that sends to receiver. The system cuts what it sends
-// to packets of that size, if it is not 0.
+// sender returns a socket that sends to receiver. If size is not 0, the system
+// cuts what it sends into packets of that size.
 func sender(t *testing.T, receiver *net.UDPConn, size int) *net.UDPConn {
 	t.Helper()
 	s, err := net.DialUDP("udp4", nil, receiver.LocalAddr().(*net.UDPAddr))
@@ -35,7 +35,8 @@ func sender(t *testing.T, receiver *net.UDPConn, size int) *net.UDPConn {
 	return s
 }
 
-// Packets that arrive together are returned one by one, also by several calls.
+// ReadBatch returns packets that arrive together one by one, also in several
+// calls.
 func TestReadBatch(t *testing.T) {
 	receiver, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

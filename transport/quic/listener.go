@@ -16,23 +16,23 @@ import (
 )
 
 // listener is the plugin's side of all its connections. They share its socket,
-// which is closed with the last of them.
+// which is closed with the last connection.
 type listener struct {
 	socket *net.UDPConn
 	tr     *quic.Transport
 	quic   *quic.Listener
 	limits limits
 
-	streams chan *stream       // to Accept
-	closed  <-chan struct{}    // is closed by Close
+	streams chan *stream       // handed to Accept
+	closed  <-chan struct{}    // closed by Close
 	end     context.CancelFunc // closes closed
-	running sync.WaitGroup     // acceptConns
-	close   func() error       // once
+	running sync.WaitGroup     // runs acceptConns
+	close   func() error       // closes the listener once
 	conns   atomic.Int32       // connections and handshakes
 
-	unused chan struct{} // is closed with the socket
+	unused chan struct{} // closed with the socket
 	mu     sync.Mutex    // guards users
-	users  int           // of the socket: the listener until Close, and each connection
+	users  int           // users of the socket: the listener until Close, and each connection
 }
 
 var _ transport.Lingerer = (*listener)(nil)
@@ -92,7 +92,7 @@ func (t *Transport) listen(socket *net.UDPConn, tlsConfig *tls.Config) (*listene
 	l.tr = &quic.Transport{
 		Conn:                             coalesce(peer{socket, false}),
 		ConnContext:                      l.admit,
-		DisableVersionNegotiationPackets: true, // the handshake of the host and the plugin has done it
+		DisableVersionNegotiationPackets: true, // host and plugin have agreed on a version before
 	}
 	enlargeBuffers(socket)
 	cfg := t.config(socket.LocalAddr().(*net.UDPAddr).AddrPort().Addr())
@@ -128,7 +128,7 @@ func (l *listener) acceptConns(ctx context.Context) {
 		l.users++
 		l.mu.Unlock()
 		go func() {
-			defer func() { _ = l.release() }() // of a socket that nobody uses
+			defer func() { _ = l.release() }() // the socket is closed and unused
 			l.serve(ctx, conn)
 		}()
 	}

@@ -21,8 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// freePort returns a port of 127.0.0.1 that was free just now, and is none of those
-// that the system gives to others.
+// freePort returns a port of 127.0.0.1 that was free just now, and is outside of
+// the range from which the system gives ports to others.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	const lowest, ports = 20000, 10000
@@ -113,7 +113,7 @@ func TestListenAddress(t *testing.T) {
 	}
 }
 
-// A port of the range that is taken is passed over.
+// Listen skips a port of the range that is in use.
 func TestNextPort(t *testing.T) {
 	tlsConfig, _ := tlsPair(t)
 	busy := busyPort(t)
@@ -127,7 +127,7 @@ func TestNextPort(t *testing.T) {
 	}
 }
 
-// Whoever knows the port can send it anything.
+// Any process that knows the port can send it anything.
 func TestGarbagePackets(t *testing.T) {
 	p := listen(t, nil)
 	socket, err := net.Dial("udp", p.Addr().String())
@@ -157,7 +157,7 @@ func TestOtherProtocolIsRefused(t *testing.T) {
 	}
 }
 
-// A peer gets streams in both directions and nothing else.
+// A peer gets streams in both directions, and no other feature of QUIC.
 func TestWhatIsOffered(t *testing.T) {
 	p := listen(t, nil)
 	conn, err := p.raw(t, &quic.Config{EnableDatagrams: true}, alpn)
@@ -201,7 +201,7 @@ func TestHostWithoutGreeting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			eventually(t, 500*time.Millisecond, func(within time.Duration) error {
-				p := listen(t, func(l *limits) { l.handshake = within }) // the handshake before it included
+				p := listen(t, func(l *limits) { l.handshake = within }) // includes the handshake before it
 				conn, err := p.raw(t, nil, alpn)
 				if err != nil {
 					return err
@@ -215,11 +215,11 @@ func TestHostWithoutGreeting(t *testing.T) {
 	}
 }
 
-// Streams that start badly are refused, and keep no other waiting.
+// Streams that start badly are refused, and block no other stream.
 func TestBadStart(t *testing.T) {
 	p := listen(t, func(l *limits) { l.firstByte = time.Second })
 	conn := p.rawGreeted(t)
-	silent, err := conn.OpenStream() // exists for the plugin as soon as a later one does
+	silent, err := conn.OpenStream() // this stream exists for the plugin as soon as a later one does
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestBadStart(t *testing.T) {
 	}
 }
 
-// A host that said it would open one stream has one.
+// A host that announced one stream gets only one.
 func TestSecondOfOneStream(t *testing.T) {
 	p := listen(t, nil)
 	conn, err := p.raw(t, nil, alpn)
@@ -271,8 +271,8 @@ func TestMaxConns(t *testing.T) {
 	for i := range sessions {
 		sessions[i] = p.session(t)
 	}
-	// It tries until its context ends, in which a busy machine may not come to
-	// be refused once.
+	// The host tries until its context ends. On a busy machine it may not be
+	// refused even once until then.
 	for within := 100 * time.Millisecond; ; within *= 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		s, err := p.tr.DialSession(ctx, p.dialConfig())
@@ -290,11 +290,12 @@ func TestMaxConns(t *testing.T) {
 	if err := sessions[0].Close(); err != nil {
 		t.Error(err)
 	}
-	p.session(t) // at the latest when the plugin has learned of that
+	p.session(t) // at the latest when the plugin has noticed the end
 }
 
-// Streams go on when the listener is closed, and no others come. When they have
-// ended, the plugin holds nothing, whatever the host does.
+// Streams keep working when the listener is closed, and the plugin accepts no
+// others. When they have ended, the plugin holds no resources, whatever the
+// host does.
 func TestListenerCloseWithStreams(t *testing.T) {
 	p := listen(t, func(l *limits) { l.linger = 100 * time.Millisecond })
 	address := p.Addr().String()
@@ -303,7 +304,7 @@ func TestListenerCloseWithStreams(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
-	if conn, err := s.OpenStream(t.Context()); err == nil { // what it becomes shows later
+	if conn, err := s.OpenStream(t.Context()); err == nil { // the refusal comes later
 		if _, err := readByte(conn); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("Read of a stream that came too late: %v, want ECONNREFUSED", err)
 		}
@@ -331,13 +332,14 @@ func TestListenerCloseWithStreams(t *testing.T) {
 	}
 }
 
-// What was written is delivered when Linger has returned because hosts have
-// ended their sessions; where they do not, the context ends it.
+// When Linger returns because hosts have ended their sessions, all written
+// bytes are delivered. If hosts do not end their sessions, the context ends
+// Linger.
 func TestLinger(t *testing.T) {
 	p := listen(t, nil)
 	s := p.session(t)
 	opened, accepted := p.open(t, s)
-	const size = streamWindow // so that Write need not wait for a reader
+	const size = streamWindow // Write does not block without a reader
 	if _, err := accepted.Write(make([]byte, size)); err != nil {
 		t.Fatal(err)
 	}

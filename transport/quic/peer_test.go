@@ -21,10 +21,10 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// patience is far more than anything here takes that is not stuck.
+// patience is far more than any step of these tests takes, unless it is stuck.
 const patience = time.Minute
 
-// tlsPair returns the configurations of a plugin and a host that know each
+// tlsPair returns the configurations of a plugin and a host that accept each
 // other.
 func tlsPair(tb testing.TB) (plugin, host *tls.Config) {
 	tb.Helper()
@@ -65,7 +65,7 @@ func pinned(own, peer tls.Certificate) *tls.Config {
 	}
 }
 
-// plugin is a listener and what its host must know.
+// plugin is a listener with what a host needs to dial it.
 type plugin struct {
 	net.Listener
 	tr   *Transport
@@ -97,7 +97,7 @@ func (p *plugin) dialConfig() transport.DialConfig {
 	return transport.DialConfig{Version: version, Address: p.Addr().String(), TLS: p.host}
 }
 
-// session dials as a host does.
+// session dials like a host.
 func (p *plugin) session(tb testing.TB) transport.Session {
 	tb.Helper()
 	s, err := p.tr.DialSession(tb.Context(), p.dialConfig())
@@ -133,7 +133,7 @@ func (p *plugin) accept(tb testing.TB) net.Conn {
 	return accepted
 }
 
-// raw connects as a host that then does what it likes.
+// raw connects like a host, and the test decides what it then does.
 func (p *plugin) raw(tb testing.TB, cfg *quic.Config, protocols ...string) (*quic.Conn, error) {
 	tb.Helper()
 	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -155,7 +155,7 @@ func (p *plugin) raw(tb testing.TB, cfg *quic.Config, protocols ...string) (*qui
 	return conn, err
 }
 
-// rawGreeted is raw with the control stream as it must be.
+// rawGreeted is raw with a correct control stream.
 func (p *plugin) rawGreeted(tb testing.TB) *quic.Conn {
 	tb.Helper()
 	conn, err := p.raw(tb, nil, alpn)
@@ -230,9 +230,9 @@ func tryExchange(a, b net.Conn) error {
 	return nil
 }
 
-// eventually tries with a limit of time, and with twice as much until it is enough:
-// in a short one a busy machine may not come to what is tested. The last is about
-// as long as the test's patience.
+// eventually calls f with a time limit, and doubles the limit until f succeeds:
+// within a short limit a busy machine may not reach what is tested. The last limit
+// is about as long as the test's patience.
 func eventually(tb testing.TB, within time.Duration, try func(within time.Duration) error) {
 	tb.Helper()
 	for ; ; within *= 2 {

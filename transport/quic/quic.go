@@ -1,7 +1,7 @@
 // Package quic is the transport over QUIC, quic/1: one connection between host
-// and plugin with TLS 1.3 of its own, whose streams never wait for each other,
-// not even for a packet that was lost. It is for networks that lose packets; on
-// one machine, package unix is faster.
+// and plugin with TLS 1.3 of its own, whose streams never block each other, not
+// even after the loss of a packet. It is for networks that lose packets; on one
+// machine, package unix is faster.
 //
 // Give [New] to host.WithTransports and plugin.WithTransports.
 package quic
@@ -22,7 +22,8 @@ import (
 // Name is the transport's name on the wire.
 const Name = "quic"
 
-// version is the one that this module speaks. The README has its bytes.
+// version is the version that this module speaks. The README describes its
+// bytes.
 const version = 1
 
 // alpn is the application protocol of every connection (RFC 9001 section 8.1).
@@ -44,10 +45,11 @@ type listenAddress string
 func (a listenAddress) apply(t *Transport) { t.listenAddress = string(a) }
 
 // WithListenAddress sets where a plugin listens: an IP address and a port, such
-// as "[::1]:0". Port 0 is one of ListenConfig.MinPort to MaxPort, or, without
-// these, one that the system chooses. The default is "127.0.0.1:0". Listen
-// refuses what is not such an address. The host dials the address as it stands,
-// so that 0.0.0.0, an address with a zone, and names are refused too.
+// as "[::1]:0". Port 0 stands for a free port from ListenConfig.MinPort to
+// MaxPort, or, without these, for a port that the system chooses. The default
+// is "127.0.0.1:0". Listen refuses any other address. The host dials the
+// address unchanged, so Listen also refuses 0.0.0.0, an address with a zone,
+// and names.
 func WithListenAddress(address string) Option { return listenAddress(address) }
 
 // New returns the transport.
@@ -110,7 +112,7 @@ func (t *Transport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Con
 func (t *Transport) DialSession(ctx context.Context, cfg transport.DialConfig) (transport.Session, error) {
 	s, err := t.dial(ctx, cfg, manyStreams)
 	if err != nil {
-		return nil, err // not a nil *session in an interface
+		return nil, err // avoids a nil *session in an interface
 	}
 	return s, nil
 }
@@ -151,10 +153,10 @@ func check(v int, cfg *tls.Config) (*tls.Config, error) {
 		return nil, fmt.Errorf("quic: version %d: only %d is known", v, version)
 	}
 	if cfg == nil {
-		return nil, errors.New("quic: no TLS configuration: QUIC is never without, and its caller must say who the peer is")
+		return nil, errors.New("quic: no TLS configuration: QUIC needs one, and only the caller can tell which peer to accept")
 	}
 	if cfg.MaxVersion != 0 && cfg.MaxVersion < tls.VersionTLS13 {
-		return nil, fmt.Errorf("quic: the TLS configuration (WithTLSConfig) allows at most %s, and QUIC needs TLS 1.3: leave MaxVersion out, or take another transport", tls.VersionName(cfg.MaxVersion))
+		return nil, fmt.Errorf("quic: the TLS configuration (WithTLSConfig) allows at most %s, and QUIC needs TLS 1.3: leave MaxVersion out, or choose another transport", tls.VersionName(cfg.MaxVersion))
 	}
 	cfg = cfg.Clone()
 	cfg.NextProtos = []string{alpn}
@@ -163,8 +165,9 @@ func check(v int, cfg *tls.Config) (*tls.Config, error) {
 }
 
 // parseAddress parses an IP address and a port that mean the same to both sides:
-// 0.0.0.0 is every address to one who listens, and a zone is an interface of one
-// machine. It never asks a name server: the address may be the word of a plugin.
+// to a listener, 0.0.0.0 is every address, and a zone is an interface of one
+// machine. It never asks a name server, because the address may come from a
+// plugin.
 func parseAddress(s string) (netip.AddrPort, error) {
 	address, err := netip.ParseAddrPort(s)
 	ip := address.Addr()
@@ -174,11 +177,11 @@ func parseAddress(s string) (netip.AddrPort, error) {
 	return address, nil
 }
 
-// config is that of either side of a connection over addr.
+// config returns the configuration of either side of a connection over addr.
 func (t *Transport) config(addr netip.Addr) *quic.Config {
 	cfg := &quic.Config{
 		Versions:                       []quic.Version{quic.Version1},
-		HandshakeIdleTimeout:           t.limits.handshake / 2, // quic-go allows it twice
+		HandshakeIdleTimeout:           t.limits.handshake / 2, // quic-go allows twice this time
 		MaxIdleTimeout:                 t.limits.idle,
 		InitialStreamReceiveWindow:     streamWindow,
 		MaxStreamReceiveWindow:         streamWindow,

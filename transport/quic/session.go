@@ -22,11 +22,11 @@ type session struct {
 	tr      *quic.Transport
 	socket  *net.UDPConn
 	limits  limits
-	close   func() error // once
+	close   func() error // closes the session once
 }
 
-// connect makes a connection, and returns it when the plugin has accepted it. A
-// plugin that has no room, be it for a moment, is asked again.
+// connect makes a connection, and returns it when the plugin has accepted it.
+// It asks again while the plugin has no room, even if only for a moment.
 func (t *Transport) connect(ctx context.Context, address netip.AddrPort, tlsConfig *tls.Config, keepAlive time.Duration, use byte) (*session, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.limits.handshake,
 		fmt.Errorf("no answer in %v: %w", t.limits.handshake, os.ErrDeadlineExceeded))
@@ -59,7 +59,7 @@ func (t *Transport) tryConnect(ctx context.Context, address netip.AddrPort, tlsC
 	s.close = sync.OnceValue(s.closeAll)
 	enlargeBuffers(s.socket)
 	cfg := t.config(address.Addr())
-	cfg.KeepAlivePeriod = keepAlive // one side's is enough
+	cfg.KeepAlivePeriod = keepAlive // one side is enough
 	s.conn, err = s.tr.Dial(ctx, net.UDPAddrFromAddrPort(address), tlsConfig, cfg)
 	if err == nil {
 		err = s.greet(ctx, use)
@@ -71,8 +71,8 @@ func (t *Transport) tryConnect(ctx context.Context, address netip.AddrPort, tlsC
 }
 
 // greet opens the control stream and waits for the plugin's answer. With TLS
-// 1.3, a host whose handshake is over does not know yet what the plugin thinks
-// of its certificate (RFC 8446 section 2).
+// 1.3, a host whose handshake is over does not know yet whether the plugin
+// accepts its certificate (RFC 8446 section 2).
 func (s *session) greet(ctx context.Context, use byte) error {
 	var err error
 	if s.control, err = s.conn.OpenStreamSync(ctx); err != nil {
@@ -95,7 +95,7 @@ func (s *session) OpenStream(ctx context.Context) (net.Conn, error) {
 func (s *session) open(ctx context.Context, onClose func()) (net.Conn, error) {
 	str, err := s.conn.OpenStreamSync(ctx)
 	if err == nil {
-		_, err = str.Write([]byte{firstByte}) // which does not wait
+		_, err = str.Write([]byte{firstByte}) // which does not block
 	}
 	switch {
 	case err == nil:
@@ -118,13 +118,13 @@ func (s *session) closeAll() error {
 	return errors.Join(err, s.tr.Close(), s.socket.Close())
 }
 
-// linger closes the session when the plugin has closed its streams too, and
-// does not wait for that.
+// linger returns at once, and closes the session when the plugin has closed its
+// streams too.
 func (s *session) linger() {
 	go func() {
 		_ = s.control.SetReadDeadline(time.Now().Add(s.limits.linger)) // never fails, by its contract
-		_, _ = io.Copy(io.Discard, s.control)                          // until it ends, in whatever way
-		_ = s.Close()                                                  // nobody is left to be told
+		_, _ = io.Copy(io.Discard, s.control)                          // until the stream ends, with or without an error
+		_ = s.Close()                                                  // no caller is left to get the error
 	}()
 }
 

@@ -40,7 +40,8 @@ func TestDialErrors(t *testing.T) {
 	}
 }
 
-// The system says that nobody listens: nobody waits for a timeout.
+// The system reports that no process listens, so the host does not wait for a
+// timeout.
 func TestNobodyListening(t *testing.T) {
 	_, host := tlsPair(t)
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -87,15 +88,15 @@ func TestSilentPlugin(t *testing.T) {
 	})
 }
 
-// Each side refuses a peer that it does not know, and the host is told which of
-// them it was.
+// Each side refuses a peer that it does not know, and the host's error names
+// the side that refused.
 func TestWrongCertificate(t *testing.T) {
 	p := listen(t, nil)
 	stranger := p.host.Clone()
 	stranger.Certificates = []tls.Certificate{certificate(t)}
 	anonymous := p.host.Clone()
 	anonymous.Certificates = nil
-	_, other := tlsPair(t) // of another plugin
+	_, other := tlsPair(t) // the pair of another plugin
 	other.Certificates = p.host.Certificates
 	for name, test := range map[string]struct {
 		host *tls.Config
@@ -167,7 +168,7 @@ func TestOpenStreamAtLimit(t *testing.T) {
 	exchange(t, opened, accepted)
 }
 
-// What was written before Close arrives, although the reader takes its time.
+// What was written before Close arrives, although the reader is slow.
 func TestDialedCloseDelivers(t *testing.T) {
 	p := listen(t, nil)
 	dialed, err := p.tr.Dial(t.Context(), p.dialConfig())
@@ -224,8 +225,8 @@ func readEOFAfterClose(local, remote net.Conn) error {
 	return err
 }
 
-// When the plugin's socket is gone, without a word, the host learns it from the
-// system.
+// When the plugin's socket disappears without a packet, the system tells the
+// host.
 func TestPluginVanishes(t *testing.T) {
 	p := listen(t, nil)
 	opened, accepted := p.open(t, p.session(t))
@@ -245,13 +246,13 @@ func TestPluginVanishes(t *testing.T) {
 		t.Errorf("Read: %v, want net.ErrClosed and ECONNREFUSED", err)
 	}
 	_ = accepted
-	ln.close = func() error { return nil } // it was done above
+	ln.close = func() error { return nil } // the test has closed the socket itself
 	ln.end()
 	ln.running.Wait()
 }
 
-// An idle session is kept alive for longer than any silence is suffered, which
-// ends one that nobody keeps alive.
+// Keep-alive packets keep an idle session open for longer than the idle
+// timeout, which ends a session without them.
 func TestIdleSession(t *testing.T) {
 	t.Parallel()
 	for name, keptAlive := range map[string]bool{"kept alive": true, "not kept alive": false} {
@@ -262,8 +263,9 @@ func TestIdleSession(t *testing.T) {
 	}
 }
 
-// beIdle has a session be idle for several times that long, and returns an error
-// unless it lives on when it is kept alive, and has ended when not.
+// beIdle leaves a session idle for several times the idle timeout. It returns an
+// error unless a session with keep-alive packets is still open and one without
+// has ended.
 func beIdle(t *testing.T, idle time.Duration, keptAlive bool) error {
 	t.Helper()
 	p := listen(t, func(l *limits) {
@@ -285,7 +287,7 @@ func beIdle(t *testing.T, idle time.Duration, keptAlive bool) error {
 	ended := dialed.(*session).conn.Context().Done()
 	accepting := make(chan net.Conn, 1)
 	go func() {
-		if conn, err := p.Accept(); err == nil { // else the listener is closed, at the end of the test
+		if conn, err := p.Accept(); err == nil { // on an error the listener is closed, at the end of the test
 			accepting <- conn
 		}
 	}()

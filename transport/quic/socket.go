@@ -11,15 +11,15 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// wantedBuffer is what quic-go asks the system for, for each direction of a
-// socket.
+// wantedBuffer is the size of the buffer that quic-go asks the system for, for
+// each direction of a socket.
 const wantedBuffer = 7 << 20
 
-// peer is a socket as quic-go uses it. quic-go names the receiver with each
+// peer is a socket that quic-go uses. quic-go names the receiver with each
 // packet, which a connected socket refuses.
 //
-// Where nobody listens, the system tells a connected socket at once; any other
-// would wait for the handshake's timeout.
+// The system tells a connected socket at once that no process listens. Any
+// other socket would wait for the handshake's timeout.
 type peer struct {
 	*net.UDPConn
 	connected bool
@@ -45,7 +45,7 @@ func (p peer) WriteTo(b []byte, to net.Addr) (int, error) {
 
 // enlargeBuffers prepares a socket for quic-go.
 func enlargeBuffers(socket *net.UDPConn) {
-	// What it came to is asked for afterwards.
+	// The call to bufferSizes shows what the system allowed.
 	_ = socket.SetReadBuffer(wantedBuffer)
 	_ = socket.SetWriteBuffer(wantedBuffer)
 	if read, write, err := bufferSizes(socket); err == nil && min(read, write) < wantedBuffer {
@@ -54,32 +54,32 @@ func enlargeBuffers(socket *net.UDPConn) {
 }
 
 // silence keeps quic-go from writing to the standard logger that a buffer is
-// small, which it does once in a process, unless this variable is set.
-// Nothing else switches it off.
+// small, which quic-go does once in a process unless this variable is set.
+// There is no other way to switch it off.
 var silence = sync.OnceFunc(func() {
 	const name = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
 	if _, ok := os.LookupEnv(name); ok {
-		return // as the user has it
+		return // the user's setting stays
 	}
 	socket, err := listenUDP(context.Background(), netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
 	if err != nil {
-		return // then it writes a line too many
+		return // quic-go then writes its line
 	}
-	defer func() { _ = socket.Close() }() // nothing was sent
+	defer func() { _ = socket.Close() }() // nothing was sent, so nothing is lost
 	if err := os.Setenv(name, "true"); err != nil {
 		return
 	}
-	// It always complains of a socket whose buffers it cannot set, before Close
-	// has anything to do.
+	// quic-go always warns about a socket whose buffers it cannot set. Here it
+	// uses up its one warning while the variable silences it.
 	_ = (&quic.Transport{Conn: struct{ net.PacketConn }{socket}}).Close()
 	_ = os.Unsetenv(name)
 })
 
-// warned is whether this process has said that the buffers are small.
+// warned is done when this process has warned about small buffers.
 var warned sync.Once
 
-// warnOfSmallBuffers says it once. It is called when quic-go has tried what it
-// can.
+// warnOfSmallBuffers warns once. Call it after quic-go has tried to enlarge the
+// buffers.
 func warnOfSmallBuffers(socket *net.UDPConn, logger *slog.Logger) {
 	if logger == nil {
 		return

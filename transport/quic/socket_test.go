@@ -13,7 +13,7 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// The operator is told of small buffers once, and by the logger that was given.
+// The given logger warns the operator about small buffers, once.
 func TestWarnOfSmallBuffers(t *testing.T) {
 	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -40,7 +40,7 @@ func TestWarnOfSmallBuffers(t *testing.T) {
 	}
 }
 
-// quic-go has a line of its own for small buffers, which nobody asked for.
+// quic-go would write a line of its own about small buffers.
 func TestQuicGoIsSilent(t *testing.T) {
 	var logged bytes.Buffer
 	log.SetOutput(&logged)
@@ -52,7 +52,7 @@ func TestQuicGoIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	// Of this one it cannot set the buffers at all.
+	// quic-go cannot set the buffers of this socket at all.
 	if err := (&quic.Transport{Conn: struct{ net.PacketConn }{socket}}).Close(); err != nil {
 		t.Error(err)
 	}
@@ -60,6 +60,6 @@ func TestQuicGoIsSilent(t *testing.T) {
 		t.Errorf("it logged %q", &logged)
 	}
 	if after := os.Environ(); len(after) != len(before) {
-		t.Errorf("the environment has %d variables, want %d as before", len(after), len(before))
+		t.Errorf("the environment has %d variables, want still %d", len(after), len(before))
 	}
 }

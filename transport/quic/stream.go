@@ -18,10 +18,10 @@ type stream struct {
 	// onClose is called once, when its owner has closed the stream.
 	onClose func()
 
-	// writing is held by Write, as quic-go wants no Close beside one.
+	// writing is held by Write, because quic-go allows no Close during a Write.
 	writing sync.Mutex
 
-	mu          sync.Mutex // guards what follows, and the deadlines against it
+	mu          sync.Mutex // guards the fields below, and orders deadlines with their changes
 	closed      bool
 	writeClosed bool
 }
@@ -34,7 +34,7 @@ func newStream(str *quic.Stream, conn *quic.Conn, onClose func()) *stream {
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.str.Read(p)
 	if n > 0 || err == nil {
-		return n, nil // the error comes again
+		return n, nil // the next Read returns the error again
 	}
 	if closed, _ := s.state(); closed {
 		err = net.ErrClosed
@@ -45,8 +45,8 @@ func (s *stream) Read(p []byte) (int, error) {
 	return 0, s.opError("read", err)
 }
 
-// Write implements [net.Conn]. It returns when all but the last packet has been
-// sent.
+// Write implements [net.Conn]. It returns when every packet except the last has
+// been sent.
 func (s *stream) Write(p []byte) (int, error) {
 	s.writing.Lock()
 	n, err := s.str.Write(p)
@@ -61,7 +61,7 @@ func (s *stream) Write(p []byte) (int, error) {
 }
 
 // Close implements [net.Conn]. The peer reads what was written and then io.EOF;
-// what it writes fails.
+// its writes fail.
 func (s *stream) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -81,7 +81,7 @@ func (s *stream) Close() error {
 }
 
 // CloseWrite ends the direction to the peer, which reads what was written and
-// then io.EOF. Reading goes on.
+// then io.EOF. Reading still works.
 func (s *stream) CloseWrite() error {
 	s.mu.Lock()
 	if s.closed {
@@ -97,7 +97,7 @@ func (s *stream) CloseWrite() error {
 }
 
 // endWrite ends a Write that is under way and those that follow. It reports
-// whether they had been ended before. Callers hold mu.
+// whether an earlier call had done so. Callers hold mu.
 func (s *stream) endWrite() bool {
 	ended := s.writeClosed
 	s.writeClosed = true
@@ -107,7 +107,7 @@ func (s *stream) endWrite() bool {
 	return ended
 }
 
-// sendEnd tells the peer that no more comes.
+// sendEnd tells the peer that the stream ends here.
 func (s *stream) sendEnd() {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -126,7 +126,8 @@ func (s *stream) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 // RemoteAddr implements [net.Conn].
 func (s *stream) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
 
-// ConnectionState implements [transport.Secured]: it is the connection's.
+// ConnectionState implements [transport.Secured]: it returns the connection's
+// state.
 func (s *stream) ConnectionState() tls.ConnectionState { return s.conn.ConnectionState().TLS }
 
 // SetDeadline implements [net.Conn].
@@ -153,7 +154,7 @@ func (s *stream) setDeadlines(t time.Time, read, write bool) (err error) {
 	if read {
 		err = s.str.SetReadDeadline(t)
 	}
-	if write && !s.writeClosed { // else it is what ends a Write
+	if write && !s.writeClosed { // on a closed stream, the past deadline must stay: it ends Write
 		err = errors.Join(err, s.str.SetWriteDeadline(t))
 	}
 	return err

@@ -9,8 +9,8 @@ import (
 	"github.com/plugwire/plugwire/transport/quic"
 )
 
-// A TLS configuration that QUIC cannot have is named, on both sides, before anything is
-// sent.
+// On both sides the error names a TLS configuration that QUIC cannot use, before
+// anything is sent.
 func TestOldTLS(t *testing.T) {
 	t.Parallel()
 	cfg := &tls.Config{MaxVersion: tls.VersionTLS12}

@@ -7,8 +7,8 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// What the first byte of a connection's first stream, the control stream, says
-// of the streams that the host will open.
+// The first byte of a connection's first stream, the control stream, announces
+// the streams that the host will open.
 const (
 	manyStreams byte = 0
 	oneStream   byte = 1
@@ -19,16 +19,16 @@ const (
 // its user may wait for the plugin to speak first.
 const firstByte byte = 0
 
-// Why a connection is closed.
+// These codes tell why a connection is closed.
 const (
-	codeDone     quic.ApplicationErrorCode = 0 // by its owner
+	codeDone     quic.ApplicationErrorCode = 0 // its owner has closed it
 	codeProtocol quic.ApplicationErrorCode = 1 // the peer does not speak quic/1
 )
 
-// Why one direction of a stream is stopped.
+// These codes tell why one direction of a stream is stopped.
 const (
 	codeClosed   quic.StreamErrorCode = 0 // its owner has closed the stream
-	codeRefused  quic.StreamErrorCode = 1 // the listener is closed, or the one stream has been
+	codeRefused  quic.StreamErrorCode = 1 // the listener is closed, or the one announced stream was opened before
 	codeBadStart quic.StreamErrorCode = 2 // the first byte is wrong or late
 )
 
@@ -50,7 +50,7 @@ func expectFirstByte(r io.Reader) error {
 	return err
 }
 
-// refuse ends a stream that nobody will have.
+// refuse ends a stream that no Accept returns.
 func refuse(str *quic.Stream, code quic.StreamErrorCode) {
 	str.CancelRead(code)
 	str.CancelWrite(code)

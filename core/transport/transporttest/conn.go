@@ -67,7 +67,7 @@ func receive(from io.Reader, size int64, seed int) error {
 	return nil
 }
 
-// readEOF checks that nothing but the end of the stream comes.
+// readEOF checks that the stream ends without another byte.
 func readEOF(from io.Reader) error {
 	_, err := io.ReadFull(from, make([]byte, 1))
 	switch {
@@ -161,8 +161,8 @@ func fill(conn net.Conn, seed int) (int64, error) {
 	return sent, conn.SetWriteDeadline(time.Time{})
 }
 
-// checkBusyConnections opens and uses a connection while the writer of another
-// is blocked and a third is in the middle of a transfer.
+// checkBusyConnections opens and uses a connection while another one's writer
+// is blocked and a third one transfers.
 func checkBusyConnections(e *env) {
 	ln := e.listen()
 	blocked, _ := e.pair(ln)
@@ -191,9 +191,9 @@ func checkBusyConnections(e *env) {
 	}
 }
 
-// checkSlowReader writes to an end that does not read. The writer is blocked
-// before it has written without bound, its deadline ends that, and every byte
-// that it is told was written arrives.
+// checkSlowReader writes to an end that does not read. The writer must block
+// after a bounded number of bytes, its deadline must unblock it, and every byte
+// that Write reports as written must arrive.
 func checkSlowReader(e *env) {
 	e.eachWay(func(local, remote net.Conn) {
 		sent, err := fill(local, 1)
@@ -222,7 +222,8 @@ func checkDeadlines(e *env) {
 			e.Errorf("Write after its deadline: %v, want os.ErrDeadlineExceeded", err)
 		}
 
-		// One that passes while Read is blocked, and one that is set then.
+		// Check a deadline that passes while Read is blocked, and one that is
+		// set while Read is blocked.
 		if err := local.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
 			e.Fatal(err)
 		}
@@ -277,7 +278,7 @@ func checkCloseUnblocks(e *env) {
 			_, err := local.Write(make([]byte, maxInFlight))
 			return err
 		})
-		// The first byte tells that Write has begun. It cannot end.
+		// The first byte tells that Write has begun. Write cannot end.
 		if _, err := io.ReadFull(remote, make([]byte, 1)); err != nil {
 			e.Fatal(err)
 		}
@@ -312,8 +313,8 @@ func checkCloseTwice(e *env) {
 	})
 }
 
-// checkPeerClosed writes to an end that is closed. The first bytes may be
-// lost silently, but a writer must not go on for ever.
+// checkPeerClosed writes to an end that is closed. The first bytes may be lost
+// silently, but a writer must get an error at last.
 func checkPeerClosed(e *env) {
 	e.eachWay(func(local, remote net.Conn) {
 		if err := remote.Close(); err != nil {
@@ -348,9 +349,9 @@ func checkHalfClose(e *env) {
 	})
 }
 
-// checkNetTest runs the tests that golang.org/x/net has for any net.Conn. They
-// bound themselves, to a minute each, and are subtests, which only the test's
-// own goroutine may start.
+// checkNetTest runs the tests that golang.org/x/net has for any net.Conn. Each
+// bounds itself to a minute. They are subtests, which only the test's own
+// goroutine may start.
 func checkNetTest(e *env) {
 	defer e.cleanup()
 	var ln *link
@@ -359,7 +360,7 @@ func checkNetTest(e *env) {
 	}
 	nettest.TestConn(e.T, func() (dialed, accepted net.Conn, stop func(), err error) {
 		if e.way == prepared {
-			if ln, err = e.tryListen(e.Context()); err != nil { // each has one connection
+			if ln, err = e.tryListen(e.Context()); err != nil { // each test has one connection
 				return nil, nil, nil, err
 			}
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // canInherit tells whether a process can inherit any open file on this system.
-// package os/exec does not support ExtraFiles here.
+// Package os/exec does not support ExtraFiles here.
 const canInherit = false
 
 func inherit(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -10,8 +10,8 @@ import (
 // canInherit tells whether a process can inherit any open file on this system.
 const canInherit = true
 
-// inherit returns the file as a new process has it: under a descriptor of its
-// own. The caller closes both.
+// inherit returns the file under a new descriptor, as a new process inherits
+// it. The caller closes both files.
 func inherit(file *os.File) (*os.File, error) {
 	raw, err := file.SyscallConn()
 	if err != nil {

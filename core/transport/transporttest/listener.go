@@ -41,7 +41,7 @@ func checkAddress(e *env) {
 }
 
 // checkListeners opens several listeners at once, which must not share an
-// address or take each other's connections.
+// address or accept each other's connections.
 func checkListeners(e *env) {
 	const n = 10
 	listeners := make([]net.Listener, n)
@@ -76,7 +76,7 @@ func checkListeners(e *env) {
 	}
 }
 
-// checkReopen listens again where a listener was closed.
+// checkReopen listens again at the place of a closed listener.
 func checkReopen(e *env) {
 	for range 10 {
 		ln := e.listen()
@@ -91,7 +91,8 @@ func checkReopen(e *env) {
 }
 
 func checkDirectory(e *env) {
-	// The given one is used, and is empty but still there after Close.
+	// The transport uses the given directory. After Close the directory is
+	// empty and still exists.
 	ln := e.listen()
 	e.pair(ln)
 	wantEmpty(e.T, e.tmp)
@@ -100,7 +101,7 @@ func checkDirectory(e *env) {
 	}
 	wantEmpty(e.T, e.dir)
 
-	// None given: two listeners do not disturb each other.
+	// Without a directory, two listeners do not disturb each other.
 	e.dir = ""
 	one, other := e.listen(), e.listen()
 	if err := one.Close(); err != nil {
@@ -113,12 +114,12 @@ func checkDirectory(e *env) {
 	wantEmpty(e.T, e.tmp)
 }
 
-// portAttempts is how often a port that was free may be taken by somebody else
-// before it is listened on.
+// portAttempts is how often another process may take a free port before the
+// check listens on it.
 const portAttempts = 5
 
-// checkPorts listens on a range of one port, which is used and then taken. An
-// address that tells a port is that of a transport with ports.
+// checkPorts listens on a range of one port, and again while that port is in
+// use. A transport has ports if its address has one.
 func checkPorts(e *env) {
 	ln := e.listen()
 	if _, err := netip.ParseAddrPort(ln.Addr().String()); err != nil {
@@ -174,14 +175,15 @@ const maxErrorLen = 8 * transport.MaxAddressLen
 func checkGarbageAddress(e *env) {
 	good := e.listen().Addr().String()
 	garbage := []string{
-		// What CheckAddress refuses, most of it close to a good one.
+		// CheckAddress refuses these addresses. Most differ little from a valid
+		// one.
 		"", " ", "\x00", "\n", "\xff\xfe", "ü",
 		good + "\x00", good + "\x00" + good, "\x00" + good,
 		good + "\n", good + "|", "|" + good, " " + good, good + " ",
 		good + strings.Repeat("x", transport.MaxAddressLen),
 		strings.Repeat("/", transport.MaxAddressLen+1),
-		strings.Repeat("9", 1<<20), // the length of a message, not of an address
-		// What passes it, and is nobody's syntax.
+		strings.Repeat("9", 1<<20), // as long as a message, not as an address
+		// CheckAddress accepts these, but no transport has this syntax.
 		"x", "/", ".", "..", "@", "@x", ":", "::::", "[", "[::1", "-1", "%00", "%s%n",
 		"://", "file:///", "127.0.0.1", "127.0.0.1:", "127.0.0.1:-1", "127.0.0.1:99999", "256.0.0.1:1",
 		strings.Repeat("x", transport.MaxAddressLen),
@@ -207,7 +209,7 @@ func checkNobodyListening(e *env) {
 	if err := ln.Close(); err != nil {
 		e.Fatalf("Close of the listener: %v", err)
 	}
-	// The transport's own bound may be the context.
+	// The context may be the only bound that the transport has.
 	ctx, cancel := context.WithTimeout(e.Context(), limit/2)
 	defer cancel()
 	if err := e.refused(ctx, address); !strings.Contains(err.Error(), address) {
@@ -239,15 +241,15 @@ func checkContextEndedBefore(e *env) {
 	}
 }
 
-// openTime and maxOpenTime are how long it may take to open a listener and a
-// connection: usually, and on a machine that is busy with other things.
+// openTime bounds how long it usually takes to open a listener and a
+// connection, maxOpenTime on a machine that is busy with other things.
 const (
 	openTime    = time.Second
 	maxOpenTime = limit / 4
 )
 
-// checkContextEndsAfter lets the contexts of Listen and Dial pass their
-// deadline, which governs neither the listener nor the connection.
+// checkContextEndsAfter checks that the deadlines of the contexts of Listen and
+// Dial do not end the listener and the connection.
 func checkContextEndsAfter(e *env) {
 	var ln *link
 	var conn net.Conn
@@ -264,7 +266,8 @@ func checkContextEndsAfter(e *env) {
 			e.Fatalf("Listen and Dial: %v", err)
 		}
 	}
-	// A little later, when the same deadline on a connection has passed too.
+	// Wait a little longer, until the same deadline on a connection has passed
+	// too.
 	after, cancel := context.WithTimeout(e.Context(), 100*time.Millisecond)
 	defer cancel()
 	<-after.Done()
@@ -280,7 +283,7 @@ func checkContextEndsAfter(e *env) {
 	}
 }
 
-// echoing opens a listener whose connections echo, and one to it.
+// echoing opens a listener whose connections echo, and a connection to it.
 func (e *env) echoing(ctx context.Context) (*link, net.Conn, error) {
 	ln, err := e.tryListen(ctx)
 	if err != nil {
@@ -302,7 +305,7 @@ func checkListenerClose(e *env) {
 	accept := start(func() error {
 		conn, err := ln.Accept()
 		if err == nil {
-			err = errors.Join(errors.New("a connection that nobody dialed"), conn.Close())
+			err = errors.Join(errors.New("a connection that was never dialed"), conn.Close())
 		}
 		return err
 	})

@@ -14,19 +14,19 @@ import (
 )
 
 // nativeToy is a correct Native transport: each stream is a TCP connection of
-// its own, which shows who it is in a TLS handshake and then goes on in the
-// clear. It keeps the contract; nobody should use it.
+// its own, which authenticates both ends in a TLS handshake and then sends
+// plain bytes. It keeps the contract, and is not fit for use.
 type nativeToy struct{ toy }
 
-// What a connection is for is its first byte, and what the plugin says when it
-// has accepted the host is one byte too.
+// The first byte of a connection tells what it is for. The plugin sends one
+// byte when it has accepted the host.
 const (
 	toySession byte = 's'
 	toyStream  byte = 't'
 	toyWelcome byte = 'w'
 )
 
-// toyHandshakeTime bounds how long a silent peer is listened to.
+// toyHandshakeTime bounds the wait for a silent peer.
 const toyHandshakeTime = 10 * time.Second
 
 // toyConn is a stream. It remembers who its peer is.
@@ -39,7 +39,7 @@ func (c *toyConn) ConnectionState() tls.ConnectionState { return c.state }
 
 func (nativeToy) Versions() []int { return []int{1} }
 
-// tls checks the version and returns what is used of cfg.
+// tls checks the version and returns the TLS configuration to use.
 func (nativeToy) tls(version int, cfg *tls.Config) (*tls.Config, error) {
 	if version != 1 {
 		return nil, fmt.Errorf("toy: version %d is not known", version)
@@ -48,7 +48,7 @@ func (nativeToy) tls(version int, cfg *tls.Config) (*tls.Config, error) {
 		return nil, errors.New("toy: no TLS configuration")
 	}
 	cfg = cfg.Clone()
-	cfg.MinVersion = tls.VersionTLS13 // in which the host speaks last
+	cfg.MinVersion = tls.VersionTLS13 // in TLS 1.3 the host speaks last
 	return cfg, nil
 }
 
@@ -224,7 +224,8 @@ func (l *toyListener) Close() error {
 	return err
 }
 
-// brokenNative is the native toy with parts replaced. A nil part is the toy's.
+// brokenNative is the native toy with parts replaced. For a nil part the toy's
+// is used.
 type brokenNative struct {
 	nativeToy
 	listen      func(context.Context, transport.ListenConfig) (net.Listener, error)
@@ -283,8 +284,8 @@ func (b *brokenNative) wrap(conn net.Conn, err error) (net.Conn, error) {
 	return c, nil
 }
 
-// brokenSession is a session with methods replaced. A nil one is the session's
-// own.
+// brokenSession is a session with methods replaced. For a nil one the session's
+// own is used.
 type brokenSession struct {
 	transport.Session
 	openStream func(context.Context) (net.Conn, error)

@@ -125,7 +125,7 @@ var nativeVariants = map[string]variant{
 	}},
 }
 
-// unpinned returns cfg as one that accepts any certificate.
+// unpinned returns a copy of cfg that accepts any certificate.
 func unpinned(cfg *tls.Config) *tls.Config {
 	if cfg == nil {
 		return nil

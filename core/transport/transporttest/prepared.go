@@ -13,8 +13,8 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// checkFiles looks at what Prepare and Listen return, and at a start that does
-// not come: all is closed, and nothing is left.
+// checkFiles checks what Prepare and Listen return. It also checks that closing
+// everything without a start leaves nothing behind.
 func checkFiles(e *env) {
 	preparer := e.host.(transport.Preparer)
 	p, err := preparer.Prepare(e.Context(), transport.PrepareConfig{Version: slices.Max(e.host.Versions())})
@@ -33,7 +33,7 @@ func checkFiles(e *env) {
 	e.wantEnd(p.Conn, "after all files of Prepare were closed")
 
 	if addr := e.listen().Addr(); addr == nil || addr.Network() == "" {
-		e.Errorf("the address of the listener is %v, want one that tells the kind of network", addr)
+		e.Errorf("the address of the listener is %v, want one with the kind of network", addr)
 	}
 	conn, err := e.host.Dial(e.Context(), e.dialConfig("x"))
 	if err == nil {
@@ -44,8 +44,8 @@ func checkFiles(e *env) {
 	}
 }
 
-// releaseTime is how long the end of a connection that nobody holds any more
-// may take to be seen at the other end.
+// releaseTime is how long the other end may take to notice that the last
+// descriptor of a connection's end was closed.
 const releaseTime = 5 * time.Second
 
 // hostEnd is a net.Conn or an *os.File.
@@ -54,8 +54,7 @@ type hostEnd interface {
 	SetReadDeadline(t time.Time) error
 }
 
-// wantEnd checks that nobody has the other end of conn open any more, under
-// any descriptor.
+// wantEnd checks that no descriptor of the other end of conn is open any more.
 func (e *env) wantEnd(conn hostEnd, when string) {
 	e.Helper()
 	if err := conn.SetReadDeadline(time.Now().Add(releaseTime)); err != nil {
@@ -66,8 +65,8 @@ func (e *env) wantEnd(conn hostEnd, when string) {
 	}
 }
 
-// checkRefusedFiles calls Listen with what it must refuse. It owns the files
-// then too, and closes them.
+// checkRefusedFiles calls Listen with files that it must refuse. Listen owns
+// the files then too, and closes them.
 func checkRefusedFiles(e *env) {
 	cfg := e.listenConfig()
 	e.refuseListen(e.Context(), "no files", cfg)
@@ -97,8 +96,8 @@ func checkRefusedFiles(e *env) {
 	e.refuseListen(ended, "a context that has ended", cfg, conn)
 }
 
-// refuseListen calls Listen, which must fail, with the error of ctx if that has
-// ended, and close its files: those are the other ends of ends.
+// refuseListen calls Listen, which must fail and close its files, the other
+// ends of ends. If ctx has ended, the error must be that of ctx.
 func (e *env) refuseListen(ctx context.Context, what string, cfg transport.ListenConfig, ends ...hostEnd) {
 	e.Helper()
 	ln, err := e.plugin.Listen(ctx, cfg)
@@ -115,7 +114,8 @@ func (e *env) refuseListen(ctx context.Context, what string, cfg transport.Liste
 	}
 }
 
-// mustPrepare is prepare with files that are closed at the end at the latest.
+// mustPrepare is prepare, with files that the end of the check closes if
+// nothing else has.
 func (e *env) mustPrepare() (net.Conn, []*os.File) {
 	e.Helper()
 	conn, files, err := e.prepare(e.Context())
@@ -148,7 +148,7 @@ func (e *env) keepFiles(files ...*os.File) {
 }
 
 // checkOneConnection calls Accept twice. One call returns the connection, the
-// other waits until the listener is closed.
+// other blocks until the listener is closed.
 func checkOneConnection(e *env) {
 	ln := e.listen()
 	host := e.open(e.Context(), ln)
@@ -168,7 +168,7 @@ func checkOneConnection(e *env) {
 		e.Fatalf("Accept gave %v, want the connection", first.err)
 	}
 	e.keep(first.conn)
-	// Enough time for the other call to return, if it is going to.
+	// Give the other call time to return, if it wrongly does.
 	if err := errors.Join(transfer(host, first.conn, 1<<20, 1), transfer(first.conn, host, 1<<20, 2)); err != nil {
 		e.Error(err)
 	}

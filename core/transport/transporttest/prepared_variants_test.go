@@ -9,7 +9,7 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// preparedVariants are proved where a process inherits files.
+// preparedVariants are tested where a process inherits files.
 var preparedVariants = map[string]variant{
 	"it prepares no files": {"v1/PreparedFiles", "Prepare returns 0 files", func() transport.Transport {
 		return preparing(func(p *transport.Prepared) error {
@@ -86,7 +86,7 @@ var preparedVariants = map[string]variant{
 			return preparedToy{}.Listen(ctx, cfg)
 		})
 	}},
-	// Which of the two calls of Accept is heard of first nobody says.
+	// Either of the two calls of Accept may be reported first.
 	"a second Accept does not wait": {"v1/PreparedOneConnection", "Accept gave use of closed network connection", func() transport.Transport {
 		return wrapping(func(ln *oneListener) net.Listener {
 			return &brokenListener{Listener: ln, accept: func() (net.Conn, error) {
@@ -126,10 +126,11 @@ var preparedVariants = map[string]variant{
 	}},
 }
 
-// kept is what variants forget to close. Unreachable, it would be closed.
+// kept has the files that variants forget to close. If they were unreachable,
+// the garbage collector would close them.
 var kept []any
 
-// preparing is the prepared toy with what Prepare returns as f changes it.
+// preparing is the prepared toy, with f changing what Prepare returns.
 func preparing(f func(*transport.Prepared) error) *brokenPrepared {
 	return &brokenPrepared{prepare: func() (*transport.Prepared, error) {
 		p, err := preparedToy{}.Prepare(context.Background(), transport.PrepareConfig{Version: 1})
@@ -145,7 +146,7 @@ func listening(listen func(context.Context, transport.ListenConfig) (net.Listene
 	return &brokenPrepared{listen: listen}
 }
 
-// wrapping is the prepared toy with its listener in f.
+// wrapping is the prepared toy, with its listener wrapped by f.
 func wrapping(f func(*oneListener) net.Listener) *brokenPrepared {
 	return listening(func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 		ln, err := preparedToy{}.Listen(ctx, cfg)

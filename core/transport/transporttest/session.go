@@ -13,11 +13,11 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// dialers are the two ways to a stream of a Native transport.
+// dialers are the two ways to open a stream of a Native transport.
 var dialers = []way{byAddress, bySession}
 
-// checkNoTLS listens and dials without certificates, which never happens and
-// must not be taken for a wish to do without.
+// checkNoTLS listens and dials without certificates. Core never does, and a
+// transport must not take it for permission to skip authentication.
 func checkNoTLS(e *env) {
 	address := e.listen().Addr().String()
 	e.tls = tlsPair{}
@@ -33,7 +33,8 @@ func checkNoTLS(e *env) {
 	}
 }
 
-// checkState compares what both ends know of each other with what was pinned.
+// checkState compares the certificates that both ends have received with the
+// pinned ones.
 func checkState(e *env) {
 	for _, e.way = range dialers {
 		ln := e.listen()
@@ -65,7 +66,7 @@ func (e *env) wantPeer(end string, conn net.Conn, cfg *tls.Config) {
 }
 
 // checkWrongCertificate dials with pairs of which one side is not the one that
-// the other knows. The listener goes on.
+// the other knows. The listener keeps working.
 func checkWrongCertificate(e *env) {
 	right := e.tls
 	other, err := newTLSPair()
@@ -74,7 +75,7 @@ func checkWrongCertificate(e *env) {
 	}
 	anonymous := right.host.Clone()
 	anonymous.Certificates = nil
-	stranger := right.host.Clone() // knows the plugin, which does not know it
+	stranger := right.host.Clone() // this host knows the plugin, but the plugin does not know the host
 	stranger.Certificates = other.host.Certificates
 
 	ln := e.listen()
@@ -93,7 +94,7 @@ func checkWrongCertificate(e *env) {
 		}
 	}
 
-	// Accept has returned none of them, and returns the one that comes now.
+	// Accept has returned none of the refused streams. It returns the next one.
 	e.tls, e.way = right, byAddress
 	dialed, accepted := e.pair(e.link(ln))
 	e.wantPeer("the end that accepted, after others were refused", accepted, right.host)
@@ -104,7 +105,7 @@ func checkWrongCertificate(e *env) {
 	}
 }
 
-// withPeer returns cfg as one that accepts only the certificate of peer.
+// withPeer returns a copy of cfg that accepts only the certificate of peer.
 func withPeer(cfg, peer *tls.Config) *tls.Config {
 	return pinned(cfg.Certificates[0], peer.Certificates[0])
 }
@@ -112,8 +113,8 @@ func withPeer(cfg, peer *tls.Config) *tls.Config {
 // refusalTime is how long a host may take to learn that it was refused.
 const refusalTime = 5 * time.Second
 
-// use dials and reads, and returns the error that ends it. With TLS 1.3 a host
-// may learn from its first Read only that the plugin has refused it.
+// use dials and reads, and returns the first error. With TLS 1.3 a host may
+// learn only from its first Read that the plugin has refused it.
 func (e *env) use(address string) error {
 	ctx, cancel := context.WithTimeout(e.Context(), limit/2)
 	defer cancel()
@@ -133,12 +134,12 @@ func (e *env) use(address string) error {
 }
 
 // unreadStreams is how many streams of a session are written to and not read.
-// It is more than the few that the limit of one stream, when it is also that of
-// the connection, leaves room for.
+// It is so large that the check fails for a transport that applies the limit of
+// one stream to the whole connection.
 const unreadStreams = 16
 
-// checkUnreadStreams fills streams in both directions that nobody reads. Others
-// go on; so do these, when they are read.
+// checkUnreadStreams fills streams in both directions without reading them.
+// Other streams must keep working, and so must these once they are read.
 func checkUnreadStreams(e *env) {
 	ln := e.listen()
 	type stream struct {
@@ -173,7 +174,8 @@ func checkUnreadStreams(e *env) {
 	}
 	beside("streams that are not read")
 	for i, s := range streams {
-		// Half of them are read to the end, half are given up unread.
+		// Read one half of the streams to the end, and close the other half
+		// unread.
 		if i < unreadStreams/2 {
 			if err := receive(s.to, s.sent, i); err != nil {
 				e.Errorf("stream %d, read late: %v", i, err)
@@ -186,13 +188,13 @@ func checkUnreadStreams(e *env) {
 	beside("streams that ended unread")
 }
 
-// shortStreams is more than the streams that a peer may have open at one time
-// in any sensible configuration, so that it takes part only if streams that
-// have ended make room for others.
+// shortStreams is more than the streams that any sensible configuration lets a
+// peer have open at one time. So the check passes only if streams that have
+// ended make room for others.
 const shortStreams = 500
 
-// checkShortStreams opens streams one after the other on one session. Each way
-// to end one is taken in turn.
+// checkShortStreams opens streams one after the other on one session. It uses
+// each way to end a stream in turn.
 func checkShortStreams(e *env) {
 	ln := e.listen()
 	for i := range shortStreams {
@@ -204,7 +206,7 @@ func checkShortStreams(e *env) {
 		if i%2 == 1 {
 			first, last = last, first
 		}
-		if i%4 < 2 { // else both ends are closed with bytes unread
+		if i%4 < 2 { // in the other rounds both ends are closed with bytes unread
 			err = transfer(dialed, accepted, 100, i)
 		} else {
 			_, err = first.Write(make([]byte, 100))
@@ -216,7 +218,7 @@ func checkShortStreams(e *env) {
 }
 
 // checkSessionClose closes a session with streams on which either end is
-// blocked. Another session of the same listener goes on.
+// blocked. Another session of the same listener keeps working.
 func checkSessionClose(e *env) {
 	ln := e.listen()
 	session, err := e.dialSession(e.Context(), ln.Addr().String())
@@ -241,7 +243,7 @@ func checkSessionClose(e *env) {
 			_, err := conn.Write(make([]byte, maxInFlight))
 			return err
 		})
-		// The first byte tells that Write has begun. It cannot end.
+		// The first byte tells that Write has begun. Write cannot end.
 		if _, err := io.ReadFull(to, make([]byte, 1)); err != nil {
 			e.Fatal(err)
 		}
@@ -260,7 +262,7 @@ func checkSessionClose(e *env) {
 	}
 	for name, result := range plugin {
 		if err := <-result; err == nil || errors.Is(err, io.EOF) {
-			e.Errorf("%s at the plugin's end while the session is closed: %v, want an error other than io.EOF, which tells of a whole stream", name, err)
+			e.Errorf("%s at the plugin's end while the session is closed: %v, want an error other than io.EOF, which means a complete stream", name, err)
 		}
 	}
 	if conn, err := session.OpenStream(e.Context()); !errors.Is(err, net.ErrClosed) {

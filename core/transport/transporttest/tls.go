@@ -18,8 +18,8 @@ import (
 // a one-time certificate and accepts the other's only. For any other transport
 // both are nil.
 //
-// The suite makes its own, so that a module that is tested with it needs
-// nothing of core but the contract.
+// The suite makes its own certificates, so that a tested module needs only the
+// contract from core.
 type tlsPair struct {
 	plugin, host *tls.Config
 }

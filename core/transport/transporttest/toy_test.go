@@ -55,14 +55,14 @@ func (t toy) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, erro
 	return d.DialContext(ctx, "tcp", cfg.Address)
 }
 
-// broken is the toy with parts replaced. A nil part is the toy's.
+// broken is the toy with parts replaced. For a nil part the toy's is used.
 type broken struct {
 	toy
 	name     string
 	versions []int
 	listen   func(context.Context, transport.ListenConfig) (net.Listener, error)
 	dial     func(context.Context, transport.DialConfig) (net.Conn, error)
-	// listener and conn wrap what Listen, and what Dial and Accept, return.
+	// listener wraps the result of Listen, conn those of Dial and Accept.
 	listener func(net.Listener) net.Listener
 	conn     func(net.Conn) net.Conn
 }
@@ -121,8 +121,8 @@ func (b *broken) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, 
 	return conn, nil
 }
 
-// brokenListener is a listener with methods replaced. A nil one is the
-// listener's own.
+// brokenListener is a listener with methods replaced. For a nil one the
+// listener's own is used.
 type brokenListener struct {
 	net.Listener
 	accept  func() (net.Conn, error)
@@ -156,10 +156,10 @@ type address string
 func (address) Network() string  { return "toy" }
 func (a address) String() string { return string(a) }
 
-// brokenConn is a connection with methods replaced. A nil one is the
-// connection's own.
+// brokenConn is a connection with methods replaced. For a nil one the
+// connection's own is used.
 type brokenConn struct {
-	net.Conn    // without what io.Copy would use instead of Read and Write
+	net.Conn    // hides the methods that io.Copy would use instead of Read and Write
 	read, write func([]byte) (int, error)
 	close       func() error
 	closeWrite  func() error

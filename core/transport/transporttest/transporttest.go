@@ -24,22 +24,22 @@ import (
 )
 
 // limit bounds one check. The slowest takes a few seconds under the race detector,
-// and ten times that on a machine that is busy with other things; more than this
-// is a transport that hangs.
+// and ten times as long on a machine that is busy with other things. A transport
+// that needs more than the limit hangs.
 const limit = 2 * time.Minute
 
 // Run checks that a transport keeps the contract of [transport.Transport], in
 // every version that it speaks. newTransport returns a fresh value on each
-// call: the two ends of a connection never share one, as they are two
-// processes in life.
+// call: the two ends of a connection never share a value, because in use they
+// are two processes.
 //
 // A [transport.Native] transport is run with connections that Dial opens, and
 // again with streams of a session, in checks whose names begin with Session;
 // both sides have one-time certificates. A [transport.Preparer] is run with the
 // connections that it prepares, in checks whose names begin with Prepared; it
-// gets its files as a process inherits them, under new descriptors. Where a
-// process cannot inherit files, on Windows, those are skipped. No Logger is
-// given.
+// gets its files under new descriptors, as a process inherits them. These
+// checks are skipped on Windows, where a process cannot inherit files. The
+// suite passes no Logger.
 //
 // Each check must also end within two minutes and leave no goroutine and no
 // file behind. Run sets the variables that name the directory for temporary
@@ -80,15 +80,15 @@ func runWay(t *testing.T, w way, version int, newTransport func() transport.Tran
 	})
 }
 
-// check is a part of the suite, for some ways.
+// check is a part of the suite, for some ways to connect.
 type check struct {
 	name string
 	ways way
 	run  func(*env)
 }
 
-// checks is the suite, simplest first: where several fail, the first is the
-// one to look at.
+// checks is the suite, simplest first: if several checks fail, look at the
+// first.
 var checks = []check{
 	{"Files", prepared, checkFiles},
 	{"Echo", anyWay, checkEcho},
@@ -125,12 +125,12 @@ var checks = []check{
 	{"Close", bySession, checkSessionClose},
 }
 
-// netTest is the name of the check that runs the tests of x/net, each of which
+// netTest is the name of the check that runs the tests of x/net. Each of these
 // is a subtest and has a bound of its own.
 const netTest = "NetTest"
 
-// env is what one check works with. Its methods, except those that say so, are
-// for the check's own goroutine.
+// env is the environment of one check. Only the check's own goroutine may call
+// its methods, unless a method's comment allows more.
 type env struct {
 	*testing.T
 	way     way
@@ -138,8 +138,9 @@ type env struct {
 	tls     tlsPair
 	// plugin listens and host dials.
 	plugin, host transport.Transport
-	// dir is such as a host makes, tmp is the one for temporary files. Both
-	// are empty at the start and must be at the end.
+	// dir is the kind of directory that a host makes, tmp the directory for
+	// temporary files. Both are empty at the start and must be empty at the
+	// end.
 	dir, tmp string
 	// cleanups run in reverse order when the check is over.
 	cleanups []func()
@@ -170,10 +171,11 @@ func newEnv(t *testing.T, w way, version int, newTransport func() transport.Tran
 	return e
 }
 
-// leakTime is how long goroutines may take to end that the check has told to.
+// leakTime is how long goroutines may take to end after the check has told them
+// to.
 const leakTime = 20 * time.Second
 
-// verifyNone is goleak's with the patience that a busy machine needs.
+// verifyNone is goleak's function with the patience that a busy machine needs.
 func verifyNone(t *testing.T, before goleak.Option) {
 	t.Helper()
 	for deadline := time.Now().Add(leakTime); ; {
@@ -219,8 +221,8 @@ func wantEmpty(t *testing.T, dir string) {
 	}
 }
 
-// run runs a check and its cleanups in a goroutine that is given up when it
-// takes too long, with the stacks that tell where it hangs.
+// run runs a check and its cleanups in a goroutine. If they take too long, the
+// test fails with the stacks, which show where they hang.
 func (e *env) run(check func(*env), limit time.Duration) {
 	e.Helper()
 	done := make(chan struct{})
@@ -247,7 +249,7 @@ func (e *env) cleanup() {
 	}
 }
 
-// keep closes c when the check is over. It may be closed by then.
+// keep closes c when the check is over. c may be closed by then.
 func (e *env) keep(c io.Closer) {
 	e.cleanups = append(e.cleanups, func() {
 		if err := closeAgain(c); err != nil {
@@ -256,7 +258,7 @@ func (e *env) keep(c io.Closer) {
 	})
 }
 
-// closeAgain closes what may be closed already.
+// closeAgain closes c, which may be closed already.
 func closeAgain(c io.Closer) error {
 	if err := c.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
@@ -264,7 +266,7 @@ func closeAgain(c io.Closer) error {
 	return nil
 }
 
-// refused dials and returns the error, which there must be.
+// refused dials and returns the error. Dial must fail.
 func (e *env) refused(ctx context.Context, address string) error {
 	e.Helper()
 	conn, err := e.dial(ctx, address)
@@ -316,8 +318,8 @@ func (e *env) connect(ln *link) (dialed, accepted net.Conn, err error) {
 	return dialed, conn, nil
 }
 
-// eachWay runs f on a new connection as seen from the end that dialed, and on
-// another as seen from the end that accepted.
+// eachWay runs f twice, on two new connections: once from the end that dialed,
+// once from the end that accepted.
 func (e *env) eachWay(f func(local, remote net.Conn)) {
 	e.Helper()
 	dialed, accepted := e.pair(e.listen())
@@ -327,7 +329,7 @@ func (e *env) eachWay(f func(local, remote net.Conn)) {
 }
 
 // echo accepts connections from ln and sends back what they receive, until the
-// check is over. Dial them only after.
+// check is over. Dial them only after this call.
 func (e *env) echo(ln *link) {
 	var conns sync.WaitGroup
 	accept := start(func() error {
@@ -337,7 +339,7 @@ func (e *env) echo(ln *link) {
 				return err
 			}
 			conns.Go(func() {
-				_, _ = io.Copy(conn, conn) // what fails here is missed at the other end
+				_, _ = io.Copy(conn, conn) // the other end notices what fails here
 				_ = conn.Close()
 			})
 		}
@@ -361,8 +363,8 @@ func start(f func() error) <-chan error {
 }
 
 // yield lets goroutines that were just started run until they block. Nothing
-// depends on it: what follows must hold whether they have or not, but the
-// former is the harder case.
+// depends on it: the check must hold whether or not they have blocked. Blocked
+// goroutines are the harder case.
 func yield() {
 	for range 100 {
 		runtime.Gosched()

@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil { // a variant that must fail waits most of its time
+	if err := flag.Set("test.parallel", "8"); err != nil { // a variant that must fail spends most of its time waiting
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -56,9 +56,9 @@ func TestVariant(t *testing.T) {
 	run(t, func() transport.Transport { return v.transport() }, limit)
 }
 
-// TestBrokenTransportsFail proves that each check of the suite can fail: a
-// transport that is broken in the way that the check is there to find must
-// fail it, and do so as a test does, without a crash.
+// TestBrokenTransportsFail proves that each check of the suite can fail. A
+// transport with the defect that the check is for must fail the check, like a
+// test and without a crash.
 func TestBrokenTransportsFail(t *testing.T) {
 	t.Parallel()
 	exe, err := os.Executable()

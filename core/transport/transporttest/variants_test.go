@@ -17,17 +17,17 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// hangs is what a check says that waits for ever.
+// hangs is the text of a check that never ends.
 const hangs = "the check has not ended"
 
-// variant is a broken transport, with the check that must find it, though
-// others may too, and with a part of what that check must say.
+// variant is a broken transport, the check that must find it, and a part of
+// that check's text. Other checks may find it too.
 type variant struct {
 	check, says string
 	transport   func() transport.Transport
 }
 
-// variants are ways to break a toy, by a few words that say how.
+// variants are broken toys, by a few words that describe the defect.
 func variants() map[string]variant {
 	all := make(map[string]variant)
 	for _, some := range []map[string]variant{toyVariants, nativeVariants, preparedVariants} {
@@ -384,7 +384,7 @@ func (undecided) Prepare(ctx context.Context, cfg transport.PrepareConfig) (*tra
 	return preparedToy{}.Prepare(ctx, cfg)
 }
 
-// withConn is the toy with each connection as f changes it.
+// withConn is the toy, with f changing each connection.
 func withConn(f func(*brokenConn)) *broken {
 	return &broken{conn: func(c net.Conn) net.Conn {
 		conn := &brokenConn{Conn: c}
@@ -393,8 +393,8 @@ func withConn(f func(*brokenConn)) *broken {
 	}}
 }
 
-// withFile is the toy that makes a file, which it leaves, in the directory
-// that place returns for the configured one. An empty one is none.
+// withFile is a toy that leaves a file in the directory that place returns for
+// the configured one. If that is empty, it makes none.
 func withFile(place func(dir string) string) *broken {
 	return &broken{listen: func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 		if dir := place(cfg.Dir); dir != "" {
@@ -421,8 +421,8 @@ func acceptingAfterByte(ln net.Listener) net.Listener {
 	}}
 }
 
-// failingTwice returns a Close that fails in its own way when it is called
-// again.
+// failingTwice returns a Close whose second call fails with an error of its
+// own.
 func failingTwice(closeOnce func() error) func() error {
 	var closed atomic.Bool
 	return func() error {

@@ -13,8 +13,8 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// A way is how a host comes to a connection with a plugin. Values are bits, so
-// that a check can name those that it is for.
+// A way is how a host gets a connection to a plugin. Values are bits, so that a
+// check can name several.
 type way int
 
 const (
@@ -49,7 +49,7 @@ func (w way) prefix() string {
 	}
 }
 
-// link is a plugin's listener and the host's way to it.
+// link is a plugin's listener and the host's way to connect to it.
 type link struct {
 	net.Listener
 	// open opens a connection, which the caller closes. It is safe for
@@ -88,7 +88,8 @@ func (e *env) tryListen(ctx context.Context) (*link, error) {
 	return e.link(ln), nil
 }
 
-// link returns a listener that has an address, with the check's way to it.
+// link returns a listener that has an address, with the check's way to connect
+// to it.
 func (e *env) link(ln net.Listener) *link { return &link{ln, e.opener(ln.Addr().String())} }
 
 // opener returns a function that opens connections to an address.
@@ -101,8 +102,8 @@ func (e *env) opener(address string) func(context.Context) (net.Conn, error) {
 	}
 }
 
-// streams returns a function that opens streams of one session, which the
-// first call dials and the end of the check closes.
+// streams returns a function that opens streams of one session. The first call
+// dials the session, the end of the check closes it.
 func (e *env) streams(address string) func(context.Context) (net.Conn, error) {
 	var mu sync.Mutex // guards session
 	var session transport.Session
@@ -152,7 +153,8 @@ func once(conn net.Conn) func(context.Context) (net.Conn, error) {
 	}
 }
 
-// listenConfig is what Listen of any transport but a Preparer is told.
+// listenConfig is the configuration for Listen of any transport except a
+// Preparer.
 func (e *env) listenConfig() transport.ListenConfig {
 	return transport.ListenConfig{Version: e.version, Dir: e.dir, TLS: e.tls.plugin}
 }
@@ -161,7 +163,7 @@ func (e *env) dialConfig(address string) transport.DialConfig {
 	return transport.DialConfig{Version: e.version, Address: address, TLS: e.tls.host}
 }
 
-// dialSession dials as a host of a Native transport does. It is safe for
+// dialSession dials like a host of a Native transport. It is safe for
 // concurrent use; the caller closes the session.
 func (e *env) dialSession(ctx context.Context, address string) (transport.Session, error) {
 	session, err := e.host.(transport.Native).DialSession(ctx, e.dialConfig(address))
@@ -180,11 +182,11 @@ func (e *env) dial(ctx context.Context, address string) (io.Closer, error) {
 	return e.host.Dial(ctx, e.dialConfig(address))
 }
 
-// prepare prepares a start and returns the host's end, which is kept, and the
-// files as a process inherits them: under new descriptors, after which those of
-// Prepare are closed. The caller closes the files.
+// prepare prepares a start. It returns the host's end, and the files under new
+// descriptors, as a process inherits them. The end of the check closes the
+// host's end, the caller closes the files.
 func (e *env) prepare(ctx context.Context) (net.Conn, []*os.File, error) {
-	version := slices.Max(e.host.Versions()) // whatever the plugin then chooses
+	version := slices.Max(e.host.Versions()) // whichever version the plugin then chooses
 	p, err := e.host.(transport.Preparer).Prepare(ctx, transport.PrepareConfig{Version: version})
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare: %w", err)

@@ -1,6 +1,6 @@
-// Package exampletest is what the Examples of core's packages stand on: a
-// transport, as core has none, and a test that an Example can hand to plugintest.
-// It is not for other tests.
+// Package exampletest has what the Examples of core's packages need: a transport,
+// because core has none, and a test that an Example can pass to plugintest. It is
+// not for other tests.
 package exampletest
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Loopback is tcp/1 in short, over the loopback interface. Programs use transports
-// in modules of their own, such as transport/unix.
+// Loopback is a short implementation of tcp/1, over the loopback interface.
+// Programs use the transports of other modules, such as transport/unix.
 type Loopback struct{}
 
 var _ transport.Transport = Loopback{}
@@ -38,8 +38,8 @@ func (Loopback) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, e
 	return d.DialContext(ctx, "tcp", cfg.Address)
 }
 
-// T stands for the *testing.T that a test gets as its argument, and has those of
-// its methods that plugintest needs. It prints failures. End it.
+// T stands for the *testing.T of a test, and has the methods that plugintest
+// needs. It prints failures. Call End when the test is over.
 type T struct {
 	testing.TB
 
@@ -54,7 +54,7 @@ func NewT() *T {
 	return &T{ctx: ctx, cancel: cancel}
 }
 
-// End does what is done at the end of a test.
+// End runs the cleanups, as the end of a test does.
 func (t *T) End() {
 	t.cancel()
 	for _, f := range slices.Backward(t.cleanups) {
@@ -85,5 +85,5 @@ func (*T) Errorf(format string, args ...any) {
 // Fatalf implements [testing.TB].
 func (t *T) Fatalf(format string, args ...any) {
 	t.Errorf(format, args...)
-	panic("the Example cannot go on") //nolint:forbidigo // as a test would end here
+	panic("the Example cannot continue") //nolint:forbidigo // as a test would end here
 }

@@ -2,9 +2,9 @@
 // stderr and stdout into records of the host's logger, and it writes the form
 // that a host understands.
 //
-// A host runs one [Collector] for each stream. Hosts and plugins that were given
-// no logger use [Default]. The package does not decide where a record goes: that
-// is the [slog.Handler]'s.
+// A host runs one [Collector] for each stream. Hosts and plugins without a
+// logger use [Default]. The [slog.Handler] decides where a record goes, not this
+// package.
 package logs
 
 import (
@@ -24,11 +24,11 @@ import (
 )
 
 const (
-	// readSize is what one read asks for: a full pipe on Linux.
+	// readSize is how many bytes one read asks for: a full pipe on Linux.
 	readSize = 64 << 10
 	// maxPiece bounds how much of a line, and of a panic, is held in memory, so that
-	// a plugin that never ends its line cannot exhaust it. What is longer comes in
-	// pieces.
+	// a plugin that never ends its line cannot exhaust it. A longer line or panic
+	// comes in pieces.
 	maxPiece = 1 << 20
 	// keepBuffer is the size up to which the buffer of an unfinished line is kept
 	// for the next one.
@@ -37,63 +37,64 @@ const (
 
 // The attributes that a Collector adds.
 const (
-	// streamKey is on lines of plain text: which stream they came from.
+	// streamKey names the stream that a line of plain text came from.
 	streamKey = "stream"
-	// stackKey is on the record of a panic: all that follows its message.
+	// stackKey has the part of a panic that follows its message.
 	stackKey = "stack"
-	// pieceKey and lastKey are on the records of a line or a panic too long for
-	// one record: the piece's number from 1, and whether it is the last.
+	// pieceKey and lastKey number the records of a line or a panic that is too
+	// long for one record: the piece's number from 1, and whether it is the
+	// last.
 	pieceKey = "piece"
 	lastKey  = "last"
 )
 
-// CollectorConfig is what a [Collector] may be told.
+// CollectorConfig configures a [Collector].
 type CollectorConfig struct {
 	// Stream names the stream, "stderr" or "stdout". It becomes the attribute
 	// "stream" of plain lines and is part of error messages.
 	Stream string
-	// Copy, if set, gets every byte as it was read, before any of it is logged. It
-	// is written to by Run only and never closed. An error from it is logged once
-	// as a warning and ends the copying; reading goes on.
+	// Copy, if set, gets every byte as it was read, before any of it is logged.
+	// Only Run writes to it, and nothing closes it. The Collector logs its first
+	// error as a warning and then stops copying, but not reading.
 	Copy io.Writer
 }
 
 // Collector turns one stream of a plugin into log records.
 //
 // Each line becomes one record. A line that zerolog, slog, zap, hclog or logrus
-// wrote, as a JSON object or in the form of [slog.TextHandler], has its own level,
-// time, message and fields; "[LEVEL] text", also after a timestamp, has its own
+// wrote, as a JSON object or in the form of [slog.TextHandler], keeps its level,
+// time, message and fields; "[LEVEL] text", also after a timestamp, keeps its
 // level and time. Any other line is plain text: a record at info with the whole
 // line as its message and the attribute "stream".
 //
 // What the Go runtime prints when it ends the process becomes one record at error:
 // its message, and the rest as the attribute "stack".
 //
-// No line is lost or cut. One above 1 MiB comes in pieces, which are plain text
-// with the attributes "piece" and "last"; only empty lines make no record. Text
-// with control characters or invalid UTF-8, which could do harm to a terminal, is
+// No line is lost or cut. A line above 1 MiB comes in pieces, which are plain
+// text with the attributes "piece" and "last". Only empty lines make no record.
+// Text with control characters or invalid UTF-8, which could harm a terminal, is
 // quoted as by [strconv.Quote].
 //
-// The logger's handler is called by Run's goroutine, so a slow handler slows the
-// plugin down rather than losing lines, until [Collector.Hurry]. A panic in it
-// loses that record and is reported to it once; an error is the handler's own
-// business, as with [slog.Logger].
+// Run's goroutine calls the logger's handler, so a slow handler slows the plugin
+// down, and loses no lines, until [Collector.Hurry]. A panic in the handler
+// loses that record; the Collector reports the first one to the handler. Errors
+// of the handler are ignored, as [slog.Logger] does.
 type Collector struct {
 	logger   *slog.Logger
 	cfg      CollectorConfig
-	maxPiece int // the constant, unless a test needs short pieces
+	maxPiece int // the constant maxPiece, except in tests that need short pieces
 
-	// Of Run's goroutine only.
+	// Only Run's goroutine uses these fields.
 	parser  parser
 	partial []byte // the line so far, without a line end
 	pieces  int    // pieces of this line that were delivered already
 	failed  bool   // a panic of the handler has been reported
 	skipped int    // records that were not logged after Hurry
 
-	waiting atomic.Bool // for more to read
+	waiting atomic.Bool // Run waits for more to read
 	hurried atomic.Bool
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards the fields below
 	tail      tail
 	block     panicBlock
 	lastPanic string // the first piece of the last finished block
@@ -106,12 +107,13 @@ func NewCollector(logger *slog.Logger, cfg CollectorConfig) *Collector {
 	return c
 }
 
-// Run reads r to its end and returns nil then; a reader that was closed counts as
-// ended. Any other error is returned, after what was read before it has been
-// logged. Run is to be called once; it ends early when r is closed.
+// Run reads r to its end and then returns nil. A closed reader counts as ended.
+// Run returns any other error, after it has logged everything that came before.
+// Call Run once. It ends early when r is closed.
 //
-// When r has SetReadDeadline, the deadline is Run's: it sets one to deliver a panic
-// that nothing follows. Without it, that has to wait for the next line or the end.
+// If r has SetReadDeadline, Run sets deadlines, to deliver a panic that no line
+// follows. Without SetReadDeadline, Run delivers such a panic with the next line or
+// at the end.
 func (c *Collector) Run(r io.Reader) error {
 	defer c.waiting.Store(true)
 	defer c.flush()
@@ -121,8 +123,8 @@ func (c *Collector) Run(r io.Reader) error {
 	for {
 		deadline := c.deadline()
 		if timer != nil && (armed || !deadline.IsZero()) {
-			// An error is that of a file without deadlines, or of a closed one, which
-			// Read will tell.
+			// A file without deadlines returns an error, which changes nothing. So
+			// does a closed file, and Read then reports that.
 			err := timer.SetReadDeadline(deadline)
 			armed = err == nil && !deadline.IsZero()
 		}
@@ -143,14 +145,14 @@ func (c *Collector) Run(r io.Reader) error {
 	}
 }
 
-// Waiting reports whether all that was read is logged. It may be called at any time,
-// from any goroutine.
+// Waiting reports whether everything that Run has read is logged. It may be called
+// at any time, from any goroutine.
 func (c *Collector) Waiting() bool { return c.waiting.Load() }
 
-// Hurry is for a stream whose writer has ended, and whose handler is slow: what is
-// left is read at once, so that Tail and Panic know the end of it, and not logged,
-// but for the crash that it may end with, and a record that says so. It may be called
-// at any time, from any goroutine.
+// Hurry is for a stream whose writer has ended and whose handler is slow. Run then
+// reads the rest at once, so that Tail and Panic know the end of the stream. It logs
+// only the crash at the end, if there is one, and a record that says that others are
+// missing. Hurry may be called at any time, from any goroutine.
 func (c *Collector) Hurry() { c.hurried.Store(true) }
 
 // Tail returns the end of the stream for an error message: the last 20 lines, and
@@ -165,12 +167,12 @@ func (c *Collector) Tail() string {
 // Panic returns what the Go runtime printed last when it ended the process: the
 // message without "panic: " or "fatal error: ", for example "runtime error: index
 // out of range [3] with length 2", and the rest, which is mostly goroutine traces
-// and may be empty. Very long ones are cut, saying so. It reports false when there
-// was none.
+// and may be empty. Very long texts are cut, and say so. Panic reports false if
+// there was none.
 //
-// A living program can print the same; only together with the process's exit code
-// 2 or an abort signal does it tell how the process ended. Panic may be called at
-// any time, from any goroutine.
+// A running program can print the same text. The text tells how the process ended
+// only if the exit code is 2 or an abort signal ended the process. Panic may be
+// called at any time, from any goroutine.
 func (c *Collector) Panic() (text, stack string, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,7 +188,7 @@ func (c *Collector) Panic() (text, stack string, ok bool) {
 	return printable(shortened(text, maxPanicText)), printable(shortened(stack, maxPanicStack)), true
 }
 
-// write takes in one read.
+// write handles the bytes of one read.
 func (c *Collector) write(chunk []byte) {
 	if len(chunk) == 0 {
 		return
@@ -239,10 +241,10 @@ func (c *Collector) flush() {
 	if len(c.partial) > 0 || c.pieces > 0 {
 		c.endLine()
 	}
-	c.hurried.Store(false) // a crash, and how much is missing, are logged
+	c.hurried.Store(false) // the crash and the number of missing records are logged even after Hurry
 	c.endPanic()
 	if c.skipped > 0 && c.enabled(slog.LevelWarn) {
-		record := slog.NewRecord(time.Now(), slog.LevelWarn, "the last records of the plugin are not logged, as the log handler was too slow for them", 0)
+		record := slog.NewRecord(time.Now(), slog.LevelWarn, "the last records of the plugin are not logged, because the log handler was too slow", 0)
 		record.AddAttrs(slog.String(streamKey, c.cfg.Stream), slog.Int("records", c.skipped))
 		c.handle(record)
 	}
@@ -299,7 +301,7 @@ func (c *Collector) piece(text []byte, last bool) {
 	}
 }
 
-// copy passes a chunk on until that fails.
+// copy writes a chunk to the copy, until a write fails.
 func (c *Collector) copy(chunk []byte) {
 	if c.cfg.Copy == nil {
 		return
@@ -321,7 +323,7 @@ func (c *Collector) copy(chunk []byte) {
 
 func (c *Collector) enabled(level slog.Level) (ok bool) {
 	if c.hurried.Load() {
-		return true // as far as is known
+		return true // as far as the Collector knows
 	}
 	defer c.recoverHandler()
 	return c.logger.Enabled(context.Background(), level)
@@ -333,12 +335,12 @@ func (c *Collector) handle(record slog.Record) {
 		return
 	}
 	defer c.recoverHandler()
-	// The error is the handler's to deal with, as it is for slog.Logger.
+	// Ignore the handler's error, as slog.Logger does.
 	_ = c.logger.Handler().Handle(context.Background(), record)
 }
 
-// recoverHandler keeps a bug in the user's handler, which some odd line of a
-// plugin may be the first to touch, from ending the host. It is to be deferred.
+// recoverHandler keeps a bug in the user's handler from ending the host: an
+// unusual line of a plugin may be the first to reach that bug. Defer it.
 func (c *Collector) recoverHandler() {
 	cause := recover()
 	if cause == nil || c.failed {
@@ -350,7 +352,7 @@ func (c *Collector) recoverHandler() {
 	c.handle(record)
 }
 
-// wholeRunes returns how much of b to take so as not to cut a character.
+// wholeRunes returns how many bytes of b end with a whole character.
 func wholeRunes(b []byte) int {
 	for n := len(b); n > len(b)-utf8.UTFMax; n-- {
 		if utf8.RuneStart(b[n-1]) {

@@ -102,7 +102,7 @@ func TestRunErrors(t *testing.T) {
 		{net.ErrClosed, nil},
 		{io.ErrClosedPipe, nil},
 		{broken, broken},
-		{os.ErrDeadlineExceeded, os.ErrDeadlineExceeded}, // not a deadline of Run's
+		{os.ErrDeadlineExceeded, os.ErrDeadlineExceeded}, // Run did not set this deadline
 	} {
 		rec := newRecorder()
 		err := newCollector(rec).Run(io.MultiReader(strings.NewReader("panic: a\nb"), iotest.ErrReader(test.err)))
@@ -115,7 +115,7 @@ func TestRunErrors(t *testing.T) {
 	}
 }
 
-// errWriter takes n bytes in all.
+// errWriter accepts n bytes, then fails.
 type errWriter struct {
 	n     int
 	calls int
@@ -226,7 +226,7 @@ func TestTail(t *testing.T) {
 	}
 }
 
-// Tail and Panic are for other goroutines; the race detector is the judge.
+// Other goroutines call Tail and Panic: the race detector must find nothing.
 func TestConcurrentUse(t *testing.T) {
 	r, w := io.Pipe()
 	_, c, wait := start(t, r)

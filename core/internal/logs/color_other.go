@@ -4,5 +4,6 @@ package logs
 
 import "os"
 
-// enableColor reports whether a terminal understands colours: all do here.
+// enableColor reports whether a terminal understands colours: on these systems
+// all do.
 func enableColor(*os.File) bool { return true }

@@ -8,7 +8,7 @@ import (
 )
 
 // enableColor lets the console of Windows understand colours, and reports whether
-// it does. The terminal of Cygwin always does, and is no console.
+// it does. The terminal of Cygwin is not a console, and always understands them.
 func enableColor(f *os.File) bool {
 	if isatty.IsCygwinTerminal(f.Fd()) {
 		return true

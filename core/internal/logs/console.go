@@ -12,10 +12,10 @@ import (
 	"unicode/utf8"
 )
 
-// consoleTime is how a time is shown to people, in local time.
+// consoleTime is the layout of a time for people, in local time.
 const consoleTime = "15:04:05.000"
 
-// The colours of the console, those of zerolog's ConsoleWriter.
+// These colours of the console are those of zerolog's ConsoleWriter.
 const (
 	red      = "31"
 	green    = "32"
@@ -26,7 +26,7 @@ const (
 	darkGray = "90"
 )
 
-// consoleLevels are the levels as people see them, by their names in [zerologForm].
+// consoleLevels are the level names for people, by the names in [zerologForm].
 var consoleLevels = map[string]struct{ text, color string }{
 	"trace": {"TRC", blue},
 	"debug": {"DBG", ""},
@@ -38,11 +38,13 @@ var consoleLevels = map[string]struct{ text, color string }{
 
 // console turns zerolog's lines of JSON, one a Write, into lines for people: time,
 // level, plugin and pid, message, and the other fields as key=value in their order.
-// It looks like zerolog's ConsoleWriter, which writes messages and keys as they are,
-// so that a line feed in one begins a new line, sorts fields, keeps the last of two
-// with one key, and follows package variables that belong to the program.
+// The lines look like those of zerolog's ConsoleWriter. That writer is not safe for
+// hostile texts: it does not quote messages and keys, so a line feed begins a new
+// line. It also sorts fields, drops all but the last field with the same key, and
+// depends on package variables that the program may change.
 //
-// Each record is one line: whatever would change how a line is read is quoted.
+// Each record is one line: characters that would change how a line is read are
+// quoted.
 type console struct {
 	w     io.Writer
 	plain bool // no colours, whatever the environment says
@@ -59,10 +61,10 @@ func (c console) Write(line []byte) (int, error) {
 
 func (c console) show(line []byte) []byte {
 	if len(line) == 0 || line[0] != '{' || !json.Valid(line) {
-		return []byte(quote(string(line))) // a value that marshals itself is broken
+		return []byte(quote(string(line))) // a value that marshals itself has written invalid JSON
 	}
 	p := painter{buf: make([]byte, 0, 2*len(line)), plain: c.plain || os.Getenv("NO_COLOR") != ""}
-	inHead := true // in front of the message
+	inHead := true // true until the message is written
 	weight := bold
 	stack := ""
 	for _, f := range appendFields(nil, line) {
@@ -91,7 +93,7 @@ func (c console) show(line []byte) []byte {
 			p.addField(key, value, f.value[0] == '"')
 		}
 	}
-	if stack != "" { // the longest comes last
+	if stack != "" { // the stack is the longest part, so it comes last
 		p.addField(stackKey, stack, true)
 	}
 	return p.buf
@@ -126,8 +128,8 @@ func (p *painter) add(color, text string) {
 	p.buf = p.paint(p.buf, color, text)
 }
 
-// addFirst puts a part in front: people look for the time there, and zerolog's
-// lines have the level first.
+// addFirst puts a part in front. People look for the time there, but zerolog's
+// lines begin with the level.
 func (p *painter) addFirst(color, text string) {
 	rest := string(p.buf)
 	p.buf = p.paint(p.buf[:0], color, OneLine(text))
@@ -144,7 +146,8 @@ func (p *painter) addField(key, value string, isString bool) {
 	p.buf = append(p.buf, value...)
 }
 
-// bare returns s as a word, quoted if it could be taken for something else.
+// bare returns s as one word. It quotes s if a reader could take it for
+// anything else.
 func bare(s string) string {
 	if s == "" {
 		return `""`

@@ -9,16 +9,16 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Default returns the logger of a host or a plugin that was given none. It writes
-// records of at least the given level to w: for people when w is a terminal (in
-// colour, unless the environment has NO_COLOR), and otherwise as zerolog's JSON
-// lines, which a [Collector] at the other end of a pipe reads back with level,
-// time, groups and fields as they were. Errors and durations are written as their
-// text, for example "1.5s".
+// Default returns the logger of a host or a plugin without one of its own. It
+// writes records of at least the given level to w. If w is a terminal, the form
+// is for people, in colour unless the environment has NO_COLOR. Otherwise the
+// form is zerolog's JSON lines: a [Collector] at the other end of a pipe restores
+// level, time, groups and fields. Errors and durations are written as their text,
+// for example "1.5s".
 //
-// A record is one line, whatever is in it: characters that change how a line is
-// read are quoted, in JSON as \u escapes. The attributes "plugin" and "pid" that the
-// logger was given come before the message, and stand once in a record.
+// A record is one line, whatever is in it: characters that change how a line is read
+// are quoted, in JSON as \u escapes. The logger's attributes "plugin" and "pid" come
+// before the message, and only once in a record.
 //
 // The logger is safe for concurrent use. It does not close w.
 func Default(w *os.File, level slog.Level) *slog.Logger {
@@ -28,8 +28,8 @@ func Default(w *os.File, level slog.Level) *slog.Logger {
 	return newDefault(escaper{w}, level)
 }
 
-// ForPeople returns a logger for people, whatever w is: in colour only if it is a
-// terminal. Otherwise it is as [Default].
+// ForPeople is like [Default], but writes the form for people also if w is not a
+// terminal, then without colour.
 func ForPeople(w *os.File, level slog.Level) *slog.Logger {
 	return newDefault(console{w: w, plain: !isTerminal(w) || !enableColor(w)}, level)
 }
@@ -41,8 +41,8 @@ func newDefault(w io.Writer, level slog.Level) *slog.Logger {
 }
 
 // Hclog returns a logger for a plugin under a go-plugin host: the JSON lines of
-// hclog, the only ones that such a host reads as log records. It has no level
-// above error and none between two names. Otherwise it is as [Default].
+// hclog, the only lines that such a host reads as log records. It has no level
+// above error and none between two names. Otherwise it is like [Default].
 func Hclog(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(&handler{logger: zerolog.New(escaper{w}), form: hclogForm, level: level})
 }

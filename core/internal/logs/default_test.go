@@ -30,7 +30,8 @@ type void struct{}
 
 func (void) LogValue() slog.Value { return slog.GroupValue() }
 
-// What a plugin logs with the default logger is what its host's handler gets.
+// The host's handler gets exactly the records that a plugin logs with the
+// default logger.
 func TestRoundTrip(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -93,8 +94,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A record must be as safe in a JSON log as it was in the stream: one key, one
-// meaning.
+// A record must be as safe in a JSON log as in the stream: no key may have two
+// meanings.
 func TestJSONHasNoDuplicates(t *testing.T) {
 	var out bytes.Buffer
 	logs.JSON(&out, slog.LevelInfo).Info("true", "message", "false", "level", "x", "time", "y")
@@ -192,7 +193,8 @@ func TestConsole(t *testing.T) {
 	}
 }
 
-// The form is hclog's own: hclog v1 reads and go-plugin v1 asserts strings.
+// The form is hclog's own: hclog v1 reads only strings, and go-plugin v1
+// asserts that they are strings.
 func TestHclog(t *testing.T) {
 	var out bytes.Buffer
 	logger := logs.Hclog(&out, logs.LevelTrace)
@@ -214,7 +216,7 @@ func TestHclog(t *testing.T) {
 	}
 }
 
-// TestForPeople has the form for people in a file, without colour.
+// TestForPeople checks that a file gets the form for people, without colour.
 func TestForPeople(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {

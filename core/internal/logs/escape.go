@@ -9,8 +9,8 @@ import (
 
 // escaper passes on zerolog's lines of JSON, one a Write, with each [hidden]
 // character as a \u escape, which means the same to a reader of JSON and nothing to
-// a terminal. It is a step of its own as values that marshal themselves go past
-// zerolog's own escaping, which also leaves everything above ASCII as it is.
+// a terminal. This step is necessary because zerolog's own escaping skips values
+// that marshal themselves, and leaves characters above ASCII unchanged.
 type escaper struct{ w io.Writer }
 
 // Write implements [io.Writer].
@@ -21,10 +21,11 @@ func (e escaper) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// escaped returns a line of JSON with its hidden characters escaped. In valid JSON
-// all that is not ASCII is within strings, and control characters are between values.
+// escaped returns a line of JSON with its hidden characters escaped. In valid JSON,
+// only strings have characters outside ASCII, and control characters are only between
+// values.
 func escaped(line []byte) []byte {
-	start := 0 // of what is not in out yet
+	start := 0 // start of the part that is not in out yet
 	var out []byte
 	replace := func(i, size int, by string) {
 		out = append(append(out, line[start:i]...), by...)

@@ -10,8 +10,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
-// The lines are what the loggers write themselves, with their own defaults unless
-// the name says otherwise.
+// The loggers wrote these lines themselves, with their own defaults unless the
+// name says otherwise.
 func TestFormats(t *testing.T) {
 	for _, test := range []struct{ name, line, want string }{
 		// JSON, Node.js.
@@ -28,7 +28,7 @@ func TestFormats(t *testing.T) {
 		{"pino labels", `{"level":"warn","time":"2026-11-30T18:51:21.059Z","msg":"iso"}`, "WARN iso"},
 		{"pino with a level as text", `{"level":"40","msg":"x"}`, "WARN x"},
 		{"a severity as text", `{"severity":"500","message":"x"}`, "ERROR x"},
-		{"text that is no number of a level", `{"level":"7","msg":"x"}`, "INFO x | fields.level=7"},
+		{"text that is not a number of a level", `{"level":"7","msg":"x"}`, "INFO x | fields.level=7"},
 		{
 			"bunyan", `{"name":"app","hostname":"vm","pid":29218,"level":60,"msg":"x","time":"2026-11-30T18:51:21.079Z","v":0}`,
 			"ERROR+4 x | name=app | hostname=vm | fields.pid=Int64(29218) | v=Int64(0)",
@@ -110,7 +110,7 @@ func TestFormats(t *testing.T) {
 		},
 		{"Monolog", `{"message":"low disk","context":{},"level":300,"level_name":"WARNING","channel":"app","datetime":"2026-02-03T04:05:06.123456+00:00"}`, "WARN low disk | context=logs.rawJSON({}) | fields.level=Int64(300) | channel=app"},
 
-		// Keys that a reader may take for those of the record, as encoding/json does.
+		// A reader such as encoding/json may take these keys for those of the record.
 		{
 			"keys in another case", `{"level":"info","msg":"x","Level":"error","PLUGIN":"other","Pid":1,"meſſage":"y"}`,
 			"INFO x | fields.Level=error | fields.PLUGIN=other | fields.Pid=Int64(1) | fields.meſſage=y",
@@ -246,7 +246,7 @@ func TestFormats(t *testing.T) {
 		{"no syslog", "<192>low disk", "INFO <192>low disk | stream=stderr"},
 		{"no syslog either", "<04>low disk", "INFO <04>low disk | stream=stderr"},
 
-		// What only looks like one.
+		// These lines only look like a logger's.
 		{"a word and a colon", "DONE: x", "INFO DONE: x | stream=stderr"},
 		{"a word of a sentence", "DEBUG mode is on", "INFO DEBUG mode is on | stream=stderr"},
 		{"a method", "2026/02/03 04:05:06 GET /x", "INFO 2026/02/03 04:05:06 GET /x | stream=stderr"},
@@ -267,7 +267,8 @@ func TestFormats(t *testing.T) {
 			if diff := cmp.Diff([]string{test.want}, rec.shown()); diff != "" {
 				t.Errorf("record of %s (-want +got):\n%s", test.line, diff)
 			}
-			// The parts of a line that nobody wants are not looked at.
+			// The parser ignores the other parts of a line whose level is not
+			// enabled.
 			rec = &recorder{level: logs.LevelFatal + 1}
 			if err := newCollector(rec).Run(strings.NewReader(test.line + "\n")); err != nil || rec.shown() != nil {
 				t.Errorf("with no level enabled: %v, %q", err, rec.shown())
@@ -276,8 +277,8 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// TestStamps has the times of lines; a line without a year, or a date, is of the
-// nearest time to now.
+// TestStamps checks the times of lines. A line without a year, or without a
+// date, has the time that is nearest to now.
 func TestStamps(t *testing.T) {
 	now := time.Now()
 	today := time.Date(now.Year(), now.Month(), now.Day(), now.Hour(), now.Minute(), now.Second(), 123e6, time.Local)

@@ -30,8 +30,8 @@ var lineSeeds = []string{
 	"Feb  3 04:05:06 [x] [y] INFO z", "0203 04:05:06 -99:99", "2026/02/03 04:05:06 [ERROR] x", "[", "[WARN]", "panic: a", "fatal error: \x1b", "[signal SIGSEGV",
 }
 
-// Any line makes at most one record, nothing in which can harm a terminal; the
-// text of a plain line and the fields of a JSON object are all there.
+// Any line makes at most one record, and nothing in it can harm a terminal. It
+// has the whole text of a plain line and all fields of a JSON object.
 func FuzzLine(f *testing.F) {
 	for _, seed := range lineSeeds {
 		f.Add([]byte(seed))
@@ -95,8 +95,9 @@ func FuzzLine(f *testing.F) {
 	})
 }
 
-// However a stream is cut into reads, all of it is copied and the same records
-// come out; and the lines of plain text, in pieces or not, are what was written.
+// However a stream is cut into reads, the Collector copies all of it and makes
+// the same records. The lines of plain text, in pieces or not, are exactly the
+// written ones.
 func FuzzStream(f *testing.F) {
 	for _, seed := range lineSeeds {
 		f.Add([]byte(seed+"\r\n\nmore\n"+seed), []byte{1, 2, 3}, uint8(5))
@@ -125,7 +126,7 @@ func FuzzStream(f *testing.F) {
 			t.Errorf("records depend on how the stream was cut (-whole +cut):\n%s", diff)
 		}
 
-		// A mark before each line makes it one that no logger writes.
+		// No logger writes lines that begin with this mark.
 		lines := strings.Split(string(data), "\n")
 		for i, line := range lines {
 			lines[i] = "~" + line
@@ -191,7 +192,7 @@ func cutMessage(line, message string) (rest string, ok bool) {
 	return strings.CutPrefix(line, message)
 }
 
-// safe is how a line may be shown.
+// safe returns the form in which a line may be shown.
 func safe(line string) string {
 	if isHarmless(line) {
 		return line
@@ -199,8 +200,8 @@ func safe(line string) string {
 	return logs.Quote(line)
 }
 
-// harmful reports whether r may not be in a line. One that asks for the coloured form
-// of the symbol before it may.
+// harmful reports whether r may not be in a line. The character that asks for the
+// coloured form of the symbol before it may.
 func harmful(before, r rune) bool {
 	return hides(r) && r != '\t' && (r != '\ufe0f' || !unicode.Is(unicode.So, before) || before == utf8.RuneError)
 }

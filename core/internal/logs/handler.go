@@ -11,16 +11,17 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// form is how a handler writes the parts of a record that are not attributes.
+// form has the keys and names with which a handler writes the parts of a record
+// that are not attributes.
 type form struct {
-	level, time, message string // the keys
+	level, time, message string // keys of these parts
 	timeLayout           string
 	levelText            func(slog.Level) string
 	messageText          func(string) string
 }
 
-// The keys are written out, as a program may have changed zerolog's, which are
-// package variables, while the reader in the other process has not.
+// The keys are written out here, because zerolog's are package variables: this
+// program may have changed them, and the reader in the other process has not.
 var (
 	zerologForm = form{
 		level: "level", time: "time", message: "message",
@@ -30,7 +31,7 @@ var (
 	hclogForm = form{
 		level: "@level", time: "@timestamp", message: "@message",
 		timeLayout: "2006-01-02T15:04:05.000000Z07:00", levelText: LevelName,
-		messageText: OneLine, // hclog writes messages as they are, to whatever the host has
+		messageText: OneLine, // hclog does not quote messages, wherever the host's log goes
 	}
 )
 
@@ -45,16 +46,17 @@ type handler struct {
 	scope  []scope     // outermost first
 }
 
-// The attributes by which a host tells plugins apart. It gives them to the logger
-// of each plugin, whose records have them before anything that the plugin says.
+// The attributes by which a host tells plugins apart. The host adds them to the
+// logger of each plugin, so that they precede everything from the plugin in a
+// record.
 const (
 	// PluginKey is the plugin's name.
 	PluginKey = "plugin"
-	// ProcessKey is the number of its process.
+	// ProcessKey is the number of the plugin's process.
 	ProcessKey = "pid"
 )
 
-// scope is one call of WithGroup or of WithAttrs.
+// scope is the result of one call of WithGroup or WithAttrs.
 type scope struct {
 	group string // empty for attributes
 	attrs []slog.Attr
@@ -136,8 +138,9 @@ func (h *handler) attrs(record slog.Record) []slog.Attr {
 	return attrs
 }
 
-// addRoot adds an attribute of the outermost level, where one with the key of a
-// part of the record would stand for that part in most readers' eyes.
+// addRoot adds an attribute of the outermost level. It renames an attribute
+// with the key of a part of the record, because most readers would take it for
+// that part.
 func (h *handler) addRoot(event *zerolog.Event, a slog.Attr) {
 	switch {
 	case a.Key == h.form.level, a.Key == h.form.time, a.Key == h.form.message, h.inHead(a.Key):

@@ -23,9 +23,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// recorder is a handler that keeps what it gets.
+// recorder is a handler that keeps its records.
 type recorder struct {
-	level slog.Level // the lowest one enabled
+	level slog.Level // lowest enabled level
 
 	mu      sync.Mutex
 	records []slog.Record
@@ -109,7 +109,7 @@ func newCollector(h slog.Handler) *logs.Collector {
 	return logs.NewCollector(slog.New(h), logs.CollectorConfig{Stream: "stderr"})
 }
 
-// handlerFunc is a handler that takes everything.
+// handlerFunc is a handler with every level enabled.
 type handlerFunc func(slog.Record)
 
 func (handlerFunc) Enabled(context.Context, slog.Level) bool { return true }

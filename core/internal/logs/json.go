@@ -11,18 +11,19 @@ import (
 	"unicode/utf16"
 )
 
-// maxDepth is how deep objects become groups; what is below stays JSON. No logger
-// nests so far, and it bounds the work that a hostile line can cause.
+// maxDepth is down to which depth objects become groups. Deeper objects stay
+// JSON. No logger nests so deep, and the limit bounds the work that a hostile
+// line can cause.
 const maxDepth = 16
 
 // field is a member of a JSON object, both parts as written.
 type field struct {
 	key, value []byte
-	claimed    bool // it is the line's level
+	claimed    bool // this field is the line's level
 }
 
-// rawJSON is a value that stays as it was written: JSON again in a handler that
-// writes JSON, and its text in any other, where a json.RawMessage would be numbers.
+// rawJSON is an unchanged value: a handler that writes JSON writes it as JSON, any
+// other as its text. A json.RawMessage would be a list of numbers there.
 type rawJSON string
 
 var _ json.Marshaler = rawJSON("")
@@ -31,13 +32,13 @@ var _ json.Marshaler = rawJSON("")
 func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
 
 // parseJSON reads a line that is one JSON object with a message or a level. It
-// reports ok for such a line, and wanted when its level is enabled too. A field that
-// has no role, or whose role is taken, becomes an attribute, renamed if its key is
-// that of a part of the record.
+// reports ok for such a line, and wanted when its level is enabled too. A field
+// without a role, or whose role another field has, becomes an attribute. It is
+// renamed if its key is that of a part of the record.
 //
-// The order of fields is kept, and so are numbers: one that an int64, a uint64 or
-// a float64 does not print again as it was written stays a [json.Number]. Objects
-// become groups; arrays stay JSON, as [rawJSON].
+// The order of fields is kept, and so is the text of numbers: a number that an
+// int64, a uint64 or a float64 would print differently stays a [json.Number].
+// Objects become groups; arrays stay JSON, as [rawJSON].
 func (p *parser) parseJSON(line []byte) (e entry, ok, wanted bool) {
 	line = bytes.TrimSpace(line)
 	if len(line) == 0 || line[0] != '{' || !json.Valid(line) {
@@ -103,8 +104,8 @@ func (p *parser) claimLevel(e *entry) (hasMessage bool) {
 	return hasMessage
 }
 
-// unwrap puts the members of an object that has what other loggers have at the
-// outermost level in its place: "fields" of Rust's tracing, which has the level
+// unwrap replaces an object by its members if these are what other loggers
+// write at the outermost level: "fields" of Rust's tracing, which has the level
 // outside, "@fields" of logstash, "record" of loguru.
 func (p *parser) unwrap(hasLevel bool) bool {
 	for i, f := range p.fields {
@@ -129,7 +130,7 @@ func (e *entry) claimJSON(r role, f field) bool {
 	switch {
 	case r == noRole || e.taken[r]:
 		return false
-	case r == levelRole && raw[0] == '"': // which winston and zap may colour
+	case r == levelRole && raw[0] == '"': // winston and zap may colour it
 		level := decodeString(unquoted(raw))
 		if strings.IndexByte(level, escape) >= 0 {
 			level = string(appendColorless(nil, []byte(level)))
@@ -149,7 +150,7 @@ func (e *entry) claimJSON(r role, f field) bool {
 	case r == timeRole && raw[0] == '{':
 		e.time, e.taken[timeRole] = objectTime(raw)
 		return e.taken[timeRole]
-	case r == timeRole: // a number, or nothing of use
+	case r == timeRole: // a number, or a value without meaning
 		e.time, e.taken[timeRole] = unixTime(string(raw))
 		return e.taken[timeRole]
 	default:
@@ -184,8 +185,8 @@ func member(object []byte, key string) []byte {
 	return nil
 }
 
-// appendFields cuts an object into its members. The object must be valid JSON;
-// that it is lets the cutting be this simple.
+// appendFields cuts an object into its members. The object must be valid JSON,
+// which keeps this function simple.
 func appendFields(fields []field, object []byte) []field {
 	rest := bytes.TrimSpace(object[1:])
 	for rest[0] != '}' {
@@ -201,8 +202,8 @@ func appendFields(fields []field, object []byte) []field {
 	return fields
 }
 
-// cutValue cuts the value at the front of b, which goes on after it, and the
-// space behind it.
+// cutValue cuts the value at the front of b, and the space behind it. More must
+// follow the value.
 func cutValue(b []byte) (value, rest []byte) {
 	end, depth := 0, 0
 scan:
@@ -217,7 +218,7 @@ scan:
 			depth--
 			end++
 		default:
-			// A number or a word, or what stands between values.
+			// It is a number or a word, or a byte between values.
 			end++
 			if depth == 0 {
 				end += bytes.IndexAny(b[end:], ",}] \t\r\n")
@@ -243,7 +244,7 @@ func stringLen(b []byte) int {
 }
 
 // attr makes the field an attribute that no handler leaves out: handlers drop
-// empty groups, and treat an empty key as a wish to inline the group.
+// empty groups, and inline a group with an empty key.
 func (f field) attr(depth int) slog.Attr {
 	key := jsonString(f.key)
 	switch {
@@ -303,8 +304,8 @@ func numberValue(text string) slog.Value {
 // jsonString decodes a string of valid JSON for a record.
 func jsonString(raw []byte) string { return printable(decodeString(unquoted(raw))) }
 
-// decodeString decodes what is between the quotes of a string of valid JSON. Unlike
-// encoding/json it keeps bytes that are not UTF-8, for printable to quote.
+// decodeString decodes the text between the quotes of a string of valid JSON.
+// Unlike encoding/json it keeps bytes that are not UTF-8, for printable to quote.
 func decodeString(in []byte) string {
 	if bytes.IndexByte(in, '\\') < 0 {
 		return string(in)
@@ -332,7 +333,8 @@ func decodeString(in []byte) string {
 			r := hexRune(in)
 			in = in[4:]
 			if utf16.IsSurrogate(r) {
-				// The second half follows as an escape of its own, or r is U+FFFD.
+				// The second half must follow as an escape of its own, else r is
+				// U+FFFD.
 				second := rune(-1)
 				if bytes.HasPrefix(in, []byte(`\u`)) {
 					second = hexRune(in[2:])

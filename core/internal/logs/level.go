@@ -6,15 +6,15 @@ import (
 	"strconv"
 )
 
-// The levels that plugins use and slog has no name for.
+// Plugins use these levels, for which slog has no name.
 const (
 	// LevelTrace is the level of zerolog's and hclog's trace lines.
 	LevelTrace = slog.LevelDebug - 4
 	// levelNotice is between info and warn: notice in syslog, success in loguru.
 	levelNotice = slog.LevelInfo + 2
-	// LevelFatal is the level above error: of a line whose writer says that it is
-	// its last one, fatal and panic in zerolog and zap, and of critical and what is
-	// above it where that is the highest, as in Python and .NET.
+	// LevelFatal is the level above error. It stands for fatal and panic in zerolog
+	// and zap, after which a program ends, and for critical and above where
+	// critical is the highest, as in Python and .NET.
 	LevelFatal = slog.LevelError + 4
 )
 
@@ -31,7 +31,7 @@ var offered = [...]struct {
 }
 
 // ParseLevel reads a loglevel of the handshake: trace, debug, info, warn or
-// error, exactly so. It reports false for anything else.
+// error, in exactly this spelling. It reports false for any other text.
 func ParseLevel(s string) (slog.Level, bool) {
 	for _, o := range offered {
 		if s == o.name {
@@ -54,9 +54,9 @@ func LevelName(l slog.Level) string {
 }
 
 // Lowest returns the lowest of the levels trace, debug, info, warn and error
-// that l has enabled. A logger that has none of them gets [slog.LevelError]: the
-// least that a plugin can be told to write, and worth having in the tail of its
-// stderr even when no logger wants it.
+// that l has enabled. For a logger without any of them it returns
+// [slog.LevelError], the least that a host can ask a plugin for. These lines are
+// useful in the tail of the plugin's stderr even if no logger takes them.
 func Lowest(l *slog.Logger) slog.Level {
 	for _, o := range offered {
 		if l.Enabled(context.Background(), o.level) {
@@ -66,8 +66,9 @@ func Lowest(l *slog.Logger) slog.Level {
 	return slog.LevelError
 }
 
-// levelText is the level as [Default] writes it: zerolog's name, and for a level
-// between two names the lower one with the distance, for example "info+2".
+// levelText returns the level in the form of [Default]: zerolog's name, and for
+// a level between two names the lower name with the distance, for example
+// "info+2".
 func levelText(l slog.Level) string {
 	name, base := LevelName(l), LevelFatal
 	if l >= LevelFatal {

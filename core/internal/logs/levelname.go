@@ -9,11 +9,12 @@ import (
 // longestLevel is the length of the longest name of a level, schwerwiegend.
 const longestLevel = 13
 
-// writtenLevel reads a level that stands where only a level can: a name in any case,
-// and after it slog's distance, for example "INFO+2" or "trace-4".
+// writtenLevel reads a level at a place where only a level can be: a name in any
+// case, and after it slog's distance, for example "INFO+2" or "trace-4".
 func writtenLevel(s string) (slog.Level, bool) { return distantLevel(strings.TrimSpace(s), levelWord) }
 
-// distantLevel reads a name that named knows, and after it slog's distance.
+// distantLevel reads a name that the function named knows, and after it slog's
+// distance.
 func distantLevel(name string, named func(string) (slog.Level, bool)) (slog.Level, bool) {
 	offset := int64(0)
 	if i := strings.IndexAny(name, "+-"); i > 0 {
@@ -28,9 +29,9 @@ func distantLevel(name string, named func(string) (slog.Level, bool)) (slog.Leve
 	return level + slog.Level(offset), ok
 }
 
-// levelNamed knows the names, in any case, that mean a level wherever they stand:
-// those of zerolog, slog, zap, hclog, logrus, syslog, Python and Java, which translates
-// its own: into German, and into languages without Latin letters.
+// levelNamed knows the names, in any case, that mean a level at any place: those of
+// zerolog, slog, zap, hclog, logrus, syslog, Python and Java. Java translates its names
+// into German, and into languages without Latin letters.
 func levelNamed(name string) (slog.Level, bool) {
 	var lower [longestLevel]byte
 	if len(name) > len(lower) {
@@ -81,8 +82,8 @@ func levelShort(name string) (slog.Level, bool) {
 	}
 }
 
-// levelWord knows beside these the names, in any case, that mean a level only where
-// nothing else can stand: "HTTP: listening" has no level, {"level":"http"} has one.
+// levelWord also knows the names, in any case, that mean a level only where nothing
+// else can be: "HTTP: listening" has no level, {"level":"http"} has one.
 func levelWord(name string) (slog.Level, bool) {
 	if level, ok := levelNamed(name); ok {
 		return level, true
@@ -97,7 +98,7 @@ func levelWord(name string) (slog.Level, bool) {
 	switch string(appendLower(lower[:0], name)) {
 	case "verbose":
 		if name == "verbose" {
-			return slog.LevelDebug, true // winston's, above its debug
+			return slog.LevelDebug, true // winston's, one above its debug
 		}
 		return LevelTrace, true // Serilog's, its lowest
 	case "silly", "finer", "finest":
@@ -126,7 +127,7 @@ func appendLower(b []byte, s string) []byte {
 	return b
 }
 
-// levelLetter reads the first letter of glog's lines and of those of its relatives.
+// levelLetter reads the first letter of a line of glog or a similar logger.
 func levelLetter(c byte) (slog.Level, bool) {
 	switch c {
 	case 'D':
@@ -144,10 +145,10 @@ func levelLetter(c byte) (slog.Level, bool) {
 	}
 }
 
-// The numbers of levels. pino and bunyan go from 10, trace, to 60, fatal, in steps
-// that leave room. Python's go from 10, debug, to 50, critical, Google Cloud's
-// severities from 100, debug, to 800, emergency, and OpenTelemetry's, which slog has
-// taken its own from, from 1, trace, to 24, fatal.
+// These are the numbers of levels. pino and bunyan use 10, trace, to 60, fatal, in
+// steps of ten. Python uses 10, debug, to 50, critical. Google Cloud's severities
+// are 100, debug, to 800, emergency. OpenTelemetry, the source of slog's numbers,
+// uses 1, trace, to 24, fatal.
 const (
 	pinoFirst, pinoInfo, pinoStep, pinoLast            = 10, 30, 10, 60
 	pythonFirst, pythonInfo, pythonLast                = 10, 20, 50
@@ -157,8 +158,8 @@ const (
 	levelStep                               slog.Level = slog.LevelWarn - slog.LevelInfo
 )
 
-// numericLevel reads the number of a level that stands under key. syslog says that
-// the line is one whose levels are syslog's.
+// numericLevel reads the number of a level under the key. The argument syslog says
+// that the line's levels are syslog's.
 func numericLevel(key, number string, syslog bool) (slog.Level, bool) {
 	n, err := strconv.Atoi(number)
 	switch {

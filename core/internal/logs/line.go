@@ -8,26 +8,27 @@ import (
 	"time"
 )
 
-// plainLevel is the level of a line that names none, on either stream: what the
-// standard log package's output becomes in slog. A program that writes plain text
-// to stderr means it to be seen, so it is not hidden at debug.
+// plainLevel is the level of a line that names none, on either stream: slog gives
+// the standard log package's output this level. A program writes plain text to
+// stderr so that people see it, so debug would be too low.
 const plainLevel = slog.LevelInfo
 
-// entry is what one line says.
+// entry has the contents of one line.
 type entry struct {
-	// structured tells a line that some logger wrote from plain text.
+	// structured is true for a line of a logger and false for plain text.
 	structured bool
 	level      slog.Level
-	time       time.Time // zero when the line does not say
+	time       time.Time // zero if the line has none
 	message    string
-	attrs      []slog.Attr // the parser's, valid until it parses the next line
+	attrs      []slog.Attr // memory of the parser, valid until it parses the next line
 
 	taken [textRole + 1]bool
 }
 
-// claim lets a field play its role. It reports false when the role is taken, as
-// by a logger's own field before a user's field of the same name, or the value
-// does not fit: then the field is a field like any other.
+// claim sets the part of the entry that is the field's role. It reports false
+// if an earlier field has the role already, such as a logger's own before a
+// user's field of the same name, or if the value does not fit. Then the field
+// is an ordinary one.
 func (e *entry) claim(r role, key, value string) bool {
 	if e.taken[r] {
 		return false
@@ -56,7 +57,7 @@ func (e *entry) claim(r role, key, value string) bool {
 // parser turns lines into entries. Its buffers are reused from line to line, so
 // it is not safe for concurrent use.
 type parser struct {
-	// enabled is asked before the costly part of a line is read.
+	// enabled is called before the costly part of a line is read.
 	enabled func(slog.Level) bool
 
 	fields    []field
@@ -65,12 +66,12 @@ type parser struct {
 }
 
 // keepFields is the number of fields up to which the buffers are kept: more than
-// loggers write, and little memory.
+// loggers write, in little memory.
 const keepFields = 1024
 
-// parse reads one line without its line end. A line that no known logger wrote
-// is plain text, and whole in the entry's message. It reports false for an entry
-// whose level is not enabled; that entry's message and attrs are not set.
+// parse reads one line without its line end. A line of no known logger is plain
+// text, and the entry's message has all of it. parse reports false for an entry
+// whose level is not enabled, and does not set its message and attrs.
 func (p *parser) parse(line []byte) (entry, bool) {
 	if cap(p.fields) > keepFields || cap(p.attrs) > keepFields {
 		p.fields, p.attrs = nil, nil
@@ -88,8 +89,8 @@ func (p *parser) parse(line []byte) (entry, bool) {
 		return e, p.enabled(e.level)
 	}
 	if bytes.IndexByte(line[:min(len(line), maxHeader)], escape) >= 0 {
-		// A logger that does not look where it writes to. Without its colours its line
-		// has a form, or is quoted as any other.
+		// Some loggers write colours to anything. Without the colours, their lines
+		// have a known form, or are quoted like any other.
 		p.colorless = appendColorless(p.colorless[:0], line)
 		if e, ok := p.parseText(p.colorless); ok {
 			return e, p.enabled(e.level)
@@ -118,7 +119,7 @@ func (p *parser) parseLogfmt(line []byte) (entry, bool) {
 		if r == textRole && key == "event" {
 			r = messageRole
 		}
-		if r == noRole && key == "at" { // logfmter's
+		if r == noRole && key == "at" { // the key of logfmter
 			r = levelRole
 		}
 		if value = printable(value); !e.claim(r, key, value) {
@@ -131,8 +132,8 @@ func (p *parser) parseLogfmt(line []byte) (entry, bool) {
 	return e, e.taken[levelRole] && (e.taken[messageRole] || e.taken[timeRole] && len(e.attrs) > 0)
 }
 
-// pairs calls add for each of the key=value pairs that s consists of, and reports
-// whether it does. It empties p.attrs first.
+// pairs calls add for each key=value pair in s. It reports whether s has nothing
+// else. It empties p.attrs first.
 func (p *parser) pairs(s string, add func(key, value string)) bool {
 	p.attrs = p.attrs[:0]
 	for ; s != ""; s = strings.TrimLeft(s, " ") {

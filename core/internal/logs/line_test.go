@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// What the loggers that are at hand write themselves comes back as it was.
+// Records come back unchanged from the lines of real loggers.
 func TestLineOfRealLogger(t *testing.T) {
 	var out bytes.Buffer
 	for name, logger := range map[string]*slog.Logger{
@@ -174,7 +174,7 @@ func TestLineTime(t *testing.T) {
 	}
 }
 
-// A level that is not enabled costs no record, whatever the form.
+// A line whose level is not enabled makes no record, whatever its form.
 func TestLineLevelNotEnabled(t *testing.T) {
 	rec := &recorder{level: slog.LevelWarn}
 	input := strings.Join([]string{
@@ -194,7 +194,7 @@ func TestLineLevelNotEnabled(t *testing.T) {
 	}
 }
 
-// A hostile line may cost time in proportion to its length only.
+// The time for a hostile line must only be proportional to its length.
 func TestLineManyFields(t *testing.T) {
 	const n = 50_000
 	line := `{"message":"x"` + strings.Repeat(`,"a":{"b":{"c":1}}`, n) + "}"

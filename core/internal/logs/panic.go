@@ -8,25 +8,26 @@ import (
 	"time"
 )
 
-// A crash is printed in one burst and followed by the end of the stream. A living
-// program that prints the same words must not have its later lines held back:
-// its block ends when nothing has followed for panicIdle, and in any case
+// A crash is printed in one burst and followed by the end of the stream. A
+// running program may print the same words, and its later lines must not be held
+// back. So a block ends when no line has followed for panicIdle, and in any case
 // panicLongest after it began, which leaves a slow machine time to print a long
-// one.
+// panic.
 const (
 	panicIdle    = time.Second
 	panicLongest = 10 * time.Second
 )
 
-// What is remembered of a panic for error messages; the log has all of it.
+// These limits bound what the Collector keeps of a panic for error messages.
+// The log has all of it.
 const (
 	maxPanicText  = 4 << 10
 	maxPanicStack = 64 << 10
 )
 
-// What the Go runtime begins with when it ends the process. Of the signals only
-// those are named that it prints a trace for, so that "SIGTERM: stopping" stays
-// plain text.
+// The Go runtime begins its text with one of these when it ends the process.
+// The list has only the signals for which it prints a trace, so that "SIGTERM:
+// stopping" stays plain text.
 var (
 	panicStarts  = [...]string{"panic: ", "fatal error: "}
 	signalStarts = [...]string{
@@ -34,20 +35,20 @@ var (
 	}
 )
 
-// startsPanic reports whether line begins a block. Within one, a signal is one
-// more line of it.
+// startsPanic reports whether line begins a block. Within a block, the name of
+// a signal is an ordinary line.
 func startsPanic(line []byte, within bool) bool {
 	begins := func(start string) bool { return bytes.HasPrefix(line, []byte(start)) }
 	return slices.ContainsFunc(panicStarts[:], begins) || !within && slices.ContainsFunc(signalStarts[:], begins)
 }
 
-// panicBlock collects the lines of a panic. It is open when it holds any.
+// panicBlock collects the lines of a panic. It is open when it has lines.
 type panicBlock struct {
-	text  []byte    // the lines so far with their line ends; of a later piece, its own
+	text  []byte    // the lines so far with their line ends; in a later piece, the lines of that piece
 	head  string    // the message, known from piece 2 on
 	piece int       // counts from 1
 	began time.Time // when the first line came
-	last  time.Time // when the last line came
+	last  time.Time // when the latest line came
 }
 
 func (b *panicBlock) open() bool { return len(b.text) > 0 }
@@ -69,7 +70,8 @@ func (c *Collector) deadline() time.Time {
 	return c.block.deadline()
 }
 
-// addToPanic adds a line, or a part of one, to the pending panic, or begins one.
+// addToPanic adds a line, or a part of a line, to the pending panic. It begins a
+// panic if none is pending.
 func (c *Collector) addToPanic(text []byte, ended bool) {
 	if c.block.open() && len(c.block.text)+len(text) > c.maxPiece {
 		c.deliverPanic(false)
@@ -98,7 +100,7 @@ func (c *Collector) endPanic() {
 	c.block = panicBlock{}
 }
 
-// deliverPanic makes a record of what the block holds and empties it.
+// deliverPanic makes a record of the block's lines and empties the block.
 func (c *Collector) deliverPanic(last bool) {
 	c.mu.Lock()
 	b := &c.block
@@ -130,8 +132,8 @@ func (c *Collector) deliverPanic(last bool) {
 }
 
 // splitPanic cuts a block into its message, as the runtime printed it, and what
-// follows. Lines of the message after the first one start with a tab; a panic
-// during a panic is one of them.
+// follows. Later lines of the message start with a tab; one of them may be a
+// panic during a panic.
 func splitPanic(block string) (message, stack string) {
 	message, stack, _ = strings.Cut(block, "\n")
 	for strings.HasPrefix(stack, "\t") {
@@ -141,7 +143,7 @@ func splitPanic(block string) (message, stack string) {
 	return message, strings.TrimLeft(stack, "\n")
 }
 
-// panicText strips from a message what it has in common with others.
+// panicText strips the words from a message that all panics have.
 func panicText(message string) string {
 	for _, start := range panicStarts {
 		if text, ok := strings.CutPrefix(message, start); ok {

@@ -21,7 +21,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
-// crashVariable makes the test binary end as its value says.
+// crashVariable makes the test binary crash in the way that its value names.
 const crashVariable = "LOGS_TEST_CRASH"
 
 func crash(how string) {
@@ -45,7 +45,7 @@ func crash(how string) {
 
 func noProcess() *os.Process { return nil }
 
-// What the runtime of the Go version at hand prints is what must be understood.
+// The Collector must understand what the runtime of this Go version prints.
 func TestPanicOfRealProcess(t *testing.T) {
 	for _, test := range []struct{ how, text, record, stack string }{
 		{"value", "boom", "panic: boom", "logs_test.crash("},
@@ -65,7 +65,7 @@ func TestPanicOfRealProcess(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			// All of it at once: a busy machine may let more time pass within it than a
+			// Pass all of it at once: a busy machine may need more time for it than a
 			// block is held back.
 			printed, err := io.ReadAll(stderr)
 			if err != nil {
@@ -164,7 +164,7 @@ func TestNoPanic(t *testing.T) {
 	}
 }
 
-// A file has no deadlines to set, and a logger may want no errors.
+// A file may have no deadlines, and a logger may have errors disabled.
 func TestPanicInFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stderr")
 	if err := os.WriteFile(path, []byte("panic: a\n"), 0o600); err != nil {
@@ -190,9 +190,9 @@ func TestPanicInFile(t *testing.T) {
 	}
 }
 
-// What is remembered is bounded, what is logged is all of it, in bounded records.
+// The Collector keeps a bounded part, and logs everything in bounded records.
 func TestPanicTooLong(t *testing.T) {
-	synctest.Test(t, panicTooLong) // in which no time passes, however long it takes
+	synctest.Test(t, panicTooLong) // no time passes in the bubble, however long the work takes
 }
 
 func panicTooLong(t *testing.T) {
@@ -246,8 +246,8 @@ func panicTooLong(t *testing.T) {
 	}
 }
 
-// A living plugin that prints "panic: " gets its record when it is silent, and
-// before that when it goes on printing plain text.
+// If a running plugin prints "panic: ", the record comes when the plugin is
+// silent, or at the latest after panicLongest if it prints more plain text.
 func TestPanicOfLivingPlugin(t *testing.T) {
 	t.Run("silent", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -267,7 +267,7 @@ func TestPanicOfLivingPlugin(t *testing.T) {
 			if diff := cmp.Diff([]string{"ERROR panic: a | stack=b"}, rec.shown()); diff != "" {
 				t.Errorf("records (-want +got):\n%s", diff)
 			}
-			time.Sleep(time.Hour) // the deadline is gone
+			time.Sleep(time.Hour) // no deadline is set any more
 			io.WriteString(w, "c\n")
 			w.Close()
 			wait()
@@ -331,7 +331,7 @@ func TestPanicOfLivingPlugin(t *testing.T) {
 	})
 }
 
-// start runs a Collector over r, and wait waits for its end.
+// start runs a Collector over r. wait waits for its end.
 func start(t *testing.T, r io.Reader) (rec *recorder, c *logs.Collector, wait func()) {
 	t.Helper()
 	rec = newRecorder()

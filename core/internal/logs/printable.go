@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// hidden are the characters that change how a line is read without being seen in
-// it: controls, line and paragraph separators, the controls of bidirectional text,
-// and everything that has no width. They are Unicode's categories Cc, Cf, Zl and Zp
-// with its default ignorable characters and variation selectors; a test compares.
-// One table is several times faster than the six of package unicode.
+// hidden are the invisible characters that change how a line is read: controls,
+// line and paragraph separators, the controls of bidirectional text, and everything
+// that has no width. They are Unicode's categories Cc, Cf, Zl and Zp with its
+// default ignorable characters and variation selectors; a test compares. One table
+// is several times faster than the six of package unicode.
 var hidden = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{Lo: 0x0000, Hi: 0x001f, Stride: 1},
@@ -48,14 +48,14 @@ var hidden = &unicode.RangeTable{
 	LatinOffset: 3,
 }
 
-// emojiStyle asks for the coloured form of the symbol before it. It is in ordinary
-// text, as in "⚠️ low disk", and harmless there.
+// emojiStyle asks for the coloured form of the symbol before it. Ordinary text has
+// it, as in "⚠️ low disk", where it is harmless.
 const emojiStyle = '\ufe0f'
 
-// printable makes s safe for a terminal, even through a handler that writes messages
-// as they are. A line with a [hidden] character or invalid UTF-8 is quoted as by
+// printable makes s safe for a terminal, even through a handler that writes messages as
+// they are. A line with a [hidden] character or invalid UTF-8 is quoted as by
 // [strconv.Quote], which loses nothing. Tabs and line feeds stay, because they are part
-// of the message; outputs that write a record a line use [OneLine].
+// of the message. Outputs with one line for each record use [OneLine].
 func printable(s string) string {
 	if clean(s) {
 		return s
@@ -69,12 +69,12 @@ func printable(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Indented returns s for an error of several lines: what [printable] makes of it, with
-// all lines but the first indented, so that none of them passes for one of its reader's.
+// Indented returns s for an error of several lines: printable, and with every line
+// after the first indented, so that no line looks like the reader's own.
 func Indented(s string) string { return strings.ReplaceAll(printable(s), "\n", "\n    ") }
 
 // OneLine returns s for an output whose records are lines: quoted if it has line
-// feeds or tabs, or anything that [printable] quotes.
+// feeds, tabs, or characters that [printable] quotes.
 func OneLine(s string) string {
 	if clean(s) && !strings.ContainsAny(s, "\n\t") {
 		return s
@@ -109,8 +109,8 @@ func endsInSymbol(s string) bool {
 	return unicode.Is(unicode.So, r) && r != utf8.RuneError // which is one too
 }
 
-// quote quotes as [strconv.Quote] does, which leaves some [hidden] characters as
-// they are: those that Unicode counts among letters and marks.
+// quote is like [strconv.Quote], but also quotes the [hidden] characters that
+// Unicode counts among letters and marks.
 func quote(s string) string {
 	quoted := strconv.Quote(s)
 	if strings.IndexFunc(quoted, isHidden) < 0 {

@@ -24,7 +24,8 @@ func hides(r rune) bool {
 
 func TestHidden(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
-		// What Unicode has set aside for such characters counts though it is not assigned.
+		// The ranges that Unicode reserves for such characters count, even if they are
+		// not assigned.
 		setAside := 0xe0000 <= r && r <= 0xe0fff || 0x2060 <= r && r <= 0x206f || 0xfff0 <= r && r <= 0xfff8
 		if want := hides(r) || setAside; logs.IsHidden(r) != want {
 			t.Errorf("%U is hidden: %v, want %v", r, !want, want)
@@ -49,7 +50,7 @@ func hostile() []string {
 	return texts
 }
 
-// stubborn marshals itself, past all escaping.
+// stubborn marshals itself, so that zerolog does not escape it.
 type stubborn struct{ text string }
 
 func (s stubborn) MarshalJSON() ([]byte, error) {
@@ -70,8 +71,8 @@ type stringer struct{ text string }
 
 func (s stringer) String() string { return s.text }
 
-// A record is one line on each output that is built in, whatever is in it and
-// wherever, and nothing in that line changes how it is read.
+// A record is one line on each built-in output, whatever its parts contain, and
+// nothing in that line changes how it is read.
 func TestRecordIsOneLine(t *testing.T) {
 	t.Setenv("NO_COLOR", "1")
 	outputs := map[string]func(io.Writer, slog.Level) *slog.Logger{"console": logs.Console, "JSON": logs.JSON, "hclog": logs.Hclog}
@@ -148,8 +149,8 @@ func TestJSONKeepsText(t *testing.T) {
 	}
 }
 
-// What a plugin prints, in whatever form, is one line on the host's output, and
-// begins with what is the host's.
+// Whatever a plugin prints is one line on the host's output, and that line
+// begins with the host's own fields.
 func TestPluginsLineIsOneLine(t *testing.T) {
 	t.Setenv("NO_COLOR", "1")
 	for _, text := range hostile() {
@@ -194,7 +195,7 @@ func TestPluginsLineIsOneLine(t *testing.T) {
 	}
 }
 
-// checkKeys checks that none of the keys that readers look for stands twice.
+// checkKeys checks that no key that readers look for is there more than once.
 func checkKeys(t *testing.T, line string) {
 	t.Helper()
 	dec := json.NewDecoder(strings.NewReader(line))
@@ -223,7 +224,7 @@ func checkKeys(t *testing.T, line string) {
 	}
 }
 
-// A line of a plugin cannot give its record a second level, whichever handler writes
+// A plugin's line cannot add a second level to its record, whichever handler writes
 // the record.
 func TestNoSecondKey(t *testing.T) {
 	for _, line := range []string{

@@ -15,7 +15,7 @@ const (
 	textRole
 )
 
-// roleOf returns the role of a key, as well-known loggers use it. If the value does not
+// roleOf returns the role that a key has in well-known loggers. If the value does not
 // fit the role, the field is an ordinary one.
 func roleOf(key string) role {
 	switch key {
@@ -25,7 +25,7 @@ func roleOf(key string) role {
 		"level_name", "log_level", "loglevel", // Monolog; others
 		"SeverityText", "severityText", "severity_text", // OpenTelemetry
 		"SeverityNumber", "severityNumber", "severity_number",
-		"levelno": // Python's number
+		"levelno": // the number of Python's level
 		return levelRole
 	case "time", "ts", "timestamp", "@timestamp", "Timestamp",
 		"asctime", "datetime", "t", "T", "@t", // Python; Monolog; log15; zap; Serilog
@@ -42,7 +42,8 @@ func roleOf(key string) role {
 	}
 }
 
-// renamed is the prefix for the key of a field that a part of the record has too.
+// renamed is the prefix for the key of a field if a part of the record has the
+// same key.
 const renamed = "fields."
 
 // reserved are the keys under which handlers write the parts of a record: slog's
@@ -50,9 +51,9 @@ const renamed = "fields."
 // process into every record.
 var reserved = [...]string{"level", "time", "msg", "message", "@level", "@timestamp", "@message", PluginKey, ProcessKey}
 
-// isReserved reports whether a reader may take key for one of the [reserved] ones,
-// in any case as encoding/json does. A reader takes one of two such keys, mostly the
-// last, so that a plugin could give its line another level, or another plugin's name.
+// isReserved reports whether a reader may take key for one of the [reserved] ones, in
+// any case, as encoding/json does. Of two such keys a reader uses one, mostly the
+// last, so a plugin could give its line another level, or another plugin's name.
 func isReserved(key string) bool {
 	for _, r := range reserved {
 		if strings.EqualFold(r, key) {
@@ -62,7 +63,7 @@ func isReserved(key string) bool {
 	return false
 }
 
-// fieldKey returns the key of a field of a record.
+// fieldKey returns the key under which a record has the field.
 func fieldKey(key string) string {
 	if key = printable(key); isReserved(key) {
 		return renamed + key

@@ -11,8 +11,8 @@ import (
 // maxStamp is longer than any timestamp.
 const maxStamp = 40
 
-// writtenTime reads a time as loggers write it: [cutStamp]'s forms, or the digits of
-// a [unixTime].
+// writtenTime reads a time in a form of a logger: [cutStamp]'s forms, or the digits
+// of a [unixTime].
 func writtenTime(s string) (time.Time, bool) {
 	if len(s) > maxStamp {
 		return time.Time{}, false
@@ -27,8 +27,9 @@ func writtenTime(s string) (time.Time, bool) {
 }
 
 // unixTime reads a number since 1970: zap's seconds with a fraction, zerolog's
-// whole seconds, and milli-, micro- or nanoseconds, which are told apart by their
-// size. Anything before 1973 is some other number, for example an elapsed time.
+// whole seconds, and milli-, micro- or nanoseconds. The size of the number tells
+// the unit. A time before 1973 is another kind of number, for example an elapsed
+// time.
 func unixTime(number string) (time.Time, bool) {
 	f, err := strconv.ParseFloat(number, 64)
 	if err != nil || f < 1e8 || f >= math.MaxInt64 {
@@ -44,15 +45,15 @@ func unixTime(number string) (time.Time, bool) {
 		n = int64(whole)
 	}
 	unit := 1e9 / perSecond
-	// A float has no more than about a quarter of a microsecond to give.
+	// The precision of a float is about a quarter of a microsecond.
 	nanos := n%perSecond*unit + int64(math.Round(fraction*float64(unit)/1e3))*1e3
 	return time.Unix(n/perSecond, nanos), true
 }
 
-// stamp is a time of which some parts may not be written.
+// stamp is a time whose parts may be missing.
 type stamp struct {
 	year       int // 0: not written
-	month      int // 0: not written, nor the day
+	month      int // 0: neither month nor day are written
 	day        int
 	hour       int
 	minute     int
@@ -62,11 +63,11 @@ type stamp struct {
 	zone       *time.Location
 }
 
-// cutStamp cuts the timestamp of a line of text from the front of b: a date, which
-// may be missing, as "2026-02-03", "2026/02/03", "20260203", "260203", "0203" or "Feb  3"; a
-// time of day with an optional fraction, after a blank or a T, or "3:04PM"; and a
-// zone, without which it is local time. What is missing makes it the nearest such
-// time to now.
+// cutStamp cuts the timestamp of a line of text from the front of b: a date, which may
+// be missing, as "2026-02-03", "2026/02/03", "20260203", "260203", "0203" or "Feb  3";
+// a time of day with an optional fraction, after a blank or a T, or "3:04PM"; and a
+// zone, without which it is local time. If parts are missing, the time is the one
+// nearest to now.
 func cutStamp(b []byte) (t time.Time, rest []byte, ok bool) {
 	var s stamp
 	if rest, ok = s.cut(b); !ok {
@@ -76,7 +77,7 @@ func cutStamp(b []byte) (t time.Time, rest []byte, ok bool) {
 	return t, rest, ok
 }
 
-// cut is [cutStamp] without the time, which costs more than all else.
+// cut is [cutStamp] without computing the time, which costs the most.
 func (s *stamp) cut(b []byte) (rest []byte, ok bool) {
 	if len(b) == 0 {
 		return b, false
@@ -116,7 +117,7 @@ func cutByte(b []byte, set string) (c byte, rest []byte, ok bool) {
 	return b[0], b[1:], true
 }
 
-// digits returns how many of them b begins with.
+// digits returns how many digits b begins with.
 func digits(b []byte) int {
 	n := 0
 	for n < len(b) && isDigit(b[n]) {
@@ -125,7 +126,8 @@ func digits(b []byte) int {
 	return n
 }
 
-// cutDate cuts a date of digits and what is between it and the time, or nothing.
+// cutDate cuts a date of digits, and the separator between date and time, or
+// nothing.
 func (s *stamp) cutDate(b []byte) []byte {
 	year, month, day, rest, ok := 0, 0, 0, b, false
 	switch n := digits(b); {
@@ -233,7 +235,7 @@ func (s *stamp) cutClock(b []byte) (rest []byte, ok bool) {
 	case bytes.HasPrefix(half, []byte("AM")):
 		s.hour, rest = s.hour%12, half[2:]
 	case !seconds || n != 2:
-		return b, false // "3:04" may be anything
+		return b, false // "3:04" may mean anything
 	}
 	return rest, true
 }
@@ -296,7 +298,7 @@ func (s *stamp) cutZone(b []byte) []byte {
 	return rest
 }
 
-// time returns the time that is meant. It reports false for one that does not exist.
+// time returns the time of the stamp. It reports false if there is no such time.
 func (s *stamp) time() (time.Time, bool) {
 	if s.hour > 23 || s.minute > 59 || s.second > 60 {
 		return time.Time{}, false

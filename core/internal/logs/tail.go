@@ -2,8 +2,8 @@ package logs
 
 import "strings"
 
-// What Tail keeps: enough for the end of a stack trace or a usage message, little
-// enough to stand in an error message.
+// Tail keeps enough for the end of a stack trace or a usage message, and little
+// enough for an error message.
 const (
 	maxTailLines = 20
 	maxTailBytes = 8 << 10
@@ -19,7 +19,7 @@ func (t *tail) write(chunk []byte) {
 	t.total += int64(len(chunk))
 	chunk = lastBytes(chunk)
 	if len(t.buf)+len(chunk) > 2*maxTailBytes {
-		// Moving the end to the front only now and then keeps writing cheap.
+		// Moving the end to the front only rarely keeps writing cheap.
 		t.buf = append(t.buf[:0], lastBytes(t.buf)...)
 	}
 	t.buf = append(t.buf, chunk...)

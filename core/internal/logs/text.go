@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// maxHeader bounds where the level of a line of text is looked for, and its first
-// key or colour.
+// maxHeader bounds the part of a line of text in which the parser looks for its
+// level, its first key or a colour.
 const maxHeader = 160
 
 // parseText reads a line of text that begins with its level, or with a timestamp
-// and then its level, in one of the forms of well-known loggers. The byte that a
-// line begins with tells which of them it can be, so that most plain text costs no
-// more than that.
+// and then its level, in one of the forms of well-known loggers. The first byte of
+// a line tells which forms are possible, so most plain text costs only a look at
+// that byte.
 //
 // Text between the two, such as a thread or a logger's name, stays in the message.
 func (p *parser) parseText(line []byte) (entry, bool) {
@@ -50,7 +50,8 @@ func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
 
 func isLetter(c byte) bool { return isUpper(c) || 'a' <= c && c <= 'z' }
 
-// say sets the message if the level is enabled: parse ignores it otherwise.
+// say sets the message if the level is enabled. Otherwise parse would ignore
+// it.
 func (p *parser) say(e *entry, message []byte) bool {
 	if p.enabled(e.level) {
 		e.message = printable(string(message))
@@ -142,7 +143,7 @@ func (p *parser) afterStamp(e *entry, b []byte) bool {
 				return false
 			}
 			level, ok := levelNamed(string(bytes.TrimSpace(inner)))
-			if !ok && len(inner) == 1 { // beego's
+			if !ok && len(inner) == 1 { // the form of beego
 				level, ok = levelLetter(inner[0])
 			}
 			if ok {
@@ -206,8 +207,8 @@ func (p *parser) sayBoth(e *entry, level slog.Level, before, after []byte) bool 
 }
 
 // tabbed reads zap's line for people after its time: level, logger, caller, message
-// and fields, with tabs between them, of which all but the first and the message may
-// be missing.
+// and fields, with tabs between them. Only the level and the message are always
+// there.
 func (p *parser) tabbed(e *entry, b []byte) bool {
 	name, _, ok := bytes.Cut(b[:min(len(b), maxHeader)], []byte("\t"))
 	if !ok {
@@ -247,8 +248,9 @@ func isCaller(b []byte) bool {
 	return i > 0 && i < len(b)-1 && len(b) <= maxHeader && digits(b[i+1:]) == len(b)-i-1 && !bytes.ContainsAny(b, " \t")
 }
 
-// bracketed reads "[LEVEL] text", "[timestamp] LEVEL text" and its relatives, and
-// what has both in one pair of brackets: env_logger, Serilog's console.
+// bracketed reads "[LEVEL] text", "[timestamp] LEVEL text" and similar forms, and
+// lines with both in one pair of brackets: those of env_logger and Serilog's
+// console.
 func (p *parser) bracketed(e *entry, line []byte) bool {
 	inner, text, ok := bytes.Cut(line[1:], []byte("]"))
 	if !ok || len(inner) > maxHeader {
@@ -288,7 +290,7 @@ func (p *parser) bracketed(e *entry, line []byte) bool {
 	return p.sayBoth(e, level, nil, text)
 }
 
-// lastPriority is syslog's last, with its facility.
+// lastPriority is syslog's highest priority, facility included.
 const lastPriority = 191
 
 // syslog reads the priority that systemd, and syslog, have before a line, and the
@@ -303,7 +305,7 @@ func (p *parser) syslog(e *entry, line []byte) bool {
 		return false
 	}
 	text := line[n+2:]
-	// RFC 5424 has its version next, RFC 3164 the time.
+	// In RFC 5424 the version comes next, in RFC 3164 the time.
 	if t, _, ok := cutStamp(bytes.TrimPrefix(text, []byte("1 "))); ok {
 		e.time = t
 	}

@@ -1,3 +1,3 @@
-// Package greeter is what the Examples of core's packages speak, generated from
-// greeter.proto.
+// Package greeter is the protocol of the Examples of core's packages, generated
+// from greeter.proto.
 package greeter

@@ -14,8 +14,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
-// tempDir makes a directory for temporary files that is short enough for
-// sockets and the place where NewDir makes its own.
+// tempDir makes a directory for temporary files, in which New makes its own.
+// Its path is short enough for sockets.
 func tempDir(t *testing.T) string {
 	t.Helper()
 	base, err := os.MkdirTemp("/tmp", "dir-") //nolint:usetesting // the path of a socket has to be short
@@ -110,7 +110,7 @@ func TestDirForAnotherUser(t *testing.T) {
 	if err := os.Chmod(base, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("XDG_RUNTIME_DIR", base) // which the other user could not enter
+	t.Setenv("XDG_RUNTIME_DIR", base) // the other user cannot enter this directory
 	const nobody = 65534
 	dir, err := privdir.New(&privdir.User{UID: nobody, GID: nobody})
 	if err != nil {
@@ -134,7 +134,7 @@ func TestDirForAnotherUser(t *testing.T) {
 	}
 }
 
-// sweep waits until a new directory has swept.
+// sweep makes a new directory and waits until its sweep is over.
 func sweep(t *testing.T) {
 	t.Helper()
 	dir := newDir(t)
@@ -143,8 +143,8 @@ func sweep(t *testing.T) {
 	closeDir(t, dir)
 }
 
-// TestSweep has directories of hosts that live, that were killed, and of
-// others.
+// TestSweep checks a sweep beside directories of running hosts, of killed
+// hosts, and of other programs.
 func TestSweep(t *testing.T) {
 	base := tempDir(t)
 	mine := newDir(t)
@@ -182,7 +182,8 @@ func TestSweep(t *testing.T) {
 	if err := os.Symlink(foreign, link); err != nil {
 		t.Fatal(err)
 	}
-	// A directory of another process that lives: flock is of the open file.
+	// This directory stands for one of another running process: flock locks
+	// belong to the open file.
 	locked := mkdir(prefix+"6", 0o700)
 	holder := exec.Command("flock", locked, "sh", "-c", "echo held; cat")
 	stdin, err := holder.StdinPipe()

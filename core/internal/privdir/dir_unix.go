@@ -18,46 +18,47 @@ import (
 const Supported = true
 
 // Dir is a directory that only this user can enter, or also the user of a plugin.
-// It is locked while this process lives. Its methods are safe for concurrent use.
+// It is locked until this process ends. Its methods are safe for concurrent use.
 type Dir struct {
 	own    string   // this user's
-	plugin string   // where the plugin may write: own, or a directory in it
-	lock   *os.File // of own
+	plugin string   // where the plugin may write: own, or a directory in own
+	lock   *os.File // descriptor of own
 
-	found    []string // by Look
+	found    []string // found by Look
 	sweeping sync.WaitGroup
 	closing  sync.Once
 	closeErr error
 }
 
-// attempts bounds how often another host can sweep a new directory away in the
+// attempts bounds how often another host can remove a new directory in the
 // instant before New locks it.
 const attempts = 10
 
-// The modes of directories. The sticky bit changes nothing in a directory in which
-// only its owner may write. It marks the directory as one of New's, so that a sweep
-// removes all that is in it.
+// These are the modes of directories. The sticky bit changes nothing in a directory
+// in which only its owner may write. It marks the directory as made by New, so that
+// a sweep removes everything in it.
 const (
 	ownMode    = 0o700 | fs.ModeSticky
 	sharedMode = 0o710 | fs.ModeSticky // the plugin's group may pass through
 	pluginMode = 0o700
 )
 
-// pluginName is the directory for another user in the one for this user.
+// pluginName is the name of the directory for another user, inside the one for
+// this user.
 const pluginName = "p"
 
 // New makes a private directory. If user is not nil, the plugin runs as that user and
-// gets a directory of its own in it: so the plugin cannot rename or replace
-// anything on the host's way to that directory.
+// gets a directory of its own in it: so the plugin cannot rename or replace any part
+// of the path to that directory.
 func New(user *User) (*Dir, error) {
 	d, err := newDir(user)
-	if err != nil && !errors.Is(err, errGive) { // which no other directory would change
+	if err != nil && !errors.Is(err, errGive) { // the error would be the same in every directory
 		err = fmt.Errorf("%w: %w", ErrDir, err)
 	}
 	return d, err
 }
 
-var errGive = errors.New("only root may give a directory to the user as whom the plugin is to run (SysProcAttr.Credential)")
+var errGive = errors.New("only root may give a directory to the user that the plugin runs as (SysProcAttr.Credential)")
 
 func newDir(user *User) (*Dir, error) {
 	base, source, err := findBase(user)
@@ -83,7 +84,7 @@ func newDir(user *User) (*Dir, error) {
 	return d, nil
 }
 
-// errSwept is why a new directory cannot be used: a sweep has locked or removed it.
+// errSwept means that a sweep has locked or removed a new directory.
 var errSwept = errors.New("each time another process removed the new directory at once")
 
 func makeDir(base string) (*Dir, error) {
@@ -93,7 +94,7 @@ func makeDir(base string) (*Dir, error) {
 	}
 	lock, err := prepareDir(path)
 	if err != nil {
-		_ = os.Remove(path) // nothing is in it, or another host has removed it
+		_ = os.Remove(path) // the directory is empty, or another host has removed it
 		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, fs.ErrNotExist) {
 			err = errSwept
 		}
@@ -140,8 +141,8 @@ func (d *Dir) Path() string { return d.plugin }
 // The plugin can enter it.
 func (d *Dir) Own() string { return d.own }
 
-// Close removes the directory and what is in it, in a bounded time. An error says
-// what stays, which a later sweep removes. It is idempotent.
+// Close removes the directory and its contents, within a bounded time. An error
+// names what is left, which a later sweep removes. Close is idempotent.
 func (d *Dir) Close() error {
 	d.closing.Do(func() {
 		d.sweeping.Wait()
@@ -151,7 +152,7 @@ func (d *Dir) Close() error {
 }
 
 func (d *Dir) remove(deadline time.Time) error {
-	_ = d.lock.Chmod(ownMode) // a plugin of the same user may have taken the permissions
+	_ = d.lock.Chmod(ownMode) // a plugin of the same user may have removed the permissions
 	err := empty(d.lock, deadline)
 	if err == nil {
 		err = os.Remove(d.own)
@@ -165,7 +166,7 @@ func (d *Dir) remove(deadline time.Time) error {
 // findBase returns where private directories are made: the user's runtime
 // directory, which is short, in memory and cleared at log-out, or else the
 // directory for temporary files. A plugin of another user cannot enter the former.
-// It also returns the variable that says so.
+// It also returns the environment variable that names the directory.
 func findBase(user *User) (base, source string, err error) {
 	runtime := os.Getenv("XDG_RUNTIME_DIR")
 	if user == nil && filepath.IsAbs(runtime) && isOwn(runtime) {
@@ -176,12 +177,12 @@ func findBase(user *User) (base, source string, err error) {
 	base, closed, err := tempDir()
 	source = describeTemp(os.TempDir())
 	if err == nil && user != nil && closed != "" {
-		err = fmt.Errorf("%s: user %d, as whom the plugin is to run, cannot enter %s", source, user.UID, closed)
+		err = fmt.Errorf("%s: user %d, which the plugin runs as, cannot enter %s", source, user.UID, closed)
 	}
 	return base, source, err
 }
 
-// isOwn reports whether path is a directory of this user that nobody else can
+// isOwn reports whether path is a directory of this user that no other user can
 // enter. After "su", XDG_RUNTIME_DIR is another user's.
 func isOwn(path string) bool {
 	info, err := os.Stat(path) //nolint:gosec // the user's own environment
@@ -192,8 +193,8 @@ func isOwn(path string) bool {
 	return ok && owner == os.Geteuid() && info.IsDir() && info.Mode().Perm()&0o077 == 0
 }
 
-// lockDir locks the directory itself, so that an empty directory is enough to tell
-// whether its host lives.
+// lockDir locks the directory itself. So even an empty directory tells whether its
+// host is running.
 func lockDir(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0) //nolint:gosec // made or found by this package
 	if err != nil {

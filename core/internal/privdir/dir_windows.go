@@ -28,7 +28,7 @@ func (*Dir) Sweep() {}
 func (*Dir) Close() error { return nil }
 
 // inspect allows every path: a user's directory for temporary files is in the
-// user's profile, which others cannot change.
+// user's profile, which other users cannot change.
 func inspect(string) (string, error) { return "", nil }
 
 func describeTemp(dir string) string { return dir }

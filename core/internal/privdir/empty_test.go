@@ -41,7 +41,7 @@ func newTestDir(t *testing.T, user *User) *Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = d.Close() }) // the test looks at it
+	t.Cleanup(func() { _ = d.Close() }) // the test checks it
 	return d
 }
 
@@ -57,8 +57,9 @@ func entriesOf(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// TestCloseRemovesEverything has a plugin leave all that a directory can hold, some of
-// it without the permissions to remove it, and links to what is not the plugin's.
+// TestCloseRemovesEverything removes a directory in which a plugin left every kind of
+// file: some without the permissions to remove them, and links to files of other
+// programs.
 func TestCloseRemovesEverything(t *testing.T) {
 	base := useTemp(t)
 	others := filepath.Join(base, "others")
@@ -95,8 +96,8 @@ func TestCloseRemovesEverything(t *testing.T) {
 	}
 }
 
-// TestCloseInTime has more in a directory than can be removed in the time that there
-// is. It is left to the next sweep.
+// TestCloseInTime closes a directory with more files than Close can remove within
+// its limit. The next sweep removes the rest.
 func TestCloseInTime(t *testing.T) {
 	base := useTemp(t)
 	d := newTestDir(t, nil)
@@ -117,11 +118,11 @@ func TestCloseInTime(t *testing.T) {
 	}
 }
 
-// deepVariable tells a process of this test that it is the one with few descriptors.
+// deepVariable marks the child process of this test that has few descriptors.
 const deepVariable = "PRIVDIR_DEEP"
 
-// TestCloseDeep has directories nested so deep that no path leads to the innermost, and
-// a process that may open fewer files than there are directories.
+// TestCloseDeep removes directories that are nested so deep that no path leads to the
+// innermost. The process may open fewer files than there are directories.
 func TestCloseDeep(t *testing.T) {
 	if os.Getenv(deepVariable) == "" {
 		self, err := os.Executable()
@@ -175,8 +176,8 @@ func requireRoot(t *testing.T) {
 	}
 }
 
-// TestPluginCannotReplaceItsDirectory has the plugin's user try to rename what is on the
-// host's way to the plugin's directory.
+// TestPluginCannotReplaceItsDirectory checks that the plugin's user cannot rename any
+// part of the path to the plugin's directory.
 func TestPluginCannotReplaceItsDirectory(t *testing.T) {
 	requireRoot(t)
 	base := useTemp(t)
@@ -207,8 +208,8 @@ func TestPluginCannotReplaceItsDirectory(t *testing.T) {
 	}
 }
 
-// TestSweepStrangers has directories of another user lie about, which root neither opens
-// nor changes.
+// TestSweepStrangers checks that root neither opens nor changes directories that
+// another user left.
 func TestSweepStrangers(t *testing.T) {
 	requireRoot(t)
 	base := useTemp(t)
@@ -227,7 +228,8 @@ func TestSweepStrangers(t *testing.T) {
 	}
 }
 
-// TestSweepAnotherUsersPlugin has a root host die that had a plugin of another user.
+// TestSweepAnotherUsersPlugin sweeps after the death of root's host whose plugin ran
+// as another user.
 func TestSweepAnotherUsersPlugin(t *testing.T) {
 	requireRoot(t)
 	base := useTemp(t)
@@ -244,7 +246,7 @@ func TestSweepAnotherUsersPlugin(t *testing.T) {
 	}
 }
 
-// TestInspect has paths with links and dots.
+// TestInspect checks paths with links and dots.
 func TestInspect(t *testing.T) {
 	base := useTemp(t) // its mode is 0700
 	at := func(names ...string) string { return filepath.Join(append([]string{base}, names...)...) }

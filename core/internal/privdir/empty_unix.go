@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errTooMuch is why a directory is not yet empty.
-var errTooMuch = errors.New("more is in it than can be removed in the time that there is")
+// errTooMuch means that a directory is not empty yet.
+var errTooMuch = errors.New("it has more files than can be removed within the time limit")
 
-// direntsLen is the size of the buffer for names of a directory.
+// direntsLen is the size of the buffer for the names in a directory.
 const direntsLen = 8 << 10
 
-// empty removes all that is in a directory, until the deadline. Another process
-// decides how much that is and how deep, so empty holds two descriptors at most and
-// does not call itself. It follows no symbolic link and uses no path, so a process
-// that changes the directory meanwhile only decides what is removed of its own.
+// empty removes everything in a directory, until the deadline. Another process
+// decides how much there is and how deep, so empty holds at most two descriptors
+// and does not recurse. It follows no symbolic link and uses no path, so a process
+// that changes the directory meanwhile can only affect files of its own.
 func empty(dir *os.File, deadline time.Time) error {
 	top := int(dir.Fd())
 	return each(top, deadline, func(name string) error {
@@ -36,8 +36,8 @@ func empty(dir *os.File, deadline time.Time) error {
 	})
 }
 
-// lift empties the directory name in top. What is not empty in turn is moved to
-// top, where the next round of empty finds it.
+// lift empties the directory name in top. It moves subdirectories that are not
+// empty to top, where the next round of empty finds them.
 func lift(top int, name string, deadline time.Time) error {
 	fd, err := openDir(top, name)
 	if err != nil {
@@ -66,14 +66,14 @@ func openDir(dir int, name string) (int, error) {
 		fd, err = unix.Openat(dir, name, flags, 0)
 	}
 	if err == nil && os.Geteuid() != 0 {
-		_ = unix.Fchmod(fd, pluginMode) // else what is in it cannot be removed
+		_ = unix.Fchmod(fd, pluginMode) // else its files cannot be removed
 	}
 	return fd, describe("open", name, err)
 }
 
-// allow gives this user the permissions of a directory that a plugin of the same
-// user took. Root needs none, and must not do so: a plugin of another user could put
-// a link in the directory's place.
+// allow restores this user's permissions on a directory if a plugin of the same user
+// removed them. Root needs no permissions, and must not change them: a plugin of
+// another user could put a link in the directory's place.
 func allow(dir int, name string) bool {
 	return os.Geteuid() != 0 && unix.Fchmodat(dir, name, pluginMode, 0) == nil
 }
@@ -81,7 +81,7 @@ func allow(dir int, name string) bool {
 // remove removes a file or an empty directory.
 func remove(dir int, name string) error {
 	err := unix.Unlinkat(dir, name, 0)
-	if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) { // EPERM is macOS's word for a directory
+	if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) { // macOS returns EPERM for a directory
 		err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
 	}
 	if errors.Is(err, unix.ENOENT) {
@@ -95,8 +95,8 @@ func isNotEmpty(err error) bool {
 }
 
 // each calls f with the name of each entry of a directory, again and again until
-// there are none. It ends with the error of f if f succeeded with no entry of a
-// round.
+// there are none. If f succeeded with no entry in a round, each returns the
+// error of f.
 func each(dir int, deadline time.Time, f func(name string) error) error {
 	buf := make([]byte, direntsLen)
 	for {
@@ -137,8 +137,8 @@ func each(dir int, deadline time.Time, f func(name string) error) error {
 	}
 }
 
-// describe names the entry in an error. It quotes the name, which the other side
-// chose.
+// describe names the entry in an error. It quotes the name, because the other
+// side chose it.
 func describe(op, name string, err error) error {
 	if err == nil {
 		return nil

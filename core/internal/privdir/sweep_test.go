@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestRemoveSocketsGoesByTheLock has a directory replaced by a link to another
-// one after it was locked, as its owner may do to a root who sweeps.
+// TestRemoveSocketsGoesByTheLock replaces a locked directory by a link to
+// another one. The owner of the directory could do this while root sweeps.
 func TestRemoveSocketsGoesByTheLock(t *testing.T) {
 	t.Parallel()
 	base, err := os.MkdirTemp("", "sweep-") //nolint:usetesting // the path of a socket has to be short

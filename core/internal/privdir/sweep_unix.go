@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSweep bounds how many names one sweep looks at, and sweepTimeout how long it
+// maxSweep bounds how many names one sweep checks, and sweepTimeout how long it
 // takes, so that a crowded directory for temporary files costs little.
 const (
 	maxSweep     = 4096
@@ -33,9 +33,9 @@ func look(base string) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, prefix) })
 }
 
-// Sweep removes what Look found of hosts that were killed: the directories of this user
-// that no process has locked. It works in the background, and Close waits for it. A
-// directory that cannot be removed is left to a later sweep.
+// Sweep removes those directories that Look found and whose hosts were killed:
+// directories of this user that no process has locked. It works in the background, and
+// Close waits for it. A directory that cannot be removed is left to a later sweep.
 func (d *Dir) Sweep() {
 	d.sweeping.Go(func() { sweep(filepath.Dir(d.own), d.found, time.Now().Add(sweepTimeout)) })
 }
@@ -68,17 +68,17 @@ func sweepOne(path string, deadline time.Time) {
 	} else {
 		removeOurs(lock)
 	}
-	_ = os.Remove(path) // fails if anything is left in it
+	_ = os.Remove(path) // fails if a file is left in it
 }
 
-// isSweepable reports whether a file is a directory of this user that no user but the
-// owner can read or change. What strangers leave costs this one look each.
+// isSweepable reports whether a file is a directory of this user that only the owner
+// can read or change. Files of other users cost only this check.
 func isSweepable(stat *unix.Stat_t) bool {
 	return int(stat.Uid) == os.Geteuid() && stat.Mode&unix.S_IFMT == unix.S_IFDIR && stat.Mode&0o067 == 0
 }
 
-// removeOurs removes the sockets and the copy of a program in an open directory, and
-// nothing else: a user who chose the same name for files of their own keeps them.
+// removeOurs removes only the sockets and the copy of a program in an open
+// directory: a user who gave another directory the same name keeps its other files.
 func removeOurs(dir *os.File) {
 	entries, _ := dir.ReadDir(maxSweep)
 	for _, e := range entries {

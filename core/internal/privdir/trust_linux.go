@@ -8,9 +8,9 @@ import (
 )
 
 // isUnmapped reports whether uid is the number that a user namespace shows for every
-// user that it does not know. In a namespace of one user ("unshare -r") that is
-// also the owner of "/", so this process cannot tell root from others. The
-// permissions to write still count.
+// user outside of it. In a namespace of one user ("unshare -r") this number also
+// owns "/", so this process cannot tell root from other users. The permissions to
+// write still count.
 func isUnmapped(uid int) bool {
 	overflow, err := os.ReadFile("/proc/sys/kernel/overflowuid")
 	if err != nil || strings.TrimSpace(string(overflow)) != strconv.Itoa(uid) {
@@ -28,7 +28,7 @@ func inMap(ranges string, uid int) bool {
 	for line := range strings.Lines(ranges) {
 		var first, outside, count int
 		if _, err := fmt.Sscan(line, &first, &outside, &count); err != nil {
-			return true // it has no such form, so nothing is known
+			return true // the file has another form, so no range is known
 		}
 		if uid >= first && uid-first < count {
 			return true

@@ -17,7 +17,7 @@ import (
 const maxLinks = 40
 
 const (
-	othersWrite = 0o022 // the group counts: its members are other users
+	othersWrite = 0o022 // the group counts too: its members are other users
 	othersEnter = 0o011
 )
 
@@ -25,10 +25,10 @@ const (
 // absolute path to a directory, symbolic links included. Root is not another user:
 // root can do that anywhere.
 //
-// It looks from the root down. What it has found safe stays so for all that
-// follows, because only root and this user can change it. It returns the first
-// directory that only its owner can enter, if there is one: below it, the
-// permission to write is worth nothing to others.
+// It checks from the root down. A part that it has found safe stays safe,
+// because only root and this user can change it. It returns the first directory
+// that only its owner can enter, if there is one: below it, other users cannot
+// use a permission to write.
 func inspect(path string) (closed string, err error) {
 	at := []step{{path: "/"}}
 	if at[0].closed, err = inspectOne("/", ""); err != nil {
@@ -74,11 +74,13 @@ func inspect(path string) (closed string, err error) {
 	return at[len(at)-1].closed, nil
 }
 
-// step is a directory on the way to another. In closed is the first directory on
-// the way to it that only its owner can enter, which may be path itself.
+// step is a directory on the way to another. The field closed has the first
+// directory on the way to it that only its owner can enter, which may be path
+// itself.
 type step struct{ path, closed string }
 
-// readLink reads a symbolic link that no other user can replace.
+// readLink reads a symbolic link. It is an error if another user can replace
+// the link.
 func readLink(path string, info fs.FileInfo) (string, error) {
 	if err := inspectOwner(path, info); err != nil {
 		return "", err
@@ -86,7 +88,7 @@ func readLink(path string, info fs.FileInfo) (string, error) {
 	return os.Readlink(path)
 }
 
-// inspectOne returns an error if another user can rename or replace what is in the
+// inspectOne returns an error if another user can rename or replace files in the
 // directory.
 func inspectOne(path, closed string) (string, error) {
 	info, err := os.Lstat(path) //nolint:gosec // looking at each part of the path is the purpose
@@ -100,7 +102,7 @@ func inspectOne(path, closed string) (string, error) {
 		return "", err
 	}
 	if info.Mode().Perm()&othersWrite != 0 && info.Mode()&fs.ModeSticky == 0 && closed == "" {
-		return "", fmt.Errorf("other users can rename and replace what is in %s (mode %v): take the permission to write from them (chmod go-w), or set the sticky bit (chmod +t)", path, info.Mode())
+		return "", fmt.Errorf("other users can rename and replace files in %s (mode %v): remove their permission to write (chmod go-w), or set the sticky bit (chmod +t)", path, info.Mode())
 	}
 	if closed == "" && info.Mode().Perm()&othersEnter == 0 {
 		closed = path
@@ -113,7 +115,7 @@ func inspectOwner(path string, info fs.FileInfo) error {
 	if !ok || owner == 0 || owner == os.Geteuid() || isUnmapped(owner) {
 		return nil
 	}
-	return fmt.Errorf("user %d owns %s, and can replace it and what is in it, while this process runs as user %d", owner, path, os.Geteuid())
+	return fmt.Errorf("user %d owns %s, and can replace it and the files in it, while this process runs as user %d", owner, path, os.Geteuid())
 }
 
 func ownerOf(info fs.FileInfo) (uid int, ok bool) {

@@ -11,13 +11,14 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// TLSConfig returns the configuration for a transport that does TLS itself, as
-// client or as server; nil for credentials without TLS. It is not a copy.
+// TLSConfig returns the configuration, not a copy, for a transport that does
+// TLS itself, as client or as server. It returns nil for credentials without
+// TLS.
 func (c *Credentials) TLSConfig() *tls.Config { return c.config }
 
 // ByTransport returns credentials for the streams of a transport that was given
 // [Credentials.TLSConfig]. They do no TLS of their own, and check once more that
-// the transport has let the right peer in.
+// the transport has accepted the right peer.
 func (c *Credentials) ByTransport() *Credentials {
 	check := func(conn net.Conn) (net.Conn, Info, error) {
 		secured, ok := conn.(transport.Secured)
@@ -26,7 +27,7 @@ func (c *Credentials) ByTransport() *Credentials {
 		}
 		state := secured.ConnectionState()
 		if !state.HandshakeComplete || c.config == nil {
-			return nil, Info{}, fmt.Errorf("a %T came without the TLS handshake that it is to have", conn)
+			return nil, Info{}, fmt.Errorf("a %T came without its TLS handshake", conn)
 		}
 		if verify := c.config.VerifyConnection; verify != nil {
 			if err := verify(state); err != nil {
@@ -39,14 +40,14 @@ func (c *Credentials) ByTransport() *Credentials {
 }
 
 // Known returns credentials for the streams of a connection whose peer is known
-// already: info is what each of them tells.
+// already. Each stream returns info.
 func Known(info Info) *Credentials {
 	c := &Credentials{security: info.Security, owner: info.Owner}
 	return c.with(func(conn net.Conn) (net.Conn, Info, error) { return conn, info, nil })
 }
 
-// with returns a copy that authenticates both roles by check, which does not
-// wait.
+// with returns a copy that authenticates both roles by check. check must not
+// block.
 func (c *Credentials) with(check func(net.Conn) (net.Conn, Info, error)) *Credentials {
 	d := *c
 	d.client = func(_ context.Context, conn net.Conn) (net.Conn, Info, error) { return check(conn) }

@@ -36,7 +36,8 @@ type securedConn struct {
 
 func (s securedConn) ConnectionState() tls.ConnectionState { return s.state }
 
-// shaken returns the TLS state of each end of a handshake that anybody passes.
+// shaken returns the TLS state of each end of a handshake that accepts any
+// peer.
 func shaken(t *testing.T, client, server *Identity) (ofClient, ofServer tls.ConnectionState) {
 	t.Helper()
 	c, s := meet(t, MutualTLS(client, server.DER()), MutualTLS(server, client.DER()), pipe)
@@ -46,7 +47,7 @@ func shaken(t *testing.T, client, server *Identity) (ofClient, ofServer tls.Conn
 	return *c.info.(Info).TLS, *s.info.(Info).TLS
 }
 
-// roles are both halves of a handshake.
+// roles are the two halves of a handshake.
 func roles(t *testing.T, creds *Credentials) map[string]func(net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	t.Helper()
 	return map[string]func(net.Conn) (net.Conn, credentials.AuthInfo, error){
@@ -61,7 +62,7 @@ func TestByTransport(t *testing.T) {
 	host, plugin := identity(t), identity(t)
 	state, _ := shaken(t, host, plugin)
 	creds := MutualTLS(host, plugin.DER()).WithOwner("owner").ByTransport()
-	given := &securedConn{state: state} // nothing may be read or written on it
+	given := &securedConn{state: state} // the handshake must not read or write on it
 	for role, shake := range roles(t, creds) {
 		conn, auth, err := shake(given)
 		if err != nil {
@@ -107,7 +108,7 @@ func TestByTransportRefuses(t *testing.T) {
 	}
 }
 
-// A user's own configuration may leave the verification to the handshake alone.
+// A user's own configuration may verify the peer only in the handshake.
 func TestByTransportWithOwnTLS(t *testing.T) {
 	state, _ := shaken(t, identity(t), identity(t))
 	creds := OwnTLS(handshake.SecurityTLS, &tls.Config{MinVersion: tls.VersionTLS13}).ByTransport()
@@ -134,7 +135,7 @@ func TestKnown(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 		for role, shake := range roles(t, creds) {
-			given := &securedConn{} // nothing may be read or written on it
+			given := &securedConn{} // the handshake must not read or write on it
 			conn, auth, err := shake(given)
 			if err != nil || conn != net.Conn(given) {
 				t.Errorf("%s, %s: %v, %v", name, role, conn, err)

@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// KeyDER returns the key in PKCS #8, for [ParseIdentity]. It is what makes an
-// identity, so it goes only where this process's user wants it to.
+// KeyDER returns the key in PKCS #8, for [ParseIdentity]. The key is secret:
+// pass it only where this process's user wants it.
 func (id *Identity) KeyDER() ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(id.cert.PrivateKey)
 	if err != nil {
@@ -27,7 +27,7 @@ func ParseIdentity(certDER, keyDER []byte) (*Identity, error) {
 	}
 	key, err := x509.ParsePKCS8PrivateKey(keyDER)
 	if err != nil {
-		return nil, errors.New("the key is not one in PKCS #8")
+		return nil, errors.New("the key is not in PKCS #8 form")
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok {
@@ -37,7 +37,7 @@ func ParseIdentity(certDER, keyDER []byte) (*Identity, error) {
 		Equal(other crypto.PublicKey) bool
 	})
 	if !ok || !public.Equal(cert.PublicKey) {
-		return nil, errors.New("the key is not that of the certificate")
+		return nil, errors.New("the key does not belong to the certificate")
 	}
 	return &Identity{cert: tls.Certificate{Certificate: [][]byte{certDER}, PrivateKey: key}}, nil
 }

@@ -46,7 +46,7 @@ func TestParseIdentity(t *testing.T) {
 	}{
 		{"no certificate", nil, keys[0], "certificate: "},
 		{"no key", ids[0].DER(), nil, "not one in PKCS #8"},
-		{"another's key", ids[0].DER(), keys[1], "not that of the certificate"},
+		{"another's key", ids[0].DER(), keys[1], "does not belong to the certificate"},
 		{"a key that cannot sign", ids[0].DER(), noSigner, "cannot sign"},
 	} {
 		if id, err := ParseIdentity(tt.cert, tt.key); id != nil || err == nil || !strings.Contains(err.Error(), tt.want) {

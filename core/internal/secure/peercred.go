@@ -14,17 +14,18 @@ import (
 )
 
 // PeerCred accepts a peer on a unix socket if the kernel says that it runs as
-// one of the users in uids, or as root. It wraps nothing: the connection stays
-// what the transport made it.
+// one of the users in uids, or as root. It does not wrap the connection: that
+// stays the transport's own.
 func PeerCred(uids ...int) *Credentials {
 	return peerCred(slices.Concat(uids, []int{0}), uids, " or root")
 }
 
-// PeerCredExactly accepts a peer only if it runs as the user, and root only if that is
-// the user.
+// PeerCredExactly accepts a peer only if it runs as the user uid. It accepts root only
+// if uid is root's.
 func PeerCredExactly(uid int) *Credentials { return peerCred([]int{uid}, []int{uid}, "") }
 
-// peerCred accepts the users. The error shows those that are expected, and more.
+// peerCred accepts the users. The error shows the expected users, followed by
+// more.
 func peerCred(accepted, expected []int, more string) *Credentials {
 	check := func(conn net.Conn) (net.Conn, Info, error) {
 		uid, err := peerUID(conn)
@@ -46,8 +47,8 @@ func peerCred(accepted, expected []int, more string) *Credentials {
 	}
 }
 
-// Plaintext authenticates nobody. It is what a foreign host asks for by sending
-// no certificate.
+// Plaintext does not authenticate the peer. A foreign host asks for it by
+// sending no certificate.
 func Plaintext() *Credentials {
 	pass := func(conn net.Conn) (net.Conn, Info, error) {
 		return conn, Info{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}, UID: -1}, nil
@@ -59,9 +60,9 @@ func Plaintext() *Credentials {
 	}
 }
 
-// peerUID asks the kernel who opened the other end. For the side that dialed
-// that is the user who called listen, for the side that accepted the user who
-// called connect.
+// peerUID asks the kernel which user opened the other end. On the side that
+// dialed, it is the user that called listen; on the side that accepted, the
+// user that called connect.
 func peerUID(conn net.Conn) (uid int, err error) {
 	var sockErr error
 	err = ofSocket(conn, func(fd int) { uid, sockErr = socketUID(fd) })
@@ -69,14 +70,14 @@ func peerUID(conn net.Conn) (uid int, err error) {
 }
 
 // PeerPID returns the number of the process that called listen, for the side that
-// dialed, or connect, for the side that accepted; 0 where the kernel does not say,
-// or where that process has ended.
+// dialed, or connect, for the side that accepted; 0 if the kernel does not know,
+// or if that process has ended.
 func PeerPID(conn net.Conn) (pid int) {
-	_ = ofSocket(conn, func(fd int) { pid = socketPID(fd) }) // of what is no socket it is not known
+	_ = ofSocket(conn, func(fd int) { pid = socketPID(fd) }) // a connection that is not a socket has none
 	return pid
 }
 
-// ofSocket calls f with the descriptor of a unix socket.
+// ofSocket calls f with the descriptor of the unix socket.
 func ofSocket(conn net.Conn, f func(fd int)) error {
 	sc, ok := conn.(syscall.Conn)
 	if !ok || conn.LocalAddr().Network() != "unix" {

@@ -9,8 +9,8 @@ import (
 // PeerCredSupported says whether this system can name a socket's peer.
 const PeerCredSupported = true
 
-// PeerCredOfPairs says whether it can for a pair of sockets that one process has
-// made: it then names the user of that process at both ends.
+// PeerCredOfPairs says whether this system can name the peer of a socket pair.
+// It then names the user of the process that made the pair, at both ends.
 const PeerCredOfPairs = true
 
 func socketUID(fd int) (int, error) {
@@ -29,15 +29,15 @@ func socketPID(fd int) int {
 	return int(cred.Pid)
 }
 
-// peerHasEnded reports whether the process that the kernel names is no more, and was
-// reaped: one that has inherited its socket serves it, and the number may be
-// another's. Before Linux 6.5 nobody can tell.
+// peerHasEnded reports whether the process that the kernel names has ended and was
+// reaped. Then a process that inherited the socket serves it, and the number may
+// belong to a new process. Before Linux 6.5 the kernel does not tell.
 func peerHasEnded(fd int) bool {
 	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
 	if err != nil {
 		return !errors.Is(err, unix.ENOPROTOOPT)
 	}
 	defer unix.Close(pidfd) //nolint:errcheck // nothing was written
-	const exists = 0        // no signal, but whether one could be sent
+	const exists = 0        // signal 0 only checks whether the process exists
 	return errors.Is(unix.PidfdSendSignal(pidfd, exists, nil, 0), unix.ESRCH)
 }

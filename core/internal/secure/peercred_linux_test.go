@@ -18,8 +18,9 @@ import (
 // leavePath tells a child where to listen.
 const leavePath = "SECURE_TEST_LEAVE"
 
-// TestPeerThatHasEnded has a socket outlive the process that listened on it, in a
-// child of that: the kernel goes on naming a number that is nobody's any more.
+// TestPeerThatHasEnded checks a socket that outlives the process that listened on
+// it, in a child of that process. The kernel still names the number, which no
+// process has any more.
 func TestPeerThatHasEnded(t *testing.T) {
 	if path := os.Getenv(leavePath); path != "" {
 		if err := leave(path); err != nil {
@@ -75,8 +76,8 @@ func TestPeerThatHasEnded(t *testing.T) {
 	}
 }
 
-// leave listens, gives the socket to a process that lives on, and prints the number
-// of that.
+// leave listens, passes the socket to a process that outlives it, and prints the
+// number of that process.
 func leave(path string) error {
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
 	if err != nil {

@@ -7,8 +7,8 @@ import "errors"
 // PeerCredSupported says whether this system can name a socket's peer.
 const PeerCredSupported = false
 
-// PeerCredOfPairs says whether it can for a pair of sockets that one process has
-// made: it then names the user of that process at both ends.
+// PeerCredOfPairs says whether this system can name the peer of a socket pair.
+// It then names the user of the process that made the pair, at both ends.
 const PeerCredOfPairs = false
 
 func socketUID(int) (int, error) { return 0, errors.ErrUnsupported }

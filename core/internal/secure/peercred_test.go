@@ -20,7 +20,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
-// stranger is a user who is neither root nor the one who runs the tests.
+// stranger is a user other than root and the user of the tests.
 const stranger = 65432
 
 func TestPeerCredAcceptsItsUsers(t *testing.T) {
@@ -47,9 +47,9 @@ func TestPeerCredAcceptsItsUsers(t *testing.T) {
 	}
 }
 
-// Root may do anything to a user's processes anyhow; every other user is
-// refused. Run as root, the test makes such a user of a child process, else it
-// is itself the user who is not expected.
+// Root controls a user's processes anyway; every other user is refused. If the
+// test runs as root, a child process becomes the other user. Else the test's
+// own user is the unexpected one.
 func TestPeerCredRefusesOtherUsers(t *testing.T) {
 	if os.Getuid() != 0 {
 		c, s := meet(t, PeerCred(os.Getuid()), PeerCred(stranger), unixSocket)
@@ -111,7 +111,7 @@ func checkAccepted(t *testing.T, info credentials.AuthInfo, err error) {
 	}
 }
 
-// TCP connections and pipes have no peer whom the kernel knows.
+// The kernel does not know the peer's user of a TCP connection or a pipe.
 func TestPeerCredRefusesOtherConnections(t *testing.T) {
 	for name, conns := range map[string]func(*testing.T) (client, server net.Conn){"tcp": loopback, "pipe": pipe} {
 		t.Run(name, func(t *testing.T) {
@@ -136,14 +136,16 @@ func TestPeerCredOfAClosedConnection(t *testing.T) {
 	}
 }
 
-// The child's half of the tests above: it becomes the stranger, opens one end
-// of a connection, and holds it until the other end is closed.
+// This is the child's half of the tests of peer credentials. It becomes the
+// stranger, opens one end of a connection, and keeps it open until the other
+// end is closed.
 const (
 	childRole = "SECURE_TEST_CHILD" // "dial" or "listen"
 	childPath = "SECURE_TEST_PATH"
 )
 
-// runChild reports whether this process is such a child, and was one.
+// runChild runs the child's half if this process is such a child, and reports
+// whether it is.
 func runChild() bool {
 	role := os.Getenv(childRole)
 	if role == "" {
@@ -194,7 +196,7 @@ func acceptFromStranger(t *testing.T) net.Conn {
 	if err := os.Chmod(path, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := ln.SetDeadline(time.Now().Add(time.Minute)); err != nil { // a child that failed never comes
+	if err := ln.SetDeadline(time.Now().Add(time.Minute)); err != nil { // a child that failed never connects
 		t.Fatal(err)
 	}
 	startStranger(t, "dial", path)
@@ -235,8 +237,8 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
-// startStranger starts the child. It ends when its connection does, which
-// the test's clean-up closes first.
+// startStranger starts the child. It ends with its connection. The test's
+// clean-up closes the connection first.
 func startStranger(t *testing.T, role, path string) io.Reader {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -1,6 +1,6 @@
-// Package secure knows who is at the other end of a connection: one-time
-// certificates that are pinned both ways, a TLS configuration that the user
-// brought, or the kernel's word for the peer's user. It presents each as gRPC
+// Package secure authenticates the other end of a connection: by one-time
+// certificates that are pinned both ways, by the user's own TLS configuration,
+// or by the peer's user as the kernel names it. It presents each as gRPC
 // TransportCredentials, so that a slow handshake never blocks Accept and a
 // handler finds the right AuthInfo. No other package does TLS.
 package secure
@@ -14,29 +14,29 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// Info is the AuthInfo of every connection: what is known of the other side.
+// Info is the AuthInfo of every connection: what this side knows about the
+// other.
 type Info struct {
 	credentials.CommonAuthInfo
 	// Security is one of the handshake.Security values.
 	Security string
-	// UID is the peer's user when the kernel vouched for it, else -1.
+	// UID is the peer's user if the kernel named it, else -1.
 	UID int
 	// TLS is the state of the connection, nil without TLS.
 	TLS *tls.ConnectionState
-	// Owner is what the credentials were made with: the side of the session
-	// that accepted the connection. It rides here because this is the one value
-	// that grpc carries from a connection into a call's context at no cost to
-	// the call.
+	// Owner is the side of the session that accepted the connection. The
+	// credentials were made with it. It is here because grpc carries only this
+	// value from a connection into a call's context at no cost to the call.
 	Owner any
-	// Conn is what serves the calls that come on the connection, if it wants to
-	// know which come on it. It rides here as Owner does.
+	// Conn serves the calls on the connection, if it has to know which calls
+	// these are. It is here for the same reason as Owner.
 	Conn any
 }
 
 // AuthType implements [credentials.AuthInfo].
 func (i Info) AuthType() string { return i.Security }
 
-// FromContext returns what is known of the caller of a handler.
+// FromContext returns the Info about the caller of a handler.
 func FromContext(ctx context.Context) (Info, bool) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -50,7 +50,7 @@ func FromContext(ctx context.Context) (Info, bool) {
 type Credentials struct {
 	security string
 	owner    any
-	config   *tls.Config // nil without TLS
+	config   *tls.Config // nil if there is no TLS
 	client   func(ctx context.Context, conn net.Conn) (net.Conn, Info, error)
 	server   func(conn net.Conn) (net.Conn, Info, error)
 }
@@ -91,7 +91,7 @@ func (c *Credentials) complete(conn net.Conn, info Info, err error) (net.Conn, c
 func (c *Credentials) Info() credentials.ProtocolInfo {
 	protocol := c.security
 	if c.isTLS() {
-		protocol = "tls" // what makes grpc say https
+		protocol = "tls" // makes grpc send https as the scheme
 	}
 	return credentials.ProtocolInfo{SecurityProtocol: protocol}
 }

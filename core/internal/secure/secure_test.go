@@ -33,16 +33,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// side is what one side of a connection made of the other.
+// side is the result of the handshake on one side of a connection.
 type side struct {
 	conn net.Conn
 	info credentials.AuthInfo
 	err  error
 }
 
-// meet runs both halves of a handshake over conns, and then lets each side send
-// the other a byte, so that the verdict of a server that TLS 1.3 tells its
-// client only after the client's half is over counts too.
+// meet runs both halves of a handshake over conns. Then each side sends the
+// other a byte: in TLS 1.3 the client learns only after its own half whether
+// the server accepts it.
 func meet(t *testing.T, client, server credentials.TransportCredentials, conns func(*testing.T) (client, server net.Conn)) (c, s side) {
 	t.Helper()
 	cc, sc := conns(t)
@@ -86,9 +86,8 @@ func exchange(raw net.Conn, s *side) {
 	}
 }
 
-// pipe has no buffer: of two sides that write at once, as TLS does when one
-// gives up in the middle of the other's flight, neither gets on. It is for
-// handshakes that succeed.
+// pipe has no buffer. It is for handshakes that succeed: if both sides write at
+// once, as in TLS when one side gives up while the other sends, both block.
 func pipe(*testing.T) (client, server net.Conn) { return net.Pipe() }
 
 func unixSocket(t *testing.T) (client, server net.Conn) {
@@ -196,7 +195,7 @@ func TestMutualTLSRefusesAClientWithoutCertificate(t *testing.T) {
 	}
 }
 
-// A peer that knows the certificate but not its key is nobody.
+// A peer that has the certificate but not its key is refused.
 func TestMutualTLSRefusesAStolenCertificate(t *testing.T) {
 	host, plugin := identity(t), identity(t)
 	thief := *identity(t)
@@ -222,7 +221,7 @@ func TestMutualTLSRefusesPlaintext(t *testing.T) {
 	if err := errors.Join(ours.Close(), theirs.Close()); err != nil {
 		t.Fatal(err)
 	}
-	<-wrote // what is left of it was cut off
+	<-wrote // the rest of the text was cut off
 }
 
 // go-plugin makes P-521 keys, and a TLS configuration that verifies the peer
@@ -263,7 +262,7 @@ func TestTLS11IsRefused(t *testing.T) {
 	}
 }
 
-// goPluginCertificate is made as go-plugin makes it.
+// goPluginCertificate makes a certificate like go-plugin's.
 func goPluginCertificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
@@ -341,7 +340,8 @@ func TestIdentity(t *testing.T) {
 	if !cert.NotBefore.Before(now) || !cert.NotAfter.After(now.AddDate(29, 0, 0)) {
 		t.Errorf("valid from %v to %v", cert.NotBefore, cert.NotAfter)
 	}
-	// A peer that puts it into a pool of roots must accept it in both roles.
+	// A peer that puts the certificate into a pool of roots must accept it in
+	// both roles.
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
 	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth} {
@@ -360,7 +360,7 @@ func TestParsePEM(t *testing.T) {
 	if err != nil || string(der) != string(id.DER()) {
 		t.Errorf("ParsePEM of PEM: %x, %v", der, err)
 	}
-	// A wrapper that rewrote the lines' endings or added text did no harm.
+	// A wrapper that rewrites line ends or adds text does no harm.
 	if _, err := ParsePEM("host\n" + strings.ReplaceAll(id.PEM(), "\n", "\r\n") + "\n\n"); err != nil {
 		t.Errorf("CRLF: %v", err)
 	}
@@ -414,7 +414,7 @@ func TestCredentialsAreImmutable(t *testing.T) {
 	}
 }
 
-// The cost of a start with TLS.
+// BenchmarkNewIdentity measures the cost of a start with TLS.
 func BenchmarkNewIdentity(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

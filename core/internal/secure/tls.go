@@ -19,13 +19,13 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
-// serverName is the name in every certificate, whatever the address: what
-// go-plugin's hosts and plugins verify (client.go and server.go there).
+// serverName is the name in every certificate, whatever the address.
+// go-plugin's hosts and plugins verify it (client.go and server.go there).
 const serverName = "localhost"
 
-// certLife is how long a one-time certificate is valid. The key dies with the
-// process; the certificate must outlive the longest-running plugin, since a
-// peer that verifies dates does so on each new connection.
+// certLife is how long a one-time certificate is valid. The key is lost with
+// the process. The certificate must outlive the longest-running plugin, because
+// a peer that verifies dates does so on each new connection.
 const certLife = 30 * 365 * 24 * time.Hour
 
 // clockSkew is how far back a certificate is dated, for a peer that verifies
@@ -59,7 +59,7 @@ func NewIdentity() (*Identity, error) {
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
-		IsCA:                  true, // peers put it into a pool of roots
+		IsCA:                  true, // peers put the certificate into a pool of roots
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -68,10 +68,10 @@ func NewIdentity() (*Identity, error) {
 	return &Identity{cert: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}, nil
 }
 
-// DER returns the certificate as it stands in an answer.
+// DER returns the certificate in the form for an answer.
 func (id *Identity) DER() []byte { return id.cert.Certificate[0] }
 
-// PEM returns the certificate as it stands in an offer.
+// PEM returns the certificate in the form for an offer.
 func (id *Identity) PEM() string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.DER()}))
 }
@@ -88,16 +88,16 @@ func ParsePEM(text string) ([]byte, error) {
 	return block.Bytes, nil
 }
 
-// MutualTLS authenticates with id, and accepts exactly one peer: the one whose
-// certificate is peerDER.
+// MutualTLS authenticates with id, and accepts only the peer whose certificate
+// is peerDER.
 func MutualTLS(id *Identity, peerDER []byte) *Credentials {
 	cfg := &tls.Config{
 		Certificates: []tls.Certificate{id.cert},
-		MinVersion:   tls.VersionTLS12, // the oldest that go-plugin's peers may bring
+		MinVersion:   tls.VersionTLS12, // the oldest version of go-plugin's peers
 		ServerName:   serverName,
 		ClientAuth:   tls.RequireAnyClientCert,
-		// The pin below is stricter than any chain: one certificate, byte for
-		// byte, and no clock involved.
+		// The pin is stricter than any chain: one certificate, byte for byte,
+		// without a clock.
 		InsecureSkipVerify: true, //nolint:gosec // see the line above
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if len(state.PeerCertificates) == 0 || !bytes.Equal(state.PeerCertificates[0].Raw, peerDER) {
@@ -105,17 +105,17 @@ func MutualTLS(id *Identity, peerDER []byte) *Credentials {
 			}
 			return nil
 		},
-		SessionTicketsDisabled: true, // nobody comes back
-		// Not the post-quantum hybrid, which a start would wait for: it protects
-		// from those who record traffic to decrypt it in decades, and this traffic
-		// stays on one machine.
+		SessionTicketsDisabled: true, // no peer resumes a session
+		// The post-quantum hybrid is not offered, because it makes each start
+		// slower. It protects recorded traffic from decryption in decades, and
+		// this traffic stays on one machine.
 		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256},
 	}
 	return OwnTLS(handshake.SecurityMTLS, cfg)
 }
 
 // OwnTLS authenticates with the user's configuration, which is cloned. security
-// is the name it goes by.
+// is its name in the handshake.
 func OwnTLS(security string, cfg *tls.Config) *Credentials {
 	cfg = cfg.Clone()
 	cfg.NextProtos = []string{"h2"} // RFC 9113 section 3.2

@@ -2,7 +2,6 @@ package session
 
 import (
 	"bytes"
-	"errors"
 	"log/slog"
 	"net"
 	"runtime"
@@ -14,6 +13,7 @@ import (
 	"github.com/hashicorp/yamux"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/mux"
 )
 
 // flooder is a host that opens yamux streams and closes none of them.
@@ -36,7 +36,7 @@ func newFlooder(t *testing.T, change func(*ListenerConfig)) (*flooder, *Listener
 	if _, err := (Preamble{Purpose: Carrier}).WriteTo(conn); err != nil {
 		t.Fatal(err)
 	}
-	cfg := muxConfig()
+	cfg := mux.Config()
 	cfg.ConnectionWriteTimeout = hang
 	session, err := yamux.Client(conn, cfg)
 	if err != nil {
@@ -117,54 +117,18 @@ func TestFloodOfStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	opened := 0
-	for ; opened < 4*maxMuxStreams; opened++ {
+	for ; opened < 4*mux.MaxStreams; opened++ {
 		if _, err := f.open(data.Bytes()); err != nil {
 			break
 		}
 	}
-	if opened == 4*maxMuxStreams {
+	if opened == 4*mux.MaxStreams {
 		t.Fatalf("%d streams are open", opened)
 	}
-	if opened < 2*maxMuxStreams {
-		t.Errorf("the session ended after %d streams, want more than %d", opened, 2*maxMuxStreams)
+	if opened < 2*mux.MaxStreams {
+		t.Errorf("the session ended after %d streams, want more than %d", opened, 2*mux.MaxStreams)
 	}
 	await(t, "the log does not say why", func() bool { return strings.Contains(log.String(), "holds more than 4096 streams") })
-}
-
-// TestOpenStreamsAreBounded has a host that opens as many as it may: the next is refused
-// on its own side, and when one is closed there is room again.
-func TestOpenStreamsAreBounded(t *testing.T) {
-	client, server := muxes(t)
-	accepted := make(chan net.Conn, maxMuxStreams+1)
-	stopped := start(func() (struct{}, error) {
-		for {
-			conn, err := server.Accept()
-			if err != nil {
-				return struct{}{}, err
-			}
-			accepted <- conn
-		}
-	})
-	var first [2]net.Conn
-	for i := range maxMuxStreams {
-		conn, err := client.open(bounded(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if other := receive(t, "the other end", accepted); i == 0 {
-			first = [2]net.Conn{conn, other}
-		}
-	}
-	if _, err := client.open(bounded(t)); !errors.Is(err, errManyStreams) {
-		t.Errorf("one more: %v, want %v", err, errManyStreams)
-	}
-	checkClose(t, first[0], first[1])
-	await(t, "there is no room again", func() bool { return client.count() < maxMuxStreams })
-	if _, err := client.open(bounded(t)); err != nil {
-		t.Errorf("when one was closed: %v", err)
-	}
-	checkClose(t, client, server)
-	receive(t, "the end of Accept", stopped)
 }
 
 // lockedBuffer is a buffer for several goroutines.

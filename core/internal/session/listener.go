@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/yamux"
+	"github.com/plugwire/plugwire/core/internal/mux"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -19,7 +19,7 @@ import (
 const (
 	// maxPending bounds the streams of one address, or of one yamux session,
 	// that have been accepted and not yet said who they are and what they are
-	// for, with those that [refuse] holds. More wait for their turn, as a host may
+	// for, with those that [mux.Refuse] holds. More wait for their turn, as a host may
 	// open a thousand at once; the bound is for whoever else can reach the address.
 	maxPending = 64
 	// admitTimeout is how long a stream may take for that. Generous, because
@@ -65,12 +65,12 @@ type Listener struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	mu      sync.Mutex            // guards the fields below
-	pending map[net.Conn]struct{} // not yet admitted
-	muxes   map[*mux]*atomic.Bool // set when somebody has authenticated on it; nil if that was before
-	current *mux                  // in go-plugin's multiplexed mode, the one that the host has shown to be its own
-	closed  bool                  // by Close: nothing more is accepted
-	ended   bool                  // by End
+	mu      sync.Mutex                    // guards the fields below
+	pending map[net.Conn]struct{}         // not yet admitted
+	muxes   map[*mux.Session]*atomic.Bool // set when somebody has authenticated on it; nil if that was before
+	current *mux.Session                  // in go-plugin's multiplexed mode, the one that the host has shown to be its own
+	closed  bool                          // by Close: nothing more is accepted
+	ended   bool                          // by End
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -87,7 +87,7 @@ func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
 		calls:   make(chan *Stream),
 		failed:  make(chan struct{}),
 		pending: make(map[net.Conn]struct{}),
-		muxes:   make(map[*mux]*atomic.Bool),
+		muxes:   make(map[*mux.Session]*atomic.Bool),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	top := admission{creds: cfg.Credentials, preamble: !cfg.Foreign, carrier: cfg.Kind == handshake.SessionYamux}
@@ -143,7 +143,7 @@ func (l *Listener) End() {
 	l.mu.Lock()
 	l.ended = true
 	for m := range l.muxes {
-		_ = m.close() // nothing is left to say on it
+		_ = m.Close() // nothing is left to say on it
 	}
 	l.mu.Unlock()
 	l.meeting.end() // after the muxes, on which it may be writing
@@ -155,7 +155,7 @@ type admission struct {
 	creds    *secure.Credentials
 	preamble bool          // it begins with one
 	carrier  bool          // it carries all others, and nothing else is let in
-	mux      *mux          // that it came on, in go-plugin's multiplexed mode
+	mux      *mux.Session  // that it came on, in go-plugin's multiplexed mode
 	turns    chan struct{} // holds one for each that is doing it
 }
 
@@ -220,7 +220,7 @@ func (l *Listener) begin(conn net.Conn) bool {
 	return true
 }
 
-func (l *Listener) isCurrent(m *mux) bool {
+func (l *Listener) isCurrent(m *mux.Session) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.current == m
@@ -239,7 +239,7 @@ func (l *Listener) admit(conn net.Conn, a admission, deliver func(*Stream)) {
 	}
 	l.mu.Unlock()
 	if err != nil {
-		refuse(conn)
+		mux.Refuse(conn)
 	}
 	<-a.turns
 	switch {
@@ -320,13 +320,13 @@ func (l *Listener) carry(s *Stream) error {
 		return err
 	}
 	if !l.addMux(m, known) {
-		return m.close()
+		return m.Close()
 	}
 	if known != nil {
 		timer := time.AfterFunc(admitTimeout, func() { l.endStranger(m) })
 		defer timer.Stop()
 	}
-	if err := l.acceptFrom(m, streams); errors.Is(err, errFlooded) && l.cfg.Logger != nil { // others end with the connection
+	if err := l.acceptFrom(m, streams); errors.Is(err, mux.ErrFlooded) && l.cfg.Logger != nil { // others end with the connection
 		l.cfg.Logger.Warn("a connection was ended", "error", err)
 	}
 	l.mu.Lock()
@@ -335,12 +335,12 @@ func (l *Listener) carry(s *Stream) error {
 		l.current = nil
 	}
 	l.mu.Unlock()
-	return m.close()
+	return m.Close()
 }
 
 // addMux reports whether m is let in. In go-plugin's multiplexed mode whoever can
 // connect gets that far, so there is a bound on those that have not authenticated.
-func (l *Listener) addMux(m *mux, known *atomic.Bool) bool {
+func (l *Listener) addMux(m *mux.Session, known *atomic.Bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	strangers := 0
@@ -357,22 +357,22 @@ func (l *Listener) addMux(m *mux, known *atomic.Bool) bool {
 }
 
 // endStranger ends a session on which nobody has authenticated in time.
-func (l *Listener) endStranger(m *mux) {
+func (l *Listener) endStranger(m *mux.Session) {
 	l.mu.Lock()
 	known := l.muxes[m]
 	l.mu.Unlock()
 	if isStrange(known) {
-		_ = m.end() // nothing was said on it
+		_ = m.End() // nothing was said on it
 	}
 }
 
 // newMux begins a yamux session, and says what its streams have to do.
-func (l *Listener) newMux(s *Stream, known *atomic.Bool) (*mux, admission, error) {
+func (l *Listener) newMux(s *Stream, known *atomic.Bool) (*mux.Session, admission, error) {
 	if l.expected != nil {
-		m, err := newMux(yamux.Server, &limited{Conn: s.Conn, known: known})
+		m, err := mux.Server(s.Conn, (&peerPolicy{known: known}).judge)
 		return m, admission{creds: l.cfg.Credentials, mux: m}, err
 	}
-	m, err := newMuxServer(s.Conn)
+	m, err := mux.Server(s.Conn, mux.PluginPolicy)
 	return m, admission{creds: secure.Known(s.Info), preamble: true}, err
 }
 

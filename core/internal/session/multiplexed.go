@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net"
 
-	"github.com/hashicorp/yamux"
+	"github.com/plugwire/plugwire/core/internal/mux"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -48,19 +48,19 @@ func (s *Session) multiplex(ctx context.Context) (*Session, error) {
 		}
 		creds = secure.Known(info)
 	}
-	m, err := newMux(yamux.Client, &limited{Conn: conn})
+	m, err := mux.Client(conn, new(peerPolicy).judge)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	on := &Session{dial: m.open, creds: creds, foreign: true, share: newShare(m.close), expected: new(expected)}
-	m.run(func() { on.acceptExpected(m) })
+	on := &Session{dial: m.Open, creds: creds, foreign: true, share: newShare(m.Close), expected: new(expected)}
+	m.Go(func() { on.acceptExpected(m) })
 	return on, nil
 }
 
 // acceptExpected admits the streams that the plugin opens, until m ends. Those that
 // nobody has announced are refused: go-plugin opens none, but for one that came too
 // late.
-func (s *Session) acceptExpected(m *mux) {
+func (s *Session) acceptExpected(m *mux.Session) {
 	turns := make(chan struct{}, maxPending)
 	for {
 		conn, err := m.Accept()
@@ -69,7 +69,7 @@ func (s *Session) acceptExpected(m *mux) {
 		}
 		deliver := s.expected.next()
 		turns <- struct{}{} // waits for admitTimeout, and for the plugin to close what was refused
-		started := m.run(func() {
+		started := m.Go(func() {
 			stream, err := s.admit(conn, deliver)
 			<-turns
 			if err == nil {
@@ -89,7 +89,7 @@ func (s *Session) admit(conn net.Conn, deliver func(*Stream)) (stream *Stream, e
 		_, stream, err = authenticate(conn, admission{creds: s.creds})
 	}
 	if err != nil {
-		refuse(conn)
+		mux.Refuse(conn)
 	}
 	return stream, err
 }
@@ -109,7 +109,7 @@ func (l *Listener) OpenStream(ctx context.Context) (net.Conn, error) {
 	if m == nil {
 		return nil, errNotMultiplexed
 	}
-	return m.open(ctx)
+	return m.Open(ctx)
 }
 
 // Authenticate authenticates both sides of a stream of OpenStream, which it owns.

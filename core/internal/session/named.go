@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/plugwire/plugwire/core/internal/mux"
 )
 
 // Named streams meet on the plugin's side, whichever side opens: the host's
@@ -97,8 +99,6 @@ func newMeeting() *meeting {
 		ended:   make(chan struct{}),
 	}
 }
-
-var errEnded = fmt.Errorf("the session ended: %w", net.ErrClosed)
 
 // park takes a stream of the host's.
 func (m *meeting) park(p Preamble, conn net.Conn) {
@@ -195,7 +195,7 @@ func (m *meeting) take(ctx context.Context, p Preamble) (*parked, error) {
 	m.mu.Lock()
 	if m.isEnded() {
 		m.mu.Unlock()
-		return nil, errEnded
+		return nil, mux.ErrEnded
 	}
 	if list := m.parked[p]; len(list) > 0 {
 		s := list[0]
@@ -214,7 +214,7 @@ func (m *meeting) take(ctx context.Context, p Preamble) (*parked, error) {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-m.ended:
-		err = errEnded
+		err = mux.ErrEnded
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -255,7 +255,7 @@ func (m *meeting) shake(ctx context.Context, s *parked) (bool, error) {
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	case <-m.ended:
-		return false, errEnded
+		return false, mux.ErrEnded
 	}
 }
 

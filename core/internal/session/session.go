@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/mux"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -114,11 +115,11 @@ func (s *Session) carried(ctx context.Context) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux, err := newMuxClient(conn)
+	m, err := mux.Client(conn, mux.HostPolicy)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &Session{dial: mux.open, creds: secure.Known(info), share: newShare(mux.close)}, nil
+	return &Session{dial: m.Open, creds: secure.Known(info), share: newShare(m.Close)}, nil
 }
 
 // Open opens a stream, says what it is for, and authenticates both sides. The

@@ -1,4 +1,4 @@
-package session
+package mux
 
 import (
 	"bytes"
@@ -47,24 +47,24 @@ func netPipe() (a, b net.Conn, err error) {
 	return a, b, nil
 }
 
-// newMuxes returns both ends of a yamux session over such a connection.
-func newMuxes(conns func() (net.Conn, net.Conn, error)) (client, server *mux, err error) {
+// newPair returns both ends of a yamux session over such a connection.
+func newPair(conns func() (net.Conn, net.Conn, error)) (client, server *Session, err error) {
 	a, b, err := conns()
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err = newMuxClient(a)
+	client, err = Client(a, HostPolicy)
 	if err != nil {
 		return nil, nil, err
 	}
-	server, err = newMuxServer(b)
+	server, err = Server(b, PluginPolicy)
 	return client, server, err
 }
 
-// muxes are ended with the test.
-func muxes(t *testing.T) (client, server *mux) {
+// sessions returns both ends of a session, which end with the test.
+func sessions(t *testing.T) (client, server *Session) {
 	t.Helper()
-	client, server, err := newMuxes(unixPair)
+	client, server, err := newPair(unixPair)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +72,10 @@ func muxes(t *testing.T) (client, server *mux) {
 	return client, server
 }
 
-// openMux opens a stream.
-func openMux(t *testing.T, client, server *mux) (a, b *muxStream) {
+// openStream opens a stream and returns both ends.
+func openStream(t *testing.T, client, server *Session) (a, b *stream) {
 	t.Helper()
-	opened, err := client.open(bounded(t))
+	opened, err := client.Open(bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,19 +83,19 @@ func openMux(t *testing.T, client, server *mux) (a, b *muxStream) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return opened.(*muxStream), accepted.(*muxStream)
+	return opened.(*stream), accepted.(*stream)
 }
 
-func TestYamuxConn(t *testing.T) {
+func TestConn(t *testing.T) {
 	for name, conns := range map[string]func() (net.Conn, net.Conn, error){"unix": unixPair, "pipe": netPipe} {
 		for _, swap := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s swapped %t", name, swap), func(t *testing.T) {
 				nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
-					client, server, err := newMuxes(conns)
+					client, server, err := newPair(conns)
 					if err != nil {
 						return nil, nil, nil, err
 					}
-					c1, err := client.open(t.Context())
+					c1, err := client.Open(t.Context())
 					if err != nil {
 						return nil, nil, nil, err
 					}
@@ -110,11 +110,11 @@ func TestYamuxConn(t *testing.T) {
 	}
 }
 
-// CloseWrite ends one direction.
-func TestYamuxHalfClose(t *testing.T) {
-	client, server := muxes(t)
-	a, b := openMux(t, client, server)
-	for _, ends := range [][2]*muxStream{{a, b}, {b, a}} {
+// TestHalfClose closes one direction.
+func TestHalfClose(t *testing.T) {
+	client, server := sessions(t)
+	a, b := openStream(t, client, server)
+	for _, ends := range [][2]*stream{{a, b}, {b, a}} {
 		if _, err := io.WriteString(ends[0], "the last"); err != nil {
 			t.Fatal(err)
 		}
@@ -131,10 +131,10 @@ func TestYamuxHalfClose(t *testing.T) {
 	checkClose(t, a, b)
 }
 
-// What was written before Close is read; after it nothing goes either way.
-func TestYamuxClose(t *testing.T) {
-	client, server := muxes(t)
-	a, b := openMux(t, client, server)
+// TestClose reads what was written before Close. After it nothing passes in either direction.
+func TestClose(t *testing.T) {
+	client, server := sessions(t)
+	a, b := openStream(t, client, server)
 	if _, err := io.WriteString(a, "the last"); err != nil {
 		t.Fatal(err)
 	}
@@ -161,31 +161,31 @@ func TestYamuxClose(t *testing.T) {
 	eventuallyNoStreams(t, client, server)
 }
 
-// eventuallyNoStreams polls, as nothing tells of the end of a stream.
-func eventuallyNoStreams(t *testing.T, sides ...*mux) {
+// eventuallyNoStreams polls: nothing announces the end of a stream.
+func eventuallyNoStreams(t *testing.T, sides ...*Session) {
 	t.Helper()
 	ctx := bounded(t)
 	for _, m := range sides {
-		for m.session.NumStreams() > 0 {
+		for m.yamux.NumStreams() > 0 {
 			select {
 			case <-ctx.Done():
-				t.Fatalf("%d streams are left", m.session.NumStreams())
+				t.Fatalf("%d streams are left", m.yamux.NumStreams())
 			case <-time.After(time.Millisecond):
 			}
 		}
 	}
 }
 
-// A writer whose reader has closed the stream does not wait for ever, and costs
-// the reader no memory.
-func TestYamuxWriteToAClosedStream(t *testing.T) {
-	client, server := muxes(t)
+// TestWriteToAClosedStream writes to a stream that its reader has closed. The writer does
+// not block forever, and costs the reader no memory.
+func TestWriteToAClosedStream(t *testing.T) {
+	client, server := sessions(t)
 	for _, waiting := range []bool{false, true} {
-		a, b := openMux(t, client, server)
-		const size = 16 * muxWindow
+		a, b := openStream(t, client, server)
+		const size = 16 * window
 		wrote := start(func() (int, error) { return a.Write(make([]byte, size)) })
 		if waiting {
-			if _, err := io.CopyN(io.Discard, b, muxWindow); err != nil {
+			if _, err := io.CopyN(io.Discard, b, window); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -199,19 +199,19 @@ func TestYamuxWriteToAClosedStream(t *testing.T) {
 	eventuallyNoStreams(t, client, server)
 }
 
-func TestYamuxDeadlines(t *testing.T) {
-	client, server := muxes(t)
-	a, b := openMux(t, client, server)
+func TestDeadlines(t *testing.T) {
+	client, server := sessions(t)
+	a, b := openStream(t, client, server)
 	if err := a.SetDeadline(time.Now().Add(time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read: %v, want %v", err, os.ErrDeadlineExceeded)
 	}
-	if n, err := a.Write(make([]byte, 2*muxWindow)); !errors.Is(err, os.ErrDeadlineExceeded) || n > muxWindow {
+	if n, err := a.Write(make([]byte, 2*window)); !errors.Is(err, os.ErrDeadlineExceeded) || n > window {
 		t.Errorf("%d bytes written, %v; want %v", n, err, os.ErrDeadlineExceeded)
 	}
-	// What has come already is not read after the deadline either.
+	// After the deadline a Read does not return buffered bytes either.
 	if _, err := b.Write([]byte{1}); err != nil {
 		t.Fatal(err)
 	}
@@ -227,16 +227,17 @@ func TestYamuxDeadlines(t *testing.T) {
 	checkClose(t, a, b)
 }
 
-// A stream that nobody reads holds no more than its window, and no other up.
-func TestYamuxUnreadStream(t *testing.T) {
-	client, server := muxes(t)
-	unread, other := openMux(t, client, server)
-	busy, busyEnd := openMux(t, client, server)
-	if n, err := unread.Write(make([]byte, muxWindow)); err != nil {
-		t.Fatalf("%d bytes were taken from a writer whom nobody reads, %v; want %d", n, err, muxWindow)
+// TestUnreadStream leaves a stream unread. It buffers no more than its window, and delays no
+// other stream.
+func TestUnreadStream(t *testing.T) {
+	client, server := sessions(t)
+	unread, other := openStream(t, client, server)
+	busy, busyEnd := openStream(t, client, server)
+	if n, err := unread.Write(make([]byte, window)); err != nil {
+		t.Fatalf("%d bytes were taken from a writer without a reader, %v; want %d", n, err, window)
 	}
-	more := start(func() (int, error) { return unread.Write(make([]byte, 7*muxWindow)) })
-	const size = 16 * muxWindow
+	more := start(func() (int, error) { return unread.Write(make([]byte, 7*window)) })
+	const size = 16 * window
 	data := make([]byte, size)
 	_, _ = rand.Read(data)
 	wrote := start(func() (int, error) { return busy.Write(data) })
@@ -250,18 +251,18 @@ func TestYamuxUnreadStream(t *testing.T) {
 	if err := unread.SetWriteDeadline(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if r := receive(t, "the write that nobody reads", more); r.value != 0 || !errors.Is(r.err, os.ErrDeadlineExceeded) {
+	if r := receive(t, "the write without a reader", more); r.value != 0 || !errors.Is(r.err, os.ErrDeadlineExceeded) {
 		t.Errorf("%d bytes more were taken, %v; want none until its deadline", r.value, r.err)
 	}
-	if n, err := io.CopyN(io.Discard, other, muxWindow); err != nil {
+	if n, err := io.CopyN(io.Discard, other, window); err != nil {
 		t.Errorf("%d of the unread bytes were read later: %v", n, err)
 	}
 	checkClose(t, unread, other, busy, busyEnd)
 }
 
-func TestYamuxManyStreams(t *testing.T) {
+func TestManyStreams(t *testing.T) {
 	const streams, atOnce = 2000, 100
-	client, server := muxes(t)
+	client, server := sessions(t)
 	echoed := make(chan error, 1)
 	go func() {
 		var tasks sync.WaitGroup
@@ -301,9 +302,9 @@ func TestYamuxManyStreams(t *testing.T) {
 	eventuallyNoStreams(t, client, server)
 }
 
-// echo opens a stream and has text come back on it.
-func echo(ctx context.Context, client *mux, text []byte) error {
-	conn, err := client.open(ctx)
+// echo opens a stream, writes text and reads it back.
+func echo(ctx context.Context, client *Session, text []byte) error {
+	conn, err := client.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -311,7 +312,7 @@ func echo(ctx context.Context, client *mux, text []byte) error {
 	if _, err := conn.Write(text); err != nil {
 		return err
 	}
-	if err := conn.(*muxStream).CloseWrite(); err != nil {
+	if err := conn.(*stream).CloseWrite(); err != nil {
 		return err
 	}
 	got, err := io.ReadAll(conn)
@@ -321,50 +322,51 @@ func echo(ctx context.Context, client *mux, text []byte) error {
 	return err
 }
 
-// Nobody accepts: open waits no longer than its context.
-func TestYamuxOpenEndsWithItsContext(t *testing.T) {
+// TestOpenEndsWithItsContext opens streams that nothing accepts.
+func TestOpenEndsWithItsContext(t *testing.T) {
 	errGivenUp := errors.New("given up")
-	client, server := muxes(t)
-	for range muxBacklog {
-		if _, err := client.open(bounded(t)); err != nil {
+	client, server := sessions(t)
+	for range backlog {
+		if _, err := client.Open(bounded(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, errGivenUp)
 	defer cancel()
-	if conn, err := client.open(ctx); conn != nil || !errors.Is(err, errGivenUp) {
+	if conn, err := client.Open(ctx); conn != nil || !errors.Is(err, errGivenUp) {
 		t.Errorf("got %v, %v; want the context's cause", conn, err)
 	}
-	for range muxBacklog {
+	for range backlog {
 		if _, err := server.Accept(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	conn, err := client.open(bounded(t))
+	conn, err := client.Open(bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkClose(t, conn)
 }
 
-// While the other side accepts nothing, who gives up leaves a goroutine behind only
-// so many times, and then none; who waits for a turn ends with the session.
-func TestYamuxOpenIsBounded(t *testing.T) {
-	client, server := muxes(t)
-	for range muxBacklog {
-		if _, err := client.open(bounded(t)); err != nil {
+// TestOpenIsBounded gives up opening streams while the other side accepts nothing. Only
+// maxOpening calls leave a goroutine behind. A call that waits for its turn ends with the
+// session.
+func TestOpenIsBounded(t *testing.T) {
+	client, server := sessions(t)
+	for range backlog {
+		if _, err := client.Open(bounded(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var first sync.WaitGroup
-	for range muxOpening {
-		first.Go(func() { _, _ = client.open(ctx) })
+	for range maxOpening {
+		first.Go(func() { _, _ = client.Open(ctx) })
 	}
-	for bound := bounded(t); len(client.opening) < muxOpening; {
+	for bound := bounded(t); len(client.opening) < maxOpening; {
 		select {
 		case <-bound.Done():
-			t.Fatalf("%d streams are being opened, want %d", len(client.opening), muxOpening)
+			t.Fatalf("%d streams are being opened, want %d", len(client.opening), maxOpening)
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -373,31 +375,32 @@ func TestYamuxOpenIsBounded(t *testing.T) {
 	before := runtime.NumGoroutine()
 	const more = 100
 	for range more {
-		if conn, err := client.open(ctx); conn != nil || !errors.Is(err, context.Canceled) {
+		if conn, err := client.Open(ctx); conn != nil || !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v, %v; want %v", conn, err, context.Canceled)
 		}
 	}
 	if n := runtime.NumGoroutine() - before; n > more/10 {
-		t.Errorf("%d who gave up left %d goroutines", more, n)
+		t.Errorf("%d calls that were given up left %d goroutines", more, n)
 	}
-	waiting := start(func() (net.Conn, error) { return client.open(t.Context()) })
+	waiting := start(func() (net.Conn, error) { return client.Open(t.Context()) })
 	checkClose(t, server)
-	if r := receive(t, "the one that waits", waiting); r.value != nil || !errors.Is(r.err, net.ErrClosed) {
+	if r := receive(t, "the call that waits", waiting); r.value != nil || !errors.Is(r.err, net.ErrClosed) {
 		t.Errorf("got %v, %v; want %v", r.value, r.err, net.ErrClosed)
 	}
 }
 
-// The end of the session ends what waits on its streams, on both sides.
-func TestYamuxSessionCloses(t *testing.T) {
-	client, server := muxes(t)
-	a, b := openMux(t, client, server)
+// TestSessionCloses ends a session whose streams have blocked readers and writers, on both
+// sides.
+func TestSessionCloses(t *testing.T) {
+	client, server := sessions(t)
+	a, b := openStream(t, client, server)
 	accepting := start(server.Accept)
 	reads := []<-chan result[int]{
 		start(func() (int, error) { return a.Read(make([]byte, 1)) }),
 		start(func() (int, error) { return b.Read(make([]byte, 1)) }),
 	}
 	writes := []<-chan result[int]{
-		start(func() (int, error) { return a.Write(make([]byte, 2*muxWindow)) }),
+		start(func() (int, error) { return a.Write(make([]byte, 2*window)) }),
 	}
 	checkClose(t, client, client)
 	for _, r := range reads {
@@ -413,8 +416,8 @@ func TestYamuxSessionCloses(t *testing.T) {
 	if r := receive(t, "Accept", accepting); r.err == nil {
 		t.Error("Accept succeeded")
 	}
-	if conn, err := client.open(bounded(t)); conn != nil || !errors.Is(err, errEnded) {
-		t.Errorf("open after Close: %v, %v; want %v", conn, err, errEnded)
+	if conn, err := client.Open(bounded(t)); conn != nil || !errors.Is(err, ErrEnded) {
+		t.Errorf("open after Close: %v, %v; want %v", conn, err, ErrEnded)
 	}
 	if conn, err := client.Accept(); conn != nil || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept after Close: %v, %v; want %v", conn, err, net.ErrClosed)
@@ -425,16 +428,16 @@ func TestYamuxSessionCloses(t *testing.T) {
 	checkClose(t, a, b)
 }
 
-// A peer that reads nothing at all, as one that a debugger holds, keeps neither
-// the Close of a stream nor that of the session waiting.
-func TestYamuxCloseWithAPeerThatReadsNothing(t *testing.T) {
+// TestCloseWithAPeerThatReadsNothing closes a stream and its session while the peer reads
+// nothing at all, as a process that a debugger holds. Neither Close blocks.
+func TestCloseWithAPeerThatReadsNothing(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	client, err := newMuxClient(ours)
+	client, err := Client(ours, HostPolicy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opening := start(func() (net.Conn, error) { return client.open(t.Context()) })
+	opening := start(func() (net.Conn, error) { return client.Open(t.Context()) })
 	if _, err := io.ReadFull(theirs, make([]byte, frameLen)); err != nil { // the stream's first frame
 		t.Fatal(err)
 	}
@@ -443,7 +446,7 @@ func TestYamuxCloseWithAPeerThatReadsNothing(t *testing.T) {
 		t.Fatal(r.err)
 	}
 	wrote := start(func() (int, error) { return r.value.Write([]byte{0}) })
-	closed := start(func() (any, error) { return nil, errors.Join(r.value.Close(), client.close()) })
+	closed := start(func() (any, error) { return nil, errors.Join(r.value.Close(), client.Close()) })
 	if r := receive(t, "Close", closed); r.err != nil {
 		t.Error(r.err)
 	}
@@ -452,36 +455,36 @@ func TestYamuxCloseWithAPeerThatReadsNothing(t *testing.T) {
 	}
 }
 
-// held is a connection whose Read waits, but for one that has begun.
-type held struct {
+// heldConn is a connection whose Read waits for proceed, except for a Read that has begun.
+type heldConn struct {
 	net.Conn
 	proceed atomic.Pointer[chan struct{}] // nil: nothing waits
 }
 
-func (h *held) Read(b []byte) (int, error) {
+func (h *heldConn) Read(b []byte) (int, error) {
 	if proceed := h.proceed.Load(); proceed != nil {
 		<-*proceed
 	}
 	return h.Conn.Read(b)
 }
 
-// What a side sent before it went away is read, also when this side has found out
-// by writing to it that it is no longer there.
-func TestYamuxLastOfASideThatIsGone(t *testing.T) {
+// TestLastOfASideThatIsGone reads what the other side sent before it went away, after a
+// failed write has shown this side that the other is gone.
+func TestLastOfASideThatIsGone(t *testing.T) {
 	ours, theirs, err := unixPair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := &held{Conn: ours}
-	client, err := newMuxClient(conn)
+	conn := &heldConn{Conn: ours}
+	client, err := Client(conn, HostPolicy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := newMuxServer(theirs)
+	server, err := Server(theirs, PluginPolicy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b := openMux(t, client, server)
+	a, b := openStream(t, client, server)
 	proceed := make(chan struct{})
 	conn.proceed.Store(&proceed)
 	const size = 32 << 10 // which the system holds, and yamux does not in one Read
@@ -502,33 +505,33 @@ func TestYamuxLastOfASideThatIsGone(t *testing.T) {
 	checkClose(t, client)
 }
 
-// A side that takes nothing any more and does not go either ends the session all
-// the same. (yamux shares its timers, so that it cannot take part.)
-func TestYamuxSideThatTakesNothing(t *testing.T) {
+// TestSideThatTakesNothing has an other side that neither reads nor goes away. The session
+// ends all the same. yamux itself cannot be in the bubble, since it shares its timers.
+func TestSideThatTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		released := false
-		conn := &muxConn{Conn: &refusing{ours}, release: func() { released = true }}
+		conn := &carrier{Conn: &brokenConn{ours}, release: func() { released = true }}
 		began := time.Now()
 		for range 2 {
 			if n, err := conn.Write([]byte("data")); n != 4 || err != nil {
 				t.Errorf("wrote %d bytes, %v", n, err)
 			}
-			time.Sleep(muxLastTimeout / 2)
+			time.Sleep(lastTimeout / 2)
 		}
 		if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("read %d bytes, %v; want %v", n, err, os.ErrDeadlineExceeded)
 		}
-		if took := time.Since(began); took != muxLastTimeout || !released {
-			t.Errorf("Read ended after %v, want %v; who waits was released: %t", took, muxLastTimeout, released)
+		if took := time.Since(began); took != lastTimeout || !released {
+			t.Errorf("Read ended after %v, want %v; who waits was released: %t", took, lastTimeout, released)
 		}
 		checkClose(t, conn, theirs)
 	})
 }
 
-// A session that ended with its connection, for a reason that says that it may pass,
-// is not waited for: nobody would accept its streams, nor forget it.
-func TestYamuxEndIsForGood(t *testing.T) {
+// TestEndIsForGood ends a session by an error of its connection that claims to be temporary.
+// Accept does not pass the claim on: its caller would then wait for a dead session.
+func TestEndIsForGood(t *testing.T) {
 	ours, theirs, err := unixPair()
 	if err != nil {
 		t.Fatal(err)
@@ -537,7 +540,7 @@ func TestYamuxEndIsForGood(t *testing.T) {
 	if err := ours.SetReadDeadline(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	server, err := newMuxServer(ours)
+	server, err := Server(ours, PluginPolicy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -547,52 +550,52 @@ func TestYamuxEndIsForGood(t *testing.T) {
 	checkClose(t, server)
 }
 
-// refusing is a connection that writes nothing.
-type refusing struct{ net.Conn }
+// brokenConn is a connection that cannot be written to.
+type brokenConn struct{ net.Conn }
 
-func (*refusing) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+func (*brokenConn) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
-// closing is a connection whose Close waits.
-type closing struct {
+// slowCloseConn is a connection whose Close waits for proceed.
+type slowCloseConn struct {
 	net.Conn
 	proceed chan struct{}
 }
 
-func (c *closing) Close() error {
+func (c *slowCloseConn) Close() error {
 	<-c.proceed
 	return c.Conn.Close()
 }
 
-// Who waits for a stream is released as the session begins to end, and not when
-// yamux has come to that stream: until then it has them turn in a loop.
-func TestYamuxEndReleasesAtOnce(t *testing.T) {
+// TestEndReleasesAtOnce ends a session with a blocked reader and a blocked writer. They wake
+// as the session begins to end, not when yamux reaches their stream: until then they spin.
+func TestEndReleasesAtOnce(t *testing.T) {
 	ours, theirs, err := unixPair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := &closing{ours, make(chan struct{})}
-	client, err := newMuxClient(conn)
+	conn := &slowCloseConn{ours, make(chan struct{})}
+	client, err := Client(conn, HostPolicy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := newMuxServer(theirs)
+	server, err := Server(theirs, PluginPolicy)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer checkClose(t, server)
-	a, _ := openMux(t, client, server)
-	gone, _ := openMux(t, client, server)
+	a, _ := openStream(t, client, server)
+	gone, _ := openStream(t, client, server)
 	checkClose(t, gone) // what still comes on it is thrown away, until the end
 	read := start(func() (int, error) { return a.Read(make([]byte, 1)) })
-	wrote := start(func() (int, error) { return a.Write(make([]byte, 2*muxWindow)) })
-	closed := start(func() (any, error) { return nil, client.close() })
+	wrote := start(func() (int, error) { return a.Write(make([]byte, 2*window)) })
+	closed := start(func() (any, error) { return nil, client.Close() })
 	if r := receive(t, "the read", read); !errors.Is(r.err, io.EOF) {
 		t.Errorf("the read: %v, want %v", r.err, io.EOF)
 	}
 	if r := receive(t, "the write", wrote); !errors.Is(r.err, net.ErrClosed) {
 		t.Errorf("the write: %v, want %v", r.err, net.ErrClosed)
 	}
-	receive(t, "the one who throws away", start(func() (any, error) { client.tasks.Wait(); return nil, nil }))
+	receive(t, "the goroutine that discards", start(func() (any, error) { client.tasks.Wait(); return nil, nil }))
 	if err := a.SetDeadline(time.Time{}); err != nil {
 		t.Error(err)
 	}
@@ -605,16 +608,17 @@ func TestYamuxEndReleasesAtOnce(t *testing.T) {
 	}
 }
 
-// They are released before yamux begins to end the session, whoever ends it: after
-// that they turn in a loop, and keep the processor from who would release them.
-func TestYamuxEndReleasesFirst(t *testing.T) {
-	for name, end := range map[string]func(client, server *mux) error{
-		"by this side":      func(client, _ *mux) error { return client.close() },
-		"by the other side": func(_, server *mux) error { return server.close() },
+// TestEndReleasesFirst checks that readers wake before yamux begins to end the session,
+// whichever side ends it. After that they would spin, and take the processor from the
+// goroutine that wakes them.
+func TestEndReleasesFirst(t *testing.T) {
+	for name, end := range map[string]func(client, server *Session) error{
+		"by this side":      func(client, _ *Session) error { return client.Close() },
+		"by the other side": func(_, server *Session) error { return server.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, server := muxes(t)
-			a, _ := openMux(t, client, server)
+			client, server := sessions(t)
+			a, _ := openStream(t, client, server)
 			a.mu.Lock() // the release has to wait for this
 			ended := start(func() (any, error) { return nil, end(client, server) })
 			for ctx := bounded(t); !client.isEnded(); {
@@ -624,7 +628,7 @@ func TestYamuxEndReleasesFirst(t *testing.T) {
 				case <-time.After(time.Millisecond):
 				}
 			}
-			if client.session.IsClosed() {
+			if client.yamux.IsClosed() {
 				t.Error("yamux has begun to end the session")
 			}
 			a.mu.Unlock()
@@ -638,7 +642,7 @@ func TestYamuxEndReleasesFirst(t *testing.T) {
 	}
 }
 
-func (m *mux) isEnded() bool {
+func (m *Session) isEnded() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.ended
@@ -655,7 +659,7 @@ func frame(kind byte, flags uint16, stream, length uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, length)
 }
 
-// hostile are what a peer may send that it should not.
+// hostile are bytes that a peer may send and should not.
 var hostile = map[string][]byte{
 	"not yamux":            []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
 	"unknown kind":         frame(9, 0, 1, 0),
@@ -665,15 +669,15 @@ var hostile = map[string][]byte{
 	"half a frame":         frame(0, 1, 1, 100),
 }
 
-// serveHostile has a server read data from a peer that then leaves, with
-// everything accepted and read, and returns how its Accept ended.
+// serveHostile serves a peer that sends data and leaves. It accepts and reads everything,
+// and returns the error of the last Accept.
 func serveHostile(t *testing.T, data []byte) error {
 	t.Helper()
 	a, b, err := unixPair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := newMuxServer(b)
+	server, err := Server(b, PluginPolicy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -700,7 +704,7 @@ func serveHostile(t *testing.T, data []byte) error {
 	return err
 }
 
-func TestYamuxHostilePeer(t *testing.T) {
+func TestHostilePeer(t *testing.T) {
 	for name, data := range hostile {
 		t.Run(name, func(t *testing.T) {
 			if err := serveHostile(t, data); err == nil {
@@ -710,7 +714,7 @@ func TestYamuxHostilePeer(t *testing.T) {
 	}
 }
 
-func FuzzYamuxServer(f *testing.F) {
+func FuzzServer(f *testing.F) {
 	for _, data := range hostile {
 		f.Add(data)
 	}
@@ -731,20 +735,21 @@ func headerOf(kind byte, flags uint16) []byte {
 	return b
 }
 
-// A side that pings, or a plugin that opens streams, would have this side hold
-// something for each: the session ends at the first.
-func TestYamuxFramesThatNobodySends(t *testing.T) {
+// TestForbiddenFrames sends frames for each of which this side would hold something: pings,
+// and streams that a plugin opens. The session ends at the first.
+func TestForbiddenFrames(t *testing.T) {
 	const windowUpdate = 1
 	for name, tt := range map[string]struct {
-		mux   func(net.Conn) (*mux, error)
-		frame []byte
-		ends  bool
+		begin  func(net.Conn, Policy) (*Session, error)
+		policy Policy
+		frame  []byte
+		ends   bool
 	}{
-		"the plugin pings":         {newMuxClient, headerOf(framePing, flagSYN), true},
-		"the plugin opens":         {newMuxClient, headerOf(windowUpdate, flagSYN), true},
-		"the plugin opens by data": {newMuxClient, headerOf(frameData, flagSYN), true},
-		"the host pings":           {newMuxServer, headerOf(framePing, flagSYN), true},
-		"the host opens":           {newMuxServer, append(headerOf(windowUpdate, flagSYN)[:7], 1, 0, 0, 0, 0), false},
+		"the plugin pings":         {Client, HostPolicy, headerOf(framePing, flagSYN), true},
+		"the plugin opens":         {Client, HostPolicy, headerOf(windowUpdate, flagSYN), true},
+		"the plugin opens by data": {Client, HostPolicy, headerOf(frameData, flagSYN), true},
+		"the host pings":           {Server, PluginPolicy, headerOf(framePing, flagSYN), true},
+		"the host opens":           {Server, PluginPolicy, append(headerOf(windowUpdate, flagSYN)[:7], 1, 0, 0, 0, 0), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ours, theirs, err := unixPair()
@@ -752,7 +757,7 @@ func TestYamuxFramesThatNobodySends(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer theirs.Close()
-			m, err := tt.mux(ours)
+			m, err := tt.begin(ours, tt.policy)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -769,26 +774,73 @@ func TestYamuxFramesThatNobodySends(t *testing.T) {
 			} else if _, err := m.Accept(); err != nil {
 				t.Errorf("Accept: %v", err)
 			}
-			if err := m.close(); err != nil {
+			if err := m.Close(); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 }
 
-func TestPoliceLooksIntoNoData(t *testing.T) {
+func TestPolicySeesNoData(t *testing.T) {
 	header := headerOf(frameData, 0)
 	binary.BigEndian.PutUint32(header[frameLength:], 3*frameHeaderLen)
 	data := bytes.Repeat(headerOf(framePing, flagSYN), 3)
 	for _, size := range []int{1, 5, frameHeaderLen, 1000} {
-		p := &policed{client: true}
+		var frames frameReader
 		for b := range slices.Chunk(slices.Concat(header, data, header, data), size) {
-			if err := p.frames.check(b, p.allow); err != nil {
+			if err := frames.read(b, HostPolicy); err != nil {
 				t.Errorf("in pieces of %d: %v", size, err)
 			}
 		}
-		if err := p.frames.check(headerOf(framePing, 0), p.allow); !errors.Is(err, errPinged) {
+		if err := frames.read(headerOf(framePing, 0), HostPolicy); !errors.Is(err, errPinged) {
 			t.Errorf("in pieces of %d: a ping after it: %v", size, err)
 		}
 	}
+}
+
+// TestOpenStreamsAreBounded opens as many streams as a session may have. The next Open
+// fails, and succeeds again once a stream is closed.
+func TestOpenStreamsAreBounded(t *testing.T) {
+	client, server := sessions(t)
+	accepted := make(chan net.Conn, MaxStreams+1)
+	stopped := start(func() (struct{}, error) {
+		for {
+			conn, err := server.Accept()
+			if err != nil {
+				return struct{}{}, err
+			}
+			accepted <- conn
+		}
+	})
+	var first [2]net.Conn
+	for i := range MaxStreams {
+		conn, err := client.Open(bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other := receive(t, "the other end", accepted); i == 0 {
+			first = [2]net.Conn{conn, other}
+		}
+	}
+	if _, err := client.Open(bounded(t)); !errors.Is(err, errManyStreams) {
+		t.Errorf("one more: %v, want %v", err, errManyStreams)
+	}
+	checkClose(t, first[0], first[1])
+	for ctx := bounded(t); client.Streams() == MaxStreams; {
+		select {
+		case <-ctx.Done():
+			t.Fatal("there is no room again")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if _, err := client.Open(bounded(t)); err != nil {
+		t.Errorf("when one was closed: %v", err)
+	}
+	checkClose(t, client, server)
+	receive(t, "the end of Accept", stopped)
+}
+
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
 }

@@ -110,7 +110,7 @@ func compileCommands(ctx context.Context, race raceSetting) error {
 	if err != nil {
 		return err
 	}
-	withRace := slices.Concat([]string{"go", "build"}, race.flags, []string{"./core/internal/e2e/cmd/...", "./interop/cmd/..."})
+	withRace := slices.Concat([]string{"go", "build"}, race.flags, []string{"./interop/cmd/..."})
 	return errors.Join(
 		root.with(race.env).run(ctx, withRace...),
 		each(all, func(s scope) error { return s.run(ctx, "go", "build", "-o", os.DevNull, s.pattern) }),

@@ -124,8 +124,9 @@ func TestAttachGoPluginThatStays(t *testing.T) {
 func TestAttachedEnds(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name  string
-		start func(t *testing.T) (*byHand, handshake.AttachInfo)
+		name      string
+		bystander bool // the number given is that of another process
+		start     func(t *testing.T) (*byHand, handshake.AttachInfo)
 	}{
 		{name: "stays", start: func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
@@ -151,7 +152,7 @@ func TestAttachedEnds(t *testing.T) {
 			info.PID = 0
 			return b, info
 		}},
-		{name: "another process, over quic, stays", start: func(t *testing.T) (*byHand, handshake.AttachInfo) {
+		{name: "another process, over quic, stays", bystander: true, start: func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
 			b := debug(t, command("versions-plugin", "quic"))
 			info := b.info()
@@ -187,8 +188,12 @@ func TestAttachedEnds(t *testing.T) {
 			}
 			b.signal(syscall.SIGKILL)
 			began := time.Now()
-			if exit := asExit(t, waitFor(t, "the end of the call", ended)); !exit.Status.Unknown || exit.Status.String() != "exit status unknown" {
-				t.Errorf("status %v, want unknown", exit.Status)
+			// The host may look at the other process, which runs, before it finds that nobody listens.
+			err = waitFor(t, "the end of the call", ended)
+			if !tt.bystander || !strings.Contains(err.Error(), "was lost while it went on running") {
+				if exit := asExit(t, err); !exit.Status.Unknown || exit.Status.String() != "exit status unknown" {
+					t.Errorf("status %v, want unknown", exit.Status)
+				}
 			}
 			waitFor(t, "Done", p.Done())
 			if took := time.Since(began); took > unhurried {

@@ -47,7 +47,7 @@ func copyOf(tb testing.TB) string {
 
 func writeProgram(tb testing.TB, data []byte) string {
 	tb.Helper()
-	path := filepath.Join(tb.TempDir(), "echo-copy")
+	path := filepath.Join(tb.TempDir(), "echo-plugin")
 	if err := os.WriteFile(path, data, 0o755); err != nil {
 		tb.Fatal(err)
 	}

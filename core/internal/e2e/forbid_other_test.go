@@ -3,5 +3,3 @@
 package e2e_test
 
 const canForbid = false
-
-var systemCommands []string

@@ -104,7 +104,7 @@ func TestHostKilled(t *testing.T) {
 	}
 }
 
-// runningHost is cmd/life-host.
+// runningHost is the program life-host.
 type runningHost struct {
 	tb     testing.TB
 	cmd    *exec.Cmd

@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package e2e_test runs hosts and plugins as the processes that they are: the
-// tests are the host, and the commands in cmd are the plugins.
+// tests are the host, and the programs of package peer are the plugins.
 package e2e_test
 
 import (
@@ -9,12 +9,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,11 +20,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/internal/e2e/peer"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
-	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
@@ -35,18 +31,20 @@ import (
 // never came. Nothing is ever expected to take this long.
 const hang = time.Minute
 
-// commands are built once for each run of the tests.
-var commands = []string{"echo-plugin", "duplex-plugin", "versions-plugin", "misbehave", "goplugin-peer", "matrix-plugin", "interop-plugin", "interop-host", "hostile"}
-
-// linked is what of them the tests do not use themselves. That it is in the program of
-// the tests too lets go test know that a change of it is one of the tests.
-var linked = []any{plugin.Main, (*host.Plugin).Broker, plugin.Broker, (*broker.Broker).Serve, (*broker.Broker).Dial}
-
-// binDir is where they are; set by TestMain.
+// binDir has the programs of package peer; set by TestMain.
 var binDir string
 
+// underTest is the environment variable that all processes inherit from the
+// tests. A program of another name than package peer has must not run the tests:
+// they would start it again.
+const underTest = "E2E_UNDER_TEST" // the framework removes names that begin with PLUGWIRE_
+
 func TestMain(m *testing.M) {
-	runtime.KeepAlive(linked)
+	peer.Main(filepath.Base(os.Args[0]))
+	if os.Getenv(underTest) != "" {
+		fmt.Fprintln(os.Stderr, "there is no program", os.Args[0])
+		os.Exit(1)
+	}
 	scratch, err := os.MkdirTemp("", "e2e-") // short: a socket's path has to fit behind it
 	if err == nil {
 		err = prepare(scratch)
@@ -67,8 +65,9 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// prepare builds the commands and gives this process, and so all plugins, a
-// directory for temporary files of their own, in which nothing may be left.
+// prepare gives the binary of the tests the names of the programs that it is,
+// and gives this process, and so all plugins, a directory for temporary files of
+// their own, in which nothing may be left.
 func prepare(scratch string) error {
 	binDir = filepath.Join(scratch, "bin")
 	tmp := filepath.Join(scratch, "tmp")
@@ -85,36 +84,28 @@ func prepare(scratch string) error {
 	if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil {
 		return err
 	}
-	// What go test sees read is what it looks at when it is asked for the tests again.
-	err := filepath.WalkDir("cmd", func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			_, err = os.ReadFile(path)
-		}
-		return err
-	})
+	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	args := []string{"build", "-ldflags=-w", "-o", binDir + "/"}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	for _, name := range slices.Concat(commands, systemCommands) {
-		args = append(args, "./cmd/"+name)
-	}
-	build := exec.Command("go", args...)
-	if !raceEnabled {
-		build.Env = append(os.Environ(), "CGO_ENABLED=0") // most plugins are built so; the race detector needs it
-	}
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", build, err, out)
+	var first string
+	for _, name := range peer.Names() {
+		path := filepath.Join(binDir, name)
+		if first != "" {
+			err = os.Link(first, path)
+		} else {
+			first, err = path, copyProgram(self, path)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := os.Unsetenv("XDG_RUNTIME_DIR"); err != nil { // it would be preferred
 		return err
 	}
 	// A program with the race detector sleeps for a second before it exits,
 	// unless it is told not to.
-	return errors.Join(os.Setenv("TMPDIR", tmp), os.Setenv("GORACE", "atexit_sleep_ms=0"))
+	return errors.Join(os.Setenv(underTest, scratch), os.Setenv("TMPDIR", tmp), os.Setenv("GORACE", "atexit_sleep_ms=0"))
 }
 
 // cleanUp removes what prepare made and returns an error if the tests have left
@@ -133,7 +124,17 @@ func cleanUp(scratch string) error {
 	return nil
 }
 
-// command returns the command of cmd/name, to be launched.
+// copyProgram copies a program. A link would not do: the binary can be on
+// another file system, and its directory closed to other users.
+func copyProgram(from, to string) error {
+	program, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, program, 0o755)
+}
+
+// command returns the program of that name, to be launched.
 func command(name string, args ...string) *exec.Cmd {
 	return exec.Command(filepath.Join(binDir, name), args...)
 }

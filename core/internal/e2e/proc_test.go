@@ -19,7 +19,7 @@ import (
 )
 
 // lifePlugin returns the command of a plugin that ends in the given way; see
-// cmd/life-plugin.
+// life-plugin.
 func lifePlugin(tb testing.TB, ending ...string) *exec.Cmd {
 	tb.Helper()
 	return command("life-plugin", ending...)

@@ -95,10 +95,10 @@ func TestByTransportRefuses(t *testing.T) {
 		want  string
 	}{
 		{"a stream without TLS", mutual, plain, "a *net.pipe does not tell its TLS state"},
-		{"a handshake that is not over", mutual, securedConn{state: incomplete}, "came without the TLS handshake"},
-		{"no handshake", mutual, securedConn{}, "came without the TLS handshake"},
+		{"a handshake that is not over", mutual, securedConn{state: incomplete}, "came without its TLS handshake"},
+		{"no handshake", mutual, securedConn{}, "came without its TLS handshake"},
 		{"a stranger", mutual, securedConn{state: ofStranger}, "the peer's certificate is not the one from the handshake"},
-		{"credentials without TLS", Plaintext(), securedConn{state: complete}, "came without the TLS handshake"},
+		{"credentials without TLS", Plaintext(), securedConn{state: complete}, "came without its TLS handshake"},
 	} {
 		for role, shake := range roles(t, tt.creds.ByTransport()) {
 			if conn, _, err := shake(tt.conn); conn != nil || err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -45,7 +45,7 @@ func TestParseIdentity(t *testing.T) {
 		want      string
 	}{
 		{"no certificate", nil, keys[0], "certificate: "},
-		{"no key", ids[0].DER(), nil, "not one in PKCS #8"},
+		{"no key", ids[0].DER(), nil, "not in PKCS #8 form"},
 		{"another's key", ids[0].DER(), keys[1], "does not belong to the certificate"},
 		{"a key that cannot sign", ids[0].DER(), noSigner, "cannot sign"},
 	} {

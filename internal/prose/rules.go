@@ -35,8 +35,10 @@ var rules = []rule{
 	{"had", regexp.MustCompile(`(?i)\b(be|been) had\b`), nil, `"is not available", "cannot be opened"`},
 	{"twice", regexp.MustCompile(`(?i)\b(stands?|comes?|is there) twice\b`), nil, `"duplicate"`},
 	{"for ever", regexp.MustCompile(`(?i)\bfor ever\b`), nil, `"forever", "never ends", "blocks without a bound"`},
-	{"is no", regexp.MustCompile(`(?i)\b(is|are|was|were|be) no (name|error|failure|problem|plugin|host|option|protocol|process|answer|way of|number|file|directory|path|reason|user|secret|difference|promise|[a-z-]+ of)\b`),
-		regexp.MustCompile(`(?i)\b(there|where) (is|are|was|were|may be|must be|can be|will be) no ([a-z-]+ )*[a-z-]+$`), `"is not a valid ...", "is not an error"`},
+	{
+		"is no", regexp.MustCompile(`(?i)\b(is|are|was|were|be) no (name|error|failure|problem|plugin|host|option|protocol|process|answer|way of|number|file|directory|path|reason|user|secret|difference|promise|[a-z-]+ of)\b`),
+		regexp.MustCompile(`(?i)\b(there|where) (is|are|was|were|may be|must be|can be|will be) no ([a-z-]+ )*[a-z-]+$`), `"is not a valid ...", "is not an error"`,
+	},
 	{"as above", regexp.MustCompile(`(?i)\b(as (above|below|before|it is to be|it should be)|the above|of that|of those)([.,;:)]|$)`), nil, `name the noun again`},
 	{"in time", regexp.MustCompile(`(?i)\bin time([.,;:)]|$)`), nil, `say which limit: "within the start timeout", "before it ended"`},
 	{"turn", regexp.MustCompile(`(?i)\b(its|their|the other's|a) turns?\b|\bby turns\b`), nil, `"then", "one after the other", "waits until"`},

@@ -10,9 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/plugwire/plugwire/core/internal/mux"
-
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/mux"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 

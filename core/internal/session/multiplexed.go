@@ -5,9 +5,8 @@ import (
 	"errors"
 	"net"
 
-	"github.com/plugwire/plugwire/core/internal/mux"
-
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/mux"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 

@@ -1,10 +1,5 @@
-// Command interop-host runs gRPC's own interoperability cases against a plugin,
-// over one transport:
-//
-//	interop-host TRANSPORT PLUGIN
-//
-// It is a process of its own because a case that fails ends its process. It
-// names each case before it runs it.
+// Package grpcinterop has a plugin that serves the test service of gRPC's own
+// interoperability tests, and a host that runs their cases against it.
 package grpcinterop
 
 import (
@@ -28,7 +23,13 @@ import (
 // limit bounds all cases together, which take a second or two.
 const limit = time.Minute
 
-// Host is the command interop-host.
+// Host is the program interop-host. It runs the cases against a plugin, over one
+// transport:
+//
+//	interop-host TRANSPORT PLUGIN
+//
+// The program is a process of its own because a case that fails ends its
+// process. It prints the name of each case first.
 func Host() {
 	if len(os.Args) != 3 {
 		fmt.Fprintln(os.Stderr, "usage: interop-host TRANSPORT PLUGIN")

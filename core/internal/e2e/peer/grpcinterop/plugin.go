@@ -1,5 +1,3 @@
-// Command interop-plugin serves the test service of gRPC's own interoperability
-// tests.
 package grpcinterop
 
 import (
@@ -16,7 +14,7 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// Plugin is the command interop-plugin.
+// Plugin is the program interop-plugin, which serves the test service.
 func Plugin() {
 	plugin.Main(
 		protocol.Bind(

@@ -61,6 +61,10 @@ var faults = map[string]func(f *faulty, ctx context.Context) (*weather.Reading, 
 		n, err := receive(ctx)
 		return &weather.Reading{TimeMillis: n}, err
 	},
+	"log": func(_ *faulty, ctx context.Context) (*weather.Reading, error) {
+		logLines(ctx)
+		return &weather.Reading{}, nil
+	},
 	"metadata": func(_ *faulty, ctx context.Context) (*weather.Reading, error) {
 		md, _ := metadata.FromIncomingContext(ctx)
 		return &weather.Reading{Sensor: strings.Join(md.Get("tenant"), "")}, nil

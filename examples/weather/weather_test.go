@@ -34,6 +34,12 @@ func start(t *testing.T, handler weather.StationHandler, opts ...host.Option) we
 	return weather.NewStationClient(plugintest.Start(t, weather.ServeStation(handler), unix.New(), opts...))
 }
 
+// startPlugin is start for a test that stops the plugin by itself.
+func startPlugin(t *testing.T, handler weather.StationHandler) *host.Plugin {
+	t.Helper()
+	return plugintest.Start(t, weather.ServeStation(handler), unix.New())
+}
+
 // self returns the path of this test binary.
 func self(t *testing.T) string {
 	t.Helper()

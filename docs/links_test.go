@@ -48,18 +48,30 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestPagesAreListed has each page of docs in the list of the README.
+// TestPagesAreListed checks that the list of pages is complete.
 func TestPagesAreListed(t *testing.T) {
-	readme := read(t, "README.md")
+	const list = "docs/README.md"
+	listed := read(t, list)
 	for _, page := range pages(t) {
-		if path.Dir(page) == "docs" && !strings.Contains(readme, "]("+page+")") {
-			t.Errorf("README.md has no link to %s", page)
+		if dir, name := path.Split(page); dir == "docs/" && page != list && !strings.Contains(listed, "]("+name+")") {
+			t.Errorf("%s has no link to %s", list, page)
 		}
 	}
 }
 
-// TestModulesAreListed has each module that is released in the table of the README:
-// those of go.work but the root, what only tests, and what only explains.
+// maxReadme is how many lines of the README a reader passes before the list of pages.
+const maxReadme = 150
+
+// TestReadmeIsShort counts the lines of the README before its list of pages.
+func TestReadmeIsShort(t *testing.T) {
+	before, _, found := strings.Cut(read(t, "README.md"), "\n## More\n")
+	if lines := strings.Count(before, "\n"); !found || lines > maxReadme {
+		t.Errorf("README.md has %d lines before its list of pages, want at most %d (list found: %v)", lines, maxReadme, found)
+	}
+}
+
+// TestModulesAreListed looks for each released module in the table of the README. The
+// root, modules that only test, and modules that only explain are not released.
 func TestModulesAreListed(t *testing.T) {
 	_, section, _ := strings.Cut(read(t, "README.md"), "\n## Modules\n")
 	section, _, _ = strings.Cut(section, "\n## ")

@@ -118,7 +118,6 @@ type vectorAnswer struct {
 	Wire      string
 	Security  string
 	Skipped   string
-	Ready     bool
 	Protocol  string
 
 	Transports []string
@@ -368,7 +367,7 @@ func (v *vectorAnswer) answer(t *testing.T) *Answer {
 	}
 	a := &Answer{
 		Version: v.Version, Network: v.Network, Address: v.Address, Cert: cert, Multiplex: v.Multiplex, Plugwire: v.Plugwire,
-		Session: v.Session, Wire: v.Wire, Security: v.Security, Skipped: v.Skipped, Ready: v.Ready, Protocol: v.Protocol, Instance: v.Instance,
+		Session: v.Session, Wire: v.Wire, Security: v.Security, Skipped: v.Skipped, Protocol: v.Protocol, Instance: v.Instance,
 		Transports: transportIDs(t, v.Transports),
 	}
 	if v.Transport != "" {

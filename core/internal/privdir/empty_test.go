@@ -96,9 +96,9 @@ func TestCloseRemovesEverything(t *testing.T) {
 	}
 }
 
-// TestCloseIsBounded closes a directory with more files than Close can remove within
+// TestCloseInTime closes a directory with more files than Close can remove within
 // its limit. The next sweep removes the rest.
-func TestCloseIsBounded(t *testing.T) {
+func TestCloseInTime(t *testing.T) {
 	base := useTemp(t)
 	d := newTestDir(t, nil)
 	for i := range 20 {

@@ -17,6 +17,7 @@ const (
 	PhaseStart     Phase = "start"     // starting the process
 	PhaseHandshake Phase = "handshake" // waiting for the answer and checking it
 	PhaseConnect   Phase = "connect"   // dialing and authenticating
+	PhaseReady     Phase = "ready"     // waiting for the plugin's OnReady functions
 )
 
 // StartError is why a plugin could not be started. It unwraps to the cause,

@@ -139,6 +139,12 @@ func (l *launch) ready(ctx context.Context, answer *negotiation.Answer) (*Plugin
 		}
 		return nil, err
 	}
+	if answer.Ready || l.attaching && answer.Plugwire {
+		l.phase = PhaseReady
+		if err := l.awaitReady(ctx, peer); err != nil {
+			return nil, err
+		}
+	}
 	p := l.plugin(answer, peer)
 	if skipped := p.info.Skipped; skipped != "" {
 		l.child.logger.Warn("a transport that the host prefers was not taken", "transport", answer.Transport.String(), "skipped", skipped)

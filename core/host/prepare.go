@@ -14,7 +14,7 @@ import (
 
 // prepared are the connections that were made before the process, by the name of
 // their transport.
-type prepared map[string]*transport.Prepared
+type prepared map[string]*transport.PreparedStart
 
 // prepare makes the private directory, and the connections of the transports that have
 // theirs before the process starts. A transport that cannot be prepared is not offered.
@@ -121,7 +121,7 @@ func (p prepared) close() {
 	}
 }
 
-func closePrepared(p *transport.Prepared) error {
+func closePrepared(p *transport.PreparedStart) error {
 	return errors.Join(closeFiles(p.Files), p.Conn.Close())
 }
 

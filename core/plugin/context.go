@@ -10,7 +10,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/session"
 )
 
-// runtime is what handlers reach through their context.
+// runtime is what handlers and hooks reach through their context.
 type runtime struct {
 	logger   *slog.Logger
 	services *control.Services
@@ -20,9 +20,9 @@ type runtime struct {
 	stopping chan struct{} // closed when the plugin begins to stop
 }
 
-// runtimeKey is the key under which the context of OnShutdown functions holds
-// the runtime. A handler's context has it from the connection that the call
-// came on, which costs the call nothing.
+// runtimeKey is the key under which the context of an OnShutdown function holds the
+// runtime. A handler's context has the runtime from the connection of the call, which
+// costs the call nothing.
 type runtimeKey struct{}
 
 func fromContext(ctx context.Context) *runtime {
@@ -34,9 +34,10 @@ func fromContext(ctx context.Context) *runtime {
 	return rt
 }
 
-// Logger returns the plugin's logger. The context is a handler's, an OnShutdown
-// function's, or one derived from these, also by [context.WithoutCancel]; with
-// any other it returns [slog.Default], so that a handler can be tested alone.
+// Logger returns the plugin's logger. The context is that of a handler or of a function
+// given with [OnReady] or [OnShutdown], or one derived from it, also by
+// [context.WithoutCancel]. With any other context Logger returns [slog.Default], so
+// that a handler can be tested alone.
 func Logger(ctx context.Context) *slog.Logger {
 	if rt := fromContext(ctx); rt != nil {
 		return rt.logger
@@ -44,11 +45,11 @@ func Logger(ctx context.Context) *slog.Logger {
 	return slog.Default()
 }
 
-// Stopping returns a channel that is closed when the plugin begins to stop. From
-// then on it takes no new calls, and those in flight have a bounded time to end
-// before they are cut off: a handler that goes on until somebody ends it, as a
-// subscription does, returns when the channel is closed. The context is one that
-// [Logger] takes; with any other the channel is nil, which blocks for ever.
+// Stopping returns a channel that is closed when the plugin begins to stop. The plugin
+// then refuses new calls, and calls in flight have a bounded time to end before they
+// are cut off. A handler that has no end of its own, such as a subscription, returns
+// when the channel is closed. The context is one that [Logger] takes. With any other
+// context the channel is nil, and receiving from it blocks.
 func Stopping(ctx context.Context) <-chan struct{} {
 	if rt := fromContext(ctx); rt != nil {
 		return rt.stopping
@@ -56,10 +57,10 @@ func Stopping(ctx context.Context) <-chan struct{} {
 	return nil
 }
 
-// SetHealth sets the plugin's health as grpc.health.v1 reports it, for the
-// services "" and "plugin". A plugin is serving from the start, and not serving
-// for good once it stops. The context is one that [Logger] takes; with any
-// other it does nothing.
+// SetHealth sets the plugin's health, which grpc.health.v1 reports for the services ""
+// and "plugin". A plugin is serving from the start. Once it begins to stop, it is not
+// serving, and SetHealth has no effect. The context is one that [Logger] takes. With
+// any other context SetHealth does nothing.
 func SetHealth(ctx context.Context, serving bool) {
 	if rt := fromContext(ctx); rt != nil {
 		rt.services.SetServing(serving)

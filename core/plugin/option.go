@@ -38,6 +38,7 @@ type config struct {
 	limits           rpc.Limits
 	cookie           negotiation.Cookie
 	tls              *tls.Config
+	onReady          []func(context.Context) error
 	onShutdown       []func(context.Context) error
 	lookupEnv        func(string) (string, bool)
 	answer           io.Writer

@@ -9,8 +9,6 @@ import (
 	"net"
 	"os"
 	goruntime "runtime"
-	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,6 +110,7 @@ type server struct {
 	lifeline *lifeline
 	files    inherited
 	foreign  *foreign // nil under a Plugwire host
+	ready    *readiness
 
 	// Set by listen.
 	protocol *protocol.Protocol
@@ -320,6 +319,8 @@ func (s *server) mutualTLS() error {
 func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	started := time.Now()
 	rt := s.runtime
+	s.ready = newReadiness(s.config, rt)
+	s.answer.Ready = s.offer.Plugwire && len(s.onReady) > 0
 	rt.host = newHostLink(s.config, s.offer)
 	rt.session = session.NewListener(s.listener, session.ListenerConfig{
 		Kind:        s.answer.Session,
@@ -350,7 +351,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 				default: // a stop is already under way
 				}
 			}
-			rt.services = control.Register(r, s.info(binding), started, shutdown)
+			rt.services = control.Register(r, s.info(binding), started, control.Requests{Shutdown: shutdown, Ready: s.ready.announce})
 			messages.RegisterBroker(r, brokering)
 			s.foreign.register(r, shutdown)
 		},
@@ -364,7 +365,12 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- peer.Serve() }()
-	err = s.writeAnswer(&s.answer)
+	if s.foreign != nil { // this host will not ask
+		err = s.ready.run(context.WithValue(ctx, runtimeKey{}, rt))
+	}
+	if err == nil {
+		err = s.writeAnswer(&s.answer)
+	}
 	if err == nil {
 		err = s.wait(ctx, peer, rt, stop, served)
 	}
@@ -397,14 +403,21 @@ func (s *server) linger() {
 // wait returns when the plugin has stopped or can no longer accept.
 func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-chan time.Duration, served chan error) error {
 	var grace time.Duration
+	var failure error // of OnReady
 	select {
 	case grace = <-stop:
+	case failure = <-s.ready.failed:
 	case <-ctx.Done():
 		ctx = context.WithoutCancel(ctx)
 	case err := <-served:
 		served <- nil
 		return err
 	}
+	return errors.Join(failure, s.stop(ctx, peer, rt, grace))
+}
+
+// stop stops the plugin within grace.
+func (s *server) stop(ctx context.Context, peer *rpc.Peer, rt *runtime, grace time.Duration) error {
 	if grace <= 0 {
 		grace = DefaultGrace
 	}
@@ -430,42 +443,6 @@ func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-c
 		rt.logger.WarnContext(ctx, "connections were cut off by the shutdown", "error", err)
 	}
 	return err
-}
-
-func (s *server) runHooks(ctx context.Context, logger *slog.Logger) error {
-	var errs []error
-	for _, hook := range slices.Backward(s.onShutdown) {
-		if err := runHook(ctx, hook); err != nil {
-			logger.ErrorContext(ctx, "a shutdown function failed", "error", err)
-			errs = append(errs, fmt.Errorf("shutdown function: %w", err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// errHookGoexit is the error of a shutdown function that does not return.
-var errHookGoexit = errors.New("it called runtime.Goexit, as testing's FailNow does")
-
-// runHook returns when hook does or when ctx ends, whichever is first: the
-// process is about to exit.
-func runHook(ctx context.Context, hook func(context.Context) error) error {
-	done := make(chan error, 1)
-	go func() {
-		err := errHookGoexit
-		defer func() {
-			if value := recover(); value != nil {
-				err = fmt.Errorf("panic: %v\n%s", value, debug.Stack())
-			}
-			done <- err
-		}()
-		err = hook(ctx)
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("not done in time: %w", context.Cause(ctx))
-	}
 }
 
 func (s *server) newLogger() *slog.Logger {

@@ -14,12 +14,12 @@ import (
 // more versions of one or more protocols. The zero value serves nothing, and using it
 // is an error. A Binding is immutable.
 type Binding struct {
-	bound []bound
+	bound []registration
 	err   error
 }
 
-// bound is one handler of one service.
-type bound struct {
+// registration is one handler of one service.
+type registration struct {
 	protocol *Protocol
 	service  *grpc.ServiceDesc
 	handler  any
@@ -44,7 +44,7 @@ func Bind(p *Protocol, handler any, services ...string) Binding {
 	return Binding{bound: b}
 }
 
-func bind(p *Protocol, handler any, services []string) ([]bound, error) {
+func bind(p *Protocol, handler any, services []string) ([]registration, error) {
 	if p == nil {
 		return nil, errors.New("the protocol is nil")
 	}
@@ -54,7 +54,7 @@ func bind(p *Protocol, handler any, services []string) ([]bound, error) {
 	if isNil(handler) {
 		return nil, fmt.Errorf("the handler for protocol %s is nil", p)
 	}
-	var fits []bound
+	var fits []registration
 	if len(services) > 0 {
 		for _, name := range services {
 			desc := p.service(name)
@@ -64,7 +64,7 @@ func bind(p *Protocol, handler any, services []string) ([]bound, error) {
 			if err := misfit(desc, handler); err != nil {
 				return nil, err
 			}
-			fits = append(fits, bound{protocol: p, service: desc, handler: handler, named: true})
+			fits = append(fits, registration{protocol: p, service: desc, handler: handler, named: true})
 		}
 		return fits, nil
 	}
@@ -77,7 +77,7 @@ func bind(p *Protocol, handler any, services []string) ([]bound, error) {
 			errs = append(errs, err)
 			continue
 		}
-		fits = append(fits, bound{protocol: p, service: desc, handler: handler})
+		fits = append(fits, registration{protocol: p, service: desc, handler: handler})
 	}
 	if len(fits) == 0 {
 		return nil, errors.Join(errs...)

@@ -15,7 +15,7 @@ import (
 // Dial opens a connection for one stream, and Close of that stream ends the
 // connection. Each stream keeps the contract of a connection in [Transport],
 // and a stream that is not read never blocks another stream of the same
-// connection. Both ends of a stream implement [Secured].
+// connection. Both ends of a stream implement [SecureConn].
 type Native interface {
 	Transport
 
@@ -47,8 +47,8 @@ type Lingerer interface {
 	Linger(ctx context.Context)
 }
 
-// Secured is implemented by a connection that the transport itself has
+// SecureConn is implemented by a connection that the transport itself has
 // encrypted: by a *tls.Conn and by the streams of a [Native] transport.
-type Secured interface {
+type SecureConn interface {
 	ConnectionState() tls.ConnectionState
 }

@@ -21,7 +21,7 @@ type Preparer interface {
 	// Prepare is called on the host's side for each start in which the
 	// transport is offered, also if the plugin then chooses another. The
 	// context bounds only that.
-	Prepare(ctx context.Context, cfg PrepareConfig) (*Prepared, error)
+	Prepare(ctx context.Context, cfg PrepareConfig) (*PreparedStart, error)
 }
 
 // PrepareConfig configures Prepare. Fields may be added.
@@ -31,9 +31,9 @@ type PrepareConfig struct {
 	Version int
 }
 
-// Prepared is a prepared start. The caller of Prepare owns it and closes all of
+// PreparedStart is a prepared start. The caller of Prepare owns it and closes all of
 // it.
-type Prepared struct {
+type PreparedStart struct {
 	// Files are what the plugin's process inherits, at most [MaxFiles]. The
 	// host closes them when the process has started.
 	Files []*os.File

@@ -85,7 +85,7 @@ type ListenConfig struct {
 	// for a [Native] transport and nil for any other. The transport may clone
 	// it and set NextProtos, and changes nothing else.
 	TLS *tls.Config
-	// Files are a [Preparer]'s Prepared.Files as the plugin inherited them, in
+	// Files are a [Preparer]'s PreparedStart.Files as the plugin inherited them, in
 	// the same order; nil for any other transport. Listen owns them, also when
 	// it fails.
 	Files []*os.File

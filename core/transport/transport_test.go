@@ -11,19 +11,19 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// named is a transport with a name and nothing else.
-type named struct {
+// namedTransport is a transport with a name and nothing else.
+type namedTransport struct {
 	transport.Transport
 	name     string
 	versions []int
 }
 
-func (n named) Name() string    { return n.name }
-func (n named) Versions() []int { return n.versions }
+func (n namedTransport) Name() string    { return n.name }
+func (n namedTransport) Versions() []int { return n.versions }
 
 func TestSetKeepsPreference(t *testing.T) {
-	quic := named{name: "quic", versions: []int{2, 10, 1}}
-	unix := named{name: "unix", versions: []int{1}}
+	quic := namedTransport{name: "quic", versions: []int{2, 10, 1}}
+	unix := namedTransport{name: "unix", versions: []int{1}}
 	set, err := transport.NewSet(quic, unix)
 	if err != nil {
 		t.Fatal(err)
@@ -52,12 +52,12 @@ func TestEmptySet(t *testing.T) {
 
 // TestSetIsACopy checks that a caller may change the slice that it passed.
 func TestSetIsACopy(t *testing.T) {
-	given := []transport.Transport{named{name: "unix", versions: []int{1}}}
+	given := []transport.Transport{namedTransport{name: "unix", versions: []int{1}}}
 	set, err := transport.NewSet(given...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	given[0] = named{name: "tcp", versions: []int{1}}
+	given[0] = namedTransport{name: "tcp", versions: []int{1}}
 	if set[0].Name() != "unix" {
 		t.Error("the set changed with the caller's slice")
 	}
@@ -70,16 +70,16 @@ func TestNewSetErrors(t *testing.T) {
 		transports []transport.Transport
 	}{
 		{"a transport is nil", []transport.Transport{nil}},
-		{"transport unix is given twice", []transport.Transport{named{name: "unix", versions: one}, named{name: "unix", versions: []int{2}}}},
-		{`transport transport_test.named: name ""`, []transport.Transport{named{versions: one}}},
-		{`name "Unix"`, []transport.Transport{named{name: "Unix", versions: one}}},
-		{`name "1unix"`, []transport.Transport{named{name: "1unix", versions: one}}},
-		{`name "unix/1"`, []transport.Transport{named{name: "unix/1", versions: one}}},
-		{`name "unix\n"`, []transport.Transport{named{name: "unix\n", versions: one}}},
-		{"at most 32", []transport.Transport{named{name: strings.Repeat("x", 33), versions: one}}},
-		{"transport unix: versions []", []transport.Transport{named{name: "unix"}}},
-		{"transport unix: versions [1 0]", []transport.Transport{named{name: "unix", versions: []int{1, 0}}}},
-		{"transport unix: versions [2 1 2]", []transport.Transport{named{name: "unix", versions: []int{2, 1, 2}}}},
+		{"transport unix is given twice", []transport.Transport{namedTransport{name: "unix", versions: one}, namedTransport{name: "unix", versions: []int{2}}}},
+		{`transport transport_test.namedTransport: name ""`, []transport.Transport{namedTransport{versions: one}}},
+		{`name "Unix"`, []transport.Transport{namedTransport{name: "Unix", versions: one}}},
+		{`name "1unix"`, []transport.Transport{namedTransport{name: "1unix", versions: one}}},
+		{`name "unix/1"`, []transport.Transport{namedTransport{name: "unix/1", versions: one}}},
+		{`name "unix\n"`, []transport.Transport{namedTransport{name: "unix\n", versions: one}}},
+		{"at most 32", []transport.Transport{namedTransport{name: strings.Repeat("x", 33), versions: one}}},
+		{"transport unix: versions []", []transport.Transport{namedTransport{name: "unix"}}},
+		{"transport unix: versions [1 0]", []transport.Transport{namedTransport{name: "unix", versions: []int{1, 0}}}},
+		{"transport unix: versions [2 1 2]", []transport.Transport{namedTransport{name: "unix", versions: []int{2, 1, 2}}}},
 	}
 	for _, test := range tests {
 		if _, err := transport.NewSet(test.transports...); err == nil || !strings.Contains(err.Error(), test.want) {
@@ -151,7 +151,7 @@ func FuzzParseID(f *testing.F) {
 		if got := id.String(); got != s {
 			t.Errorf("ParseID(%q).String() = %q", s, got)
 		}
-		if _, err := transport.NewSet(named{name: id.Name, versions: []int{id.Version}}); err != nil {
+		if _, err := transport.NewSet(namedTransport{name: id.Name, versions: []int{id.Version}}); err != nil {
 			t.Errorf("ParseID(%q) is not a valid transport: %v", s, err)
 		}
 	})
@@ -159,12 +159,12 @@ func FuzzParseID(f *testing.F) {
 
 func ExampleNewSet() {
 	set, err := transport.NewSet(
-		named{name: "quic", versions: []int{1, 2}},
-		named{name: "unix", versions: []int{1}},
+		namedTransport{name: "quic", versions: []int{1, 2}},
+		namedTransport{name: "unix", versions: []int{1}},
 	)
 	fmt.Println(set.IDs(), err)
 
-	_, err = transport.NewSet(named{name: "unix"})
+	_, err = transport.NewSet(namedTransport{name: "unix"})
 	fmt.Println(err)
 	// Output:
 	// [quic/2 quic/1 unix/1] <nil>

@@ -42,7 +42,7 @@ func (*Transport) Name() string { return Name }
 func (*Transport) Versions() []int { return []int{version} }
 
 // Prepare implements [transport.Preparer]: the host's side, before the start.
-func (*Transport) Prepare(context.Context, transport.PrepareConfig) (*transport.Prepared, error) {
+func (*Transport) Prepare(context.Context, transport.PrepareConfig) (*transport.PreparedStart, error) {
 	// Until both are marked, no other process may be started: it would inherit
 	// them, and neither side would ever see the other's end.
 	syscall.ForkLock.RLock()
@@ -60,7 +60,7 @@ func (*Transport) Prepare(context.Context, transport.PrepareConfig) (*transport.
 	if err != nil {
 		return nil, errors.Join(err, plugins.Close())
 	}
-	return &transport.Prepared{Files: []*os.File{plugins}, Conn: conn}, nil
+	return &transport.PreparedStart{Files: []*os.File{plugins}, Conn: conn}, nil
 }
 
 // Listen implements [transport.Transport]: the plugin's side. cfg.Files is what

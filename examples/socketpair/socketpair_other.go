@@ -36,7 +36,7 @@ func (*Transport) Name() string { return Name }
 func (*Transport) Versions() []int { return []int{1} }
 
 // Prepare implements [transport.Preparer]. It fails.
-func (*Transport) Prepare(context.Context, transport.PrepareConfig) (*transport.Prepared, error) {
+func (*Transport) Prepare(context.Context, transport.PrepareConfig) (*transport.PreparedStart, error) {
 	return nil, errSystem
 }
 

@@ -1,5 +1,5 @@
-// Package hunt looks for tests that fail now and then: it runs each test of a
-// repository by itself many times, and each test binary as a whole, with the race
+// Package hunt looks for tests that fail now and then. It runs each test of a
+// repository by itself many times, and each test binary as a whole: with the race
 // detector, with several numbers of processors, on a quiet machine and on a busy
 // one. Begin with [Run].
 package hunt
@@ -14,40 +14,40 @@ import (
 	"time"
 )
 
-// Config is what to hunt in, and for how long.
+// Config says what to hunt in, and for how long.
 type Config struct {
 	Binaries []Binary
 	Alone    int           // runs of each test by itself
 	Whole    int           // runs of each binary as a whole
-	Duration time.Duration // after which the hunt ends, with all runs done or not
+	Duration time.Duration // the hunt ends after this time, even if runs are left
 	Progress io.Writer     // gets a line when a test fails for the first time, and one each minute
 }
 
 // Binary is a compiled test binary.
 type Binary struct {
-	Package string // as tables call it
+	Package string // name in tables
 	Path    string
-	Dir     string // where it runs: the directory of the package
+	Dir     string // directory of the package, in which it runs
 	Tests   []string
 }
 
-// Result is what came of one test, or of one binary as a whole.
+// Result is the result of one test, or of one binary as a whole.
 type Result struct {
 	Package string
-	Test    string // empty: the binary as a whole
+	Test    string // empty for the binary as a whole
 	Runs    int
 	Wanted  int
 	Failed  int
 	First   string // message of the first failure
 }
 
-// A condition is how busy the machine is, and what a test gets of it.
+// A condition is how busy the machine is, and how many processors a test gets.
 type condition struct {
-	procs int // GOMAXPROCS of the test and its processes; 0: as it is
+	procs int // GOMAXPROCS of the test and its processes; 0 leaves the default
 	busy  bool
 }
 
-// conditions are what each test meets in turn.
+// conditions are those under which each test runs, one after the other.
 var conditions = []condition{
 	{0, false}, {0, true}, {1, false}, {1, true}, {2, false}, {2, true}, {4, false}, {4, true},
 }
@@ -63,13 +63,13 @@ func (c condition) String() string {
 	return s
 }
 
-// busyLoops is how many loops each processor has to run beside the tests on a
-// busy machine. Each test then gets about a fourth of the time.
+// busyLoops is how many loops each processor runs beside the tests on a busy
+// machine. Each test then gets about a fourth of the time.
 const busyLoops = 3
 
-// Run hunts until everything has run as often as it is to, the duration is over,
-// or ctx ends. All tests get their turn before one of them gets its next, so that
-// a hunt which is cut short has still seen all.
+// Run hunts until all runs are done, the duration is over, or ctx ends. It runs
+// every test once before it runs one of them again, so even a short hunt covers
+// all tests.
 func Run(ctx context.Context, c Config) []Result {
 	ctx, cancel := context.WithTimeout(ctx, c.Duration)
 	defer cancel()
@@ -88,8 +88,8 @@ func Run(ctx context.Context, c Config) []Result {
 	return results
 }
 
-// turnOf runs everything that has runs left once more, and reports whether there
-// was anything.
+// turnOf runs each quarry that has runs left once more. It reports whether there
+// was one.
 func turnOf(ctx context.Context, quarries []*quarry, state condition, progress *progress) bool {
 	if state.busy {
 		defer keepBusy(busyLoops * runtime.NumCPU())()
@@ -123,7 +123,7 @@ func keepBusy(n int) (stop func()) {
 	var loops sync.WaitGroup
 	for range n {
 		loops.Go(func() {
-			for !over.Load() { // to keep a processor busy is the purpose
+			for !over.Load() { // the loop only keeps a processor busy
 			}
 		})
 	}
@@ -134,7 +134,7 @@ func keepBusy(n int) (stop func()) {
 	}
 }
 
-// progress tells of a hunt that goes on. There is nowhere to report that it cannot.
+// progress reports on a running hunt. There is no place to report its own errors.
 type progress struct {
 	out   io.Writer
 	began time.Time
@@ -145,7 +145,7 @@ type progress struct {
 	runs int
 }
 
-// progressPause is how often a hunt says that it goes on.
+// progressPause is the time between two reports of a running hunt.
 const progressPause = time.Minute
 
 func (p *progress) note(q *quarry) {

@@ -47,7 +47,7 @@ func TestEndsProcess(t *testing.T) {
 }
 `
 
-// compile compiles the tests above.
+// compile compiles the tests of this module.
 func compile(t *testing.T) hunt.Binary {
 	t.Helper()
 	dir := t.TempDir()
@@ -90,12 +90,12 @@ func TestHunt(t *testing.T) {
 	}
 }
 
-// A binary as a whole fails when one of its tests does. The hunt ends with its
-// time, whatever is left to do.
+// A binary as a whole fails when one of its tests does. The hunt ends when its
+// time is over, even if runs are left.
 func TestWhole(t *testing.T) {
 	binary := compile(t)
 	results := hunt.Run(t.Context(), hunt.Config{Binaries: []hunt.Binary{binary}, Whole: 10, Duration: time.Hour, Progress: new(bytes.Buffer)})
-	if len(results) != 1 || results[0].Runs != 10 || results[0].Failed != 3 { // by the calls 3, 5 and 10
+	if len(results) != 1 || results[0].Runs != 10 || results[0].Failed != 3 { // the runs 3, 5 and 10 fail
 		t.Errorf("%+v", results)
 	}
 	results = hunt.Run(t.Context(), hunt.Config{Binaries: []hunt.Binary{binary}, Alone: 1e9, Duration: time.Second, Progress: new(bytes.Buffer)})

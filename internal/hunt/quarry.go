@@ -16,31 +16,31 @@ import (
 
 const (
 	// batch is how long one process runs a test again and again. It is long
-	// beside the start of a binary that compiles commands first, and short
-	// enough for all tests to get their turn.
+	// compared with the start of a binary that compiles commands first, and
+	// short enough to reach all tests.
 	batch = 10 * time.Second
 
-	// stuck is after which time package testing ends a process. It is a multiple
-	// of what the slowest binary takes as a whole on a busy machine.
+	// stuck is the time after which package testing ends a process. It is
+	// several times what the slowest binary takes as a whole on a busy machine.
 	stuck = 20 * time.Minute
 
-	// grace is how long a process may take to end when it is interrupted. Mage
-	// waits 5 s for its targets then, which have something to clean up after it.
+	// grace is how long an interrupted process may take to end. Mage waits 5 s
+	// for its targets, which have files to remove after the process.
 	grace = 2 * time.Second
 
-	// maxBatch is how often one process runs a test at most: a test that takes no
-	// time has the rest of its runs under other conditions.
+	// maxBatch is how often one process runs a test at most: a fast test has the
+	// rest of its runs under other conditions.
 	maxBatch = 40
 )
 
-// A quarry is a test, or a binary as a whole, with what is known of it.
+// A quarry is a test, or a binary as a whole, with the results of its runs.
 type quarry struct {
 	Result
 	binary Binary
-	each   time.Duration // that one run takes; zero: it has not run
-	state  condition     // under which it failed first
+	each   time.Duration // how long one run takes; zero before the first run
+	state  condition     // condition of the first failure
 	added  int           // runs of the last batch
-	told   bool          // its first failure is
+	told   bool          // has its first failure
 }
 
 func (q *quarry) name() string {
@@ -50,7 +50,8 @@ func (q *quarry) name() string {
 	return q.Package + " " + q.Test
 }
 
-// quarries lists what is to run, whole binaries first: they take longest.
+// quarries lists everything to run, whole binaries first, because they take
+// longest.
 func (c Config) quarries() []*quarry {
 	var whole, alone []*quarry
 	for _, b := range c.Binaries {
@@ -66,7 +67,7 @@ func (c Config) quarries() []*quarry {
 	return append(whole, alone...)
 }
 
-// run runs a batch. What ctx has cut off does not count.
+// run runs a batch. Runs that ctx has interrupted do not count.
 func (q *quarry) run(ctx context.Context, state condition) {
 	count := 1
 	if q.Test != "" && q.each > 0 {
@@ -126,8 +127,8 @@ func tally(out, test string) (runs, failed int) {
 }
 
 // firstFailure returns the message of the first failure in the output of a
-// binary: what stands in front of the first verdict FAIL, or what ended the
-// process.
+// binary: the text in front of the first verdict FAIL, or the line that says
+// why the process ended.
 func firstFailure(out string, err error) string {
 	var since int
 	for _, at := range verdict.FindAllStringSubmatchIndex(out, -1) {

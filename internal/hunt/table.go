@@ -6,11 +6,11 @@ import (
 	"text/tabwriter"
 )
 
-// maxMessage is how much of a message a table shows.
+// maxMessage is how many bytes of a message a table shows.
 const maxMessage = 120
 
-// Table lists what failed, and what did not run as often as it was to. Full lists
-// everything.
+// Table lists the tests that failed, and those that did not run as often as
+// wanted. With full it lists all.
 func Table(results []Result, full bool) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
@@ -38,7 +38,7 @@ func Table(results []Result, full bool) string {
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%d of %d\t%d\t%s\n", r.Package, test, r.Runs, r.Wanted, r.Failed, message)
 	}
-	_ = w.Flush() // a strings.Builder does not fail
+	_ = w.Flush() // strings.Builder returns no errors
 	table := b.String()
 	if listed == 0 {
 		table = ""

@@ -39,14 +39,15 @@ var grpcOnly = []string{
 
 type platform struct{ os, arch string }
 
-// commonPlatforms are one for each system. Other architectures differ in little.
+// commonPlatforms has one platform for each system. Other architectures differ
+// little.
 var commonPlatforms = []platform{
 	{"linux", "amd64"},
 	{"darwin", "arm64"},
 	{"windows", "amd64"},
 }
 
-// platforms are those that the project promises to compile for.
+// platforms has all platforms that the project promises to compile for.
 var platforms = []platform{
 	{"linux", "amd64"},
 	{"linux", "arm64"},
@@ -101,8 +102,8 @@ func golangci(ctx context.Context) error {
 	return errors.Join(append(errs, root.run(ctx, workspace...))...)
 }
 
-// gofmt also sees what golangci-lint does not load here: the files of other
-// operating systems.
+// gofmt also checks files that golangci-lint does not load on this system:
+// those of other operating systems.
 func gofmt(ctx context.Context) error {
 	goroot, err := root.output(ctx, "go", "env", "GOROOT")
 	if err != nil {
@@ -138,14 +139,15 @@ func cross(ctx context.Context, platforms []platform) error {
 	if err != nil {
 		return err
 	}
-	// The peers of tests run where the tests do, and compiling what old releases
-	// depend on would take longer than all else.
+	// The peers of tests run where the tests do, and compiling the dependencies
+	// of old releases would take longer than everything else.
 	all = slices.DeleteFunc(all, func(s scope) bool { return strings.HasPrefix(filepath.ToSlash(s.dir), "interop/") })
 	return each(platforms, func(p platform) error {
 		fmt.Println("cross", p.os, p.arch)
 		args := []string{"go", "vet", "-tags", "mage"}
 		if p != (platform{runtime.GOOS, runtime.GOARCH}) {
-			// What is compiled for vet alone need not be fast: that saves a fifth.
+			// Code that is compiled only for vet need not be fast: without
+			// optimizations vet takes a fifth less.
 			args = append(args, "-gcflags=all=-N -l")
 		}
 		return each(all, func(s scope) error {
@@ -172,7 +174,8 @@ func Isolate(ctx context.Context) error {
 	})
 }
 
-// Generate writes the Go code of every .proto file; in CI it checks that what is committed is current.
+// Generate writes the Go code of every .proto file; in CI it checks that the committed
+// code is current.
 func Generate(ctx context.Context) error {
 	if inCI() {
 		return checkGenerated(ctx)

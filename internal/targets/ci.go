@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// fuzzInCI is long enough to run every seed and to find what is shallow.
+// fuzzInCI is long enough to run every seed and to find shallow defects.
 const fuzzInCI = "10000x"
 
-// nightlyHunt is how long the hunt of a night is.
+// nightlyHunt is how long the nightly hunt takes.
 const nightlyHunt = 2 * time.Hour
 
 // CI runs everything: test, and then checks.
@@ -19,7 +19,7 @@ func CI(ctx context.Context) error {
 	return summarize(ctx, append([]step{{"test", Test}}, checks()...))
 }
 
-// Checks runs everything that is in ci but test.
+// Checks runs everything in ci except test.
 func Checks(ctx context.Context) error { return summarize(ctx, checks()) }
 
 type step struct {
@@ -41,7 +41,8 @@ func checks() []step {
 	}
 }
 
-// Nightly runs what takes too long before each landing: long fuzzing, all platforms, the whole soak, the loss of packets, and a hunt.
+// Nightly runs the checks that take too long before each landing: long fuzzing, all
+// platforms, the whole soak, the loss of packets, and a hunt.
 func Nightly(ctx context.Context) error {
 	duration := nightlyHunt
 	return summarize(ctx, []step{
@@ -53,7 +54,7 @@ func Nightly(ctx context.Context) error {
 	})
 }
 
-// summarize runs all steps, also after one that failed, and prints a table.
+// summarize runs all steps, even after a failed one, and prints a table.
 func summarize(ctx context.Context, steps []step) error {
 	start := time.Now()
 	var summary []string

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// demoTransports are all that the samples have.
+// demoTransports are all transports of the samples.
 var demoTransports = []string{"unix", "tcp", "quic"}
 
 // Demo runs the four samples over each transport, host and plugin as processes, and prints what was negotiated, measured and done.
@@ -81,7 +81,7 @@ func excerpt(text string) string {
 	return text
 }
 
-// rowFormat has room for all that the samples negotiate.
+// rowFormat has room for everything that the samples negotiate.
 const rowFormat = "%-13s  %-11s  %-9s  %-7s  %-8s  %6s  %6s  %s\n"
 
 // demonstrate runs the sample over the transport, measures calls, and prints a row

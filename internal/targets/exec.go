@@ -13,26 +13,26 @@ import (
 	"github.com/magefile/mage/mg"
 )
 
-// stopGrace is how long an interrupted command has to stop what it started
-// itself, such as the test binaries of go test, before it is killed. Mage waits 5 s
-// for its targets then.
+// stopGrace is how long an interrupted command may take to stop its own processes,
+// such as the test binaries of go test, before it is killed. Mage waits 5 s for its
+// targets.
 const stopGrace = 3 * time.Second
 
 // A place is where commands run: a module or a scratch directory.
 type place struct {
-	name string   // what messages call it
+	name string   // name in messages
 	dir  string   // relative to the root of the repository, or absolute
-	env  []string // on top of this process's environment
+	env  []string // added to this process's environment
 }
 
-// with returns the place with more environment; it wins over what was there.
+// with returns the place with more environment; new values override old ones.
 func (p place) with(env ...string) place {
 	p.env = slices.Concat(p.env, env)
 	return p
 }
 
-// command makes a command that ends with ctx, and gives it time to end what it
-// started itself.
+// command makes a command that ends with ctx, and that has time to end its own
+// processes.
 func (p place) command(ctx context.Context, args []string) *exec.Cmd {
 	if mg.Verbose() {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", p.name, strings.Join(args, " "))
@@ -46,14 +46,14 @@ func (p place) command(ctx context.Context, args []string) *exec.Cmd {
 	return cmd
 }
 
-// run runs a command whose output is for the person who watches.
+// run runs a command whose output the user sees.
 func (p place) run(ctx context.Context, args ...string) error {
 	cmd := p.command(ctx, args)
 	cmd.Stdout = os.Stdout
 	return p.explain(args, cmd.Run())
 }
 
-// quiet runs a command whose output is of interest only if it fails.
+// quiet runs a command whose output the user sees only if it fails.
 func (p place) quiet(ctx context.Context, args ...string) error {
 	cmd := p.command(ctx, args)
 	cmd.Stderr = nil
@@ -88,11 +88,11 @@ func each[T any](items []T, f func(T) error) error {
 	return errors.Join(errs...)
 }
 
-// inCI reports whether this is a run that decides something.
+// inCI reports whether this run decides whether a change may land.
 func inCI() bool { return os.Getenv("CI") == "true" }
 
-// skipped is called for a part that cannot run on this machine. In CI that is
-// an error, elsewhere a line of output.
+// skipped is called for a part that cannot run on this machine. In CI it
+// returns an error, elsewhere it prints a line.
 func skipped(what, why string) error {
 	if inCI() {
 		return fmt.Errorf("%s: %s", what, why)

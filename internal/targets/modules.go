@@ -10,15 +10,15 @@ import (
 	"golang.org/x/mod/modfile"
 )
 
-// noCgo is the setting of every target but the race detector's: the project
-// has no C, and with one setting all targets share what they compile.
+// noCgo is the setting of every target except those with the race detector: the
+// project has no C, and with one setting all targets share what they compile.
 const noCgo = "CGO_ENABLED=0"
 
 // root is where commands run that concern the workspace as a whole.
 var root = place{name: "workspace", dir: ".", env: []string{noCgo}}
 
 // A module is one Go module of this repository. As a place it is the module
-// the way a developer sees it: part of the workspace if go.work lists it.
+// that a developer sees: part of the workspace if go.work lists it.
 type module struct {
 	place
 	file        *modfile.File
@@ -28,12 +28,12 @@ type module struct {
 
 func (m module) path() string { return m.file.Module.Mod.Path }
 
-// alone is the module the way a consumer sees it: without the workspace.
+// alone is the module that a consumer sees: without the workspace.
 func (m module) alone() place { return m.with("GOWORK=off") }
 
-// published reports whether the module is released. The root holds tools, what
-// is internal or for interoperability tests has no users, and an example is
-// there to be read.
+// published reports whether the module is released. The root has tools,
+// internal modules and those of interoperability tests have no users, and
+// examples are only for reading.
 func (m module) published() bool {
 	parts := strings.Split(filepath.ToSlash(m.dir), "/")
 	return m.dir != "." && parts[0] != "interop" && parts[0] != "examples" && !slices.Contains(parts, "internal")
@@ -125,13 +125,13 @@ func find(pattern string) ([]string, error) {
 	return found, err
 }
 
-// A scope is as many packages as one go command can name.
+// A scope is a set of packages that one go command can name.
 type scope struct {
 	place
 	pattern string
 }
 
-// scopes returns the scopes that together are all packages of the repository:
+// scopes returns the scopes that together have all packages of the repository:
 // the workspace, then each module outside of it.
 func scopes() ([]scope, error) {
 	mods, err := modules()

@@ -35,7 +35,7 @@ func (p *proof) publishAll(ctx context.Context) error {
 // and adds the siblings' sums.
 func (p *proof) publishSideCommit(ctx context.Context, m module) error {
 	inClone := place{name: m.name, dir: filepath.Join(p.clone.dir, m.dir), env: p.consumer}
-	inClone = inClone.with("GOMODCACHE=" + p.path("publisher-modcache")) // the consumers' must be empty
+	inClone = inClone.with("GOMODCACHE=" + p.path("publisher-modcache")) // the consumers' module cache must be empty
 	edit := []string{"go", "mod", "edit"}
 	for _, r := range m.file.Replace {
 		edit = append(edit, "-dropreplace="+r.Old.Path)
@@ -70,7 +70,7 @@ func (p *proof) publish(ctx context.Context, m module, where string) error {
 		return err
 	}
 	// The go command adds the repository's license to a module without one, so
-	// that the zip made here would not be the one that users get.
+	// the zip made here would differ from the one that users get.
 	if _, err := os.Stat(filepath.Join(p.clone.dir, m.dir, "LICENSE")); err != nil {
 		return fmt.Errorf("%s: every published module has its license: %w", m.name, err)
 	}

@@ -59,10 +59,10 @@ func (Release) Proof(ctx context.Context) (err error) {
 
 // A proof is one run of release:proof.
 type proof struct {
-	scratch  string   // is removed at the end
-	clone    place    // of this repository, at HEAD
-	modules  []module // those that a release publishes
-	consumer []string // environment in which the go command sees only what is published
+	scratch  string   // removed at the end
+	clone    place    // clone of this repository, at HEAD
+	modules  []module // modules that a release publishes
+	consumer []string // environment in which the go command finds only published modules
 }
 
 func (p *proof) path(elem ...string) string {
@@ -109,7 +109,7 @@ func (p *proof) prepare(ctx context.Context) error {
 	p.consumer = []string{
 		noCgo,
 		"GOBIN=" + p.path("bin"),
-		"GOFLAGS=-modcacherw", // else the module cache could not be removed
+		"GOFLAGS=-modcacherw", // makes the module cache removable
 		"GOMODCACHE=" + p.path("modcache"),
 		"GONOPROXY=none",
 		"GONOSUMDB=" + modulePrefix + "," + noSumDB, // no checksum database knows these tags
@@ -180,7 +180,7 @@ func (p *proof) runCommands(ctx context.Context) error {
 			args = append(args, "-h")
 		}
 		cmd := c.command(ctx, args)
-		cmd.Stderr = nil // is part of the output
+		cmd.Stderr = nil // stderr is part of the output
 		out, err := cmd.CombinedOutput()
 		if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
 			return fmt.Errorf("%s: %w", entry.Name(), err)
@@ -268,11 +268,11 @@ func (p *proof) buildOutside(ctx context.Context) error {
 	return nil
 }
 
-// linkCommand is a program that does nothing.
+// linkCommand is the name of a program that only imports all protocols.
 const linkCommand = "link-all"
 
-// linkProtocols adds it: protocols that cannot be in one program, because of the
-// names of their files or messages, end it at its start.
+// linkProtocols writes that program. If the names of files or messages of two
+// protocols conflict, the program ends at its start.
 func (p *proof) linkProtocols(c place) error {
 	files, err := find("*_plugwire.pb.go")
 	if err != nil {

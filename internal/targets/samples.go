@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// demoFile is what the samples work with.
+// demoFile is the file that the samples work with.
 const demoFile = "README.md"
 
 // A sample is one of the modules in plugins that has a plugin and a host with a
@@ -66,7 +66,7 @@ func (r runner) host(ctx context.Context, input string, args ...string) ([]objec
 	return objects, nil
 }
 
-// An object is a line of a host's output with -json. Its type says which of the
+// An object is a line of a host's output with -json. Its type decides which
 // other fields it has.
 type object struct {
 	Type string `json:"type"`
@@ -98,7 +98,7 @@ func parseObjects(out string) ([]object, error) {
 	return objects, nil
 }
 
-// count returns how many of the objects are of the type.
+// count returns how many objects have the type.
 func count(objects []object, kind string) (n int) {
 	for _, o := range objects {
 		if o.Type == kind {
@@ -117,7 +117,7 @@ func processLines(ctx context.Context, r runner) (string, error) {
 	return fmt.Sprintf("processed %d lines, then streamed %d results", count(objects, "result"), count(objects, "stored")), nil
 }
 
-// storeLines has users, stores lines under keys, and queries some.
+// storeLines makes users, stores lines under keys, and queries some.
 func storeLines(ctx context.Context, r runner) (string, error) {
 	if _, err := r.host(ctx, "", "create-user", "-role", "admin", "ann"); err != nil {
 		return "", err
@@ -187,5 +187,5 @@ func copyFile(ctx context.Context, r runner) (string, error) {
 	if reply != "42" {
 		return "", fmt.Errorf("the assistant replied %q", reply)
 	}
-	return fmt.Sprintf("put %d bytes, got them back, and was told that 6*7 is %s", len(want), reply), nil
+	return fmt.Sprintf("put %d bytes, got them back, and the assistant replied that 6*7 is %s", len(want), reply), nil
 }

@@ -26,7 +26,7 @@ func Build(ctx context.Context) error {
 	return build(ctx, func(module) bool { return true })
 }
 
-// build compiles the commands of those modules for which want is true.
+// build compiles the commands of the modules for which want is true.
 func build(ctx context.Context, want func(module) bool) error {
 	mods, err := modules()
 	if err != nil {
@@ -47,8 +47,8 @@ func Fuzz(ctx context.Context) error {
 }
 
 // fuzz runs every fuzz target for as long as the flag -fuzztime says. A number of
-// inputs is the better measure: at the end of a duration go test can fail for no
-// reason of the target's (golang.org/issue/75804).
+// inputs is the better measure: at the end of a duration, go test can fail though
+// the target is correct (golang.org/issue/75804).
 func fuzz(ctx context.Context, fuzztime string) error {
 	all, err := scopes()
 	if err != nil {
@@ -98,12 +98,13 @@ func Soak(ctx context.Context) error {
 			return errors.New("soak: no test in " + packages + " has Soak in its name")
 		}
 	}
-	// Side by side: they wait for much of their time.
+	// Run the packages side by side, because they wait for much of their time.
 	args := []string{"go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "Soak"}
 	return full.run(ctx, append(args, soaked...)...)
 }
 
-// Interop runs hosts and plugins of other implementations with ours, and prints what came of each pair.
+// Interop runs hosts and plugins of other implementations with ours, and prints the
+// result of each pair.
 func Interop(ctx context.Context) error {
 	return each([]string{"interop/goplugin", "interop/foreign", "interop/pyvider"}, func(dir string) error {
 		// Without a package in the command, go test prints what the tests print.

@@ -21,10 +21,10 @@ import (
 	"github.com/plugwire/plugwire/internal/testrun"
 )
 
-const packagePrefix = modulePrefix + "/" // of the import paths of all packages
+const packagePrefix = modulePrefix + "/" // prefix of the import paths of all packages
 
 // The time that go test gives each package is several times what it takes on two
-// busy cores, so that only a test which hangs reaches it.
+// busy cores, so that only a hanging test reaches it.
 const (
 	quickTimeout = 5 * time.Minute
 	slowTimeout  = 20 * time.Minute
@@ -35,7 +35,7 @@ const (
 const packagesAtOnce = 2
 
 // slowPackages start processes by the hundred, or compile what they test. The
-// longest are first: what comes last has a core to itself.
+// longest are first, because the last package has a core to itself.
 var slowPackages = []string{
 	"core/internal/e2e",
 	"interop/goplugin",
@@ -74,7 +74,7 @@ func Test(ctx context.Context) error {
 	return cmp.Or(report.Close(), failed)
 }
 
-// terminalWidth is 0 if the output is not for a person who watches.
+// terminalWidth returns 0 if no user sees the output.
 func terminalWidth() int {
 	fd := int(os.Stdout.Fd())
 	if !term.IsTerminal(fd) {
@@ -87,13 +87,14 @@ func terminalWidth() int {
 	return width
 }
 
-// raceSetting is how commands are called that use the race detector, or cannot.
+// raceSetting has the flags and the environment of commands that use the race
+// detector if there is one.
 type raceSetting struct {
 	flags []string
 	env   string
 }
 
-// raceDetector finds out whether there is a race detector.
+// raceDetector checks whether there is a race detector.
 func raceDetector(ctx context.Context) (raceSetting, error) {
 	cgo := root.with("CGO_ENABLED=1")
 	err := cgo.run(ctx, "go", "build", "-race", "runtime/cgo")
@@ -103,8 +104,9 @@ func raceDetector(ctx context.Context) (raceSetting, error) {
 	return raceSetting{env: noCgo}, skipped("race detector", "it needs a working C compiler: "+err.Error())
 }
 
-// compileCommands compiles what tests start, so that they find it in the build
-// cache: a compiler that is slow takes nothing of the time that a test may take.
+// compileCommands compiles the commands that tests start, so that the tests find
+// them in the build cache. A slow compiler then takes no time from a test's
+// limit.
 func compileCommands(ctx context.Context, race raceSetting) error {
 	all, err := scopes()
 	if err != nil {
@@ -163,7 +165,8 @@ func testedPackages(ctx context.Context, s scope) ([]string, error) {
 	return strings.Fields(out), err
 }
 
-// again returns how a person runs one test of the command once more.
+// again returns the command line with which a person runs one test of the
+// command again.
 func (c testCommand) again(race raceSetting) func(pkg, pattern string) string {
 	return func(pkg, pattern string) string {
 		line := strings.Join(slices.Concat([]string{"go", "test"}, race.flags, []string{"-count=1"}), " ")
@@ -209,7 +212,7 @@ func Hunt(ctx context.Context, duration *time.Duration, alone, whole *int, packa
 	return ctx.Err()
 }
 
-// deref returns what a flag was set to.
+// deref returns the value of a flag, or a default.
 func deref[T any](flag *T, unset T) T {
 	if flag == nil {
 		return unset

@@ -11,11 +11,11 @@ import (
 type event struct {
 	Action      string
 	Package     string
-	Test        string  // empty for what concerns the package
+	Test        string  // empty for an event of the package
 	Elapsed     float64 // seconds, at the end of a test or package
 	Output      string
-	ImportPath  string // of what the compiler builds
-	FailedBuild string // ImportPath of what did not compile, at the end of a package
+	ImportPath  string // package that the compiler builds
+	FailedBuild string // ImportPath of the package that did not compile, at the end of a package
 }
 
 // ended reports whether the event is the last of its test or package.
@@ -23,7 +23,7 @@ func (e event) ended() bool {
 	return e.Action == "pass" || e.Action == "fail" || e.Action == "skip"
 }
 
-// readEvents calls on for every event, and other for every line that is not an event.
+// readEvents calls the function on for every event, and other for every other line.
 func readEvents(r io.Reader, on func(event), other func(line string)) error {
 	lines := bufio.NewReader(r)
 	for {

@@ -8,19 +8,19 @@ import (
 // A failure is one test that failed, or a package that failed outside of its tests.
 type failure struct {
 	pkg     string
-	test    string // empty: the package itself
-	message string // the first line that says why
+	test    string // empty for the package itself
+	message string // first line that gives the reason
 	again   string // the command that runs only this test
-	text    string // what it has printed, without a long goroutine dump
+	text    string // its output, without a long goroutine dump
 	dump    string // the file with the goroutine dump, if there was one
 }
 
-// maxKept is how much output of one test is kept. A test that prints more is
-// looked at by itself, with the command that the table names.
+// maxKept is how many bytes of output are kept for one test. To see the rest,
+// run that test with the command that the table names.
 const maxKept = 1 << 20
 
-// An output is what one test has printed, without the lines that only tell
-// which test runs.
+// An output is the output of one test, without the lines that only name the
+// running test.
 type output struct {
 	text strings.Builder
 	cut  bool
@@ -43,7 +43,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// isNoise reports whether a line only tells which test runs.
+// isNoise reports whether a line only names the running test.
 func isNoise(line string) bool {
 	for _, prefix := range []string{"=== RUN ", "=== PAUSE ", "=== CONT ", "=== NAME "} {
 		if strings.HasPrefix(line, prefix) {
@@ -54,21 +54,22 @@ func isNoise(line string) bool {
 }
 
 var (
-	// verdict is a line with which package testing ends a test or a binary.
+	// verdict matches a line with which package testing ends a test or a
+	// binary.
 	verdict = regexp.MustCompile(`^\s*(--- (FAIL|PASS|SKIP): |(FAIL|PASS|ok)\s*$|FAIL\t|exit status )`)
 
-	// crash is a line with which the runtime says why the process ends.
+	// crash matches a line with which the runtime reports why the process ends.
 	crash = regexp.MustCompile(`^(panic: |fatal error: |SIG[A-Z]+: |WARNING: DATA RACE|\*\*\* Test )`)
 
-	// location is where a message of package testing begins.
+	// location matches the file and line before a message of package testing.
 	location = regexp.MustCompile(`^\s*[\w.-]+\.go:\d+: `)
 
 	goroutine = regexp.MustCompile(`^goroutine \d+ .*\[`)
 )
 
-// FirstMessage returns the line of a failed test's output that says why it
-// failed: how the runtime ended the process, or what the test has said first,
-// without its place.
+// FirstMessage returns the line of a failed test's output that gives the
+// reason: how the runtime ended the process, or the test's first message,
+// without its file and line.
 func FirstMessage(text string) string {
 	var first, said string
 	for line := range strings.Lines(text) {
@@ -77,7 +78,7 @@ func FirstMessage(text string) string {
 		case crash.MatchString(line):
 			return strings.TrimPrefix(trimmed, "panic: ")
 		case trimmed == "", isNoise(line), verdict.MatchString(line), strings.Trim(trimmed, "=") == "",
-			strings.HasPrefix(line, "# "): // the package that does not compile
+			strings.HasPrefix(line, "# "): // names the package that does not compile
 		case location.MatchString(line) && said == "":
 			said = strings.TrimSpace(location.ReplaceAllString(line, ""))
 		case first == "":
@@ -93,8 +94,8 @@ func FirstMessage(text string) string {
 // maxDump is how many lines of goroutines are shown; a longer dump goes to a file.
 const maxDump = 40
 
-// splitDump divides output into what is to be shown and a goroutine dump, which
-// is empty unless it is long.
+// splitDump divides output into the part to show and a long goroutine dump. If
+// there is no long dump, the second part is empty.
 func splitDump(text string) (shown, dump string) {
 	var at, lines int
 	begins := -1

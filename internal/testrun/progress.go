@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// progressPause is how often the line at the bottom of a terminal is renewed.
+// progressPause is the time between two updates of the line at the bottom of a
+// terminal.
 const progressPause = time.Second
 
-// A screen prints lines, and keeps a line about what is going on below them if
-// it is a terminal. It is safe for concurrent use.
+// A screen prints lines. On a terminal it keeps a status line below them. It is
+// safe for concurrent use.
 type screen struct {
 	out   io.Writer
-	width int // of the terminal, in columns; 0 if it is not one
+	width int // width of the terminal, in columns; 0 if the output is not a terminal
 
 	mu     sync.Mutex
-	status string // what stands on the last line
+	status string // text of the last line
 }
 
 // put writes whole lines above the status.
@@ -29,7 +30,7 @@ func (s *screen) put(text string) {
 	s.write(text, s.status)
 }
 
-// show replaces the status. Other outputs than terminals have none.
+// show replaces the status. Only a terminal has a status.
 func (s *screen) show(status string) {
 	if s.width == 0 {
 		return
@@ -42,8 +43,8 @@ func (s *screen) show(status string) {
 	s.write("", status)
 }
 
-// write is called with mu held. Its error is not reported: there is no other
-// place to report it to.
+// write is called with mu held. Its error is ignored, because there is no other
+// place to report it.
 func (s *screen) write(text, status string) {
 	if s.width > 0 {
 		text = "\r\x1b[K" + text + status

@@ -8,10 +8,10 @@ import (
 	"text/tabwriter"
 )
 
-// maxMessage is how much of a message a table shows.
+// maxMessage is how many bytes of a message a table shows.
 const maxMessage = 100
 
-// pattern returns go test's -run for exactly one test.
+// pattern returns the value of go test's flag -run for exactly one test.
 func pattern(test string) string {
 	if test == "" {
 		return ""
@@ -23,8 +23,8 @@ func pattern(test string) string {
 	return strings.Join(parts, "/")
 }
 
-// Close prints what failed and what was left out, in that order, and a table of
-// the failures last. It returns an error if a test failed.
+// Close prints the failures, then the skipped tests, and a table of the
+// failures last. It returns an error if a test failed.
 func (r *Report) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,7 +71,7 @@ func table(failures []failure) string {
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", f.pkg, test, shorten(f.message))
 	}
-	_ = w.Flush() // a strings.Builder does not fail
+	_ = w.Flush() // strings.Builder returns no errors
 	var out strings.Builder
 	for i, row := range strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n") {
 		_, _ = fmt.Fprintln(&out, strings.TrimRight(row, " "))
@@ -102,9 +102,9 @@ func shorten(message string) string {
 	return message
 }
 
-// skips are the tests that did not run, by the reason that they gave.
+// skips are the tests that did not run, by their reason.
 type skips struct {
-	reasons []string // in the order in which they came
+	reasons []string // in order of their first test
 	tests   map[string][]string
 }
 

@@ -1,6 +1,7 @@
-// Package testrun runs go test for a whole repository and says what it did: a
-// line for each package as it is done, and at the end what failed, why, and the
-// command that runs it again. Begin with [New]. It does not decide what to test.
+// Package testrun runs go test for a whole repository and reports on it: a line
+// for each package when it is done, and at the end the failed tests, their
+// reasons, and the commands that run them again. Begin with [New]. It does not
+// decide what to test.
 package testrun
 
 import (
@@ -19,8 +20,9 @@ import (
 type Command struct {
 	// Cmd is go test with the flag -json. Run sets its Stdout and Stderr.
 	Cmd *exec.Cmd
-	// Again returns the command line that runs what the pattern, a value of
-	// go test's flag -run, selects in a package. An empty pattern is all of it.
+	// Again returns the command line that runs the tests of a package that the
+	// pattern selects, a value of go test's flag -run. An empty pattern selects
+	// all.
 	Again func(pkg, pattern string) string
 }
 
@@ -29,13 +31,13 @@ type Command struct {
 type Report struct {
 	screen  *screen
 	verbose bool
-	prefix  string // of import paths, left out in tables
+	prefix  string // prefix of import paths, left out in tables
 
-	mu       sync.Mutex // guards all below; the status is made by another goroutine
+	mu       sync.Mutex // guards the fields below, because another goroutine makes the status
 	packages map[string]*pkg
-	queue    []*pkg // packages that began, in the order of go test; the first has not ended
+	queue    []*pkg // packages that began and are not printed, in the order of go test
 	builds   map[string]*output
-	since    map[string]time.Time // packages that run, by when they began
+	since    map[string]time.Time // start times of the running packages
 	done     int
 	passed   int
 	failed   int
@@ -48,22 +50,22 @@ type Report struct {
 // ended.
 type pkg struct {
 	order    []string           // tests, as they began
-	outputs  map[string]*output // by test; empty name: the package's own
+	outputs  map[string]*output // by test; the empty name is for the package itself
 	ended    map[string]string  // action with which a test ended
-	held     strings.Builder    // what is to be printed when the packages before it have ended
+	held     strings.Builder    // lines to print when the packages before it have ended
 	done     bool
 	failures []failure
 }
 
-// Config is how a report looks.
+// Config configures a report.
 type Config struct {
 	Output  io.Writer
 	Width   int    // columns of the terminal, 0 if Output is not a terminal
-	Verbose bool   // also print what each test prints, as it is printed
-	Prefix  string // what import paths begin with, and tables leave out
+	Verbose bool   // also print the output of each test, at once
+	Prefix  string // beginning of import paths that tables leave out
 }
 
-// New returns a report on no commands.
+// New returns a report without results.
 func New(c Config) *Report {
 	return &Report{
 		screen:  &screen{out: c.Output, width: c.Width},
@@ -73,8 +75,8 @@ func New(c Config) *Report {
 	}
 }
 
-// Run runs a command to its end and returns its error. A test that fails does
-// not keep others from running.
+// Run runs a command to its end and returns its error. Other tests run even if
+// one fails.
 func (r *Report) Run(c Command) error {
 	r.packages, r.since = make(map[string]*pkg), make(map[string]time.Time)
 	c.Cmd.Stderr = r.screen
@@ -93,7 +95,7 @@ func (r *Report) Run(c Command) error {
 	return err
 }
 
-// cutOff ends the packages of which go test has not told the end: it was
+// cutOff ends the packages whose end go test has not reported, because it was
 // interrupted.
 func (r *Report) cutOff(again func(pkg, pattern string) string) {
 	r.mu.Lock()
@@ -119,7 +121,7 @@ func (r *Report) status() string {
 	return s
 }
 
-// short is how tables call a package.
+// short returns the name of a package in tables.
 func (r *Report) short(path string) string { return strings.TrimPrefix(path, r.prefix) }
 
 func (r *Report) take(e event, again func(pkg, pattern string) string) {
@@ -146,7 +148,8 @@ func (r *Report) take(e event, again func(pkg, pattern string) string) {
 	r.flush()
 }
 
-// flush prints what is held of the packages whose turn it is.
+// flush prints the held lines of each package before which no package is
+// running.
 func (r *Report) flush() {
 	for len(r.queue) > 0 {
 		first := r.queue[0]
@@ -192,7 +195,7 @@ func (p *pkg) add(test, text string) {
 	p.outputs[test].add(text)
 }
 
-// end holds the package's line, and what its failures are.
+// end stores the package's line and its failures.
 func (r *Report) end(e event, p *pkg, again func(pkg, pattern string) string) {
 	delete(r.packages, e.Package)
 	delete(r.since, r.short(e.Package))
@@ -223,7 +226,7 @@ func (r *Report) end(e event, p *pkg, again func(pkg, pattern string) string) {
 }
 
 // failedTests returns the failures among the tests of a package. A test whose
-// subtest failed is one only if it says more than that.
+// subtest failed is one of them only if it has output of its own.
 func (r *Report) failedTests(path string, p *pkg, again func(pkg, pattern string) string) []failure {
 	var found []failure
 	for _, test := range p.order {
@@ -248,8 +251,8 @@ func (p *pkg) subtestFailed(test string) bool {
 	return false
 }
 
-// splitLast divides the output of a package into what its process has printed
-// and the line with go test's verdict.
+// splitLast divides the output of a package into the output of its process and
+// the line with go test's verdict.
 func splitLast(text string) (own, line string) {
 	trimmed := strings.TrimSuffix(text, "\n")
 	if i := strings.LastIndexByte(trimmed, '\n'); i >= 0 {
@@ -258,7 +261,7 @@ func splitLast(text string) (own, line string) {
 	return "", text
 }
 
-// failure makes a failure of what a test, or the package, has printed. A long
+// failure makes a failure from the output of a test or of the package. A long
 // goroutine dump goes into a file.
 func (r *Report) failure(path, test, text string, again func(pkg, pattern string) string) failure {
 	f := failure{pkg: r.short(path), test: test, message: FirstMessage(text), again: again(path, pattern(test))}

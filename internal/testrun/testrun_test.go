@@ -12,7 +12,7 @@ import (
 	"github.com/plugwire/plugwire/internal/testrun"
 )
 
-// module is a module whose tests end in every way.
+// module is a module whose tests end in every possible way.
 var module = map[string]string{
 	"go.mod": "module example.com/m\n\ngo 1.26.0\n",
 
@@ -70,8 +70,8 @@ func TestNothing(*testing.T) {}
 	"untested/untested.go":  "package untested\n",
 }
 
-// run runs go test on the given packages of the module, and returns what the
-// report has printed and its error.
+// run runs go test on the given packages of the module, and returns the output
+// of the report and its error.
 func run(t *testing.T, c testrun.Config, patterns ...string) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -84,7 +84,7 @@ func run(t *testing.T, c testrun.Config, patterns ...string) (string, error) {
 			t.Fatal(err)
 		}
 	}
-	t.Setenv("TMPDIR", t.TempDir()) // for the dumps
+	t.Setenv("TMPDIR", t.TempDir()) // directory for the dumps
 	var out bytes.Buffer
 	c.Output, c.Prefix = &out, "example.com/"
 	report := testrun.New(c)
@@ -127,8 +127,8 @@ func TestPassing(t *testing.T) {
 	}
 }
 
-// Each way to fail is a row of the table, which stands behind what the tests
-// have printed.
+// Each way to fail is a row of the table, which follows the output of the
+// tests.
 func TestFailing(t *testing.T) {
 	out, err := run(t, testrun.Config{}, "./...")
 	if err == nil || err.Error() != "6 failures in 5 packages" {
@@ -170,7 +170,8 @@ func TestVerbose(t *testing.T) {
 	matches(t, out, `=== RUN   TestGood`, `    good_test.go:5: not shown`, `ok  \texample.com/m/good\t[\d.]+s`)
 }
 
-// At a terminal the last line tells what runs, and is gone in the end.
+// At a terminal the last line names the running packages. At the end the line
+// is removed.
 func TestTerminal(t *testing.T) {
 	const width = 50
 	out, err := run(t, testrun.Config{Width: width}, "./good", "./bad")

@@ -126,7 +126,7 @@ func (s *stream) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 // RemoteAddr implements [net.Conn].
 func (s *stream) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
 
-// ConnectionState implements [transport.Secured]: it returns the connection's
+// ConnectionState implements [transport.SecureConn]: it returns the connection's
 // state.
 func (s *stream) ConnectionState() tls.ConnectionState { return s.conn.ConnectionState().TLS }
 

@@ -58,12 +58,18 @@ type Services struct {
 	server
 }
 
-// Register adds the built-in services to r, after the application's. The
-// plugin is serving from the start; info is what the host is told, and shutdown
-// is called, at least once and possibly often, when the host asks for it. It
-// must not block.
-func Register(r rpc.Registrar, info *controlpb.InfoResponse, started time.Time, shutdown func(grace time.Duration)) *Services {
-	s := &Services{health: health.NewServer(), server: server{info: info, started: started, shutdown: shutdown}}
+// Requests are what a host can ask of the plugin. The host may ask more than once.
+type Requests struct {
+	// Shutdown begins to stop the plugin. It must not block.
+	Shutdown func(grace time.Duration)
+	// Ready returns when the plugin is ready, or why it will not be.
+	Ready func(ctx context.Context) error
+}
+
+// Register adds the built-in services to r, after the application's. The plugin is
+// serving from the start. The host can fetch info.
+func Register(r rpc.Registrar, info *controlpb.InfoResponse, started time.Time, requests Requests) *Services {
+	s := &Services{health: health.NewServer(), server: server{info: info, started: started, requests: requests}}
 	s.SetServing(true)
 	controlpb.RegisterControlServer(r, &s.server)
 	healthpb.RegisterHealthServer(r, s.health)
@@ -99,7 +105,7 @@ type server struct {
 	controlpb.UnsafeControlServer
 	info     *controlpb.InfoResponse
 	started  time.Time
-	shutdown func(grace time.Duration)
+	requests Requests
 }
 
 // Info implements plugwire.v1.Control.
@@ -114,11 +120,25 @@ func (s *server) Info(context.Context, *controlpb.InfoRequest) (*controlpb.InfoR
 	}, nil
 }
 
+// Ready implements plugwire.v1.Control.
+func (s *server) Ready(ctx context.Context, _ *controlpb.ReadyRequest) (*controlpb.ReadyResponse, error) {
+	if err := s.requests.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return &controlpb.ReadyResponse{}, nil
+}
+
 // Shutdown implements plugwire.v1.Control. It only begins the shutdown: the end
 // of the process is the answer that counts.
 func (s *server) Shutdown(_ context.Context, req *controlpb.ShutdownRequest) (*controlpb.ShutdownResponse, error) {
-	s.shutdown(time.Duration(min(max(req.GetGraceMilliseconds(), 0), maxGrace.Milliseconds())) * time.Millisecond)
+	s.requests.Shutdown(time.Duration(min(max(req.GetGraceMilliseconds(), 0), maxGrace.Milliseconds())) * time.Millisecond)
 	return &controlpb.ShutdownResponse{}, nil
+}
+
+// Ready waits until the plugin is ready. The context bounds the call.
+func Ready(ctx context.Context, cc grpc.ClientConnInterface) error {
+	_, err := controlpb.NewControlClient(cc).Ready(ctx, &controlpb.ReadyRequest{})
+	return err
 }
 
 // maxGrace bounds the grace that a host can ask for: longer is a mistake, and a

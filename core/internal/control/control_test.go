@@ -36,7 +36,7 @@ func (p *inProcess) GetServiceInfo() map[string]grpc.ServiceInfo { return p.info
 // register registers the built-in services.
 func register(info *controlpb.InfoResponse, started time.Time, shutdown func(time.Duration)) (*inProcess, *control.Services) {
 	p := &inProcess{methods: map[string]grpc.MethodHandler{}, handlers: map[string]any{}, info: map[string]grpc.ServiceInfo{}}
-	return p, control.Register(p, info, started, shutdown)
+	return p, control.Register(p, info, started, control.Requests{Shutdown: shutdown})
 }
 
 // invoke calls a registered method whose request is decoded by decode.

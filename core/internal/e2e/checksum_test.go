@@ -220,10 +220,10 @@ type cancels struct {
 	cancel context.CancelFunc
 }
 
-func (c cancels) Prepare(context.Context, transport.PrepareConfig) (*transport.Prepared, error) {
+func (c cancels) Prepare(context.Context, transport.PrepareConfig) (*transport.PreparedStart, error) {
 	c.cancel()
 	ours, theirs := net.Pipe()
-	return &transport.Prepared{Conn: ours}, theirs.Close()
+	return &transport.PreparedStart{Conn: ours}, theirs.Close()
 }
 
 // TestChecksumStartError has a program that was verified and cannot be executed:

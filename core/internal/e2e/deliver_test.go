@@ -123,7 +123,7 @@ type unready struct{ transport.Preparer }
 func (unready) Name() string    { return "unready" }
 func (unready) Versions() []int { return []int{1} }
 
-func (unready) Prepare(context.Context, transport.PrepareConfig) (*transport.Prepared, error) {
+func (unready) Prepare(context.Context, transport.PrepareConfig) (*transport.PreparedStart, error) {
 	return nil, errors.New("not today")
 }
 

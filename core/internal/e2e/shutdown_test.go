@@ -240,7 +240,7 @@ func TestShutdownFunctions(t *testing.T) {
 		{hooks: "a,error,b", grace: hang, order: []any{"b", "error", "a"}, code: 1, log: "could not save the state"},
 		{hooks: "a,panic,b", grace: hang, order: []any{"b", "panic", "a"}, code: 1, log: "panic: nothing to save"},
 		{hooks: "hang,b", grace: 2 * cutOffGrace, // of which the last tenth is left to exit in
-			order: []any{"b", "hang"}, code: 1, log: "not done in time"},
+			order: []any{"b", "hang"}, code: 1, log: "it had not returned when its time was over"},
 	} {
 		t.Run(tt.hooks, func(t *testing.T) {
 			t.Parallel()

@@ -40,7 +40,7 @@ var consoleLevels = map[string]struct{ text, color string }{
 // level, plugin and pid, message, and the other fields as key=value in their order.
 // The lines look like those of zerolog's ConsoleWriter. That writer is not safe for
 // hostile texts: it does not quote messages and keys, so a line feed begins a new
-// line. It also sorts fields, drops all but the last field with the same key, and
+// line. It also sorts fields, drops fields whose key comes again, and
 // depends on package variables that the program may change.
 //
 // Each record is one line: characters that would change how a line is read are

@@ -223,9 +223,9 @@ func TestForPeople(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	logs.ForPeople(f, slog.LevelInfo).Info("hello", "who", "you")
+	logs.ForPeople(f, slog.LevelInfo).Info("hello", "to", "you")
 	got, err := os.ReadFile(f.Name())
-	if want := "INF hello who=you\n"; err != nil || !strings.HasSuffix(string(got), want) || strings.Contains(string(got), "\x1b") {
+	if want := "INF hello to=you\n"; err != nil || !strings.HasSuffix(string(got), want) || strings.Contains(string(got), "\x1b") {
 		t.Errorf("%q, %v; want ...%q", got, err, want)
 	}
 }

@@ -52,7 +52,7 @@ const renamed = "fields."
 var reserved = [...]string{"level", "time", "msg", "message", "@level", "@timestamp", "@message", PluginKey, ProcessKey}
 
 // isReserved reports whether a reader may take key for one of the [reserved] ones, in
-// any case, as encoding/json does. Of two such keys a reader uses one, mostly the
+// any case, as encoding/json does. A reader uses one of two such keys, mostly the
 // last, so a plugin could give its line another level, or another plugin's name.
 func isReserved(key string) bool {
 	for _, r := range reserved {

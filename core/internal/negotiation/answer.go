@@ -41,6 +41,9 @@ type Answer struct {
 	// prefers to this one, for people; empty if it took the first that both
 	// have.
 	Skipped string
+	// Ready is set when the plugin has functions to run once the host is connected.
+	// The host asks for that, and waits for the end of them, before its start is over.
+	Ready bool
 	// Protocol is the name of the plugin's protocol.
 	Protocol string
 	// Instance is the offer's, echoed.
@@ -56,10 +59,14 @@ const (
 	keySession   = "session"
 	keySkipped   = "skipped"
 	keyWire      = "wire"
+	keyReady     = "ready"
 	keyError     = "error"
 	keyOffer     = "offer" // in a refusal, what the plugin has of the thing that failed
 	keyHint      = "hint"  // in a refusal, what to do about it
 )
+
+// readyAsked is the value of ready: the host calls plugwire.v1.Control/Ready.
+const readyAsked = "1"
 
 // rpcGRPC is the fifth field. go-plugin's other value, netrpc, and a missing
 // field mean net/rpc.
@@ -101,6 +108,9 @@ func (a *Answer) String() string {
 		f = f.with(keySecurity, a.Security)
 		f = f.withNonempty(keyTransports, strings.Join(transportStrings(a.Transports), ","))
 		f = f.withNonempty(keySkipped, clip(a.Skipped))
+		if a.Ready {
+			f = f.with(keyReady, readyAsked)
+		}
 	}
 	return strings.Join(append(line, f.String()), "|")
 }
@@ -175,7 +185,7 @@ func (a *Answer) parseExtended(text, instance string) error {
 	case echo != instance || instance == "":
 		return ErrNoise
 	case mistake == nil:
-		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keyTransports, keySkipped, keyError, keyOffer, keyHint)
+		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keyTransports, keySkipped, keyReady, keyError, keyOffer, keyHint)
 	}
 	if mistake != nil {
 		return &handshake.Error{Code: handshake.CodeAnswer, Reason: "the plugin's answer is not valid: " + mistake.Error()}
@@ -192,6 +202,7 @@ func (a *Answer) parseExtended(text, instance string) error {
 	a.Security = f.getOr(keySecurity, handshake.SecurityMTLS)
 	a.Transports = parseTransports(f.list(keyTransports))
 	a.Skipped = oneLine(f.getOr(keySkipped, ""))
+	a.Ready = f.getOr(keyReady, "") == readyAsked
 	name := f.getOr(keyTransport, a.Network+"/1")
 	id, err := transport.ParseID(name)
 	if err != nil || id.Name != a.Network {

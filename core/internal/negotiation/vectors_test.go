@@ -118,6 +118,7 @@ type vectorAnswer struct {
 	Wire      string
 	Security  string
 	Skipped   string
+	Ready     bool
 	Protocol  string
 
 	Transports []string
@@ -367,7 +368,7 @@ func (v *vectorAnswer) answer(t *testing.T) *Answer {
 	}
 	a := &Answer{
 		Version: v.Version, Network: v.Network, Address: v.Address, Cert: cert, Multiplex: v.Multiplex, Plugwire: v.Plugwire,
-		Session: v.Session, Wire: v.Wire, Security: v.Security, Skipped: v.Skipped, Protocol: v.Protocol, Instance: v.Instance,
+		Session: v.Session, Wire: v.Wire, Security: v.Security, Skipped: v.Skipped, Ready: v.Ready, Protocol: v.Protocol, Instance: v.Instance,
 		Transports: transportIDs(t, v.Transports),
 	}
 	if v.Transport != "" {

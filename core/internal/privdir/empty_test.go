@@ -96,9 +96,9 @@ func TestCloseRemovesEverything(t *testing.T) {
 	}
 }
 
-// TestCloseInTime closes a directory with more files than Close can remove within
+// TestCloseIsBounded closes a directory with more files than Close can remove within
 // its limit. The next sweep removes the rest.
-func TestCloseInTime(t *testing.T) {
+func TestCloseIsBounded(t *testing.T) {
 	base := useTemp(t)
 	d := newTestDir(t, nil)
 	for i := range 20 {

@@ -21,7 +21,7 @@ func (c *Credentials) TLSConfig() *tls.Config { return c.config }
 // the transport has accepted the right peer.
 func (c *Credentials) ByTransport() *Credentials {
 	check := func(conn net.Conn) (net.Conn, Info, error) {
-		secured, ok := conn.(transport.Secured)
+		secured, ok := conn.(transport.SecureConn)
 		if !ok {
 			return nil, Info{}, fmt.Errorf("a %T does not tell its TLS state", conn)
 		}

@@ -29,7 +29,7 @@ const (
 // toyHandshakeTime bounds the wait for a silent peer.
 const toyHandshakeTime = 10 * time.Second
 
-// toyConn is a stream. It remembers who its peer is.
+// toyConn is a stream. It knows the TLS state of its peer.
 type toyConn struct {
 	*net.TCPConn
 	state tls.ConnectionState

@@ -25,7 +25,7 @@ var nativeVariants = map[string]variant{
 			return toy{}.Dial(ctx, cfg)
 		}}
 	}},
-	"its streams do not say who the peer is": {"v1/SessionState", "does not implement transport.Secured", func() transport.Transport {
+	"its streams do not identify the peer": {"v1/SessionState", "does not implement transport.SecureConn", func() transport.Transport {
 		return &brokenNative{conn: func(*brokenConn) {}}
 	}},
 	"it changes the configuration that it is given": {"v1/SessionState", "changed a TLS configuration", func() transport.Transport {

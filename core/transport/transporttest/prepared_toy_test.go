@@ -23,7 +23,7 @@ func (preparedToy) Dial(context.Context, transport.DialConfig) (net.Conn, error)
 	return nil, fmt.Errorf("toy: dial: %w", errors.ErrUnsupported)
 }
 
-func (preparedToy) Prepare(ctx context.Context, _ transport.PrepareConfig) (_ *transport.Prepared, err error) {
+func (preparedToy) Prepare(ctx context.Context, _ transport.PrepareConfig) (_ *transport.PreparedStart, err error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,7 +43,7 @@ func (preparedToy) Prepare(ctx context.Context, _ transport.PrepareConfig) (_ *t
 	if err = errors.Join(err, plugin.Close()); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
-	return &transport.Prepared{Files: []*os.File{file}, Conn: host}, nil
+	return &transport.PreparedStart{Files: []*os.File{file}, Conn: host}, nil
 }
 
 func (t preparedToy) Listen(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
@@ -95,30 +95,30 @@ func (l *oneListener) Close() (err error) {
 
 func (l *oneListener) Addr() net.Addr { return l.addr }
 
-// brokenPrepared is the prepared toy with parts replaced. A nil part is the
+// brokenPreparer is the prepared toy with parts replaced. A nil part is the
 // toy's.
-type brokenPrepared struct {
+type brokenPreparer struct {
 	preparedToy
-	prepare func() (*transport.Prepared, error)
+	prepare func() (*transport.PreparedStart, error)
 	dial    func() (net.Conn, error)
 	listen  func(context.Context, transport.ListenConfig) (net.Listener, error)
 }
 
-func (b *brokenPrepared) Prepare(ctx context.Context, cfg transport.PrepareConfig) (*transport.Prepared, error) {
+func (b *brokenPreparer) Prepare(ctx context.Context, cfg transport.PrepareConfig) (*transport.PreparedStart, error) {
 	if b.prepare != nil {
 		return b.prepare()
 	}
 	return b.preparedToy.Prepare(ctx, cfg)
 }
 
-func (b *brokenPrepared) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
+func (b *brokenPreparer) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 	if b.dial != nil {
 		return b.dial()
 	}
 	return b.preparedToy.Dial(ctx, cfg)
 }
 
-func (b *brokenPrepared) Listen(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
+func (b *brokenPreparer) Listen(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 	if b.listen != nil {
 		return b.listen(ctx, cfg)
 	}

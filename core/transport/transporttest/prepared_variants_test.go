@@ -12,20 +12,20 @@ import (
 // preparedVariants are tested where a process inherits files.
 var preparedVariants = map[string]variant{
 	"it prepares no files": {"v1/PreparedFiles", "Prepare returns 0 files", func() transport.Transport {
-		return preparing(func(p *transport.Prepared) error {
+		return preparing(func(p *transport.PreparedStart) error {
 			err := p.Files[0].Close()
 			p.Files = nil
 			return err
 		})
 	}},
 	"it keeps the plugin's end": {"v1/PreparedFiles", "after all files of Prepare were closed, the other end is still open", func() transport.Transport {
-		return preparing(func(p *transport.Prepared) error {
+		return preparing(func(p *transport.PreparedStart) error {
 			_, err := inherit(p.Files[0])
 			return err
 		})
 	}},
 	"its Dial fails in another way": {"v1/PreparedFiles", "Dial: no address, want errors.ErrUnsupported", func() transport.Transport {
-		return &brokenPrepared{dial: func() (net.Conn, error) { return nil, errors.New("no address") }}
+		return &brokenPreparer{dial: func() (net.Conn, error) { return nil, errors.New("no address") }}
 	}},
 	"it needs no files": {"v1/PreparedRefusedFiles", "Listen with no files: no error", func() transport.Transport {
 		return listening(func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
@@ -131,8 +131,8 @@ var preparedVariants = map[string]variant{
 var kept []any
 
 // preparing is the prepared toy, with f changing what Prepare returns.
-func preparing(f func(*transport.Prepared) error) *brokenPrepared {
-	return &brokenPrepared{prepare: func() (*transport.Prepared, error) {
+func preparing(f func(*transport.PreparedStart) error) *brokenPreparer {
+	return &brokenPreparer{prepare: func() (*transport.PreparedStart, error) {
 		p, err := preparedToy{}.Prepare(context.Background(), transport.PrepareConfig{Version: 1})
 		if err == nil {
 			err = f(p)
@@ -142,12 +142,12 @@ func preparing(f func(*transport.Prepared) error) *brokenPrepared {
 }
 
 // listening is the prepared toy with another Listen.
-func listening(listen func(context.Context, transport.ListenConfig) (net.Listener, error)) *brokenPrepared {
-	return &brokenPrepared{listen: listen}
+func listening(listen func(context.Context, transport.ListenConfig) (net.Listener, error)) *brokenPreparer {
+	return &brokenPreparer{listen: listen}
 }
 
 // wrapping is the prepared toy, with its listener wrapped by f.
-func wrapping(f func(*oneListener) net.Listener) *brokenPrepared {
+func wrapping(f func(*oneListener) net.Listener) *brokenPreparer {
 	return listening(func(ctx context.Context, cfg transport.ListenConfig) (net.Listener, error) {
 		ln, err := preparedToy{}.Listen(ctx, cfg)
 		if err != nil {

@@ -52,9 +52,9 @@ func checkState(e *env) {
 // wantPeer checks that the other end of conn has the certificate of cfg.
 func (e *env) wantPeer(end string, conn net.Conn, cfg *tls.Config) {
 	e.Helper()
-	secured, ok := conn.(transport.Secured)
+	secured, ok := conn.(transport.SecureConn)
 	if !ok {
-		e.Fatalf("%s: %T does not implement transport.Secured", end, conn)
+		e.Fatalf("%s: %T does not implement transport.SecureConn", end, conn)
 	}
 	state := secured.ConnectionState()
 	if !state.HandshakeComplete {

@@ -44,7 +44,7 @@ var toyVariants = map[string]variant{
 		return &broken{versions: []int{}}
 	}},
 	"it is both native and prepared": {"Identity", "it is both", func() transport.Transport {
-		return undecided{}
+		return undecidedToy{}
 	}},
 	"it leaves a goroutine": {"v1/Echo", "found unexpected goroutines", func() transport.Transport {
 		return &broken{listener: func(ln net.Listener) net.Listener {
@@ -165,7 +165,7 @@ var toyVariants = map[string]variant{
 			return conn, nil
 		}}
 	}},
-	"it waits for a listener for ever": {"v1/NobodyListening", hangs, func() transport.Transport {
+	"it waits for a listener without a bound": {"v1/NobodyListening", hangs, func() transport.Transport {
 		return &broken{dial: func(ctx context.Context, cfg transport.DialConfig) (net.Conn, error) {
 			conn, err := toy{}.Dial(ctx, cfg)
 			if err != nil {
@@ -377,10 +377,10 @@ var toyVariants = map[string]variant{
 	}},
 }
 
-// undecided is native and prepared.
-type undecided struct{ nativeToy }
+// undecidedToy is native and prepared.
+type undecidedToy struct{ nativeToy }
 
-func (undecided) Prepare(ctx context.Context, cfg transport.PrepareConfig) (*transport.Prepared, error) {
+func (undecidedToy) Prepare(ctx context.Context, cfg transport.PrepareConfig) (*transport.PreparedStart, error) {
 	return preparedToy{}.Prepare(ctx, cfg)
 }
 

@@ -5,7 +5,7 @@
 // source: core/internal/control/controlpb/control.proto
 
 // The services that every Plugwire plugin offers to its host beside those of
-// the protocol it serves.
+// the protocol that it serves.
 
 package controlpb
 
@@ -150,10 +150,82 @@ func (x *InfoResponse) GetUptimeMilliseconds() int64 {
 	return 0
 }
 
+type ReadyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadyRequest) Reset() {
+	*x = ReadyRequest{}
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadyRequest) ProtoMessage() {}
+
+func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadyRequest.ProtoReflect.Descriptor instead.
+func (*ReadyRequest) Descriptor() ([]byte, []int) {
+	return file_core_internal_control_controlpb_control_proto_rawDescGZIP(), []int{2}
+}
+
+type ReadyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadyResponse) Reset() {
+	*x = ReadyResponse{}
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadyResponse) ProtoMessage() {}
+
+func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadyResponse.ProtoReflect.Descriptor instead.
+func (*ReadyResponse) Descriptor() ([]byte, []int) {
+	return file_core_internal_control_controlpb_control_proto_rawDescGZIP(), []int{3}
+}
+
 type ShutdownRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How long the plugin may take to finish the calls in flight, in
-	// milliseconds; 0 means the plugin's default.
+	// milliseconds; 0 stands for the plugin's default.
 	GraceMilliseconds int64 `protobuf:"varint,1,opt,name=grace_milliseconds,json=graceMilliseconds,proto3" json:"grace_milliseconds,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -161,7 +233,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[2]
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -173,7 +245,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[2]
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -186,7 +258,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_core_internal_control_controlpb_control_proto_rawDescGZIP(), []int{2}
+	return file_core_internal_control_controlpb_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ShutdownRequest) GetGraceMilliseconds() int64 {
@@ -204,7 +276,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[3]
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +288,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[3]
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +301,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_core_internal_control_controlpb_control_proto_rawDescGZIP(), []int{3}
+	return file_core_internal_control_controlpb_control_proto_rawDescGZIP(), []int{5}
 }
 
 var File_core_internal_control_controlpb_control_proto protoreflect.FileDescriptor
@@ -244,12 +316,15 @@ const file_core_internal_control_controlpb_control_proto_rawDesc = "" +
 	"\x03pid\x18\x03 \x01(\x03R\x03pid\x12+\n" +
 	"\x11framework_version\x18\x04 \x01(\tR\x10frameworkVersion\x12\x1a\n" +
 	"\bservices\x18\x05 \x03(\tR\bservices\x12/\n" +
-	"\x13uptime_milliseconds\x18\x06 \x01(\x03R\x12uptimeMilliseconds\"@\n" +
+	"\x13uptime_milliseconds\x18\x06 \x01(\x03R\x12uptimeMilliseconds\"\x0e\n" +
+	"\fReadyRequest\"\x0f\n" +
+	"\rReadyResponse\"@\n" +
 	"\x0fShutdownRequest\x12-\n" +
 	"\x12grace_milliseconds\x18\x01 \x01(\x03R\x11graceMilliseconds\"\x12\n" +
-	"\x10ShutdownResponse2\x8f\x01\n" +
+	"\x10ShutdownResponse2\xcf\x01\n" +
 	"\aControl\x12;\n" +
-	"\x04Info\x12\x18.plugwire.v1.InfoRequest\x1a\x19.plugwire.v1.InfoResponse\x12G\n" +
+	"\x04Info\x12\x18.plugwire.v1.InfoRequest\x1a\x19.plugwire.v1.InfoResponse\x12>\n" +
+	"\x05Ready\x12\x19.plugwire.v1.ReadyRequest\x1a\x1a.plugwire.v1.ReadyResponse\x12G\n" +
 	"\bShutdown\x12\x1c.plugwire.v1.ShutdownRequest\x1a\x1d.plugwire.v1.ShutdownResponseB>Z<github.com/plugwire/plugwire/core/internal/control/controlpbb\x06proto3"
 
 var (
@@ -264,20 +339,24 @@ func file_core_internal_control_controlpb_control_proto_rawDescGZIP() []byte {
 	return file_core_internal_control_controlpb_control_proto_rawDescData
 }
 
-var file_core_internal_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_core_internal_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_core_internal_control_controlpb_control_proto_goTypes = []any{
 	(*InfoRequest)(nil),      // 0: plugwire.v1.InfoRequest
 	(*InfoResponse)(nil),     // 1: plugwire.v1.InfoResponse
-	(*ShutdownRequest)(nil),  // 2: plugwire.v1.ShutdownRequest
-	(*ShutdownResponse)(nil), // 3: plugwire.v1.ShutdownResponse
+	(*ReadyRequest)(nil),     // 2: plugwire.v1.ReadyRequest
+	(*ReadyResponse)(nil),    // 3: plugwire.v1.ReadyResponse
+	(*ShutdownRequest)(nil),  // 4: plugwire.v1.ShutdownRequest
+	(*ShutdownResponse)(nil), // 5: plugwire.v1.ShutdownResponse
 }
 var file_core_internal_control_controlpb_control_proto_depIdxs = []int32{
 	0, // 0: plugwire.v1.Control.Info:input_type -> plugwire.v1.InfoRequest
-	2, // 1: plugwire.v1.Control.Shutdown:input_type -> plugwire.v1.ShutdownRequest
-	1, // 2: plugwire.v1.Control.Info:output_type -> plugwire.v1.InfoResponse
-	3, // 3: plugwire.v1.Control.Shutdown:output_type -> plugwire.v1.ShutdownResponse
-	2, // [2:4] is the sub-list for method output_type
-	0, // [0:2] is the sub-list for method input_type
+	2, // 1: plugwire.v1.Control.Ready:input_type -> plugwire.v1.ReadyRequest
+	4, // 2: plugwire.v1.Control.Shutdown:input_type -> plugwire.v1.ShutdownRequest
+	1, // 3: plugwire.v1.Control.Info:output_type -> plugwire.v1.InfoResponse
+	3, // 4: plugwire.v1.Control.Ready:output_type -> plugwire.v1.ReadyResponse
+	5, // 5: plugwire.v1.Control.Shutdown:output_type -> plugwire.v1.ShutdownResponse
+	3, // [3:6] is the sub-list for method output_type
+	0, // [0:3] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -294,7 +373,7 @@ func file_core_internal_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_internal_control_controlpb_control_proto_rawDesc), len(file_core_internal_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

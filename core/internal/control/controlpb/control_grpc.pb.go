@@ -5,7 +5,7 @@
 // source: core/internal/control/controlpb/control.proto
 
 // The services that every Plugwire plugin offers to its host beside those of
-// the protocol it serves.
+// the protocol that it serves.
 
 package controlpb
 
@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Control_Info_FullMethodName     = "/plugwire.v1.Control/Info"
+	Control_Ready_FullMethodName    = "/plugwire.v1.Control/Ready"
 	Control_Shutdown_FullMethodName = "/plugwire.v1.Control/Shutdown"
 )
 
@@ -33,12 +34,19 @@ const (
 // Control is how a host manages a plugin that it has started. It is served on
 // the connection that carries the host's calls, beside the protocol's services.
 type ControlClient interface {
-	// Info says who answers: the chosen protocol, the process and its services.
+	// Info describes the plugin: the chosen protocol, the process and its
+	// services.
 	Info(ctx context.Context, in *InfoRequest, opts ...grpc.CallOption) (*InfoResponse, error)
+	// Ready runs the functions that the plugin wants to run once its host is connected,
+	// and returns when they have returned. FAILED_PRECONDITION means that one of them
+	// failed, and its message says why. A host calls it before its first other call if
+	// the answer says that the plugin has such functions, or if the host attaches.
+	// Asking again runs nothing again and returns the same result.
+	Ready(ctx context.Context, in *ReadyRequest, opts ...grpc.CallOption) (*ReadyResponse, error)
 	// Shutdown asks the plugin to stop: it becomes unhealthy, lets the calls in
 	// flight finish, runs its shutdown hooks and exits. The answer says that the
-	// shutdown has begun, not that it has ended; the end is the process's exit.
-	// Asking again changes nothing.
+	// shutdown has begun, not that it has ended; the end is the process's exit. A
+	// second request changes nothing.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error)
 }
 
@@ -54,6 +62,16 @@ func (c *controlClient) Info(ctx context.Context, in *InfoRequest, opts ...grpc.
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(InfoResponse)
 	err := c.cc.Invoke(ctx, Control_Info_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Ready(ctx context.Context, in *ReadyRequest, opts ...grpc.CallOption) (*ReadyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadyResponse)
+	err := c.cc.Invoke(ctx, Control_Ready_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -77,12 +95,19 @@ func (c *controlClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts 
 // Control is how a host manages a plugin that it has started. It is served on
 // the connection that carries the host's calls, beside the protocol's services.
 type ControlServer interface {
-	// Info says who answers: the chosen protocol, the process and its services.
+	// Info describes the plugin: the chosen protocol, the process and its
+	// services.
 	Info(context.Context, *InfoRequest) (*InfoResponse, error)
+	// Ready runs the functions that the plugin wants to run once its host is connected,
+	// and returns when they have returned. FAILED_PRECONDITION means that one of them
+	// failed, and its message says why. A host calls it before its first other call if
+	// the answer says that the plugin has such functions, or if the host attaches.
+	// Asking again runs nothing again and returns the same result.
+	Ready(context.Context, *ReadyRequest) (*ReadyResponse, error)
 	// Shutdown asks the plugin to stop: it becomes unhealthy, lets the calls in
 	// flight finish, runs its shutdown hooks and exits. The answer says that the
-	// shutdown has begun, not that it has ended; the end is the process's exit.
-	// Asking again changes nothing.
+	// shutdown has begun, not that it has ended; the end is the process's exit. A
+	// second request changes nothing.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error)
 	mustEmbedUnimplementedControlServer()
 }
@@ -96,6 +121,9 @@ type UnimplementedControlServer struct{}
 
 func (UnimplementedControlServer) Info(context.Context, *InfoRequest) (*InfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Info not implemented")
+}
+func (UnimplementedControlServer) Ready(context.Context, *ReadyRequest) (*ReadyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Ready not implemented")
 }
 func (UnimplementedControlServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
@@ -139,6 +167,24 @@ func _Control_Info_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Ready_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Ready(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Ready_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Ready(ctx, req.(*ReadyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ShutdownRequest)
 	if err := dec(in); err != nil {
@@ -167,6 +213,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Info",
 			Handler:    _Control_Info_Handler,
+		},
+		{
+			MethodName: "Ready",
+			Handler:    _Control_Ready_Handler,
 		},
 		{
 			MethodName: "Shutdown",

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ func Main() {
 		mutter     = flag.Bool("mutter", false, "print lines first, and an unfinished one before the answer")
 		maxMessage = flag.Int("max-message", 0, "largest message in `bytes`")
 		hooks      = flag.String("hooks", "", "comma-separated `ways` in which shutdown functions end, in order of addition")
+		ready      = flag.String("ready", "", "comma-separated `ways` in which functions of OnReady end, in order of addition")
 		ownTLS     = flag.String("tls", "", "PEM `file` with key, certificate and root")
 		outlives   = flag.Bool("outlives", false, "go on when a go-plugin host has died")
 		noTerm     = flag.Bool("ignores-sigterm", false, "leave SIGTERM to the host")
@@ -58,6 +60,11 @@ func Main() {
 	if *hooks != "" {
 		for way := range strings.SplitSeq(*hooks, ",") {
 			option(plugin.OnShutdown(func(ctx context.Context) error { return shutDown(ctx, way) }))
+		}
+	}
+	if *ready != "" {
+		for way := range strings.SplitSeq(*ready, ",") {
+			option(plugin.OnReady(getReady(way)))
 		}
 	}
 	if *ownTLS != "" {
@@ -117,6 +124,32 @@ func shutDown(ctx context.Context, way string) error {
 		plugin.Logger(ctx).InfoContext(ctx, "shutdown function is done")
 		return nil
 	default:
+		return nil
+	}
+}
+
+// getReady returns a function for OnReady.
+func getReady(way string) func(context.Context) error {
+	ran := 0
+	return func(ctx context.Context) error {
+		ran++
+		switch way {
+		case "error":
+			return errors.New("no licence")
+		case "panic":
+			panic("no licence")
+		case "goexit":
+			runtime.Goexit()
+		case "exit":
+			os.Exit(3)
+		case "hang":
+			<-ctx.Done()
+			select {}
+		case "once":
+			if ran > 1 {
+				return errors.New("this is the second time")
+			}
+		}
 		return nil
 	}
 }

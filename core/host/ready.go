@@ -1,0 +1,61 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/control"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+)
+
+// awaitReady runs the functions that the plugin wants to run when its host is
+// connected (plugin.OnReady), and waits for them. With an error it closes the peer and
+// the session.
+func (l *launch) awaitReady(ctx context.Context, peer *rpc.Peer) error {
+	call, cancel := outlastingExit(ctx)
+	defer cancel()
+	err := control.Ready(call, peer.Plain())
+	switch status.Code(err) {
+	case codes.OK:
+		return nil
+	case codes.Unimplemented:
+		return nil // an attached plugin of another language, which has no such functions
+	case codes.FailedPrecondition:
+		err = errors.New(status.Convert(err).Message())
+	default:
+		if ended := because(ctx, nil); ended != nil {
+			err = fmt.Errorf("%w: the plugin is connected, but its functions given with plugin.OnReady have not returned", ended)
+		}
+	}
+	peer.Close()
+	err = errors.Join(err, l.session.Close())
+	if ctx.Err() == nil && !l.attaching {
+		l.child.exitsWithin(exitAfterLoss) // the plugin ends by itself, and how it ends says more
+	}
+	return err
+}
+
+// outlastingExit returns a context that ends like ctx, but a little later if ctx ends
+// because the process does. A plugin that is not ready says why and then ends: without
+// that time its answer was lost when the end was noticed first.
+func outlastingExit(ctx context.Context) (context.Context, context.CancelFunc) {
+	call, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		cause := context.Cause(ctx)
+		if !errors.Is(cause, errExited) {
+			cancel(cause)
+			return
+		}
+		select {
+		case <-time.After(exitAfterLoss):
+			cancel(cause)
+		case <-call.Done():
+		}
+	})
+	return call, func() { stop(); cancel(nil) }
+}

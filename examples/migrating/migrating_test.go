@@ -22,13 +22,14 @@ import (
 	"github.com/plugwire/plugwire/plugins/hello"
 )
 
-// sides are the directories with the programs of either framework.
+// sides are the directories with the programs of each framework.
 var sides = []string{"before", "after"}
 
 // dir has the programs of each side, in a directory of its name; set by TestMain.
 var dir string
 
-// TestMain builds all programs: compiling is not a part of what a test may take.
+// TestMain builds all programs, so that compiling takes no time from a test's
+// limit.
 func TestMain(m *testing.M) {
 	var err error
 	code := 1
@@ -45,7 +46,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build builds the programs as go tool mage build does, with whose results it shares the cache.
+// build builds the programs with the settings of go tool mage build, to share its build
+// cache.
 func build() error {
 	for _, side := range sides {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, side)+string(filepath.Separator), "./"+side+"/cmd/...")
@@ -70,8 +72,9 @@ func TestEitherSideMovesFirst(t *testing.T) {
 	}
 }
 
-// killed is what go-plugin says of a plugin that has not ended two seconds after it
-// was told to. On a busy machine that may be any plugin, but none each time.
+// killed is go-plugin's message about a plugin that has not ended two seconds after
+// the host asked for it. On a busy machine this can happen to any plugin, but not
+// each time.
 const killed = "plugin failed to exit gracefully"
 
 // checkGreeting runs a host with a plugin.
@@ -92,13 +95,13 @@ func checkGreeting(t *testing.T, hostPath, pluginPath string) {
 	}
 }
 
-// checkOptions runs what the page says of options.
+// checkOptions runs the functions that the page quotes about options.
 func checkOptions(t *testing.T, path string) {
 	t.Helper()
 	if version, err := after.Versions(t.Context(), exec.Command(path)); version != 1 || err != nil {
 		t.Errorf("version %d, %v", version, err)
 	}
-	var stdout, stderr synced
+	var stdout, stderr lockedBuffer
 	p, err := after.Options(t.Context(), exec.Command(path), &stdout, &stderr)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +125,7 @@ func checkOptions(t *testing.T, path string) {
 	}
 }
 
-// checkServe serves something to the plugin, which does not ask for it.
+// checkServe serves something to the plugin, which does not call it.
 func checkServe(t *testing.T, p *host.Plugin) {
 	t.Helper()
 	err := after.Serve(t.Context(), p, nobody{}, func(id uint32) error {
@@ -136,27 +139,28 @@ func checkServe(t *testing.T, p *host.Plugin) {
 	}
 }
 
-// nobody is a handler that nobody calls.
+// nobody is a handler that no peer calls.
 type nobody struct{}
 
 func (nobody) Greet(context.Context, *hello.GreetRequest) (*hello.GreetResponse, error) {
 	return &hello.GreetResponse{}, nil
 }
 
-// synced is a buffer for two writers.
-type synced struct {
+// lockedBuffer is a buffer for two writers.
+type lockedBuffer struct {
 	mu     sync.Mutex // guards buffer
 	buffer bytes.Buffer
 }
 
 // Write implements [io.Writer].
-func (s *synced) Write(b []byte) (int, error) {
+func (s *lockedBuffer) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.buffer.Write(b)
 }
 
-// TestPageNamesEveryField has no field of go-plugin's configurations left out.
+// TestPageNamesEveryField checks that the page names every field of go-plugin's
+// configurations.
 func TestPageNamesEveryField(t *testing.T) {
 	page := read(t, filepath.Join("..", "..", "docs", "migrating-from-go-plugin.md"))
 	_, tables, ok := strings.Cut(page, "\n## 11. ")

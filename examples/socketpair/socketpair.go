@@ -1,9 +1,9 @@
 //go:build unix
 
-// Package socketpair is an example of a transport of one's own, in one file: a
-// pair of connected unix sockets, made before the plugin starts. The plugin
-// inherits one of the two, so there is no address, no file, and nothing that
-// another process could connect to.
+// Package socketpair is an example of your own transport, in one file: a pair
+// of connected unix sockets, made before the plugin starts. The plugin inherits
+// one of the two, so there is no address, no file, and nothing that another
+// process could connect to.
 //
 // Give [New] to host.WithTransports and plugin.WithTransports.
 package socketpair
@@ -23,8 +23,8 @@ import (
 // Name is the transport's name on the wire.
 const Name = "socketpair"
 
-// version is the one that this module speaks: one inherited stream socket, on
-// which nothing precedes the session's first byte.
+// version is the version that this module speaks: one inherited stream socket,
+// on which nothing precedes the session's first byte.
 const version = 1
 
 // Transport is socketpair/1. It holds nothing and is safe for concurrent use.
@@ -76,7 +76,7 @@ func (*Transport) Listen(ctx context.Context, cfg transport.ListenConfig) (net.L
 		err = fmt.Errorf("socketpair: listen: %w", ctx.Err())
 	}
 	if err != nil {
-		for _, file := range cfg.Files { // they are Listen's, whatever happens
+		for _, file := range cfg.Files { // Listen owns the files, also on an error
 			err = errors.Join(err, file.Close())
 		}
 		return nil, err
@@ -95,9 +95,9 @@ func (*Transport) Dial(context.Context, transport.DialConfig) (net.Conn, error) 
 	return nil, fmt.Errorf("socketpair: dial: %w", errors.ErrUnsupported)
 }
 
-// connOf returns the connection that file holds, and closes file.
+// connOf returns the connection of the socket in file, and closes file.
 func connOf(file *os.File) (net.Conn, error) {
-	conn, err := net.FileConn(file) // under a new descriptor
+	conn, err := net.FileConn(file) // the connection has a new descriptor
 	if err = errors.Join(err, file.Close()); err != nil {
 		if conn != nil {
 			err = errors.Join(err, conn.Close())
@@ -122,7 +122,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	return nil, fmt.Errorf("socketpair: accept: %w", net.ErrClosed)
 }
 
-// Close implements [net.Listener]. It closes a connection that nobody accepted.
+// Close implements [net.Listener]. It closes a connection that was not
+// accepted.
 func (l *listener) Close() (err error) {
 	l.once.Do(func() {
 		close(l.conns)

@@ -1,7 +1,7 @@
 //go:build !unix
 
-// Package socketpair is an example of a transport of one's own. This system
-// does not have what it needs.
+// Package socketpair is an example of your own transport. This system does not
+// have what it needs.
 package socketpair
 
 import (

@@ -17,15 +17,15 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// receive is a handler that reads all of a named stream, and returns how many
-// bytes that were.
+// receive is a handler that reads all of a named stream, and returns the number
+// of its bytes.
 func receive(ctx context.Context) (n int64, err error) {
 	conn, err := plugin.AcceptStream(ctx, "upload")
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	return io.Copy(io.Discard, conn) // to the host's CloseWrite, or its end
+	return io.Copy(io.Discard, conn) // until the host's CloseWrite, or the end of the call
 }
 
 // upload is the host's side. The call says how much has arrived.
@@ -40,7 +40,7 @@ func upload(ctx context.Context, p *host.Plugin, r io.Reader) error {
 	go func() {
 		reading, err := weather.NewStationClient(p).GetReading(ctx, &weather.GetReadingRequest{Sensor: "bytes"})
 		if err != nil {
-			cancel() // nobody accepts the stream any more
+			cancel() // no handler accepts the stream any more
 		}
 		called <- result{reading.GetTimeMillis(), err}
 	}()
@@ -51,7 +51,7 @@ func upload(ctx context.Context, p *host.Plugin, r io.Reader) error {
 	defer conn.Close()
 	sent, err := io.Copy(conn, r)
 	if err == nil {
-		err = conn.(interface{ CloseWrite() error }).CloseWrite() // there is no more
+		err = conn.(interface{ CloseWrite() error }).CloseWrite() // ends the stream
 	}
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ import (
 
 var errDisk = errors.New("the disk is on fire")
 
-// faults are what a handler may do beside answering.
+// faults are what a handler may do instead of answering.
 var faults = map[string]func(f *faulty, ctx context.Context) (*weather.Reading, error){
 	"plain": func(*faulty, context.Context) (*weather.Reading, error) { return nil, errDisk },
 	"wrapped": func(*faulty, context.Context) (*weather.Reading, error) {
@@ -118,7 +118,8 @@ func TestDetails(t *testing.T) {
 	}
 }
 
-// A station keeps of a reading what it knows. The rest may have any size.
+// A station keeps only the known fields of a reading. The others may have any
+// size.
 func TestUnknownFields(t *testing.T) {
 	t.Parallel()
 	s := station.New()
@@ -134,7 +135,8 @@ func TestUnknownFields(t *testing.T) {
 	}
 }
 
-// TestContexts has what of the host's context reaches the handler, and when.
+// TestContexts checks which parts of the host's context reach the handler, and
+// when.
 func TestContexts(t *testing.T) {
 	t.Parallel()
 	f := newFaulty()
@@ -166,14 +168,14 @@ func TestContexts(t *testing.T) {
 	}
 	<-f.ended
 
-	for within := 50 * time.Millisecond; len(f.ended) == 0; within *= 2 { // a busy machine may not come to begin the call
+	for within := 50 * time.Millisecond; len(f.ended) == 0; within *= 2 { // a busy machine may not begin the call before
 		if within > time.Minute {
 			t.Fatal("the handler has not ended with its context")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		_, err = client.GetReading(ctx, &weather.GetReadingRequest{Sensor: "wait"})
 		cancel()
-		if status.Code(err) != codes.DeadlineExceeded || console.Explain(err) != "the plugin did not answer in time" {
+		if status.Code(err) != codes.DeadlineExceeded || console.Explain(err) != "the plugin did not answer within the time limit" {
 			t.Errorf("after the deadline: %v", err)
 		}
 	}
@@ -188,7 +190,7 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestEnds has a plugin whose process ends in the middle of a call.
+// TestEnds checks calls whose plugin's process ends.
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	for sensor, want := range map[string]struct {
@@ -227,7 +229,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// TestClosed has a call after the host itself has stopped the plugin.
+// TestClosed makes a call after the host itself has stopped the plugin.
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	p := launch(t)
@@ -243,7 +245,7 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// TestBackground has a goroutine that outlives the call which has started it.
+// TestBackground checks a goroutine that outlives the call that started it.
 func TestBackground(t *testing.T) {
 	t.Parallel()
 	var logged atomic.Bool
@@ -260,7 +262,8 @@ func TestBackground(t *testing.T) {
 	}
 }
 
-// background does something after each reading that the answer does not wait for.
+// background does something after each reading, and the answer does not wait for
+// it.
 type background struct {
 	*station.Station
 	after func(ctx context.Context)
@@ -268,7 +271,7 @@ type background struct {
 
 func (b background) AddReading(ctx context.Context, request *weather.AddReadingRequest) (*weather.AddReadingResponse, error) {
 	response, err := b.Station.AddReading(ctx, request)
-	ctx = context.WithoutCancel(ctx) // its deadline and its end are the call's
+	ctx = context.WithoutCancel(ctx) // ctx ends with the call
 	go b.after(ctx)
 	return response, err
 }

@@ -60,11 +60,12 @@ func TestImportAndList(t *testing.T) {
 		if err != nil || r.GetTimeMillis() != 1 {
 			t.Errorf("%v, %v", r, err)
 		}
-		break // and the call ends, for which the end of the test waits
+		break // then the call ends, and the end of the test waits for that
 	}
 }
 
-// TestImportAllOrNone has a stream of which the handler does not want the rest.
+// TestImportAllOrNone checks a stream whose handler ends before the last
+// message.
 func TestImportAllOrNone(t *testing.T) {
 	t.Parallel()
 	client := start(t, station.New())
@@ -89,7 +90,7 @@ func TestImportAllOrNone(t *testing.T) {
 	}
 }
 
-// TestImportCancelled has a host that gives up in the middle.
+// TestImportCancelled checks a host that gives up in the middle.
 func TestImportCancelled(t *testing.T) {
 	t.Parallel()
 	client := start(t, station.New())
@@ -106,8 +107,8 @@ func TestImportCancelled(t *testing.T) {
 	}
 }
 
-// TestWatch has a host that does not read for a while: it gets the latest all the
-// same.
+// TestWatch checks that a host which does not read for a while still gets the
+// latest reading.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	client := start(t, station.New())
@@ -128,7 +129,7 @@ func TestWatch(t *testing.T) {
 		}
 	}
 	millis := int64(1)
-	for len(begun) == 0 { // the request may still be on its way
+	for len(begun) == 0 { // the request may not have arrived yet
 		add(millis)
 		millis++
 	}
@@ -160,7 +161,7 @@ func TestWatchEndsWithThePlugin(t *testing.T) {
 			return true
 		}, "a")
 	}()
-	for millis := int64(1); len(begun) == 0; millis++ { // the request may still be on its way
+	for millis := int64(1); len(begun) == 0; millis++ { // the request may not have arrived yet
 		if _, err := client.AddReading(t.Context(), &weather.AddReadingRequest{Reading: reading("a", millis)}); err != nil {
 			t.Fatal(err)
 		}

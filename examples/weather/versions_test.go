@@ -21,7 +21,7 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// TestVersions has hosts and plugins that speak some versions each.
+// TestVersions runs hosts with plugins, each with some versions.
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	s := station.New()
@@ -53,7 +53,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestNoVersion has a host and a plugin, each a process, without one in common.
+// TestNoVersion runs a host and a plugin, each a process, without a common
+// version.
 func TestNoVersion(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(self(t))

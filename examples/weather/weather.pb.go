@@ -134,7 +134,7 @@ func (x *Reading) GetCelsius() float64 {
 
 type AddReadingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What to store. Required.
+	// The reading to store. Required.
 	Reading       *Reading `protobuf:"bytes,1,opt,name=reading,proto3" json:"reading,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -216,7 +216,7 @@ func (*AddReadingResponse) Descriptor() ([]byte, []int) {
 
 type ListReadingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The sensor's name. One without readings is an empty stream.
+	// The sensor's name. A sensor without readings is an empty stream.
 	Sensor        string `protobuf:"bytes,1,opt,name=sensor,proto3" json:"sensor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

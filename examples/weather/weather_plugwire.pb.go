@@ -30,8 +30,8 @@ var StationProtocol = protocol.New("weather", 1, &Station_ServiceDesc)
 // Station keeps the readings of weather sensors, 1,000,000 in all, for as long as
 // it runs. Its methods may be called at once.
 type StationHandler interface {
-	// GetReading returns the latest reading of a sensor. A sensor that has none is
-	// NOT_FOUND. It changes nothing and may be repeated.
+	// GetReading returns the latest reading of a sensor. A sensor without readings
+	// is NOT_FOUND. The call changes nothing and may be repeated.
 	GetReading(context.Context, *GetReadingRequest) (*Reading, error)
 	// AddReading stores one reading. One that is not valid is INVALID_ARGUMENT, with
 	// a google.rpc.BadRequest that names each field; one that is not newer than the
@@ -45,10 +45,10 @@ type StationHandler interface {
 	// call with that error.
 	ImportReadings(grpc.ClientStreamingServer[AddReadingRequest, ImportReadingsResponse]) error
 	// Watch sends the readings of the sensors that the requests name, as they are
-	// added, until the client half-closes the stream or cancels the call. A client
-	// that is slow misses readings, but never the latest of a sensor. A sensor whose
-	// name is not 1 to 64 bytes long is INVALID_ARGUMENT, and more than 100 sensors
-	// are RESOURCE_EXHAUSTED.
+	// added, until the client half-closes the stream or cancels the call. A slow
+	// client misses readings, but never the latest of a sensor. A sensor whose name
+	// is not 1 to 64 bytes long is INVALID_ARGUMENT, and more than 100 sensors are
+	// RESOURCE_EXHAUSTED.
 	Watch(grpc.BidiStreamingServer[WatchRequest, Reading]) error
 }
 

@@ -62,18 +62,18 @@ func launch(t *testing.T) *host.Plugin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.Close() }) // tests end it as they like
+	t.Cleanup(func() { _ = p.Close() }) // tests may have ended it already
 	return p
 }
 
-// faulty is a station with mistakes, each in the sensor of that name.
+// faulty is a station with mistakes. The sensor's name selects one.
 type faulty struct {
 	*station.Station
-	began, ended chan struct{} // of a call that waits
+	began, ended chan struct{} // context of a call that blocks
 }
 
 func newFaulty() *faulty {
-	const waits = 16 // of one test, at most
+	const waits = 16 // bounds one test
 	return &faulty{station.New(), make(chan struct{}, waits), make(chan struct{}, waits)}
 }
 

@@ -1,5 +1,5 @@
 // Package after is what hosts and plugins on Plugwire do where those on go-plugin
-// set a field. Each function stands in docs/migrating-from-go-plugin.md.
+// set a field. docs/migrating-from-go-plugin.md quotes each function.
 package after
 
 import (
@@ -21,11 +21,10 @@ import (
 
 var cookie = host.WithCookie("GREETER_PLUGIN", "hello")
 
-// GreeterProtocolV2 is a second version. A generator writes it, as it has the
-// first.
+// GreeterProtocolV2 is a second version. A generator writes it, like the first.
 var GreeterProtocolV2 = protocol.New("hello", 2, &hello.Greeter_ServiceDesc)
 
-// Versions is a host that speaks two versions. It returns which one was chosen.
+// Versions is a host that speaks two versions. It returns the chosen one.
 func Versions(ctx context.Context, cmd *exec.Cmd) (int, error) {
 	p, err := host.Launch(ctx, cmd,
 		host.WithProtocols(hello.GreeterProtocol, GreeterProtocolV2),
@@ -46,14 +45,14 @@ func ServeVersions(first hello.GreeterHandler, second hello.GreeterServer) {
 	), plugin.WithTransports(unix.New()))
 }
 
-// Options is a host that sets what many do.
+// Options is a host that sets the most common options.
 func Options(ctx context.Context, cmd *exec.Cmd, stdout, stderr io.Writer) (*host.Plugin, error) {
-	cmd.Env = []string{"HOME=" + os.Getenv("HOME")} // and nothing else of this process's
+	cmd.Env = []string{"HOME=" + os.Getenv("HOME")} // the plugin gets nothing else of this process's environment
 	return host.Launch(ctx, cmd,
 		host.WithProtocols(hello.GreeterProtocol),
 		host.WithTransports(unix.New(), tcp.New()),
 		host.WithCookie("GREETER_PLUGIN", "hello"),
-		host.WithMutualTLS(), // less is refused, also where the kernel vouches for the plugin
+		host.WithMutualTLS(), // weaker security is refused, even if the kernel identifies the plugin
 		host.WithMultiplex(),
 		host.WithPortRange(20000, 20100),
 		host.WithStartTimeout(10*time.Second),
@@ -61,13 +60,13 @@ func Options(ctx context.Context, cmd *exec.Cmd, stdout, stderr io.Writer) (*hos
 		host.WithStderr(stderr))
 }
 
-// Plugins are those of a program, which stops them at its end.
+// Plugins are the plugins of a program, which stops them at its end.
 type Plugins struct {
-	mu  sync.Mutex // guards all
+	mu  sync.Mutex // guards the field below
 	all []*host.Plugin
 }
 
-// Add has Close stop one more.
+// Add adds a plugin that Close stops.
 func (p *Plugins) Add(one *host.Plugin) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,15 +86,16 @@ func (p *Plugins) Close() error {
 	return errors.Join(errs...)
 }
 
-// Stop gives the plugin three seconds for its calls in flight. What then still runs
-// is ended by force.
+// Stop gives the plugin three seconds for its calls in flight. It kills a process
+// that still runs then.
 func Stop(p *host.Plugin) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	return p.Shutdown(ctx)
 }
 
-// Watch calls ended when the plugin has, with nil if it was asked to.
+// Watch calls ended when the plugin has ended, with nil if its host asked for
+// it.
 func Watch(p *host.Plugin, ended func(error)) {
 	go func() {
 		<-p.Done()
@@ -103,7 +103,7 @@ func Watch(p *host.Plugin, ended func(error)) {
 	}()
 }
 
-// WithGreeter is a host that serves something to its plugin, with no id.
+// WithGreeter is a host that serves something to its plugin, without an id.
 func WithGreeter(ctx context.Context, cmd *exec.Cmd, handler hello.GreeterHandler) (*host.Plugin, error) {
 	return host.Launch(ctx, cmd,
 		host.WithProtocols(hello.GreeterProtocol),
@@ -111,12 +111,12 @@ func WithGreeter(ctx context.Context, cmd *exec.Cmd, handler hello.GreeterHandle
 		host.WithServices(hello.ServeGreeter(handler)))
 }
 
-// CallHost has a handler of the plugin call what the host serves.
+// CallHost is a handler of the plugin that calls what the host serves.
 func CallHost(ctx context.Context) (*hello.GreetResponse, error) {
 	return hello.NewGreeterClient(plugin.Host(ctx)).Greet(ctx, &hello.GreetRequest{Name: "host"})
 }
 
-// Serve has the host serve something to the plugin, which is told the id.
+// Serve is a host that serves something to the plugin, and tells it the id.
 func Serve(ctx context.Context, p *host.Plugin, handler hello.GreeterHandler, call func(id uint32) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -128,7 +128,7 @@ func Serve(ctx context.Context, p *host.Plugin, handler hello.GreeterHandler, ca
 	return errors.Join(err, <-served)
 }
 
-// Dial has a handler of the plugin call what the host serves under an id.
+// Dial is a handler of the plugin that calls what the host serves under an id.
 func Dial(ctx context.Context, id uint32) (*hello.GreetResponse, error) {
 	conn, err := plugin.Broker(ctx).Dial(ctx, id)
 	if err != nil {

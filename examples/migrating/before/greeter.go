@@ -1,4 +1,4 @@
-// Package before is what host and plugin share on go-plugin.
+// Package before has what host and plugin share on go-plugin.
 package before
 
 import (

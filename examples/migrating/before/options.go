@@ -25,7 +25,7 @@ func Versions(cmd *exec.Cmd) *plugin.Client {
 	})
 }
 
-// Options is a host that sets what many do.
+// Options is a host that sets the most common options.
 func Options(cmd *exec.Cmd, stdout, stderr io.Writer) *plugin.Client {
 	return plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:     Handshake,
@@ -44,7 +44,7 @@ func Options(cmd *exec.Cmd, stdout, stderr io.Writer) *plugin.Client {
 	})
 }
 
-// Checked is a host that runs only the program that it knows.
+// Checked is a host that runs only a program with a known checksum.
 func Checked(cmd *exec.Cmd, sum []byte) *plugin.Client {
 	return plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  Handshake,
@@ -55,7 +55,7 @@ func Checked(cmd *exec.Cmd, sum []byte) *plugin.Client {
 	})
 }
 
-// Managed is a program that has its plugins stopped at its end.
+// Managed is a program that stops its plugins at its end.
 func Managed(cmd *exec.Cmd) {
 	plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: Handshake,
@@ -66,7 +66,7 @@ func Managed(cmd *exec.Cmd) {
 	defer plugin.CleanupClients()
 }
 
-// Serve has the host serve something to the plugin, which is told the id.
+// Serve is a host that serves something to the plugin, and tells it the id.
 func Serve(broker *plugin.GRPCBroker, impl hello.GreeterServer, call func(id uint32) error) error {
 	id := broker.NextId()
 	var server *grpc.Server
@@ -80,7 +80,7 @@ func Serve(broker *plugin.GRPCBroker, impl hello.GreeterServer, call func(id uin
 	return err
 }
 
-// Dial has the plugin call what the host serves under an id.
+// Dial is a plugin that calls what the host serves under an id.
 func Dial(broker *plugin.GRPCBroker, id uint32) (hello.GreeterClient, func() error, error) {
 	conn, err := broker.Dial(id)
 	if err != nil {

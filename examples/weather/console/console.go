@@ -1,5 +1,5 @@
-// Package console is the host's side of package weather: how each kind of call is
-// made, and what becomes of its errors.
+// Package console is the host's side of package weather: how to make each kind of
+// call, and how to handle its errors.
 package console
 
 import (
@@ -35,7 +35,7 @@ func Latest(ctx context.Context, station weather.StationClient, sensor string) (
 func List(ctx context.Context, station weather.StationClient, sensor string) iter.Seq2[*weather.Reading, error] {
 	return func(yield func(*weather.Reading, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // ends the call, also for who reads no further
+		defer cancel() // ends the call, also if the caller stops reading
 		stream, err := station.ListReadings(ctx, &weather.ListReadingsRequest{Sensor: sensor})
 		for err == nil {
 			var reading *weather.Reading
@@ -49,7 +49,7 @@ func List(ctx context.Context, station weather.StationClient, sensor string) ite
 	}
 }
 
-// Import stores all readings, or none, and returns how many they are.
+// Import stores all readings, or none, and returns their number.
 func Import(ctx context.Context, station weather.StationClient, readings iter.Seq[*weather.Reading]) (int64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -59,10 +59,10 @@ func Import(ctx context.Context, station weather.StationClient, readings iter.Se
 	}
 	for reading := range readings {
 		if err := stream.Send(&weather.AddReadingRequest{Reading: reading}); err != nil {
-			break // the handler has ended the call, and CloseAndRecv says why
+			break // the handler has ended the call, and CloseAndRecv returns why
 		}
 	}
-	if err := ctx.Err(); err != nil { // to half-close now would say: this is all
+	if err := ctx.Err(); err != nil { // a half-close now would mean: the readings are complete
 		return 0, status.FromContextError(err).Err()
 	}
 	response, err := stream.CloseAndRecv()
@@ -80,7 +80,7 @@ func Watch(ctx context.Context, station weather.StationClient, f func(*weather.R
 	}
 	for _, sensor := range sensors {
 		if err := stream.Send(&weather.WatchRequest{Sensor: sensor}); err != nil {
-			break // Recv says why
+			break // Recv returns why
 		}
 	}
 	for {
@@ -107,7 +107,7 @@ func stop(stream grpc.BidiStreamingClient[weather.WatchRequest, weather.Reading]
 	return err
 }
 
-// Explain says what the error of a call means to a user.
+// Explain describes the error of a call to a user.
 func Explain(err error) string {
 	if exit, ok := errors.AsType[*host.ExitError](err); ok {
 		return fmt.Sprintf("the plugin ended (%v); start it again", exit.Status)
@@ -119,7 +119,7 @@ func Explain(err error) string {
 	case codes.NotFound, codes.FailedPrecondition, codes.ResourceExhausted:
 		return s.Message()
 	case codes.DeadlineExceeded:
-		return "the plugin did not answer in time"
+		return "the plugin did not answer within the time limit"
 	case codes.Unavailable:
 		return "the plugin cannot be called now: " + s.Message()
 	default:
@@ -127,7 +127,7 @@ func Explain(err error) string {
 	}
 }
 
-// fields returns what a status says of the request's fields.
+// fields returns what a status says about the request's fields.
 func fields(s *status.Status) string {
 	var b strings.Builder
 	for _, detail := range s.Details() {

@@ -15,7 +15,7 @@ var Protocols = []*protocol.Protocol{weather.StationProtocol, weatherv2.StationP
 // zeroCelsius in kelvin.
 const zeroCelsius = 273.15
 
-// Celsius returns the latest temperature of a sensor, of a station of either
+// Celsius returns the latest temperature of a sensor, from a station of either
 // version.
 func Celsius(ctx context.Context, p *host.Plugin, sensor string) (float64, error) {
 	if p.Protocol() == weather.StationProtocol {

@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	maxSensorLen = 64 // a sensor's name stands in every reading
+	maxSensorLen = 64 // every reading has its sensor's name
 	absoluteZero = -273.15
 )
 
 // check returns an INVALID_ARGUMENT that names every field that is wrong. It drops
-// what is no field of a reading, which has no limit and would be kept with it.
+// unknown fields, which have no limit and would be kept with the reading.
 func check(reading *weather.Reading) error {
 	var wrong []*errdetails.BadRequest_FieldViolation
 	require := func(ok bool, field, want string) {

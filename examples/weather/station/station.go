@@ -55,7 +55,7 @@ func (s *Station) AddReading(_ context.Context, request *weather.AddReadingReque
 // ListReadings implements [weather.StationHandler].
 func (s *Station) ListReadings(request *weather.ListReadingsRequest, stream grpc.ServerStreamingServer[weather.Reading]) error {
 	for _, reading := range s.of(request.GetSensor()) {
-		if err := stream.Send(reading); err != nil { // the host has gone, or wants no more
+		if err := stream.Send(reading); err != nil { // the host has ended, or wants no more
 			return err
 		}
 	}
@@ -70,7 +70,7 @@ func (s *Station) ImportReadings(stream grpc.ClientStreamingServer[weather.AddRe
 		if errors.Is(err, io.EOF) { // the host has sent all
 			break
 		}
-		if err != nil { // it has not, and never will
+		if err != nil { // the host has not sent all, and never will
 			return err
 		}
 		if err := check(request.GetReading()); err != nil {
@@ -89,21 +89,22 @@ func (s *Station) ImportReadings(stream grpc.ClientStreamingServer[weather.AddRe
 
 var errFull = status.Errorf(codes.ResourceExhausted, "the station keeps %d readings and no more", maxReadings)
 
-// of returns the readings of a sensor, oldest first. They are only ever added to.
+// of returns the readings of a sensor, oldest first. Readings are only ever
+// added.
 func (s *Station) of(sensor string) []*weather.Reading {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.readings[sensor]
 }
 
-// add stores all readings or none, and tells those who watch.
+// add stores all readings or none, and offers them to the watchers.
 func (s *Station) add(readings ...*weather.Reading) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.count+len(readings) > maxReadings {
 		return errFull
 	}
-	latest := make(map[string]int64) // times, with those of readings
+	latest := make(map[string]int64) // latest times, including those of readings
 	for _, reading := range readings {
 		sensor := reading.GetSensor()
 		if stored := s.readings[sensor]; latest[sensor] == 0 && len(stored) > 0 {

@@ -7,7 +7,7 @@ import (
 	weatherv2 "github.com/plugwire/plugwire/examples/weather/v2"
 )
 
-// V2 is a station as version 2 of its protocol has it.
+// V2 is a station in version 2 of its protocol.
 type V2 struct{ *Station }
 
 var _ weatherv2.StationHandler = V2{}

@@ -17,8 +17,8 @@ import (
 // reading.
 const maxWatched = 100
 
-// watcher is one call of Watch. It holds the latest reading of each sensor that
-// was not sent yet, however slow the host is.
+// watcher is one call of Watch. However slow the host is, it holds only the
+// latest unsent reading of each sensor.
 type watcher struct {
 	mu      sync.Mutex // guards the fields below
 	sensors map[string]bool
@@ -33,7 +33,7 @@ func (s *Station) Watch(stream grpc.BidiStreamingServer[weather.WatchRequest, we
 	s.watch(w)
 	defer s.unwatch(w)
 	ended := make(chan error, 1)
-	go func() { ended <- w.follow(stream) }() // Recv returns when this handler has
+	go func() { ended <- w.follow(stream) }() // Recv returns when this handler has returned
 	for {
 		select {
 		case <-plugin.Stopping(stream.Context()):
@@ -51,7 +51,8 @@ func (s *Station) Watch(stream grpc.BidiStreamingServer[weather.WatchRequest, we
 	}
 }
 
-// follow adds the sensors that the host asks for, until it asks no more.
+// follow adds the sensors that the host asks for, until it half-closes the
+// stream.
 func (w *watcher) follow(stream grpc.BidiStreamingServer[weather.WatchRequest, weather.Reading]) error {
 	for {
 		request, err := stream.Recv()
@@ -77,7 +78,7 @@ func (w *watcher) add(sensor string) bool {
 	return len(w.sensors) <= maxWatched
 }
 
-// offer replaces what waits to be sent of the sensor. It does not wait.
+// offer replaces the unsent reading of the sensor. It does not block.
 func (w *watcher) offer(reading *weather.Reading) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,7 +92,7 @@ func (w *watcher) offer(reading *weather.Reading) {
 	}
 }
 
-// send sends what waits. Send blocks while the host does not read.
+// send sends the unsent readings. Send blocks while the host does not read.
 func (w *watcher) send(stream grpc.BidiStreamingServer[weather.WatchRequest, weather.Reading]) error {
 	w.mu.Lock()
 	readings := w.latest

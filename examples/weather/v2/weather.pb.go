@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: examples/weather/v2/weather.proto
 
-// Version 2 of the protocol weather: temperatures are in kelvin. It has what a
-// display needs, and no more.
+// Version 2 of the protocol weather: temperatures are in kelvin. It has only
+// what a display needs.
 
 package weatherv2
 

@@ -4,8 +4,8 @@
 // - protoc             (unknown)
 // source: examples/weather/v2/weather.proto
 
-// Version 2 of the protocol weather: temperatures are in kelvin. It has what a
-// display needs, and no more.
+// Version 2 of the protocol weather: temperatures are in kelvin. It has only
+// what a display needs.
 
 package weatherv2
 
@@ -29,10 +29,10 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Station tells the readings of weather sensors.
+// Station returns the readings of weather sensors.
 type StationClient interface {
-	// GetReading returns the latest reading of a sensor. A sensor that has none is
-	// NOT_FOUND.
+	// GetReading returns the latest reading of a sensor. A sensor without readings
+	// is NOT_FOUND.
 	GetReading(ctx context.Context, in *GetReadingRequest, opts ...grpc.CallOption) (*Reading, error)
 }
 
@@ -58,10 +58,10 @@ func (c *stationClient) GetReading(ctx context.Context, in *GetReadingRequest, o
 // All implementations must embed UnimplementedStationServer
 // for forward compatibility.
 //
-// Station tells the readings of weather sensors.
+// Station returns the readings of weather sensors.
 type StationServer interface {
-	// GetReading returns the latest reading of a sensor. A sensor that has none is
-	// NOT_FOUND.
+	// GetReading returns the latest reading of a sensor. A sensor without readings
+	// is NOT_FOUND.
 	GetReading(context.Context, *GetReadingRequest) (*Reading, error)
 	mustEmbedUnimplementedStationServer()
 }

@@ -26,10 +26,10 @@ var StationProtocol = protocol.New("weather", 2, &Station_ServiceDesc)
 // StationHandler is what a plugin implements to serve Station. Its methods may
 // be called concurrently.
 //
-// Station tells the readings of weather sensors.
+// Station returns the readings of weather sensors.
 type StationHandler interface {
-	// GetReading returns the latest reading of a sensor. A sensor that has none is
-	// NOT_FOUND.
+	// GetReading returns the latest reading of a sensor. A sensor without readings
+	// is NOT_FOUND.
 	GetReading(context.Context, *GetReadingRequest) (*Reading, error)
 }
 

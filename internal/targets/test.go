@@ -67,7 +67,7 @@ func Test(ctx context.Context) error {
 	}
 	report := testrun.New(testrun.Config{Output: os.Stdout, Width: terminalWidth(), Verbose: mg.Verbose(), Prefix: packagePrefix})
 	failed := each(runs, func(r testCommand) error {
-		cmd := r.with(race.env).command(ctx, slices.Concat([]string{"go", "test", "-json", "-p", strconv.Itoa(packagesAtOnce * runtime.NumCPU()), "-timeout", r.timeout.String()}, race.flags, r.packages))
+		cmd := r.with(race.env).command(ctx, slices.Concat([]string{"go", "test", "-json", "-vet", "off", "-p", strconv.Itoa(packagesAtOnce * runtime.NumCPU()), "-timeout", r.timeout.String()}, race.flags, r.packages))
 		return report.Run(testrun.Command{Cmd: cmd, Again: r.again(race)})
 	})
 	fmt.Printf("%.0f s\n", time.Since(began).Seconds())
@@ -104,19 +104,42 @@ func raceDetector(ctx context.Context) (raceSetting, error) {
 	return raceSetting{env: noCgo}, skipped("race detector", "it needs a working C compiler: "+err.Error())
 }
 
-// compileCommands compiles the commands that tests start, so that the tests find
-// them in the build cache. A slow compiler then takes no time from a test's
-// limit.
+// raceCommands are the directories of commands that are only tested, or started by
+// tests, with the race detector.
+var raceCommands = []string{"core/internal/e2e/", "interop/cmd/"}
+
+// compileCommands compiles the packages of the commands that tests start, as the
+// tests build them. The tests find these packages in the build cache and only link
+// them, so that a slow compiler takes nothing of the time that a test may take.
+// Linking the commands here would be wasted: the go command does not keep them.
 func compileCommands(ctx context.Context, race raceSetting) error {
 	all, err := scopes()
 	if err != nil {
 		return err
 	}
-	withRace := slices.Concat([]string{"go", "build"}, race.flags, []string{"./interop/cmd/..."})
-	return errors.Join(
-		root.with(race.env).run(ctx, withRace...),
-		each(all, func(s scope) error { return s.run(ctx, "go", "build", "-o", os.DevNull, s.pattern) }),
-	)
+	return each(all, func(s scope) error {
+		found, err := s.output(ctx, "go", "list", "-f", `{{if eq .Name "main"}}{{.ImportPath}}{{end}}`, s.pattern)
+		if err != nil {
+			return err
+		}
+		var raced, plain []string
+		for _, path := range strings.Fields(found) {
+			if slices.ContainsFunc(raceCommands, func(dir string) bool { return strings.HasPrefix(path, packagePrefix+dir) }) {
+				raced = append(raced, path)
+			} else {
+				plain = append(plain, path)
+			}
+		}
+		return errors.Join(compile(ctx, s.with(race.env), race.flags, raced), compile(ctx, s.place, nil, plain))
+	})
+}
+
+// compile compiles packages into the build cache, and links nothing.
+func compile(ctx context.Context, p place, flags, packages []string) error {
+	if len(packages) == 0 {
+		return nil
+	}
+	return p.run(ctx, slices.Concat([]string{"go", "list", "-export", "-f", "{{/* print nothing */}}"}, flags, packages)...)
 }
 
 // testCommand is one call of go test.

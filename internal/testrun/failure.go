@@ -1,6 +1,8 @@
 package testrun
 
 import (
+	"cmp"
+	"path"
 	"regexp"
 	"strings"
 )
@@ -59,36 +61,55 @@ var (
 	verdict = regexp.MustCompile(`^\s*(--- (FAIL|PASS|SKIP): |(FAIL|PASS|ok)\s*$|FAIL\t|exit status )`)
 
 	// crash matches a line with which the runtime reports why the process ends.
-	crash = regexp.MustCompile(`^(panic: |fatal error: |SIG[A-Z]+: |WARNING: DATA RACE|\*\*\* Test )`)
+	crash = regexp.MustCompile(`^(panic: |fatal error: |SIG[A-Z]+: |\s*WARNING: DATA RACE|\*\*\* Test )`)
+
+	// script matches the line with which package testscript reports what failed.
+	script = regexp.MustCompile(`^\s*FAIL: (\S+)(:\d+: .*)`)
 
 	// location matches the file and line before a message of package testing.
 	location = regexp.MustCompile(`^\s*[\w.-]+\.go:\d+: `)
 
+	// setting matches a message that only tells how to repeat the test, such as a
+	// seed.
+	setting = regexp.MustCompile(`^([A-Z][A-Z0-9_]*=|seed \d+$)`)
+
 	goroutine = regexp.MustCompile(`^goroutine \d+ .*\[`)
 )
 
-// FirstMessage returns the line of a failed test's output that gives the
-// reason: how the runtime ended the process, or the test's first message,
-// without its file and line.
+// FirstMessage returns the line of a failed test's output that gives the reason.
+// It prefers the runtime's reason for ending the process, then the line of a script
+// that failed, then the test's first message, without its file and line.
 func FirstMessage(text string) string {
-	var first, said string
+	said, set := message(text)
+	return cmp.Or(said, set)
+}
+
+// message returns the line that gives the reason, and the first line that only tells
+// a setting. Both may be empty.
+func message(text string) (said, set string) {
+	var first, located string
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")
-		switch trimmed := strings.TrimSpace(line); {
-		case crash.MatchString(line):
-			return strings.TrimPrefix(trimmed, "panic: ")
+		trimmed := strings.TrimSpace(line)
+		if crash.MatchString(line) {
+			return strings.TrimPrefix(trimmed, "panic: "), set
+		}
+		if failed := script.FindStringSubmatch(line); failed != nil {
+			said = cmp.Or(said, path.Base(failed[1])+failed[2])
+		}
+		own := strings.TrimSpace(location.ReplaceAllString(line, ""))
+		switch {
 		case trimmed == "", isNoise(line), verdict.MatchString(line), strings.Trim(trimmed, "=") == "",
 			strings.HasPrefix(line, "# "): // names the package that does not compile
-		case location.MatchString(line) && said == "":
-			said = strings.TrimSpace(location.ReplaceAllString(line, ""))
-		case first == "":
-			first = trimmed
+		case setting.MatchString(own):
+			set = cmp.Or(set, own)
+		case location.MatchString(line):
+			located = cmp.Or(located, own)
+		default:
+			first = cmp.Or(first, trimmed)
 		}
 	}
-	if said != "" {
-		return said
-	}
-	return first
+	return cmp.Or(said, located, first), set
 }
 
 // maxDump is how many lines of goroutines are shown; a longer dump goes to a file.

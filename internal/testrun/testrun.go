@@ -234,7 +234,7 @@ func (r *Report) failedTests(path string, p *pkg, again func(pkg, pattern string
 			continue
 		}
 		text := p.outputs[test].String()
-		if FirstMessage(text) == "" && p.subtestFailed(test) {
+		if said, _ := message(text); said == "" && p.subtestFailed(test) {
 			continue
 		}
 		found = append(found, r.failure(path, test, text, again))

@@ -65,6 +65,30 @@ func TestMain(m *testing.M) {
 }
 func TestNothing(*testing.T) {}
 `,
+	"told/told_test.go": `package told
+
+import "testing"
+
+// As package testscript reports a script.
+func TestScript(t *testing.T) {
+	t.Log("\nWORK=$WORK\nPATH=/bin\n\n> exec false\n[exit status 1]\nFAIL: testdata/script/new.txtar:12: unexpected command failure")
+	t.FailNow()
+}
+func TestSeed(t *testing.T) {
+	t.Log("PLUGWIRE_SOAK_SEED=7")
+	t.Log("seed 7")
+	t.Error("a line is lost")
+}
+func TestSeedOfSubtests(t *testing.T) {
+	t.Log("PLUGWIRE_SOAK_SEED=7")
+	t.Run("sub", func(t *testing.T) { t.Error("two lines are lost") })
+}
+func TestSeedOnly(t *testing.T) {
+	t.Log("PLUGWIRE_SOAK_SEED=7")
+	t.Fail()
+}
+func TestRaceOfAPlugin(t *testing.T) { t.Error("stderr of the plugin:\nWARNING: DATA RACE\nWrite at 0x1") }
+`,
 	"broken/broken.go":      "package broken\n\nvar x int = \"\"\n",
 	"broken/broken_test.go": "package broken\n\nimport \"testing\"\n\nfunc Test(*testing.T) {}\n",
 	"untested/untested.go":  "package untested\n",
@@ -131,7 +155,7 @@ func TestPassing(t *testing.T) {
 // tests.
 func TestFailing(t *testing.T) {
 	out, err := run(t, testrun.Config{}, "./...")
-	if err == nil || err.Error() != "6 failures in 5 packages" {
+	if err == nil || err.Error() != "11 failures in 6 packages" {
 		t.Error(err)
 	}
 	matches(
@@ -150,6 +174,11 @@ func TestFailing(t *testing.T) {
 		`    go test -run '\^TestHangs\$' example.com/m/hangs`,
 		`    goroutines: .*m-hangs-TestHangs.txt`,
 		`m/panics +TestPanics +this is why.*`,
+		`m/told +TestScript +new.txtar:12: unexpected command failure`,
+		`m/told +TestSeed +a line is lost`,
+		`m/told +TestSeedOfSubtests/sub +two lines are lost`,
+		`m/told +TestSeedOnly +PLUGWIRE_SOAK_SEED=7`,
+		`m/told +TestRaceOfAPlugin +WARNING: DATA RACE`,
 	)
 	for _, unwanted := range []string{"=== RUN", "not shown", "[no test files]", "select (no cases)"} {
 		if strings.Contains(out, unwanted) {

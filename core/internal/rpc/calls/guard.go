@@ -68,22 +68,60 @@ func (g *Guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 }
 
 func (g *Guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler) grpc.StreamHandler {
-	return func(srv any, ss grpc.ServerStream) (err error) {
-		if err := g.enter(); err != nil {
-			return err
-		}
-		returned := false
-		defer g.Gate.Leave()
-		defer g.finish(ss.Context(), info.FullMethod, &returned, &err)
-		if g.Stream != nil {
-			err = g.Stream(srv, ss, info, next)
-		} else {
-			err = next(srv, ss)
-		}
-		returned = true
-		return err
+	return func(srv any, ss grpc.ServerStream) error {
+		return g.ServeStream(srv, ss, info, next)
 	}
 }
+
+// ServeUnary serves a unary call whose handler is not registered with RegisterService.
+// It is a [grpc.UnaryServerInterceptor].
+func (g *Guard) ServeUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+	if err := g.enter(); err != nil {
+		return nil, err
+	}
+	returned := false
+	defer g.Gate.Leave()
+	defer g.finish(ctx, info.FullMethod, &returned, &err)
+	if g.Unary != nil {
+		resp, err = g.Unary(ctx, req, info, next)
+	} else {
+		resp, err = next(ctx, req)
+	}
+	returned = true
+	return resp, err
+}
+
+// ServeStream serves a streaming call. It is a [grpc.StreamServerInterceptor].
+func (g *Guard) ServeStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	if err := g.enter(); err != nil {
+		return err
+	}
+	returned := false
+	defer g.Gate.Leave()
+	defer g.finish(ss.Context(), info.FullMethod, &returned, &err)
+	if g.Stream != nil {
+		err = g.Stream(srv, ss, info, next)
+	} else {
+		err = next(srv, ss)
+	}
+	returned = true
+	return err
+}
+
+// RegisterServer lets register add services to a [*grpc.Server] (protocol.FromServer).
+// Only a wire that serves with one can do that. Its [Guard.Server] then has this
+// method.
+func (g *Guard) RegisterServer(register func(*grpc.Server) error) error {
+	r, ok := g.Server.(interface {
+		RegisterServer(register func(*grpc.Server) error) error
+	})
+	if !ok {
+		return errNoServer
+	}
+	return r.RegisterServer(register)
+}
+
+var errNoServer = errors.New("protocol.FromServer needs a *grpc.Server, which only the wire h2 has")
 
 // enter lets a call in, or returns the status with which it is refused. The handler
 // has not read a message of it then.
@@ -99,7 +137,7 @@ func (g *Guard) enter() error {
 }
 
 func (g *Guard) draining() error {
-	return status.Errorf(codes.Unavailable, "the %s is shutting down and takes no new calls", g.Side)
+	return refused(reasonShuttingDown, codes.Unavailable, fmt.Sprintf("the %s is shutting down and takes no new calls", g.Side)).Err()
 }
 
 // finish is deferred by every call, and has the last word on its error.
@@ -108,7 +146,7 @@ func (g *Guard) finish(ctx context.Context, method string, returned *bool, err *
 		*err = g.lost(ctx, method, recover())
 	}
 	if *err != nil {
-		*err = bounded(*err)
+		*err = bounded(begun(*err))
 	}
 	if !*returned {
 		g.End(ctx, *err)

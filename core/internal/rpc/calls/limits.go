@@ -1,6 +1,7 @@
 package calls
 
 import (
+	"fmt"
 	"math"
 	"strings"
 
@@ -76,29 +77,35 @@ func (l Limits) Streams() uint32 {
 // it may have always fits.
 func (l Limits) Metadata() int { return max(l.Buffered/metadataShare, MaxMetadata) }
 
-// exhausted is the status of a call that is refused.
-func exhausted(format string, args ...any) error {
-	return status.Errorf(codes.ResourceExhausted, format, args...)
+// exhausted is the status of a call that is refused, and has not begun.
+func exhausted(reason, format string, args ...any) error {
+	return refused(reason, codes.ResourceExhausted, fmt.Sprintf(format, args...)).Err()
 }
 
 // tooManyCalls says which option raises the limit. The limits are those of this
 // side, and so is the option.
 func tooManyCalls(side, other string, limit int) error {
-	return exhausted("%d calls of the %s are in flight in the %s, which is the limit: raise it with %s.WithMaxCalls, or end calls", limit, other, side, side)
+	return exhausted(reasonCalls, "%d calls of the %s are in flight in the %s, which is the limit: raise it with %s.WithMaxCalls, or end calls", limit, other, side, side)
 }
 
 // TooMuchMetadata is the status of a call whose metadata does not fit.
 func TooMuchMetadata(side, other string, limit int) error {
-	return exhausted("the metadata of the calls of the %s that are in flight in the %s takes %d bytes, which is the limit: raise it with %s.WithMaxBuffered, or send less", other, side, limit, side)
+	return exhausted(reasonMetadata, "the metadata of the calls of the %s that are in flight in the %s takes %d bytes, which is the limit: raise it with %s.WithMaxBuffered, or send less", other, side, limit, side)
 }
 
 func tooManyControl(side string) error {
-	return exhausted("%d streams of the framework's own services are open in the %s, which is the limit", maxControl, side)
+	return exhausted(reasonCalls, "%d streams of the framework's own services are open in the %s, which is the limit", maxControl, side)
 }
 
-// NoRoom is the status of a call whose message does not fit. other is the side that it was
-// sent to, whose option has the first word of that name: the plugin's may follow it.
-func NoRoom(other string) error {
+// NoRoom is the status of a call whose message does not fit. other is the side that the
+// message was sent to. Its option begins with the first word of other, which the name of
+// a plugin may follow. begun says whether the handler can have begun: it has not if the
+// message is the only one of its call.
+func NoRoom(other string, begun bool) error {
 	side, _, _ := strings.Cut(other, " ")
-	return exhausted("the %s has no room for the message beside those that are on their way to it: raise the limit with %s.WithMaxBuffered, or send fewer large messages at once", other, side)
+	text := fmt.Sprintf("the %s has no room for the message beside those that are on their way to it: raise the limit with %s.WithMaxBuffered, or send fewer large messages at once", other, side)
+	if begun {
+		return status.Error(codes.ResourceExhausted, text)
+	}
+	return exhausted(reasonRoom, "%s", text)
 }

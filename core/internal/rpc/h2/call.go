@@ -87,7 +87,7 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 		return p.explainSize(err)
 	case codes.Internal:
 		if strings.Contains(status.Convert(err).Message(), inflateMark) {
-			return calls.NoRoom(p.other)
+			return calls.NoRoom(p.other, true)
 		}
 		return err
 	case codes.DeadlineExceeded:
@@ -203,7 +203,7 @@ var sizeMarks = []string{"message larger than max", "message after decompression
 func (p *Peer) explainSize(err error) error {
 	s := status.Convert(err)
 	if strings.Contains(s.Message(), refusedMark) {
-		return calls.NoRoom(p.other)
+		return calls.NoRoom(p.other, true)
 	}
 	for _, mark := range sizeMarks {
 		if strings.Contains(s.Message(), mark) && !strings.Contains(s.Message(), "WithMaxMessageSize") {

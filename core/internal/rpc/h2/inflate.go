@@ -120,7 +120,7 @@ func (i *inflated) receive(m any, read func(m any) error) error {
 	}
 	if !i.bounds.room.take(size) {
 		i.bounds.room.refused()
-		return calls.NoRoom(i.bounds.side)
+		return calls.NoRoom(i.bounds.side, true)
 	}
 	i.taken = size
 	return nil

@@ -60,6 +60,10 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 		}
 		return err
 	}
+	if changed.Missing > 0 {
+		s.say("the code of %s is generated, but does not compile without %s, which the warnings name\n", count(changed.Current, ".proto file"), count(changed.Missing, "import"))
+		return nil
+	}
 	s.say("the generated code of %s is current\n", count(changed.Current, ".proto file"))
 	if len(changed.Written) > 0 {
 		s.say("next: %s\n", afterGenerate(o.Root))

@@ -35,11 +35,15 @@ type Result struct {
 }
 
 // Related reports whether two of the named files can have services of one
-// protocol: both have services, and they are of one package and directory. It is
-// known of files with mistakes too.
+// protocol: both have services and lie in one directory, and both are of one
+// package or import the options with which a file names its protocol. Related
+// works for files with mistakes too.
 func (r *Result) Related(a, b string) bool {
 	one, other := r.nodes[a], r.nodes[b]
-	return one != nil && other != nil && one.services != "" && one.services == other.services && path.Dir(a) == path.Dir(b)
+	if one == nil || other == nil || one.services == "" || other.services == "" || path.Dir(a) != path.Dir(b) {
+		return false
+	}
+	return one.services == other.services || one.imported(optionsFile) && other.imported(optionsFile)
 }
 
 // All returns the files of all sets.

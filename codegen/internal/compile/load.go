@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"slices"
 	"sync"
 	"unicode/utf8"
 
@@ -36,6 +37,11 @@ type node struct {
 type importNode struct {
 	name string
 	at   ast.SourcePos
+}
+
+// imported reports whether the file imports a file of that name.
+func (n *node) imported(name string) bool {
+	return slices.ContainsFunc(n.imports, func(i importNode) bool { return i.name == name })
 }
 
 // A graph is files and all that they import.

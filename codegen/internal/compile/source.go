@@ -14,6 +14,9 @@ import (
 //go:embed plugwire/options.proto
 var builtin embed.FS
 
+// optionsFile is the name by which files import the options.
+const optionsFile = "plugwire/options.proto"
+
 // A Source is where .proto files come from.
 type Source struct {
 	// Open opens a file by the slash-separated name by which others import it.

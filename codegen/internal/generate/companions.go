@@ -5,7 +5,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/bufbuild/protocompile/ast"
 	"github.com/bufbuild/protocompile/parser"
@@ -14,9 +13,9 @@ import (
 
 // withCompanions returns the names, and those of the files that have to be
 // generated with them: the files of the same package and directory, if any of
-// them has services. A protocol may have services in several files, and names are
-// chosen that are free in all of them, so what is generated must not depend on
-// which of the files was named.
+// them has services. A protocol may have services in several files, and the names
+// of its identifiers must be free in all of them. The generated code must not
+// depend on which of the files was named.
 func (o Options) withCompanions(names []string) []string {
 	all := slices.Clone(names)
 	seen := make(map[string]bool)
@@ -26,15 +25,21 @@ func (o Options) withCompanions(names []string) []string {
 			continue
 		}
 		seen[dir] = true
-		// Not where the file may come from: a file beside a named one is beside it
-		// below the root.
-		entries, err := os.ReadDir(filepath.Join(o.Root, filepath.FromSlash(dir)))
+		// Read the directory below the root, even if the named file comes from
+		// an import directory: only what lies beside it there is beside it for Go.
+		at := filepath.Join(o.Root, filepath.FromSlash(dir))
+		entries, err := os.ReadDir(at)
 		if err != nil {
-			continue // the compiler says that a file is not there
+			continue // the compiler reports the missing file
 		}
 		var beside []string
 		for _, entry := range entries {
-			if file := path.Join(dir, entry.Name()); strings.HasSuffix(file, ".proto") && entry.Type().IsRegular() && !slices.Contains(names, file) {
+			file := path.Join(dir, entry.Name())
+			if path.Ext(file) != ".proto" || slices.Contains(names, file) {
+				continue
+			}
+			// A link to a file counts: the walk of a directory finds links too.
+			if info, err := os.Stat(filepath.Join(at, entry.Name())); err == nil && info.Mode().IsRegular() {
 				beside = append(beside, file)
 			}
 		}
@@ -66,9 +71,9 @@ func (o Options) companions(dir string, names, beside []string) []string {
 	})
 }
 
-// outline returns the package of a file, and whether the file has services, without
-// looking at what it imports. A file that cannot be parsed has neither: the
-// compiler says so if the file is needed.
+// outline returns the package of a file, and whether the file has services. It
+// ignores the imports. A file that cannot be parsed has neither: the compiler
+// reports the mistake if the file is needed.
 func (o Options) outline(name string) (pkg string, services bool) {
 	file, err := o.Source().Open(name)
 	if err != nil {

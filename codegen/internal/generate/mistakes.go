@@ -3,10 +3,7 @@ package generate
 import (
 	"errors"
 	"fmt"
-	"go/build"
-	"io"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -15,9 +12,6 @@ import (
 
 	"github.com/plugwire/plugwire/codegen/internal/compile"
 )
-
-// importPath is where imports stand in a descriptor.
-const importPath = 3
 
 // warn writes warnings.
 func (o Options) warn(warnings compile.Mistakes) {
@@ -55,54 +49,6 @@ func (o Options) checkNames(names []string, files []protoreflect.FileDescriptor)
 	return errors.Join(errs...)
 }
 
-// warnOfNames warns of files whose Go code is for one platform only, as their
-// name ends like device_android.
-func (o Options) warnOfNames(names []string) {
-	nowhere := build.Context{
-		GOOS: "none", GOARCH: "none", Compiler: "gc",
-		OpenFile: func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("package p\n")), nil },
-	}
-	for _, name := range names {
-		output := strings.TrimSuffix(path.Base(name), ".proto") + ".pb.go"
-		if ok, err := nowhere.MatchFile("", output); err != nil || ok {
-			continue
-		}
-		_, _ = fmt.Fprintf(o.Warnings, "%s:1:1: warning: the go command sees %s as code for one platform, by the end of its name, or not at all: rename the file\n",
-			o.path(name), output) // nowhere to report a failure
-	}
-}
-
-// warnOfMissingCode warns of imports whose Go code belongs into this module and
-// is not there: without it the code of the importing file does not compile.
-func (o Options) warnOfMissingCode(files []protoreflect.FileDescriptor, packages goPackages, made []string) {
-	var warnings compile.Mistakes
-	for _, f := range files {
-		if !slices.Contains(made, f.Path()) {
-			continue
-		}
-		for i := range f.Imports().Len() {
-			name := f.Imports().Get(i).Path()
-			known := packages[name]
-			if slices.Contains(made, name) || !known.isDerived || o.Packages[name] != "" {
-				continue
-			}
-			code := strings.TrimSuffix(o.locate(name), ".proto") + ".pb.go"
-			if o.Out != "" {
-				code = o.output(o.stem(name, packages) + ".pb.go")
-			}
-			if _, err := os.Stat(code); err == nil {
-				continue
-			}
-			at := f.SourceLocations().ByPath(protoreflect.SourcePath{importPath, int32(i)})
-			warnings = append(warnings, compile.Mistake{
-				File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1,
-				Text: fmt.Sprintf("import %q: its Go code, package %s, is not there: generate %s too", name, known.path, o.path(name)),
-			})
-		}
-	}
-	o.warn(warnings)
-}
-
 // checkOutputs returns a mistake for each file whose code would have the name of
 // another file's, as those of words.proto and words_grpc.proto.
 func (o Options) checkOutputs(files []protoreflect.FileDescriptor, packages goPackages) compile.Mistakes {
@@ -118,12 +64,13 @@ func (o Options) checkOutputs(files []protoreflect.FileDescriptor, packages goPa
 			outputs = append(outputs, stem+"_grpc.pb.go", stem+"_plugwire.pb.go")
 		}
 		for _, name := range outputs {
-			if other, ok := owners[name]; ok {
+			key := path.Join(path.Dir(name), strings.ToLower(path.Base(name))) // the go command refuses two names that differ in case only
+			if other, ok := owners[key]; ok {
 				mistakes = append(mistakes, compile.Mistake{File: f.Path(), Line: 1, Column: 1, Text: fmt.Sprintf(
 					"%s would be generated from this file and from %s: rename one of them", o.output(name), o.path(other))})
 				break
 			}
-			owners[name] = f.Path()
+			owners[key] = f.Path()
 		}
 	}
 	return mistakes

@@ -92,9 +92,8 @@ func (o Options) goPackages(files []protoreflect.FileDescriptor) (goPackages, co
 			mistakes = append(mistakes, mistakeAt(f, "no Go package can be given to a file with ',' or '=' in its name: rename it, or add option go_package"))
 		}
 	}
-	if o.Out == "" {
-		mistakes = append(mistakes, o.checkDirs(files, found)...)
-	}
+	mistakes = append(mistakes, o.checkDirs(files, found)...)
+	mistakes = append(mistakes, checkPaths(files, found)...)
 	for _, f := range files {
 		if p := found[f.Path()].path; o.Module != "" && p != "" && p != o.Module && !strings.HasPrefix(p, o.Module+"/") {
 			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s lies outside of -module %s", p, o.Module)))
@@ -124,8 +123,11 @@ func (o Options) givenPackage(f protoreflect.FileDescriptor) (goPackage, string)
 	if isRelative(importPath) {
 		return goPackage{}, ""
 	}
-	if at := strings.IndexFunc(importPath, func(r rune) bool { return r <= ' ' || strings.ContainsRune("\"'`\\,=!*|:;<>?()[]{}", r) }); at >= 0 {
-		return goPackage{}, fmt.Sprintf("go_package %q: %q has no place in an import path", option, importPath[at:at+1])
+	if clean := path.Clean(importPath); clean != importPath { // the Go compiler refuses example.com/words/
+		importPath, isOurs = clean, true
+	}
+	if why := unimportable(importPath); why != "" {
+		return goPackage{}, fmt.Sprintf("go_package %q: Go cannot import it: %s", option, why)
 	}
 	return goPackage{importPath, cmp.Or(name, sanitize(path.Base(importPath))), isOurs}, ""
 }
@@ -137,9 +139,17 @@ func isRelative(importPath string) bool {
 	return !strings.ContainsAny(importPath, "./") || strings.HasPrefix(importPath, ".") || strings.HasPrefix(importPath, "/")
 }
 
+// optionsOnly stands for the Go package of a file that comes with protobuf and has
+// none, such as google/protobuf/cpp_features.proto: it has options for generators
+// of other languages. Generated code imports the package, and uses nothing of it.
+var optionsOnly = goPackage{path: "google.golang.org/protobuf/types/descriptorpb", name: "descriptorpb"}
+
 // derivePackage returns the Go package of the directory in which a file lies,
 // which the module says. The name is used if no Go code there has another one.
 func (o Options) derivePackage(f protoreflect.FileDescriptor, name string) (goPackage, string) {
+	if !o.exists(f.Path()) {
+		return optionsOnly, "" // comes with the compiler
+	}
 	at, err := filepath.Abs(filepath.Dir(o.locate(f.Path())))
 	if err != nil {
 		return goPackage{}, err.Error()
@@ -152,16 +162,12 @@ func (o Options) derivePackage(f protoreflect.FileDescriptor, name string) (goPa
 		return goPackage{}, fmt.Sprintf("no Go package: run go mod init in the root of your module, which gives each directory one, give one with -M %s=example.com/module/directory, or add option go_package", f.Path())
 	}
 	importPath := path.Join(module, dir)
-	if at := strings.IndexFunc(dir, func(r rune) bool {
-		return !strings.ContainsRune("/-._~+", r) && (r >= 0x80 || !isWord.MatchString(string(r)))
-	}); at >= 0 {
-		return goPackage{}, fmt.Sprintf("directory %s: Go cannot import it: rename it, or give the Go package with -M %s=example.com/module/directory", dir, f.Path())
+	if why := unimportable(dir); dir != "." && why != "" {
+		return goPackage{}, fmt.Sprintf("directory %s: Go cannot import it: %s: rename it, or give the Go package with -M %s=example.com/module/directory", dir, why, f.Path())
 	}
 	option, _ := o.option(f)
 	return goPackage{path: importPath, name: cmp.Or(nameInDir(at), saidName(option), name, defaultName(importPath))}, ""
 }
-
-var isWord = regexp.MustCompile(`^[A-Za-z0-9]$`)
 
 // saidName returns the name of a package in an option go_package without an
 // import path, such as ./proto.
@@ -205,7 +211,7 @@ func defaultName(importPath string) string {
 		base = path.Base(majorVersion.ReplaceAllString(importPath, ""))
 	}
 	name := sanitize(base)
-	if name == "main" || name == "init" || name == "_" { // which nobody can import
+	if slices.Contains([]string{"main", "init", "documentation", "_"}, name) { // which nobody can import
 		name += "pb"
 	}
 	return name
@@ -233,7 +239,7 @@ func nameInDir(dir string) string {
 	found := ""
 	for _, entry := range entries {
 		name := entry.Name()
-		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".pb.go") {
+		if !isCode(name) || strings.HasSuffix(name, ".pb.go") || !isBuilt(dir, name) {
 			continue
 		}
 		code, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, name), nil, parser.PackageClauseOnly)
@@ -249,7 +255,7 @@ func nameInDir(dir string) string {
 }
 
 // checkDirs returns a mistake for each file whose Go package is not that of the
-// files beside it, as all code of a directory is one package.
+// files or of the Go code beside it: all code of a directory is one package.
 func (o Options) checkDirs(files []protoreflect.FileDescriptor, packages goPackages) compile.Mistakes {
 	var mistakes compile.Mistakes
 	first := make(map[string]string) // file by directory
@@ -258,14 +264,45 @@ func (o Options) checkDirs(files []protoreflect.FileDescriptor, packages goPacka
 		if !ok {
 			continue
 		}
-		dir := path.Dir(f.Path())
+		dir := path.Dir(o.stem(f.Path(), packages))
 		other, ok := first[dir]
 		if !ok {
 			first[dir] = f.Path()
+			if name := nameInDir(o.output(dir)); name != "" && name != known.name {
+				mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s, but the Go code in %s is package %s: give the file that name, with -M %s=%s;%s",
+					known.name, o.output(dir), name, f.Path(), known.path, name)))
+			}
 			continue
 		}
-		if want := packages[other].name; known.name != want {
-			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.name, o.path(other), want)))
+		switch want := packages[other]; {
+		case known.name != want.name:
+			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.name, o.path(other), want.name)))
+		case known.path != want.path:
+			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.path, o.path(other), want.path)))
+		}
+	}
+	return mistakes
+}
+
+// checkPaths returns a mistake for each file whose Go package the go command does
+// not compile together with the others.
+func checkPaths(files []protoreflect.FileDescriptor, packages goPackages) compile.Mistakes {
+	var mistakes compile.Mistakes
+	first := make(map[string]string) // import path by the same in lower case
+	for _, f := range files {
+		known, ok := packages[f.Path()]
+		if !ok {
+			continue
+		}
+		if known.name == "documentation" {
+			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package documentation: the go command ignores code of a package of that name: choose another with -M %s=%s;NAME", f.Path(), known.path)))
+		}
+		folded := strings.ToLower(known.path)
+		if first[folded] == "" {
+			first[folded] = known.path
+		}
+		if other := first[folded]; other != known.path {
+			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s: differs from %s in case only, which the go command refuses: rename a directory, or give another Go package with -M", known.path, other)))
 		}
 	}
 	return mistakes

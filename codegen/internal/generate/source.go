@@ -6,7 +6,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"github.com/plugwire/plugwire/codegen/internal/compile"
 )
@@ -72,16 +71,6 @@ func (o Options) layout() string {
 	default:
 		return "module=" + o.Module
 	}
-}
-
-// stem returns what the names of the files begin with that are generated from a
-// .proto file.
-func (o Options) stem(name string, packages goPackages) string {
-	stem := strings.TrimSuffix(name, ".proto")
-	if o.Out == "" {
-		return stem
-	}
-	return path.Join(strings.TrimPrefix(strings.TrimPrefix(packages[name].path, o.Module), "/"), path.Base(stem))
 }
 
 // typed returns the path of a file in a directory that the user named, in the

@@ -73,7 +73,9 @@ func (o Options) runAll(ctx context.Context, p *programs, set []protoreflect.Fil
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(made...), nil
+	all := slices.Concat(made...)
+	o.rename(all, set, packages)
+	return all, nil
 }
 
 // split distributes files, those of a directory together.

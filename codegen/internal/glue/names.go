@@ -111,9 +111,19 @@ func (p *goPackage) checkImports(plugin *protogen.Plugin, file *protogen.File) E
 			hidden(m.Desc, "method", of.Desc, of.GoIdent.GoImportPath)
 		}),
 	}
+	list := file.Desc.Imports()
+	for i := range list.Len() {
+		imported := plugin.FilesByPath[list.Get(i).Path()]
+		if imported != nil && imported.GoImportPath != file.GoImportPath && imported.GoPackageName == "main" {
+			mistakes = append(mistakes, p.unimportable(plugin, file, imported.GoImportPath, "is package main, which Go does not import: give it another name in its go_package"))
+		}
+	}
 	for _, found := range all {
 		for importPath, name := range found.names {
 			p.imports[name] = true
+			if name == "init" { // which Go allows for functions only
+				mistakes = append(mistakes, p.unimportable(plugin, file, importPath, "is imported under the name init, which Go does not allow: let the path in its go_package end with another word"))
+			}
 			if other, ok := p.scope.names[name]; ok {
 				e := sameName(name, other, declaration{kind: "file", of: file.Desc})
 				e.before = fmt.Sprintf("the Go package %s is imported under the name %s, which is generated for %s", importPath, name, other)
@@ -123,6 +133,19 @@ func (p *goPackage) checkImports(plugin *protogen.Plugin, file *protogen.File) E
 		}
 	}
 	return mistakes
+}
+
+// unimportable returns an error about a Go package that the file imports, at the
+// import.
+func (p *goPackage) unimportable(plugin *protogen.Plugin, file *protogen.File, importPath protogen.GoImportPath, text string) *Error {
+	at := placeAt(file.Desc, packageField)
+	list := file.Desc.Imports()
+	for i := range list.Len() {
+		if imported := plugin.FilesByPath[list.Get(i).Path()]; imported != nil && imported.GoImportPath == importPath {
+			at = placeAt(file.Desc, dependency, int32(i))
+		}
+	}
+	return &Error{Place: at, before: fmt.Sprintf("the Go package %s %s", importPath, text)}
 }
 
 // sameName returns an error about a Go name that is generated twice.

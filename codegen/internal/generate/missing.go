@@ -1,0 +1,94 @@
+package generate
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/plugwire/plugwire/codegen/internal/compile"
+)
+
+// importField is the number of the imports in a descriptor.
+const importField = 3
+
+// missingCode returns a warning for each import whose Go code belongs to this
+// module and is not there: without it the code of the importing file does not
+// compile.
+func (o Options) missingCode(files []protoreflect.FileDescriptor, packages goPackages, made []string) compile.Mistakes {
+	written := make(map[string]bool) // directories
+	for _, name := range made {
+		written[o.codeDir(name, packages)] = true
+	}
+	var warnings compile.Mistakes
+	for _, f := range files {
+		if !slices.Contains(made, f.Path()) {
+			continue
+		}
+		for i := range f.Imports().Len() {
+			name := f.Imports().Get(i).Path()
+			known := packages[name]
+			dir := o.importedDir(o.codeDir(f.Path(), packages), name, packages)
+			if dir == "" || known.path == packages[f.Path()].path || written[dir] || hasCode(dir) {
+				continue
+			}
+			text := fmt.Sprintf("import %q: its Go code, package %s, is not there: generate %s too", name, known.path, o.path(name))
+			if slices.Contains(made, name) {
+				text = fmt.Sprintf("import %q: its Go code is in %s, but its Go package %s is that of %s: use -out, or give the package of the directory with -M",
+					name, fromHere(o.codeDir(name, packages)), known.path, fromHere(dir))
+			}
+			at := f.SourceLocations().ByPath(protoreflect.SourcePath{importField, int32(i)})
+			warnings = append(warnings, compile.Mistake{File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1, Text: text})
+		}
+	}
+	return warnings
+}
+
+// codeDir returns the absolute directory of the code of a file.
+func (o Options) codeDir(name string, packages goPackages) string {
+	if o.Out == "" {
+		return absolute(filepath.Join(o.Root, filepath.FromSlash(path.Dir(name))))
+	}
+	return absolute(filepath.Join(o.Out, filepath.FromSlash(path.Dir(o.stem(name, packages)))))
+}
+
+// importedDir returns the absolute directory in which Go looks for the code of an
+// imported file, if that is known: in the module of the code in from, or where
+// the package was derived from.
+func (o Options) importedDir(from, name string, packages goPackages) string {
+	known := packages[name]
+	if module, below, err := moduleOf(from); err == nil && module != "" {
+		if rest, ok := strings.CutPrefix(known.path+"/", module+"/"); ok {
+			root := from
+			if below != "." {
+				root = strings.TrimSuffix(from, string(filepath.Separator)+filepath.FromSlash(below))
+			}
+			return filepath.Join(root, filepath.FromSlash(rest))
+		}
+	}
+	if known.isDerived && o.Packages[name] == "" && o.exists(name) && o.Out == "" {
+		return absolute(filepath.Dir(o.locate(name)))
+	}
+	return ""
+}
+
+// exists reports whether a file lies on disk: others come with the compiler.
+func (o Options) exists(name string) bool {
+	_, err := os.Stat(o.locate(name))
+	return err == nil
+}
+
+// hasCode reports whether a directory has Go code.
+func hasCode(dir string) bool {
+	entries, _ := os.ReadDir(dir) // what cannot be read has none
+	return slices.ContainsFunc(entries, func(entry os.DirEntry) bool { return isCode(entry.Name()) })
+}
+
+// isCode reports whether a file can belong to a package that others import.
+func isCode(name string) bool {
+	return strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
+}

@@ -121,3 +121,29 @@ func TestImportsGoDown(t *testing.T) {
 		}
 	}
 }
+
+// TestOneWayInToGoPlugin checks that packages host and plugin use what is below
+// core/internal/goplugin in one file each, and that no other package uses it. Package
+// control may name go-plugin's services.
+func TestOneWayInToGoPlugin(t *testing.T) {
+	const wing = "core/internal/goplugin"
+	waysIn := []string{"core/host/goplugin.go", "core/plugin/goplugin.go", "core/internal/control/control.go"}
+	for _, dir := range packagesOf(t, "core") {
+		if dir == wing || strings.HasPrefix(dir, wing+"/") {
+			continue
+		}
+		names, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(dir), "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			file := dir + "/" + filepath.Base(name)
+			if strings.HasSuffix(file, "_test.go") || slices.Contains(waysIn, file) {
+				continue
+			}
+			if strings.Contains(read(t, file), `"github.com/plugwire/plugwire/`+wing) {
+				t.Errorf("%s imports from %s", file, wing)
+			}
+		}
+	}
+}

@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
@@ -434,13 +433,7 @@ func (l *launch) plugin(answer *negotiation.Answer, peer *rpc.Peer) *Plugin {
 			PID:           pid,
 			StartDuration: time.Since(l.started),
 		},
-		brokered: l.newBroker(answer),
-	}
-	p.broker = broker.New(p.brokered)
-	if p.foreign {
-		// A plugin on go-plugin waits for both.
-		p.startBroker()
-		p.output = fetchOutput(p.child.logger, p.child.copies, peer.Plain(), p.child.exited)
+		goplugin: l.newGoPlugin(answer, peer.Plain()),
 	}
 	return p
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,9 +15,7 @@ import (
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
-	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/control"
-	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -42,11 +39,7 @@ type Plugin struct {
 	protocol *protocol.Protocol
 	foreign  bool // speaks only go-plugin's part of the handshake
 	info     Info
-	broker   *broker.Broker
-	brokered *brokered.Broker
-	output   *output // nil for a plugin without GRPCStdio
-
-	brokerOnce sync.Once
+	goplugin *goPluginSide
 
 	step    atomic.Pointer[Step]   // the last step of a shutdown; nil before one
 	whyLate atomic.Pointer[string] // why it did not end when it was asked; nil if nobody knows
@@ -228,14 +221,14 @@ func (p *Plugin) supervise() {
 		// A shutdown that is under way bounds this, or the kill above.
 		<-p.child.gone.Done()
 	}
-	p.output.drain()
+	p.goplugin.Drain(drainTimeout, hurryTimeout)
 	p.err = p.outcome(reason)
 	end := p.child.named(errClosed)
 	if p.err != nil {
 		end = p.err
 	}
 	p.peer.Fail(end)
-	p.brokered.Close(end)
+	p.goplugin.Close(end)
 	p.endSession()
 	p.peer.Close()
 	p.awaitHandlers()

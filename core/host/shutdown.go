@@ -103,13 +103,22 @@ func (p *Plugin) ask(ctx context.Context) bool {
 	// The last tenth is for the process to exit in: one that used all of its
 	// grace is not to be ended by force for that.
 	grace := time.Until(deadline) * 9 / 10
-	err := control.Shutdown(ctx, p.peer, grace, p.foreign)
+	err := p.requestStop(ctx, grace)
 	if p.foreign && status.Code(err) == codes.Unimplemented {
 		return p.terminateUnasked(nil)
 	}
 	// Any other error is of a plugin that has ended, is ending, or is stuck;
 	// waiting tells which.
 	return true
+}
+
+// requestStop asks the plugin to drain within grace and to exit. go-plugin's request has no
+// grace.
+func (p *Plugin) requestStop(ctx context.Context, grace time.Duration) error {
+	if p.foreign {
+		return p.goplugin.Shutdown(ctx)
+	}
+	return control.Shutdown(ctx, p.peer, grace)
 }
 
 // reachTimeout bounds how long a stop waits for a connection to a foreign plugin whose

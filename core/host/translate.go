@@ -63,7 +63,7 @@ func (l *launch) dialed(ctx context.Context, answer *negotiation.Answer) (transp
 		return nil, cfg, err
 	}
 	if cfg.Address = address; !answer.Plugwire {
-		if cfg.Address, err = foreignAddress(ctx, network, address, l.program.dir); err != nil {
+		if cfg.Address, err = l.foreignAddress(ctx, network, address); err != nil {
 			return nil, cfg, err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
@@ -16,7 +15,7 @@ type runtime struct {
 	services *control.Services
 	host     hostLink
 	session  *session.Listener
-	broker   *broker.Broker
+	broker   *brokerEnd
 	stopping chan struct{} // closed when the plugin begins to stop
 }
 

@@ -15,12 +15,9 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
-	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
-	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/rpc"
@@ -71,7 +68,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 	defer func() { s.lifeline.release() }()
 	if !offer.Plugwire {
 		s.foreign = newForeign()
-		defer s.foreign.abandon()
+		defer s.foreign.Abandon()
 	}
 	if own != nil {
 		if s.foreign != nil && !cfg.debug {
@@ -247,7 +244,7 @@ func (s *server) open(ctx context.Context, c negotiation.Candidate) error {
 	}
 	s.answer.Network, s.answer.Transport, s.answer.Session = t.Name(), c.Transport, c.Session
 	s.answer.Transports = nil
-	if len(brokered.Networks(c.Transport, nil)) == 0 {
+	if !canBroker(c.Transport) {
 		s.answer.Transports = s.transports.IDs() // its broker needs another one
 	}
 	peerCred := secure.PeerCredSupported
@@ -329,8 +326,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		OnCallbacks: rt.host.serve,
 		Logger:      rt.logger,
 	})
-	brokering := s.newBroker()
-	rt.broker = broker.New(brokering)
+	rt.broker = s.newBroker()
 	stop := make(chan time.Duration, 1)
 	peer, err := rpc.New(rpc.Config{
 		Side:              "plugin",
@@ -352,8 +348,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 				}
 			}
 			rt.services = control.Register(r, s.info(binding), started, control.Requests{Shutdown: shutdown, Ready: s.ready.announce})
-			messages.RegisterBroker(r, brokering)
-			s.foreign.register(r, shutdown)
+			s.registerGoPlugin(r, shutdown)
 		},
 		UnaryServer:  s.unary,
 		StreamServer: s.stream,
@@ -376,7 +371,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	}
 	rt.host.close()
 	peer.Close()
-	brokering.Close(errStopped)
+	rt.broker.Close(errStopped)
 	s.linger()
 	rt.session.End()
 	return errors.Join(err, <-served)
@@ -430,13 +425,13 @@ func (s *server) stop(ctx context.Context, peer *rpc.Peer, rt *runtime, grace ti
 	if err := peer.Drain(drainCtx); err != nil {
 		rt.logger.WarnContext(ctx, "calls were cut off by the shutdown", "error", err)
 		// Before the shutdown functions, which may close what handlers use.
-		return errors.Join(s.foreign.lastWords(ctx), peer.Stop(drainCtx, grace/8), s.runHooks(ctx, rt.logger))
+		return errors.Join(s.foreign.Stopped(ctx), peer.Stop(drainCtx, grace/8), s.runHooks(ctx, rt.logger))
 	}
-	err := errors.Join(s.runHooks(ctx, rt.logger), s.foreign.lastWords(ctx))
+	err := errors.Join(s.runHooks(ctx, rt.logger), s.foreign.Stopped(ctx))
 	if s.foreign == nil {
 		return errors.Join(err, peer.Stop(ctx, grace/8))
 	}
-	ctx, cancel = context.WithTimeout(ctx, control.ForeignExit)
+	ctx, cancel = context.WithTimeout(ctx, foreignExit)
 	defer cancel()
 	if err := peer.Stop(ctx, grace/8); err != nil {
 		// The host has its answer: these are connections of others.

@@ -32,7 +32,7 @@ import (
 // imported the linker leaves nothing.
 var linked = []any{
 	host.Launch, host.Attach, (*host.Plugin).Shutdown, (*host.Plugin).Broker, (*host.Plugin).Ping,
-	plugin.Main, plugin.Broker, (*broker.Broker).Serve, (*broker.Broker).Dial, tcp.New, unix.New,
+	plugin.Main, plugin.Broker, broker.Broker.Serve, broker.Broker.Dial, tcp.New, unix.New,
 }
 
 // plugwire is the peer that is ours.

@@ -145,13 +145,9 @@ func Ready(ctx context.Context, cc grpc.ClientConnInterface) error {
 // duration must not overflow.
 const maxGrace = 24 * time.Hour
 
-// Shutdown asks a plugin to drain within grace and exit. A foreign plugin is
-// asked the way go-plugin does, which has no grace. The context bounds the
+// Shutdown asks a Plugwire plugin to drain within grace and to exit. The context bounds the
 // call.
-func Shutdown(ctx context.Context, cc grpc.ClientConnInterface, grace time.Duration, foreign bool) error {
-	if foreign {
-		return messages.Shutdown(ctx, cc)
-	}
+func Shutdown(ctx context.Context, cc grpc.ClientConnInterface, grace time.Duration) error {
 	_, err := controlpb.NewControlClient(cc).Shutdown(ctx, &controlpb.ShutdownRequest{GraceMilliseconds: grace.Milliseconds()})
 	return err
 }

@@ -10,7 +10,6 @@ import (
 
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
@@ -156,23 +155,16 @@ func (c *calls) Invoke(_ context.Context, method string, args, _ any, _ ...grpc.
 	return c.err
 }
 
-// TestShutdown has the host's side, with a plugin of each kind.
+// TestShutdown is the host's side.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("gone")
-	own := &calls{err: gone}
-	if err := control.Shutdown(t.Context(), own, 1500*time.Millisecond, false); !errors.Is(err, gone) {
+	conn := &calls{err: gone}
+	if err := control.Shutdown(t.Context(), conn, 1500*time.Millisecond); !errors.Is(err, gone) {
 		t.Error(err)
 	}
-	if req, ok := own.request.(*controlpb.ShutdownRequest); own.method != "/plugwire.v1.Control/Shutdown" || !ok || req.GetGraceMilliseconds() != 1500 {
-		t.Errorf("%s %v", own.method, own.request)
-	}
-	foreign := &calls{}
-	if err := control.Shutdown(t.Context(), foreign, time.Second, true); err != nil {
-		t.Error(err)
-	}
-	if _, ok := foreign.request.(*emptypb.Empty); foreign.method != "/plugin.GRPCController/Shutdown" || !ok {
-		t.Errorf("%s %v", foreign.method, foreign.request)
+	if req, ok := conn.request.(*controlpb.ShutdownRequest); conn.method != "/plugwire.v1.Control/Shutdown" || !ok || req.GetGraceMilliseconds() != 1500 {
+		t.Errorf("%s %v", conn.method, conn.request)
 	}
 }
 

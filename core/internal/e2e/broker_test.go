@@ -56,7 +56,7 @@ func (h brokering) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.P
 }
 
 // dialBrokered calls what the other side serves under an id.
-func dialBrokered(ctx context.Context, b *broker.Broker, id uint32) (*echopb.Payload, error) {
+func dialBrokered(ctx context.Context, b broker.Broker, id uint32) (*echopb.Payload, error) {
 	conn, err := b.Dial(ctx, id)
 	if err != nil {
 		return nil, err

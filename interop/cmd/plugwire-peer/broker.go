@@ -15,7 +15,7 @@ var echo = protocol.New("echo", 1, &service.EchoDesc)
 
 // serve serves e under the id until stop is called, which returns when nothing
 // is left of it.
-func serve(b *broker.Broker, id uint32, e service.Echoer) (stop func()) {
+func serve(b broker.Broker, id uint32, e service.Echoer) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -81,7 +82,8 @@ type Streams interface {
 	Expect(deliver func(*session.Stream)) bool
 }
 
-// Broker is one side's end. Its methods are safe for concurrent use.
+// Broker is one side's end, and what [broker.Broker] promises. Its methods are safe for
+// concurrent use.
 type Broker struct {
 	cfg     Config
 	nextID  atomic.Uint32
@@ -115,6 +117,8 @@ type outgoing struct {
 	acceptor *acceptor // of the stream that it has the other side open; else nil
 }
 
+var _ broker.Broker = (*Broker)(nil)
+
 // New makes a broker without a link. Close it.
 func New(cfg Config) *Broker {
 	b := &Broker{
@@ -131,7 +135,7 @@ func New(cfg Config) *Broker {
 	return b
 }
 
-// NextID returns an id that this side has not used.
+// NextID implements [broker.Broker].
 func (b *Broker) NextID() uint32 { return b.nextID.Add(1) }
 
 // Close ends everything: connections fail with reason, servers stop. It waits for
@@ -163,6 +167,9 @@ func (b *Broker) run(f func()) bool {
 	b.tasks.Go(f)
 	return true
 }
+
+// Register adds the service through which a host opens the link.
+func (b *Broker) Register(r grpc.ServiceRegistrar) { messages.RegisterBroker(r, b) }
 
 // Start opens the link to a plugin.
 func (b *Broker) Start(cc grpc.ClientConnInterface) {

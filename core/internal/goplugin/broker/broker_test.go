@@ -179,7 +179,7 @@ func registerHealth(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, 
 func serve(b *Broker, id uint32) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- b.Serve(ctx, id, registerHealth) }()
+	go func() { served <- b.serve(ctx, id, registerHealth) }()
 	return func() error {
 		cancel()
 		return <-served
@@ -296,7 +296,7 @@ func TestServedTwice(t *testing.T) {
 			defer plugin.Close(net.ErrClosed)
 			stop := serve(plugin, 1)
 			use(t, host, 1)
-			if err := plugin.Serve(t.Context(), 1, registerHealth); !errors.Is(err, errIDInUse) {
+			if err := plugin.serve(t.Context(), 1, registerHealth); !errors.Is(err, errIDInUse) {
 				t.Errorf("served twice: %v", err)
 			}
 			if err := stop(); err != nil {
@@ -350,7 +350,7 @@ func TestEnd(t *testing.T) {
 
 func serveForEver(b *Broker) <-chan error {
 	served := make(chan error, 1)
-	go func() { served <- b.Serve(context.Background(), 1, registerHealth) }()
+	go func() { served <- b.serve(context.Background(), 1, registerHealth) }()
 	return served
 }
 
@@ -540,7 +540,7 @@ func TestD16NoLink(t *testing.T) {
 				b := New(Config{Side: "plugin", Other: "host", Streams: streams, Listen: listenNowhere})
 				for what, try := range map[string]func(context.Context) error{
 					"Dial":  func(ctx context.Context) error { _, err := b.Dial(ctx, 1); return err },
-					"Serve": func(ctx context.Context) error { return b.Serve(ctx, 2, registerHealth) },
+					"Serve": func(ctx context.Context) error { return b.serve(ctx, 2, registerHealth) },
 				} {
 					began := time.Now()
 					err := try(context.Background())
@@ -759,7 +759,7 @@ func TestOtherSideReadsNothing(t *testing.T) {
 		synctest.Wait()
 		serving, giveUp := context.WithTimeout(t.Context(), time.Second)
 		began := time.Now()
-		if err := b.Serve(serving, 1, registerHealth); err != nil || time.Since(began) != time.Second {
+		if err := b.serve(serving, 1, registerHealth); err != nil || time.Since(began) != time.Second {
 			t.Errorf("Serve: %v after %v, want %v", err, time.Since(began), time.Second)
 		}
 		giveUp()

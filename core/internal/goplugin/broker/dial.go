@@ -15,43 +15,40 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
-// Conn is a connection to what the other side serves under one id. Its methods are
-// safe for concurrent use.
-type Conn struct {
+// conn is a connection to what the other side serves under one id.
+type conn struct {
 	peer  *rpc.Peer
 	close func()
-	done  chan struct{} // closed when that is complete
+	done  chan struct{} // closed when the peer is closed
 }
 
-var _ grpc.ClientConnInterface = (*Conn)(nil)
-
 // Invoke implements [grpc.ClientConnInterface].
-func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	return c.peer.Invoke(ctx, method, args, reply, opts...)
 }
 
 // NewStream implements [grpc.ClientConnInterface].
-func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	return c.peer.NewStream(ctx, desc, method, opts...)
 }
 
-// Close ends the connection and the calls on it.
-func (c *Conn) Close() error {
+// Close implements [broker.Conn].
+func (c *conn) Close() error {
 	c.close()
 	<-c.done
 	return nil
 }
 
-// Dial connects to what the other side serves under an id. The context bounds only
-// that.
-func (b *Broker) Dial(ctx context.Context, id uint32) (*Conn, error) {
-	conn, err := b.dial(ctx, id)
+// Dial implements [broker.Broker].
+func (b *Broker) Dial(ctx context.Context, id uint32) (broker.Conn, error) {
+	c, err := b.dial(ctx, id)
 	if err != nil && isLoss(err) {
 		b.awaitEnd(ctx)
 	}
@@ -61,10 +58,10 @@ func (b *Broker) Dial(ctx context.Context, id uint32) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker: dial id %d: %w", id, err)
 	}
-	return conn, nil
+	return c, nil
 }
 
-func (b *Broker) dial(ctx context.Context, id uint32) (*Conn, error) {
+func (b *Broker) dial(ctx context.Context, id uint32) (*conn, error) {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
 	cfg := rpc.Config{
@@ -110,9 +107,9 @@ func (b *Broker) open(ctx context.Context, id uint32, cfg *rpc.Config) (net.Conn
 }
 
 // watched returns a connection whose calls end with it, or with the broker.
-func (b *Broker) watched(peer *rpc.Peer, id uint32) (*Conn, error) {
+func (b *Broker) watched(peer *rpc.Peer, id uint32) (*conn, error) {
 	ctx, cancel := context.WithCancel(b.ctx)
-	c := &Conn{peer: peer, close: cancel, done: make(chan struct{})}
+	c := &conn{peer: peer, close: cancel, done: make(chan struct{})}
 	started := b.run(func() {
 		defer close(c.done)
 		select {

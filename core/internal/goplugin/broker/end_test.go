@@ -24,12 +24,12 @@ func TestEndOfTheOtherProcess(t *testing.T) {
 			defer cancel()
 			id := plugin.NextID()
 			served := make(chan error, 1)
-			go func() { served <- plugin.Serve(ctx, id, registerHealth) }()
-			conn, err := host.Dial(ctx, id)
+			go func() { served <- plugin.serve(ctx, id, registerHealth) }()
+			dialed, err := host.dial(ctx, id)
 			if err != nil {
 				t.Fatal(err)
 			}
-			watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
+			watch, err := healthpb.NewHealthClient(dialed).Watch(ctx, &healthpb.HealthCheckRequest{})
 			if err == nil {
 				_, err = watch.Recv()
 			}
@@ -44,7 +44,7 @@ func TestEndOfTheOtherProcess(t *testing.T) {
 			close(exited)
 			reason := errors.New("the plugin has crashed")
 			plugin.Close(errors.New("it is not told why"))
-			<-conn.peer.Lost()
+			<-dialed.peer.Lost()
 			select {
 			case err := <-ended:
 				t.Errorf("the call ended before its reason was known: %v", err)
@@ -55,7 +55,7 @@ func TestEndOfTheOtherProcess(t *testing.T) {
 			if err := <-ended; status.Code(err) != codes.Unavailable || !errors.Is(err, reason) {
 				t.Errorf("the call ended with %v, want %v", err, reason)
 			}
-			if err := check(ctx, conn); !errors.Is(err, reason) {
+			if err := check(ctx, dialed); !errors.Is(err, reason) {
 				t.Errorf("a call after that: %v, want %v", err, reason)
 			}
 			if _, err := host.Dial(ctx, id); !errors.Is(err, reason) {
@@ -64,7 +64,7 @@ func TestEndOfTheOtherProcess(t *testing.T) {
 			if err := <-served; err == nil {
 				t.Error("Serve = nil, and nobody has told it to end")
 			}
-			if err := conn.Close(); err != nil {
+			if err := dialed.Close(); err != nil {
 				t.Error(err)
 			}
 			unlink()

@@ -10,9 +10,11 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/session"
+	"github.com/plugwire/plugwire/core/protocol"
 )
 
 const (
@@ -28,15 +30,19 @@ const (
 	drainTimeout = time.Second
 )
 
-// Serve serves under an id until ctx ends, and returns nil then. An error says why
-// it ended before that.
-func (b *Broker) Serve(ctx context.Context, id uint32, register func(grpc.ServiceRegistrar)) error {
-	if err := b.serve(ctx, id, register); err != nil {
+// Serve implements [broker.Broker].
+func (b *Broker) Serve(ctx context.Context, id uint32, bindings ...protocol.Binding) error {
+	register, err := control.Unnegotiated(bindings)
+	if err == nil {
+		err = b.serve(ctx, id, register)
+	}
+	if err != nil {
 		return fmt.Errorf("broker: serve id %d: %w", id, err)
 	}
 	return nil
 }
 
+// serve serves what register adds, until ctx ends.
 func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.ServiceRegistrar)) error {
 	ln, end, err := b.accept(ctx, id)
 	if err != nil {

@@ -1,4 +1,4 @@
-package plugin
+package goplugin
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 )
 
-// TestAbandonUnread lets a process end whose host holds its standard error and reads
+// TestAbandonUnread abandons output while the host holds standard error open and reads
 // nothing.
 func TestAbandonUnread(t *testing.T) {
 	r, w, err := os.Pipe()
@@ -18,17 +18,17 @@ func TestAbandonUnread(t *testing.T) {
 	}
 	before := os.Stderr
 	os.Stderr = w
-	f := newForeign()
-	f.output.Put(messages.Stdout, make([]byte, 512<<10)) // more than a pipe holds
+	p := NewPluginSide()
+	p.output.Put(messages.Stdout, make([]byte, 512<<10)) // more than a pipe holds
 	abandoned := make(chan struct{})
 	go func() {
 		defer close(abandoned)
-		f.abandon()
+		p.Abandon()
 	}()
 	select {
 	case <-abandoned:
-	case <-time.After(hang):
-		t.Error("it waits for a reader")
+	case <-time.After(time.Minute):
+		t.Error("Abandon waits for a reader")
 	}
 	if err := errors.Join(r.Close(), w.Close()); err != nil { // ends the writing
 		t.Error(err)

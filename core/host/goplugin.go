@@ -1,50 +1,73 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"slices"
 
+	"google.golang.org/grpc"
+
 	"github.com/plugwire/plugwire/core/broker"
-	brokered "github.com/plugwire/plugwire/core/internal/goplugin/broker"
+	"github.com/plugwire/plugwire/core/internal/goplugin"
+	brokering "github.com/plugwire/plugwire/core/internal/goplugin/broker"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Broker returns go-plugin's broker for this plugin, which ends with it. Most
-// programs want [WithServices] and plugin.Host instead: see package broker.
-func (p *Plugin) Broker() *broker.Broker {
-	p.startBroker()
-	return p.broker
+// This file is all that package host does because of go-plugin.
+
+// goPluginSide is what a host has for one plugin because of go-plugin.
+type goPluginSide = goplugin.HostSide
+
+// Broker returns go-plugin's broker for this plugin, which ends with it. Most programs
+// want [WithServices] and plugin.Host instead: see package broker.
+func (p *Plugin) Broker() broker.Broker { return p.goplugin.Broker() }
+
+// newGoPlugin returns the host's side of go-plugin's services. A plugin on go-plugin blocks
+// without them, so they begin at once for it.
+func (l *launch) newGoPlugin(answer *negotiation.Answer, conn grpc.ClientConnInterface) *goPluginSide {
+	side := goplugin.NewHostSide(conn, l.newBroker(answer))
+	if !answer.Plugwire {
+		side.Attend(goplugin.Output{
+			Logger: l.child.logger,
+			Stdout: l.child.copies.stdout,
+			Stderr: l.child.copies.stderr,
+			Exited: l.child.exited,
+		})
+	}
+	return side
 }
 
-func (p *Plugin) startBroker() {
-	p.brokerOnce.Do(func() { p.brokered.Start(p.peer.Plain()) })
+// foreignAddress returns the address of a plugin on go-plugin in the syntax of its
+// transport.
+func (l *launch) foreignAddress(ctx context.Context, network, address string) (string, error) {
+	return goplugin.Address(ctx, network, address, l.program.dir)
 }
 
-// brokerNetworks returns the networks over which the plugin can reach the host's
-// listeners, the best first.
+// brokerNetworks returns the networks over which the plugin can reach listeners of the
+// host, the best first.
 func (l *launch) brokerNetworks(answer *negotiation.Answer) []string {
 	own := l.transports.IDs()
 	chosen := answer.Transport
 	if _, ok := l.child.Process.(Translator); ok {
-		// The host's side of a network that is translated has to be one of its own.
+		// The host listens on a network of its own, which the runner translates.
 		if l.transports.ByName(chosen.Name) == nil {
 			chosen = transport.ID{}
 		}
-		return append(brokered.Networks(chosen, nil), brokered.Networks(transport.ID{}, own)...)
+		return append(brokering.Networks(chosen, nil), brokering.Networks(transport.ID{}, own)...)
 	}
 	if len(answer.Transports) > 0 {
 		own = slices.DeleteFunc(own, func(id transport.ID) bool { return !slices.Contains(answer.Transports, id) })
 	}
-	return brokered.Networks(chosen, own)
+	return brokering.Networks(chosen, own)
 }
 
-// listenFor returns what opens a listener that a plugin of another user can connect to:
-// its socket is given to that user. It lies in a directory of the host's, where the
-// plugin can put nothing else in its place.
+// listenFor returns a function that opens a listener for a plugin of another user. It gives
+// the socket to that user. The socket lies in a directory of the host's, so the plugin
+// cannot put anything else in its place.
 func listenFor(uid int) func(open func() (net.Listener, error)) (net.Listener, error) {
 	return func(open func() (net.Listener, error)) (net.Listener, error) {
 		ln, err := open()
@@ -61,8 +84,8 @@ func listenFor(uid int) func(open func() (net.Listener, error)) (net.Listener, e
 	}
 }
 
-func (l *launch) newBroker(answer *negotiation.Answer) *brokered.Broker {
-	cfg := brokered.Config{
+func (l *launch) newBroker(answer *negotiation.Answer) *brokering.Broker {
+	cfg := brokering.Config{
 		Side:           "host",
 		Other:          l.other(),
 		MaxMessageSize: l.maxMessageSize,
@@ -74,9 +97,9 @@ func (l *launch) newBroker(answer *negotiation.Answer) *brokered.Broker {
 	}
 	if l.session.Multiplexed() {
 		cfg.Streams = l.session
-		return brokered.New(cfg)
+		return brokering.New(cfg)
 	}
-	addresses := &brokered.Addresses{
+	addresses := &brokering.Addresses{
 		Transports:  l.transports,
 		Networks:    l.brokerNetworks(answer),
 		Listening:   transport.ListenConfig{MinPort: l.minPort, MaxPort: l.maxPort, Logger: l.logger},
@@ -92,5 +115,5 @@ func (l *launch) newBroker(answer *negotiation.Answer) *brokered.Broker {
 		addresses.Opened = listenFor(l.uid)
 	}
 	cfg.Listen, cfg.Dial = addresses.Listen, addresses.Dial
-	return brokered.New(cfg)
+	return brokering.New(cfg)
 }

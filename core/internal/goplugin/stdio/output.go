@@ -1,4 +1,7 @@
-package control
+// Package stdio is what a plugin prints, on both sides of go-plugin's GRPCStdio. Under a
+// host on go-plugin, a plugin keeps what it prints in an [Output], which is that service.
+// A host fetches the output of a plugin on go-plugin with [Fetch].
+package stdio
 
 import (
 	"context"
@@ -10,47 +13,45 @@ import (
 )
 
 const (
-	// maxOutput is how much of what the plugin has printed, in bytes, is kept
-	// until its host fetches it: a few screens of every start-up banner, and
-	// little beside the program itself.
+	// maxOutput is how many bytes of what the plugin printed are kept until its host
+	// fetches them: a few screens of every start-up banner, and little beside the program
+	// itself.
 	maxOutput = 1 << 20
-	// maxChunk is how much of it goes into one message. go-plugin's own plugins
-	// send a kilobyte; larger ones reach the host in fewer steps, which counts
-	// when it closes the connection right after the last.
+	// maxChunk is how many bytes go into one message. go-plugin's own plugins send a
+	// kilobyte. Larger messages reach the host in fewer steps, which helps when it closes
+	// the connection right after the last.
 	maxChunk = 32 << 10
-	// outputPatience is how long the plugin's printing may wait for a host that
-	// fetches, but not fast enough. One that takes nothing in that time is as good
-	// as none.
-	outputPatience = time.Second
-	// readTime is how long a host has to read what it was sent last. One on
-	// go-plugin closes the connection as soon as the plugin has stopped, and drops
-	// what it has received and not read by then, of which nothing tells the plugin:
-	// without this, a stop in forty lost something, on two busy cores.
+	// slowHostPatience is how long printing may block for a host that fetches too slowly. A
+	// host that fetches nothing in this time counts as absent.
+	slowHostPatience = time.Second
+	// readTime is how long a host has to read the last message. A host on go-plugin closes
+	// the connection as soon as the plugin has stopped, and drops what it has received but
+	// not read by then. The plugin cannot see that. Without this pause, one stop in forty
+	// lost output on two busy cores.
 	readTime = 100 * time.Millisecond
 )
 
-// Output is what a plugin has printed and its host, which is on go-plugin, has
-// not fetched. Who prints never waits for a host that fetches nothing: then the
-// oldest is dropped, and the host is told how much. Its methods are safe for
-// concurrent use.
+// Output is what a plugin has printed and its host on go-plugin has not fetched. Printing
+// never blocks on a host that fetches nothing: Output then drops the oldest bytes, and
+// tells the host how many. Its methods are safe for concurrent use.
 type Output struct {
 	mu       sync.Mutex // guards the fields below
 	chunks   []messages.StdioData
-	size     int           // of all chunks
-	dropped  int           // bytes, since a host was last told
+	size     int           // bytes of all chunks
+	dropped  int           // bytes dropped since a host was last told
 	sending  int           // messages that were taken and are not yet sent
-	hosts    int           // that fetch
-	changed  chan struct{} // closed and made anew with every change
+	hosts    int           // streams of hosts that fetch
+	changed  chan struct{} // closed and replaced with every change
 	lastTake time.Time     // when a host last did something
-	lastSent time.Time     // when it was last sent something
+	lastSent time.Time     // when a message was last sent
 }
 
-// NewOutput returns one that is empty.
+// NewOutput returns an empty Output.
 func NewOutput() *Output { return &Output{changed: make(chan struct{})} }
 
 var _ messages.Stdio = (*Output)(nil)
 
-// Put adds what was printed, of which it keeps no reference.
+// Put adds what was printed. It does not keep data.
 func (o *Output) Put(channel messages.Channel, data []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -63,11 +64,11 @@ func (o *Output) Put(channel messages.Channel, data []byte) {
 	o.change()
 }
 
-// makeRoom waits for a host that fetches, and drops the oldest if none does. The
-// caller holds mu.
+// makeRoom waits for a host that fetches. If no host does, makeRoom drops the oldest
+// chunks. The caller holds mu.
 func (o *Output) makeRoom(n int) {
 	for o.size+n > maxOutput && o.hosts > 0 {
-		ctx, cancel := context.WithDeadline(context.Background(), o.lastTake.Add(outputPatience))
+		ctx, cancel := context.WithDeadline(context.Background(), o.lastTake.Add(slowHostPatience))
 		changed := o.await(ctx)
 		cancel()
 		if !changed {
@@ -80,8 +81,7 @@ func (o *Output) makeRoom(n int) {
 	}
 }
 
-// append joins small pieces: a program may print byte by byte. The caller holds
-// mu.
+// append joins small pieces, since a program may print byte by byte. The caller holds mu.
 func (o *Output) append(channel messages.Channel, data []byte) {
 	o.size += len(data)
 	if last := len(o.chunks) - 1; last >= 0 {
@@ -104,8 +104,8 @@ func (o *Output) change() {
 	o.changed = make(chan struct{})
 }
 
-// Stream implements [messages.Stdio]. What it has taken is gone for every other
-// host, as with go-plugin.
+// Stream implements [messages.Stdio]. As with go-plugin, no other host gets what one host
+// has taken.
 func (o *Output) Stream(s messages.Stream) error {
 	o.update(func() { o.hosts++ })
 	defer o.update(func() { o.hosts-- })
@@ -122,7 +122,7 @@ func (o *Output) Stream(s messages.Stream) error {
 	}
 }
 
-// update changes the fields for something that a host has done.
+// update changes the fields after a host did something.
 func (o *Output) update(f func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -131,8 +131,8 @@ func (o *Output) update(f func()) {
 	o.change()
 }
 
-// take waits for something that was printed and takes it; nil when ctx ends. What
-// was taken counts as being sent.
+// take waits until something was printed, and takes it. It returns nil when ctx ends. The
+// caller sends what take returned, and then lowers sending.
 func (o *Output) take(ctx context.Context) *messages.StdioData {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -143,7 +143,7 @@ func (o *Output) take(ctx context.Context) *messages.StdioData {
 	}
 	o.sending++
 	if o.dropped > 0 {
-		note := fmt.Sprintf("\n[%d bytes of what the plugin printed were dropped here, as its host did not fetch them]\n", o.dropped)
+		note := fmt.Sprintf("\n[%d bytes of the plugin's output were dropped here, because its host did not fetch them]\n", o.dropped)
 		o.dropped = 0
 		return &messages.StdioData{Channel: messages.Stderr, Data: []byte(note)}
 	}
@@ -153,8 +153,8 @@ func (o *Output) take(ctx context.Context) *messages.StdioData {
 	return &data
 }
 
-// await waits for a change, and reports false when ctx ends first. The caller
-// holds mu, which is let go meanwhile.
+// await waits for a change, and reports false when ctx ends first. The caller holds mu,
+// which await unlocks meanwhile.
 func (o *Output) await(ctx context.Context) bool {
 	changed := o.changed
 	o.mu.Unlock()
@@ -167,8 +167,8 @@ func (o *Output) await(ctx context.Context) bool {
 	}
 }
 
-// Flush waits until a host has been sent everything and has had the time to read
-// it, or none fetches any more, or ctx ends.
+// Flush waits until a host was sent everything and had time to read it. It returns early
+// when no host fetches any more, or when ctx ends.
 func (o *Output) Flush(ctx context.Context) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -187,7 +187,7 @@ func (o *Output) Flush(ctx context.Context) {
 	}
 }
 
-// Rest returns what no host has fetched.
+// Rest takes what no host has fetched.
 func (o *Output) Rest() []messages.StdioData {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,4 +1,4 @@
-package control
+package stdio
 
 import (
 	"bytes"
@@ -11,9 +11,9 @@ import (
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 )
 
-// reader is a host's stream: it takes a message at each receive from turn.
+// reader is the stream of a host, which reads one message for each item of turn.
 type reader struct {
-	ctx  context.Context //nolint:containedctx // that of the stream, as grpc's have
+	ctx  context.Context //nolint:containedctx // the stream's own, as in grpc
 	turn chan struct{}
 	got  [3]bytes.Buffer // by channel
 }
@@ -32,7 +32,7 @@ func (r *reader) SendMsg(m any) error {
 	return nil
 }
 
-// attach has a host fetch that is always ready, or if not eager at each turn.
+// attach makes a host fetch. An eager host is always ready; another reads at each turn.
 func attach(t *testing.T, o *Output, eager bool) (r *reader, leave func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -49,7 +49,7 @@ func attach(t *testing.T, o *Output, eager bool) (r *reader, leave func()) {
 	}
 }
 
-// TestOutput has a host fetch what was printed before it came and after.
+// TestOutput fetches what was printed before the host came, and after.
 func TestOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := NewOutput()
@@ -70,15 +70,15 @@ func TestOutput(t *testing.T) {
 			t.Errorf("stderr of %d bytes, want %d", len(got), len("oh "+large))
 		}
 		o.Put(messages.Stdout, []byte("late"))
-		o.Flush(t.Context()) // nobody fetches: it does not wait
+		o.Flush(t.Context()) // no host fetches, so it does not wait
 		if rest := o.Rest(); len(rest) != 1 || string(rest[0].Data) != "late" {
 			t.Errorf("the rest is %v", rest)
 		}
 	})
 }
 
-// TestOutputThatNobodyFetches never has the plugin wait, and a host that comes late
-// is told what it has missed.
+// TestOutputThatNobodyFetches prints without a host. Printing never blocks, and a host that
+// comes late is told how much it has missed.
 func TestOutputThatNobodyFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := NewOutput()
@@ -90,7 +90,7 @@ func TestOutputThatNobodyFetches(t *testing.T) {
 		}
 		o.Put(messages.Stdout, []byte("end"))
 		if took := time.Since(began); took > 0 {
-			t.Errorf("printing waited for %v", took)
+			t.Errorf("printing blocked for %v", took)
 		}
 		r, leave := attach(t, o, true)
 		o.Flush(t.Context())
@@ -114,8 +114,8 @@ func TestOutputThatNobodyFetches(t *testing.T) {
 	})
 }
 
-// TestOutputOfASlowHost loses nothing while the host fetches at all, and has the
-// plugin wait for no more than a moment when it stops.
+// TestOutputOfASlowHost prints faster than the host fetches. Nothing is lost while the host
+// fetches at all. When the host stops fetching, printing blocks for a moment only.
 func TestOutputOfASlowHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := NewOutput()
@@ -130,7 +130,7 @@ func TestOutputOfASlowHost(t *testing.T) {
 			close(printed)
 		}()
 		for range pieces {
-			time.Sleep(outputPatience / 2)
+			time.Sleep(slowHostPatience / 2)
 			r.turn <- struct{}{}
 		}
 		<-printed
@@ -142,8 +142,8 @@ func TestOutputOfASlowHost(t *testing.T) {
 		for range 2 * pieces {
 			o.Put(messages.Stdout, piece)
 		}
-		if took := time.Since(began); took == 0 || took > outputPatience {
-			t.Errorf("printing waited %v for a host that takes nothing", took)
+		if took := time.Since(began); took == 0 || took > slowHostPatience {
+			t.Errorf("printing blocked %v on a host that fetches nothing", took)
 		}
 		flush, cancel := context.WithTimeout(t.Context(), time.Minute)
 		o.Flush(flush)

@@ -1,4 +1,4 @@
-package host
+package stdio
 
 import (
 	"bytes"
@@ -22,28 +22,28 @@ import (
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 )
 
-// recorded is a connection to a plugin whose GRPCStdio sends these bytes: messages,
-// each after two bytes of its length. Then comes end.
-type recorded struct {
+// recording is a connection to a plugin whose GRPCStdio sends data, which is messages with
+// two bytes of length before each. The stream then ends with end.
+type recording struct {
 	grpc.ClientConnInterface
 	data []byte
 	end  error
 }
 
-func (r recorded) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
-	return &recordedStream{left: r.data, end: r.end}, nil
+func (r recording) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return &recordingStream{left: r.data, end: r.end}, nil
 }
 
-type recordedStream struct {
+type recordingStream struct {
 	grpc.ClientStream
 	left []byte
 	end  error
 }
 
-func (*recordedStream) SendMsg(any) error { return nil }
-func (*recordedStream) CloseSend() error  { return nil }
+func (*recordingStream) SendMsg(any) error { return nil }
+func (*recordingStream) CloseSend() error  { return nil }
 
-func (s *recordedStream) RecvMsg(m any) error {
+func (s *recordingStream) RecvMsg(m any) error {
 	if len(s.left) < 2 {
 		return s.end
 	}
@@ -67,8 +67,8 @@ func record(tb testing.TB, messages ...*messages.StdioData) []byte {
 	return all
 }
 
-// TestFetch has what a plugin sends go where it belongs, and tells a plugin that
-// ends, or has no such service, from one that misbehaves.
+// TestFetch fetches from plugins that send on every channel. Those that end, or have no such
+// service, are told from those that misbehave.
 func TestFetch(t *testing.T) {
 	data := record(t,
 		&messages.StdioData{Channel: messages.Stdout, Data: []byte("out")},
@@ -89,16 +89,16 @@ func TestFetch(t *testing.T) {
 		{errors.New("nonsense"), codes.Unknown},
 	} {
 		var stdout, stderr bytes.Buffer
-		lost, err := fetch(t.Context(), recorded{data: data, end: tt.end}, &stdout, &stderr)
+		lost, err := fetch(t.Context(), recording{data: data, end: tt.end}, &stdout, &stderr)
 		if lost != (status.Code(tt.end) == codes.Unavailable) || status.Code(err) != tt.want || stdout.String() != "out!" || stderr.String() != "err" {
 			t.Errorf("after %v: %v, stdout %q, stderr %q", tt.end, err, &stdout, &stderr)
 		}
 	}
 }
 
-// TestOutputOfTheDeadFetched has a slow log handler not hold up the end of a plugin
-// that has sent a lot, of which nothing is lost but records.
-func TestOutputOfTheDeadFetched(t *testing.T) {
+// TestDrainWithASlowLogger drains much output that a slow log handler delays. Drain ends all
+// the same, and only log records are lost.
+func TestDrainWithASlowLogger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const count = 200
 		piece := strings.Repeat("line\n", 1000)
@@ -113,27 +113,39 @@ func TestOutputOfTheDeadFetched(t *testing.T) {
 			last = message
 		}))
 		began := time.Now()
-		o := fetchOutput(logger, copies{stdout: &stdout}, recorded{data: data, end: io.EOF}, nil)
-		o.drain()
-		if took := time.Since(began); took > drainTimeout+5*time.Millisecond {
+		f := Fetch(recording{data: data, end: io.EOF}, FetchConfig{Logger: logger, Stdout: &stdout})
+		const patience = 5 * time.Second
+		f.Drain(patience, time.Second)
+		if took := time.Since(began); took > patience+5*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
-		<-o.read
+		<-f.done
 		if stdout.Len() != count*len(piece) || !strings.Contains(last, "the log handler was too slow") {
 			t.Errorf("%d bytes of %d came, and the last record is %q", stdout.Len(), count*len(piece), last)
 		}
 	})
 }
 
-// FuzzFetch takes in anything, and passes on no more than came.
+// FuzzFetch reads random messages. It never writes more bytes than came.
 func FuzzFetch(f *testing.F) {
 	f.Add(record(f, &messages.StdioData{Channel: messages.Stdout, Data: []byte("x")}))
 	f.Add([]byte("\x00\x02\x08\x03\x00\x04\x12\x80\x80\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stdout, stderr bytes.Buffer
-		_, _ = fetch(t.Context(), recorded{data: data, end: io.EOF}, &stdout, &stderr) // that it returns is what counts
+		_, _ = fetch(t.Context(), recording{data: data, end: io.EOF}, &stdout, &stderr) // it has to return, whatever the result
 		if got := stdout.Len() + stderr.Len(); got > len(data) {
-			t.Errorf("%d bytes came of %d", got, len(data))
+			t.Errorf("%d bytes were written of %d", got, len(data))
 		}
 	})
 }
+
+// handlerFunc is a log handler that gets messages only.
+type handlerFunc func(message string)
+
+func (handlerFunc) Enabled(context.Context, slog.Level) bool { return true }
+func (f handlerFunc) Handle(_ context.Context, r slog.Record) error {
+	f(r.Message)
+	return nil
+}
+func (f handlerFunc) WithAttrs([]slog.Attr) slog.Handler { return f }
+func (f handlerFunc) WithGroup(string) slog.Handler      { return f }

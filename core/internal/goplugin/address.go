@@ -1,4 +1,4 @@
-package host
+package goplugin
 
 import (
 	"cmp"
@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// foreignAddress returns what a foreign plugin's address means, in the syntax of the
-// transport. go-plugin's hosts take more than that: a path is relative to the plugin's
-// working directory if TMPDIR is, and a TCP address may have names
-// (net.ResolveUnixAddr and net.ResolveTCPAddr in client.go there).
-func foreignAddress(ctx context.Context, network, address, dir string) (string, error) {
+// Address returns what the address of a plugin on go-plugin means, in the syntax of the
+// transport. Hosts on go-plugin accept more than a transport does (net.ResolveUnixAddr and
+// net.ResolveTCPAddr in client.go): a path is relative to dir, the plugin's working
+// directory, if the plugin's TMPDIR is, and a TCP address may have names.
+func Address(ctx context.Context, network, address, dir string) (string, error) {
 	switch {
 	case network == "unix" && !filepath.IsAbs(address) && !strings.HasPrefix(address, "@"):
 		return filepath.Abs(filepath.Join(dir, address))
@@ -26,9 +26,9 @@ func foreignAddress(ctx context.Context, network, address, dir string) (string, 
 	}
 }
 
-// resolveTCP returns the IP address and port. An unspecified address of a listener is
-// reached by the loopback. An address without a port is returned unchanged: the
-// transport says what is wrong with it.
+// resolveTCP returns the IP address and port. For the unspecified address it returns the
+// loopback, which reaches a listener there. It returns an address without a port
+// unchanged: the transport explains what is wrong with it.
 func resolveTCP(ctx context.Context, address string) (string, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
@@ -51,7 +51,7 @@ func resolveTCP(ctx context.Context, address string) (string, error) {
 	return net.JoinHostPort(ip.String(), strconv.Itoa(port)), nil
 }
 
-// lookUp returns the address of a name, an IPv4 one if there is one, as net does.
+// lookUp returns the address of a name: as net does, an IPv4 address if there is one.
 func lookUp(ctx context.Context, host string) (netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip, nil

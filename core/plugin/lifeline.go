@@ -14,27 +14,26 @@ import (
 	"github.com/plugwire/plugwire/core/internal/self"
 )
 
-// lifeline watches a pipe whose other end the host holds, until this process
-// ends: also when Serve has returned, a killed host must leave nothing behind. A
-// nil lifeline watches nothing.
+// lifeline watches the host until this process ends, also after Serve has returned: a
+// host that was killed must leave nothing behind. When the host has ended, the lifeline
+// closes the listeners and ends this process. A nil lifeline watches nothing.
 type lifeline struct {
-	host watched
+	host hostWatcher
 
-	// mu guards listeners. It is held while one is opened, and by run for good
-	// once the host is gone.
-	mu        sync.Mutex
-	listeners []net.Listener
+	mu        sync.Mutex     // guards the fields below; held while a listener is opened
+	listeners []net.Listener // to be closed, which removes their sockets
+	gone      bool           // the host has ended, and this process is about to
 }
 
-// watched is the host: a Read ends when it does.
-type watched interface {
+// hostWatcher notices the end of the host: a Read then ends.
+type hostWatcher interface {
 	io.Reader
-	// KillGroup ends this process and does not return.
+	// KillGroup ends this process and its group. It does not return.
 	KillGroup()
 }
 
-// openLifeline opens the one that a Plugwire host has given, if it has, or the next
-// best thing.
+// openLifeline opens what a Plugwire host has passed on to watch it by, or the next best
+// thing. It returns nil if the host has passed on nothing.
 func openLifeline(offer *negotiation.Offer, logger *slog.Logger) (*lifeline, error) {
 	if offer.Lifeline == 0 {
 		return nil, nil
@@ -51,37 +50,46 @@ func openLifeline(offer *negotiation.Offer, logger *slog.Logger) (*lifeline, err
 	return watch(host), nil
 }
 
-// watch makes a lifeline of a host.
-func watch(host watched) *lifeline {
+// watch returns the lifeline of a host.
+func watch(host hostWatcher) *lifeline {
 	l := &lifeline{host: host}
 	notifyBrokenPipe()
 	go l.run()
 	return l
 }
 
-// notifyBrokenPipe lets a write to standard output or error only fail that would
-// otherwise end this process: with the host gone, before run has removed the
-// socket.
+// notifyBrokenPipe makes a write to a broken standard output or error only fail. By
+// default the write ends the process. Once the host is gone, that could happen before run
+// has removed the socket.
 func notifyBrokenPipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// run ends the process group when the host has ended. There is nobody left to
-// drain for, and a handler may be stuck, so nothing is waited for.
+// run ends the process group after the host. It waits for nothing: no host is left that
+// calls could be drained for, and a handler may be stuck.
 func (l *lifeline) run() {
-	_, _ = io.Copy(io.Discard, l.host) // however it ends, nothing watches any more
+	_, _ = io.Copy(io.Discard, l.host) // however Read fails, nothing watches the host any more
 	l.mu.Lock()
+	l.gone = true
 	for _, ln := range l.listeners {
 		_ = ln.Close() // removes the socket
 	}
+	l.mu.Unlock()
 	l.host.KillGroup()
 }
 
-// listen opens a listener that is closed when the host is gone, also if that
-// happens while it is being opened: no socket is left behind.
+// awaitKill blocks until run has ended this process.
+func awaitKill() { select {} }
+
+// listen opens a listener that is closed when the host is gone. It leaves no socket
+// behind, also if the host ends meanwhile.
 func (l *lifeline) listen(open func() (net.Listener, error)) (net.Listener, error) {
 	if l == nil {
 		return open()
 	}
 	l.mu.Lock()
+	if l.gone {
+		l.mu.Unlock()
+		awaitKill()
+	}
 	defer l.mu.Unlock()
 	ln, err := open()
 	if err == nil {
@@ -90,7 +98,7 @@ func (l *lifeline) listen(open func() (net.Listener, error)) (net.Listener, erro
 	return ln, err
 }
 
-// forget is for a listener that is closed.
+// forget removes a listener that its owner closes.
 func (l *lifeline) forget(ln net.Listener) {
 	if l != nil {
 		l.mu.Lock()
@@ -99,13 +107,18 @@ func (l *lifeline) forget(ln net.Listener) {
 	}
 }
 
-// release waits for the end if the host is gone: the listener that run has
-// closed must not make Serve return, and this process end, before its group
-// does.
+// release forgets all listeners, when Serve returns. If the host is gone, release does not
+// return: Serve would, because run has closed its listener, and the process could then end
+// before its group does.
 func (l *lifeline) release() {
-	if l != nil {
-		l.mu.Lock()
-		l.listeners = nil
-		l.mu.Unlock()
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	l.listeners = nil
+	gone := l.gone
+	l.mu.Unlock()
+	if gone {
+		awaitKill()
 	}
 }

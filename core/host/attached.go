@@ -152,14 +152,18 @@ func (a *attached) Output() (stdout, stderr io.ReadCloser) {
 }
 
 // Wait implements [Process].
-func (a *attached) Wait() (ExitStatus, error) {
-	<-a.over
+func (a *attached) Wait(ctx context.Context) (ExitStatus, error) {
+	select {
+	case <-a.over:
+	case <-ctx.Done():
+		return ExitStatus{}, context.Cause(ctx)
+	}
 	a.tasks.Wait()
 	return ExitStatus{Unknown: true}, a.err
 }
 
 // Terminate implements [Process].
-func (a *attached) Terminate() error {
+func (a *attached) Terminate(context.Context) error {
 	if !a.mayEnd() {
 		return errors.ErrUnsupported
 	}
@@ -167,7 +171,7 @@ func (a *attached) Terminate() error {
 }
 
 // Kill implements [Process]. What may not be killed is let go.
-func (a *attached) Kill() error {
+func (a *attached) Kill(context.Context) error {
 	if !a.mayEnd() {
 		a.end(nil)
 		return nil

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -34,14 +33,6 @@ func (l *launch) bind(cmd *exec.Cmd) (*bond, error) {
 		l.logger.Debug("what the plugin starts outlives it and its host if both die at once", "plugin", l.command, "error", err)
 	}
 	return b, nil
-}
-
-// start starts the process that is to be bound.
-func (b *bond) start(ctx context.Context, runner Runner, cmd *exec.Cmd) (Process, error) {
-	if local, ok := runner.(localRunner); ok && b != nil {
-		return local.start(ctx, cmd, b.leash)
-	}
-	return runner.Start(ctx, cmd)
 }
 
 // closeTheirs closes what the process inherits, once it has that.

@@ -32,7 +32,7 @@ func WithoutCertificate() Option {
 	})
 }
 
-var errCertificateNone = errors.New("host.WithoutCertificate: on this system only the certificate shows who the plugin is: leave the option out, or accept a plugin without TLS with host.WithPlaintext")
+var errCertificateNone = errors.New("host.WithoutCertificate: on this system, or with this runner, only the certificate shows who the plugin is: leave the option out, or accept a plugin without TLS with host.WithPlaintext")
 
 // offersCertificate reports whether the plugin is offered the one-time certificate.
 // A plugin on go-plugin is not if nobody but its user can reach its socket: the
@@ -42,7 +42,7 @@ func (l *launch) offersCertificate(cmd *exec.Cmd) bool {
 	switch {
 	case l.tls != nil || l.noCertificate:
 		return false
-	case l.mutualTLS || !secure.PeerCredSupported || l.transports.ByName("unix") == nil || l.runner != (localRunner{}):
+	case l.mutualTLS || !secure.PeerCredSupported || l.transports.ByName("unix") == nil || !runsPath(l.runner) || !keepsCredentials(l.runner):
 		return true
 	}
 	release, ok := l.goPlugin(cmd)

@@ -66,7 +66,7 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 	path := cmd.Path
 	verified.Use(cmd)
 	cfg.trace.processStart(cmd, c.privateDir())
-	p, err := bond.start(ctx, cfg.runner, cmd)
+	p, err := cfg.runner.Start(ctx, c.startConfig(cfg, cmd))
 	if err != nil {
 		bond.release()
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == cmd.Path {
@@ -78,6 +78,15 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 	cfg.trace.processStarted(p.ID())
 	c.watch(cfg, p, instance)
 	return c, nil
+}
+
+// startConfig returns what the runner is to start.
+func (c *child) startConfig(cfg *config, cmd *exec.Cmd) StartConfig {
+	start := StartConfig{Command: cmd, Name: cfg.name, PrivateDir: c.privateDir(), Security: cfg.security()}
+	if c.bond != nil {
+		start.leash = c.bond.leash
+	}
+	return start
 }
 
 // privateDir returns the path of the private directory, empty if there is none.
@@ -131,7 +140,7 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 	c.gone = gone
 	c.exited = make(chan struct{})
 	go func() {
-		c.status, c.waitErr = p.Wait()
+		c.status, c.waitErr = p.Wait(context.Background())
 		close(c.exited)
 		deadline := time.Now().Add(drainTimeout)
 		if by, isHeld := c.awaitOutput(read, deadline); isHeld {
@@ -181,7 +190,7 @@ func (c *child) outputHeld() (holders []string, held bool) {
 	if !c.stdout.Waiting() || !c.stderr.Waiting() {
 		return nil, false
 	}
-	if h, ok := c.Process.(outputHolder); ok {
+	if h, ok := processAs[outputHolder](c.Process); ok {
 		return h.OutputHeld()
 	}
 	return nil, true // after drainTimeout, it is not that the reader is slow
@@ -225,7 +234,7 @@ const killTimeout = 5 * time.Second
 // runs.
 func (c *child) stop() error {
 	defer c.release()
-	err := c.Kill()
+	err := c.kill()
 	if closesWithin(c.exited, killTimeout) {
 		<-c.gone.Done() // drainTimeout and hurryTimeout bound it
 		return nil
@@ -233,14 +242,34 @@ func (c *child) stop() error {
 	return errors.Join(fmt.Errorf("process %s is still there %v after it was killed", c.ID(), killTimeout), err)
 }
 
+// terminate asks the process to end. A runner's own command, such as that of a container,
+// may not return.
+func (c *child) terminate() error {
+	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	return c.Terminate(ctx)
+}
+
+// kill ends the process by force, in a bounded time as terminate.
+func (c *child) kill() error {
+	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	return c.Kill(ctx)
+}
+
 // exitsWithin waits for the end of the process, and reports whether it came. Its
 // output may go on: another process can hold it.
 func (c *child) exitsWithin(d time.Duration) bool { return closesWithin(c.exited, d) }
 
+// localNumber is a [Process] of this machine.
+type localNumber interface {
+	localPID() int // 0 if nothing proves that the process is the plugin's
+}
+
 // localProcessID returns the number of a process of this machine that is certainly the
 // plugin's and has not ended, 0 if there is none.
 func (c *child) localProcessID() int {
-	p, ok := c.Process.(interface{ localPID() int })
+	p, ok := processAs[localNumber](c.Process)
 	if !ok || c.hasExited() {
 		return 0
 	}
@@ -310,8 +339,3 @@ func (c *child) exitError(step Step, reason error) *ExitError {
 	}
 	return e
 }
-
-var _ slog.LogValuer = ExitStatus{}
-
-// LogValue implements [slog.LogValuer].
-func (s ExitStatus) LogValue() slog.Value { return slog.StringValue(s.String()) }

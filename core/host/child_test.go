@@ -28,7 +28,7 @@ func (d dead) Output() (stdout, stderr io.ReadCloser) {
 	return io.NopCloser(strings.NewReader("")), d.stderr
 }
 
-func (dead) Wait() (ExitStatus, error) { return ExitStatus{Code: 3}, nil }
+func (dead) Wait(context.Context) (ExitStatus, error) { return ExitStatus{Code: 3}, nil }
 
 // pipe is what is in a pipe. It ends with that, unless another process holds it.
 type pipe struct {

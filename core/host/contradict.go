@@ -20,8 +20,8 @@ func (c *config) contradiction() error {
 		return both("WithMutualTLS", "WithoutCertificate", "one demands one-time certificates, the other offers none")
 	case c.noCertificate && len(c.security()) == 0:
 		return errCertificateNone
-	case c.checksum != nil && c.runner != (localRunner{}):
-		return both("WithChecksum", "WithRunner", "only the runner knows what it starts, so it must verify that")
+	case c.checksum != nil && !runsPath(c.runner):
+		return both("WithChecksum", "WithRunner", "the runner does not say that it runs the program of the command (host.PathRunner), so only the runner can verify what it starts")
 	case c.limits.Buffered != 0 && c.limits.Buffered < c.maxMessageSize:
 		return both("WithMaxBuffered", "WithMaxMessageSize", fmt.Sprintf("there is no room for one message: %d bytes are less than the %d that a message may have", c.limits.Buffered, c.maxMessageSize))
 	default:

@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,7 +24,9 @@ import (
 // noRunner starts nothing.
 type noRunner struct{}
 
-func (noRunner) Start(context.Context, *exec.Cmd) (Process, error) { return nil, errors.ErrUnsupported }
+func (noRunner) Start(context.Context, StartConfig) (Process, error) {
+	return nil, errors.ErrUnsupported
+}
 
 // noTransport goes nowhere.
 type noTransport struct{ transport.Transport }

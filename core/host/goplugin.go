@@ -52,7 +52,7 @@ func (l *launch) foreignAddress(ctx context.Context, network, address string) (s
 func (l *launch) brokerNetworks(answer *negotiation.Answer) []string {
 	own := l.transports.IDs()
 	chosen := answer.Transport
-	if _, ok := l.child.Process.(Translator); ok {
+	if _, ok := processAs[Translator](l.child.Process); ok {
 		// The host listens on a network of its own, which the runner translates.
 		if l.transports.ByName(chosen.Name) == nil {
 			chosen = transport.ID{}

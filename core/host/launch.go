@@ -189,7 +189,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 		l.offer.SocketDir = l.private.Path()
 	}
 	var ours *bond
-	if l.runner == (localRunner{}) && process.LifelineSupported {
+	if passesFiles(l.runner) && process.LifelineSupported {
 		if ours, err = l.bind(cmd); err != nil {
 			return err
 		}

@@ -73,7 +73,6 @@ func newConfig(name string, opts []Option) (*config, error) {
 		startTimeout:   DefaultStartTimeout,
 		maxMessageSize: rpc.DefaultMaxMessageSize,
 		cookie:         negotiation.DefaultCookie(),
-		runner:         localRunner{},
 		services:       func(grpc.ServiceRegistrar) {},
 	}
 	var errs []error
@@ -88,6 +87,9 @@ func newConfig(name string, opts []Option) (*config, error) {
 		return cfg, errors.New("no protocol given: add host.WithProtocols with the generated Protocol value")
 	case len(cfg.transports) == 0:
 		return cfg, errors.New(`no transport given: go get github.com/plugwire/plugwire/transport/unix, import "github.com/plugwire/plugwire/transport/unix", and add host.WithTransports(unix.New())`)
+	}
+	if cfg.runner == nil {
+		cfg.runner = LocalRunner()
 	}
 	if err := cfg.contradiction(); err != nil {
 		return cfg, err
@@ -107,7 +109,7 @@ func (c *config) security() []string {
 		return []string{handshake.SecurityTLS}
 	}
 	var offer []string
-	if !c.mutualTLS && secure.PeerCredSupported {
+	if !c.mutualTLS && secure.PeerCredSupported && keepsCredentials(c.runner) {
 		offer = append(offer, handshake.SecurityPeerCred)
 	}
 	if !c.noCertificate {
@@ -378,14 +380,13 @@ func WithTrace(trace *Trace) Option {
 	})
 }
 
-// WithRunner sets who starts the plugin. The default starts a process of this
-// machine.
+// WithRunner sets the [Runner] that starts the plugin. The default is [LocalRunner].
 func WithRunner(r Runner) Option {
 	return optionFunc(func(cfg *config) error {
 		if r == nil {
 			return errors.New("host.WithRunner: the runner is nil")
 		}
-		if cfg.runner != (localRunner{}) {
+		if cfg.runner != nil {
 			return errors.New("host.WithRunner is given twice, and one of them starts the plugin (plugintest gives the option too, so a test cannot)")
 		}
 		cfg.runner = r

@@ -216,7 +216,7 @@ func (p *Plugin) supervise() {
 	case <-p.peer.Lost():
 		if p.outlivesConnection() && p.step.CompareAndSwap(nil, new(Step)) {
 			reason = errLost
-			_ = p.child.Kill() // a process that is gone already is what is wanted
+			_ = p.child.kill() // a process that is gone already is what is wanted
 		}
 		// A shutdown that is under way bounds this, or the kill above.
 		<-p.child.gone.Done()

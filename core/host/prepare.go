@@ -69,15 +69,15 @@ func appendError(err, next error) error {
 	return fmt.Errorf("%w; %w", err, next)
 }
 
-var errNotLocal = errors.New("its connection is inherited by a process of this machine, and this runner starts none")
+var errNoFiles = errors.New("its plugin inherits the connection, and the runner passes no files on (host.FilePasser)")
 
 func (l *launch) prepareOne(ctx context.Context, t transport.Transport) error {
 	preparer, ok := t.(transport.Preparer)
 	if !ok {
 		return nil
 	}
-	if l.runner != (localRunner{}) {
-		return errNotLocal
+	if !passesFiles(l.runner) {
+		return errNoFiles
 	}
 	p, err := preparer.Prepare(ctx, transport.PrepareConfig{Version: transport.Set{t}.IDs()[0].Version})
 	if err != nil {

@@ -2,117 +2,101 @@ package host
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os/exec"
-	"strconv"
+	"strings"
 
 	"github.com/plugwire/plugwire/core/internal/leash"
-	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
-// Runner starts plugins somewhere. The default starts a process of this
-// machine; another may start a container, or a goroutine of a test.
+// Runner starts plugins somewhere. The default is [LocalRunner], which starts a process
+// of this machine. Another runner may wrap that one, or start a container, or a
+// goroutine of a test. Its methods are safe for concurrent use.
 //
-// All that a plugin must be told is in the command's environment. A runner whose
-// plugins see another file system than the host does three things:
+// All that a plugin must be told is in the environment of the command, which the runner
+// passes on unchanged, except for [StartConfig.SetPrivateDir]. It adds no variable of the
+// handshake from its own environment.
 //
-//   - It passes cmd.Env on, and nothing of its own environment that belongs to
-//     the handshake. The directory in PLUGIN_UNIX_SOCKET_DIR is the host's, which
-//     makes and removes it: the runner shows it to the plugin (a bind mount) and
-//     replaces the variable's value by the path under which the plugin has it.
-//     Where no directory can be shared it drops the variable.
-//   - Its Process is a [Translator], so that the host dials the address that is
-//     the plugin's by the name that it has here.
-//   - It says which security is possible. Peer credentials hold if the kernel
-//     shows the plugin's user to the host as the one whom the command asks for,
-//     and the host's to the plugin as the plugin's own: not across machines, and
-//     not where a container has users of its own. [WithMutualTLS] and
-//     [WithTLSConfig] work across anything that carries bytes, as no address is in
-//     a certificate.
+// What else a runner can do, it says by optional interfaces. A runner without one of
+// them gets the default that works everywhere:
 //
-// A runner of its own gets no lifeline, and transports whose connection is
-// inherited are not offered. ExtraFiles and Stdin then are only what the user has
-// asked for: a runner that cannot pass them on refuses a command that has any.
-// Ending the process when the host dies is up to the runner.
+//   - [FilePasser]: the plugin inherits the files of the command. By default the host
+//     passes no lifeline, and offers no transport whose connection is inherited. The
+//     runner must then end the plugin itself when the host dies.
+//   - [PathRunner]: the runner runs the command's own program. By default
+//     [WithChecksum] is an error.
+//   - [CredentialKeeper]: the kernel tells both sides each other's user. By default it
+//     does. A runner whose plugins have another user than the command names, or a user
+//     namespace, says no: the host then demands mutual TLS.
+//   - [Wrapper]: what the wrapped runner can do.
+//   - A [Process] may be a [Translator], for a plugin that sees other addresses.
 type Runner interface {
-	// Start starts cmd, which is made for this one start: Path, Args, Env, Dir,
-	// Stdin, ExtraFiles and SysProcAttr are set, and the runner may change it. It
-	// returns as soon as the process runs; the inherited files are closed after
-	// it returns. The context bounds the start only, never the process's life.
-	Start(ctx context.Context, cmd *exec.Cmd) (Process, error)
+	// Start starts the plugin and returns as soon as it runs. The context bounds the
+	// start only, never the life of the process. The host closes the inherited files
+	// after Start returns.
+	Start(ctx context.Context, cfg StartConfig) (Process, error)
 }
 
-// Process is what a Runner has started. Its methods are safe for concurrent
-// use. One whose addresses are not the host's is a [Translator] too.
+// StartConfig is what a [Runner] starts. It may get more fields. A runner that wraps
+// another passes on the value that it was given, changed where necessary, and not a new
+// one: the value also has unexported fields, for [LocalRunner].
+type StartConfig struct {
+	// Command is made for this one start, so the runner may change it. Path, Args, Env,
+	// Dir, Stdin, ExtraFiles and SysProcAttr are set.
+	//
+	// ExtraFiles and Stdin are what the user has asked for and, with a [FilePasser],
+	// what the host adds: a lifeline and the files of transports. A runner that cannot
+	// pass them on refuses a command that has any.
+	Command *exec.Cmd
+	// Name is the plugin's name ([WithName]), for the name of a container or a unit.
+	Name string
+	// PrivateDir is the directory for the plugin's socket, empty if there is none. The
+	// host has made it and removes it. A runner whose plugins see another file system
+	// shows it to them, as by a bind mount, and calls SetPrivateDir.
+	PrivateDir string
+	// Security is what the host offers to the plugin, in the order of its preference:
+	// constants of package handshake.
+	Security []string
+
+	leash *leash.Leash // nil for none
+}
+
+// SetPrivateDir makes the plugin find its private directory at path. The empty path
+// means that the plugin has none: it then makes a directory of its own. The process must
+// be a [Translator], which tells the host where the plugin's socket is.
+func (c StartConfig) SetPrivateDir(path string) {
+	prefix := negotiation.EnvSocketDir + "="
+	env := make([]string, 0, len(c.Command.Env))
+	for _, variable := range c.Command.Env {
+		if !strings.HasPrefix(variable, prefix) {
+			env = append(env, variable)
+		}
+	}
+	if path != "" {
+		env = append(env, prefix+path)
+	}
+	c.Command.Env = env
+}
+
+// Process is what a [Runner] has started. Its methods are safe for concurrent use. A
+// context bounds the call only: when it ends, the call returns and the process goes on.
+//
+// A process may also be a [Translator]. A runner that wraps another and returns a process
+// of its own type gives the process an Unwrap method as in [ProcessWrapper]: otherwise
+// errors and logs about the process say less.
 type Process interface {
 	// ID names the process for people: its number, if it has one.
 	ID() string
-	// Output returns the process's standard output and standard error. The
-	// caller reads both to their end and closes them, which must end a Read.
+	// Output returns the process's standard output and standard error. The caller reads
+	// both to their end and closes them. Close must end a Read.
 	Output() (stdout, stderr io.ReadCloser)
-	// Wait returns how the process, and all that it started, ended.
-	Wait() (ExitStatus, error)
+	// Wait waits until the process, and all that it started, has ended, and returns how
+	// it ended.
+	Wait(ctx context.Context) (ExitStatus, error)
 	// Terminate asks the process, and all that it started, to end. It returns
-	// errors.ErrUnsupported where that cannot be asked.
-	Terminate() error
-	// Kill ends the process and all that it started.
-	Kill() error
-}
-
-// ExitStatus is how a process ended.
-type ExitStatus struct {
-	// Code is the exit code; meaningless if there was a signal.
-	Code int
-	// Signal is the name of the signal that ended the process; empty if none.
-	Signal string
-	// Unknown is set if the system does not tell this host how the process ended:
-	// the process is not the host's child ([Attach]), or other code of the host has
-	// waited for it, as an init of a container does for all children.
-	Unknown bool
-}
-
-// String returns "exit code 3", "signal: killed" or "exit status unknown".
-func (s ExitStatus) String() string {
-	if s.Unknown {
-		return "exit status unknown"
-	}
-	if s.Signal != "" {
-		return "signal: " + s.Signal
-	}
-	return fmt.Sprintf("exit code %d", s.Code)
-}
-
-// clean reports whether nothing says that the process has failed.
-func (s ExitStatus) clean() bool { return s.Code == 0 && s.Signal == "" }
-
-type localRunner struct{}
-
-func (r localRunner) Start(ctx context.Context, cmd *exec.Cmd) (Process, error) {
-	return r.start(ctx, cmd, nil)
-}
-
-func (localRunner) start(ctx context.Context, cmd *exec.Cmd, leash *leash.Leash) (Process, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	p, err := startWhenFree(ctx, cmd, func(cmd *exec.Cmd) (*process.Process, error) { return process.Start(cmd, leash) })
-	if err != nil {
-		return nil, err
-	}
-	return localProcess{p}, nil
-}
-
-type localProcess struct{ *process.Process }
-
-func (p localProcess) ID() string { return strconv.Itoa(p.PID()) }
-
-// localPID is for [child.localProcessID].
-func (p localProcess) localPID() int { return p.PID() }
-
-func (p localProcess) Output() (stdout, stderr io.ReadCloser) { return p.Process.Output() }
-
-func (p localProcess) Wait() (ExitStatus, error) {
-	status, err := p.Process.Wait()
-	return ExitStatus(status), err
+	// errors.ErrUnsupported if the process cannot be asked.
+	Terminate(ctx context.Context) error
+	// Kill ends the process and all that it started. It does not wait for the end.
+	Kill(ctx context.Context) error
 }

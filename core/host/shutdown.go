@@ -67,7 +67,7 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 		return p.err
 	}
 	p.take(StepKill)
-	err := p.child.Kill()
+	err := p.child.kill()
 	if p.child.exitsWithin(killTimeout) {
 		<-p.done // what is left to do is bounded
 		return p.err
@@ -146,12 +146,12 @@ func (p *Plugin) terminateUnasked(reason error) bool {
 		p.unreachable.CompareAndSwap(nil, &reason)
 	}
 	p.take(stepTerminateForeign)
-	return p.child.Terminate() == nil
+	return p.child.terminate() == nil
 }
 
 func (p *Plugin) terminate() bool {
 	p.take(StepTerminate)
-	return p.child.Terminate() == nil
+	return p.child.terminate() == nil
 }
 
 func (p *Plugin) endsBy(ctx context.Context) bool {

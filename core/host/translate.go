@@ -30,7 +30,7 @@ type Translator interface {
 
 // toHost translates an address of the plugin's.
 func (c *child) toHost(network, address string) (hostNetwork, hostAddress string, err error) {
-	t, ok := c.Process.(Translator)
+	t, ok := processAs[Translator](c.Process)
 	if !ok {
 		return network, address, nil
 	}
@@ -43,7 +43,7 @@ func (c *child) toHost(network, address string) (hostNetwork, hostAddress string
 
 // toPlugin translates an address of the host's.
 func (c *child) toPlugin(network, address string) (pluginNetwork, pluginAddress string, err error) {
-	t, ok := c.Process.(Translator)
+	t, ok := processAs[Translator](c.Process)
 	if !ok {
 		return network, address, nil
 	}

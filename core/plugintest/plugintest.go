@@ -72,14 +72,14 @@ type runner struct {
 	opts    []plugin.Option
 }
 
-// Start implements [host.Runner]. Of the command only the environment counts.
-func (r *runner) Start(ctx context.Context, cmd *exec.Cmd) (host.Process, error) {
+// Start implements [host.Runner]. Of the command, only the environment counts.
+func (r *runner) Start(ctx context.Context, cfg host.StartConfig) (host.Process, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // which ends with the start
 	stdout, answers := io.Pipe()
 	stderr, errorsOut := io.Pipe()
 	p := &goroutine{stdout: stdout, stderr: stderr, cancel: cancel, done: make(chan struct{})}
 	opts := append([]plugin.Option{
-		plugin.WithLookupEnv(lookup(cmd.Env)),
+		plugin.WithLookupEnv(lookup(cfg.Command.Env)),
 		plugin.WithAnswerWriter(answers),
 	}, r.opts...)
 	go func() {
@@ -123,20 +123,24 @@ func (g *goroutine) ID() string { return "in this test" }
 func (g *goroutine) Output() (stdout, stderr io.ReadCloser) { return g.stdout, g.stderr }
 
 // Wait implements [host.Process].
-func (g *goroutine) Wait() (host.ExitStatus, error) {
-	<-g.done
-	return g.status, nil
+func (g *goroutine) Wait(ctx context.Context) (host.ExitStatus, error) {
+	select {
+	case <-g.done:
+		return g.status, nil
+	case <-ctx.Done():
+		return host.ExitStatus{}, context.Cause(ctx)
+	}
 }
 
 // Terminate implements [host.Process].
-func (g *goroutine) Terminate() error {
+func (g *goroutine) Terminate(context.Context) error {
 	g.cancel()
 	return nil
 }
 
-// Kill implements [host.Process]. A goroutine cannot be killed: a handler that
-// does not heed its context holds the test up, which then says where.
-func (g *goroutine) Kill() error {
+// Kill implements [host.Process]. A goroutine cannot be killed: a handler that ignores
+// its context blocks the test, which then says where.
+func (g *goroutine) Kill(context.Context) error {
 	g.cancel()
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -185,7 +184,7 @@ func TestGoexit(t *testing.T) {
 // noRunner starts nothing.
 type noRunner struct{}
 
-func (noRunner) Start(context.Context, *exec.Cmd) (host.Process, error) {
+func (noRunner) Start(context.Context, host.StartConfig) (host.Process, error) {
 	return nil, errors.ErrUnsupported
 }
 

@@ -38,6 +38,7 @@ require (
 
 replace (
 	github.com/plugwire/plugwire/core => ../..
+	github.com/plugwire/plugwire/examples/runners => ../../../examples/runners
 	github.com/plugwire/plugwire/examples/socketpair => ../../../examples/socketpair
 	github.com/plugwire/plugwire/transport/quic => ../../../transport/quic
 	github.com/plugwire/plugwire/transport/tcp => ../../../transport/tcp

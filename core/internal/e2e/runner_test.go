@@ -20,7 +20,6 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
-	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/transport/tcp"
 	"github.com/plugwire/plugwire/transport/unix"
 )
@@ -35,16 +34,12 @@ type elsewhere struct {
 }
 
 // Start implements [host.Runner].
-func (r *elsewhere) Start(ctx context.Context, cmd *exec.Cmd) (host.Process, error) {
-	dir := socketDir(cmd)
+func (r *elsewhere) Start(ctx context.Context, cfg host.StartConfig) (host.Process, error) {
+	dir, cmd := cfg.PrivateDir, cfg.Command
 	if err := os.Symlink(dir, r.link); err != nil {
 		return nil, err
 	}
-	for i, variable := range cmd.Env {
-		if strings.HasPrefix(variable, negotiation.EnvSocketDir+"=") {
-			cmd.Env[i] = negotiation.EnvSocketDir + "=" + r.link
-		}
-	}
+	cfg.SetPrivateDir(r.link)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -85,7 +80,7 @@ func (p *elsewhereProcess) ID() string { return strconv.Itoa(p.cmd.Process.Pid) 
 
 func (p *elsewhereProcess) Output() (stdout, stderr io.ReadCloser) { return p.stdout, p.stderr }
 
-func (p *elsewhereProcess) Wait() (host.ExitStatus, error) {
+func (p *elsewhereProcess) Wait(context.Context) (host.ExitStatus, error) {
 	<-p.exited
 	if p.err != nil {
 		return host.ExitStatus{}, p.err
@@ -93,9 +88,11 @@ func (p *elsewhereProcess) Wait() (host.ExitStatus, error) {
 	return host.ExitStatus{Code: p.state.ExitCode()}, nil
 }
 
-func (p *elsewhereProcess) Terminate() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
+func (p *elsewhereProcess) Terminate(context.Context) error {
+	return p.cmd.Process.Signal(syscall.SIGTERM)
+}
 
-func (p *elsewhereProcess) Kill() error { return p.cmd.Process.Kill() }
+func (p *elsewhereProcess) Kill(context.Context) error { return p.cmd.Process.Kill() }
 
 // PluginToHost implements [host.Translator].
 func (p *elsewhereProcess) PluginToHost(network, address string) (string, string, error) {
@@ -261,7 +258,7 @@ func TestRunnerKnowsNoWay(t *testing.T) {
 // slowRunner is one that does not get to start anything.
 type slowRunner struct{}
 
-func (slowRunner) Start(ctx context.Context, _ *exec.Cmd) (host.Process, error) {
+func (slowRunner) Start(ctx context.Context, _ host.StartConfig) (host.Process, error) {
 	<-ctx.Done()
 	return nil, context.Cause(ctx)
 }

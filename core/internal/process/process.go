@@ -154,6 +154,9 @@ func (p *Process) Wait() (Status, error) {
 	return p.status, p.waitErr
 }
 
+// Exited is closed when the process has ended, and its group with it.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
 // Terminate asks the whole group to end: SIGTERM. On Windows, which has no such
 // request, it returns [errors.ErrUnsupported].
 func (p *Process) Terminate() error { return p.group.terminate() }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto"
 	"encoding/hex"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/examples/runners"
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
@@ -34,6 +36,8 @@ func Main() {
 	reaper := flag.Bool("reaper", false, "wait for all children, as the init of a container does")
 	sum := flag.String("sha256", "", "the checksum that the plugin must have, in hexadecimal")
 	nobody := flag.Bool("nobody", false, "run the plugin as the user of that name")
+	by := flag.String("by", "", "start the plugin by this `program`")
+	crun := flag.String("crun", "", "start the plugin in a container: a runners.Crun in `JSON`")
 	flag.Usage = func() {
 		_, _ = fmt.Fprintln(flag.CommandLine.Output(), `usage: life-host [flags] once|hold|close|drain|churn PLUGIN [ARGUMENT...]
 
@@ -57,6 +61,17 @@ func Main() {
 	}
 	if *stdin {
 		h.opts = append(h.opts, host.WithStdin(os.Stdin))
+	}
+	if *by != "" {
+		h.opts = append(h.opts, host.WithRunner(runners.By{Program: []string{*by}, Runner: host.LocalRunner()}))
+	}
+	if *crun != "" {
+		r := &runners.Crun{Runner: host.LocalRunner()}
+		if err := json.Unmarshal([]byte(*crun), r); err != nil {
+			fmt.Fprintln(os.Stderr, "life-host:", err)
+			os.Exit(2)
+		}
+		h.opts = append(h.opts, host.WithRunner(r))
 	}
 	if *reaper {
 		go reap()

@@ -147,3 +147,24 @@ func TestOneWayInToGoPlugin(t *testing.T) {
 		}
 	}
 }
+
+// TestLifecyclesNameEveryState checks that the diagram of a plugin has each phase of a
+// start and each step of a stop.
+func TestLifecyclesNameEveryState(t *testing.T) {
+	const page = "docs/lifecycles.md"
+	_, diagram, _ := strings.Cut(read(t, page), "```mermaid\n")
+	diagram, _, _ = strings.Cut(diagram, "```")
+	found := 0
+	for name, value := range parsePackage(t, "core/host").constants {
+		if !strings.HasPrefix(name, "Phase") && !strings.HasPrefix(name, "Step") {
+			continue
+		}
+		found++
+		if state := valueOf(t, value, nil); !regexp.MustCompile(`(?m)^    ` + state + ` --> `).MatchString(diagram) {
+			t.Errorf("%s: the diagram has no state %s", page, state)
+		}
+	}
+	if found == 0 {
+		t.Error("package host has no phases and steps")
+	}
+}

@@ -133,7 +133,7 @@ func TestAnswerMetadata(t *testing.T) {
 	}
 }
 
-// TestInterceptorOrder has what docs/interceptors-and-metadata.md says about order,
+// TestInterceptorOrder checks what docs/interceptors-and-metadata.md says about order,
 // panics and the name of the plugin.
 func TestInterceptorOrder(t *testing.T) {
 	t.Parallel()

@@ -43,7 +43,7 @@ var rules = []rule{
 	{"in time", regexp.MustCompile(`(?i)\bin time([.,;:)]|$)`), nil, `say which limit: "within the start timeout", "before it ended"`},
 	{"turn", regexp.MustCompile(`(?i)\b(its|their|the other's|a) turns?\b|\bby turns\b`), nil, `"then", "one after the other", "waits until"`},
 	{"fronted", regexp.MustCompile(`(^|[.;:!?] )Of (a|an|the|all|each|every|any|this|that|these|those|it|them|two|three|several|what|such)\b`), nil, `subject, verb, object: begin with the subject`},
-	{"causative", regexp.MustCompile(`(?i)\b(has|have|had|having) (it|them|itself|themselves|one|each|(the|a|an) (\w+ )?\w+) (be|do|go|run|end|take|make|give|wait|turn|stop|start|write|read|send|hold|call|answer|closed?|killed|written|started|stopped|served|called|sent|checked|made|given|done)\b`), nil, `name the verb: registers, delays, makes, lets`},
+	{"causative", regexp.MustCompile(`(?i)\b(has|have|had|having) (it|them|itself|themselves|one|each|(the|a|an) (\w+ )?\w+) (be|do|go|run|end|take|make|give|wait|turn|stop|start|write|read|send|hold|call|answer|closed?|killed|written|started|stopped|served|called|sent|checked|made|given|done)\b`), regexp.MustCompile(`(?i)\b(that|which|to|can|must|may) \w+$`), `name the verb: registers, delays, makes, lets`},
 	{"test has", regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z]\w* has\b`), nil, `"TestX checks that ...", "TestX starts ..."`},
 	{"tells of", regexp.MustCompile(`(?i)\b(tells?|told|telling|speaks?|spoke|knows?|knew|says?|said) (nothing |little |much |more |it )?of\b`), nil, `"reports", "describes", "says about", "knows"`},
 	{"held against", regexp.MustCompile(`(?i)\b(held|holds?|holding) ([\w-]+ ){0,4}against\b`), nil, `"compares with", "checks"`},

@@ -18,15 +18,15 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
-// A started plugin has no host but the test.
-type started struct {
+// A startedPlugin is a plugin whose host is the test.
+type startedPlugin struct {
 	cmd    *exec.Cmd
-	answer []string // the fields
+	answer []string // fields of the answer
 	stdout *bufio.Reader
 }
 
-// start starts a plugin the way a go-plugin host does and reads its answer.
-func start(t *testing.T, s stack, env ...string) *started {
+// start starts a plugin like a go-plugin host and reads its answer.
+func start(t *testing.T, s stack, env ...string) *startedPlugin {
 	t.Helper()
 	cmd := s.plugin()
 	cmd.Env = append(os.Environ(), handshake.DefaultCookieName+"="+handshake.DefaultCookieValue)
@@ -39,13 +39,13 @@ func start(t *testing.T, s stack, env ...string) *started {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tooLong := time.AfterFunc(hang, func() { _ = cmd.Process.Kill() }) // as below
+	tooLong := time.AfterFunc(hang, func() { _ = cmd.Process.Kill() }) // the plugin may have ended
 	t.Cleanup(func() {
 		tooLong.Stop()
-		_ = cmd.Process.Kill() // one that has ended is what is wanted
+		_ = cmd.Process.Kill() // the plugin may have ended, as it should
 		_ = cmd.Wait()
 	})
-	p := &started{cmd: cmd, stdout: bufio.NewReader(stdout)}
+	p := &startedPlugin{cmd: cmd, stdout: bufio.NewReader(stdout)}
 	line, err := p.stdout.ReadString('\n')
 	if err != nil {
 		t.Fatalf("the answer is %q: %v", line, err)
@@ -54,9 +54,9 @@ func start(t *testing.T, s stack, env ...string) *started {
 	return p
 }
 
-// terminate checks that the plugin ends in good order by SIGTERM, though not by
-// SIGINT, and that the answer was all that it printed.
-func (p *started) terminate(t *testing.T) {
+// terminate checks that SIGTERM ends the plugin normally, that SIGINT does not
+// end it, and that it printed only the answer.
+func (p *startedPlugin) terminate(t *testing.T) {
 	t.Helper()
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGINT, syscall.SIGTERM} {
 		if err := p.cmd.Process.Signal(signal); err != nil {
@@ -71,8 +71,8 @@ func (p *started) terminate(t *testing.T) {
 	}
 }
 
-// TestAnswer has the answers to what hosts of other frameworks offer, who send
-// no directory, and here no certificate.
+// TestAnswer checks the answers to offers of hosts of other frameworks. These
+// hosts send no directory, and here no certificate.
 func TestAnswer(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -120,8 +120,7 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// TestPorts has two plugins in a range of which one port is taken by somebody
-// else.
+// TestPorts starts two plugins in a range of ports, one of which is in use.
 func TestPorts(t *testing.T) {
 	t.Parallel()
 	for _, s := range stacks {
@@ -134,7 +133,7 @@ func TestPorts(t *testing.T) {
 			}
 			defer taken.Close()
 			lowest := taken.Addr().(*net.TCPAddr).Port
-			const span = 50 // wide enough for what else this machine has there
+			const span = 50 // wide enough if other programs use ports of the range
 			env := []string{"PLUGIN_TRANSPORTS=tcp", "PLUGIN_MIN_PORT=" + strconv.Itoa(lowest), "PLUGIN_MAX_PORT=" + strconv.Itoa(lowest+span)}
 			used := map[int]bool{lowest: true}
 			for range 2 {

@@ -20,11 +20,11 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// TestClientCertificate has clients with the host's certificate, with another
-// one, and with none.
+// TestClientCertificate connects clients with the host's certificate, with
+// another one, and with none.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
-	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P521()} { // ours, and go-plugin's
+	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P521()} { // the curves of our certificates, and of go-plugin's
 		t.Run(curve.Params().Name, func(t *testing.T) {
 			t.Parallel()
 			for _, s := range stacks {
@@ -50,7 +50,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// newCertificate makes one as hosts do.
+// newCertificate makes a certificate like a host's.
 func newCertificate(t *testing.T, curve elliptic.Curve) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(curve, rand.Reader)
@@ -75,8 +75,8 @@ func newCertificate(t *testing.T, curve elliptic.Curve) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// checkHealth connects the way a go-plugin host does: it verifies the chain and
-// the name.
+// checkHealth connects like a go-plugin host: it verifies the chain and the
+// name.
 func checkHealth(t *testing.T, answer []string, certificates ...tls.Certificate) error {
 	t.Helper()
 	if len(answer) != 6 {

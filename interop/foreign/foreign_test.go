@@ -31,14 +31,15 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// service is what all plugins here serve, in two versions that are the same.
+// service is the service of all plugins here, in two versions that are the
+// same.
 const service = "interop.v1.Interop"
 
 func version(n int) *protocol.Protocol {
 	return protocol.New("interop", n, &grpc.ServiceDesc{ServiceName: service})
 }
 
-// options returns what every host here needs, and opts after it.
+// options returns the options that every host here needs, followed by opts.
 func options(tb testing.TB, opts ...host.Option) []host.Option {
 	tb.Helper()
 	logger := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -49,15 +50,15 @@ func options(tb testing.TB, opts ...host.Option) []host.Option {
 	}, opts...)
 }
 
-// watched is what a host's trace tells of a plugin.
-type watched struct {
-	mu    sync.Mutex // guards all of it
+// watchedStart has what a host's trace reports about a plugin.
+type watchedStart struct {
+	mu    sync.Mutex // guards the fields below
 	dir   string
 	steps []host.Step
 	exit  *host.ExitStatus
 }
 
-func (w *watched) trace() host.Option {
+func (w *watchedStart) trace() host.Option {
 	locked := func(f func()) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -81,8 +82,8 @@ func lookUp(env []string, name string) (value string) {
 	return value
 }
 
-// TestUnderOurHost has all that a host does with a plugin, over each transport,
-// with and without TLS.
+// TestUnderOurHost does everything that a host does with a plugin, over each
+// transport, with and without TLS.
 func TestUnderOurHost(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -104,7 +105,7 @@ func TestUnderOurHost(t *testing.T) {
 					t.Parallel()
 					summary.note(t, s.name, tt.name)
 					s.require(t)
-					var seen watched
+					var seen watchedStart
 					var stdout, stderr syncBuffer
 					opts := options(t, append(tt.opts, host.WithTransports(tt.transport), seen.trace(), host.WithStdout(&stdout), host.WithStderr(&stderr))...)
 					p, err := host.Launch(testContext(t), s.plugin(tt.without...), opts...)
@@ -125,14 +126,14 @@ func TestUnderOurHost(t *testing.T) {
 	}
 }
 
-// checkCalls makes each of the calls that there are.
+// checkCalls makes each call of the service.
 func checkCalls(t *testing.T, p *host.Plugin) {
 	t.Helper()
 	ctx := testContext(t)
 	if err := p.Ping(ctx); err != nil {
 		t.Errorf("Ping: %v", err)
 	}
-	const size = 8 << 20 // gRPC has a limit of 4 MiB unless it is told otherwise
+	const size = 8 << 20 // gRPC's default limit is 4 MiB
 	sent, got := make([]byte, size), new(wrapperspb.BytesValue)
 	rand.Read(sent)
 	if err := p.Invoke(ctx, "/"+service+"/Echo", wrapperspb.Bytes(sent), got); err != nil || !bytes.Equal(got.GetValue(), sent) {
@@ -155,7 +156,7 @@ func checkCalls(t *testing.T, p *host.Plugin) {
 	if err := p.Invoke(ctx, "/"+service+"/Missing", &emptypb.Empty{}, &emptypb.Empty{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("a method that is not there: %v", err)
 	}
-	// A stream that the host leaves in the middle does not go on.
+	// A stream ends when the host leaves it in the middle.
 	left, cancel := context.WithCancel(ctx)
 	stream, err := openCount(left, p, 1<<31)
 	if err == nil {
@@ -189,8 +190,8 @@ func countTo(ctx context.Context, p *host.Plugin, n uint32) (numbers []uint32, e
 	}
 }
 
-// checkPrint has the plugin print on both streams, before and after which
-// nothing else may be there.
+// checkPrint lets the plugin print on both streams. There must be no other
+// output before and after.
 func checkPrint(t *testing.T, p *host.Plugin, streams ...*syncBuffer) {
 	t.Helper()
 	const text = "a word from the plugin\n"
@@ -207,8 +208,9 @@ func checkPrint(t *testing.T, p *host.Plugin, streams ...*syncBuffer) {
 	}
 }
 
-// checkClose has the plugin end because it is asked to, and leave nothing.
-func checkClose(t *testing.T, p *host.Plugin, seen *watched) {
+// checkClose asks the plugin to end, and checks that it does and leaves nothing
+// behind.
+func checkClose(t *testing.T, p *host.Plugin, seen *watchedStart) {
 	t.Helper()
 	if err := p.Close(); err != nil {
 		t.Errorf("Close: %v", err)
@@ -226,8 +228,8 @@ func checkClose(t *testing.T, p *host.Plugin, seen *watched) {
 	}
 }
 
-// TestPlaintextOverTCP has a plugin that listens on TCP without TLS, which a
-// host accepts only if it is told to.
+// TestPlaintextOverTCP starts a plugin that listens on TCP without TLS. A host
+// accepts it only with the option for that.
 func TestPlaintextOverTCP(t *testing.T) {
 	t.Parallel()
 	for _, s := range stacks {
@@ -243,7 +245,7 @@ func TestPlaintextOverTCP(t *testing.T) {
 	}
 }
 
-// TestCookie has hosts that are not the plugin's own.
+// TestCookie starts plugins from hosts with another cookie.
 func TestCookie(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, cookie, value string }{
@@ -269,7 +271,7 @@ func TestCookie(t *testing.T) {
 	}
 }
 
-// TestBadCertificate has a host whose certificate is none.
+// TestBadCertificate starts plugins from a host whose certificate is not valid.
 func TestBadCertificate(t *testing.T) {
 	t.Parallel()
 	for _, s := range stacks {
@@ -286,7 +288,7 @@ func TestBadCertificate(t *testing.T) {
 	}
 }
 
-// startError launches what cannot be started.
+// startError launches a command that must not start, and returns the error.
 func startError(t *testing.T, cmd *exec.Cmd, opts ...host.Option) *host.StartError {
 	t.Helper()
 	p, err := host.Launch(testContext(t), cmd, options(t, opts...)...)

@@ -13,11 +13,11 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// hostVariable makes the test's program a host of the plugin of that stack,
-// which can be killed.
+// hostVariable makes the test's program a host of the plugin of the stack that
+// it names. The test can kill this host.
 const hostVariable = "FOREIGN_HOST"
 
-// beHost says where the plugin is, and waits for the end of its input.
+// beHost prints the plugin's process, and waits for the end of its input.
 func beHost(name string) int {
 	for _, s := range stacks {
 		if s.name != name {

@@ -10,12 +10,13 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 )
 
-// goneWithin is how soon nothing of a plugin runs any more once its host was
-// killed. It takes moments, but not on every machine; nothing else ends the plugin.
+// goneWithin bounds how long a plugin's processes may run after its host was
+// killed. They usually end at once, but not on a busy machine. Nothing else ends
+// the plugin.
 const goneWithin = hang / 2
 
-// TestHostKilled kills a host, whose plugin ends with it. Its socket is left to
-// the next host, which removes the directory.
+// TestHostKilled kills a host and checks that its plugin ends too. The next
+// host removes the directory with the socket.
 func TestHostKilled(t *testing.T) {
 	t.Parallel()
 	for _, s := range stacks {
@@ -41,12 +42,13 @@ func TestHostKilled(t *testing.T) {
 			var dir string
 			_, err = fmt.Fscanln(bufio.NewReader(stdout), &pid, &dir)
 			killErr := killed.Process.Kill()
-			_ = killed.Wait() // it was killed
+			_ = killed.Wait() // the error says that the host was killed
 			if err != nil || killErr != nil {
 				t.Fatalf("what the host says: %v, %v", err, killErr)
 			}
 			eventually(t, goneWithin, func() string {
-				// One that has ended has no program, whether it was reaped or not.
+				// A process that has ended has no program, whether it was reaped
+				// or not.
 				if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil {
 					return fmt.Sprintf("the plugin, process %d, lives on", pid)
 				}

@@ -17,15 +17,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-// hang is the time after which a test that waits for something says that it
-// never came. Nothing is ever expected to take this long.
+// hang is the time after which a waiting test gives up. Nothing is expected to
+// take this long.
 const hang = time.Minute
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(hostVariable); name != "" {
 		os.Exit(beHost(name))
 	}
-	scratch, err := os.MkdirTemp("", "foreign-") // short: a socket's path has to fit behind it
+	scratch, err := os.MkdirTemp("", "foreign-") // short, because the path of a socket is limited
 	if err == nil {
 		err = os.Setenv("TMPDIR", scratch)
 	}
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // cleanUp removes the directory for temporary files and returns an error if the
-// tests have left something in it.
+// tests have left files in it.
 func cleanUp(scratch string) error {
 	left, err := filepath.Glob(filepath.Join(scratch, "plug*"))
 	if err != nil {
@@ -59,7 +59,8 @@ func cleanUp(scratch string) error {
 	return nil
 }
 
-// testContext ends with the test, or when the test hangs.
+// testContext returns a context that ends with the test, or when the test
+// hangs.
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), hang)
@@ -67,7 +68,7 @@ func testContext(tb testing.TB) context.Context {
 	return ctx
 }
 
-// eventually waits until check returns nothing to complain of.
+// eventually waits until check returns no complaint.
 func eventually(tb testing.TB, within time.Duration, check func() (complaint string)) {
 	tb.Helper()
 	poll := time.NewTicker(5 * time.Millisecond)

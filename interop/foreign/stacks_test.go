@@ -12,10 +12,10 @@ import (
 
 // A stack is an implementation of gRPC with a plugin on it.
 type stack struct {
-	name    string   // and its directory in the module
+	name    string   // name, and directory in the module
 	command []string // relative to the module
-	needs   []string // a command that succeeds if all that the plugin needs is there
-	missing string   // what to do if it does not
+	needs   []string // command that succeeds if everything that the plugin needs is there
+	missing string   // what to do if the command fails
 }
 
 var stacks = []stack{
@@ -26,8 +26,8 @@ var stacks = []stack{
 		missing: "install node and openssl, and run npm ci in interop/grpcjs",
 	},
 	{
-		// The first python3 in the path may not be Debian's, which is the one
-		// that has Debian's packages.
+		// The first python3 in the path may not be Debian's, but only Debian's
+		// has Debian's packages.
 		name:    "grpcpython",
 		command: []string{"/usr/bin/python3", "grpcpython/plugin.py"},
 		needs:   []string{"/usr/bin/python3", "-c", "import cryptography, google.protobuf, grpc"},
@@ -35,11 +35,11 @@ var stacks = []stack{
 	},
 }
 
-// require skips a test if the plugin's stack is not on this machine. In CI it
-// has to be.
+// require skips a test if the plugin's stack is not on this machine. In CI a
+// missing stack is an error.
 func (s stack) require(t *testing.T) {
 	t.Helper()
-	// go test, which keeps results, has to see what they depend on.
+	// go test caches results, so it has to see the files that they depend on.
 	if _, err := os.ReadDir(filepath.Join("..", s.name)); err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +58,8 @@ func (s stack) require(t *testing.T) {
 	t.Skip(reason)
 }
 
-// plugin returns the command of the plugin, with variables that are taken out of
-// what its host gives it.
+// plugin returns the command of the plugin, and removes the given variables from
+// its environment.
 func (s stack) plugin(without ...string) *exec.Cmd {
 	args := []string{"env"}
 	for _, name := range without {

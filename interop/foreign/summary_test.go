@@ -12,7 +12,7 @@ import (
 	"text/tabwriter"
 )
 
-// summary is the table that is printed at the end: what became of each plugin in
+// summary is the table that is printed at the end: the result of each plugin in
 // each way.
 var summary table
 
@@ -22,7 +22,7 @@ type table struct {
 	lacks    map[string]string            // why the tests of a plugin were skipped
 }
 
-// lack notes why the tests of a plugin are skipped.
+// lack records why the tests of a plugin are skipped.
 func (t *table) lack(plugin, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -32,7 +32,7 @@ func (t *table) lack(plugin, reason string) {
 	t.lacks[plugin] = reason
 }
 
-// note has the outcome of a test in the table when it ends.
+// note adds the outcome of a test to the table when the test ends.
 func (t *table) note(tb testing.TB, plugin, way string) {
 	tb.Helper()
 	tb.Cleanup(func() {
@@ -72,7 +72,7 @@ func (t *table) String() string {
 		}
 		fmt.Fprintln(w)
 	}
-	_ = w.Flush() // a strings.Builder has no errors
+	_ = w.Flush() // strings.Builder returns no errors
 	for _, plugin := range slices.Sorted(maps.Keys(t.lacks)) {
 		fmt.Fprintln(&text, "skipped:", t.lacks[plugin])
 	}

@@ -21,7 +21,8 @@ import (
 
 var interop = protocol.New("interop", 1, &service.Desc)
 
-// launch starts a command with the least options that a host can have, and more.
+// launch starts a command with the fewest options that a host needs, followed by
+// more.
 func launch(t *testing.T, cmd *exec.Cmd, opts ...host.Option) *host.Plugin {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "") //nolint:usetesting // the path of a socket has to be short
@@ -50,7 +51,7 @@ func launch(t *testing.T, cmd *exec.Cmd, opts ...host.Option) *host.Plugin {
 	return p
 }
 
-// callBack has the plugin call what the host serves through the broker.
+// callBack asks the plugin to call the host through the broker.
 func callBack(t *testing.T, p *host.Plugin) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
@@ -72,9 +73,9 @@ func callBack(t *testing.T, p *host.Plugin) error {
 	return err
 }
 
-// TestCertificateOfAProgram launches plugins on every release without an option: with
-// each the broker works, whether the certificate would have kept it from that or not.
-// A plugin that only its user can reach has none.
+// TestCertificateOfAProgram launches plugins on every release without an option. The
+// broker works with each, also on releases where a certificate would break it. A
+// plugin that only its user can reach gets no certificate.
 func TestCertificateOfAProgram(t *testing.T) {
 	t.Parallel()
 	for _, release := range releases {
@@ -82,7 +83,7 @@ func TestCertificateOfAProgram(t *testing.T) {
 			t.Parallel()
 			p := launch(t, exec.Command(binary(release), "plugin"))
 			want := handshake.SecurityPeerCred
-			if runtime.GOOS != "linux" && isBefore(release, "v1.5.2") { // the umask is not known there
+			if runtime.GOOS != "linux" && isBefore(release, "v1.5.2") { // other systems do not show the umask
 				want = handshake.SecurityMTLS
 			}
 			if security := p.Info().Security; security != want {
@@ -99,8 +100,8 @@ func TestCertificateOfAProgram(t *testing.T) {
 	}
 }
 
-// TestCertificateOfAScript has scripts start plugins, of which the host cannot know what
-// they are. Without the option the certificate is offered.
+// TestCertificateOfAScript launches scripts that start plugins. The host cannot know
+// what kind of plugin a script starts, so without the option it offers the certificate.
 func TestCertificateOfAScript(t *testing.T) {
 	t.Parallel()
 	script := func(release string) *exec.Cmd {

@@ -2,8 +2,8 @@
 
 // Package goplugin_test runs hosts and plugins on released versions of
 // hashicorp/go-plugin with ours. Each release is a module of its own, outside of
-// the workspace, because in one build there can be one version only. What the
-// peers do is in package peer.
+// the workspace, because one build can have only one version. Package peer has
+// the code of the peers.
 package goplugin_test
 
 import (
@@ -27,31 +27,31 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// linked is what our peer is built from. That it is in the program of the tests too
-// lets go test know that a change of it is one of the tests; of a package that is only
-// imported the linker leaves nothing.
+// linked has the packages that our peer is built from. Because they are linked into
+// the tests too, go test runs the tests again after a change of these packages. The
+// linker would drop packages that are only imported.
 var linked = []any{
 	host.Launch, host.Attach, (*host.Plugin).Shutdown, (*host.Plugin).Broker, (*host.Plugin).Ping,
 	plugin.Main, plugin.Broker, broker.Broker.Serve, broker.Broker.Dial, tcp.New, unix.New,
 }
 
-// plugwire is the peer that is ours.
+// plugwire is the name of our own peer.
 const plugwire = "plugwire"
 
-// releases are the modules here, oldest first.
+// releases are the names of the modules here, oldest first.
 var releases = []string{"v1.0.1", "v1.4.0", "v1.4.10", "v1.5.2", "v1.6.3", "v1.7.0", "v1.8.0"}
 
-// binDir is where the peers are, each by its name; set by TestMain.
+// binDir is the directory of the peers, each by its name; set by TestMain.
 var binDir string
 
 func TestMain(m *testing.M) {
-	scratch, err := os.MkdirTemp("", "gp-") // short: a socket's path has to fit behind it
+	scratch, err := os.MkdirTemp("", "gp-") // short, because the path of a socket is limited
 	if err == nil {
 		err = prepare(scratch)
 	}
 	code := 1
 	if err == nil {
-		err = flag.Set("test.parallel", "8") // a cell is waiting for most of its time
+		err = flag.Set("test.parallel", "8") // a cell spends most of its time waiting
 	}
 	if err == nil {
 		runtime.KeepAlive(linked)
@@ -65,12 +65,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// prepare builds the peers, one after the other, and has this process and all
-// that it starts use a directory of its own for temporary files.
+// prepare builds the peers, one after the other. It makes a directory for
+// temporary files that this process and its children use.
 func prepare(scratch string) error {
 	binDir = filepath.Join(scratch, "bin")
 	tmp := filepath.Join(scratch, "tmp")
-	// A plugin of another user has to get at its program and at its socket.
+	// A plugin of another user must be able to reach its program and its
+	// socket.
 	if err := errors.Join(os.Chmod(scratch, 0o711), os.Mkdir(binDir, 0o755), os.Mkdir(tmp, 0o755), readSources()); err != nil {
 		return err
 	}
@@ -82,8 +83,8 @@ func prepare(scratch string) error {
 			return err
 		}
 	}
-	// A program with the race detector sleeps for a second before it exits,
-	// unless it is told not to.
+	// By default a program with the race detector sleeps for a second before it
+	// exits.
 	return errors.Join(os.Unsetenv("XDG_RUNTIME_DIR"), os.Setenv("TMPDIR", tmp), os.Setenv("GORACE", "atexit_sleep_ms=0"))
 }
 
@@ -104,8 +105,8 @@ func build(name, dir string, race bool, env ...string) error {
 	return nil
 }
 
-// readSources reads what the peers are built from, and so lets go test know that
-// a change of it is one of the tests.
+// readSources reads the sources of the peers, so that go test runs the tests
+// again after a change of them.
 func readSources() error {
 	return filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" && !strings.HasPrefix(entry.Name(), "go.") {
@@ -116,8 +117,7 @@ func readSources() error {
 	})
 }
 
-// TestReleases checks that each peer is linked with the release that it is
-// called after.
+// TestReleases checks that each peer is linked with the release in its name.
 func TestReleases(t *testing.T) {
 	if modules, err := filepath.Glob("v*"); err != nil || !slices.Equal(modules, slices.Sorted(slices.Values(releases))) {
 		t.Errorf("the modules here are %q, %v; tested are %q", modules, err, releases)

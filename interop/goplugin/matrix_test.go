@@ -20,12 +20,12 @@ import (
 	"github.com/plugwire/plugwire/interop/peer"
 )
 
-// hang is how long the checks of one cell may take. None comes near it: those
-// that wait have bounds of their own.
+// hang is how long the checks of one cell may take. They take much less: each
+// wait has a bound of its own.
 const hang = 2 * time.Minute
 
-// refusal is how long a start may take that is refused. It is less than any
-// timeout of a start: go-plugin's hosts have 15 s here, ours the 20 s of a check.
+// refusal is how long a refused start may take. It is less than any timeout of a
+// start: go-plugin's hosts have 15 s here, ours the 20 s of a check.
 const refusal = 14 * time.Second
 
 // A pair is a host and a plugin, each a release or plugwire.
@@ -33,9 +33,9 @@ type pair struct{ host, plugin string }
 
 func (p pair) String() string { return p.host + " runs " + p.plugin }
 
-// pairs are those that are tested: each release with ours both ways, and with
-// itself, and the oldest with the newest. Those without ours show that what is
-// asked of ours is what go-plugin does.
+// pairs are the tested pairs: each release with ours both ways, and with
+// itself, and the oldest with the newest. The pairs without ours show that
+// go-plugin itself passes the checks.
 func pairs() []pair {
 	var all []pair
 	for _, release := range releases {
@@ -51,7 +51,7 @@ func pairs() []pair {
 	return append(all, pair{oldest, newest}, pair{newest, oldest})
 }
 
-// A mode is what the host is asked for.
+// A mode is what the test asks the host for.
 type mode struct {
 	name           string
 	mutualTLS, mux bool
@@ -70,7 +70,8 @@ type cell struct {
 	mode
 }
 
-// TestMatrix has every pair do, in every mode, what the rules say.
+// TestMatrix runs every pair in every mode and compares the results with the
+// rules.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
 	for _, p := range pairs() {
@@ -87,7 +88,7 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// test runs the checks and returns their outcome in short.
+// test runs the checks and returns a summary of their outcome.
 func (c cell) test(t *testing.T) string {
 	t.Helper()
 	rules := c.rules()
@@ -127,7 +128,7 @@ func (c cell) test(t *testing.T) string {
 	return describe(ok, other)
 }
 
-// due are the checks that are to be made: none after a start that is refused.
+// due returns the checks to make: none after a refused start.
 func due(checks []string, rules map[string]rule) []string {
 	if rules[peer.Start].status() != peer.OK {
 		return checks[:1]
@@ -143,7 +144,7 @@ func names(results []peer.Result) []string {
 	return all
 }
 
-// The versions of the protocol that each side has, and the one that is chosen.
+// These are the versions of the protocol on each side, and the chosen one.
 const (
 	hostVersions   = "1,2,4"
 	pluginVersions = "1,2,3"

@@ -9,26 +9,26 @@ import (
 	"github.com/plugwire/plugwire/interop/peer"
 )
 
-// outcome is what comes of a check to which a rule applies.
+// outcome is the outcome of a check to which a rule applies.
 type outcome string
 
 const (
-	// omitted is for what cannot be had, or now and then only, and is waited
-	// for if one asks for it.
+	// omitted is for a check that never passes, or only now and then, and that
+	// would wait until a timeout.
 	omitted     outcome = "omitted"
 	failed      outcome = outcome(peer.Failed)
 	unsupported outcome = outcome(peer.Unsupported)
 )
 
-// A rule is an exception from the rule that all checks go well. One that is not
-// omitted is tested too: should it ever go well, the rule is wrong.
+// A rule is an exception: a check that does not pass. The test runs the check
+// too, unless it is omitted. If it ever passes, the rule is wrong.
 type rule struct {
 	short   string // for the summary
 	why     string
 	applies func(cell) bool
 	checks  []string
 	outcome outcome
-	says    string // is in the detail of the result
+	says    string // the detail of the result must have this text
 }
 
 func (r rule) status() peer.Status {
@@ -45,7 +45,7 @@ func (r rule) String() string {
 	return fmt.Sprintf("%s with %q in it, because %s", r.outcome, r.says, r.why)
 }
 
-// rules returns the rule for each check, the zero value where there is none.
+// rules returns the rule for each check, or the zero value if there is none.
 func (c cell) rules() map[string]rule {
 	found := make(map[string]rule)
 	for _, r := range facts {
@@ -61,27 +61,27 @@ func (c cell) rules() map[string]rule {
 	return found
 }
 
-// isRelease reports whether the peer is one on go-plugin.
+// isRelease reports whether the peer is a release of go-plugin.
 func isRelease(name string) bool { return name != plugwire }
 
-// isBefore reports whether a peer is on a release that is older than the other.
+// isBefore reports whether the peer's release is older than the other.
 func isBefore(name, release string) bool {
 	return isRelease(name) && slices.Index(releases, name) < slices.Index(releases, release)
 }
 
-// multiplexes reports whether a peer knows the multiplexed mode, which came with
+// multiplexes reports whether a peer has the multiplexed mode, which is new in
 // v1.6.0.
 func multiplexes(name string) bool {
 	return !isBefore(name, "v1.6.3")
 }
 
-// refused reports whether the mode is one that a side has not.
+// refused reports whether a side does not have the mode.
 func (c cell) refused() bool { return c.mux && (!multiplexes(c.host) || !multiplexes(c.plugin)) }
 
-// output are the checks of what a plugin prints.
+// output are the checks of a plugin's output.
 var output = []string{peer.Stdio, peer.Printing, peer.Tail}
 
-// facts are how go-plugin's releases are.
+// facts describe the behaviour of go-plugin's releases.
 var facts = []rule{
 	{
 		short:   "no mode",

@@ -15,7 +15,7 @@ import (
 // summary is the table that is printed at the end.
 var summary table
 
-// table is what became of each cell.
+// table has the result of each cell.
 type table struct {
 	mu    sync.Mutex // guards cells
 	cells map[cell]string
@@ -51,12 +51,12 @@ func (t *table) String() string {
 		}
 		fmt.Fprintln(w)
 	}
-	_ = w.Flush() // a strings.Builder has no errors
+	_ = w.Flush() // strings.Builder returns no errors
 	return text.String()
 }
 
-// describe sums a cell up: how many checks went well, and what the rules say of
-// the others.
+// describe summarizes a cell: how many checks passed, and what the rules say
+// about the others.
 func describe(ok int, others map[string]bool) string {
 	parts := slices.Sorted(maps.Keys(others))
 	if ok > 0 {

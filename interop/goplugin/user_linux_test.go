@@ -9,8 +9,8 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 )
 
-// TestBrokerOfAnotherUser has a host that runs as root serve plugins of another user: they
-// can connect to its socket.
+// TestBrokerOfAnotherUser checks that plugins of another user can connect to the socket
+// of a host that runs as root.
 func TestBrokerOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

@@ -28,10 +28,11 @@ COOKIE_NAME, COOKIE_VALUE = "PLUGIN_MAGIC_COOKIE", "plugwire"
 # The versions of the application's protocol that this plugin serves.
 VERSIONS = (1, 2)
 
-# §11: gRPC's own limit for what is received is 4 MiB.
+# §11: gRPC's own limit for received messages is 4 MiB.
 MAX_MESSAGE = 256 * 1024 * 1024
 
-# §13: how long calls in flight may take once the host has asked for the end.
+# §13: how long calls in flight may take after the host has asked the plugin to
+# end.
 DRAIN_SECONDS = 7.5
 
 # How many calls are handled at a time; each has a thread.
@@ -40,7 +41,7 @@ WORKERS = 16
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
-    # grpcio would share a port with another plugin that has it already.
+    # otherwise grpcio would share a port that another plugin already uses.
     ("grpc.so_reuseport", 0),
 )
 
@@ -53,8 +54,9 @@ def main():
         )
     # §13: a terminal sends SIGINT to the plugin too, but the host decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Blocked here, before there are other threads, SIGTERM waits in all of them
-    # for sigwait. A handler could come at the wrong moment.
+    # SIGTERM is blocked here, before there are other threads, so that it stays
+    # pending in all of them until sigwait. A signal handler could run at the
+    # wrong moment.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     version = choose_version()
@@ -71,7 +73,7 @@ def main():
     print(*answer, sep="|", flush=True)
 
     signal.sigwait({signal.SIGTERM})
-    # §13: no new calls, and those in flight may end. The program then exits
+    # §13: refuse new calls, and let those in flight end. The program then exits
     # with code 0.
     health.serving = False
     server.stop(DRAIN_SECONDS).wait()
@@ -151,7 +153,7 @@ def listen_unix(server, credentials):
         refuse(f"Cannot listen: {error}")
     os.chmod(address, 0o600)
 
-    def remove():  # grpcio has removed the socket by then
+    def remove():  # grpcio may have removed the socket already
         if not given:
             shutil.rmtree(directory)
 

@@ -9,8 +9,8 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue, UInt32Value
 
-# No code is generated: all messages here are, or look on the wire like, the
-# wrappers that come with protobuf.
+# No code is generated: every message here is a wrapper from protobuf, or looks
+# like one on the wire.
 
 # grpc.health.v1.HealthCheckResponse.ServingStatus
 SERVING, NOT_SERVING = 1, 2
@@ -45,12 +45,12 @@ def add(server, version, stop):
             # HealthCheckRequest is like a StringValue, HealthCheckResponse like
             # a UInt32Value: one field of that type with the number 1.
             _service("grpc.health.v1.Health", Check=_unary(StringValue, health.check)),
-            # By this the host asks for the end (§16). Without it, it would have
-            # to send SIGTERM or SIGKILL.
+            # The host calls this to ask the plugin to end (§16). Without it,
+            # the host would have to send SIGTERM or SIGKILL.
             _service("plugin.GRPCController", Shutdown=_unary(Empty, _shutdown(stop))),
-            # plugin.GRPCStdio is for plugins that have taken their standard
-            # output away from the process. This one has not: the host reads it
-            # from the pipe.
+            # plugin.GRPCStdio is for plugins that redirect their standard
+            # output. This plugin does not: the host reads its output from the
+            # pipe.
         )
     )
     return health

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Buffer keeps what is written to it. Many may use it at once.
+// Buffer keeps what is written to it. It is safe for concurrent use.
 type Buffer struct {
 	mu sync.Mutex // guards b
 	b  bytes.Buffer
@@ -28,14 +28,14 @@ func (b *Buffer) String() string {
 	return b.b.String()
 }
 
-// Records returns what was written as records: it is lines of JSON whose level
-// and message have the given keys.
+// Records returns the written lines as records. They are lines of JSON whose
+// level and message have the given keys.
 func (b *Buffer) Records(levelKey, messageKey string) []Record {
 	var records []Record
 	for line := range strings.Lines(b.String()) {
 		var values map[string]any
 		if json.Unmarshal([]byte(line), &values) != nil {
-			continue // it is half written
+			continue // the line is half written
 		}
 		r := Record{Fields: make(map[string]string)}
 		for key, value := range values {

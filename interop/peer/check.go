@@ -64,8 +64,8 @@ func (s *session) stream(ctx context.Context) error {
 	return nil
 }
 
-// large sends a message that is larger than what grpc allows unless told, and
-// gets it back.
+// large sends a message that is larger than grpc's default limit, and gets it
+// back.
 func (s *session) large(ctx context.Context) error {
 	data := bytes.Repeat([]byte("interop!"), 1<<20)
 	got, err := s.client().Echo(ctx, data)
@@ -154,19 +154,19 @@ func contains(what, got, want string) error {
 	return nil
 }
 
-// halfPipe is half of what a pipe holds: so much can be printed with nobody
-// reading.
+// halfPipe is half of what a pipe holds: a plugin can print so much without a
+// reader.
 const halfPipe = 32 << 10
 
-// printing shows that a plugin which prints is not held up by a host that does
-// not listen.
+// printing shows that a host which does not read never blocks a plugin that
+// prints.
 func (s *session) printing(ctx context.Context) error {
 	return s.client().Print(ctx, strings.Repeat("=", 10*halfPipe))
 }
 
 func (s *session) kill(ctx context.Context) error { return end(ctx, s.plugin) }
 
-// end stops a plugin, and nothing may be left of it.
+// end stops a plugin, and checks that nothing is left of it.
 func end(ctx context.Context, p Plugin) error {
 	pid := p.PID()
 	return errors.Join(p.Close(ctx), gone(pid), nothingLeft())
@@ -180,8 +180,7 @@ func gone(pid int) error {
 	return nil
 }
 
-// nothingLeft looks in the directory for temporary files, which is this run's
-// own.
+// nothingLeft checks this run's own directory for temporary files.
 func nothingLeft() error {
 	var left []string
 	err := filepath.WalkDir(os.TempDir(), func(path string, _ fs.DirEntry, err error) error {
@@ -194,8 +193,9 @@ func nothingLeft() error {
 	return err
 }
 
-// tail tries again: what has reached go-plugin's host may be lost there, as Kill
-// closes the connection as soon as Shutdown is answered, read or not.
+// tail tries again, because go-plugin's host may lose output that has reached
+// it: Kill closes the connection as soon as Shutdown is answered, even if output
+// is unread.
 func (s *session) tail(ctx context.Context) (err error) {
 	const attempts = 3
 	for range attempts {
@@ -216,8 +216,8 @@ func (s *session) lastWords(ctx context.Context) error {
 		contains("standard output", p.Stdout(), lastWords), contains("standard error", p.Stderr(), lastWords))
 }
 
-// lingering is longer than what go-plugin's Kill waits for the end of the process
-// once Shutdown was answered. For the answer itself it waits without a bound.
+// lingering is longer than go-plugin's Kill waits for the end of the process
+// after the answer to Shutdown. Kill waits for the answer itself without a bound.
 const lingering = 2500 * time.Millisecond
 
 func (s *session) linger(ctx context.Context) error {

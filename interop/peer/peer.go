@@ -1,5 +1,5 @@
-// Package peer is the command that the tests of interoperability are made of:
-// one program for each framework, or release of one, that is its plugin or its
+// Package peer is the command that the tests of interoperability run: one
+// program for each framework, or each release of one, that is a plugin or a
 // host.
 //
 //	PROGRAM plugin [-versions 1,2] [-linger 3s]
@@ -37,12 +37,12 @@ func Main(framework Framework) {
 	})
 	switch role := os.Args[1]; role {
 	case "plugin":
-		linger := flags.Duration("linger", 0, "how long it takes to end when it is asked to")
-		_ = flags.Parse(os.Args[2:]) // it exits with an error
+		linger := flags.Duration("linger", 0, "how long the plugin takes to end when its host asks for it")
+		_ = flags.Parse(os.Args[2:]) // Parse exits on an error
 		framework.Serve(cfg.Versions, *linger)
 		os.Exit(0)
 	case "host":
-		want := flags.Int("want", 0, "the `version` that has to be agreed on, if not 0")
+		want := flags.Int("want", 0, "the `version` that both sides must choose, if not 0")
 		checks := Checks
 		flags.Func("checks", "the names of the `checks`, comma-separated (default all)", func(s string) (err error) {
 			checks, err = parseChecks(s)
@@ -90,7 +90,7 @@ func parseChecks(list string) ([]string, error) {
 	return checks, nil
 }
 
-// host reports whether all checks went well.
+// host reports whether all checks passed.
 func host(framework Framework, cfg Config, s *session) bool {
 	out := json.NewEncoder(os.Stdout)
 	good := true
@@ -105,15 +105,15 @@ func host(framework Framework, cfg Config, s *session) bool {
 	return good
 }
 
-// A Framework is what a program is built on.
+// A Framework is the framework that a program is built on.
 type Framework interface {
-	// Serve serves the service as a plugin, until the host says stop, and then
-	// for the linger is busy with its end.
+	// Serve serves the service as a plugin until the host asks it to stop. Its
+	// end then takes as long as linger.
 	Serve(versions []int, linger time.Duration)
 	Host(Config) Host
 }
 
-// Config is what a host is asked for.
+// Config is what the tests ask a host for.
 type Config struct {
 	Command   []string
 	Versions  []int
@@ -124,40 +124,40 @@ type Config struct {
 // A Host launches one command.
 type Host interface {
 	// Start launches it, with further arguments. The error is ErrUnsupported if
-	// this host has not what was asked for.
+	// this host does not support the configuration.
 	Start(ctx context.Context, args ...string) (Plugin, error)
 	// Attach attaches to a plugin that was started by this host.
 	Attach(context.Context, Plugin) (Plugin, error)
 }
 
-// A Plugin is a running plugin as the host's framework shows it.
+// A Plugin is a running plugin, through the host's framework.
 type Plugin interface {
 	service.Conn
 	Broker
 	Version() int
 	PID() int
 	Ping(context.Context) error
-	// Stdout and Stderr are what the plugin has printed so far.
+	// Stdout and Stderr return the plugin's output so far.
 	Stdout() string
 	Stderr() string
-	// Records are what it has logged so far.
+	// Records returns the plugin's log records so far.
 	Records() []Record
 	// Close stops it, and returns an error if it did not stop when asked.
 	Close(context.Context) error
 }
 
-// A Broker is the host's side of one.
+// A Broker is the host's side of a broker.
 type Broker interface {
 	NextID() uint32
-	// Serve serves until stop is called, which returns when nothing is left of
-	// it. The context bounds the begin only.
+	// Serve serves until stop is called. stop returns when the server is gone.
+	// The context bounds only the start of serving.
 	Serve(ctx context.Context, id uint32, handler service.Echoer) (stop func(), err error)
 	Dial(ctx context.Context, id uint32) (conn service.Conn, closeConn func() error, err error)
 }
 
 // A Record is a line of a log.
 type Record struct {
-	Level   string // in small letters
+	Level   string // in lower-case letters
 	Message string
 	Fields  map[string]string
 }

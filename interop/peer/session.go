@@ -15,21 +15,21 @@ type Result struct {
 	Milliseconds int64  `json:"ms"`
 }
 
-// Status is the outcome in one word.
+// Status is the outcome.
 type Status string
 
 // The outcomes.
 const (
 	OK          Status = "ok"
 	Failed      Status = "failed"
-	Unsupported Status = "unsupported" // by the framework of the host
+	Unsupported Status = "unsupported" // not supported by the framework of the host
 )
 
-// ErrUnsupported is for what a framework, or a release of it, has not. The
-// error that wraps it says what.
+// ErrUnsupported means that a framework, or a release of it, lacks a feature.
+// The error that wraps it names the feature.
 var ErrUnsupported = errors.New("unsupported")
 
-// The checks, in the order in which they are made. Start comes before all.
+// These are the checks, in the order in which they are made. Start comes first.
 const (
 	Start   = "start"
 	Version = "version"
@@ -38,36 +38,37 @@ const (
 	Stream  = "stream"
 	Large   = "large"
 	Log     = "log"
-	// Callback has the plugin call what the host serves through the broker.
+	// Callback checks that the plugin can call the host through the broker.
 	Callback = "callback"
-	// Serveback has the host call what the plugin serves through the broker.
+	// Serveback checks that the host can call the plugin through the broker.
 	Serveback = "serveback"
 	Stdio     = "stdio"
-	// Printing has the plugin print more than a pipe holds.
+	// Printing checks a plugin that prints more than a pipe holds.
 	Printing = "printing"
 	Kill     = "kill"
-	// Tail has another process of the plugin print, and stops it at once.
+	// Tail checks that the last output arrives: another process of the plugin
+	// prints, and is stopped at once.
 	Tail = "tail"
-	// Linger has another process of the plugin take longer for its end, once it
-	// is asked to stop, than the 2 s that go-plugin has for that.
+	// Linger stops another process of the plugin, which takes longer to end
+	// than the 2 s that go-plugin waits.
 	Linger = "linger"
-	// Reattach has a second client attach to another process of the plugin,
-	// and stop it.
+	// Reattach attaches a second client to another process of the plugin, and
+	// stops it.
 	Reattach = "reattach"
 )
 
 // Checks are the names of all.
 var Checks = []string{Start, Version, Ping, Unary, Stream, Large, Log, Callback, Serveback, Stdio, Printing, Kill, Tail, Linger, Reattach}
 
-// patience bounds each check. It is more than any timeout of go-plugin's but
-// the one for the start, so that a check shows how it went wrong.
+// patience bounds each check. It is longer than any timeout of go-plugin except
+// that of the start, so that the error of a check shows the cause.
 const patience = 20 * time.Second
 
 // session is the run of the checks against one plugin.
 type session struct {
 	host   Host
 	want   int
-	names  []string // of the checks; Start and Kill, which all others need, are always made
+	names  []string // names of the checks; Start and Kill, which all others need, are always made
 	plugin Plugin
 }
 

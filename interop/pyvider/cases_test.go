@@ -17,12 +17,12 @@ import (
 	"github.com/plugwire/plugwire/plugins/dataprocessor/example"
 )
 
-// large is the size of a text, in bytes; gRPC has a limit of 4 MiB unless it is
-// told otherwise, and the service takes 2 MiB.
+// large is the size of a text, in bytes; gRPC's default limit is 4 MiB, and the
+// service accepts 2 MiB.
 const large = 1 << 20
 
-// A processCase is a call of ProcessData. The file cases.json has those that
-// both languages make.
+// A processCase is a call of ProcessData. The file cases.json has the calls
+// that both languages make.
 type processCase struct {
 	Data    string            `json:"data"`
 	Options map[string]string `json:"options"`
@@ -31,7 +31,7 @@ type processCase struct {
 	Code    *codes.Code       `json:"code"`
 }
 
-// checkCalls makes every call of the service, as the task calls of host.py does.
+// checkCalls makes every call of the service, like the task calls of host.py.
 func checkCalls(t *testing.T, client example.DataProcessorClient) {
 	t.Helper()
 	ctx := testContext(t)
@@ -104,8 +104,8 @@ func process(t *testing.T, client example.DataProcessorClient, data, option stri
 	return err
 }
 
-// waiting starts a call that ends when the plugin does, and returns when the
-// plugin has it. The error of the call comes from the channel.
+// waiting starts a call that ends only with the plugin, and returns when the
+// call has reached the plugin. The channel gets the error of the call.
 func waiting(t *testing.T, client example.DataProcessorClient) <-chan error {
 	t.Helper()
 	ended := make(chan error, 1)

@@ -2,6 +2,6 @@
 
 package pyvider_test
 
-// ended reports whether a process has ended though there is still one of that
-// number, which only Linux tells.
+// ended reports whether a process has ended but not been reaped. Only Linux
+// shows this.
 func ended(int) bool { return false }

@@ -16,7 +16,8 @@ const (
 	// not a part of the repository.
 	python = ".venv/bin/python"
 
-	// missing fits into a line of the output of go tool mage test.
+	// missing is the reason for a skip. It fits into a line of the output of go
+	// tool mage test.
 	missing = "pyvider-rpcplugin is not here, and interop/README.md says how to install it"
 
 	// sample is the directory of the service's .proto file.
@@ -31,8 +32,8 @@ for name, version in re.findall(r"^([\w.-]+)==(\S+)", open("requirements.txt").r
     assert found == version, f"{name} is {found}, not {version}"
 `
 
-// environment returns what its name says: the directory of the generated Python
-// code, which is made once, or an error if the environment is not as it must be.
+// environment returns the directory of the generated Python code, which it makes
+// once. It returns an error if the virtual environment is not complete.
 var environment = sync.OnceValues(func() (generated string, err error) {
 	if out, err := exec.Command(python, "-c", checkPins).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s\n%w\n%s", missing, err, out)
@@ -48,11 +49,11 @@ var environment = sync.OnceValues(func() (generated string, err error) {
 	return generated, nil
 })
 
-// require skips a test if the environment is not on this machine. In CI it has
-// to be.
+// require skips a test if the environment is not on this machine. In CI a
+// missing environment is an error.
 func require(t *testing.T) {
 	t.Helper()
-	// go test, which keeps results, has to see what they depend on.
+	// go test caches results, so it has to see the files that they depend on.
 	for _, dir := range []string{".", sample} {
 		if _, err := os.ReadDir(dir); err != nil {
 			t.Fatal(err)

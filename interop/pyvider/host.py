@@ -29,8 +29,7 @@ from pyvider.rpcplugin.config import rpcplugin_config
 
 CASES = json.loads((pathlib.Path(__file__).parent / "cases.json").read_text())
 
-# In bytes; gRPC has a limit of 4 MiB unless it is told otherwise, and the
-# service takes 2 MiB.
+# In bytes; gRPC's default limit is 4 MiB, and the service accepts 2 MiB.
 LARGE = 1 << 20
 
 # In seconds: how long a plugin may take to start and to end on a machine that is
@@ -110,8 +109,8 @@ async def process(stub, request):
 
 async def main(task, *command):
     configure(magic_cookie="plugwire", handshake_timeout=2 * PATIENCE)
-    # The library reads for 2 s at a time and throws an answer away that comes
-    # between two reads, as can happen on a busy machine.
+    # The library reads for 2 s at a time and loses an answer that comes between
+    # two reads, which can happen on a busy machine.
     handshake.DEFAULT_HANDSHAKE_INNER_TIMEOUT = PATIENCE
     client = plugin_client(command=list(command))
     await client.start()
@@ -120,7 +119,7 @@ async def main(task, *command):
     try:
         said |= await task(rpc.DataProcessorStub(client.grpc_channel), client) or {}
         await client.shutdown_plugin()
-        # The plugin ends because it is asked to: close sends it SIGTERM.
+        # close sends SIGTERM, so the plugin ends normally.
         said["exit"] = await asyncio.to_thread(plugin.wait, PATIENCE)
     finally:
         await client.close()

@@ -18,7 +18,7 @@ import (
 	"testing"
 )
 
-// said is what host.py prints at the end.
+// said is the last line that host.py prints.
 type said struct {
 	Endpoint string `json:"endpoint"`
 	Version  int    `json:"version"`
@@ -31,8 +31,8 @@ type said struct {
 	CodeOfOther string `json:"code_of_other"`
 }
 
-// patience lets their host wait for a machine that is busy with other things. The
-// limits are 10 and 5 seconds otherwise.
+// patience sets longer limits for their host, for a machine that is busy with
+// other things. The defaults are 10 and 5 seconds.
 var patience = []string{
 	"PLUGIN_CHANNEL_READY_TIMEOUT=60",
 	"PLUGIN_GRPC_KEEPALIVE_TIMEOUT_MS=60000",
@@ -46,14 +46,15 @@ func theirHost(t *testing.T, task string, env ...string) *exec.Cmd {
 	return script(t, []string{"host.py", task, os.Args[0]}, env)
 }
 
-// run performs a task of host.py, which has to succeed. Nothing may be left in
-// its directory for temporary files, unless the plugin could not end by itself.
+// run performs a task of host.py, which has to succeed. The directory for
+// temporary files must be empty afterwards, unless the plugin could not end
+// normally.
 func run(t *testing.T, task string, env ...string) (s said, stderr string) {
 	t.Helper()
 	tmp := tempDir(t)
 	cmd := theirHost(t, task, append(env, "TMPDIR="+tmp)...)
 	ctx := testContext(t)
-	kill := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() }) // one that has ended is what is wanted
+	kill := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() }) // the process may have ended, as it should
 	defer kill()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(t.Output(), &errs)
@@ -76,8 +77,8 @@ func (s said) checkExit(t *testing.T, code int) {
 	}
 }
 
-// TestOurPlugin has a host of theirs make all calls of a plugin of ours, over
-// each transport, with and without TLS.
+// TestOurPlugin checks all calls from their host to our plugin, over each
+// transport, with and without TLS.
 func TestOurPlugin(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -104,7 +105,8 @@ func TestOurPlugin(t *testing.T) {
 	}
 }
 
-// TestOurPluginFails has a handler that panics, after which the plugin lives on.
+// TestOurPluginFails checks that our plugin keeps running after a panic in a
+// handler.
 func TestOurPluginFails(t *testing.T) {
 	t.Parallel()
 	summary.note(t, "pyvider", "plugwire", "panic in a handler")
@@ -119,8 +121,8 @@ func TestOurPluginFails(t *testing.T) {
 	s.checkExit(t, 0)
 }
 
-// TestOurPluginStops has a host of theirs stop a plugin of ours during a call,
-// which ends first.
+// TestOurPluginStops checks that their host can stop our plugin during a call.
+// The call ends first.
 func TestOurPluginStops(t *testing.T) {
 	t.Parallel()
 	summary.note(t, "pyvider", "plugwire", "stop during a call")
@@ -132,7 +134,8 @@ func TestOurPluginStops(t *testing.T) {
 	s.checkExit(t, 0)
 }
 
-// TestOurPluginCrashes has a plugin of ours exit during calls of their host.
+// TestOurPluginCrashes checks what happens when our plugin exits during calls
+// of their host.
 func TestOurPluginCrashes(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -155,10 +158,9 @@ func TestOurPluginCrashes(t *testing.T) {
 	}
 }
 
-// TestTheirHostPings has a call that takes as long as 5 of the pings by which
-// their host finds out whether a plugin is there: 5 seconds, as gRPC for Python
-// pings once a second at most. grpc's servers, unless told otherwise, end the
-// connection at the fourth.
+// TestTheirHostPings makes a call that lasts as long as 5 pings of their host.
+// It takes 5 seconds, because gRPC for Python pings at most once a second. By
+// default grpc's servers end the connection at the fourth ping.
 func TestTheirHostPings(t *testing.T) {
 	t.Parallel()
 	summary.note(t, "pyvider", "plugwire", "pings")
@@ -167,14 +169,15 @@ func TestTheirHostPings(t *testing.T) {
 	if s.Result != "x" {
 		t.Errorf("the call: %q, %s %q; want its result", s.Result, s.Code, s.Details)
 	}
-	// The end of the connection is announced, and comes a second later.
+	// The server announces the end of the connection, and ends it a second
+	// later.
 	if strings.Contains(stderr, "GOAWAY") {
 		t.Errorf("the plugin ends the connection: %s", stderr)
 	}
 }
 
-// TestTheirHostKilled kills a host of theirs. The plugin, which is ours, ends and
-// leaves nothing.
+// TestTheirHostKilled kills their host. Our plugin ends and leaves nothing
+// behind.
 func TestTheirHostKilled(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -203,7 +206,7 @@ func TestTheirHostKilled(t *testing.T) {
 	}
 }
 
-// readPID reads what the task hold of host.py says first.
+// readPID reads the first line of the task hold of host.py.
 func readPID(line []byte) (int, error) {
 	var plugin struct {
 		PID int `json:"pid"`
@@ -212,8 +215,8 @@ func readPID(line []byte) (int, error) {
 	return plugin.PID, err
 }
 
-// complaint says that a process lives. One whose host was killed may be nobody's
-// child any more that waits for it.
+// complaint reports that a process is still running. After the death of its
+// host, no process may be there to reap it.
 func complaint(pid int) string {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || ended(pid) {
 		return ""

@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// ended reports whether a process has ended: then it has no program, whether it
-// was reaped or not.
+// ended reports whether a process has ended: if so, it has no program, whether
+// it was reaped or not.
 func ended(pid int) bool {
 	_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	return err != nil
 }
 
-// TestOurHostKilled kills a host of ours. The plugin, which is theirs, ends with
-// it, and leaves the socket, which is not in the host's directory.
+// TestOurHostKilled kills our host. Their plugin ends too. It leaves its socket
+// behind, which is not in the host's directory.
 func TestOurHostKilled(t *testing.T) {
 	t.Parallel()
 	summary.note(t, "plugwire", "pyvider", "host killed, unix")

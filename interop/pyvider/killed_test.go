@@ -26,14 +26,14 @@ func killHost(t *testing.T, cmd *exec.Cmd, read func(line []byte) (pid int, err 
 	if err != nil {
 		t.Fatal(err)
 	}
-	tooLong := time.AfterFunc(hang, func() { _ = cmd.Process.Kill() }) // as below
+	tooLong := time.AfterFunc(hang, func() { _ = cmd.Process.Kill() }) // the host may have ended
 	defer tooLong.Stop()
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	if err == nil {
 		pid, err = read(line)
 	}
 	killErr := cmd.Process.Kill()
-	_ = cmd.Wait() // it was killed
+	_ = cmd.Wait() // the error says that the host was killed
 	if err != nil || killErr != nil {
 		t.Fatalf("what the host says: %q, %v, %v", line, err, killErr)
 	}

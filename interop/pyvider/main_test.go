@@ -18,14 +18,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-// hang is the time after which a test that waits for something says that it
-// never came. Nothing is ever expected to take this long.
+// hang is the time after which a waiting test gives up. Nothing is expected to
+// take this long.
 const hang = time.Minute
 
 // roleVariable makes the test's program a plugin or a host.
 const roleVariable = "PYVIDER_TEST_ROLE"
 
-// scratch is where everything goes that the tests write; set by TestMain.
+// scratch is the directory for everything that the tests write; set by
+// TestMain.
 var scratch string
 
 func TestMain(m *testing.M) {
@@ -39,14 +40,14 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "unknown role", role)
 		os.Exit(1)
 	}
-	// A program with the race detector sleeps for a second before it exits, unless
-	// it is told not to.
+	// By default a program with the race detector sleeps for a second before it
+	// exits.
 	err := errors.Join(os.Unsetenv("XDG_RUNTIME_DIR"), os.Setenv("GORACE", "atexit_sleep_ms=0"))
 	if err == nil {
-		err = flag.Set("test.parallel", "4") // what is slow here is waiting
+		err = flag.Set("test.parallel", "4") // the tests spend most of their time waiting
 	}
 	if err == nil {
-		scratch, err = os.MkdirTemp("", "pv-") // short: a socket's path has to fit behind it
+		scratch, err = os.MkdirTemp("", "pv-") // short, because the path of a socket is limited
 	}
 	if err == nil {
 		err = os.Setenv("TMPDIR", scratch)
@@ -65,8 +66,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// cleanUp removes the scratch directory and returns an error if the tests have
-// left something of ours in it, or a socket of theirs.
+// cleanUp removes the scratch directory. It returns an error if the tests have
+// left files of ours in it, or a socket of theirs.
 func cleanUp() error {
 	left, err := filepath.Glob(filepath.Join(scratch, "*plu*"))
 	if err != nil {
@@ -85,7 +86,8 @@ func cleanUp() error {
 	return nil
 }
 
-// testContext ends with the test, or when the test hangs.
+// testContext returns a context that ends with the test, or when the test
+// hangs.
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), hang)
@@ -93,7 +95,7 @@ func testContext(tb testing.TB) context.Context {
 	return ctx
 }
 
-// eventually waits until check returns nothing to complain of.
+// eventually waits until check returns no complaint.
 func eventually(tb testing.TB, check func() (complaint string)) {
 	tb.Helper()
 	poll := time.NewTicker(5 * time.Millisecond)

@@ -18,13 +18,13 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// The roles of the test's program.
+// These are the roles of the test's program.
 const (
 	rolePlugin = "plugin"
 	roleHost   = "host"
 )
 
-// exitCode is that of a plugin that is told to exit.
+// exitCode is the exit code of a plugin that a test tells to exit.
 const exitCode = 3
 
 // bePlugin does not return.
@@ -35,7 +35,7 @@ func bePlugin() {
 }
 
 // misbehaving does what a test asks for with an option that the service does not
-// have, as the class of that name in plugin.py does.
+// have, like the class of that name in plugin.py.
 type misbehaving struct{ *processor.Processor }
 
 func (m misbehaving) ProcessData(ctx context.Context, request *example.ProcessRequest) (*example.ProcessResponse, error) {

@@ -40,7 +40,7 @@ class DataProcessorProtocol(RPCPluginProtocol):
 
     service_name = SERVICE
 
-    # Without this the library answers with any version from 1 to 7 that the host
+    # Without it the library answers with any version from 1 to 7 that the host
     # offers.
     supported_protocol_versions = [1]
 
@@ -99,13 +99,13 @@ class Misbehaving(DataProcessor):
             del request.options["print"]
         if "wait" in request.options:
             del request.options["wait"]
-            await super().ProcessData(request, context)  # to be found by StreamResults
+            await super().ProcessData(request, context)  # StreamResults looks it up there
             await asyncio.Event().wait()
         return await super().ProcessData(request, context)
 
 
 async def main(transport, *flags):
-    configure(magic_cookie="plugwire")  # what Plugwire's hosts send by default
+    configure(magic_cookie="plugwire")  # the default of Plugwire's hosts
     config = {}
     if "verify" in flags:
         config["PLUGIN_CLIENT_ROOT_CERTS"] = os.environ["PLUGIN_CLIENT_CERT"]

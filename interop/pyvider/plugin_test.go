@@ -26,7 +26,7 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// declineTLS has their plugin serve without TLS, and their host offer none.
+// declineTLS makes their plugin serve without TLS, and their host offer none.
 const declineTLS = "PLUGIN_AUTO_MTLS=false"
 
 // theirPlugin returns the command of the plugin on pyvider-rpcplugin.
@@ -35,7 +35,7 @@ func theirPlugin(t *testing.T, args []string, env ...string) *exec.Cmd {
 	return script(t, append([]string{"plugin.py"}, args...), env)
 }
 
-// options returns what every host of ours needs, and opts after it.
+// options returns the options that every host of ours needs, followed by opts.
 func options(tb testing.TB, opts ...host.Option) []host.Option {
 	tb.Helper()
 	logger := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -47,9 +47,9 @@ func options(tb testing.TB, opts ...host.Option) []host.Option {
 	}, opts...)
 }
 
-// stopping is what a host's trace tells of the end of a plugin.
+// stopping has what a host's trace reports about the end of a plugin.
 type stopping struct {
-	mu    sync.Mutex // guards all of it
+	mu    sync.Mutex // guards the fields below
 	steps []host.Step
 	exit  *host.ExitStatus
 }
@@ -69,8 +69,7 @@ func (s *stopping) trace() host.Option {
 	})
 }
 
-// checkClose closes a plugin, which must end because it is asked to and leave no
-// process.
+// checkClose closes a plugin, which must end normally and leave no process.
 func (s *stopping) checkClose(t *testing.T, p *host.Plugin) {
 	t.Helper()
 	if err := p.Close(); err != nil {
@@ -86,7 +85,7 @@ func (s *stopping) checkClose(t *testing.T, p *host.Plugin) {
 	}
 }
 
-// TestTheirPlugin has all that a host of ours does with a plugin of theirs, over
+// TestTheirPlugin does everything that our host does with their plugin, over
 // each transport, with and without TLS.
 func TestTheirPlugin(t *testing.T) {
 	t.Parallel()
@@ -146,7 +145,8 @@ func TestTheirPlugin(t *testing.T) {
 	}
 }
 
-// TestTheirPluginStops stops a plugin of theirs during a call, which it cuts off.
+// TestTheirPluginStops stops their plugin during a call. The plugin cuts the call
+// off.
 func TestTheirPluginStops(t *testing.T) {
 	t.Parallel()
 	require(t)
@@ -164,8 +164,8 @@ func TestTheirPluginStops(t *testing.T) {
 	}
 }
 
-// TestTheirPluginCrashes ends a plugin of theirs during calls, by a signal and
-// by itself.
+// TestTheirPluginCrashes ends their plugin during calls, by a signal and by its
+// own exit.
 func TestTheirPluginCrashes(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -237,9 +237,9 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
-// checkSocketLeft checks that a plugin of theirs that could not end by itself
-// has left its socket, which is in the directory for temporary files and not in
-// the host's. That only matters because the documentation says so.
+// checkSocketLeft checks that their plugin has left its socket if it could not
+// end normally. The socket is in the directory for temporary files, not in the
+// host's. The test keeps the documentation of this behaviour true.
 func checkSocketLeft(t *testing.T, tmp string, want bool) {
 	t.Helper()
 	sockets, err := filepath.Glob(filepath.Join(tmp, "pyvider-*.sock"))

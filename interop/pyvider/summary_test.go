@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 )
 
-// summary is the table that is printed at the end: what became of each pair in
+// summary is the table that is printed at the end: the result of each pair in
 // each way.
 var summary table
 
@@ -21,14 +21,14 @@ type table struct {
 	lacks string // why tests were skipped
 }
 
-// lack notes why tests are skipped.
+// lack records why tests are skipped.
 func (s *table) lack(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lacks = reason
 }
 
-// note has the outcome of a test in the table when it ends.
+// note adds the outcome of a test to the table when the test ends.
 func (s *table) note(tb testing.TB, host, plugin, way string) {
 	tb.Helper()
 	tb.Cleanup(func() {
@@ -58,7 +58,7 @@ func (s *table) String() string {
 	for _, line := range slices.Sorted(slices.Values(s.lines)) {
 		fmt.Fprintln(w, line)
 	}
-	_ = w.Flush() // a strings.Builder has no errors
+	_ = w.Flush() // strings.Builder returns no errors
 	if s.lacks != "" {
 		fmt.Fprintln(&text, "skipped:", s.lacks)
 	}

@@ -22,8 +22,8 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// TestTheirPluginIsRefused has plugins of theirs that do not fit their host. The
-// error of our host has to say why.
+// TestTheirPluginIsRefused starts plugins of theirs that do not fit our host.
+// The error of our host has to name the reason.
 func TestTheirPluginIsRefused(t *testing.T) {
 	t.Parallel()
 	newest := protocol.New("example", 8, &example.DataProcessor_ServiceDesc)
@@ -56,8 +56,8 @@ func TestTheirPluginIsRefused(t *testing.T) {
 	}
 }
 
-// TestTheirPluginVerifies has a client that is not the plugin's host. A plugin of
-// theirs serves it, unless it is told what certificate to ask for.
+// TestTheirPluginVerifies connects a client that is not the plugin's host. Their
+// plugin serves it, unless the plugin was given the certificate to ask for.
 func TestTheirPluginVerifies(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

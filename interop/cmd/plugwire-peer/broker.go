@@ -10,17 +10,17 @@ import (
 	"github.com/plugwire/plugwire/interop/peer/service"
 )
 
-// echo is what is served through the broker.
+// echo is the service that is served through the broker.
 var echo = protocol.New("echo", 1, &service.EchoDesc)
 
-// serve serves e under the id until stop is called, which returns when nothing
-// is left of it.
+// serve serves e under the id until stop is called. stop returns when the
+// server and its socket are gone.
 func serve(b broker.Broker, id uint32, e service.Echoer) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = b.Serve(ctx, id, protocol.Bind(echo, e)) // whoever dials hears of it
+		_ = b.Serve(ctx, id, protocol.Bind(echo, e)) // the dialing side gets the error
 	}()
 	return func() {
 		cancel()
@@ -29,15 +29,15 @@ func serve(b broker.Broker, id uint32, e service.Echoer) (stop func()) {
 }
 
 // NextID implements [peer.Broker].
-func (p *running) NextID() uint32 { return p.Broker().NextID() }
+func (p *runningPlugin) NextID() uint32 { return p.Broker().NextID() }
 
 // Serve implements [peer.Broker].
-func (p *running) Serve(_ context.Context, id uint32, e service.Echoer) (stop func(), err error) {
+func (p *runningPlugin) Serve(_ context.Context, id uint32, e service.Echoer) (stop func(), err error) {
 	return serve(p.Broker(), id, e), nil
 }
 
 // Dial implements [peer.Broker].
-func (p *running) Dial(ctx context.Context, id uint32) (service.Conn, func() error, error) {
+func (p *runningPlugin) Dial(ctx context.Context, id uint32) (service.Conn, func() error, error) {
 	conn, err := p.Broker().Dial(ctx, id)
 	if err != nil {
 		return nil, nil, err

@@ -22,7 +22,7 @@ type launcher peer.Config
 
 // Start implements [peer.Host].
 func (l launcher) Start(ctx context.Context, args ...string) (peer.Plugin, error) {
-	p := new(running)
+	p := new(runningPlugin)
 	opts := append(l.options(p), host.WithTrace(&host.Trace{Dial: func(e host.DialEvent) { p.address = e.Address }}))
 	command := slices.Concat(l.Command, args)
 	if l.MutualTLS {
@@ -44,7 +44,7 @@ func (l launcher) Start(ctx context.Context, args ...string) (peer.Plugin, error
 	return p, nil
 }
 
-func (l launcher) options(p *running) []host.Option {
+func (l launcher) options(p *runningPlugin) []host.Option {
 	return []host.Option{
 		host.WithProtocols(protocols(l.Versions)...),
 		host.WithTransports(unix.New(), tcp.New()),
@@ -54,55 +54,55 @@ func (l launcher) options(p *running) []host.Option {
 	}
 }
 
-// Attach implements [peer.Host]. It goes by what go-plugin would say of the plugin.
+// Attach implements [peer.Host]. It uses go-plugin's ReattachConfig of the plugin.
 func (l launcher) Attach(ctx context.Context, first peer.Plugin) (peer.Plugin, error) {
 	if l.MutualTLS || l.Multiplex {
 		return nil, fmt.Errorf("with AutoMTLS only the first host has the key, and multiplexing is one connection, the first host's: %w", peer.ErrUnsupported)
 	}
-	text := fmt.Sprintf(`{"Protocol":"grpc","ProtocolVersion":%d,"Pid":%d,"Addr":{"Network":"unix","String":%q}}`, first.Version(), first.PID(), first.(*running).address)
+	text := fmt.Sprintf(`{"Protocol":"grpc","ProtocolVersion":%d,"Pid":%d,"Addr":{"Network":"unix","String":%q}}`, first.Version(), first.PID(), first.(*runningPlugin).address)
 	info, err := handshake.ParseAttachInfo(text)
 	if err != nil {
 		return nil, err
 	}
-	p := new(running)
+	p := new(runningPlugin)
 	if p.Plugin, err = host.Attach(ctx, info, l.options(p)...); err != nil {
 		return nil, err
 	}
-	first.(*running).handedOver = true
+	first.(*runningPlugin).handedOver = true
 	return p, nil
 }
 
-// running is a [peer.Plugin].
-type running struct {
+// runningPlugin is a [peer.Plugin].
+type runningPlugin struct {
 	*host.Plugin
 	address        string
-	handedOver     bool // another host may end it
+	handedOver     bool // another host may end the plugin
 	log            peer.Buffer
 	stdout, stderr peer.Buffer
 }
 
-var _ peer.Plugin = (*running)(nil)
+var _ peer.Plugin = (*runningPlugin)(nil)
 
 // Version implements [peer.Plugin].
-func (p *running) Version() int { return p.Info().Version }
+func (p *runningPlugin) Version() int { return p.Info().Version }
 
 // PID implements [peer.Plugin].
-func (p *running) PID() int { return p.Info().PID }
+func (p *runningPlugin) PID() int { return p.Info().PID }
 
 // Stdout implements [peer.Plugin].
-func (p *running) Stdout() string { return p.stdout.String() }
+func (p *runningPlugin) Stdout() string { return p.stdout.String() }
 
 // Stderr implements [peer.Plugin].
-func (p *running) Stderr() string { return p.stderr.String() }
+func (p *runningPlugin) Stderr() string { return p.stderr.String() }
 
 // Records implements [peer.Plugin].
-func (p *running) Records() []peer.Record { return p.log.Records(slog.LevelKey, slog.MessageKey) }
+func (p *runningPlugin) Records() []peer.Record { return p.log.Records(slog.LevelKey, slog.MessageKey) }
 
 // Close implements [peer.Plugin].
-func (p *running) Close(ctx context.Context) error {
+func (p *runningPlugin) Close(ctx context.Context) error {
 	err := p.Shutdown(ctx)
 	if exit, ok := errors.AsType[*host.ExitError](err); ok && p.handedOver && exit.Status == (host.ExitStatus{}) {
-		return nil // it ended in good order, if not when this host asked
+		return nil // the plugin ended normally, though not when this host asked
 	}
 	return err
 }

@@ -5,7 +5,7 @@ import "github.com/plugwire/plugwire/interop/peer"
 
 func main() { peer.Main(framework{}) }
 
-// framework is Plugwire.
+// framework is the [peer.Framework] on Plugwire.
 type framework struct{}
 
 var _ peer.Framework = framework{}

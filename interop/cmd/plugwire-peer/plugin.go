@@ -40,13 +40,13 @@ func protocols(versions []int) []*protocol.Protocol {
 // handler is the service in a plugin.
 type handler struct {
 	service.Base
-	service.Served
+	service.Stops
 }
 
 var _ service.Handler = (*handler)(nil)
 
 // Log implements [service.Handler].
 func (*handler) Log(ctx context.Context, text string) {
-	const message = service.LogMessage // the linter does not see that it is a constant
+	const message = service.LogMessage // the linter does not see that the key is a constant
 	plugin.Logger(ctx).WarnContext(ctx, message, service.LogField, text)
 }

@@ -2,7 +2,7 @@
 package main
 
 import (
-	_ "github.com/hashicorp/go-plugin" // in the release that this module is about
+	_ "github.com/hashicorp/go-plugin" // selects the release of this module
 
 	"github.com/plugwire/plugwire/interop/peer"
 	"github.com/plugwire/plugwire/interop/peer/goplugin"

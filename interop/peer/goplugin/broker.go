@@ -11,22 +11,22 @@ import (
 	"github.com/plugwire/plugwire/interop/peer/service"
 )
 
-// serve serves e under the id until stop is called, which returns when the
+// serve serves e under the id until stop is called. stop returns when the
 // socket is gone.
 //
-// It returns when the broker accepts. Whoever dials sooner can end the plugin:
-// multiplexed, go-plugin answers a knock before the listener is there, finds
-// none for the stream that follows, and takes that for an error of the listener
-// of all streams.
+// serve returns when the broker accepts. A peer that dials sooner can end the
+// plugin: in the multiplexed mode go-plugin answers a knock before the listener
+// exists, finds no listener for the stream that follows, and treats that as an
+// error of the listener of all streams.
 //
 // AcceptAndServe returns only when it fails or the broker is closed. To end it
-// alone one stops the server that it asks for.
+// alone, stop the server that it asks for.
 func serve(ctx context.Context, broker *plugin.GRPCBroker, id uint32, e service.Echoer) (stop func(), err error) {
 	accepted := make(chan *grpc.Server, 1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer close(accepted) // with none in it, if the broker does not accept
+		defer close(accepted) // closed without a server if the broker does not accept
 		broker.AcceptAndServe(id, func(opts []grpc.ServerOption) *grpc.Server {
 			s := grpc.NewServer(opts...)
 			s.RegisterService(&service.EchoDesc, e)
@@ -44,7 +44,7 @@ func serve(ctx context.Context, broker *plugin.GRPCBroker, id uint32, e service.
 			<-done
 		}, nil
 	case <-ctx.Done():
-		// Without a stream of the other side's broker it waits for ever.
+		// Dial never returns without a stream of the other side's broker.
 		return nil, fmt.Errorf("the broker does not accept: %w", ctx.Err())
 	}
 }

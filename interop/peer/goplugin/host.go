@@ -29,7 +29,7 @@ const startTimeout = 15 * time.Second
 
 // Start implements [peer.Host].
 func (h *host) Start(_ context.Context, args ...string) (peer.Plugin, error) {
-	p := &running{}
+	p := &runningPlugin{}
 	cfg := p.config()
 	cfg.Cmd = exec.Command(h.cfg.Command[0], slices.Concat(h.cfg.Command[1:], args)...) //nolint:gosec // what to run is what this program is asked
 	cfg.VersionedPlugins = pluginSets(h.cfg.Versions)
@@ -46,20 +46,20 @@ func (h *host) Start(_ context.Context, args ...string) (peer.Plugin, error) {
 // Attach implements [peer.Host].
 func (h *host) Attach(_ context.Context, first peer.Plugin) (peer.Plugin, error) {
 	if h.cfg.MutualTLS || h.cfg.Multiplex {
-		// Of the former nobody but the first client has the key, and the latter
-		// is the connection of the first client.
+		// Only the first client has the key of AutoMTLS, and multiplexing uses
+		// the connection of the first client.
 		return nil, fmt.Errorf("go-plugin attaches neither with AutoMTLS nor with multiplexing: %w", peer.ErrUnsupported)
 	}
-	p := &running{}
+	p := &runningPlugin{}
 	cfg := p.config()
-	cfg.Reattach = first.(*running).client.ReattachConfig()
-	// Versions are not negotiated again, and of VersionedPlugins none is taken.
+	cfg.Reattach = first.(*runningPlugin).client.ReattachConfig()
+	// Versions are not negotiated again, and VersionedPlugins are ignored.
 	cfg.Plugins = pluginSets(h.cfg.Versions)[first.Version()]
 	return p, p.connect(cfg)
 }
 
-// running is a [peer.Plugin].
-type running struct {
+// runningPlugin is a [peer.Plugin].
+type runningPlugin struct {
 	connection
 	client         *plugin.Client
 	protocol       plugin.ClientProtocol
@@ -68,7 +68,7 @@ type running struct {
 	stdout, stderr peer.Buffer
 }
 
-func (p *running) config() *plugin.ClientConfig {
+func (p *runningPlugin) config() *plugin.ClientConfig {
 	return &plugin.ClientConfig{
 		HandshakeConfig:  handshake(),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
@@ -79,7 +79,7 @@ func (p *running) config() *plugin.ClientConfig {
 	}
 }
 
-func (p *running) connect(cfg *plugin.ClientConfig) (err error) {
+func (p *runningPlugin) connect(cfg *plugin.ClientConfig) (err error) {
 	p.client = plugin.NewClient(cfg)
 	defer func() {
 		if err != nil {
@@ -99,24 +99,24 @@ func (p *running) connect(cfg *plugin.ClientConfig) (err error) {
 }
 
 // Version implements [peer.Plugin].
-func (p *running) Version() int { return p.client.NegotiatedVersion() }
+func (p *runningPlugin) Version() int { return p.client.NegotiatedVersion() }
 
 // PID implements [peer.Plugin].
-func (p *running) PID() int { return p.pid }
+func (p *runningPlugin) PID() int { return p.pid }
 
 // Ping implements [peer.Plugin].
-func (p *running) Ping(context.Context) error { return p.protocol.Ping() }
+func (p *runningPlugin) Ping(context.Context) error { return p.protocol.Ping() }
 
 // NextID implements [peer.Broker].
-func (p *running) NextID() uint32 { return p.broker.NextId() }
+func (p *runningPlugin) NextID() uint32 { return p.broker.NextId() }
 
 // Serve implements [peer.Broker].
-func (p *running) Serve(ctx context.Context, id uint32, e service.Echoer) (stop func(), err error) {
+func (p *runningPlugin) Serve(ctx context.Context, id uint32, e service.Echoer) (stop func(), err error) {
 	return serve(ctx, p.broker, id, e)
 }
 
 // Dial implements [peer.Broker].
-func (p *running) Dial(_ context.Context, id uint32) (service.Conn, func() error, error) {
+func (p *runningPlugin) Dial(_ context.Context, id uint32) (service.Conn, func() error, error) {
 	conn, err := p.broker.Dial(id)
 	if err != nil {
 		return nil, nil, err
@@ -125,21 +125,21 @@ func (p *running) Dial(_ context.Context, id uint32) (service.Conn, func() error
 }
 
 // Stdout implements [peer.Plugin].
-func (p *running) Stdout() string { return p.stdout.String() }
+func (p *runningPlugin) Stdout() string { return p.stdout.String() }
 
 // Stderr implements [peer.Plugin].
-func (p *running) Stderr() string { return p.stderr.String() }
+func (p *runningPlugin) Stderr() string { return p.stderr.String() }
 
 // Records implements [peer.Plugin].
-func (p *running) Records() []peer.Record { return p.log.Records("@level", "@message") }
+func (p *runningPlugin) Records() []peer.Record { return p.log.Records("@level", "@message") }
 
-// killed is what go-plugin logs when a plugin did not end within the 2 s that
-// it has from the answer to Shutdown on.
+// killed is go-plugin's log message when a plugin did not end within 2 s after
+// the answer to Shutdown.
 const killed = "plugin failed to exit gracefully"
 
-// Close implements [peer.Plugin]. Kill waits for the answer to Shutdown, and in
-// the end for the process, without a bound.
-func (p *running) Close(ctx context.Context) error {
+// Close implements [peer.Plugin]. Kill waits for the answer to Shutdown, and at
+// last for the process, without a bound.
+func (p *runningPlugin) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -22,26 +22,26 @@ const (
 	cookieValue = "plugwire"
 )
 
-// maxMessageSize is what plugins on go-plugin raise the limit to that grpc has
-// for a server, which is 4 MiB.
+// maxMessageSize is the limit of plugins on go-plugin. grpc's default limit for
+// a server is 4 MiB.
 const maxMessageSize = 256 << 20
 
-// Release is what not every release of go-plugin has.
+// Release has what not every release of go-plugin has.
 type Release struct {
-	// Multiplex turns multiplexing on, which came with v1.6.0.
+	// Multiplex turns multiplexing on, which is new in v1.6.0.
 	Multiplex func(*plugin.ClientConfig)
-	// NoStdio says that there is no service yet for what a plugin prints.
+	// NoStdio says that the release has no service yet for a plugin's output.
 	NoStdio bool
 }
 
 var _ peer.Framework = Release{}
 
-// handshake is the same on both sides. Versions come with the plugin sets.
+// handshake is the same on both sides. The plugin sets have the versions.
 func handshake() plugin.HandshakeConfig {
 	return plugin.HandshakeConfig{MagicCookieKey: cookieName, MagicCookieValue: cookieValue}
 }
 
-// pluginName is the one plugin of each set.
+// pluginName is the name of the one plugin in each set.
 const pluginName = "interop"
 
 func pluginSets(versions []int) map[int]plugin.PluginSet {
@@ -52,8 +52,8 @@ func pluginSets(versions []int) map[int]plugin.PluginSet {
 	return sets
 }
 
-// Serve implements [peer.Framework]. What a plugin on go-plugin does at its end
-// comes after Serve there: the answer to Shutdown does not wait for it.
+// Serve implements [peer.Framework]. A plugin on go-plugin does its last work
+// after Serve has returned: the answer to Shutdown does not wait for that work.
 func (Release) Serve(versions []int, linger time.Duration) {
 	logger := hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: os.Stderr, JSONFormat: true})
 	sets := pluginSets(versions)
@@ -75,7 +75,7 @@ func (Release) Serve(versions []int, linger time.Duration) {
 type interop struct {
 	plugin.NetRPCUnsupportedPlugin
 	version int
-	logger  hclog.Logger // the plugin's
+	logger  hclog.Logger // nil on the host's side
 }
 
 var _ plugin.GRPCPlugin = interop{}
@@ -86,7 +86,7 @@ func (i interop) GRPCServer(broker *plugin.GRPCBroker, s *grpc.Server) error {
 	return nil
 }
 
-// connection is what a host gets of a plugin.
+// connection is a host's connection to a plugin, with its broker.
 type connection struct {
 	*grpc.ClientConn
 	broker *plugin.GRPCBroker
@@ -100,7 +100,7 @@ func (i interop) GRPCClient(_ context.Context, broker *plugin.GRPCBroker, conn *
 // handler is the service in a plugin.
 type handler struct {
 	service.Base
-	service.Served
+	service.Stops
 	logger hclog.Logger
 	broker *plugin.GRPCBroker
 }

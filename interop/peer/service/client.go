@@ -10,7 +10,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Conn is grpc.ClientConnInterface, which the oldest release's grpc has not.
+// Conn is grpc.ClientConnInterface, which the grpc of the oldest release does
+// not have.
 type Conn interface {
 	Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error
 	NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error)
@@ -26,7 +27,7 @@ func (c Client) Echo(ctx context.Context, data []byte) ([]byte, error) {
 	return resp.GetValue(), err
 }
 
-// Count returns the numbers that came.
+// Count returns the received numbers.
 func (c Client) Count(ctx context.Context, n uint32) ([]uint32, error) {
 	stream, err := c.NewStream(ctx, &Desc.Streams[0], fullName(count))
 	if err != nil {
@@ -56,31 +57,31 @@ func (c Client) Version(ctx context.Context) (uint32, error) {
 	return resp.GetValue(), err
 }
 
-// Print has the plugin print.
+// Print calls Print of the plugin.
 func (c Client) Print(ctx context.Context, text string) error {
 	return c.Invoke(ctx, fullName("Print"), &wrappers.StringValue{Value: text}, &empty.Empty{})
 }
 
-// Log has the plugin log.
+// Log calls Log of the plugin.
 func (c Client) Log(ctx context.Context, text string) error {
 	return c.Invoke(ctx, fullName("Log"), &wrappers.StringValue{Value: text}, &empty.Empty{})
 }
 
-// CallHost has the plugin call back.
+// CallHost calls CallHost of the plugin.
 func (c Client) CallHost(ctx context.Context, id uint32) (string, error) {
 	var resp wrappers.StringValue
 	err := c.Invoke(ctx, fullName("CallHost"), &wrappers.UInt32Value{Value: id}, &resp)
 	return resp.GetValue(), err
 }
 
-// ServeBack has the plugin serve under the id that it returns.
+// ServeBack calls ServeBack of the plugin.
 func (c Client) ServeBack(ctx context.Context) (uint32, error) {
 	var resp wrappers.UInt32Value
 	err := c.Invoke(ctx, fullName("ServeBack"), &empty.Empty{}, &resp)
 	return resp.GetValue(), err
 }
 
-// StopServing has the plugin end what ServeBack began.
+// StopServing calls StopServing of the plugin.
 func (c Client) StopServing(ctx context.Context, id uint32) error {
 	return c.Invoke(ctx, fullName("StopServing"), &wrappers.UInt32Value{Value: id}, &empty.Empty{})
 }

@@ -6,10 +6,10 @@ import (
 	"os"
 )
 
-// Base is what a [Handler] does without its framework.
+// Base is the part of a [Handler] that does not need its framework.
 type Base struct {
 	Speaker
-	At int // the version of the protocol that it is bound to
+	At int // version of the protocol that the handler is bound to
 }
 
 // Count implements [Handler].
@@ -34,17 +34,17 @@ func (b Base) Print(text string) error {
 	return err
 }
 
-// What Print writes before the text.
+// Print writes these before the text.
 const (
 	StdoutMark = "stdout:"
 	StderrMark = "stderr:"
 )
 
-// Speaker is an [Echoer] that writes itself before the data, so that the caller
-// knows who has answered.
+// Speaker is an [Echoer] that writes its own text before the data, so that the
+// caller knows which side has answered.
 type Speaker string
 
-// The two sides as they answer through a broker.
+// These are the answers of the two sides through a broker.
 const (
 	FromHost   Speaker = "the host says "
 	FromPlugin Speaker = "the plugin says "
@@ -53,10 +53,10 @@ const (
 // Echo implements [Echoer].
 func (s Speaker) Echo(data []byte) []byte { return append([]byte(s), data...) }
 
-// Question is what is asked through a broker.
+// Question is the data of a call through a broker.
 const Question = "hello"
 
-// Ask calls Echo with the question, and returns what came back.
+// Ask calls Echo with the question, and returns the answer.
 func Ask(ctx context.Context, conn Conn) (string, error) {
 	answer, err := Client{conn}.Echo(ctx, []byte(Question))
 	return string(answer), err

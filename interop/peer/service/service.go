@@ -1,7 +1,7 @@
 // Package service is the gRPC service that the tests of interoperability call,
-// interop.v1.Interop. It is described by hand, and its messages are those that
-// come with protobuf itself, because generated code would not compile with the
-// grpc and the protobuf of the oldest release that is tested.
+// interop.v1.Interop. It is described by hand, and its messages are from
+// protobuf itself, because generated code would not compile with the grpc and
+// the protobuf of the oldest tested release.
 package service
 
 import (
@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Name is the service's.
+// Name is the name of the service.
 const Name = "interop.v1.Interop"
 
 // Handler serves the service in a plugin.
@@ -22,18 +22,19 @@ type Handler interface {
 	Count(n uint32, send func(uint32) error) error
 	// Version returns the protocol version that the handler was bound to.
 	Version() uint32
-	// Print writes text to the standard output and to the standard error of
-	// the process, to each with its name before it.
+	// Print writes text to the standard output and to the standard error of the
+	// process, to each with the stream's name before it.
 	Print(text string) error
 	// Log logs LogMessage as a warning, with text as the field LogField.
 	Log(ctx context.Context, text string)
-	// CallHost calls Echo on what the host serves under a broker's id, and
-	// returns what came back.
+	// CallHost calls Echo of the host under a broker's id, and returns the
+	// answer.
 	CallHost(ctx context.Context, id uint32) (string, error)
 	// ServeBack serves Echo under a broker's id, which it returns, until
 	// StopServing is called.
 	ServeBack(ctx context.Context) (uint32, error)
-	// StopServing returns when nothing is left of what is served under an id.
+	// StopServing stops what is served under an id. It returns when the server
+	// is gone.
 	StopServing(id uint32)
 }
 
@@ -42,7 +43,7 @@ type Echoer interface {
 	Echo(data []byte) []byte
 }
 
-// What Log logs, and the name of its field.
+// Log logs this message, with this field.
 const (
 	LogMessage = "something to log"
 	LogField   = "text"
@@ -92,8 +93,8 @@ var Desc = grpc.ServiceDesc{
 	}},
 }
 
-// EchoDesc describes what is served through a broker, whose handler is an
-// [Echoer].
+// EchoDesc describes the service that is served through a broker. Its handler
+// is an [Echoer].
 var EchoDesc = grpc.ServiceDesc{
 	ServiceName: Name,
 	HandlerType: (*Echoer)(nil),
@@ -108,7 +109,7 @@ var echo = unary("Echo", func(_ context.Context, h Echoer, req *wrappers.BytesVa
 
 func fullName(method string) string { return "/" + Name + "/" + method }
 
-// unary is what protoc-gen-go-grpc would generate for a unary method.
+// unary is the code that protoc-gen-go-grpc would generate for a unary method.
 func unary[H, Req, Resp any](name string, call func(context.Context, H, *Req) (*Resp, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{
 		MethodName: name,

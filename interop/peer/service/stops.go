@@ -2,14 +2,15 @@ package service
 
 import "sync"
 
-// Served is how to stop what a plugin serves, by the id of the broker.
-type Served struct {
+// Stops has the functions that stop what a plugin serves, by the id of the
+// broker.
+type Stops struct {
 	mu    sync.Mutex // guards stops
 	stops map[uint32]func()
 }
 
-// Add notes how to stop what is served under an id.
-func (s *Served) Add(id uint32, stop func()) {
+// Add adds the function that stops what is served under an id.
+func (s *Stops) Add(id uint32, stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stops == nil {
@@ -19,7 +20,7 @@ func (s *Served) Add(id uint32, stop func()) {
 }
 
 // StopServing implements [Handler].
-func (s *Served) StopServing(id uint32) {
+func (s *Stops) StopServing(id uint32) {
 	s.mu.Lock()
 	stop := s.stops[id]
 	delete(s.stops, id)

@@ -12,8 +12,8 @@ import (
 
 const architecture = "docs/architecture.md"
 
-// TestPathsExist has every code span on a page of docs that is a path of this
-// repository, or a tag with one, lead to a file or a directory.
+// TestPathsExist checks that every code span on a page of docs that is a path of this
+// repository, or a tag with a path, leads to a file or a directory.
 func TestPathsExist(t *testing.T) {
 	top := regexp.MustCompile(`^(core|transport|codegen|plugins|examples|interop|docs)/[\w./-]+$`)
 	constant := regexp.MustCompile(`^(.*)\.[A-Za-z0-9]+$`) // core/host.maxProgram
@@ -41,8 +41,8 @@ func TestPathsExist(t *testing.T) {
 	}
 }
 
-// TestArchitectureNamesWhatThereIs has each name in parentheses after a path in the
-// file of that path: `core/host/launch.go` (`start`).
+// TestArchitectureNamesWhatThereIs looks for each name in parentheses after a path in
+// the file of that path: `core/host/launch.go` (`start`).
 func TestArchitectureNamesWhatThereIs(t *testing.T) {
 	named := regexp.MustCompile("`([\\w./-]+)` \\((`[^)]*)\\)")
 	identifier := regexp.MustCompile(`^\w+$`)
@@ -84,8 +84,8 @@ func codeOf(t *testing.T, name string) string {
 	return b.String()
 }
 
-// TestImportsGoDown has each package of core in the table of packages, and none
-// import one that stands above it.
+// TestImportsGoDown checks that each package of core is in the table of packages, and
+// imports none that is above it.
 func TestImportsGoDown(t *testing.T) {
 	_, section, _ := strings.Cut(read(t, architecture), "\n## Packages of core\n")
 	section, _, _ = strings.Cut(section, "\n## ")

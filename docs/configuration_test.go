@@ -18,19 +18,19 @@ import (
 
 const configuration = "docs/configuration.md"
 
-// short are the packages whose names stand for themselves on the page: those that
-// users import. Others are named by their directories.
+// short maps the packages that users import from their names on the page to their
+// directories. The page names other packages by their directories.
 var short = map[string]string{
 	"host": "core/host", "plugin": "core/plugin", "plugintest": "core/plugintest", "protocol": "core/protocol",
 	"handshake": "core/handshake", "broker": "core/broker", "transport": "core/transport",
 	"unix": "transport/unix", "tcp": "transport/tcp", "quic": "transport/quic",
 }
 
-// A goPackage is what pages can name of a package.
+// A goPackage is what a page can name in a package.
 type goPackage struct {
 	exported  map[string]bool
 	options   []string            // exported functions that return an Option
-	constants map[string]ast.Expr // with their values, also those that are not exported
+	constants map[string]ast.Expr // values of all constants, exported or not
 }
 
 // parsePackage reads the files of a package, for all systems and without tests.
@@ -104,8 +104,8 @@ func namedInRows(t *testing.T) map[string]int {
 	return named
 }
 
-// TestConfigurationNamesEverything has each option, each exported default or
-// limit, and each variable of the handshake in exactly one row.
+// TestConfigurationNamesEverything checks that each option, each exported default or
+// limit, and each variable of the handshake is in exactly one row.
 func TestConfigurationNamesEverything(t *testing.T) {
 	named := namedInRows(t)
 	for name, dir := range short {
@@ -118,7 +118,7 @@ func TestConfigurationNamesEverything(t *testing.T) {
 		}
 		for _, identifier := range want {
 			most := 1
-			if identifier == "DefaultCookieName" { // a variable, and a default
+			if identifier == "DefaultCookieName" { // it is a variable and a default
 				most = 2
 			}
 			if n := named[name+"."+identifier]; n < 1 || n > most {
@@ -128,7 +128,7 @@ func TestConfigurationNamesEverything(t *testing.T) {
 	}
 }
 
-// noLimits are constants that are named like limits.
+// noLimits are constants that have the name of a limit and are none, with the reason.
 var noLimits = map[string]string{
 	"core/internal/negotiation.maxLegacyData": "recognizes a field of go-plugin's past",
 	"core/internal/logs.maxStamp":             "recognizes a time stamp",
@@ -138,8 +138,8 @@ var noLimits = map[string]string{
 	"transport/unix.maxPath":                  "is the system's",
 }
 
-// TestConfigurationNamesEveryLimit has each constant of core and the transports
-// that is named like a limit in exactly one row.
+// TestConfigurationNamesEveryLimit checks that each constant of core and the transports
+// that has the name of a limit is in exactly one row.
 func TestConfigurationNamesEveryLimit(t *testing.T) {
 	limit := regexp.MustCompile(`^max[A-Z]|(Timeout|Window|Grace|Patience|Backlog)$`)
 	named, unused := namedInRows(t), maps.Clone(noLimits)
@@ -148,7 +148,7 @@ func TestConfigurationNamesEveryLimit(t *testing.T) {
 		for constant := range parsePackage(t, dir).constants {
 			name := dir + "." + constant
 			if !limit.MatchString(constant) || ast.IsExported(constant) && slices.Contains(public, dir) {
-				continue // what users can name is the other test's
+				continue // TestConfigurationNamesEverything checks what users can name
 			}
 			delete(unused, name)
 			if n := named[name]; n != 1 && noLimits[name] == "" {
@@ -161,7 +161,7 @@ func TestConfigurationNamesEveryLimit(t *testing.T) {
 	}
 }
 
-// packagesOf returns the directories of the packages below a directory, but those
+// packagesOf returns the directories of the packages below a directory, except those
 // that only tests import.
 func packagesOf(t *testing.T, top string) []string {
 	t.Helper()
@@ -187,8 +187,8 @@ func packagesOf(t *testing.T, top string) []string {
 	return found
 }
 
-// TestConfigurationNamesWhatThereIs has nothing on the page that is not in the
-// code, and each value beside a constant is the constant's.
+// TestConfigurationNamesWhatThereIs checks that everything that the page names is in the
+// code, and that each value on the page is that of its constant.
 func TestConfigurationNamesWhatThereIs(t *testing.T) {
 	packages := make(map[string]goPackage)
 	qualified := regexp.MustCompile(`^([a-z0-9/]+)\.([A-Za-z0-9]+)$`)
@@ -244,8 +244,8 @@ func TestConfigurationNamesWhatThereIs(t *testing.T) {
 	}
 }
 
-// valueOf returns the value of a constant: a number, of nanoseconds for a
-// duration, or a string.
+// valueOf returns the value of a constant: a string, a number, or the nanoseconds of a
+// duration.
 func valueOf(t *testing.T, expr ast.Expr, others map[string]ast.Expr) string {
 	t.Helper()
 	text := regexp.MustCompile(`time\.\w+`).ReplaceAllStringFunc(types.ExprString(expr), func(unit string) string {
@@ -267,7 +267,7 @@ func valueOf(t *testing.T, expr ast.Expr, others map[string]ast.Expr) string {
 	return value.Value.ExactString()
 }
 
-// units are those of constants and those of the page.
+// units are the units of constants and of the page.
 var units = map[string]int64{
 	"time.Millisecond": 1e6, "time.Second": 1e9, "time.Minute": 60e9, "time.Hour": 3600e9,
 	"ms": 1e6, "s": 1e9, "min": 60e9, "h": 3600e9,

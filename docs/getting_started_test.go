@@ -21,10 +21,10 @@ const gettingStarted = "docs/getting-started.md"
 // A step is one thing that the page tells its reader to do: a command, an edit of
 // a file, or a file to write.
 type step struct {
-	line          int    // of the page
-	command, want string // and the output that is shown with it
-	edit, write   string // a file's name
-	text          string // the changes or the content
+	line          int    // line of the page
+	command, want string // a command, and the output that the page shows
+	edit, write   string // the name of a file to change or to write
+	text          string // the changes, or the content
 }
 
 // TestGettingStarted does all that the page says, in an empty directory.
@@ -69,8 +69,8 @@ func TestGettingStarted(t *testing.T) {
 	}
 }
 
-// environ returns this process's variables, but those that would change what a
-// command prints, or have git work on this repository, as under one of its hooks.
+// environ returns the variables of this process, except those that change what a
+// command prints, and those by which a hook of git makes git work on this repository.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
@@ -79,8 +79,8 @@ func environ() []string {
 	})
 }
 
-// watchSources has the go command run this test anew when what the modules are
-// made of has changed.
+// watchSources looks at the files of the modules, so that the go command runs this test
+// again when one of them has changed.
 func watchSources(t *testing.T) {
 	t.Helper()
 	for _, module := range []string{"codegen", "core", "transport/tcp", "transport/unix"} {
@@ -130,13 +130,13 @@ func stepsOf(t *testing.T, page string) []step {
 	return steps
 }
 
-// shell is where the reader is.
+// shell is the directory and the environment of the reader.
 type shell struct {
 	dir string
 	env []string
 }
 
-// run returns what a command prints. Whether it fails is told by that.
+// run returns what a command prints. A command that fails prints its error.
 func (s *shell) run(t *testing.T, command string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -152,8 +152,8 @@ func (s *shell) run(t *testing.T, command string) string {
 	return out.String()
 }
 
-// edit makes the changes of a step, each of which begins with a line @@ but for
-// the first. What a change replaces must be in the file once.
+// edit makes the changes of a step. A line @@ separates them. What a change replaces must
+// be in the file once.
 func (s *shell) edit(t *testing.T, step step) {
 	t.Helper()
 	name := filepath.Join(s.dir, step.edit)
@@ -189,7 +189,7 @@ func (s *shell) write(t *testing.T, step step) {
 	}
 }
 
-// unstable are times, and names of commits.
+// unstable matches times and names of commits.
 var unstable = regexp.MustCompile(`\b\d+\.\d+s\b|\(cached\)|\b[0-9a-f]{12}\b`)
 
 func stable(output string) string {

@@ -12,8 +12,8 @@ import (
 // link matches the target of an inline link.
 var link = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 
-// TestLinks follows every link of every page to a file, and to a heading where it
-// names one. Links to other places are not looked at.
+// TestLinks follows every link of every page to a file and, if the link has an anchor,
+// to a heading. It does not follow links to other sites.
 func TestLinks(t *testing.T) {
 	anchors := make(map[string]map[string]bool)
 	for _, page := range pages(t) {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestMessagesExist has the messages that testing-and-debugging.md explains in the
-// code of core, as far as they are the same each time.
+// TestMessagesExist looks in the code of core for the messages that
+// testing-and-debugging.md explains, up to the first part that varies.
 func TestMessagesExist(t *testing.T) {
 	const page = "docs/testing-and-debugging.md"
 	_, section, _ := strings.Cut(read(t, page), "\n## When something does not work\n")

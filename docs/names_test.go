@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// goPlugins are names of go-plugin's package plugin, and of its services, on
-// pages that speak of it.
+// goPlugins are names of go-plugin's package plugin, and of its services, which pages
+// mention.
 var goPlugins = map[string]bool{"plugin.ConnInfo": true, "plugin.GRPCBroker": true, "plugin.GRPCController": true, "plugin.GRPCStdio": true}
 
-// TestNamesExist has what pages name of the packages that users import in their
-// code: host.Launch, for example. Blocks between fences are quotes, which are
-// compared with files, and the changelog may name what is there no more.
+// TestNamesExist looks for the names on pages, such as host.Launch, in the packages that
+// users import. It leaves out blocks between fences, which TestPagesQuoteTheCode
+// compares with files, and the changelog, which may name what was removed.
 func TestNamesExist(t *testing.T) {
 	qualified := regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)`)
 	packages := make(map[string]goPackage)

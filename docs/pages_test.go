@@ -1,10 +1,10 @@
-// Package docs_test keeps the pages of this repository true: their links lead
-// somewhere, the code that they quote is the code that is tested, what they name
-// of the packages is there, the commands of getting-started.md run, and
+// Package docs_test keeps the pages of this repository true. Their links lead
+// somewhere, and the code that they quote is the code that is tested. The names on
+// them exist, and the commands of getting-started.md and tools.md run. The pages
 // configuration.md and architecture.md are complete.
 //
-// The package is in the module at the root of the repository, so that the go
-// command runs these tests anew when any file has changed that they read.
+// The package is in the module at the root of the repository. So the go command
+// runs these tests again when a file has changed that they read.
 package docs_test
 
 import (

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// A quote is a block of code in a page, directly after a line that says where it
-// is from: <!-- file: NAME -->, if it is the whole file, or <!-- from: NAME -->,
-// if its lines stand in the file one after another, whatever their indentation.
+// A quote is a block of code in a page. The line before it says where it is from:
+// <!-- file: NAME --> if it is the whole file, or <!-- from: NAME --> if its lines are
+// in the file one after another, at any indentation.
 type quote struct {
 	kind, name, text string
 }
@@ -83,7 +83,7 @@ func quotesOf(page string) ([]quote, error) {
 }
 
 // contains reports whether a file has these lines one after another, all of them
-// indented by the same number of tabs more.
+// with the same number of additional tabs.
 func contains(file, text string) bool {
 	lines := strings.Split(file, "\n")
 	wanted := strings.Split(strings.TrimSuffix(text, "\n"), "\n")

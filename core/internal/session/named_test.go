@@ -15,7 +15,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
-// half is the plugin's half of a named stream of that purpose.
+// half returns the call that is the plugin's half of a stream with that purpose.
 func half(l *Listener, purpose Purpose) func(ctx context.Context, name string) (net.Conn, error) {
 	if purpose == Offered {
 		return l.AcceptNamed
@@ -23,7 +23,7 @@ func half(l *Listener, purpose Purpose) func(ctx context.Context, name string) (
 	return l.OpenNamed
 }
 
-// ends are the two of a stream.
+// ends are the two ends of a stream.
 type ends struct{ host, plugin net.Conn }
 
 // meet opens a named stream, and closes it with the test.
@@ -43,15 +43,15 @@ func meet(t *testing.T, s *Session, l *Listener, purpose Purpose, name string) e
 	return ends{r.value, plugin}
 }
 
-// named is a kind of session and the direction in which a stream is opened.
-type named struct {
+// namedCase is a kind of session, and the direction in which a stream is opened.
+type namedCase struct {
 	name, kind string
 	purpose    Purpose
 }
 
-func cases() (all []named) {
+func cases() (all []namedCase) {
 	for _, kind := range kinds {
-		all = append(all, named{kind + " offered", kind, Offered}, named{kind + " awaited", kind, Awaited})
+		all = append(all, namedCase{kind + " offered", kind, Offered}, namedCase{kind + " awaited", kind, Awaited})
 	}
 	return all
 }
@@ -59,11 +59,19 @@ func cases() (all []named) {
 func (m *meeting) counts() (parked, names, waiting int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.count, len(m.parked), len(m.waiting)
+	for _, pl := range m.places {
+		if len(pl.streams) > 0 {
+			names++
+		}
+		if pl.callers > 0 {
+			waiting++
+		}
+	}
+	return m.count, names, waiting
 }
 
-// eventually waits until the meeting has so many streams that wait, and callers
-// that wait for so many names: it polls, as nothing tells of either.
+// eventually waits until that many streams wait, and callers for that many names. It polls,
+// because nothing announces either.
 func (m *meeting) eventually(t *testing.T, parked, waiting int) {
 	t.Helper()
 	ctx := bounded(t)
@@ -124,7 +132,7 @@ func TestNamedMeetsInEitherOrder(t *testing.T) {
 	}
 }
 
-// A stream that the host offers is not one that it awaits.
+// TestNamedTellsNamesAndPurposesApart opens streams of several names and both purposes.
 func TestNamedTellsNamesAndPurposesApart(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -180,7 +188,8 @@ func TestNamedKeepsTheOrderOfOneName(t *testing.T) {
 	}
 }
 
-// Who gave up is not met any more, whatever side it was, and the next one is.
+// TestNamedGivenUp gives up a half that waits, on either side. The other side then meets the
+// next half.
 func TestNamedGivenUp(t *testing.T) {
 	errGivenUp := errors.New("given up")
 	for _, c := range cases() {
@@ -215,8 +224,8 @@ func TestNamedGivenUp(t *testing.T) {
 	}
 }
 
-// Whoever leaves while the two meet, the other waits on for the next one, or
-// has an error or a stream that ends at once.
+// TestNamedGivenUpWhileTheyMeet gives up a half while the two meet. The other side waits for
+// the next half, fails, or gets a stream that ends at once.
 func TestNamedGivenUpWhileTheyMeet(t *testing.T) {
 	const rounds = 200
 	for _, c := range cases() {
@@ -230,18 +239,18 @@ func TestNamedGivenUpWhileTheyMeet(t *testing.T) {
 				short, cancel := context.WithTimeout(ctx, time.Duration(i)*5*time.Microsecond)
 				left := start(func() (net.Conn, error) { return leave(short) })
 				stayed := start(func() (net.Conn, error) { return stay(ctx) })
-				other := receive(t, "who leaves", left)
+				other := receive(t, "the side that gives up", left)
 				cancel()
 				var next <-chan result[net.Conn]
 				if other.err != nil {
 					next = start(func() (net.Conn, error) { return leave(ctx) })
 				}
-				mine := receive(t, "who stays", stayed)
+				mine := receive(t, "the side that stays", stayed)
 				if mine.err != nil {
 					if other.err == nil {
-						t.Fatalf("one has a stream, the other %v", mine.err)
+						t.Fatalf("one side has a stream, the other %v", mine.err)
 					}
-					mine = receive(t, "who stays, again", start(func() (net.Conn, error) { return stay(ctx) }))
+					mine = receive(t, "the side that stays, again", start(func() (net.Conn, error) { return stay(ctx) }))
 				}
 				if mine.err != nil {
 					t.Fatal(mine.err)
@@ -257,8 +266,8 @@ func TestNamedGivenUpWhileTheyMeet(t *testing.T) {
 	}
 }
 
-// meetNext finds out whether mine ends in the next one's hands, or at once; then
-// again opens another for it.
+// meetNext finds out whether mine meets the next half or ends at once. In the second case
+// again opens another.
 func meetNext(t *testing.T, mine net.Conn, next <-chan result[net.Conn], again func() (net.Conn, error)) (net.Conn, result[net.Conn]) {
 	t.Helper()
 	read := start(func() (int, error) { return mine.Read(make([]byte, 1)) })
@@ -276,7 +285,7 @@ func meetNext(t *testing.T, mine net.Conn, next <-chan result[net.Conn], again f
 		return mine, other
 	case r := <-read:
 		if r.err == nil {
-			t.Fatal("a byte came from one who has left")
+			t.Fatal("a byte came from a side that has given up")
 		}
 		checkClose(t, mine)
 		mine, err := again()
@@ -294,7 +303,7 @@ func meetNext(t *testing.T, mine net.Conn, next <-chan result[net.Conn], again f
 	}
 }
 
-// rawHost opens a named stream by hand, and returns when the plugin has parked it.
+// rawHost opens a named stream without Named, and returns when the plugin has parked it.
 func rawHost(t *testing.T, s *Session, l *Listener, p Preamble) net.Conn {
 	t.Helper()
 	before, _, _ := l.meeting.counts()
@@ -314,7 +323,7 @@ func TestParkedStreamThatGoesAwayIsForgotten(t *testing.T) {
 			for name, end := range map[string]func(net.Conn) error{
 				"closes":               net.Conn.Close,
 				"speaks unasked":       writing("x"),
-				"answers before asked": writing(string(rune(met))),
+				"answers before asked": writing(string(rune(byteMet))),
 			} {
 				conn := rawHost(t, s, l, Preamble{c.purpose, "n"})
 				if err := end(conn); err != nil {
@@ -331,8 +340,8 @@ func TestParkedStreamThatGoesAwayIsForgotten(t *testing.T) {
 	}
 }
 
-// A host that answers otherwise than it is to does not meet; the one behind it
-// does.
+// TestHostThatAnswersWrongly has a host that answers with the wrong byte. The plugin meets the
+// next stream instead.
 func TestHostThatAnswersWrongly(t *testing.T) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
@@ -343,10 +352,10 @@ func TestHostThatAnswersWrongly(t *testing.T) {
 			l.meeting.eventually(t, 2, 0)
 			plugin := start(func() (net.Conn, error) { return half(l, c.purpose)(ctx, "n") })
 			var b [1]byte
-			if _, err := io.ReadFull(wrong, b[:]); err != nil || b[0] != met {
+			if _, err := io.ReadFull(wrong, b[:]); err != nil || b[0] != byteMet {
 				t.Fatalf("read %d, %v; want to be told that the two have met", b[0], err)
 			}
-			if _, err := wrong.Write([]byte{met + 1}); err != nil {
+			if _, err := wrong.Write([]byte{byteMet + 1}); err != nil {
 				t.Fatal(err)
 			}
 			checkEnded(t, wrong)
@@ -361,7 +370,8 @@ func TestHostThatAnswersWrongly(t *testing.T) {
 	}
 }
 
-// A host that has been told and says nothing costs the plugin a bounded time.
+// TestHostThatNeverAnswers has a host that does not answer. The plugin drops its stream after
+// a bounded time.
 func TestHostThatNeverAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, host := parkedPipe(t, Preamble{Offered, "n"})
@@ -384,7 +394,8 @@ func TestHostThatNeverAnswers(t *testing.T) {
 	})
 }
 
-// The context ends the plugin's half also after it has told the host.
+// TestPluginGivesUpBetweenItsWordAndTheAnswer ends the plugin's half after the plugin has told
+// the host that the two have met.
 func TestPluginGivesUpBetweenItsWordAndTheAnswer(t *testing.T) {
 	errGivenUp := errors.New("given up")
 	for name, want := range map[string]error{"context": errGivenUp, "End": net.ErrClosed} {
@@ -414,8 +425,8 @@ func TestPluginGivesUpBetweenItsWordAndTheAnswer(t *testing.T) {
 	}
 }
 
-// parkedPipe returns a listener and the host's end of a stream that waits there.
-// The caller ends both.
+// parkedPipe returns a listener, and the host's end of a stream that waits there. The caller
+// ends both.
 func parkedPipe(t *testing.T, p Preamble) (*Listener, net.Conn) {
 	t.Helper()
 	ln := newPipes()
@@ -431,14 +442,14 @@ func parkedPipe(t *testing.T, p Preamble) (*Listener, net.Conn) {
 	return l, host
 }
 
-// The plugin may answer what it should not.
+// TestHostDistrustsThePlugin has plugins that answer wrongly.
 func TestHostDistrustsThePlugin(t *testing.T) {
 	for name, tt := range map[string]struct {
 		plugin func(net.Conn) error
 		want   string
 	}{
 		"another byte": {writing("x"), "the plugin answered with byte 120"},
-		"refused":      {writing(string(rune(refused))), "1024 named streams wait for the plugin already"},
+		"refused":      {writing(string(rune(byteRefused))), "1024 named streams wait for the plugin already"},
 		"goes away":    {net.Conn.Close, "the plugin ended before it did its half: EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -461,8 +472,8 @@ func TestHostDistrustsThePlugin(t *testing.T) {
 	}
 }
 
-// Too many wait: the host is told so, and the plugin is served as soon as it
-// takes one.
+// TestParkedStreamsAreBounded parks as many streams as may wait. The host learns that the next
+// is one too many. The plugin can still take streams.
 func TestParkedStreamsAreBounded(t *testing.T) {
 	s, l := connect(t, handshake.SessionYamux) // a connection each would need as many descriptors
 	ctx := bounded(t)
@@ -488,7 +499,7 @@ func TestParkedStreamsAreBounded(t *testing.T) {
 			t.Errorf("one more under name %q: %v, %v; want it refused", name, conn, err)
 		}
 	}
-	// One for whom the plugin waits needs no place.
+	// A stream that the plugin waits for already is not parked.
 	waiting := start(func() (net.Conn, error) { return l.AcceptNamed(ctx, "another") })
 	l.meeting.eventually(t, maxParked, 1)
 	host, err := s.Named(ctx, Offered, "another")
@@ -507,13 +518,13 @@ func TestParkedStreamsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkClose(t, taken)
-	if err := receive(t, "the one that was taken", ended); err != nil {
+	if err := receive(t, "the stream that was taken", ended); err != nil {
 		t.Error(err)
 	}
 	l.meeting.eventually(t, maxParked-1, 0)
 	cancel()
 	for range maxParked - 1 {
-		if err := receive(t, "one that gave up", ended); !errors.Is(err, context.Canceled) {
+		if err := receive(t, "a stream that was given up", ended); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want %v", err, context.Canceled)
 		}
 	}
@@ -551,7 +562,7 @@ func TestEndEndsNamedStreams(t *testing.T) {
 	}
 }
 
-// The streams of a direct session that have met are their users'.
+// TestEndLeavesStreamsThatHaveMet ends a direct session. Its streams that have met go on.
 func TestEndLeavesStreamsThatHaveMet(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect)
 	m := meet(t, s, l, Offered, "n")

@@ -83,7 +83,9 @@ func Read(file io.Reader, path string) (*Set, error) {
 // returns nil if there is none.
 func (s *Set) Find(file, text string) *Entry {
 	for _, e := range s.Entries {
-		if e.File == file && e.Text == text {
+		// A line that was printed below the root has the end of the file's name. The text has
+		// the full name of what changed, so no other file is meant.
+		if e.Text == text && (e.File == file || strings.HasSuffix(file, "/"+e.File)) {
 			e.Used = true
 			return e
 		}

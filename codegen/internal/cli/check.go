@@ -83,7 +83,8 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	old, err := compileAll(ctx, asItWas(revision, c.Options), oldNames)
+	named := func(file string) bool { return slices.Contains(oldNames, file) || slices.Contains(names, file) }
+	old, err := compileAll(ctx, asItWas(revision, c.Options), withMoved(revision, c.Root, oldNames, names))
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,11 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	items := c.judge(compareAll(old.Sets, changed.Sets, c.isUnstable), accepted)
+	isElsewhere := func(file string) bool {
+		_, err := os.Stat(filepath.Join(c.Root, filepath.FromSlash(file)))
+		return !named(file) && (err == nil || revision.Has(file))
+	}
+	items := c.judge(c.compare(old.Sets, changed.Sets, oldNames, names), accepted, isElsewhere)
 	counts := make(map[string]int)
 	for _, i := range items {
 		counts[i.State]++
@@ -145,8 +150,33 @@ func (c *checker) isUnstable(name protoreflect.FullName) bool {
 	return !c.strict && breaking.Unstable(name, c.unstable)
 }
 
-// judge returns an item for each finding, and for each acceptance of none.
-func (c *checker) judge(findings []breaking.Finding, accepted *accept.Set) []item {
+// compare returns what the named files changed. The old sets may also have files that
+// no longer exist, so of these only what is in a named file now counts.
+func (c *checker) compare(old, now [][]protoreflect.FileDescriptor, oldNames, names []string) []breaking.Finding {
+	isOld := func(f protoreflect.FileDescriptor) bool { return slices.Contains(oldNames, f.Path()) }
+	var known [][]protoreflect.FileDescriptor
+	isSame := true
+	for _, set := range old {
+		kept := slices.DeleteFunc(slices.Clone(set), func(f protoreflect.FileDescriptor) bool { return !isOld(f) })
+		isSame = isSame && len(kept) == len(set)
+		known = append(known, kept)
+	}
+	findings := compareAll(known, now, c.isUnstable)
+	if isSame {
+		return findings
+	}
+	for _, f := range compareAll(old, now, c.isUnstable) {
+		if slices.Contains(names, f.File) {
+			findings = append(findings, f)
+		}
+	}
+	slices.SortFunc(findings, breaking.ByPlace)
+	return slices.Compact(findings)
+}
+
+// judge returns an item for each finding, and for each acceptance of none, but not if
+// that is about a file that was not compared.
+func (c *checker) judge(findings []breaking.Finding, accepted *accept.Set, isElsewhere func(file string) bool) []item {
 	var items []item
 	for _, f := range findings {
 		i := item{File: f.File, Line: f.Line, Column: f.Column, Text: f.Text, State: stateBreaking}
@@ -159,7 +189,7 @@ func (c *checker) judge(findings []breaking.Finding, accepted *accept.Set) []ite
 		items = append(items, i)
 	}
 	for _, e := range accepted.Entries {
-		if !e.Used {
+		if !e.Used && !isElsewhere(e.File) {
 			items = append(items, item{
 				File: accepted.Path, Line: e.Line, Column: 1, State: stateUnused,
 				Text: fmt.Sprintf("accepts nothing, as there is no such change since %s: remove it", c.against),
@@ -263,6 +293,24 @@ func filesToCompare(revision *history.Revision, root string, args []string, s st
 	slices.Sort(old)
 	slices.Sort(now)
 	return slices.Compact(old), slices.Compact(now), nil
+}
+
+// withMoved returns the files as they were and, if one of now is not among these,
+// the files that no longer exist: it may have been one of them.
+func withMoved(revision *history.Revision, root string, old, now []string) []string {
+	isOld := func(name string) bool { return slices.Contains(old, name) }
+	if !slices.ContainsFunc(now, func(name string) bool { return !isOld(name) }) {
+		return old
+	}
+	all := slices.Clone(old)
+	for _, name := range filesAt(revision, ".") {
+		_, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
+		if errors.Is(err, fs.ErrNotExist) && !isOld(name) {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // filesAt returns the .proto files that walk would find at a revision.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/plugwire/plugwire/codegen/internal/compile"
 	"github.com/plugwire/plugwire/codegen/internal/generate"
 )
 
@@ -99,11 +100,19 @@ func findFiles(o *generate.Options, args []string, s streams) ([]string, error) 
 			if err != nil {
 				return nil, err
 			}
+			// The Go code of google/protobuf/*.proto is in protobuf's module. A copy of
+			// such a file helps editors, and is generated only if the user names it.
+			if compile.IsStandard(name) && file != arg {
+				continue
+			}
 			if _, ok := o.Dirs[path.Dir(name)]; !ok {
 				o.Dirs[path.Dir(name)] = filepath.Dir(file)
 			}
 			names = append(names, name)
 		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%s: only copies of protobuf's own files, whose Go code is in google.golang.org/protobuf", strings.Join(args, ", "))
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil

@@ -61,7 +61,7 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 		return err
 	}
 	if changed.Missing > 0 {
-		s.say("the code of %s is generated, but does not compile without %s, which the warnings name\n", count(changed.Current, ".proto file"), count(changed.Missing, "import"))
+		s.say("the code of %s is generated, and compiles when the code of imports is where Go looks for it: see %s\n", count(changed.Current, ".proto file"), count(changed.Missing, "warning"))
 		return nil
 	}
 	s.say("the generated code of %s is current\n", count(changed.Current, ".proto file"))

@@ -22,6 +22,12 @@ var standard = protocompile.WithStandardImports(protocompile.ResolverFunc(func(s
 	return protocompile.SearchResult{}, fs.ErrNotExist
 }))
 
+// IsStandard reports whether a file of that name comes with protobuf.
+func IsStandard(name string) bool {
+	_, err := standard.FindFileByPath(name)
+	return err == nil
+}
+
 // A node is a file of a graph.
 type node struct {
 	name     string

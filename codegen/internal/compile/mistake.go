@@ -19,6 +19,9 @@ type Mistake struct {
 	// Missing is the name of the file that is imported at the place and does not
 	// exist. It is empty for every other mistake.
 	Missing string
+	// IsPlacement is true if only the code of the file itself has no place: files
+	// that import it can be generated.
+	IsPlacement bool
 }
 
 // Mistakes are those of several files.

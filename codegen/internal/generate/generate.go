@@ -156,10 +156,15 @@ func generate(ctx context.Context, names []string, o Options) (made outcome, err
 // generateSet returns the files of a set that can be generated, and their code. It
 // adds the mistakes that only the generator of the glue finds.
 func (o Options) generateSet(ctx context.Context, p *programs, set []protoreflect.FileDescriptor, packages goPackages, compiled *compile.Result, mistakes *compile.Mistakes) (names []string, made []file, err error) {
-	bad := make(map[string]bool)
+	bad, alone := make(map[string]bool), make(map[string]bool)
 	for _, m := range *mistakes {
-		bad[m.File] = true
+		if m.IsPlacement {
+			alone[m.File] = true
+		} else {
+			bad[m.File] = true
+		}
 	}
+	set = slices.DeleteFunc(slices.Clone(set), func(f protoreflect.FileDescriptor) bool { return alone[f.Path()] })
 	for {
 		if !o.GRPCOnly {
 			spread(set, compiled, bad)

@@ -3,6 +3,7 @@ package generate
 import (
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,15 +41,9 @@ func (o Options) remedy(m compile.Mistake, near []string) string {
 	if err != nil {
 		return err.Error()
 	}
-	at := ""
-	for _, file := range near {
-		isIt := strings.HasSuffix(filepath.ToSlash(file), "/"+m.Missing)
-		if isIt && (at == "" || common(file, importer) > common(at, importer)) {
-			at = file
-		}
-	}
+	at := nearest(near, importer, m.Missing)
 	if at == "" {
-		return "no file of that name is near: give the directory that has it with -I"
+		return o.otherName(m, importer, near)
 	}
 	dir := filepath.FromSlash(strings.TrimSuffix(filepath.ToSlash(at), "/"+m.Missing))
 	_, importerIsBelow := below(dir, importer)
@@ -61,6 +56,39 @@ func (o Options) remedy(m compile.Mistake, near []string) string {
 	default:
 		return fmt.Sprintf("there is %s: use -I %s", fromHere(at), fromHere(dir))
 	}
+}
+
+// nearest returns the file with that name that has most directories in common with
+// the importer. It returns an empty path if there is none.
+func nearest(near []string, importer, name string) string {
+	at := ""
+	for _, file := range near {
+		isIt := strings.HasSuffix(filepath.ToSlash(file), "/"+name)
+		if isIt && (at == "" || common(file, importer) > common(at, importer)) {
+			at = file
+		}
+	}
+	return at
+}
+
+// otherName says what would find a missing file that is imported by a name which no
+// directory gives it: relative to the importer, with backslashes, or with the path of
+// its Go module.
+func (o Options) otherName(m compile.Mistake, importer string, near []string) string {
+	name := strings.ReplaceAll(m.Missing, `\`, "/")
+	clean := path.Join("/", name)[1:] // without ./ and ../
+	for _, candidate := range []string{filepath.Join(filepath.Dir(importer), filepath.FromSlash(name)), filepath.Join(o.Root, filepath.FromSlash(clean))} {
+		if asRoot, isBelow := below(absolute(o.Root), absolute(candidate)); isBelow && o.exists(asRoot) {
+			return fmt.Sprintf("there is %s: import it as %q", fromHere(absolute(candidate)), asRoot)
+		}
+	}
+	module, _, err := moduleOf(filepath.Dir(importer))
+	if rest, ok := strings.CutPrefix(name, module+"/"); err == nil && module != "" && ok {
+		if at := nearest(near, importer, rest); at != "" {
+			return fmt.Sprintf("there is %s: it has that name if the module lies in a directory %s, and -root is the directory that has all of these", fromHere(at), module)
+		}
+	}
+	return "no file of that name is near: give the directory that has it with -I"
 }
 
 // common returns how many directories two paths have in common.

@@ -17,8 +17,8 @@ import (
 const importField = 3
 
 // missingCode returns a warning for each import whose Go code belongs to this
-// module and is not there: without it the code of the importing file does not
-// compile.
+// module and is not there, and for each imported file whose Go code is in another
+// directory than its Go package: the code of the importing file does not compile.
 func (o Options) missingCode(files []protoreflect.FileDescriptor, packages goPackages, made []string) compile.Mistakes {
 	written := make(map[string]bool) // directories
 	for _, name := range made {
@@ -36,16 +36,18 @@ func (o Options) missingCode(files []protoreflect.FileDescriptor, packages goPac
 			if dir == "" || known.path == packages[f.Path()].path || written[dir] || hasCode(dir) {
 				continue
 			}
-			text := fmt.Sprintf("import %q: its Go code, package %s, is not there: generate %s too", name, known.path, o.path(name))
 			if slices.Contains(made, name) {
-				text = fmt.Sprintf("import %q: its Go code is in %s, but its Go package %s is that of %s: use -out, or give the package of the directory with -M",
-					name, fromHere(o.codeDir(name, packages)), known.path, fromHere(dir))
+				imported := f.Imports().Get(i).FileDescriptor
+				warnings = append(warnings, mistakeAt(imported, fmt.Sprintf("its Go code is in %s, but other files import Go package %s, which is that of %s: use -out, or give the package of the directory with -M",
+					fromHere(o.codeDir(name, packages)), known.path, fromHere(dir))))
+				continue
 			}
 			at := f.SourceLocations().ByPath(protoreflect.SourcePath{importField, int32(i)})
-			warnings = append(warnings, compile.Mistake{File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1, Text: text})
+			warnings = append(warnings, compile.Mistake{File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1, Text: fmt.Sprintf(
+				"import %q: its Go code, package %s, is not there: generate %s too", name, known.path, o.path(name))})
 		}
 	}
-	return warnings
+	return warnings.Sorted() // each once
 }
 
 // codeDir returns the absolute directory of the code of a file.

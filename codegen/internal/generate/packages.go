@@ -96,7 +96,7 @@ func (o Options) goPackages(files []protoreflect.FileDescriptor) (goPackages, co
 	mistakes = append(mistakes, checkPaths(files, found)...)
 	for _, f := range files {
 		if p := found[f.Path()].path; o.Module != "" && p != "" && p != o.Module && !strings.HasPrefix(p, o.Module+"/") {
-			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s lies outside of -module %s", p, o.Module)))
+			mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s lies outside of -module %s", p, o.Module)))
 		}
 	}
 	return found, mistakes
@@ -269,16 +269,16 @@ func (o Options) checkDirs(files []protoreflect.FileDescriptor, packages goPacka
 		if !ok {
 			first[dir] = f.Path()
 			if name := nameInDir(o.output(dir)); name != "" && name != known.name {
-				mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s, but the Go code in %s is package %s: give the file that name, with -M %s=%s;%s",
+				mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s, but the Go code in %s is package %s: give the file that name, with -M %s=%s;%s",
 					known.name, o.output(dir), name, f.Path(), known.path, name)))
 			}
 			continue
 		}
 		switch want := packages[other]; {
 		case known.name != want.name:
-			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.name, o.path(other), want.name)))
+			mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.name, o.path(other), want.name)))
 		case known.path != want.path:
-			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.path, o.path(other), want.path)))
+			mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.path, o.path(other), want.path)))
 		}
 	}
 	return mistakes
@@ -312,6 +312,13 @@ func checkPaths(files []protoreflect.FileDescriptor, packages goPackages) compil
 func mistakeAt(f protoreflect.FileDescriptor, text string) compile.Mistake {
 	at := f.SourceLocations().ByPath(goPackagePath) // the file's first line, if there is none
 	return compile.Mistake{File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1, Text: text}
+}
+
+// placement returns a mistake that does not concern the files that import f.
+func placement(f protoreflect.FileDescriptor, text string) compile.Mistake {
+	m := mistakeAt(f, text)
+	m.IsPlacement = true
+	return m
 }
 
 // option returns the Go package of a file as the user gives it or, otherwise, as

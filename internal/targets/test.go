@@ -30,21 +30,25 @@ const (
 	slowTimeout  = 20 * time.Minute
 )
 
-// packagesAtOnce is how many packages each processor tests: many tests wait for much
-// of their time, for processes that start and for times that are to pass.
-const packagesAtOnce = 2
+// Slow and quick packages are tested side by side. Each processor tests one quick
+// package and one or two slow ones, because many tests mostly wait: for processes
+// that start and for times that are to pass.
+const (
+	quickAtOnce = 1.0
+	slowAtOnce  = 1.5
+)
 
 // slowPackages start processes by the hundred, or compile what they test. The
-// longest are first, because the last package has a core to itself.
+// longest are first, so that the last package does not run alone for long.
 var slowPackages = []string{
 	"core/internal/e2e",
-	"interop/goplugin",
+	"codegen/internal/e2e",
 	"plugins/streaming/cmd/streaming-host",
 	"core/transport/transporttest",
 	"codegen/internal/cli",
-	"codegen/internal/e2e",
-	"plugins/versioned/cmd/versioned-host",
 	"transport/quic",
+	"interop/goplugin",
+	"plugins/versioned/cmd/versioned-host",
 	"docs",
 	"interop/foreign",
 	"interop/pyvider",
@@ -57,19 +61,22 @@ func Test(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	if err := compileCommands(ctx, race); err != nil {
+	if err := compileAll(ctx, race); err != nil {
 		return err
 	}
-	fmt.Printf("compiled the commands that tests start in %.0f s\n", time.Since(began).Seconds())
+	fmt.Printf("compiled in %.0f s\n", time.Since(began).Seconds())
 	runs, err := testCommands(ctx)
 	if err != nil {
 		return err
 	}
 	report := testrun.New(testrun.Config{Output: os.Stdout, Width: terminalWidth(), Verbose: mg.Verbose(), Prefix: packagePrefix})
-	failed := each(runs, func(r testCommand) error {
-		cmd := r.with(race.env).command(ctx, slices.Concat([]string{"go", "test", "-json", "-vet", "off", "-p", strconv.Itoa(packagesAtOnce * runtime.NumCPU()), "-timeout", r.timeout.String()}, race.flags, r.packages))
-		return report.Run(testrun.Command{Cmd: cmd, Again: r.again(race)})
-	})
+	var commands []testrun.Command
+	for _, r := range runs {
+		atOnce := int(r.atOnce * float64(runtime.NumCPU()))
+		args := slices.Concat([]string{"go", "test", "-json", "-vet", "off", "-p", strconv.Itoa(atOnce), "-timeout", r.timeout.String()}, race.flags, r.packages)
+		commands = append(commands, testrun.Command{Cmd: r.with(race.env).command(ctx, args), Again: r.again(race)})
+	}
+	failed := report.Run(commands...)
 	fmt.Printf("%.0f s\n", time.Since(began).Seconds())
 	return cmp.Or(report.Close(), failed)
 }
@@ -108,22 +115,26 @@ func raceDetector(ctx context.Context) (raceSetting, error) {
 // tests, with the race detector.
 var raceCommands = []string{"core/internal/e2e/", "interop/cmd/"}
 
-// compileCommands compiles the packages of the commands that tests start, as the
-// tests build them. The tests find these packages in the build cache and only link
-// them, so that a slow compiler takes nothing of the time that a test may take.
-// Linking the commands here would be wasted: the go command does not keep them.
-func compileCommands(ctx context.Context, race raceSetting) error {
+// compileAll compiles the tested packages, and the commands that tests start as the
+// tests build them. The tests find all packages in the build cache and only link
+// them, so a slow compiler takes no time from a test's limit. Linking the commands
+// here would be wasted, because the go command does not keep them.
+func compileAll(ctx context.Context, race raceSetting) error {
 	all, err := scopes()
 	if err != nil {
 		return err
 	}
 	return each(all, func(s scope) error {
-		found, err := s.output(ctx, "go", "list", "-f", `{{if eq .Name "main"}}{{.ImportPath}}{{end}}`, s.pattern)
+		raced, err := testedPackages(ctx, s)
 		if err != nil {
 			return err
 		}
-		var raced, plain []string
-		for _, path := range strings.Fields(found) {
+		commands, err := s.output(ctx, "go", "list", "-f", `{{if eq .Name "main"}}{{.ImportPath}}{{end}}`, s.pattern)
+		if err != nil {
+			return err
+		}
+		var plain []string
+		for _, path := range strings.Fields(commands) {
 			if slices.ContainsFunc(raceCommands, func(dir string) bool { return strings.HasPrefix(path, packagePrefix+dir) }) {
 				raced = append(raced, path)
 			} else {
@@ -134,12 +145,13 @@ func compileCommands(ctx context.Context, race raceSetting) error {
 	})
 }
 
-// compile compiles packages into the build cache, and links nothing.
+// compile compiles packages into the build cache, and links nothing. It leaves
+// mistakes in them to go test, which goes on with the other packages.
 func compile(ctx context.Context, p place, flags, packages []string) error {
 	if len(packages) == 0 {
 		return nil
 	}
-	return p.run(ctx, slices.Concat([]string{"go", "list", "-export", "-f", "{{/* print nothing */}}"}, flags, packages)...)
+	return p.run(ctx, slices.Concat([]string{"go", "list", "-e", "-export", "-f", "{{/* print nothing */}}"}, flags, packages)...)
 }
 
 // testCommand is one call of go test.
@@ -147,6 +159,7 @@ type testCommand struct {
 	place
 	packages []string
 	timeout  time.Duration
+	atOnce   float64 // packages that each processor tests
 }
 
 // testCommands returns the calls of go test that together run all tests.
@@ -172,7 +185,7 @@ func testCommands(ctx context.Context) ([]testCommand, error) {
 				quick = append(quick, path)
 			}
 		}
-		for _, c := range []testCommand{{s.place, slow, slowTimeout}, {s.place, quick, quickTimeout}} {
+		for _, c := range []testCommand{{s.place, slow, slowTimeout, slowAtOnce}, {s.place, quick, quickTimeout, quickAtOnce}} {
 			if len(c.packages) > 0 {
 				found = append(found, c)
 			}
@@ -209,7 +222,7 @@ func Hunt(ctx context.Context, duration *time.Duration, alone, whole *int, packa
 	if err != nil {
 		return err
 	}
-	if err := compileCommands(ctx, race); err != nil {
+	if err := compileAll(ctx, race); err != nil {
 		return err
 	}
 	scratch, err := os.MkdirTemp("", "plugwire-hunt-")

@@ -5,26 +5,14 @@
 package testrun
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 )
-
-// A Command is one go test command.
-type Command struct {
-	// Cmd is go test with the flag -json. Run sets its Stdout and Stderr.
-	Cmd *exec.Cmd
-	// Again returns the command line that runs the tests of a package that the
-	// pattern selects, a value of go test's flag -run. An empty pattern selects
-	// all.
-	Again func(pkg, pattern string) string
-}
 
 // A Report runs commands and collects their results. Its methods are not safe
 // for concurrent use.
@@ -33,10 +21,8 @@ type Report struct {
 	verbose bool
 	prefix  string // prefix of import paths, left out in tables
 
-	mu       sync.Mutex // guards the fields below, because another goroutine makes the status
-	packages map[string]*pkg
-	queue    []*pkg // packages that began and are not printed, in the order of go test
-	builds   map[string]*output
+	mu       sync.Mutex           // guards the fields below and those of the runs
+	runs     []*run               // commands whose packages are not all printed
 	since    map[string]time.Time // start times of the running packages
 	done     int
 	passed   int
@@ -71,40 +57,8 @@ func New(c Config) *Report {
 		screen:  &screen{out: c.Output, width: c.Width},
 		verbose: c.Verbose,
 		prefix:  c.Prefix,
-		builds:  make(map[string]*output),
+		since:   make(map[string]time.Time),
 	}
-}
-
-// Run runs a command to its end and returns its error. Other tests run even if
-// one fails.
-func (r *Report) Run(c Command) error {
-	r.packages, r.since = make(map[string]*pkg), make(map[string]time.Time)
-	c.Cmd.Stderr = r.screen
-	stdout, err := c.Cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := c.Cmd.Start(); err != nil {
-		return err
-	}
-	stop := r.screen.while(r.status)
-	err = readEvents(stdout, func(e event) { r.take(e, c.Again) }, r.screen.put)
-	err = errors.Join(err, c.Cmd.Wait())
-	stop()
-	r.cutOff(c.Again)
-	return err
-}
-
-// cutOff ends the packages whose end go test has not reported, because it was
-// interrupted.
-func (r *Report) cutOff(again func(pkg, pattern string) string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for path, p := range r.packages {
-		p.done = true
-		p.failures = append(r.failedTests(path, p, again), failure{pkg: r.short(path), message: "did not end: go test was interrupted", again: again(path, "")})
-	}
-	r.flush()
 }
 
 // status is the line of progress.
@@ -124,48 +78,31 @@ func (r *Report) status() string {
 // short returns the name of a package in tables.
 func (r *Report) short(path string) string { return strings.TrimPrefix(path, r.prefix) }
 
-func (r *Report) take(e event, again func(pkg, pattern string) string) {
+func (r *Report) take(e event, of *run) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch e.Action {
 	case "build-output":
-		if r.builds[e.ImportPath] == nil {
-			r.builds[e.ImportPath] = new(output)
+		if of.builds[e.ImportPath] == nil {
+			of.builds[e.ImportPath] = new(output)
 		}
-		r.builds[e.ImportPath].add(e.Output)
+		of.builds[e.ImportPath].add(e.Output)
 		return
 	case "build-fail":
 		return
 	}
-	p := r.packages[e.Package]
+	p := of.packages[e.Package]
 	if p == nil {
 		p = &pkg{outputs: make(map[string]*output), ended: make(map[string]string)}
-		r.packages[e.Package] = p
-		r.queue = append(r.queue, p)
+		of.packages[e.Package] = p
+		of.queue = append(of.queue, p)
 		r.since[r.short(e.Package)] = time.Now()
 	}
-	r.record(e, p, again)
+	r.record(e, p, of)
 	r.flush()
 }
 
-// flush prints the held lines of each package before which no package is
-// running.
-func (r *Report) flush() {
-	for len(r.queue) > 0 {
-		first := r.queue[0]
-		if first.held.Len() > 0 {
-			r.screen.put(first.held.String())
-			first.held.Reset()
-		}
-		if !first.done {
-			return
-		}
-		r.failures = append(r.failures, first.failures...)
-		r.queue = r.queue[1:]
-	}
-}
-
-func (r *Report) record(e event, p *pkg, again func(pkg, pattern string) string) {
+func (r *Report) record(e event, p *pkg, of *run) {
 	switch {
 	case e.Action == "output":
 		if r.verbose {
@@ -183,7 +120,7 @@ func (r *Report) record(e event, p *pkg, again func(pkg, pattern string) string)
 			r.skips.add(FirstMessage(p.outputs[e.Test].String()), r.short(e.Package), e.Test)
 		}
 	default:
-		r.end(e, p, again)
+		r.end(e, p, of)
 	}
 }
 
@@ -196,8 +133,8 @@ func (p *pkg) add(test, text string) {
 }
 
 // end stores the package's line and its failures.
-func (r *Report) end(e event, p *pkg, again func(pkg, pattern string) string) {
-	delete(r.packages, e.Package)
+func (r *Report) end(e event, p *pkg, of *run) {
+	delete(of.packages, e.Package)
 	delete(r.since, r.short(e.Package))
 	p.done = true
 	own, line := "", ""
@@ -214,12 +151,12 @@ func (r *Report) end(e event, p *pkg, again func(pkg, pattern string) string) {
 	if e.Action != "fail" {
 		return
 	}
-	found := r.failedTests(e.Package, p, again)
-	if build := r.builds[e.FailedBuild]; e.FailedBuild != "" && build != nil {
+	found := r.failedTests(e.Package, p, of.again)
+	if build := of.builds[e.FailedBuild]; e.FailedBuild != "" && build != nil {
 		own = build.String() + own
 	}
 	if len(found) == 0 || strings.TrimSpace(own) != "" && crash.MatchString(own) {
-		found = append(found, r.failure(e.Package, "", own, again))
+		found = append(found, r.failure(e.Package, "", own, of.again))
 	}
 	p.failures = found
 	r.failed += len(found)

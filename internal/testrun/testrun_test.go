@@ -98,8 +98,24 @@ func TestRaceOfAPlugin(t *testing.T) { t.Error("stderr of the plugin:\nWARNING: 
 // of the report and its error.
 func run(t *testing.T, c testrun.Config, patterns ...string) (string, error) {
 	t.Helper()
+	dir := write(t, module)
+	t.Setenv("TMPDIR", t.TempDir()) // directory for the dumps
+	var out bytes.Buffer
+	c.Output, c.Prefix = &out, "example.com/"
+	report := testrun.New(c)
+	ran := report.Run(goTest(t, dir, append([]string{"-timeout=1s"}, patterns...)...))
+	err := report.Close()
+	if (ran == nil) != (err == nil) {
+		t.Errorf("go test: %v; Close: %v", ran, err)
+	}
+	return out.String(), err
+}
+
+// write writes the files of a module and returns their directory.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
 	dir := t.TempDir()
-	for name, content := range module {
+	for name, content := range files {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -108,21 +124,18 @@ func run(t *testing.T, c testrun.Config, patterns ...string) (string, error) {
 			t.Fatal(err)
 		}
 	}
-	t.Setenv("TMPDIR", t.TempDir()) // directory for the dumps
-	var out bytes.Buffer
-	c.Output, c.Prefix = &out, "example.com/"
-	report := testrun.New(c)
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-json", "-vet=off", "-timeout=1s"}, patterns...)...)
+	return dir
+}
+
+// goTest returns go test with arguments, to be run in dir.
+func goTest(t *testing.T, dir string, args ...string) testrun.Command {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-json", "-vet=off"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOTRACEBACK=all")
-	ran := report.Run(testrun.Command{Cmd: cmd, Again: func(pkg, pattern string) string {
+	return testrun.Command{Cmd: cmd, Again: func(pkg, pattern string) string {
 		return "go test -run '" + pattern + "' " + pkg
-	}})
-	err := report.Close()
-	if (ran == nil) != (err == nil) {
-		t.Errorf("go test: %v; Close: %v", ran, err)
-	}
-	return out.String(), err
+	}}
 }
 
 // matches checks that lines of the output match the patterns, in their order.
@@ -215,4 +228,55 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("the status has %d columns: %q", len(status), status)
 		}
 	}
+}
+
+// meeting is a module whose package patient passes only if package quick is tested
+// while it runs.
+var meeting = map[string]string{
+	"go.mod": "module example.com/m\n\ngo 1.26.0\n",
+	"patient/patient_test.go": `package patient
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+func TestPatient(t *testing.T) {
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		if _, err := os.Stat("../met"); err == nil {
+			return
+		}
+		<-poll.C
+	}
+}
+`,
+	"quick/quick_test.go": `package quick
+
+import (
+	"os"
+	"testing"
+)
+
+func TestQuick(t *testing.T) {
+	if err := os.WriteFile("../met", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Error("this is second")
+}
+`,
+}
+
+// Commands run side by side, and the packages of the first are printed first.
+func TestSideBySide(t *testing.T) {
+	dir := write(t, meeting)
+	var out bytes.Buffer
+	report := testrun.New(testrun.Config{Output: &out, Prefix: "example.com/"})
+	ran := report.Run(goTest(t, dir, "-timeout=1m", "./patient"), goTest(t, dir, "-timeout=1m", "./quick"))
+	if err := report.Close(); ran == nil || err == nil || err.Error() != "1 failure in 1 package" {
+		t.Errorf("go test: %v; Close: %v", ran, err)
+	}
+	matches(t, out.String(), `ok  \texample.com/m/patient\t[\d.]+s`, `FAIL\texample.com/m/quick\t[\d.]+s`, `m/quick +TestQuick +this is second`)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
+	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
@@ -114,7 +115,7 @@ func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plug
 		Plugwire:   true,
 		Protocol:   l.family.Name(),
 		Sessions:   sessions(l.transports),
-		Wires:      []string{handshake.WireH2},
+		Wires:      rpc.Names(),
 		Security:   l.security(),
 	}
 	answer := negotiation.AnswerOf(info)
@@ -137,7 +138,7 @@ func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plug
 	if err != nil {
 		return nil, err
 	}
-	if !a.take(l.peerPID, p.peer.Lost()) && !a.stays {
+	if !a.take(l.peerPID, p.client.Lost()) && !a.stays {
 		l.child.logger.Warn("nothing proves which process the attached plugin is: it can be asked to end, and will never be sent a signal")
 	}
 	return p, nil

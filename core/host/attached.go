@@ -192,7 +192,7 @@ func (p *Plugin) leave(ctx context.Context, a *attached) error {
 			p.step.CompareAndSwap(nil, &step) // an end that is wanted
 		}
 		a.willBeAsked() // the connection ends, as it is to
-		p.peer.Fail(p.child.named(errLetGo))
+		p.client.Fail(p.child.named(errLetGo))
 		a.end(nil)
 	} else if a.willBeAsked(); !p.ask(ctx) || !p.endsBy(ctx) {
 		a.end(errNotProven)

@@ -18,7 +18,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
-	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/core/transport"
@@ -47,7 +47,7 @@ type config struct {
 	unaryServer    []grpc.UnaryServerInterceptor
 	streamServer   []grpc.StreamServerInterceptor
 	maxMessageSize int
-	limits         rpc.Limits
+	limits         calls.Limits
 	minPort        int
 	maxPort        int
 	cookie         negotiation.Cookie
@@ -71,7 +71,7 @@ func newConfig(name string, opts []Option) (*config, error) {
 	cfg := &config{
 		name:           name,
 		startTimeout:   DefaultStartTimeout,
-		maxMessageSize: rpc.DefaultMaxMessageSize,
+		maxMessageSize: calls.DefaultMaxMessageSize,
 		cookie:         negotiation.DefaultCookie(),
 		services:       func(grpc.ServiceRegistrar) {},
 	}

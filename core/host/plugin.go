@@ -16,7 +16,6 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/plugwire/plugwire/core/internal/control"
-	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/core/transport"
@@ -33,9 +32,9 @@ import (
 // Done is closed.
 type Plugin struct {
 	*config
-	child    *child
-	session  *session.Session
-	peer     *rpc.Peer
+	child   *child
+	session *session.Session
+	ends
 	protocol *protocol.Protocol
 	foreign  bool // speaks only go-plugin's part of the handshake
 	info     Info
@@ -75,12 +74,12 @@ type Info struct {
 
 // Invoke makes a unary call. It is for generated code.
 func (p *Plugin) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return p.peer.Invoke(ctx, method, args, reply, opts...)
+	return p.client.Invoke(ctx, method, args, reply, opts...)
 }
 
 // NewStream begins a streaming call. It is for generated code.
 func (p *Plugin) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return p.peer.NewStream(ctx, desc, method, opts...)
+	return p.client.NewStream(ctx, desc, method, opts...)
 }
 
 // OpenStream opens a stream of bytes to the plugin, and returns when the plugin
@@ -166,7 +165,7 @@ func (p *Plugin) Info() Info { return p.info }
 
 // Ping asks the plugin for its health and returns nil if it is serving.
 func (p *Plugin) Ping(ctx context.Context) error {
-	resp, err := healthpb.NewHealthClient(p.peer).Check(ctx, &healthpb.HealthCheckRequest{Service: control.HealthService})
+	resp, err := healthpb.NewHealthClient(p.client).Check(ctx, &healthpb.HealthCheckRequest{Service: control.HealthService})
 	if err != nil {
 		return err
 	}
@@ -213,7 +212,7 @@ func (p *Plugin) supervise() {
 	var reason error
 	select {
 	case <-p.child.gone.Done():
-	case <-p.peer.Lost():
+	case <-p.client.Lost():
 		if p.outlivesConnection() && p.step.CompareAndSwap(nil, new(Step)) {
 			reason = errLost
 			_ = p.child.kill() // a process that is gone already is what is wanted
@@ -227,10 +226,10 @@ func (p *Plugin) supervise() {
 	if p.err != nil {
 		end = p.err
 	}
-	p.peer.Fail(end)
+	p.client.Fail(end)
 	p.goplugin.Close(end)
 	p.endSession()
-	p.peer.Close()
+	p.close()
 	p.awaitHandlers()
 	p.child.release()
 }
@@ -254,9 +253,12 @@ func (p *Plugin) endSession() {
 const handlerPatience = time.Second
 
 func (p *Plugin) awaitHandlers() {
+	if p.server == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), handlerPatience)
 	defer cancel()
-	if err := p.peer.Drain(ctx); err != nil {
+	if err := p.server.Drain(ctx); err != nil {
 		p.child.logger.Warn("handlers given with host.WithServices do not heed their context, which has ended with the plugin", "error", err)
 	}
 }
@@ -269,8 +271,8 @@ func (p *Plugin) outlivesConnection() bool {
 	if p.child.exitsWithin(exitAfterLoss) || p.child.isEnding() && p.child.exitsWithin(killTimeout) {
 		return false
 	}
-	if p.step.Load() == nil && p.peer.Broken() {
-		p.peer.Fail(fmt.Errorf("the connection to plugin %s was lost while it went on running", p.child.label()))
+	if p.step.Load() == nil && p.client.Broken() {
+		p.client.Fail(fmt.Errorf("the connection to plugin %s was lost while it went on running", p.child.label()))
 	}
 	return !p.child.exitsWithin(lostGrace)
 }

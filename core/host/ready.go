@@ -10,16 +10,15 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/control"
-	"github.com/plugwire/plugwire/core/internal/rpc"
 )
 
 // awaitReady runs the functions that the plugin wants to run when its host is
-// connected (plugin.OnReady), and waits for them. With an error it closes the peer and
+// connected (plugin.OnReady), and waits for them. With an error it closes the ends and
 // the session.
-func (l *launch) awaitReady(ctx context.Context, peer *rpc.Peer) error {
+func (l *launch) awaitReady(ctx context.Context, e ends) error {
 	call, cancel := outlastingExit(ctx)
 	defer cancel()
-	err := control.Ready(call, peer.Plain())
+	err := control.Ready(call, e.client.Plain())
 	switch status.Code(err) {
 	case codes.OK:
 		return nil
@@ -32,7 +31,7 @@ func (l *launch) awaitReady(ctx context.Context, peer *rpc.Peer) error {
 			err = fmt.Errorf("%w: the plugin is connected, but its functions given with plugin.OnReady have not returned", ended)
 		}
 	}
-	peer.Close()
+	e.close()
 	err = errors.Join(err, l.session.Close())
 	if ctx.Err() == nil && !l.attaching {
 		l.child.exitsWithin(exitAfterLoss) // the plugin ends by itself, and how it ends says more

@@ -118,7 +118,7 @@ func (p *Plugin) requestStop(ctx context.Context, grace time.Duration) error {
 	if p.foreign {
 		return p.goplugin.Shutdown(ctx)
 	}
-	return control.Shutdown(ctx, p.peer, grace)
+	return control.Shutdown(ctx, p.client, grace)
 }
 
 // reachTimeout bounds how long a stop waits for a connection to a foreign plugin whose
@@ -132,7 +132,7 @@ var errMute = fmt.Errorf("its server has ended the connection, and does not answ
 func (p *Plugin) reach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errMute)
 	defer cancel()
-	err := p.peer.Reach(ctx)
+	err := p.client.Reach(ctx)
 	if err == nil || p.child.exitsWithin(exitAfterLoss) {
 		return nil
 	}

@@ -5,7 +5,8 @@ import (
 	"log/slog"
 
 	"github.com/plugwire/plugwire/core/internal/control"
-	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/session"
 )
 
@@ -13,8 +14,8 @@ import (
 type runtime struct {
 	logger   *slog.Logger
 	services *control.Services
-	host     hostLink
 	session  *session.Listener
+	calls    *rpc.Plugin
 	broker   *brokerEnd
 	stopping chan struct{} // closed when the plugin begins to stop
 }
@@ -28,8 +29,15 @@ func fromContext(ctx context.Context) *runtime {
 	if rt, ok := ctx.Value(runtimeKey{}).(*runtime); ok {
 		return rt
 	}
-	info, _ := secure.FromContext(ctx)
-	rt, _ := info.Owner.(*runtime)
+	info := calls.Caller(ctx)
+	if info == nil {
+		return nil
+	}
+	owner := info.Owner
+	if host, ok := owner.(*rpc.Host); ok {
+		owner = host.Owner()
+	} // else the call came by the broker
+	rt, _ := owner.(*runtime)
 	return rt
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
+	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/core/transport"
@@ -130,7 +131,7 @@ func (d *debugger) makeOffer() error {
 	offer.Callbacks = true // a host that attaches always serves
 	offer.Protocol = d.family.Name()
 	offer.Sessions = []string{handshake.SessionDirect, handshake.SessionYamux, handshake.SessionNative}
-	offer.Wires = []string{handshake.WireH2}
+	offer.Wires = rpc.Names()
 	offer.Security = d.security()
 	offer.Instance = "debug"
 	return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/goplugin"
 	brokering "github.com/plugwire/plugwire/core/internal/goplugin/broker"
-	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/self"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/core/transport"
@@ -55,7 +55,7 @@ func (s *server) takeOver() error {
 
 // registerGoPlugin adds the services of go-plugin: the broker's for every host, the others
 // for a host on go-plugin.
-func (s *server) registerGoPlugin(r rpc.Registrar, shutdown func(grace time.Duration)) {
+func (s *server) registerGoPlugin(r calls.Registrar, shutdown func(grace time.Duration)) {
 	s.runtime.broker.Register(r)
 	s.foreign.Register(r, shutdown)
 }

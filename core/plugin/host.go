@@ -2,20 +2,14 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/plugwire/plugwire/core/internal/control"
-	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/rpc"
-	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
 )
 
@@ -30,8 +24,11 @@ import (
 // codes.FailedPrecondition for any other context, with codes.Unavailable when
 // the host has gone.
 func Host(ctx context.Context) grpc.ClientConnInterface {
+	if h := rpc.HostOf(ctx); h != nil {
+		return h
+	}
 	if rt := fromContext(ctx); rt != nil {
-		return rt.host
+		return rt.calls.AnyHost()
 	}
 	return brokenConn{status.Error(codes.FailedPrecondition, "plugin.Host: the context is not one of a handler of this plugin, nor derived from one")}
 }
@@ -79,161 +76,4 @@ func (c brokenConn) Invoke(context.Context, string, any, any, ...grpc.CallOption
 // NewStream implements [grpc.ClientConnInterface].
 func (c brokenConn) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
 	return nil, c.err
-}
-
-// callbacksTimeout is how long a call waits for the stream that the host has
-// announced. The host opens it right after that for its own calls, so only the
-// very first call can come before it.
-const callbacksTimeout = 10 * time.Second
-
-// lateConn is a connection that may still have to come: it returns what a call goes
-// to.
-type lateConn func(ctx context.Context) (grpc.ClientConnInterface, error)
-
-// Invoke implements [grpc.ClientConnInterface].
-func (wait lateConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	conn, err := wait(ctx)
-	if err != nil {
-		return err
-	}
-	return conn.Invoke(ctx, method, args, reply, opts...)
-}
-
-// NewStream implements [grpc.ClientConnInterface].
-func (wait lateConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	conn, err := wait(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return conn.NewStream(ctx, desc, method, opts...)
-}
-
-// hostConn is the connection to the host, which comes a moment after the first
-// call of the host can.
-type hostConn struct {
-	lateConn
-	cfg   *config
-	ready chan struct{} // closed when conn is set
-
-	ctx context.Context //nolint:containedctx // the connection's own life, not a caller's
-	end context.CancelFunc
-
-	mu    sync.Mutex // guards setting what follows; conn is read only after ready
-	conn  grpc.ClientConnInterface
-	peer  *rpc.Peer // nil if conn is not one
-	begun bool      // the host has opened a stream
-}
-
-func newHostConn(cfg *config, offer *negotiation.Offer) *hostConn {
-	h := &hostConn{cfg: cfg, ready: make(chan struct{})}
-	h.lateConn = h.wait
-	h.ctx, h.end = context.WithCancel(context.Background())
-	switch {
-	case !offer.Plugwire:
-		h.set(brokenConn{status.Error(codes.Unimplemented, "the host is of another framework: it serves nothing that plugin.Host reaches")}, nil)
-	case !offer.Callbacks:
-		h.set(brokenConn{status.Error(codes.Unimplemented, "the host serves nothing: it was launched without host.WithServices")}, nil)
-	}
-	return h
-}
-
-// set sets what calls go to, once.
-func (h *hostConn) set(conn grpc.ClientConnInterface, peer *rpc.Peer) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.conn != nil {
-		return false
-	}
-	h.conn, h.peer = conn, peer
-	close(h.ready)
-	return true
-}
-
-var (
-	errSecondStream = errors.New("a stream for callbacks was not announced, or is there already")
-	errHostLost     = fmt.Errorf("the connection to the host was lost: %w", net.ErrClosed)
-)
-
-// serve makes calls on the stream that the host has opened for them, until the
-// stream or the plugin ends. With an error it is still the caller's.
-func (h *hostConn) serve(s *session.Stream) error {
-	if !h.begin() {
-		return errSecondStream
-	}
-	peer, err := newHostPeer(h.cfg, s)
-	if err != nil {
-		return err
-	}
-	if err := peer.Connect(h.ctx); err != nil {
-		h.set(brokenConn{status.Errorf(codes.Unavailable, "the stream for calls to the host: %v", err)}, nil)
-		peer.Close()
-		return err
-	}
-	if !h.set(peer, peer) {
-		peer.Close()
-		return nil
-	}
-	select {
-	case <-peer.Lost():
-		peer.Fail(errHostLost)
-	case <-h.ctx.Done():
-	}
-	return nil
-}
-
-// begin reports whether a stream may become the connection: the first that the host
-// opens. Each that is not yet connected holds a descriptor and goroutines for as long as
-// the host says nothing on it, so there is one.
-func (h *hostConn) begin() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.begun || h.conn != nil {
-		return false
-	}
-	h.begun = true
-	return true
-}
-
-// newHostPeer returns the plugin's end of a stream for calls to its host.
-func newHostPeer(cfg *config, s *session.Stream) (*rpc.Peer, error) {
-	return rpc.New(rpc.Config{
-		Side:              "plugin",
-		Other:             "host",
-		MaxMessageSize:    cfg.maxMessageSize,
-		Conn:              s.Conn,
-		ClientCredentials: secure.Known(s.Info),
-		UnaryClient:       cfg.unaryClient,
-		StreamClient:      cfg.streamClient,
-		IsControl:         control.IsControl,
-	})
-}
-
-// close ends the calls to the host, those in flight and those to come.
-func (h *hostConn) close() {
-	h.end()
-	if h.set(brokenConn{status.Error(codes.Unavailable, "this plugin is shutting down")}, nil) {
-		return
-	}
-	if h.peer != nil {
-		h.peer.Close()
-	}
-}
-
-// wait returns what a call goes to.
-func (h *hostConn) wait(ctx context.Context) (grpc.ClientConnInterface, error) {
-	select {
-	case <-h.ready:
-		return h.conn, nil
-	default:
-	}
-	timer := time.NewTimer(callbacksTimeout)
-	defer timer.Stop()
-	select {
-	case <-h.ready:
-		return h.conn, nil
-	case <-ctx.Done():
-		return nil, status.FromContextError(ctx.Err()).Err()
-	case <-timer.C:
-		return nil, status.Errorf(codes.Unavailable, "the host announced services but has not opened the stream for calls to them within %v", callbacksTimeout)
-	}
 }

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/plugwire/plugwire/core/internal/negotiation"
-	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -35,7 +35,7 @@ type config struct {
 	unaryClient      []grpc.UnaryClientInterceptor
 	streamClient     []grpc.StreamClientInterceptor
 	maxMessageSize   int
-	limits           rpc.Limits
+	limits           calls.Limits
 	cookie           negotiation.Cookie
 	tls              *tls.Config
 	onReady          []func(context.Context) error
@@ -49,7 +49,7 @@ type config struct {
 
 func newConfig(opts []Option) (*config, error) {
 	cfg := &config{
-		maxMessageSize: rpc.DefaultMaxMessageSize,
+		maxMessageSize: calls.DefaultMaxMessageSize,
 		cookie:         negotiation.DefaultCookie(),
 	}
 	var errs []error

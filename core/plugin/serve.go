@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
@@ -21,6 +23,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -162,7 +165,7 @@ func (s *server) listen(ctx context.Context) error {
 		Protocols:  protocols,
 		Transports: s.transports.IDs(),
 		Sessions:   s.sessions(),
-		Wires:      []string{handshake.WireH2},
+		Wires:      rpc.Names(),
 	})
 	if err != nil {
 		return err
@@ -318,29 +321,25 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	rt := s.runtime
 	s.ready = newReadiness(s.config, rt)
 	s.answer.Ready = s.offer.Plugwire && len(s.onReady) > 0
-	rt.host = newHostLink(s.config, s.offer)
 	rt.session = session.NewListener(s.listener, session.ListenerConfig{
 		Kind:        s.answer.Session,
-		Credentials: s.creds.WithOwner(rt),
+		Credentials: s.creds.WithALPN(rpc.ALPN(s.answer.Wire)),
 		Foreign:     !s.offer.Plugwire,
-		OnCallbacks: rt.host.serve,
 		Logger:      rt.logger,
 	})
 	rt.broker = s.newBroker()
 	stop := make(chan time.Duration, 1)
-	peer, err := rpc.New(rpc.Config{
-		Side:              "plugin",
-		Other:             "host",
-		MaxMessageSize:    s.maxMessageSize,
-		Limits:            s.limits,
-		Logger:            rt.logger,
-		Listener:          rt.session,
-		ServerCredentials: session.Credentials(),
-		DrainAnswers:      s.foreign != nil,
-		RegisterApplication: func(r grpc.ServiceRegistrar) {
+	server := calls.ServerConfig{
+		Side:           "plugin",
+		Other:          "host",
+		MaxMessageSize: s.maxMessageSize,
+		Limits:         s.limits,
+		Logger:         rt.logger,
+		DrainAnswers:   s.foreign != nil,
+		Application: func(r grpc.ServiceRegistrar) {
 			binding.Register(r, s.protocol)
 		},
-		RegisterControl: func(r rpc.Registrar) {
+		Control: func(r calls.Registrar) {
 			shutdown := func(grace time.Duration) {
 				select {
 				case stop <- grace:
@@ -350,16 +349,16 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 			rt.services = control.Register(r, s.info(binding), started, control.Requests{Shutdown: shutdown, Ready: s.ready.announce})
 			s.registerGoPlugin(r, shutdown)
 		},
-		UnaryServer:  s.unary,
-		StreamServer: s.stream,
-		OnPanic:      s.logPanic,
-	})
+		Unary:   s.unary,
+		Stream:  s.stream,
+		OnPanic: s.logPanic,
+	}
+	var err error
+	rt.calls, err = rpc.Serve(s.plan(server))
 	if err != nil {
 		rt.session.End()
 		return s.refuse(err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- peer.Serve() }()
 	if s.foreign != nil { // this host will not ask
 		err = s.ready.run(context.WithValue(ctx, runtimeKey{}, rt))
 	}
@@ -367,14 +366,41 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		err = s.writeAnswer(&s.answer)
 	}
 	if err == nil {
-		err = s.wait(ctx, peer, rt, stop, served)
+		err = s.wait(ctx, stop)
 	}
-	rt.host.close()
-	peer.Close()
+	rt.calls.Close()
 	rt.broker.Close(errStopped)
 	s.linger()
 	rt.session.End()
-	return errors.Join(err, <-served)
+	return err
+}
+
+// plan says how calls travel.
+func (s *server) plan(server calls.ServerConfig) rpc.PluginConfig {
+	cfg := rpc.PluginConfig{
+		Wire:     s.answer.Wire,
+		Listener: s.runtime.session,
+		Server:   server,
+		Client: calls.ClientConfig{
+			Side:           "plugin",
+			Other:          "host",
+			MaxMessageSize: s.maxMessageSize,
+			Unary:          s.unaryClient,
+			Stream:         s.streamClient,
+			IsControl:      control.IsControl,
+		},
+		Owner: s.runtime,
+	}
+	switch {
+	case !s.offer.Plugwire:
+		cfg.NoHost = status.Error(codes.Unimplemented, "the host is of another framework: it serves nothing that plugin.Host reaches")
+	case !s.offer.Callbacks:
+		cfg.NoHost = status.Error(codes.Unimplemented, "the host serves nothing: it was launched without host.WithServices")
+	}
+	if !s.debug {
+		cfg.Launcher = s.offer.Instance
+	}
+	return cfg
 }
 
 func (s *server) logPanic(ctx context.Context, method string, value any, stack []byte) {
@@ -396,7 +422,8 @@ func (s *server) linger() {
 }
 
 // wait returns when the plugin has stopped or can no longer accept.
-func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-chan time.Duration, served chan error) error {
+func (s *server) wait(ctx context.Context, stop <-chan time.Duration) error {
+	rt := s.runtime
 	var grace time.Duration
 	var failure error // of OnReady
 	select {
@@ -404,15 +431,15 @@ func (s *server) wait(ctx context.Context, peer *rpc.Peer, rt *runtime, stop <-c
 	case failure = <-s.ready.failed:
 	case <-ctx.Done():
 		ctx = context.WithoutCancel(ctx)
-	case err := <-served:
-		served <- nil
+	case err := <-rt.calls.Failed():
 		return err
 	}
-	return errors.Join(failure, s.stop(ctx, peer, rt, grace))
+	return errors.Join(failure, s.stop(ctx, grace))
 }
 
 // stop stops the plugin within grace.
-func (s *server) stop(ctx context.Context, peer *rpc.Peer, rt *runtime, grace time.Duration) error {
+func (s *server) stop(ctx context.Context, grace time.Duration) error {
+	rt := s.runtime
 	if grace <= 0 {
 		grace = DefaultGrace
 	}
@@ -422,18 +449,18 @@ func (s *server) stop(ctx context.Context, peer *rpc.Peer, rt *runtime, grace ti
 	defer cancel()
 	drainCtx, cancelDrain := context.WithTimeout(ctx, grace*3/4)
 	defer cancelDrain()
-	if err := peer.Drain(drainCtx); err != nil {
+	if err := rt.calls.Drain(drainCtx); err != nil {
 		rt.logger.WarnContext(ctx, "calls were cut off by the shutdown", "error", err)
 		// Before the shutdown functions, which may close what handlers use.
-		return errors.Join(s.foreign.Stopped(ctx), peer.Stop(drainCtx, grace/8), s.runHooks(ctx, rt.logger))
+		return errors.Join(s.foreign.Stopped(ctx), rt.calls.Stop(drainCtx, grace/8), s.runHooks(ctx, rt.logger))
 	}
 	err := errors.Join(s.runHooks(ctx, rt.logger), s.foreign.Stopped(ctx))
 	if s.foreign == nil {
-		return errors.Join(err, peer.Stop(ctx, grace/8))
+		return errors.Join(err, rt.calls.Stop(ctx, grace/8))
 	}
 	ctx, cancel = context.WithTimeout(ctx, foreignExit)
 	defer cancel()
-	if err := peer.Stop(ctx, grace/8); err != nil {
+	if err := rt.calls.Stop(ctx, grace/8); err != nil {
 		// The host has its answer: these are connections of others.
 		rt.logger.WarnContext(ctx, "connections were cut off by the shutdown", "error", err)
 	}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
-	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
@@ -68,7 +68,7 @@ type Requests struct {
 
 // Register adds the built-in services to r, after the application's. The plugin is
 // serving from the start. The host can fetch info.
-func Register(r rpc.Registrar, info *controlpb.InfoResponse, started time.Time, requests Requests) *Services {
+func Register(r calls.Registrar, info *controlpb.InfoResponse, started time.Time, requests Requests) *Services {
 	s := &Services{health: health.NewServer(), server: server{info: info, started: started, requests: requests}}
 	s.SetServing(true)
 	controlpb.RegisterControlServer(r, &s.server)
@@ -79,9 +79,9 @@ func Register(r rpc.Registrar, info *controlpb.InfoResponse, started time.Time, 
 
 // described leaves go-plugin's services out of what reflection lists: nothing
 // describes their messages.
-type described struct{ rpc.Registrar }
+type described struct{ calls.Registrar }
 
-// GetServiceInfo implements [rpc.Registrar].
+// GetServiceInfo implements [calls.Registrar].
 func (d described) GetServiceInfo() map[string]grpc.ServiceInfo {
 	services := d.Registrar.GetServiceInfo()
 	maps.DeleteFunc(services, func(name string, _ grpc.ServiceInfo) bool { return strings.HasPrefix(name, messages.ServicePrefix) })

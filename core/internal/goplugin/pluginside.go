@@ -7,7 +7,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/goplugin/stdio"
-	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/self"
 )
 
@@ -42,7 +42,7 @@ func NewPluginSide() *PluginSide {
 // Register adds the services that a host on go-plugin expects. shutdown is called when the
 // host asks the plugin to stop, at least once and possibly often. It must not block. The
 // host gets its answer when [PluginSide.Stopped] is called.
-func (p *PluginSide) Register(r rpc.Registrar, shutdown func(grace time.Duration)) {
+func (p *PluginSide) Register(r calls.Registrar, shutdown func(grace time.Duration)) {
 	if p != nil {
 		messages.RegisterController(r, &controller{shutdown: shutdown, stopped: p.stopped})
 		messages.RegisterStdio(r, p.output)

@@ -1,25 +1,65 @@
-// Package rpc is how calls travel over a session: today gRPC over HTTP/2, which
-// is the package h2. What every wire needs is the package calls.
+// Package rpc decides how calls travel: which wire carries them, and on which streams of a
+// session. A host begins with [Connect], a plugin with [Serve]. The types of both ends are
+// in package calls. Each wire has a package of its own beside it.
 package rpc
 
 import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 )
 
-type (
-	// Peer is one side's end of a session.
-	Peer = h2.Peer
-	// Config says what a Peer does.
-	Config = h2.Config
-	// Limits bound what the other side's calls may hold of this side.
-	Limits = calls.Limits
-	// Registrar takes services and tells which it has.
-	Registrar = calls.Registrar
-)
+// wires are the wires that this process has, the best first.
+var wires = []calls.Wire{h2.Wire{}}
 
-// DefaultMaxMessageSize is the limit on one message if no option says another.
-const DefaultMaxMessageSize = calls.DefaultMaxMessageSize
+// Names returns the names of the wires that this process has, the best first.
+func Names() []string {
+	names := make([]string, len(wires))
+	for i, w := range wires {
+		names[i] = w.Name()
+	}
+	return names
+}
 
-// New makes a peer.
-func New(cfg Config) (*Peer, error) { return h2.New(cfg) }
+// Check returns an error that lists the wires of this process if one of names is not
+// among them.
+func Check(names []string) error {
+	for _, name := range names {
+		if _, err := find(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ALPN returns the wire's name in TLS handshakes.
+func ALPN(wire string) string {
+	w, err := find(wire)
+	if err != nil {
+		return wire // the start fails later, with that error
+	}
+	return w.ALPN()
+}
+
+func find(name string) (calls.Wire, error) {
+	i := slices.IndexFunc(wires, func(w calls.Wire) bool { return w.Name() == name })
+	if i < 0 {
+		return nil, fmt.Errorf("wire %q is not available: this side has %s", name, strings.Join(Names(), ", "))
+	}
+	return wires[i], nil
+}
+
+// Connect opens the streams that the wire wants of one session, and returns the host's
+// ends of it. server is what the host serves; nil if it serves nothing, and then so is
+// the returned Server. The context bounds only Connect.
+func Connect(ctx context.Context, wire string, open calls.Opener, client calls.ClientConfig, server *calls.ServerConfig) (calls.Client, calls.Server, error) {
+	w, err := find(wire)
+	if err != nil {
+		return nil, nil, err
+	}
+	return w.Connect(ctx, open, client, server)
+}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 
-	"google.golang.org/grpc/credentials"
-
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -56,9 +54,5 @@ func (c *Credentials) with(check func(net.Conn) (net.Conn, Info, error)) *Creden
 }
 
 func infoOf(state *tls.ConnectionState) Info {
-	return Info{
-		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		UID:            -1,
-		TLS:            state,
-	}
+	return Info{UID: -1, TLS: state}
 }

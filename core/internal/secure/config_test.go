@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/grpc/credentials"
-
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
@@ -44,17 +42,17 @@ func shaken(t *testing.T, client, server *Identity) (ofClient, ofServer tls.Conn
 	if c.err != nil || s.err != nil {
 		t.Fatal(c.err, s.err)
 	}
-	return *c.info.(Info).TLS, *s.info.(Info).TLS
+	return *c.info.TLS, *s.info.TLS
 }
 
 // roles are the two halves of a handshake.
-func roles(t *testing.T, creds *Credentials) map[string]func(net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func roles(t *testing.T, creds *Credentials) map[string]func(net.Conn) (net.Conn, Info, error) {
 	t.Helper()
-	return map[string]func(net.Conn) (net.Conn, credentials.AuthInfo, error){
-		"client": func(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-			return creds.ClientHandshake(t.Context(), "ignored", conn)
+	return map[string]func(net.Conn) (net.Conn, Info, error){
+		"client": func(conn net.Conn) (net.Conn, Info, error) {
+			return creds.Client(t.Context(), conn)
 		},
-		"server": creds.ServerHandshake,
+		"server": creds.Server,
 	}
 }
 
@@ -64,7 +62,7 @@ func TestByTransport(t *testing.T) {
 	creds := MutualTLS(host, plugin.DER()).WithOwner("owner").ByTransport()
 	given := &securedConn{state: state} // the handshake must not read or write on it
 	for role, shake := range roles(t, creds) {
-		conn, auth, err := shake(given)
+		conn, info, err := shake(given)
 		if err != nil {
 			t.Errorf("%s: %v", role, err)
 			continue
@@ -72,8 +70,8 @@ func TestByTransport(t *testing.T) {
 		if conn != net.Conn(given) {
 			t.Errorf("%s: the stream became a %T", role, conn)
 		}
-		checkTLS(t, role, auth, handshake.SecurityMTLS)
-		if info := auth.(Info); info.Owner != "owner" || info.UID != -1 {
+		checkTLS(t, role, info, handshake.SecurityMTLS)
+		if info.Owner != "owner" || info.UID != -1 {
 			t.Errorf("%s: owner %v, user %d", role, info.Owner, info.UID)
 		}
 	}
@@ -113,12 +111,12 @@ func TestByTransportWithOwnTLS(t *testing.T) {
 	state, _ := shaken(t, identity(t), identity(t))
 	creds := OwnTLS(handshake.SecurityTLS, &tls.Config{MinVersion: tls.VersionTLS13}).ByTransport()
 	for role, shake := range roles(t, creds) {
-		_, auth, err := shake(securedConn{state: state})
+		_, info, err := shake(securedConn{state: state})
 		if err != nil {
 			t.Errorf("%s: %v", role, err)
 			continue
 		}
-		if got := auth.AuthType(); got != handshake.SecurityTLS {
+		if got := info.Security; got != handshake.SecurityTLS {
 			t.Errorf("%s: authenticated by %s", role, got)
 		}
 	}
@@ -136,12 +134,12 @@ func TestKnown(t *testing.T) {
 		}
 		for role, shake := range roles(t, creds) {
 			given := &securedConn{} // the handshake must not read or write on it
-			conn, auth, err := shake(given)
+			conn, got, err := shake(given)
 			if err != nil || conn != net.Conn(given) {
 				t.Errorf("%s, %s: %v, %v", name, role, conn, err)
 			}
-			if auth != credentials.AuthInfo(info) {
-				t.Errorf("%s, %s: %+v, want %+v", name, role, auth, info)
+			if got != info {
+				t.Errorf("%s, %s: %+v, want %+v", name, role, got, info)
 			}
 		}
 	}

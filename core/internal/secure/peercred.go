@@ -8,8 +8,6 @@ import (
 	"slices"
 	"syscall"
 
-	"google.golang.org/grpc/credentials"
-
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
@@ -35,10 +33,7 @@ func peerCred(accepted, expected []int, more string) *Credentials {
 		if !slices.Contains(accepted, uid) {
 			return nil, Info{}, fmt.Errorf("peer credentials: the peer runs as user %d, expected %v%s", uid, expected, more)
 		}
-		return conn, Info{
-			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-			UID:            uid,
-		}, nil
+		return conn, Info{UID: uid}, nil
 	}
 	return &Credentials{
 		security: handshake.SecurityPeerCred,
@@ -51,7 +46,7 @@ func peerCred(accepted, expected []int, more string) *Credentials {
 // sending no certificate.
 func Plaintext() *Credentials {
 	pass := func(conn net.Conn) (net.Conn, Info, error) {
-		return conn, Info{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}, UID: -1}, nil
+		return conn, Info{UID: -1}, nil
 	}
 	return &Credentials{
 		security: handshake.SecurityNone,

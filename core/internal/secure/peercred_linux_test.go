@@ -68,7 +68,7 @@ func TestPeerThatHasEnded(t *testing.T) {
 	if errors.Is(pidfdErr, unix.ENOPROTOOPT) {
 		t.Skip("before Linux 6.5 nobody can tell")
 	}
-	if _, _, err := PeerCred(os.Getuid()).ClientHandshake(t.Context(), "", conn); err != nil {
+	if _, _, err := PeerCred(os.Getuid()).Client(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 	if pid := PeerPID(conn); pid != 0 {

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/credentials"
-
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
@@ -32,8 +30,8 @@ func TestPeerCredAcceptsItsUsers(t *testing.T) {
 				if side.err != nil {
 					t.Fatalf("%s: %v", name, side.err)
 				}
-				info := side.info.(Info)
-				if info.UID != own || PeerPID(side.conn) != os.Getpid() || info.Security != handshake.SecurityPeerCred || info.SecurityLevel != credentials.PrivacyAndIntegrity || info.TLS != nil {
+				info := side.info
+				if info.UID != own || PeerPID(side.conn) != os.Getpid() || info.Security != handshake.SecurityPeerCred || info.TLS != nil {
 					t.Errorf("%s: info %+v", name, info)
 				}
 				if _, ok := side.conn.(*net.UnixConn); !ok {
@@ -42,8 +40,8 @@ func TestPeerCredAcceptsItsUsers(t *testing.T) {
 			}
 		})
 	}
-	if got := PeerCred(own).Info().SecurityProtocol; got != handshake.SecurityPeerCred {
-		t.Errorf("security protocol %q", got)
+	if got := PeerCred(own).Security(); got != handshake.SecurityPeerCred {
+		t.Errorf("security %q", got)
 	}
 }
 
@@ -74,21 +72,21 @@ func TestPeerCredRefusesOtherUsers(t *testing.T) {
 		if want := fmt.Sprintf("the peer runs as user 0, expected [%d]", stranger); c.err == nil || !strings.HasSuffix(c.err.Error(), want) {
 			t.Errorf("%v, want %s", c.err, want)
 		}
-		_, info, err := PeerCredExactly(stranger).ClientHandshake(t.Context(), "", dialStranger(t))
+		_, info, err := PeerCredExactly(stranger).Client(t.Context(), dialStranger(t))
 		checkAccepted(t, info, err)
 	})
 	t.Run("client", func(t *testing.T) {
 		conn := acceptFromStranger(t)
-		_, _, err := PeerCred(0).ServerHandshake(conn)
+		_, _, err := PeerCred(0).Server(conn)
 		checkRefused(t, err, stranger, 0)
-		_, info, err := PeerCred(stranger).ServerHandshake(conn)
+		_, info, err := PeerCred(stranger).Server(conn)
 		checkAccepted(t, info, err)
 	})
 	t.Run("server", func(t *testing.T) {
 		conn := dialStranger(t)
-		_, _, err := PeerCred(0).ClientHandshake(t.Context(), "", conn)
+		_, _, err := PeerCred(0).Client(t.Context(), conn)
 		checkRefused(t, err, stranger, 0)
-		_, info, err := PeerCred(stranger).ClientHandshake(t.Context(), "", conn)
+		_, info, err := PeerCred(stranger).Client(t.Context(), conn)
 		checkAccepted(t, info, err)
 	})
 }
@@ -101,12 +99,12 @@ func checkRefused(t *testing.T, err error, got, want int) {
 	}
 }
 
-func checkAccepted(t *testing.T, info credentials.AuthInfo, err error) {
+func checkAccepted(t *testing.T, info Info, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if uid := info.(Info).UID; uid != stranger {
+	if uid := info.UID; uid != stranger {
 		t.Errorf("UID %d, want %d", uid, stranger)
 	}
 }
@@ -131,7 +129,7 @@ func TestPeerCredOfAClosedConnection(t *testing.T) {
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := PeerCred(os.Getuid()).ServerHandshake(client); err == nil {
+	if _, _, err := PeerCred(os.Getuid()).Server(client); err == nil {
 		t.Error("a closed connection was accepted")
 	}
 }

@@ -20,8 +20,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 
 	"github.com/plugwire/plugwire/core/handshake"
 )
@@ -36,14 +34,14 @@ func TestMain(m *testing.M) {
 // side is the result of the handshake on one side of a connection.
 type side struct {
 	conn net.Conn
-	info credentials.AuthInfo
+	info Info
 	err  error
 }
 
 // meet runs both halves of a handshake over conns. Then each side sends the
 // other a byte: in TLS 1.3 the client learns only after its own half whether
 // the server accepts it.
-func meet(t *testing.T, client, server credentials.TransportCredentials, conns func(*testing.T) (client, server net.Conn)) (c, s side) {
+func meet(t *testing.T, client, server *Credentials, conns func(*testing.T) (client, server net.Conn)) (c, s side) {
 	t.Helper()
 	cc, sc := conns(t)
 	deadline := time.Now().Add(time.Minute)
@@ -56,11 +54,11 @@ func meet(t *testing.T, client, server credentials.TransportCredentials, conns f
 	done := make(chan side, 1)
 	go func() {
 		var s side
-		s.conn, s.info, s.err = server.ServerHandshake(sc)
+		s.conn, s.info, s.err = server.Server(sc)
 		exchange(sc, &s)
 		done <- s
 	}()
-	c.conn, c.info, c.err = client.ClientHandshake(t.Context(), "ignored", cc)
+	c.conn, c.info, c.err = client.Client(t.Context(), cc)
 	exchange(cc, &c)
 	s = <-done
 	if err := errors.Join(c.err, s.err); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -141,20 +139,14 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
-func checkTLS(t *testing.T, name string, auth credentials.AuthInfo, security string) {
+func checkTLS(t *testing.T, name string, info Info, security string) {
 	t.Helper()
-	info, ok := auth.(Info)
-	if !ok {
-		t.Fatalf("%s: AuthInfo is %T", name, auth)
-	}
-	if info.Security != security || info.AuthType() != security || info.UID != -1 || info.SecurityLevel != credentials.PrivacyAndIntegrity {
+	if info.Security != security || info.UID != -1 {
 		t.Errorf("%s: info %+v", name, info)
 	}
 	switch {
 	case info.TLS == nil:
 		t.Errorf("%s: no TLS state", name)
-	case info.TLS.NegotiatedProtocol != "h2":
-		t.Errorf("%s: ALPN %q, want h2", name, info.TLS.NegotiatedProtocol)
 	case info.TLS.Version < tls.VersionTLS12 || info.TLS.ServerName != "localhost":
 		t.Errorf("%s: version %x, server name %q", name, info.TLS.Version, info.TLS.ServerName)
 	}
@@ -214,7 +206,7 @@ func TestMutualTLSRefusesPlaintext(t *testing.T) {
 		wrote <- err
 	}()
 	id := identity(t)
-	_, _, err := MutualTLS(id, id.DER()).ServerHandshake(ours)
+	_, _, err := MutualTLS(id, id.DER()).Server(ours)
 	if err == nil || !strings.Contains(err.Error(), "does not look like a TLS handshake") {
 		t.Errorf("got %v, want plaintext refused", err)
 	}
@@ -245,7 +237,7 @@ func TestMutualTLSWithGoPlugin(t *testing.T) {
 	}
 }
 
-func checkMeeting(t *testing.T, client, server credentials.TransportCredentials) {
+func checkMeeting(t *testing.T, client, server *Credentials) {
 	t.Helper()
 	c, s := meet(t, client, server, unixSocket)
 	if c.err != nil || s.err != nil {
@@ -293,8 +285,8 @@ func TestOwnTLSDoesNotKeepTheConfiguration(t *testing.T) {
 	if cfg.NextProtos != nil || cfg.ServerName != "" {
 		t.Errorf("the caller's configuration was changed: %v %q", cfg.NextProtos, cfg.ServerName)
 	}
-	if info := creds.Info(); info.SecurityProtocol != "tls" {
-		t.Errorf("Info %+v", info)
+	if creds.Security() != handshake.SecurityTLS {
+		t.Errorf("security %q", creds.Security())
 	}
 }
 
@@ -306,7 +298,7 @@ func TestClientHandshakeEndsWithItsContext(t *testing.T) {
 	defer ours.Close()
 	defer theirs.Close()
 	id := identity(t)
-	if _, _, err := MutualTLS(id, id.DER()).ClientHandshake(ctx, "", ours); !errors.Is(err, context.Canceled) {
+	if _, _, err := MutualTLS(id, id.DER()).Client(ctx, ours); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
 	}
 }
@@ -317,8 +309,8 @@ func TestPlaintext(t *testing.T) {
 		if side.err != nil {
 			t.Fatalf("%s: %v", name, side.err)
 		}
-		info := side.info.(Info)
-		if info.Security != handshake.SecurityNone || info.SecurityLevel != credentials.NoSecurity || info.UID != -1 || info.TLS != nil {
+		info := side.info
+		if info.Security != handshake.SecurityNone || info.UID != -1 || info.TLS != nil {
 			t.Errorf("%s: info %+v", name, info)
 		}
 	}
@@ -381,36 +373,37 @@ func TestParsePEM(t *testing.T) {
 	}
 }
 
-func TestOwnerAndFromContext(t *testing.T) {
+func TestOwner(t *testing.T) {
 	plain := Plaintext()
 	owner := new(int)
 	c, s := meet(t, plain, plain.WithOwner(owner), unixSocket)
 	if c.err != nil || s.err != nil {
 		t.Fatal(c.err, s.err)
 	}
-	ctx := peer.NewContext(t.Context(), &peer.Peer{AuthInfo: s.info})
-	info, ok := FromContext(ctx)
-	if !ok || info.Owner != owner {
-		t.Errorf("owner %v, %t; want the one that was set", info.Owner, ok)
+	if s.info.Owner != owner {
+		t.Errorf("owner %v, want the one that was set", s.info.Owner)
 	}
-	if c.info.(Info).Owner != nil {
+	if c.info.Owner != nil {
 		t.Error("WithOwner changed the credentials that it copied")
-	}
-	if _, ok := FromContext(t.Context()); ok {
-		t.Error("a context without a peer has an Info")
-	}
-	if _, ok := FromContext(peer.NewContext(t.Context(), &peer.Peer{AuthInfo: credentials.TLSInfo{}})); ok {
-		t.Error("a peer of other credentials has an Info")
 	}
 }
 
-func TestCredentialsAreImmutable(t *testing.T) {
-	creds := Plaintext()
-	if err := creds.OverrideServerName("example.com"); err != nil {
-		t.Fatal(err)
+func TestALPN(t *testing.T) {
+	id := identity(t)
+	owner := new(int)
+	creds := MutualTLS(id, id.DER()).WithOwner(owner)
+	c, s := meet(t, creds.WithALPN("x"), creds.WithALPN("x"), unixSocket)
+	if c.err != nil || s.err != nil {
+		t.Fatal(c.err, s.err)
 	}
-	if got := creds.Clone().Info(); got.SecurityProtocol != handshake.SecurityNone {
-		t.Errorf("Info %+v", got)
+	if got := s.info.TLS.NegotiatedProtocol; got != "x" || s.info.Owner != owner {
+		t.Errorf("negotiated %q with owner %v", got, s.info.Owner)
+	}
+	if c, s := meet(t, creds.WithALPN("x"), creds.WithALPN("y"), unixSocket); c.err == nil && s.err == nil {
+		t.Error("sides with different protocols were connected")
+	}
+	if plain := Plaintext(); plain.WithALPN("x") != plain {
+		t.Error("credentials without TLS were copied")
 	}
 }
 
@@ -430,13 +423,13 @@ func BenchmarkMutualTLS(b *testing.B) {
 		cc, sc := net.Pipe()
 		done := make(chan error, 1)
 		go func() {
-			conn, _, err := server.ServerHandshake(sc)
+			conn, _, err := server.Server(sc)
 			if err == nil {
 				_, err = conn.Write([]byte{42})
 			}
 			done <- err
 		}()
-		conn, _, err := client.ClientHandshake(b.Context(), "", cc)
+		conn, _, err := client.Client(b.Context(), cc)
 		if err == nil {
 			_, err = io.ReadFull(conn, make([]byte, 1))
 		}

@@ -118,10 +118,27 @@ func MutualTLS(id *Identity, peerDER []byte) *Credentials {
 // is its name in the handshake.
 func OwnTLS(security string, cfg *tls.Config) *Credentials {
 	cfg = cfg.Clone()
-	cfg.NextProtos = []string{"h2"} // RFC 9113 section 3.2
+	cfg.NextProtos = nil // see WithALPN
 	if cfg.ServerName == "" {
 		cfg.ServerName = serverName
 	}
+	return byTLS(security, cfg)
+}
+
+// WithALPN returns a copy whose TLS handshakes negotiate protocol (RFC 7301), if there
+// are any.
+func (c *Credentials) WithALPN(protocol string) *Credentials {
+	if c.config == nil {
+		return c
+	}
+	cfg := c.config.Clone()
+	cfg.NextProtos = []string{protocol}
+	d := byTLS(c.security, cfg)
+	d.owner = c.owner
+	return d
+}
+
+func byTLS(security string, cfg *tls.Config) *Credentials {
 	return &Credentials{
 		security: security,
 		config:   cfg,
@@ -140,8 +157,4 @@ func handshakeTLS(ctx context.Context, conn *tls.Conn) (net.Conn, Info, error) {
 	}
 	state := conn.ConnectionState()
 	return conn, infoOf(&state), nil
-}
-
-func (c *Credentials) isTLS() bool {
-	return c.security == handshake.SecurityMTLS || c.security == handshake.SecurityTLS
 }

@@ -37,18 +37,13 @@ type ListenerConfig struct {
 	Credentials *secure.Credentials
 	// Foreign is set for a host that knows nothing of preambles.
 	Foreign bool
-	// OnCallbacks is given the stream for the plugin's calls to its host, in a
-	// goroutine of its own, for which End waits. With an error the stream is
-	// still the caller's.
-	OnCallbacks func(*Stream) error
 	// Logger, if set, is told when nothing can be accepted, for a reason which may
 	// pass: who connects then only waits, and does not learn why.
 	Logger *slog.Logger
 }
 
-// Listener is a plugin's end. As a net.Listener it yields the streams for calls,
-// each a *Stream; others go where their purpose says. No stream keeps another
-// waiting while it is authenticated.
+// Listener is a plugin's end. As a net.Listener it yields the streams that a wire
+// carries calls on, each a *Stream. No stream blocks another while it is authenticated.
 type Listener struct {
 	cfg     ListenerConfig
 	ln      net.Listener
@@ -269,11 +264,11 @@ func authenticate(conn net.Conn, a admission) (Preamble, *Stream, error) {
 	if err := p.check(a.carrier); err != nil {
 		return p, nil, err
 	}
-	stream, info, err := a.creds.ServerHandshake(conn)
+	stream, info, err := a.creds.Server(conn)
 	if err != nil {
 		return p, nil, err
 	}
-	return p, &Stream{Conn: stream, Info: info.(secure.Info)}, stream.SetDeadline(time.Time{})
+	return p, &Stream{Conn: stream, Info: info, Purpose: p.Purpose}, stream.SetDeadline(time.Time{})
 }
 
 // check reports whether a stream may say that it is for this.
@@ -291,15 +286,13 @@ func (p Preamble) check(carrier bool) error {
 // dispatch hands a stream on. With an error it is still the caller's.
 func (l *Listener) dispatch(p Preamble, s *Stream) error {
 	switch p.Purpose {
-	case Calls:
+	case Calls, Callbacks:
 		select {
 		case l.calls <- s:
 			return nil
 		case <-l.ctx.Done():
 			return net.ErrClosed
 		}
-	case Callbacks:
-		return l.cfg.OnCallbacks(s)
 	case Carrier:
 		return l.carry(s)
 	default:

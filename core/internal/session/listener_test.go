@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -82,7 +81,6 @@ func TestListenerRefuses(t *testing.T) {
 		{"no purpose", preamble(Preamble{})},
 		{"calls with a name", preamble(Preamble{Calls, "x"})},
 		{"callbacks with a name", preamble(Preamble{Callbacks, "x"})},
-		{"callbacks that are not wanted", preamble(Preamble{Purpose: Callbacks})},
 		{"a carrier in a direct session", preamble(Preamble{Purpose: Carrier})},
 		{"half a preamble", writing(magic)},
 		{"silence", func(net.Conn) error { return nil }},
@@ -93,7 +91,6 @@ func TestListenerRefuses(t *testing.T) {
 				l := NewListener(ln, ListenerConfig{
 					Kind:        handshake.SessionDirect,
 					Credentials: secure.Plaintext(),
-					OnCallbacks: func(*Stream) error { return errors.New("not wanted") },
 				})
 				conn := dialPipe(t, ln)
 				wrote := make(chan error, 1)
@@ -127,7 +124,7 @@ func TestPurposesOfYamuxSessions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn, _, err := s.Open(bounded(t), Preamble{Purpose: purpose})
+		conn, err := s.Open(bounded(t), Preamble{Purpose: purpose})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +133,7 @@ func TestPurposesOfYamuxSessions(t *testing.T) {
 		l.End()
 	}
 	s, l := connect(t, handshake.SessionYamux)
-	conn, _, err := s.Open(bounded(t), Preamble{Purpose: Carrier})
+	conn, err := s.Open(bounded(t), Preamble{Purpose: Carrier})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,27 +143,31 @@ func TestPurposesOfYamuxSessions(t *testing.T) {
 	checkPassing(t, m.host, m.plugin)
 }
 
-func TestListenerYieldsCalls(t *testing.T) {
+// The listener yields every stream on which a wire carries calls, and says what the host
+// opened it for.
+func TestListenerYieldsStreams(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			type owner struct{}
 			s, l := connect(t, kind, func(_ *Config, plugin *ListenerConfig) {
 				plugin.Credentials = plugin.Credentials.WithOwner(owner{})
 			})
-			conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
-			if err != nil {
-				t.Fatal(err)
+			for _, purpose := range []Purpose{Callbacks, Calls} { // the end of the latter ends the session
+				conn, err := s.Open(bounded(t), Preamble{Purpose: purpose})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				accepted, err := l.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer accepted.Close()
+				if got := accepted.(*Stream); got.Info.Owner != (owner{}) || got.Purpose != purpose || conn.Purpose != purpose {
+					t.Errorf("its owner is %v, its purpose %d, want %d", got.Info.Owner, got.Purpose, purpose)
+				}
+				checkPassing(t, conn, accepted)
 			}
-			defer conn.Close()
-			accepted, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer accepted.Close()
-			if got := accepted.(*Stream).Info.Owner; got != (owner{}) {
-				t.Errorf("its owner is %v", got)
-			}
-			checkPassing(t, conn, accepted)
 			if got := l.Addr(); got == nil || got.Network() != "unix" {
 				t.Errorf("the address is %v", got)
 			}
@@ -179,7 +180,7 @@ func TestAdmittedStreamHasNoDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := newPipes()
 		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
-		conn, _, err := direct(t, ln, false).Open(t.Context(), Preamble{Purpose: Calls})
+		conn, err := direct(t, ln, false).Open(t.Context(), Preamble{Purpose: Calls})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,53 +202,10 @@ func TestAdmittedStreamHasNoDeadline(t *testing.T) {
 	})
 }
 
-func TestCallbacks(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind, func(t *testing.T) {
-			got := make(chan *Stream, 1)
-			s, _ := connect(t, kind, func(_ *Config, plugin *ListenerConfig) {
-				var taken atomic.Bool
-				plugin.OnCallbacks = func(s *Stream) error {
-					if taken.Swap(true) {
-						return errors.New("one is enough")
-					}
-					got <- s
-					return nil
-				}
-			})
-			first, _, err := s.Open(bounded(t), Preamble{Purpose: Callbacks})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer first.Close()
-			second, _, err := s.Open(bounded(t), Preamble{Purpose: Callbacks})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer second.Close()
-			stream := receive(t, "the stream", got)
-			defer stream.Close()
-			if _, err := stream.Write([]byte{1}); err != nil {
-				t.Fatal(err)
-			}
-			// Which of the two came first nobody says: the other was refused.
-			met, refused := first, second
-			if n, _ := met.Read(make([]byte, 1)); n == 0 {
-				met, refused = second, first
-				if n, err := met.Read(make([]byte, 1)); n == 0 {
-					t.Fatal(err)
-				}
-			}
-			checkEnded(t, refused)
-			checkPassing(t, met, stream)
-		})
-	}
-}
-
 // A foreign host sends no preamble: its streams are all for calls.
 func TestForeignHost(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect, func(host *Config, plugin *ListenerConfig) { host.Foreign, plugin.Foreign = true, true })
-	conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	conn, err := s.Open(bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +266,7 @@ func TestCloseDropsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := newPipes()
 		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
-		calls, _, err := direct(t, ln, false).Open(t.Context(), Preamble{Purpose: Calls})
+		calls, err := direct(t, ln, false).Open(t.Context(), Preamble{Purpose: Calls})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -316,7 +274,7 @@ func TestCloseDropsPending(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unaccepted, _, err := direct(t, ln, false).Open(t.Context(), Preamble{Purpose: Calls})
+		unaccepted, err := direct(t, ln, false).Open(t.Context(), Preamble{Purpose: Calls})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,7 +332,7 @@ func TestCloseUnblocksAccept(t *testing.T) {
 // on it. End ends it.
 func TestCloseAndEndOfYamux(t *testing.T) {
 	s, l := connect(t, handshake.SessionYamux)
-	calls, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +345,7 @@ func TestCloseAndEndOfYamux(t *testing.T) {
 	m := meet(t, s, l, Offered, "n")
 	checkClose(t, l)
 	for range 3 {
-		late, _, err := s.Open(bounded(t), Preamble{Purpose: Awaited})
+		late, err := s.Open(bounded(t), Preamble{Purpose: Awaited})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -527,13 +485,13 @@ func TestSlowHandshake(t *testing.T) {
 			if _, err := io.WriteString(slow, "\x16\x03\x01"); err != nil { // the beginning of TLS
 				t.Fatal(err)
 			}
-			conn, info, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+			conn, err := s.Open(bounded(t), Preamble{Purpose: Calls})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if info.Security != handshake.SecurityMTLS {
-				t.Errorf("authenticated by %s", info.Security)
+			if conn.Info.Security != handshake.SecurityMTLS {
+				t.Errorf("authenticated by %s", conn.Info.Security)
 			}
 			accepted, err := l.Accept()
 			if err != nil {

@@ -97,7 +97,6 @@ func socketConfigs(t *testing.T, kind string) (Config, net.Listener, ListenerCon
 	return cfg, ln, ListenerConfig{
 		Kind:        kind,
 		Credentials: secure.Plaintext(),
-		OnCallbacks: func(*Stream) error { return errors.New("no callbacks are expected") },
 	}
 }
 

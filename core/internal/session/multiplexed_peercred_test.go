@@ -18,12 +18,12 @@ func TestMultiplexedPeerCredentials(t *testing.T) {
 		host.Foreign, plugin.Foreign = true, true
 		host.Credentials = secure.PeerCred(os.Getuid())
 	})
-	ours, info, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	ours, err := s.Open(bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Security != handshake.SecurityPeerCred || info.UID != os.Getuid() {
-		t.Errorf("the stream for calls is authenticated by %+v", info)
+	if ours.Info.Security != handshake.SecurityPeerCred || ours.Info.UID != os.Getuid() {
+		t.Errorf("the stream for calls is authenticated by %+v", ours.Info)
 	}
 	theirs := receive(t, "the stream for calls", start(l.Accept))
 	if theirs.err != nil {

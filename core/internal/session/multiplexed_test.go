@@ -27,13 +27,14 @@ func multiplexedPair(t *testing.T) (s *Session, l *Listener, calls, served net.C
 		cfg.Credentials = secure.MutualTLS(host, plugin.DER())
 		listening.Credentials = secure.MutualTLS(plugin, host.DER())
 	})
-	calls, info, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	stream, err := s.Open(bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Security != handshake.SecurityMTLS {
-		t.Errorf("security %q", info.Security)
+	if stream.Info.Security != handshake.SecurityMTLS {
+		t.Errorf("security %q", stream.Info.Security)
 	}
+	calls = stream
 	accepted, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -239,7 +240,7 @@ func TestStreamOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	stranger := &Session{dial: another.Open, creds: secure.MutualTLS(newIdentity(t), newIdentity(t).DER()), foreign: true}
-	if stream, _, err := stranger.Open(bounded(t), Preamble{Purpose: Calls}); err == nil {
+	if stream, err := stranger.Open(bounded(t), Preamble{Purpose: Calls}); err == nil {
 		_ = stream.SetDeadline(time.Now().Add(hang)) // TLS 1.3 tells the client when it reads
 		if _, err := stream.Read(make([]byte, 1)); err == nil || errors.Is(err, io.ErrNoProgress) {
 			t.Errorf("a stranger was let in: %v", err)

@@ -33,10 +33,11 @@ func (s *Session) Named(ctx context.Context, purpose Purpose, name string) (net.
 	if s.foreign {
 		return nil, errors.New("the plugin is of another framework, which has no named streams")
 	}
-	conn, _, err := s.Open(ctx, Preamble{purpose, name})
+	stream, err := s.Open(ctx, Preamble{purpose, name})
 	if err != nil {
 		return nil, err
 	}
+	conn := stream.Conn
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	err = awaitMeeting(conn)
 	if !stop() {

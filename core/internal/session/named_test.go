@@ -307,7 +307,7 @@ func meetNext(t *testing.T, mine net.Conn, next <-chan result[net.Conn], again f
 func rawHost(t *testing.T, s *Session, l *Listener, p Preamble) net.Conn {
 	t.Helper()
 	before, _, _ := l.meeting.counts()
-	conn, _, err := s.Open(bounded(t), p)
+	conn, err := s.Open(bounded(t), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +431,7 @@ func parkedPipe(t *testing.T, p Preamble) (*Listener, net.Conn) {
 	t.Helper()
 	ln := newPipes()
 	l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
-	host, _, err := direct(t, ln, false).Open(t.Context(), p)
+	host, err := direct(t, ln, false).Open(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}

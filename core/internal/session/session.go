@@ -16,8 +16,6 @@ import (
 	"fmt"
 	"net"
 
-	"google.golang.org/grpc/credentials"
-
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/mux"
 	"github.com/plugwire/plugwire/core/internal/secure"
@@ -111,27 +109,31 @@ func (s *Session) native(ctx context.Context, cfg Config) (*Session, error) {
 // carried opens the one connection of a yamux session, by the means of a direct
 // one, and returns a session of the streams on it.
 func (s *Session) carried(ctx context.Context) (*Session, error) {
-	conn, info, err := s.Open(ctx, Preamble{Purpose: Carrier})
+	carrier, err := s.Open(ctx, Preamble{Purpose: Carrier})
 	if err != nil {
 		return nil, err
 	}
-	m, err := mux.Client(conn, mux.HostPolicy)
+	m, err := mux.Client(carrier.Conn, mux.HostPolicy)
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, carrier.Close())
 	}
-	return &Session{dial: m.Open, creds: secure.Known(info), share: newShare(m.Close)}, nil
+	return &Session{dial: m.Open, creds: secure.Known(carrier.Info), share: newShare(m.Close)}, nil
 }
 
 // Open opens a stream, says what it is for, and authenticates both sides. The
 // context bounds only that. The caller closes the stream; what the streams share
 // ends with the one for calls, once the named ones are closed. A foreign plugin may
 // end its stream for calls and be opened another: what these share ends by Close.
-func (s *Session) Open(ctx context.Context, p Preamble) (net.Conn, secure.Info, error) {
+func (s *Session) Open(ctx context.Context, p Preamble) (*Stream, error) {
 	conn, err := s.dial(ctx)
 	if err != nil {
-		return nil, secure.Info{}, err
+		return nil, err
 	}
-	return s.introduce(ctx, conn, p)
+	stream, info, err := s.introduce(ctx, conn, p)
+	if err != nil {
+		return nil, err
+	}
+	return &Stream{Conn: stream, Info: info, Purpose: p.Purpose}, nil
 }
 
 // introduce says what a stream is for, and authenticates both sides. It owns conn.
@@ -158,11 +160,11 @@ func (s *Session) begin(ctx context.Context, conn net.Conn, p Preamble) (net.Con
 			return nil, secure.Info{}, fmt.Errorf("write preamble: %w", err)
 		}
 	}
-	stream, info, err := s.creds.ClientHandshake(ctx, "", conn)
+	stream, info, err := s.creds.Client(ctx, conn)
 	if err != nil {
 		return nil, secure.Info{}, fmt.Errorf("authenticate by %s: %w", s.creds.Security(), err)
 	}
-	return stream, info.(secure.Info), nil
+	return stream, info, nil
 }
 
 // Close ends what the streams share, if anything, and with it the streams. Those
@@ -173,34 +175,3 @@ func (s *Session) Close() error {
 	}
 	return s.share.close()
 }
-
-// Stream is a stream that a [Listener] has accepted.
-type Stream struct {
-	net.Conn
-	Info secure.Info
-}
-
-// Credentials are those of streams that a [Listener] returns: they unwrap them,
-// and wait for nothing.
-func Credentials() credentials.TransportCredentials { return accepted{} }
-
-type accepted struct {
-	credentials.TransportCredentials
-}
-
-// ServerHandshake implements [credentials.TransportCredentials].
-func (accepted) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	s, ok := conn.(*Stream)
-	if !ok {
-		return nil, nil, fmt.Errorf("a %T was not accepted by a session", conn)
-	}
-	return s.Conn, s.Info, nil
-}
-
-// Info implements [credentials.TransportCredentials].
-func (accepted) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "plugwire"}
-}
-
-// Clone implements [credentials.TransportCredentials].
-func (accepted) Clone() credentials.TransportCredentials { return accepted{} }

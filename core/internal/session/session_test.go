@@ -40,7 +40,7 @@ func TestOpenWritesThePreamble(t *testing.T) {
 		got, err := ReadPreamble(conn)
 		return got, errors.Join(err, conn.Close())
 	})
-	conn, info, err := direct(t, p, false).Open(t.Context(), want)
+	conn, err := direct(t, p, false).Open(t.Context(), want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +48,8 @@ func TestOpenWritesThePreamble(t *testing.T) {
 	if r := receive(t, "the preamble", read); r.err != nil || r.value != want {
 		t.Errorf("the plugin read %+v, %v; want %+v", r.value, r.err, want)
 	}
-	if info.Security != handshake.SecurityNone {
-		t.Errorf("authenticated by %q", info.Security)
+	if conn.Info.Security != handshake.SecurityNone {
+		t.Errorf("authenticated by %q", conn.Info.Security)
 	}
 	if want := (transport.DialConfig{Version: 7, Address: "a"}); p.got != want {
 		t.Errorf("the transport was given %+v, want %+v", p.got, want)
@@ -60,7 +60,7 @@ func TestOpenWritesThePreamble(t *testing.T) {
 // A direct stream is the transport's own connection.
 func TestDirectStreamIsNotWrapped(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect)
-	conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	conn, err := s.Open(bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,39 +70,26 @@ func TestDirectStreamIsNotWrapped(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer accepted.Close()
-	if _, ok := conn.(*net.UnixConn); !ok {
-		t.Errorf("the host has a %T", conn)
+	if _, ok := conn.Conn.(*net.UnixConn); !ok {
+		t.Errorf("the host has a %T", conn.Conn)
 	}
-	inner, info, err := Credentials().ServerHandshake(accepted)
-	if err != nil {
-		t.Fatal(err)
+	stream, ok := accepted.(*Stream)
+	if !ok {
+		t.Fatalf("accepted a %T", accepted)
 	}
-	if _, ok := inner.(*net.UnixConn); !ok {
-		t.Errorf("the plugin has a %T", inner)
+	if _, ok := stream.Conn.(*net.UnixConn); !ok {
+		t.Errorf("the plugin has a %T", stream.Conn)
 	}
-	if info.AuthType() != handshake.SecurityNone {
-		t.Errorf("authenticated by %q", info.AuthType())
+	if stream.Info.Security != handshake.SecurityNone || stream.Purpose != Calls {
+		t.Errorf("authenticated by %q, for purpose %d", stream.Info.Security, stream.Purpose)
 	}
 	checkPassing(t, conn, accepted)
-}
-
-func TestCredentialsRefuseOthers(t *testing.T) {
-	ours, theirs := net.Pipe()
-	defer ours.Close()
-	defer theirs.Close()
-	creds := Credentials()
-	if conn, _, err := creds.Clone().ServerHandshake(ours); err == nil {
-		t.Errorf("a connection that no session accepted became a %T", conn)
-	}
-	if got := creds.Info().SecurityProtocol; got == "" || got == "insecure" {
-		t.Errorf("the protocol is %q", got)
-	}
 }
 
 // A foreign plugin's first bytes are HTTP/2's or TLS's.
 func TestOpenForeignWritesNothing(t *testing.T) {
 	p := newPipes()
-	conn, _, err := direct(t, p, true).Open(t.Context(), Preamble{Purpose: Calls})
+	conn, err := direct(t, p, true).Open(t.Context(), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +103,7 @@ func TestOpenReturnsTheTransportsError(t *testing.T) {
 	p := newPipes()
 	p.err = errors.New("it is not there")
 	for _, foreign := range []bool{false, true} {
-		conn, _, err := direct(t, p, foreign).Open(t.Context(), Preamble{Purpose: Calls})
+		conn, err := direct(t, p, foreign).Open(t.Context(), Preamble{Purpose: Calls})
 		if conn != nil || !errors.Is(err, p.err) {
 			t.Errorf("foreign %t: got %v, %v; want the transport's error", foreign, conn, err)
 		}
@@ -133,7 +120,7 @@ func TestOpenReturnsTheErrorOfAuthentication(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = s.Open(t.Context(), Preamble{Purpose: Calls})
+	_, err = s.Open(t.Context(), Preamble{Purpose: Calls})
 	const want = "authenticate by peercred: peer credentials: *net.pipe is not a unix socket"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -152,7 +139,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T, ctx context.Context, p *pipes) error{
 		"Open": func(t *testing.T, ctx context.Context, p *pipes) error {
 			t.Helper()
-			_, _, err := direct(t, p, false).Open(ctx, Preamble{Purpose: Calls})
+			_, err := direct(t, p, false).Open(ctx, Preamble{Purpose: Calls})
 			return err
 		},
 		"Named": func(t *testing.T, ctx context.Context, p *pipes) error {
@@ -200,7 +187,7 @@ func TestStreamOutlivesItsContext(t *testing.T) {
 		p := newPipes()
 		ctx, cancel := context.WithCancel(t.Context())
 		read := start(func() (Preamble, error) { return ReadPreamble(<-p.conns) })
-		conn, _, err := direct(t, p, false).Open(ctx, Preamble{Purpose: Calls})
+		conn, err := direct(t, p, false).Open(ctx, Preamble{Purpose: Calls})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +216,7 @@ func TestContextOfDialDoesNotEndAYamuxSession(t *testing.T) {
 	}
 	cancel()
 	ctx, cancel = context.WithCancel(t.Context())
-	conn, _, err := s.Open(ctx, Preamble{Purpose: Calls})
+	conn, err := s.Open(ctx, Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +234,7 @@ func TestContextOfDialDoesNotEndAYamuxSession(t *testing.T) {
 // streams share ends with it, once the named ones are closed.
 func TestSessionEndsWithItsCalls(t *testing.T) {
 	s, l := connect(t, handshake.SessionYamux)
-	calls, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +252,7 @@ func TestSessionEndsWithItsCalls(t *testing.T) {
 	checkPassing(t, second.host, second.plugin)
 	checkClose(t, second.host)
 	checkEnded(t, second.plugin)
-	if conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
+	if conn, err := s.Open(bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a stream after the end: %v, %v", conn, err)
 	}
 }
@@ -299,7 +286,7 @@ func TestFinish(t *testing.T) {
 				t.Error(err)
 			}
 			checkEnded(t, stream.plugin)
-			if conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
+			if conn, err := s.Open(bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("a stream after the end: %v, %v", conn, err)
 			}
 		})
@@ -309,7 +296,7 @@ func TestFinish(t *testing.T) {
 // Streams of a direct session share nothing.
 func TestCloseOfADirectSessionLeavesItsStreams(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect)
-	calls, _, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +378,7 @@ func TestNativeStreamWithoutTLS(t *testing.T) {
 		t.Error("the transport was not given the configuration of the credentials")
 	}
 	const want = "authenticate by mtls: a *net.pipe does not tell its TLS state"
-	if conn, _, err := s.Open(bounded(t), Preamble{Purpose: Calls}); conn != nil || err == nil || err.Error() != want {
+	if conn, err := s.Open(bounded(t), Preamble{Purpose: Calls}); conn != nil || err == nil || err.Error() != want {
 		t.Errorf("the host: %v, %v; want %s", conn, err, want)
 	}
 	if r := receive(t, "the preamble", read); r.err != nil {

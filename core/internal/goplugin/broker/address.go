@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/transport"
@@ -92,7 +93,7 @@ func (a *Addresses) Listen(ctx context.Context) (own *session.Listener, network,
 		}
 	}
 	return session.NewListener(ln, session.ListenerConfig{
-		Kind: handshake.SessionDirect, Credentials: a.Credentials, Foreign: true, Logger: a.Listening.Logger,
+		Kind: handshake.SessionDirect, Credentials: a.Credentials.WithALPN(h2.ALPN), Foreign: true, Logger: a.Listening.Logger,
 	}), network, address, nil
 }
 
@@ -139,15 +140,18 @@ func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn
 		Kind:        handshake.SessionDirect,
 		Transport:   t,
 		Dial:        transport.DialConfig{Version: addressVersion, Address: address, Logger: a.Listening.Logger},
-		Credentials: a.Credentials,
+		Credentials: a.Credentials.WithALPN(h2.ALPN),
 		Foreign:     true,
 	})
 	if err != nil {
 		return nil, secure.Info{}, err
 	}
-	conn, info, err := s.Open(ctx, session.Preamble{})
+	stream, err := s.Open(ctx, session.Preamble{})
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w: the socket is for the user as whom the plugin was started, and this process runs as user %d: start the plugin as that user (SysProcAttr.Credential), or put transport tcp first with host.WithTransports", err, os.Geteuid())
 	}
-	return conn, info, err
+	if err != nil {
+		return nil, secure.Info{}, err
+	}
+	return stream.Conn, stream.Info, nil
 }

@@ -23,7 +23,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
-	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/transport"
@@ -49,7 +49,7 @@ type Config struct {
 	// MaxMessageSize in bytes.
 	MaxMessageSize int
 	// Limits bound the calls of what is dialed under one id.
-	Limits rpc.Limits
+	Limits calls.Limits
 	// Logger, if set, is told of what the other side does that it has no reason to.
 	Logger *slog.Logger
 	// Listen opens an address that the other side can dial, and says what that

@@ -157,7 +157,7 @@ func multiplexed(t *testing.T) (host, plugin *Broker) {
 		t.Fatal(err)
 	}
 	// The stream for calls comes first.
-	calls, _, err := s.Open(t.Context(), session.Preamble{Purpose: session.Calls})
+	calls, err := s.Open(t.Context(), session.Preamble{Purpose: session.Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -558,14 +558,11 @@ func TestD16NoLink(t *testing.T) {
 }
 
 func listenNowhere(context.Context) (*session.Listener, string, string, error) {
-	ours, _ := net.Pipe()
-	ln := session.Single(&session.Stream{Conn: ours})
-	return session.NewListener(&empty{ln, make(chan struct{})}, session.ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext(), Foreign: true}), "unix", "/nowhere", nil
+	return session.NewListener(&empty{make(chan struct{})}, session.ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext(), Foreign: true}), "unix", "/nowhere", nil
 }
 
 // empty is a listener to which nobody comes.
 type empty struct {
-	net.Listener
 	closed chan struct{}
 }
 
@@ -576,8 +573,10 @@ func (e *empty) Accept() (net.Conn, error) {
 
 func (e *empty) Close() error {
 	close(e.closed)
-	return e.Listener.Close()
+	return nil
 }
+
+func (e *empty) Addr() net.Addr { return &net.UnixAddr{Name: "/nowhere", Net: "unix"} }
 
 // fakeStreams counts streams and has none.
 type fakeStreams struct {

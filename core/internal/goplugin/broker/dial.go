@@ -18,13 +18,15 @@ import (
 	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
-	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
+	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
 )
 
 // conn is a connection to what the other side serves under one id.
 type conn struct {
-	peer  *rpc.Peer
+	peer  *h2.Client
 	close func()
 	done  chan struct{} // closed when the peer is closed
 }
@@ -64,25 +66,19 @@ func (b *Broker) Dial(ctx context.Context, id uint32) (broker.Conn, error) {
 func (b *Broker) dial(ctx context.Context, id uint32) (*conn, error) {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	cfg := rpc.Config{
+	link, err := b.open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := h2.Connect(ctx, calls.ClientConfig{
 		Side:           b.cfg.Side,
 		Other:          b.cfg.Other,
 		MaxMessageSize: b.cfg.MaxMessageSize,
 		Logger:         b.cfg.Logger,
 		IsControl:      control.IsControl,
 		Stalled:        b.cfg.Stalled,
-	}
-	stream, info, err := b.open(ctx, id, &cfg)
+	}, link)
 	if err != nil {
-		return nil, err
-	}
-	cfg.Conn, cfg.ClientCredentials = stream, secure.Known(info)
-	peer, err := rpc.New(cfg)
-	if err != nil {
-		return nil, errors.Join(err, stream.Close())
-	}
-	if err := peer.Connect(ctx); err != nil {
-		peer.Close()
 		return nil, err
 	}
 	return b.watched(peer, id)
@@ -92,22 +88,24 @@ func (b *Broker) dial(ctx context.Context, id uint32) (*conn, error) {
 // how to open the next: a server may renew its connections, and with an address of its
 // own it is dialed there again. On one multiplexed connection the end of a stream is
 // that of what is served.
-func (b *Broker) open(ctx context.Context, id uint32, cfg *rpc.Config) (net.Conn, secure.Info, error) {
+func (b *Broker) open(ctx context.Context, id uint32) (h2.Link, error) {
 	if b.cfg.Streams != nil {
-		return b.dialStream(ctx, id)
+		conn, info, err := b.dialStream(ctx, id)
+		return h2.Link{Stream: &session.Stream{Conn: conn, Info: info}}, err
 	}
 	conn, info, offer, err := b.dialAddress(ctx, id)
-	cfg.Redial = func(ctx context.Context) (net.Conn, error) {
+	link := h2.Link{Stream: &session.Stream{Conn: conn, Info: info}}
+	link.Redial = func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := b.bound(ctx)
 		defer cancel()
 		conn, _, err := b.cfg.Dial(ctx, offer.Network, offer.Address)
 		return conn, err
 	}
-	return conn, info, err
+	return link, err
 }
 
 // watched returns a connection whose calls end with it, or with the broker.
-func (b *Broker) watched(peer *rpc.Peer, id uint32) (*conn, error) {
+func (b *Broker) watched(peer *h2.Client, id uint32) (*conn, error) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	c := &conn{peer: peer, close: cancel, done: make(chan struct{})}
 	started := b.run(func() {

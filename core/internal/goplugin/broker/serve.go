@@ -12,7 +12,8 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
-	"github.com/plugwire/plugwire/core/internal/rpc"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
+	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/protocol"
 )
@@ -52,23 +53,18 @@ func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.Servic
 		return err
 	}
 	defer end()
-	peer, err := rpc.New(rpc.Config{
-		Side:                b.cfg.Side,
-		Other:               b.cfg.Other,
-		MaxMessageSize:      b.cfg.MaxMessageSize,
-		Limits:              b.cfg.Limits,
-		Logger:              b.cfg.Logger,
-		Listener:            ln,
-		ServerCredentials:   session.Credentials(),
-		RegisterApplication: register,
-		OnPanic:             b.cfg.OnPanic,
+	server := h2.NewServer(calls.ServerConfig{
+		Side:           b.cfg.Side,
+		Other:          b.cfg.Other,
+		MaxMessageSize: b.cfg.MaxMessageSize,
+		Limits:         b.cfg.Limits,
+		Logger:         b.cfg.Logger,
+		Application:    register,
+		OnPanic:        b.cfg.OnPanic,
 	})
-	if err != nil {
-		return err
-	}
 	served := make(chan error, 1)
-	if !b.run(func() { served <- peer.Serve() }) {
-		peer.Close()
+	if !b.run(func() { served <- server.Serve(ln) }) {
+		server.Close()
 		return context.Cause(b.ctx)
 	}
 	select {
@@ -79,11 +75,11 @@ func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.Servic
 	case <-ctx.Done():
 		// Handlers that go on all the same are their author's.
 		drain, cancel := context.WithTimeout(b.ctx, drainTimeout)
-		_ = peer.Drain(drain)
-		_ = peer.Stop(drain, drainTimeout)
+		_ = server.Drain(drain)
+		_ = server.Stop(drain, drainTimeout)
 		cancel()
 	}
-	peer.Close()
+	server.Close()
 	return errors.Join(err, <-served)
 }
 

@@ -28,7 +28,7 @@ type Registrar interface {
 // NewControl returns a registrar of the framework's own services. side is what
 // this side is called in errors, and stopping is closed when the peer stops.
 func NewControl(r Registrar, side string, stopping <-chan struct{}) *Control {
-	return &Control{Registrar: r, side: side, stopping: stopping, gate: Gate{Limit: maxControl}}
+	return &Control{Registrar: r, side: side, stopping: stopping, gate: Gate{Limit: MaxControl}}
 }
 
 // RegisterService implements [grpc.ServiceRegistrar].

@@ -37,9 +37,9 @@ const (
 	// of compressed headers are all that one needs to take as much memory here.
 	MaxMetadata = 1 << 20
 
-	// maxControl is how many streams of the framework's own services may be open.
+	// MaxControl is how many streams of the framework's own services may be open.
 	// A host has one of each.
-	maxControl = 128
+	MaxControl = 128
 )
 
 // Limits bound what the other side's calls may hold of this side. The zero value
@@ -64,15 +64,6 @@ func (l Limits) WithDefaults(maxMessageSize int) Limits {
 	return l
 }
 
-// Streams is how many streams a connection may have. It is the hard bound on what
-// a peer can open before handlers refuse its calls. It is twice the limit on calls,
-// because grpc's clients do not fail a call above it: they wait, and nested calls
-// that wait for each other never end. A well-behaved client never meets it, because
-// calls above the limit are refused at once.
-func (l Limits) Streams() uint32 {
-	return uint32(min(2*min(int64(l.Calls), 1<<30)+maxControl, 1<<31-1)) //nolint:gosec // bounded
-}
-
 // Metadata is how many bytes of metadata all calls may hold. One call with as much as
 // it may have always fits.
 func (l Limits) Metadata() int { return max(l.Buffered/metadataShare, MaxMetadata) }
@@ -94,7 +85,7 @@ func TooMuchMetadata(side, other string, limit int) error {
 }
 
 func tooManyControl(side string) error {
-	return exhausted(reasonCalls, "%d streams of the framework's own services are open in the %s, which is the limit", maxControl, side)
+	return exhausted(reasonCalls, "%d streams of the framework's own services are open in the %s, which is the limit", MaxControl, side)
 }
 
 // NoRoom is the status of a call whose message does not fit. other is the side that the

@@ -9,8 +9,6 @@ import (
 	"google.golang.org/grpc/encoding/proto"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/mem"
-
-	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 )
 
 // heldCodec holds an answer between the return of its handler and the
@@ -42,7 +40,7 @@ func (c *heldCodec) Marshal(v any) (mem.BufferSlice, error) {
 // TestDrainAnswers has a call whose handler has returned and whose answer is not
 // on its way yet.
 func TestDrainAnswers(t *testing.T) {
-	p := connect(t, &service{}, func(_, server *h2.Config) { server.DrainAnswers = true })
+	p := connect(t, &service{}, func(_ *clientConfig, server *serverConfig) { server.DrainAnswers = true })
 	called := make(chan error, 1)
 	go func() {
 		_, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{}, grpc.CallContentSubtype(heldName))

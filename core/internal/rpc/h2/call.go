@@ -16,32 +16,32 @@ import (
 )
 
 // Invoke implements [grpc.ClientConnInterface].
-func (p *Peer) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	err := p.client.Invoke(ctx, method, args, reply, opts...)
+func (c *Client) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	err := c.conn.Invoke(ctx, method, args, reply, opts...)
 	if err == nil {
 		return nil
 	}
-	return p.explain(ctx, err)
+	return c.explain(ctx, err)
 }
 
 // Plain returns the connection for calls out whose errors are grpc's own: for the
 // framework's streams, whose end needs no explanation, and is not to wait for one.
-func (p *Peer) Plain() grpc.ClientConnInterface { return p.client }
+func (c *Client) Plain() grpc.ClientConnInterface { return c.conn }
 
 // NewStream implements [grpc.ClientConnInterface].
-func (p *Peer) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s, err := p.client.NewStream(ctx, desc, method, opts...)
+func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := c.conn.NewStream(ctx, desc, method, opts...)
 	if err != nil {
-		return nil, p.explain(ctx, err)
+		return nil, c.explain(ctx, err)
 	}
-	return &clientStream{ClientStream: s, peer: p, ctx: ctx}, nil
+	return &clientStream{ClientStream: s, client: c, ctx: ctx}, nil
 }
 
 // clientStream explains the errors of a stream.
 type clientStream struct {
 	grpc.ClientStream
-	peer *Peer
-	ctx  context.Context //nolint:containedctx // the caller's: the stream's own has ended when there is something to explain
+	client *Client
+	ctx    context.Context //nolint:containedctx // the caller's: the stream's own has ended when there is something to explain
 }
 
 func (s *clientStream) Header() (metadata.MD, error) {
@@ -57,7 +57,7 @@ func (s *clientStream) explain(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return s.peer.explain(s.ctx, err)
+	return s.client.explain(s.ctx, err)
 }
 
 // CallError is the error of a call that the other side can no longer answer. It
@@ -81,25 +81,25 @@ func (e *CallError) Unwrap() error { return e.reason }
 // of a connection that is gone by the reason why it is gone, says of a deadline
 // the same whichever side has seen it pass first, and adds to an error about size
 // what to do. What a handler returned stays as it is.
-func (p *Peer) explain(ctx context.Context, err error) error {
+func (c *Client) explain(ctx context.Context, err error) error {
 	switch status.Code(err) {
 	case codes.ResourceExhausted:
-		return p.explainSize(err)
+		return c.explainSize(err)
 	case codes.Internal:
 		if strings.Contains(status.Convert(err).Message(), inflateMark) {
-			return calls.NoRoom(p.other, true)
+			return calls.NoRoom(c.other, true)
 		}
 		return err
 	case codes.DeadlineExceeded:
-		return p.explainDeadline(err)
+		return c.explainDeadline(err)
 	case codes.Unavailable, codes.Canceled:
-		if !p.Broken() && !p.lostCaller(ctx) {
+		if !c.Broken() && !c.lostCaller(ctx) {
 			return err
 		}
-		if p.dialer.redial != nil && !p.lostCaller(ctx) {
-			return p.explainCut(ctx, err)
+		if c.dialer.redial != nil && !c.lostCaller(ctx) {
+			return c.explainCut(ctx, err)
 		}
-		return p.explainLoss(ctx, status.Code(err))
+		return c.explainLoss(ctx, status.Code(err))
 	default:
 		return err
 	}
@@ -112,59 +112,59 @@ const reasonPatience = 5 * time.Second
 // lostCaller reports whether ctx is of a call that the other side has made, and was
 // cancelled because the connection of that call has ended, as it does with the other
 // side. grpc closes a connection before it cancels the calls on it.
-func (p *Peer) lostCaller(ctx context.Context) bool {
-	c := caller(ctx)
-	return c != nil && c.peer == p && errors.Is(ctx.Err(), context.Canceled) && isLost(c.stream)
+func (c *Client) lostCaller(ctx context.Context) bool {
+	conn := callerConn(ctx)
+	return conn != nil && conn.server == c.callers && errors.Is(ctx.Err(), context.Canceled) && isLost(conn.stream)
 }
 
 // explainLoss returns the error of a call on a connection that is lost. grpc's code
 // is Unavailable for one that the loss has ended, and Canceled for that and for the
 // end of ctx, whatever that was.
-func (p *Peer) explainLoss(ctx context.Context, code codes.Code) error {
+func (c *Client) explainLoss(ctx context.Context, code codes.Code) error {
 	// Whoever owns the peer is finding out why; it calls Fail in bounded time
 	// after the connection was lost.
 	select {
-	case <-p.failed:
+	case <-c.failed:
 	case <-ctx.Done():
 	}
 	ended := ctx.Err()
-	if p.lostCaller(ctx) { // nobody has cancelled it
+	if c.lostCaller(ctx) { // nobody has cancelled it
 		ended = nil
 		patience := time.NewTimer(reasonPatience)
 		defer patience.Stop()
 		select {
-		case <-p.failed:
+		case <-c.failed:
 		case <-patience.C:
 		}
 	}
 	select {
-	case <-p.failed:
+	case <-c.failed:
 	default:
 		return status.FromContextError(ctx.Err()).Err()
 	}
-	return p.because(code, ended)
+	return c.because(code, ended)
 }
 
 // because returns the error of a call that ended as the other side did: by grpc's
 // code, and by how the caller's context ended, if it did.
-func (p *Peer) because(code codes.Code, ended error) error {
+func (c *Client) because(code codes.Code, ended error) error {
 	if code == codes.Unavailable || ended == nil {
-		return &CallError{status.New(codes.Unavailable, p.reason.Error()), p.reason}
+		return &CallError{status.New(codes.Unavailable, c.reason.Error()), c.reason}
 	}
 	s := status.FromContextError(ended)
-	return &CallError{status.New(s.Code(), s.Message()+"; meanwhile: "+p.reason.Error()), p.reason}
+	return &CallError{status.New(s.Code(), s.Message()+"; meanwhile: "+c.reason.Error()), c.reason}
 }
 
 // explainDeadline adds to the error of a call that was not answered in time what keeps
 // the other side from answering, if that is known.
-func (p *Peer) explainDeadline(err error) error {
+func (c *Client) explainDeadline(err error) error {
 	s := status.Convert(err)
 	text := s.Message()
 	if strings.HasPrefix(text, resetMark) {
 		text = context.DeadlineExceeded.Error()
 	}
-	if p.stalled != nil {
-		if why := p.stalled(); why != "" {
+	if c.stalled != nil {
+		if why := c.stalled(); why != "" {
 			text += ": " + why
 		}
 	}
@@ -180,12 +180,12 @@ func (p *Peer) explainDeadline(err error) error {
 // before grpc ends the calls on it. A handler that returns codes.Unavailable
 // over a live connection is told apart by this, as is a plugin that takes no new
 // calls while those in flight end.
-func (p *Peer) Broken() bool { return p.hasFailed() || p.dialer.isBroken() }
+func (c *Client) Broken() bool { return c.hasFailed() || c.dialer.isBroken() }
 
 // hasFailed reports whether reason is set.
-func (p *Peer) hasFailed() bool {
+func (c *Client) hasFailed() bool {
 	select {
-	case <-p.failed:
+	case <-c.failed:
 		return true
 	default:
 		return false
@@ -200,10 +200,10 @@ const resetMark = "stream terminated by RST_STREAM"
 // stream.go and server.go there).
 var sizeMarks = []string{"message larger than max", "message after decompression larger than max"}
 
-func (p *Peer) explainSize(err error) error {
+func (c *Client) explainSize(err error) error {
 	s := status.Convert(err)
 	if strings.Contains(s.Message(), refusedMark) {
-		return calls.NoRoom(p.other, true)
+		return calls.NoRoom(c.other, true)
 	}
 	for _, mark := range sizeMarks {
 		if strings.Contains(s.Message(), mark) && !strings.Contains(s.Message(), "WithMaxMessageSize") {

@@ -2,49 +2,52 @@ package h2
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
 
-	"google.golang.org/grpc/credentials"
-
-	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
+	"github.com/plugwire/plugwire/core/internal/session"
 )
 
-// serverConn is a connection on which calls may come in, as grpc accepts it.
+// serverConn is a connection of a server, as grpc accepts it.
 type serverConn struct {
-	net.Conn
-	peer   *Peer
+	*session.Stream
+	server *Server
 	stream net.Conn    // what grpc reads and writes; set before the first call
 	called atomic.Bool // a call has come on the connection
 }
 
 // Close implements [net.Conn]. grpc calls it for a connection that it does not serve.
 func (c *serverConn) Close() error {
-	c.peer.idle.remove(c)
-	return c.Conn.Close()
+	c.server.idle.remove(c)
+	return c.Stream.Close()
 }
 
-// caller returns the connection on which the call with this context came, or nil if
-// the context is not that of a call.
-func caller(ctx context.Context) *serverConn {
-	info, _ := secure.FromContext(ctx)
+// callerConn returns the connection on which a call came, by the call's context. It
+// returns nil for any other context.
+func callerConn(ctx context.Context) *serverConn {
+	info := calls.Caller(ctx)
+	if info == nil {
+		return nil
+	}
 	c, _ := info.Conn.(*serverConn)
 	return c
 }
 
-// noteCall is called for each call before anything else.
+// noteCall notes that a call has come on its connection.
 func noteCall(ctx context.Context) {
-	if c := caller(ctx); c != nil && !c.called.Load() {
-		c.peer.idle.remove(c)
+	if c := callerConn(ctx); c != nil && !c.called.Load() {
+		c.server.idle.remove(c)
 		c.called.Store(true)
 	}
 }
 
-// idleConns are the connections on which no call has come yet, whether HTTP/2 has begun
-// on them or not. grpc waits for them when it stops: 10 s for one that does not begin
-// HTTP/2, 6 s for one that does not answer a ping. Nothing is lost with them, so a stop
+// idleConns are the connections on which no call has come yet. HTTP/2 may have begun on
+// them. When grpc stops, it waits 10 s for a connection that does not begin HTTP/2, and 6 s
+// for one that does not answer a ping. No call is lost with these connections, so a stop
 // closes them first.
 type idleConns struct {
 	mu    sync.Mutex               // guards the fields below
@@ -71,11 +74,11 @@ func (i *idleConns) add(c *serverConn) bool {
 		maps.DeleteFunc(i.conns, func(_ *serverConn, conn net.Conn) bool { return isLost(conn) })
 		i.prune = max(minPrune, 2*len(i.conns))
 	}
-	i.conns[c] = c.Conn
+	i.conns[c] = c.Stream.Conn
 	return true
 }
 
-// replace notes what grpc reads and writes after the two sides were authenticated.
+// replace notes what grpc reads and writes from now on.
 func (i *idleConns) replace(c *serverConn) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -101,10 +104,10 @@ func (i *idleConns) end() {
 	clear(i.conns)
 }
 
-// servedListener accepts the connections of a peer.
+// servedListener yields the streams of ln, each as a *serverConn.
 type servedListener struct {
 	net.Listener
-	peer *Peer
+	server *Server
 }
 
 // Accept implements [net.Listener].
@@ -114,41 +117,14 @@ func (l *servedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &serverConn{Conn: conn, peer: l.peer}
-		if l.peer.idle.add(c) {
+		stream, ok := conn.(*session.Stream)
+		if !ok {
+			return nil, fmt.Errorf("a %T is not a stream of a session", conn)
+		}
+		c := &serverConn{Stream: stream, server: l.server}
+		if l.server.idle.add(c) {
 			return c, nil
 		}
-		_ = conn.Close() // it came too late
+		_ = conn.Close() // the server has stopped
 	}
-}
-
-// serverCredentials are those of the connections of a servedListener.
-type serverCredentials struct {
-	credentials.TransportCredentials
-}
-
-// ServerHandshake implements [credentials.TransportCredentials].
-func (s serverCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	c, ok := raw.(*serverConn)
-	if !ok {
-		return s.TransportCredentials.ServerHandshake(raw)
-	}
-	conn, auth, err := s.TransportCredentials.ServerHandshake(c.Conn)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, ok := auth.(secure.Info)
-	if !ok { // calls could not be told from none
-		c.peer.idle.remove(c)
-		return conn, auth, nil
-	}
-	info.Conn = c
-	c.stream = track(conn)
-	c.peer.idle.replace(c)
-	return c.stream, info, nil
-}
-
-// Clone implements [credentials.TransportCredentials].
-func (s serverCredentials) Clone() credentials.TransportCredentials {
-	return serverCredentials{s.TransportCredentials.Clone()}
 }

@@ -1,8 +1,8 @@
 package h2
 
 // IdleConns returns how many connections are kept on which no call has come.
-func IdleConns(p *Peer) int {
-	p.idle.mu.Lock()
-	defer p.idle.mu.Unlock()
-	return len(p.idle.conns)
+func IdleConns(s *Server) int {
+	s.idle.mu.Lock()
+	defer s.idle.mu.Unlock()
+	return len(s.idle.conns)
 }

@@ -12,8 +12,6 @@ import (
 	"google.golang.org/grpc/codes"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
-
-	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 )
 
 type (
@@ -79,14 +77,14 @@ func TestGoexit(t *testing.T) {
 				},
 			}
 			told := make(chan string, 1)
-			p := connect(t, svc, func(_, server *h2.Config) {
-				server.UnaryServer = append(server.UnaryServer, func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			p := connect(t, svc, func(_ *clientConfig, server *serverConfig) {
+				server.Unary = append(server.Unary, func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 					at("before the handler")
 					resp, err := next(ctx, req)
 					at("after the handler")
 					return resp, err
 				})
-				server.StreamServer = append(server.StreamServer, func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+				server.Stream = append(server.Stream, func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 					at("before the stream")
 					err := next(srv, ss)
 					at("after the stream")
@@ -157,7 +155,7 @@ func TestPanicAfterGoexit(t *testing.T) {
 		runtime.Goexit()
 		return nil, nil
 	}}
-	p := connect(t, svc, func(_, server *h2.Config) {
+	p := connect(t, svc, func(_ *clientConfig, server *serverConfig) {
 		server.OnPanic = func(context.Context, string, any, []byte) {}
 	})
 	_, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{})

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
-	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 )
 
 // TestCompressedMessages has calls whose messages are small on their way, and large when
@@ -48,7 +47,7 @@ func TestCompressedMessages(t *testing.T) {
 			}
 		},
 	}
-	p := connect(t, svc, limited(calls.Limits{Buffered: room}), func(client, server *h2.Config) {
+	p := connect(t, svc, limited(calls.Limits{Buffered: room}), func(client *clientConfig, server *serverConfig) {
 		client.MaxMessageSize, server.MaxMessageSize = largest, largest
 	})
 	payload := &testpb.Payload{Body: bytes.Repeat([]byte{'x'}, largest-1<<10)}
@@ -117,7 +116,7 @@ func TestCompressedMessages(t *testing.T) {
 // message when it is decompressed.
 func TestCompressedMessageIsTooLarge(t *testing.T) {
 	t.Parallel()
-	p := connect(t, holding(), func(_, server *h2.Config) { server.MaxMessageSize = 64 << 10 })
+	p := connect(t, holding(), func(_ *clientConfig, server *serverConfig) { server.MaxMessageSize = 64 << 10 })
 	_, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{Payload: &testpb.Payload{Body: make([]byte, 128<<10)}}, grpc.UseCompressor(gzip.Name))
 	assertExhausted(t, "a large message", err, "WithMaxMessageSize")
 }

@@ -23,12 +23,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
-	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 )
 
 // limited changes the limits of the server of a pair.
-func limited(l calls.Limits) func(client, server *h2.Config) {
-	return func(_, server *h2.Config) { server.Limits = l }
+func limited(l calls.Limits) func(client *clientConfig, server *serverConfig) {
+	return func(_ *clientConfig, server *serverConfig) { server.Limits = l }
 }
 
 // holding is a service whose streams answer once and then wait for their end, and
@@ -172,7 +171,7 @@ func TestMaxControlStreams(t *testing.T) {
 
 func TestMaxConnections(t *testing.T) {
 	var address net.Addr
-	p := connect(t, holding(), func(_, server *h2.Config) { address = server.Listener.Addr() })
+	p := connect(t, holding(), func(_ *clientConfig, server *serverConfig) { address = server.Listener.Addr() })
 	conns := make([]net.Conn, 200)
 	for i := range conns {
 		conn, err := net.Dial(address.Network(), address.String())

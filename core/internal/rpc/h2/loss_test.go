@@ -13,8 +13,6 @@ import (
 	"google.golang.org/grpc/codes"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
-
-	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 )
 
 // halfDeadConn is a connection that can no longer be written to, and whose end has not
@@ -48,7 +46,7 @@ func (c *halfDeadConn) SetReadDeadline(t time.Time) error {
 func TestWriteFailsBeforeRead(t *testing.T) {
 	t.Parallel()
 	conn := &halfDeadConn{deadline: make(chan time.Time, 1)}
-	p := connect(t, &service{}, func(client, _ *h2.Config) {
+	p := connect(t, &service{}, func(client *clientConfig, _ *serverConfig) {
 		conn.Conn = client.Conn
 		client.Conn = conn
 	})
@@ -149,7 +147,7 @@ func TestStalled(t *testing.T) {
 	t.Parallel()
 	for _, why := range []string{"", "its process is stopped"} {
 		asked := 0
-		p := connect(t, until(make(chan struct{}, 100), nil, true), func(client, _ *h2.Config) {
+		p := connect(t, until(make(chan struct{}, 100), nil, true), func(client *clientConfig, _ *serverConfig) {
 			client.Stalled = func() string { asked++; return why }
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

@@ -19,9 +19,11 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
 )
 
 func TestMain(m *testing.M) {
@@ -69,8 +71,9 @@ func (health) Watch(_ *healthpb.HealthCheckRequest, stream grpc.ServerStreamingS
 
 // pair is both ends of a session over a loopback connection.
 type pair struct {
-	client, server *h2.Peer
-	conn           net.Conn // the client's
+	client *h2.Client
+	server *h2.Server
+	conn   net.Conn // the client's
 	testpb.TestServiceClient
 	mu     sync.Mutex // guards panics
 	panics []string
@@ -78,7 +81,7 @@ type pair struct {
 
 // connect makes a pair that serves svc, and ends it with the test. The
 // configurations may be changed by change.
-func connect(t *testing.T, svc *service, change ...func(client, server *h2.Config)) *pair {
+func connect(t *testing.T, svc *service, change ...func(client *clientConfig, server *serverConfig)) *pair {
 	t.Helper()
 	p := &pair{}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -88,22 +91,18 @@ func connect(t *testing.T, svc *service, change ...func(client, server *h2.Confi
 	if p.conn, err = net.Dial("tcp", ln.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	clientConfig := h2.Config{
-		Side:              "host",
-		Other:             "plugin",
-		MaxMessageSize:    calls.DefaultMaxMessageSize,
-		Conn:              p.conn,
-		ClientCredentials: secure.Plaintext(),
-		IsControl:         func(method string) bool { return strings.HasPrefix(method, "/grpc.health.") },
-	}
-	serverConfig := h2.Config{
-		Side:                "plugin",
-		Other:               "host",
-		MaxMessageSize:      calls.DefaultMaxMessageSize,
-		Listener:            ln,
-		ServerCredentials:   secure.Plaintext(),
-		RegisterApplication: func(r grpc.ServiceRegistrar) { testpb.RegisterTestServiceServer(r, svc) },
-		RegisterControl:     func(r calls.Registrar) { healthpb.RegisterHealthServer(r, health{}) },
+	client := clientConfig{Conn: p.conn, ClientConfig: calls.ClientConfig{
+		Side:           "host",
+		Other:          "plugin",
+		MaxMessageSize: calls.DefaultMaxMessageSize,
+		IsControl:      func(method string) bool { return strings.HasPrefix(method, "/grpc.health.") },
+	}}
+	server := serverConfig{Listener: ln, ServerConfig: calls.ServerConfig{
+		Side:           "plugin",
+		Other:          "host",
+		MaxMessageSize: calls.DefaultMaxMessageSize,
+		Application:    func(r grpc.ServiceRegistrar) { testpb.RegisterTestServiceServer(r, svc) },
+		Control:        func(r calls.Registrar) { healthpb.RegisterHealthServer(r, health{}) },
 		OnPanic: func(_ context.Context, method string, value any, stack []byte) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -112,30 +111,52 @@ func connect(t *testing.T, svc *service, change ...func(client, server *h2.Confi
 				t.Errorf("the stack does not show where:\n%s", stack)
 			}
 		},
-	}
+	}}
 	for _, f := range change {
-		f(&clientConfig, &serverConfig)
+		f(&client, &server)
 	}
-	if p.server, err = h2.New(serverConfig); err != nil {
-		t.Fatal(err)
-	}
-	if p.client, err = h2.New(clientConfig); err != nil {
-		t.Fatal(err)
-	}
+	p.server = h2.NewServer(server.ServerConfig)
 	served := make(chan error, 1)
-	go func() { served <- p.server.Serve() }()
+	go func() { served <- p.server.Serve(streamListener{server.Listener}) }()
 	t.Cleanup(func() {
-		p.client.Close()
 		p.server.Close()
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	if err := p.client.Connect(bounded(t)); err != nil {
+	p.client, err = h2.Connect(bounded(t), client.ClientConfig, h2.Link{Stream: plainStream(client.Conn)})
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(p.client.Close)
 	p.TestServiceClient = testpb.NewTestServiceClient(p.client)
 	return p
+}
+
+type clientConfig struct {
+	calls.ClientConfig
+	Conn net.Conn
+}
+
+type serverConfig struct {
+	calls.ServerConfig
+	Listener net.Listener
+}
+
+// plainStream returns a stream on which nobody was authenticated.
+func plainStream(conn net.Conn) *session.Stream {
+	return &session.Stream{Conn: conn, Info: secure.Info{Security: handshake.SecurityNone, UID: -1}}
+}
+
+// streamListener yields plain streams.
+type streamListener struct{ net.Listener }
+
+func (l streamListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return plainStream(conn), nil
 }
 
 func bounded(t *testing.T) context.Context {
@@ -416,9 +437,9 @@ func TestMessageSize(t *testing.T) {
 			return err
 		},
 	}
-	for name, change := range map[string]func(client, server *h2.Config){
-		"client": func(client, _ *h2.Config) { client.MaxMessageSize = limit },
-		"server": func(_, server *h2.Config) { server.MaxMessageSize = limit },
+	for name, change := range map[string]func(client *clientConfig, server *serverConfig){
+		"client": func(client *clientConfig, _ *serverConfig) { client.MaxMessageSize = limit },
+		"server": func(_ *clientConfig, server *serverConfig) { server.MaxMessageSize = limit },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -475,10 +496,10 @@ func TestInterceptorOrder(t *testing.T) {
 	svc := &service{duplex: func(grpc.BidiStreamingServer[testpb.StreamingOutputCallRequest, testpb.StreamingOutputCallResponse]) error {
 		return nil
 	}}
-	p := connect(t, svc, func(client, server *h2.Config) {
-		client.UnaryClient = []grpc.UnaryClientInterceptor{unaryClient("c1"), unaryClient("c2")}
-		server.UnaryServer = []grpc.UnaryServerInterceptor{unaryServer("s1"), unaryServer("s2"), unaryServer("s3")}
-		server.StreamServer = []grpc.StreamServerInterceptor{streamServer("t1"), streamServer("t2"), streamServer("t3")}
+	p := connect(t, svc, func(client *clientConfig, server *serverConfig) {
+		client.Unary = []grpc.UnaryClientInterceptor{unaryClient("c1"), unaryClient("c2")}
+		server.Unary = []grpc.UnaryServerInterceptor{unaryServer("s1"), unaryServer("s2"), unaryServer("s3")}
+		server.Stream = []grpc.StreamServerInterceptor{streamServer("t1"), streamServer("t2"), streamServer("t3")}
 	})
 	if _, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{}); err != nil {
 		t.Error(err)
@@ -522,21 +543,14 @@ func TestConnectFails(t *testing.T) {
 				tt.answer(theirs)
 				_, _ = io.Copy(io.Discard, theirs)
 			}()
-			peer, err := h2.New(h2.Config{
-				Side:              "host",
-				Other:             "plugin",
-				MaxMessageSize:    1000,
-				Conn:              ours,
-				ClientCredentials: secure.Plaintext(),
-				IsControl:         func(string) bool { return false },
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer peer.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), tt.within)
 			defer cancel()
-			err = peer.Connect(ctx)
+			_, err := h2.Connect(ctx, calls.ClientConfig{
+				Side:           "host",
+				Other:          "plugin",
+				MaxMessageSize: 1000,
+				IsControl:      func(string) bool { return false },
+			}, h2.Link{Stream: plainStream(ours)})
 			if err == nil || err.Error() == "" || !errors.Is(err, tt.want) && tt.want != nil {
 				t.Errorf("Connect = %v, want %v", err, tt.want)
 			}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/rpc/h2"
-	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
 // The parts of HTTP/2 that pings need (RFC 9113, sections 3.4, 4.1, 6.5 to 6.8).
@@ -82,19 +81,14 @@ func TestPings(t *testing.T) {
 				ours, theirs := net.Pipe()
 				ln := oneStream{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 				ln.conn <- ours
-				p, err := h2.New(h2.Config{
-					Side:                "plugin",
-					Other:               "host",
-					MaxMessageSize:      calls.DefaultMaxMessageSize,
-					Listener:            ln,
-					ServerCredentials:   secure.Plaintext(),
-					RegisterApplication: func(grpc.ServiceRegistrar) {},
+				p := h2.NewServer(calls.ServerConfig{
+					Side:           "plugin",
+					Other:          "host",
+					MaxMessageSize: calls.DefaultMaxMessageSize,
+					Application:    func(grpc.ServiceRegistrar) {},
 				})
-				if err != nil {
-					t.Fatal(err)
-				}
 				served := make(chan error, 1)
-				go func() { served <- p.Serve() }()
+				go func() { served <- p.Serve(streamListener{ln}) }()
 				client := &pinger{conn: theirs, acks: make(chan struct{}, tt.pings), away: make(chan string, 2)}
 				go client.read()
 				if _, err := theirs.Write(append([]byte(clientPreface), frame(frameSettings, 0)...)); err != nil {

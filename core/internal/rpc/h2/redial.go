@@ -48,8 +48,8 @@ type dialer struct {
 	err     error      // the error of the last attempt, nil if it succeeded
 }
 
-func newDialer(cfg Config) *dialer {
-	return &dialer{other: cfg.Other, redial: cfg.Redial, conns: []net.Conn{track(cfg.Conn)}}
+func newDialer(other string, link Link) *dialer {
+	return &dialer{other: other, redial: link.Redial, conns: []net.Conn{track(link.Stream.Conn)}}
 }
 
 // dial is what grpc calls when it needs a connection.
@@ -122,26 +122,26 @@ func (d *dialer) close() {
 
 // Reach waits until calls can be made, and dials for that if this peer dials again.
 // An error says why they cannot.
-func (p *Peer) Reach(ctx context.Context) error {
+func (c *Client) Reach(ctx context.Context) error {
 	for {
-		state := p.client.GetState()
+		state := c.conn.GetState()
 		switch state {
 		case connectivity.Ready:
-			if !p.dialer.isBroken() {
+			if !c.dialer.isBroken() {
 				return nil
 			} // else grpc is about to notice
 		case connectivity.Shutdown:
 			return ErrClosed
 		case connectivity.TransientFailure:
-			if err := p.dialer.failure(); err != nil {
+			if err := c.dialer.failure(); err != nil {
 				return err
 			}
 			// Calls can be made a moment before grpc says so, or the other side does not
 			// begin HTTP/2 on the new connection.
 		default:
-			p.client.Connect() // also if it does already
+			c.conn.Connect() // also if it does already
 		}
-		if !p.client.WaitForStateChange(ctx, state) {
+		if !c.conn.WaitForStateChange(ctx, state) {
 			return context.Cause(ctx)
 		}
 	}
@@ -149,13 +149,13 @@ func (p *Peer) Reach(ctx context.Context) error {
 
 // keep dials again when the connection is lost, until that fails or ctx ends. It
 // reports whether it was ctx.
-func (p *Peer) keep(ctx context.Context) bool {
+func (c *Client) keep(ctx context.Context) bool {
 	for {
 		since := time.Now()
-		if !p.client.WaitForStateChange(ctx, connectivity.Ready) {
+		if !c.conn.WaitForStateChange(ctx, connectivity.Ready) {
 			return true
 		}
-		if p.dialer.redial == nil {
+		if c.dialer.redial == nil {
 			return false
 		}
 		pause := time.NewTimer(redialPause - time.Since(since))
@@ -166,7 +166,7 @@ func (p *Peer) keep(ctx context.Context) bool {
 			return true
 		}
 		reaching, cancel := context.WithTimeout(ctx, redialTimeout)
-		err := p.Reach(reaching)
+		err := c.Reach(reaching)
 		cancel()
 		if err != nil {
 			return ctx.Err() != nil
@@ -177,19 +177,19 @@ func (p *Peer) keep(ctx context.Context) bool {
 // explainCut returns the error of a call whose connection is gone. If the other side
 // has ended, that is the reason of its end; otherwise it is err, grpc's own. explainCut
 // dials again to find out which.
-func (p *Peer) explainCut(ctx context.Context, err error) error {
-	ended, reached := p.awaitLoss(ctx)
+func (c *Client) explainCut(ctx context.Context, err error) error {
+	ended, reached := c.awaitLoss(ctx)
 	if ended {
 		// The owner of the peer finds out how, and calls Fail in bounded time.
 		select {
-		case <-p.failed:
+		case <-c.failed:
 		case <-ctx.Done():
 		}
 	}
-	dialErr := p.dialer.failure()
+	dialErr := c.dialer.failure()
 	switch {
-	case p.hasFailed():
-		return p.because(status.Code(err), ctx.Err())
+	case c.hasFailed():
+		return c.because(status.Code(err), ctx.Err())
 	case reached:
 		return err
 	case ctx.Err() != nil:
@@ -197,34 +197,34 @@ func (p *Peer) explainCut(ctx context.Context, err error) error {
 	case dialErr == nil:
 		return err
 	}
-	return unavailable(fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", p.dialer.other, dialErr))
+	return unavailable(fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", c.dialer.other, dialErr))
 }
 
 // awaitLoss waits until the other side has ended or calls can be made again, but no
 // longer than a call should wait for either.
-func (p *Peer) awaitLoss(ctx context.Context) (ended, reached bool) {
-	ctx, cancel := context.WithTimeout(ctx, p.dialer.patience())
+func (c *Client) awaitLoss(ctx context.Context) (ended, reached bool) {
+	ctx, cancel := context.WithTimeout(ctx, c.dialer.patience())
 	var err error // of Reach, once done is closed
 	done := make(chan struct{})
 	defer func() { <-done }()
 	defer cancel()
 	go func() {
 		defer close(done)
-		err = p.Reach(ctx)
+		err = c.Reach(ctx)
 	}()
 	select {
-	case <-p.failed:
-	case <-p.gone:
+	case <-c.failed:
+	case <-c.gone:
 	case <-done:
 		if err == nil {
-			return p.hasFailed(), true
+			return c.hasFailed(), true
 		}
 		// It cannot be dialed: a process that is about to end closes its sockets first.
 		select {
-		case <-p.failed:
-		case <-p.gone:
+		case <-c.failed:
+		case <-c.gone:
 		case <-ctx.Done():
-			return p.hasFailed(), false
+			return c.hasFailed(), false
 		}
 	}
 	return true, false

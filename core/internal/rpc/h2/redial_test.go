@@ -20,7 +20,6 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/rpc/h2"
-	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
 // ending is a server of another framework, which ends its connections.
@@ -36,7 +35,7 @@ type ending struct {
 }
 
 // newEnding starts one, to which the peer that is returned is connected.
-func newEnding(t *testing.T, gone <-chan struct{}) (*ending, *h2.Peer) {
+func newEnding(t *testing.T, gone <-chan struct{}) (*ending, *h2.Client) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("it listens again on the path of a unix socket")
@@ -48,19 +47,14 @@ func newEnding(t *testing.T, gone <-chan struct{}) (*ending, *h2.Peer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := h2.New(h2.Config{
+	p, err := h2.Connect(bounded(t), calls.ClientConfig{
 		Side: "host", Other: "plugin", MaxMessageSize: calls.DefaultMaxMessageSize,
-		Conn: conn, Redial: e.dial, Gone: gone,
-		ClientCredentials: secure.Plaintext(),
-		IsControl:         func(string) bool { return false },
-	})
+		IsControl: func(string) bool { return false },
+	}, h2.Link{Stream: plainStream(conn), Redial: e.dial, Gone: gone})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	if err := p.Connect(bounded(t)); err != nil {
-		t.Fatal(err)
-	}
 	return e, p
 }
 
@@ -123,14 +117,14 @@ func (r recording) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-func call(t *testing.T, p *h2.Peer) error {
+func call(t *testing.T, p *h2.Client) error {
 	t.Helper()
 	_, err := testpb.NewTestServiceClient(p).UnaryCall(bounded(t), &testpb.SimpleRequest{})
 	return err
 }
 
 // hold begins a call, which lasts until its connection ends.
-func hold(t *testing.T, p *h2.Peer) testpb.TestService_FullDuplexCallClient {
+func hold(t *testing.T, p *h2.Client) testpb.TestService_FullDuplexCallClient {
 	t.Helper()
 	stream, err := testpb.NewTestServiceClient(p).FullDuplexCall(bounded(t))
 	if err == nil {

@@ -1,19 +1,12 @@
 package h2
 
 import (
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
 
-	"google.golang.org/grpc/credentials"
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
-
-// boundedCredentials bound the connections of a server, and what arrives on them.
-type boundedCredentials struct {
-	credentials.TransportCredentials
-	room *room
-}
 
 // maxConns is how many connections a server has at a time. A host has one; go-plugin's
 // hosts that attach, and clients that are not Go, have a few.
@@ -28,6 +21,22 @@ type room struct {
 	refused func()       // is called for each message that does not fit
 }
 
+// newRoom returns the room of a server.
+func newRoom(cfg calls.ServerConfig, limits calls.Limits) *room {
+	r := &room{
+		limit:   int64(limits.Buffered),
+		largest: uint32(min(int64(cfg.MaxMessageSize), 1<<32-1)), //nolint:gosec // bounded
+		refused: func() {},
+	}
+	if cfg.Logger != nil {
+		var lines limiter
+		r.refused = func() {
+			lines.warn(cfg.Logger, "a message was refused: there is no room for it beside those that are on their way", "from", cfg.Other, "limit", limits.Buffered, "option", cfg.Side+".WithMaxBuffered")
+		}
+	}
+	return r
+}
+
 // take reports whether there is room for that many bytes, and takes it.
 func (r *room) take(size uint32) bool {
 	if r.held.Add(int64(size)) <= r.limit {
@@ -38,25 +47,6 @@ func (r *room) take(size uint32) bool {
 }
 
 func (r *room) give(size uint32) { r.held.Add(-int64(size)) }
-
-// ServerHandshake implements [credentials.TransportCredentials].
-func (c *boundedCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	if c.room.conns.Add(1) > maxConns {
-		c.room.conns.Add(-1)
-		return nil, nil, fmt.Errorf("%d connections are open, which is the limit", maxConns)
-	}
-	authenticated, info, err := c.TransportCredentials.ServerHandshake(conn)
-	if err != nil {
-		c.room.conns.Add(-1)
-		return nil, nil, err
-	}
-	return newServedConn(authenticated, c.room), info, nil
-}
-
-// Clone implements [credentials.TransportCredentials].
-func (c *boundedCredentials) Clone() credentials.TransportCredentials {
-	return &boundedCredentials{TransportCredentials: c.TransportCredentials.Clone(), room: c.room}
-}
 
 // servedConn is a connection of a server. It looks at the frames as they go by, and
 // refuses messages for which there is no room.

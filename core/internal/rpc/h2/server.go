@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,72 +15,94 @@ import (
 )
 
 // minPingInterval is how often the other side may ping without a call in
-// between; after the third ping that comes sooner the connection ends. grpc's
+// between. The connection ends after the third ping that comes sooner. grpc's
 // default is 5 minutes, which protects servers on the Internet. But hosts in
-// other languages ping as often as they are told to, pyvider-rpcplugin every 30
+// other languages ping as often as they are configured to, pyvider-rpcplugin every 30
 // seconds: an idle host lost its connection after 90, with its calls in flight.
-// On one machine an answer costs next to nothing, and still a flood ends.
+// On one machine an answer costs next to nothing, and this interval still ends a flood.
 const minPingInterval = 50 * time.Millisecond
 
-func (p *Peer) newServer(cfg Config) *grpc.Server {
-	timeout := connectTimeout
-	if cfg.Patient {
-		timeout = maxConnectTimeout
-	}
+// Server serves calls. It implements [calls.Server].
+type Server struct {
+	server  *grpc.Server
+	idle    idleConns
+	gate    calls.Gate
+	answers *calls.Gate // of calls whose answer is not sent; nil without DrainAnswers
+	unlog   func()      // stops grpc's errors going to the logger of this Server
+
+	stopOnce sync.Once
+	stopping chan struct{} // closed by Stop
+}
+
+var _ calls.Server = (*Server)(nil)
+
+// NewServer makes a Server. Serve and Close it.
+func NewServer(cfg calls.ServerConfig) *Server { return newServer(cfg, connectTimeout) }
+
+// newServer is NewServer. timeout bounds how long a stream may take to begin HTTP/2.
+func newServer(cfg calls.ServerConfig, timeout time.Duration) *Server {
+	s := &Server{unlog: reports.to(cfg.Logger), stopping: make(chan struct{})}
 	limits := cfg.Limits.WithDefaults(cfg.MaxMessageSize)
-	p.gate.Limit = limits.Calls
+	s.gate.Limit = limits.Calls
 	hold := &metadataHold{limit: int64(limits.Metadata())}
-	room := &room{
-		limit:   int64(limits.Buffered),
-		largest: uint32(min(int64(cfg.MaxMessageSize), 1<<32-1)), //nolint:gosec // bounded
-		refused: func() {},
-	}
-	if cfg.Logger != nil {
-		var lines limiter
-		room.refused = func() {
-			lines.warn(cfg.Logger, "a message was refused: there is no room for it beside those that are on their way", "from", cfg.Other, "limit", limits.Buffered, "option", cfg.Side+".WithMaxBuffered")
-		}
-	}
+	room := newRoom(cfg, limits)
 	opts := []grpc.ServerOption{
-		grpc.Creds(&boundedCredentials{TransportCredentials: serverCredentials{cfg.ServerCredentials}, room: room}),
+		grpc.Creds(serverCredentials{room}),
 		grpc.ConnectionTimeout(timeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 		grpc.StaticStreamWindowSize(callWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.MaxHeaderListSize(calls.MaxMetadata),
-		grpc.MaxConcurrentStreams(limits.Streams()),
+		grpc.MaxConcurrentStreams(maxStreams(limits)),
 		grpc.InTapHandle(hold.tap),
 		grpc.MaxRecvMsgSize(cfg.MaxMessageSize),
 		grpc.MaxSendMsgSize(cfg.MaxMessageSize),
 	}
 	if cfg.DrainAnswers {
-		p.answers = new(calls.Gate)
-		opts = append(opts, grpc.StatsHandler(answered{p.answers}))
+		s.answers = new(calls.Gate)
+		opts = append(opts, grpc.StatsHandler(answered{s.answers}))
 	}
-	server := grpc.NewServer(append(opts, inflateWith(cfg.Side, room)...)...)
-	cfg.RegisterApplication(&calls.Guard{
-		Server:  &bounds{server: server, answers: p.answers, side: cfg.Side, other: cfg.Other, limits: limits, room: room},
-		Gate:    &p.gate,
+	s.server = grpc.NewServer(append(opts, inflateWith(cfg.Side, room)...)...)
+	cfg.Application(&calls.Guard{
+		Server:  &bounds{server: s.server, answers: s.answers, side: cfg.Side, other: cfg.Other, limits: limits, room: room},
+		Gate:    &s.gate,
 		Side:    cfg.Side,
 		Other:   cfg.Other,
-		Unary:   calls.ChainUnary(cfg.UnaryServer),
-		Stream:  calls.ChainStream(cfg.StreamServer),
+		Unary:   calls.ChainUnary(cfg.Unary),
+		Stream:  calls.ChainStream(cfg.Stream),
 		OnPanic: cfg.OnPanic,
 		End:     endCall,
 	})
-	if cfg.RegisterControl != nil {
-		cfg.RegisterControl(calls.NewControl(server, cfg.Side, p.stopping))
+	if cfg.Control != nil {
+		cfg.Control(calls.NewControl(s.server, cfg.Side, s.stopping))
 	}
-	return server
+	return s
 }
 
-// Drain refuses new application calls and waits until those in flight have
-// ended. It returns an error that says how many were left when ctx ended first.
-// The framework's own services go on until Stop.
-func (p *Peer) Drain(ctx context.Context) error {
-	gates := []*calls.Gate{&p.gate}
-	if p.answers != nil {
-		gates = append(gates, p.answers)
+// maxStreams returns how many streams a connection may have: the hard bound on what
+// a peer can open before handlers refuse its calls. It is twice the limit on calls,
+// because grpc's clients do not fail a call above it. They wait, and nested calls
+// that wait for each other never end. A well-behaved client never meets the bound,
+// because calls above the limit are refused at once.
+func maxStreams(l calls.Limits) uint32 {
+	return uint32(min(2*min(int64(l.Calls), 1<<30)+calls.MaxControl, 1<<31-1)) //nolint:gosec // bounded
+}
+
+// Serve serves calls on what ln accepts, each a *session.Stream, until ln ends. It
+// returns nil after Close or Stop. It closes ln.
+func (s *Server) Serve(ln net.Listener) error {
+	err := s.server.Serve(&servedListener{ln, s})
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// Drain implements [calls.Server].
+func (s *Server) Drain(ctx context.Context) error {
+	gates := []*calls.Gate{&s.gate}
+	if s.answers != nil {
+		gates = append(gates, s.answers)
 	}
 	for _, gate := range gates {
 		select {
@@ -93,30 +117,27 @@ func (p *Peer) Drain(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the server. Until ctx ends, answers that handlers have given get
-// out, at whatever pace the other side reads; then what is left is cut off. The
-// framework's own streams end at once, and are not waited for; a connection on
-// which no call has come is closed at once. An error says what was cut off, and how many handlers went on all the same for longer than
-// patience: those that do not heed their context. Never call it from a handler.
-func (p *Peer) Stop(ctx context.Context, patience time.Duration) error {
-	p.stopOnce.Do(func() { close(p.stopping) })
-	p.idle.end()
+// Stop implements [calls.Server]. It closes a connection on which no call has come at
+// once.
+func (s *Server) Stop(ctx context.Context, patience time.Duration) error {
+	s.stopOnce.Do(func() { close(s.stopping) })
+	s.idle.end()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		p.server.GracefulStop()
+		s.server.GracefulStop()
 	}()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
 	}
-	cut := p.inFlight()
-	go p.server.Stop() // ends no later than GracefulStop, which is waited for below
+	cut := s.inFlight()
+	go s.server.Stop() // ends no later than GracefulStop, which is waited for below
 	select {
 	case <-done:
 	case <-time.After(patience):
-		return fmt.Errorf("calls were cut off and go on all the same (%d): their handlers do not heed the context", p.inFlight())
+		return fmt.Errorf("calls were cut off and go on all the same (%d): their handlers do not heed the context", s.inFlight())
 	}
 	if cut > 0 {
 		return nil // Drain has said so
@@ -124,11 +145,17 @@ func (p *Peer) Stop(ctx context.Context, patience time.Duration) error {
 	return errors.New("the other side did not read its last answers in time")
 }
 
-// inFlight returns how many calls have not ended, or have an answer that is not on its
-// way.
-func (p *Peer) inFlight() int {
-	if p.answers != nil {
-		return p.answers.InFlight()
+// inFlight returns how many calls have not ended, or have an answer that is not sent.
+func (s *Server) inFlight() int {
+	if s.answers != nil {
+		return s.answers.InFlight()
 	}
-	return p.gate.InFlight()
+	return s.gate.InFlight()
+}
+
+// Close implements [calls.Server].
+func (s *Server) Close() {
+	s.idle.end() // first, because grpc waits for connections that do not begin HTTP/2
+	s.server.Stop()
+	s.unlog()
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/rpc/h2"
-	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
 // TestConnectIsBoundedByItsContext has a plugin that accepts and says nothing:
@@ -27,25 +26,18 @@ func TestConnectIsBoundedByItsContext(t *testing.T) {
 			_, err := io.Copy(io.Discard, theirs)
 			read <- err
 		}()
-		p, err := h2.New(h2.Config{
-			Side:              "host",
-			Other:             "plugin",
-			MaxMessageSize:    calls.DefaultMaxMessageSize,
-			Conn:              ours,
-			ClientCredentials: secure.Plaintext(),
-			IsControl:         func(string) bool { return false },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		began := time.Now()
-		err = p.Connect(ctx)
+		_, err := h2.Connect(ctx, calls.ClientConfig{
+			Side:           "host",
+			Other:          "plugin",
+			MaxMessageSize: calls.DefaultMaxMessageSize,
+			IsControl:      func(string) bool { return false },
+		}, h2.Link{Stream: plainStream(ours)})
 		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != limit {
 			t.Errorf("Connect = %v after %v, want %v after %v", err, took, context.DeadlineExceeded, limit)
 		}
-		p.Close()
 		if err := <-read; err != nil {
 			t.Error(err)
 		}
@@ -89,9 +81,9 @@ const (
 // TestEndWithIdleStreams has streams for calls that say something or nothing, and then
 // nothing more: neither Stop nor Close waits for them.
 func TestEndWithIdleStreams(t *testing.T) {
-	ends := map[string]func(ctx context.Context, p *h2.Peer) error{
-		"Stop":  func(ctx context.Context, p *h2.Peer) error { return p.Stop(ctx, 0) },
-		"Close": func(_ context.Context, p *h2.Peer) error { p.Close(); return nil },
+	ends := map[string]func(ctx context.Context, p *h2.Server) error{
+		"Stop":  func(ctx context.Context, p *h2.Server) error { return p.Stop(ctx, 0) },
+		"Close": func(_ context.Context, p *h2.Server) error { p.Close(); return nil },
 	}
 	for end, by := range ends {
 		for name, said := range map[string]string{
@@ -110,24 +102,19 @@ func TestEndWithIdleStreams(t *testing.T) {
 	}
 }
 
-func testEndWithIdleStream(t *testing.T, end func(context.Context, *h2.Peer) error, said string) {
+func testEndWithIdleStream(t *testing.T, end func(context.Context, *h2.Server) error, said string) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	ln := oneStream{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 	ln.conn <- ours
-	p, err := h2.New(h2.Config{
-		Side:                "plugin",
-		Other:               "host",
-		MaxMessageSize:      calls.DefaultMaxMessageSize,
-		Listener:            ln,
-		ServerCredentials:   secure.Plaintext(),
-		RegisterApplication: func(grpc.ServiceRegistrar) {},
+	p := h2.NewServer(calls.ServerConfig{
+		Side:           "plugin",
+		Other:          "host",
+		MaxMessageSize: calls.DefaultMaxMessageSize,
+		Application:    func(grpc.ServiceRegistrar) {},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	served, read := make(chan error, 1), make(chan error, 1)
-	go func() { served <- p.Serve() }()
+	go func() { served <- p.Serve(streamListener{ln}) }()
 	go func() {
 		_, err := io.Copy(io.Discard, theirs)
 		read <- err
@@ -169,7 +156,7 @@ func TestIdleStreamsThatEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := connect(t, &service{}, func(_, server *h2.Config) {
+			p := connect(t, &service{}, func(_ *clientConfig, server *serverConfig) {
 				server.Listener = wrapping{server.Listener, wrap}
 			})
 			most := 0

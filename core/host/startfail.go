@@ -1,0 +1,68 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/plugwire/plugwire/core/internal/privdir"
+)
+
+// fail ends what was started and says why.
+func (l *launch) fail(cause error) error {
+	e := &StartError{Attach: l.attaching, Phase: l.phase, Name: l.name, Command: l.command, Elapsed: time.Since(l.started), Err: cause}
+	if l.child == nil {
+		e.Hint = diagnose(cause, l.program)
+	}
+	if c := l.child; c != nil {
+		ended := c.hasExited()
+		if why := c.whyStopped(); why != "" && errors.Is(cause, context.DeadlineExceeded) {
+			e.Err = fmt.Errorf("%w: %s", cause, why)
+		}
+		if err := c.stop(); err != nil {
+			e.Err = errors.Join(e.Err, err)
+		}
+		if ended {
+			e.Exit = &c.status
+			e.Err = fmt.Errorf("the process ended with %v before it was ready", c.status)
+			if !errors.Is(cause, errExited) {
+				e.Err = fmt.Errorf("%w (%w)", cause, e.Err)
+			}
+		}
+		e.Stdout, e.Stderr = c.stdout.Tail(), c.stderr.Tail()
+		if e.Hint = hint(e); e.Hint == "" && e.Exit != nil && l.private != nil && len(l.private.Path()) > maxSocketDir {
+			e.Hint = fmt.Sprintf("the directory for its socket has a path of %d bytes, and a plugin on go-plugin needs one of at most %d: set XDG_RUNTIME_DIR or TMPDIR of the host to a shorter directory", len(l.private.Path()), maxSocketDir)
+		}
+	}
+	return e
+}
+
+// maxSocketDir is the longest path of a directory in which a plugin on go-plugin can make
+// its socket, which has a name such as plugin4294967295. Such a plugin ends without a
+// word of what is too long.
+const maxSocketDir = len(syscall.RawSockaddrUnix{}.Path) - 1 - len("/plugin4294967295")
+
+// otherCookie is what go-plugin's plugins print before they exit if the cookie is
+// not theirs (server.go there).
+const otherCookie = "This binary is a plugin. These are not meant to be executed directly."
+
+func hint(e *StartError) string {
+	switch {
+	case errors.Is(e.Err, privdir.ErrDir):
+		return hintDir
+	case e.Exit != nil && strings.Contains(e.Stderr, otherCookie):
+		return "it is on go-plugin and expects another cookie: give host.WithCookie its MagicCookieKey and MagicCookieValue"
+	case e.Attach && (errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, syscall.ECONNREFUSED)):
+		return "has it ended? Start it again, and take what it prints then"
+	case errors.Is(e.Err, context.DeadlineExceeded) && e.Phase == PhaseHandshake:
+		return "is it a plugin? One prints a line such as 1|1|unix|/path|grpc as soon as it is ready"
+	case e.Hint == "" && e.Exit != nil && *e.Exit == ExitStatus{} && e.Stderr == "":
+		return "is it a plugin? It ended as if its work was done"
+	default:
+		return e.Hint
+	}
+}

@@ -76,7 +76,7 @@ func listenFor(uid int) func(open func() (net.Listener, error)) (net.Listener, e
 		}
 		if addr, ok := ln.Addr().(*net.UnixAddr); ok {
 			if err := os.Lchown(addr.Name, uid, -1); err != nil {
-				err = fmt.Errorf("the plugin runs as user %d, to whom the socket cannot be given: give both sides transport tcp, first, with host.WithTransports and plugin.WithTransports: %w", uid, err)
+				err = fmt.Errorf("the plugin runs as user %d, and the socket cannot be given to that user: put transport tcp first, with host.WithTransports and plugin.WithTransports: %w", uid, err)
 				return nil, errors.Join(err, ln.Close())
 			}
 		}

@@ -22,13 +22,13 @@ func newTestLeash(t *testing.T) *leash.Leash {
 	return l
 }
 
-// leashed is a process that returns what it is sent.
-type leashed struct {
+// echoProcess is a process that writes what it reads.
+type echoProcess struct {
 	*process.Process
 	stdin, stdout *os.File
 }
 
-func startLeashed(t *testing.T, l *leash.Leash) *leashed {
+func startLeashed(t *testing.T, l *leash.Leash) *echoProcess {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -43,17 +43,16 @@ func startLeashed(t *testing.T, l *leash.Leash) *leashed {
 	stdout, stderr := p.Output()
 	t.Cleanup(func() {
 		_ = p.Kill()    // an error is of one that has ended
-		_, _ = p.Wait() // as above
+		_, _ = p.Wait() // only its end counts
 		for _, f := range []*os.File{r, w, stdout, stderr} {
-			_ = f.Close() // nothing of it is wanted any more
+			_ = f.Close() // the test is over
 		}
 	})
-	return &leashed{p, w, stdout}
+	return &echoProcess{p, w, stdout}
 }
 
-// assertLives makes a round trip: a process that was sent SIGKILL before that does not
-// come to it.
-func (p *leashed) assertLives(t *testing.T) {
+// assertLives makes a round trip. A process that got SIGKILL before cannot answer.
+func (p *echoProcess) assertLives(t *testing.T) {
 	t.Helper()
 	if _, err := p.stdin.WriteString("x"); err != nil {
 		t.Fatal(err)
@@ -63,7 +62,7 @@ func (p *leashed) assertLives(t *testing.T) {
 	}
 }
 
-// closeHolder closes what a process holds, as the kernel does for one that ends.
+// closeHolder closes what a process holds, like the kernel does when the process ends.
 func closeHolder(t *testing.T, h *leash.Holder, order [3]int) {
 	t.Helper()
 	for _, i := range order {
@@ -74,7 +73,7 @@ func closeHolder(t *testing.T, h *leash.Holder, order [3]int) {
 	}
 }
 
-// TestLeashHolders has a group end with the last holder of its leash, and not before.
+// TestLeashHolders closes the holders of a leash. The group ends with the last, not before.
 func TestLeashHolders(t *testing.T) {
 	for name, order := range map[string][3]int{"rising": {0, 1, 2}, "falling": {2, 1, 0}} {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +98,7 @@ func TestLeashHolders(t *testing.T) {
 	}
 }
 
-// TestLeashGivenUp closes a leash while its group lives, which nobody is told.
+// TestLeashGivenUp closes a leash while its group lives. The group goes on.
 func TestLeashGivenUp(t *testing.T) {
 	l := newTestLeash(t)
 	p := startLeashed(t, l)
@@ -108,8 +107,8 @@ func TestLeashGivenUp(t *testing.T) {
 	p.assertLives(t)
 }
 
-// TestLeashOfOneThatWasWaitedFor ties a leash to a process whose number may be
-// another's by now.
+// TestLeashOfOneThatWasWaitedFor ties a leash to a process that was waited for, whose number
+// may belong to another process by now.
 func TestLeashOfOneThatWasWaitedFor(t *testing.T) {
 	l := newTestLeash(t)
 	cmd := exec.Command("/bin/true")

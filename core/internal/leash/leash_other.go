@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// Leash does not exist: only Linux sends any signal to a group when a pipe ends. On
-// Windows a Job object does all that it does; elsewhere what a plugin has started
-// outlives the two when they die in the same moment.
+// Leash is not available: only Linux can send a signal to a group when a pipe ends. On
+// Windows a Job object does the same. On other systems, processes that a plugin has started
+// outlive host and plugin when both die at the same moment.
 type Leash struct{}
 
 // New returns [errors.ErrUnsupported].

@@ -2,8 +2,8 @@ package leash
 
 import "errors"
 
-// HoldOwn makes this process the only one that holds the leash of its group.
-// Nothing closes the leash but the end of the process.
+// HoldOwn makes this process the only holder of a new leash of its group. The leash stays
+// until this process ends.
 func HoldOwn(group int) error {
 	l, err := New()
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -12,6 +12,6 @@ func HoldOwn(group int) error {
 	if err != nil {
 		return err
 	}
-	l.Inherited() // no other process gets it
+	l.Inherited() // no other process inherits it
 	return l.tie(group)
 }

@@ -2,5 +2,5 @@
 
 package leash
 
-// HoldOwn does nothing: see [Leash].
+// HoldOwn does nothing: [Leash] is not available.
 func HoldOwn(int) error { return nil }

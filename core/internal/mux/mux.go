@@ -2,8 +2,8 @@
 // the contract of net.Conn, a session ends at once however many streams it has, and
 // what the other side can make this side hold is bounded.
 //
-// Begin with [Client] or [Server]. The package knows nothing of what streams are for,
-// nor of who is at the other end.
+// Begin with [Client] or [Server]. What a stream is for, and which peer is at its other end,
+// is the concern of package session.
 package mux
 
 import (
@@ -182,8 +182,8 @@ var (
 
 // Open opens a stream. yamux takes no context: it blocks while the other side has not
 // accepted the last streams of the backlog, or reads nothing. So Open calls yamux in a
-// goroutine, which may outlast the context. Their number is bounded; further callers
-// wait for their turn.
+// goroutine, which may outlast the context. The number of such goroutines is bounded, and
+// further callers wait.
 func (s *Session) Open(ctx context.Context) (net.Conn, error) {
 	if s.Streams() >= MaxStreams {
 		return nil, errManyStreams

@@ -349,7 +349,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 }
 
 // TestOpenIsBounded gives up opening streams while the other side accepts nothing. Only
-// maxOpening calls leave a goroutine behind. A call that waits for its turn ends with the
+// maxOpening calls leave a goroutine behind. A call beyond them waits, and ends with the
 // session.
 func TestOpenIsBounded(t *testing.T) {
 	client, server := sessions(t)
@@ -505,8 +505,8 @@ func TestLastOfASideThatIsGone(t *testing.T) {
 	checkClose(t, client)
 }
 
-// TestSideThatTakesNothing has an other side that neither reads nor goes away. The session
-// ends all the same. yamux itself cannot be in the bubble, since it shares its timers.
+// TestSideThatTakesNothing writes to a side that neither reads nor goes away. The session ends
+// all the same. yamux itself cannot be in the bubble, since it shares its timers.
 func TestSideThatTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
@@ -523,7 +523,7 @@ func TestSideThatTakesNothing(t *testing.T) {
 			t.Errorf("read %d bytes, %v; want %v", n, err, os.ErrDeadlineExceeded)
 		}
 		if took := time.Since(began); took != lastTimeout || !released {
-			t.Errorf("Read ended after %v, want %v; who waits was released: %t", took, lastTimeout, released)
+			t.Errorf("Read ended after %v, want %v; released: %t", took, lastTimeout, released)
 		}
 		checkClose(t, conn, theirs)
 	})

@@ -1,6 +1,6 @@
-// Package self is what a plugin's process does to itself: it captures what it prints,
-// takes descriptors that its host has passed on, notices that its host is gone, and then
-// ends its own group. Package process is about other processes.
+// Package self is what a plugin's process does to itself. It captures its own output, takes
+// descriptors that its host has passed on, notices the end of its host, and then ends its
+// own group. Package process is about other processes.
 package self
 
 import (
@@ -10,18 +10,17 @@ import (
 	"sync"
 )
 
-// captureBuffer is what one read of a capture asks for: half a full pipe on Linux.
+// captureBuffer is the size of one read of a capture, in bytes: half a full pipe on Linux.
 const captureBuffer = 32 << 10
 
-// Capture takes over what this process prints: on its standard output everything,
-// also of C code and of its children, on its standard error what goes through
-// os.Stderr. The descriptor of standard error stays what it is, because that is
-// where the Go runtime writes when it ends the process, and nobody could pass
-// that on any more.
+// Capture captures what this process prints. On standard output that is everything, also
+// from C code and from children. On standard error it is what goes through os.Stderr. The
+// descriptor of standard error does not change: the Go runtime writes there when it ends
+// the process, and then no goroutine could pass the text on.
 //
-// It changes the process as a whole, so only a program's main may use it.
+// A Capture changes the process as a whole, so only a program's main may make one.
 type Capture struct {
-	// Stdout and Stderr are what was there before.
+	// Stdout and Stderr are the files that the process had before.
 	Stdout, Stderr *os.File
 
 	restore func() error
@@ -34,8 +33,8 @@ type capturePipe struct {
 	done        sync.WaitGroup
 }
 
-// NewCapture calls stdout and stderr with what is printed, each from a goroutine of
-// its own. They must not keep it, nor block for long. End the capture.
+// NewCapture calls stdout and stderr with what is printed, each from a goroutine of its
+// own. They must neither keep the bytes nor block for long. Flush ends the capture.
 func NewCapture(stdout, stderr func([]byte)) (*Capture, error) {
 	out, err := newCapturePipe(stdout)
 	if err != nil {
@@ -68,7 +67,7 @@ func newCapturePipe(put func([]byte)) (*capturePipe, error) {
 
 func (p *capturePipe) close() error { return errors.Join(p.read.Close(), p.closeWrite()) }
 
-// closeWrite closes this process's own writing end, if nobody has.
+// closeWrite closes this process's own writing end, unless it is closed already.
 func (p *capturePipe) closeWrite() error {
 	if err := p.write.Close(); !errors.Is(err, os.ErrClosed) {
 		return err
@@ -82,13 +81,13 @@ func (p *capturePipe) run() {
 		n, err := p.read.Read(buf)
 		p.put(buf[:n])
 		if err != nil {
-			return // told to by flush, or nobody can write any more
+			return // flush has ended the reading, or no process can write any more
 		}
 	}
 }
 
-// Flush passes on everything that was printed until now, and captures nothing
-// more: what comes later goes where it went before. It is to be called once.
+// Flush passes on everything that was printed until now, and ends the capture. Later
+// output goes where it went before the capture. Call Flush once.
 func (c *Capture) Flush() error {
 	err := c.restore()
 	for _, p := range c.pipes {

@@ -20,8 +20,8 @@ import (
 // that captures what it prints.
 const roleCapture = "SELF_TEST_CAPTURE"
 
-// captureProgram prints in every way that there is, and at the end, to where it
-// printed before, what was captured.
+// captureProgram prints in every way that there is. At the end it prints what was captured
+// to the original standard output.
 func captureProgram() error {
 	var mu sync.Mutex // guards what follows
 	var stdout, stderr bytes.Buffer
@@ -66,10 +66,10 @@ func captureProgram() error {
 	return nil
 }
 
-// captureEndless ends a capture while somebody prints whenever something was passed
-// on.
+// captureEndless ends a capture during endless output: each piece that is passed on makes the
+// program print another.
 func captureEndless() error {
-	var held int // the captured standard error, as a child has it
+	var held int // the captured standard error, as a child inherits it
 	c, err := self.NewCapture(func([]byte) {}, func([]byte) { _, _ = unix.Write(held, []byte("more\n")) })
 	if err != nil {
 		return err
@@ -83,8 +83,8 @@ func captureEndless() error {
 	return c.Flush()
 }
 
-// TestCapture has everything on standard output captured, of standard error what
-// goes through os.Stderr, and both as before after that.
+// TestCapture runs a program that captures everything on its standard output, and on standard
+// error what goes through os.Stderr. After the capture both are as they were.
 func TestCapture(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), roleCapture+"=1")
@@ -101,7 +101,7 @@ func TestCapture(t *testing.T) {
 	}
 }
 
-// TestReader has a process notice that nobody reads what it prints.
+// TestReader closes the reading ends of two pipes, which ends a Read of their Reader.
 func TestReader(t *testing.T) {
 	stdoutReader, stdout := pipe(t)
 	stderrReader, stderr := pipe(t)
@@ -118,7 +118,7 @@ func TestReader(t *testing.T) {
 	}
 	select {
 	case <-gone:
-		t.Error("it counts as gone while one of two pipes is read")
+		t.Error("Read has ended while one of two pipes is read")
 	default:
 	}
 	if err := stderrReader.Close(); err != nil {

@@ -7,8 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// redirectStdout makes w standard output, for children and for what goes through
-// os.Stdout.
+// redirectStdout makes w standard output, for children and for output through os.Stdout.
 func redirectStdout(w *os.File) (original *os.File, restore func() error, err error) {
 	original = os.Stdout
 	if err := windows.SetStdHandle(windows.STD_OUTPUT_HANDLE, windows.Handle(w.Fd())); err != nil {
@@ -21,20 +20,19 @@ func redirectStdout(w *os.File) (original *os.File, restore func() error, err er
 	}, nil
 }
 
-// restoreStderr makes os.Stderr what it was.
+// restoreStderr gives os.Stderr its original value.
 func restoreStderr(original, _ *os.File) error {
 	os.Stderr = original
 	return nil
 }
 
-// flushTimeout bounds the wait for the end of a pipe, which another process can
-// hold open.
+// flushTimeout bounds the wait for the end of a pipe, which another process can keep open.
 const flushTimeout = time.Second
 
-// flush passes on what was printed until now: a pipe has no deadlines here, so it
-// is read to its end.
+// flush passes on what was printed until now. A pipe has no deadlines on Windows, so flush
+// reads it to its end.
 func (p *capturePipe) flush() {
-	_ = p.closeWrite() // the reader then ends
+	_ = p.closeWrite() // ends the reader, unless another process has the pipe
 	done := make(chan struct{})
 	go func() {
 		p.done.Wait()

@@ -1,24 +1,23 @@
 package self
 
-// FileID tells what a descriptor is open on from everything else that is open on
-// this machine: the device and the inode that fstat names. It is zero where nobody
-// has told it.
+// FileID identifies the open file of a descriptor on this machine: by the device and the
+// inode that fstat returns. It is zero where the host did not say.
 type FileID struct{ Device, Inode uint64 }
 
-// Descriptor is one that a host has passed on to a plugin. A program between the two
-// may have closed it, and its number may be in use for something else.
+// Descriptor is one that a host has passed on to a plugin. A program between the two may
+// have closed it, and its number may now belong to another file.
 type Descriptor struct {
-	FD   int // 0: there is none
+	FD   int // 0 means that the host passed on none
 	ID   FileID
-	Pipe bool // it can only be a pipe
+	Pipe bool // anything except a pipe is not what the host passed on
 }
 
-// Ties are what a host gives a plugin to notice the host's end by.
+// Ties are what a host passes on so that its plugin notices the end of the host.
 type Ties struct {
 	// Lifeline is the reading end of a pipe whose writing end only the host has.
 	Lifeline Descriptor
 	// Leash is the reading end of the pipe of a [leash.Leash].
 	Leash Descriptor
-	// Host is the number of the host's process, 0 if it does not say.
+	// Host is the number of the host's process, 0 if the host does not say.
 	Host int
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/self"
 )
 
-// TestInherit takes a descriptor only if it is what the host has passed on, and leaves
-// every other as it is.
+// TestInherit takes descriptors that the host passed on, and does not touch others.
 func TestInherit(t *testing.T) {
 	r, _ := pipe(t)
 	other, _ := pipe(t)
@@ -40,10 +39,10 @@ func TestInherit(t *testing.T) {
 		ok   bool
 	}{
 		{"the pipe", r, id, true, true},
-		{"a pipe of which nothing is said", r, self.FileID{}, true, true},
+		{"a pipe of unknown identity", r, self.FileID{}, true, true},
 		{"another pipe", other, id, true, false},
 		{"a socket in place of the pipe", socket, id, true, false},
-		{"a socket, of which nothing is said, in place of a pipe", socket, self.FileID{}, true, false},
+		{"a socket of unknown identity in place of a pipe", socket, self.FileID{}, true, false},
 		{"the socket", socket, identify(t, socket), false, true},
 		{"a file in place of the socket", file, identify(t, socket), false, false},
 		{"the same inode on another device", r, self.FileID{Device: id.Device + 1, Inode: id.Inode}, true, false},
@@ -81,7 +80,7 @@ func identify(t *testing.T, f *os.File) self.FileID {
 	return id
 }
 
-// inheritable returns a descriptor as a program has it that was just started.
+// inheritable returns a descriptor with the flags of one that a program just inherited.
 func inheritable(t *testing.T, f *os.File) int {
 	t.Helper()
 	raw, err := f.SyscallConn()

@@ -12,11 +12,11 @@ import (
 
 var errNotInherited = errors.New("it is something of this process's own")
 
-// errReplaced is the reason for a descriptor that is open on something else than
-// what the host has passed on.
+// errReplaced is the error for a descriptor that is open on another file than the host
+// passed on.
 var errReplaced = errors.New("it is open on something else than what the host passed on: a program between the two closed it")
 
-// Identify returns the identity of what f is open on.
+// Identify returns the identity of an open file.
 func Identify(f *os.File) (FileID, error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -35,15 +35,15 @@ func fileID(stat *unix.Stat_t) FileID {
 	return FileID{Device: uint64(stat.Dev), Inode: uint64(stat.Ino)}
 }
 
-// Inherit takes the descriptor, and keeps it from the plugin's own children. What is
-// not what the host has passed on is left as it is. A host that does not tell the
-// identity may have passed on any socket, pipe or file of another process's making.
+// Inherit takes the descriptor, and keeps it from the plugin's own children. It does not
+// touch a descriptor that is not the one that the host passed on. If the host does not say
+// the identity, Inherit accepts any socket, pipe or file of another process.
 func (d Descriptor) Inherit() (*os.File, error) {
 	var stat unix.Stat_t
 	err := unix.Fstat(d.FD, &stat)
 	switch {
 	case err != nil:
-	case stat.Mode&unix.S_IFMT == 0: // as what epoll has
+	case stat.Mode&unix.S_IFMT == 0: // for example that of epoll
 		err = errNotInherited
 	case d.ID != FileID{} && d.ID != fileID(&stat):
 		err = errReplaced
@@ -52,7 +52,7 @@ func (d Descriptor) Inherit() (*os.File, error) {
 	default:
 		_, err = unix.FcntlInt(uintptr(d.FD), unix.F_SETFD, unix.FD_CLOEXEC)
 		if d.Pipe && err == nil {
-			err = unix.SetNonblock(d.FD, true) // before os.File looks at it, so that a Read does not keep a thread
+			err = unix.SetNonblock(d.FD, true) // before os.NewFile looks at it, so that a Read does not occupy a thread
 		}
 	}
 	if err != nil {

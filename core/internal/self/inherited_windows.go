@@ -8,5 +8,5 @@ import (
 // Identify is not supported.
 func Identify(*os.File) (FileID, error) { return FileID{}, errors.ErrUnsupported }
 
-// Inherit is not supported: a process has no numbered descriptors here.
+// Inherit is not supported: a process has no numbered descriptors on Windows.
 func (Descriptor) Inherit() (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -11,12 +11,12 @@ import (
 )
 
 // LeadGroup makes this process the leader of a process group, in a session of its own,
-// unless it leads a group already. What this process starts from then on is in that
-// group, and can be ended with this process: see [Reader.KillGroup]. On Linux the kernel
-// ends the group when this process has ended, in whatever way.
+// unless it leads a group already. What this process starts from then on is in that group,
+// and [Reader.KillGroup] ends it with this process. On Linux the kernel ends the group when
+// this process has ended, in whatever way.
 //
-// A group in the session of the host would not do: it is in the background, and the
-// system stops it when a process of it reads from the terminal.
+// The group needs its own session. In the session of the host it would be a background
+// group, which the system stops when one of its processes reads from the terminal.
 func LeadGroup() error {
 	if unix.Getpgrp() != unix.Getpid() {
 		if _, err := unix.Setsid(); err != nil {

@@ -1,5 +1,5 @@
 package self
 
-// LeadGroup does nothing: a host binds what its plugins start to its own life by a Job
-// object, or does not.
+// LeadGroup does nothing. A host may bind the processes that its plugins start to its own
+// life by a Job object.
 func LeadGroup() error { return nil }

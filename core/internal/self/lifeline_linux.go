@@ -12,11 +12,11 @@ import (
 	"github.com/plugwire/plugwire/core/internal/leash"
 )
 
-// unbindFromParent undoes bindToParent. The signal is an attribute of the thread
-// that was there at exec, the main one, and only a thread itself can change it.
-// A plugin that serves first thing is on it. Otherwise Go can ask all threads,
-// which takes it half a millisecond, except in a program with cgo. Where it
-// cannot be undone, the process ends by the signal.
+// unbindFromParent turns off the parent-death signal that package process has set. The
+// signal is an attribute of the main thread, and only that thread can change it. A plugin
+// that serves first thing runs on the main thread. Otherwise Go can ask all threads, which
+// takes half a millisecond, except in a program with cgo. If the signal stays on, it ends
+// the process.
 func unbindFromParent() {
 	if unbindMainThread() {
 		return
@@ -27,7 +27,7 @@ func unbindFromParent() {
 	}
 }
 
-// unbindMainThread does it if the calling goroutine is on the main thread, and
+// unbindMainThread turns the signal off if the calling goroutine is on the main thread. It
 // reports whether it was.
 func unbindMainThread() bool {
 	runtime.LockOSThread()
@@ -39,14 +39,14 @@ func unbindMainThread() bool {
 	return true
 }
 
-// mainThreadAttempts bounds the search for the main thread. A program that has
-// just started has fewer idle threads than that.
+// mainThreadAttempts bounds the search for the main thread. A program that has just started
+// has fewer idle threads.
 const mainThreadAttempts = 64
 
-// findMainThread calls try on one thread after another until it returns true.
-// Which thread a goroutine gets is the scheduler's choice, so each goroutine
-// keeps its own while the search goes on. It does not find a main thread that is
-// kept by something else, such as the wait for signals that os/signal starts.
+// findMainThread calls try on one thread after another until try returns true. The
+// scheduler chooses the thread of a goroutine, so each goroutine keeps its thread while the
+// search goes on. The search does not find a main thread that another goroutine is locked
+// to or blocks, such as the one of os/signal that waits for signals.
 func findMainThread(try func() bool) {
 	release := make(chan struct{})
 	defer close(release)
@@ -63,8 +63,8 @@ func findMainThread(try func() bool) {
 	}
 }
 
-// reopen opens a pipe anew that a process has, for reading and not blocking, or
-// returns nil: the system may not allow it, and the process may not have it.
+// reopen opens a pipe of another process, for reading and not blocking. It returns nil if
+// the system does not allow that, or the process does not have the pipe.
 func reopen(pid int, id FileID) *os.File {
 	if pid <= 0 || id == (FileID{}) {
 		return nil
@@ -82,7 +82,7 @@ func reopen(pid int, id FileID) *os.File {
 		if err != nil {
 			return nil
 		}
-		if got, err := Identify(f); err != nil || got != id { // the number is in use for something else by now
+		if got, err := Identify(f); err != nil || got != id { // by now the number belongs to another file
 			_ = f.Close() // nothing was written to it
 			return nil
 		}
@@ -107,8 +107,8 @@ func holdLeash(t Ties, group int) error {
 	if group == 0 {
 		return errors.New("leash: the group is outside of this process's PID namespace, and ends at once with the host")
 	}
-	// The group of the host's child ends with that, as long as the host lives. A program
-	// between the two may have made another one for this process.
+	// While the host lives it ends the group of its child. A program between the two may
+	// have made another group for this process, which needs a leash of its own.
 	if group == unix.Getpid() && unix.Getppid() != t.Host {
 		if err := leash.HoldOwn(group); err != nil {
 			return err
@@ -119,7 +119,7 @@ func holdLeash(t Ties, group int) error {
 		return fmt.Errorf("leash: %w; the group ends at once with the host", lost)
 	}
 	if lost != nil {
-		lost = fmt.Errorf("leash: %w; it was opened anew in the host's process", lost)
+		lost = fmt.Errorf("leash: %w; it was opened again in the host's process", lost)
 	}
 	defer f.Close() //nolint:errcheck // nothing was written to it
 	err := leash.Hold(f, group)

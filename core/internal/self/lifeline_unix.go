@@ -11,22 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lifeline is what tells a plugin that its host is gone: a Read then ends.
+// Lifeline notices the end of the host: a Read then ends.
 type Lifeline struct {
 	io.Reader
-	group int // that the host has made; this process may move to another
+	group int // the group that the host has made; this process may move to another
 }
 
-// OpenLifeline takes what the host has passed on to notice its end by, and keeps it
-// from the plugin's own children. Then it turns the parent-death signal off, which
-// would not let the plugin remove its socket.
+// OpenLifeline takes the descriptors by which a plugin notices the end of its host, and
+// keeps them from the plugin's own children. It then turns off the parent-death signal,
+// which would end the plugin before it could remove its socket.
 //
-// A program between the two may have closed a descriptor. Then the Lifeline is the next
-// best thing, and the error says what was closed and what there is instead: the same
-// pipe, opened anew in the host's process where the system allows that, or the end of
-// the plugin's standard output, which the host reads for as long as it lives. In the
-// second case the parent-death signal stays, and the leash, if there is one, is left to
-// the host alone: nothing else is sure to end a plugin that is stopped or stuck.
+// A program between host and plugin may have closed a descriptor. The error then says which,
+// and what the Lifeline watches instead. Where the system allows it, that is the same pipe,
+// opened again in the host's process. Otherwise it is standard output, which the host reads
+// for as long as it lives. In that case the parent-death signal stays on, and only the host
+// holds the leash: nothing else surely ends a plugin that is stopped or stuck.
 func OpenLifeline(t Ties) (*Lifeline, error) {
 	l := &Lifeline{group: unix.Getpgrp()}
 	pipe, lost := t.Lifeline.inheritOrReopen(t.Host)
@@ -39,7 +38,7 @@ func OpenLifeline(t Ties) (*Lifeline, error) {
 		return l, fmt.Errorf("lifeline: %w; the end of standard output takes its place", lost)
 	}
 	if lost != nil {
-		lost = fmt.Errorf("lifeline: %w; it was opened anew in the host's process", lost)
+		lost = fmt.Errorf("lifeline: %w; it was opened again in the host's process", lost)
 	}
 	l.Reader = pipe
 	err := errors.Join(lost, resumeAtEnd(pipe), holdLeash(t, l.group))
@@ -47,8 +46,8 @@ func OpenLifeline(t Ties) (*Lifeline, error) {
 	return l, err
 }
 
-// inheritOrReopen returns a pipe. With an error it was not inherited, and is nil if
-// there is no other way to it.
+// inheritOrReopen returns a pipe, nil if it is not available. The error says why the pipe
+// was not inherited.
 func (d Descriptor) inheritOrReopen(host int) (*os.File, error) {
 	f, err := d.Inherit()
 	if err != nil {
@@ -57,19 +56,19 @@ func (d Descriptor) inheritOrReopen(host int) (*os.File, error) {
 	return f, nil
 }
 
-// KillGroup ends the process group that the host has made, whose leader may be a
-// script that started this process, and this process. It does not return.
+// KillGroup ends this process and the group that the host has made. The leader of the group
+// may be a script that started this process. KillGroup does not return.
 func (l *Lifeline) KillGroup() {
 	_ = unix.Kill(-l.group, unix.SIGKILL)
 	killSelf()
 }
 
-// killSelf ends this process. The first process of a PID namespace, as of a container,
-// cannot send itself a signal that ends it, but can exit.
+// killSelf ends this process. The first process of a PID namespace, as in a container, can
+// exit but cannot send itself a signal that ends it.
 func killSelf() {
 	_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
 	unix.Exit(killedExitCode)
 }
 
-// killedExitCode is the one by which shells tell of SIGKILL.
+// killedExitCode is the exit code by which shells report SIGKILL.
 const killedExitCode = 128 + int(unix.SIGKILL)

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// Lifeline does not exist: a Job object binds the plugin's life here.
+// Lifeline is not available: a Job object of the host ends the plugin.
 type Lifeline struct{ *os.File }
 
 // OpenLifeline is not supported.
@@ -14,5 +14,5 @@ func OpenLifeline(Ties) (*Lifeline, error) { return nil, errors.ErrUnsupported }
 // KillGroup ends this process.
 func (*Lifeline) KillGroup() { os.Exit(killedExitCode) }
 
-// killedExitCode is the exit code of a process that ends itself so.
+// killedExitCode is the exit code of a process that ends itself after its host.
 const killedExitCode = 1

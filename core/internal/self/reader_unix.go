@@ -9,28 +9,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reader is who reads what this process prints: a host of another framework, which
-// gives no lifeline, but holds the other ends of two pipes for as long as it lives.
-// A Read ends when nobody does any more.
+// Reader notices the end of a host of another framework. Such a host passes on no lifeline,
+// but reads what this process prints for as long as it lives. A Read of Reader ends when no
+// process reads that any more.
 type Reader struct{ outlets []*os.File }
 
-// NewReader returns the reader of outlets, this process's own ends of the pipes.
-// They are watched until the process ends. What is no pipe, such as a terminal, is
-// watched for ever: a host may close its end of one pipe, but hardly all of them.
+// NewReader watches outlets, this process's own ends of the pipes, until the process ends.
+// A Read ends only after all of them: a host may close its end of one pipe. It never ends
+// if one of them is not a pipe, such as a terminal.
 //
-// On Linux a process that is stopped when its host dies is resumed: it could not end
-// itself, and the host may not have been able to end it, either.
+// On Linux, a process that is stopped when its host dies is resumed. Otherwise it could not
+// end itself.
 func NewReader(outlets ...*os.File) *Reader {
 	for _, f := range outlets {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
-			_ = resumeAtEnd(f) // only one that is stopped needs it
+			_ = resumeAtEnd(f) // without it, only a process that is stopped stays
 		}
 	}
 	return &Reader{outlets}
 }
 
-// Read implements [io.Reader]: it waits, in a thread of its own, and returns an
-// error.
+// Read implements [io.Reader]. It blocks, in a thread of its own, and then returns an error.
 func (r *Reader) Read([]byte) (int, error) {
 	for _, f := range r.outlets {
 		if err := awaitBroken(f); err != nil {
@@ -40,7 +39,7 @@ func (r *Reader) Read([]byte) (int, error) {
 	return 0, os.ErrClosed
 }
 
-// awaitBroken returns when nobody reads from f's pipe.
+// awaitBroken returns when no process reads from f's pipe.
 func awaitBroken(f *os.File) error {
 	fds := []unix.PollFd{{Fd: int32(f.Fd())}} //nolint:gosec // descriptors are small
 	for {
@@ -55,8 +54,8 @@ func awaitBroken(f *os.File) error {
 	}
 }
 
-// KillGroup ends this process, and its group if it leads one; otherwise that is its
-// host's. It does not return.
+// KillGroup ends this process, and its group if this process leads one. Any other group is
+// the host's. KillGroup does not return.
 func (r *Reader) KillGroup() {
 	if pid := unix.Getpid(); unix.Getpgrp() == pid {
 		_ = unix.Kill(-pid, unix.SIGKILL)

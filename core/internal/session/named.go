@@ -86,7 +86,7 @@ type meeting struct {
 type place struct {
 	streams []*parkedStream // in the order in which they came
 	callers int             // calls of take, from their begin to their end
-	arrived chan struct{}   // holds an item if a stream waits that no caller knows of
+	arrived chan struct{}   // holds an item if a stream may wait without a caller
 }
 
 // signal wakes a caller. One that finds more streams than the one it takes passes the

@@ -340,7 +340,7 @@ func TestParkedStreamThatGoesAwayIsForgotten(t *testing.T) {
 	}
 }
 
-// TestHostThatAnswersWrongly has a host that answers with the wrong byte. The plugin meets the
+// TestHostThatAnswersWrongly plays a host that answers with the wrong byte. The plugin meets the
 // next stream instead.
 func TestHostThatAnswersWrongly(t *testing.T) {
 	for _, c := range cases() {
@@ -370,7 +370,7 @@ func TestHostThatAnswersWrongly(t *testing.T) {
 	}
 }
 
-// TestHostThatNeverAnswers has a host that does not answer. The plugin drops its stream after
+// TestHostThatNeverAnswers plays a host that does not answer. The plugin drops its stream after
 // a bounded time.
 func TestHostThatNeverAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -442,7 +442,7 @@ func parkedPipe(t *testing.T, p Preamble) (*Listener, net.Conn) {
 	return l, host
 }
 
-// TestHostDistrustsThePlugin has plugins that answer wrongly.
+// TestHostDistrustsThePlugin plays plugins that answer wrongly.
 func TestHostDistrustsThePlugin(t *testing.T) {
 	for name, tt := range map[string]struct {
 		plugin func(net.Conn) error

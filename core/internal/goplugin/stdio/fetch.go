@@ -98,7 +98,7 @@ func fetchAll(ctx context.Context, conn grpc.ClientConnInterface, stdout, stderr
 }
 
 // fetch receives until the stream ends. It reports lost if the stream ended with its
-// connection. A plugin without the service prints nothing in this way, which is no error.
+// connection. A plugin without the service prints nothing in this way, and fetch then returns nil.
 func fetch(ctx context.Context, conn grpc.ClientConnInterface, stdout, stderr io.Writer) (lost bool, err error) {
 	s, err := messages.StreamStdio(ctx, conn, grpc.MaxCallRecvMsgSize(maxMessage))
 	for err == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"time"
 
@@ -66,30 +65,6 @@ func (l *launch) describeAttached(info handshake.AttachInfo) {
 	if info.Protocol != "" {
 		l.command = logs.OneLine(info.Protocol) + " " + l.command
 	}
-}
-
-// running returns the plugin that the environment says runs already, nil if it has
-// no entry for the plugin's name, nor for this protocol.
-func (l *launch) running() (*handshake.AttachInfo, error) {
-	text := os.Getenv(negotiation.EnvAttach)
-	if text == "" {
-		return nil, nil
-	}
-	infos, err := negotiation.ParseAttachMap(text)
-	if err != nil {
-		return nil, fmt.Errorf("the value of %s: %w: unset it, or take what the plugin that is debugged has printed", negotiation.EnvAttach, err)
-	}
-	info, ok := infos[l.name]
-	if !ok {
-		if info, ok = infos[l.family.Name()]; !ok {
-			return nil, nil
-		}
-	}
-	if l.checksum != nil {
-		return nil, fmt.Errorf("%w, as %s asks for: unset that, or launch without a checksum to debug", errAttachChecksum, negotiation.EnvAttach)
-	}
-	l.logger.Warn("attaching to a plugin that runs already, instead of launching one", "variable", negotiation.EnvAttach, "info", info)
-	return &info, nil
 }
 
 var errAttachChecksum = errors.New("host.WithChecksum: this host cannot know what a plugin runs that it attaches to")

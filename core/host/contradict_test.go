@@ -62,6 +62,8 @@ func everyOption(t *testing.T) map[string]Option {
 		"WithStderr":              WithStderr(io.Discard),
 		"WithTrace":               WithTrace(&Trace{}),
 		"WithRunner":              WithRunner(noRunner{}),
+		"WithoutAttach":           WithoutAttach(),
+		"WithSocketGroup":         WithSocketGroup("0"),
 		"WithChecksum":            WithChecksum(crypto.SHA256, sum[:]),
 	}
 }

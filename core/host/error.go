@@ -1,7 +1,10 @@
 package host
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -67,9 +70,12 @@ func (e *StartError) Error() string {
 // Unwrap returns the cause.
 func (e *StartError) Unwrap() error { return e.Err }
 
+// Timeout reports whether the start took too long, as of a [net.Error].
+func (e *StartError) Timeout() bool { return errors.Is(e.Err, context.DeadlineExceeded) }
+
 // ExitError is how a plugin ended that was not asked to, or did not when it was
 // asked. Calls that it could not answer fail with codes.Unavailable and unwrap
-// to it.
+// to it. It is a [net.ErrClosed].
 type ExitError struct {
 	// Name is the plugin's ([WithName]), Command the program and its arguments, ID
 	// the runner's name for the process: its number.
@@ -122,6 +128,10 @@ func (e *ExitError) Error() string {
 
 // Unwrap returns Err.
 func (e *ExitError) Unwrap() error { return e.Err }
+
+// Is reports whether target is [net.ErrClosed]: a plugin that has ended is gone for good,
+// as is a closed connection.
+func (e *ExitError) Is(target error) bool { return target == net.ErrClosed }
 
 // maxShownLine is how many bytes of a line the text of an error has: a logged
 // stack is one line of thousands, and the log has it whole.

@@ -1,10 +1,16 @@
 package host
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/plugwire/plugwire/core/handshake"
 )
 
 func TestStartErrorText(t *testing.T) {
@@ -53,6 +59,47 @@ func TestExitErrorText(t *testing.T) {
 		tt.err.Command, tt.err.ID = "p", "7"
 		if got := tt.err.Error(); got != who+tt.want {
 			t.Errorf("%q, want %q", got, who+tt.want)
+		}
+	}
+}
+
+// TestErrorsMatch has errors match what users of net, go-plugin and quic-go look for.
+func TestErrorsMatch(t *testing.T) {
+	t.Parallel()
+	cause := &handshake.Error{Code: handshake.CodeVersion, Reason: "r"}
+	for _, tt := range []struct {
+		name   string
+		err    error
+		target error
+		want   bool
+	}{
+		{"a plugin that ended is closed", &ExitError{}, net.ErrClosed, true},
+		{"also with a cause", &ExitError{Err: errLost}, net.ErrClosed, true},
+		{"and it has that cause", &ExitError{Err: errLost}, errLost, true},
+		{"but it is nothing else", &ExitError{}, io.EOF, false},
+		{"a plugin without its connection is closed", &lostError{"p"}, net.ErrClosed, true},
+		{"a plugin that was stopped is closed", errClosed, net.ErrClosed, true},
+		{"a plugin that was let go is closed", errLetGo, net.ErrClosed, true},
+		{"a start that failed is not", &StartError{Err: cause}, net.ErrClosed, false},
+		{"a mismatch matches by its code", &StartError{Err: cause}, &handshake.Error{Code: handshake.CodeVersion}, true},
+		{"not by another", &StartError{Err: cause}, &handshake.Error{Code: handshake.CodeWire}, false},
+		{"the time of a start is a deadline", &StartError{Err: &timeoutError{time.Second}}, context.DeadlineExceeded, true},
+	} {
+		if got := errors.Is(tt.err, tt.target); got != tt.want {
+			t.Errorf("%s: errors.Is is %t", tt.name, got)
+		}
+	}
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{&StartError{Err: &timeoutError{time.Second}}, true},
+		{&StartError{Err: fmt.Errorf("wrapped: %w", context.DeadlineExceeded)}, true},
+		{&StartError{Err: cause}, false},
+	} {
+		var timeout interface{ Timeout() bool }
+		if !errors.As(tt.err, &timeout) || timeout.Timeout() != tt.want {
+			t.Errorf("%v: Timeout is not %t", tt.err, tt.want)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	"google.golang.org/grpc/status"
 
@@ -177,4 +178,30 @@ func ExampleParseAttachInfo() {
 	info, err := handshake.ParseAttachInfo(`{"greeter":{"plugwire":1,"protocol":"greeter","version":1,"transport":"unix/1","address":"/tmp/s","security":"peercred","stays":true}}`)
 	fmt.Println(info.Protocol, info.Transport, info.Stays, err)
 	// Output: greeter unix/1 true <nil>
+}
+
+// A host starts every plugin of a directory.
+func ExampleDiscover() {
+	dir, err := os.MkdirTemp("", "plugins-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Mkdir(filepath.Join(dir, "old-plugin"), 0o700); err != nil {
+		fmt.Println(err)
+		return
+	}
+	programs, skipped, err := host.Discover(dir, "*-plugin")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, program := range programs {
+		fmt.Println("launch", program)
+	}
+	for _, s := range skipped {
+		fmt.Println("left out:", filepath.Base(s.Path), s.Err)
+	}
+	// Output: left out: old-plugin it is a directory
 }

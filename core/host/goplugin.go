@@ -102,7 +102,7 @@ func (l *launch) newBroker(answer *negotiation.Answer) *brokering.Broker {
 	addresses := &brokering.Addresses{
 		Transports:  l.transports,
 		Networks:    l.brokerNetworks(answer),
-		Listening:   transport.ListenConfig{MinPort: l.minPort, MaxPort: l.maxPort, Logger: l.logger},
+		Listening:   transport.ListenConfig{Group: l.socketGroup, MinPort: l.minPort, MaxPort: l.maxPort, Logger: l.logger},
 		Credentials: l.creds,
 		Dir:         l.program.dir,
 		ToOther:     l.child.toPlugin,

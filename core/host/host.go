@@ -50,10 +50,11 @@ const DefaultGrace = 10 * time.Second
 // that thread, as with os/exec: the plugin has the thread's namespaces. It outlives the
 // thread.
 //
-// If the environment variable PLUGWIRE_ATTACH has an entry for the plugin's name
-// ([WithName]) or for the protocol's, as a plugin prints it that is started by hand to
-// be debugged, Launch starts nothing but attaches to that plugin, as [Attach] does, and
-// logs so at level warn. An entry for the name comes first.
+// A plugin that a person starts to debug it prints an entry for the environment variable
+// PLUGWIRE_ATTACH. If the variable has an entry for the plugin's name ([WithName]), or
+// else for its protocol, Launch starts nothing: it attaches to that plugin, as [Attach]
+// does, and logs that at level warn. An entry for a protocol is an error if plugins of
+// several names speak the protocol. [WithoutAttach] ignores the variable.
 //
 // The context bounds the start only; the plugin lives until [Plugin.Close] or
 // [Plugin.Shutdown], which the caller must call, or until it ends by itself. An

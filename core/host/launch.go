@@ -154,6 +154,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 	}
 	if l.private != nil {
 		l.offer.SocketDir = l.private.Path()
+		l.offer.SocketGroup = l.socketGroup
 	}
 	var ours *bond
 	if passesFiles(l.runner) && process.LifelineSupported {

@@ -56,6 +56,8 @@ type config struct {
 	plaintext      bool
 	noCertificate  bool // the plugin is not offered one
 	multiplex      bool
+	noAttach       bool   // the environment variable is ignored
+	socketGroup    string // its number; empty for none
 	stdin          *os.File
 	stdout, stderr io.Writer
 	hooks          *Trace // nil: none

@@ -206,6 +206,16 @@ var (
 	errClosed = fmt.Errorf("the plugin was stopped by its host: %w", net.ErrClosed)
 )
 
+// lostError is the reason of calls when a plugin runs on without its connection.
+type lostError struct{ label string }
+
+func (e *lostError) Error() string {
+	return fmt.Sprintf("the connection to plugin %s was lost while it went on running", e.label)
+}
+
+// Is makes it a [net.ErrClosed]: no call reaches the plugin any more.
+func (e *lostError) Is(target error) bool { return target == net.ErrClosed }
+
 // supervise owns the end of the plugin, whatever brings it about.
 func (p *Plugin) supervise() {
 	defer close(p.done)
@@ -272,7 +282,7 @@ func (p *Plugin) outlivesConnection() bool {
 		return false
 	}
 	if p.step.Load() == nil && p.client.Broken() {
-		p.client.Fail(fmt.Errorf("the connection to plugin %s was lost while it went on running", p.child.label()))
+		p.client.Fail(&lostError{p.child.label()})
 	}
 	return !p.child.exitsWithin(lostGrace)
 }

@@ -137,6 +137,36 @@ func TestNamesOfAttachedPlugins(t *testing.T) {
 	b.stop(os.Interrupt)
 }
 
+// TestAttachByProtocol has an entry that names a protocol: it is for plugins of one
+// name.
+func TestAttachByProtocol(t *testing.T) {
+	b := debug(t, echoPlugin())
+	t.Setenv(negotiation.EnvAttach, b.value())
+	for range 2 { // a host may start the same plugin again
+		p, err := host.Launch(testContext(t), exec.Command("no-such-plugin"), options(t, host.WithName("debugged"))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		assertEcho(t, p)
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := host.Launch(testContext(t), echoPlugin(), options(t, host.WithName("another"))...)
+	assertStartFails(t, err, host.PhasePrepare, "PLUGWIRE_ATTACH names protocol "+b.info().Protocol, "plugins debugged and another")
+
+	logger, book := newJournal(t, slog.LevelWarn)
+	p := launch(t, echoPlugin(), host.WithName("another"), host.WithoutAttach(), host.WithLogger(logger))
+	if p.Info().PID == b.cmd.Process.Pid {
+		t.Error("attached, against host.WithoutAttach")
+	}
+	assertEcho(t, p)
+	if r, ok := book.find("attaching to a plugin that runs already, instead of launching one"); ok {
+		t.Errorf("it says that it attaches: %+v", r)
+	}
+	b.stop(os.Interrupt)
+}
+
 // TestHostsLog prints hostile lines from a real plugin: each is one line of the host's
 // own log, which begins with the plugin's name and process.
 func TestHostsLog(t *testing.T) {

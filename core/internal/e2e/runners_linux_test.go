@@ -137,6 +137,44 @@ func TestRunnerWithoutCredentials(t *testing.T) {
 	assertEcho(t, p)
 }
 
+// otherUser starts plugins as another user, which the host does not know of.
+type otherUser struct{ runners.By }
+
+func (otherUser) KeepsCredentials() bool { return false }
+
+// TestSocketGroup has a plugin whose user the host does not know, and who shares a group
+// with the host.
+func TestSocketGroup(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root can start a plugin as another user")
+	}
+	const group = "54321"
+	as := otherUser{runners.By{
+		Program: []string{"setpriv", "--reuid=" + strconv.Itoa(nobody), "--regid=" + strconv.Itoa(nobody), "--groups=" + group},
+		Runner:  host.LocalRunner(),
+	}}
+	if _, err := exec.LookPath(as.Program[0]); err != nil {
+		t.Skip(err)
+	}
+	var address string
+	trace := host.WithTrace(&host.Trace{Dial: func(e host.DialEvent) { address = e.Address }})
+	p := launch(t, echoPlugin(), host.WithRunner(as), host.WithSocketGroup(group), trace)
+	assertEcho(t, p)
+	info, err := os.Stat(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stat := info.Sys().(*syscall.Stat_t); stat.Uid != nobody || strconv.Itoa(int(stat.Gid)) != group || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket has user %d, group %d, mode %v", stat.Uid, stat.Gid, info.Mode())
+	}
+	if p.Info().Security != handshake.SecurityMTLS {
+		t.Errorf("%+v", p.Info())
+	}
+	_, err = host.Launch(testContext(t), echoPlugin(), options(t, host.WithRunner(as))...)
+	assertStartFails(t, err, host.PhaseHandshake, "permission denied")
+}
+
 // cgroupsHidden starts crun where it works: crun refuses a system with both versions of
 // cgroups, so the second one is hidden from it.
 const cgroupsHidden = `

@@ -17,7 +17,11 @@ import (
 var ErrDir = errors.New("private directory")
 
 // User is the user that a plugin runs as, if that is not the host's own user.
-type User struct{ UID, GID int }
+type User struct {
+	UID, GID int
+	// Shared lets all members of the group GID write in the plugin's directory.
+	Shared bool
+}
 
 // ProgramFile is the name of a program's copy in a private directory. A sweep
 // recognizes the copy by this name.

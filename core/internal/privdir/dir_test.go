@@ -223,3 +223,35 @@ func TestSweep(t *testing.T) {
 		}
 	}
 }
+
+// TestGroupWrites has a group that may write in the plugin's directory, and not in the
+// one around it.
+func TestGroupWrites(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may give a file to any group")
+	}
+	if err := os.Chmod(tempDir(t), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const group = 54321
+	dir, err := privdir.New(&privdir.User{UID: os.Geteuid(), GID: group, Shared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]struct {
+		gid  uint32
+		mode os.FileMode
+	}{
+		dir.Path(): {group, 0o770},
+		dir.Own():  {uint32(os.Getegid()), 0o711},
+	} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stat := info.Sys().(*syscall.Stat_t); stat.Gid != want.gid || info.Mode().Perm() != want.mode {
+			t.Errorf("%s: group %d, mode %v; want %v", path, stat.Gid, info.Mode(), want)
+		}
+	}
+	closeDir(t, dir)
+}

@@ -41,6 +41,8 @@ const (
 	ownMode    = 0o700 | fs.ModeSticky
 	sharedMode = 0o710 | fs.ModeSticky // the plugin's group may pass through
 	pluginMode = 0o700
+	groupMode  = 0o770                 // a group may write in the plugin's directory
+	passedMode = 0o711 | fs.ModeSticky // everybody may pass through
 )
 
 // pluginName is the name of the directory for another user, inside the one for
@@ -114,21 +116,31 @@ func prepareDir(path string) (*os.File, error) {
 // share makes the directory of another user in d.
 func (d *Dir) share(user *User) error {
 	plugin := filepath.Join(d.own, pluginName)
-	err := os.Mkdir(plugin, pluginMode)
+	outer, inner, group := sharedMode, fs.FileMode(pluginMode), -1
+	if user.Shared {
+		// The plugin's user may be in the group only by its supplementary groups, or by
+		// those of a container. So the plugin need not be in the group of the outer
+		// directory to reach the inner one, which nobody else may enter.
+		outer, inner, group = passedMode, groupMode, user.GID
+	}
+	err := os.Mkdir(plugin, inner)
 	if err == nil {
-		err = os.Chmod(plugin, pluginMode) // whatever the umask is
+		err = os.Lchown(plugin, user.UID, group)
 	}
 	if err == nil {
-		err = os.Lchown(plugin, user.UID, -1)
+		err = os.Chmod(plugin, inner) // whatever the umask is
 	}
-	if err == nil {
+	if err == nil && !user.Shared {
 		err = d.lock.Chown(-1, user.GID)
+	}
+	if errors.Is(err, unix.EPERM) && user.Shared && user.UID == os.Geteuid() {
+		return fmt.Errorf("this process may not give its directory to group %d, of which it is not a member: %w", user.GID, err)
 	}
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("%w: that is user %d, and this process runs as user %d", errGive, user.UID, os.Geteuid())
 	}
 	if err == nil {
-		err = d.lock.Chmod(sharedMode)
+		err = d.lock.Chmod(outer)
 	}
 	d.plugin = plugin
 	return err

@@ -5,6 +5,7 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os/exec"
 	"path/filepath"
@@ -31,12 +32,15 @@ type Stations map[string]*host.Plugin
 // Start starts every station of a directory. The error says why some did not start; the
 // others run all the same, and the caller closes them.
 func Start(ctx context.Context, dir string, opts ...host.Option) (Stations, error) {
-	programs, err := filepath.Glob(filepath.Join(dir, prefix+"*"))
+	programs, skipped, err := host.Discover(dir, prefix+"*")
 	if err != nil {
 		return nil, err
 	}
 	stations := make(Stations)
 	var errs []error
+	for _, file := range skipped {
+		errs = append(errs, fmt.Errorf("not a station: %v", file))
+	}
 	var mu sync.Mutex // guards stations and errs
 	var starting sync.WaitGroup
 	turns := make(chan struct{}, maxStarting)

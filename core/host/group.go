@@ -1,0 +1,61 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	osuser "os/user"
+	"strconv"
+
+	"github.com/plugwire/plugwire/core/internal/privdir"
+)
+
+// WithSocketGroup lets the members of a group use the plugin's sockets and those of the
+// broker, and make files in the plugin's private directory. The group is a number or a
+// name. It is what go-plugin's UnixSocketConfig.Group does: for a plugin that runs as a
+// user whom the host does not know, as in a container, and shares a group with the host.
+//
+// It changes nothing about authentication. If the plugin has another user than its
+// command names, peer credentials do not hold: add [WithMutualTLS], or a runner that is a
+// [CredentialKeeper]. This process must be root or a member of the group.
+func WithSocketGroup(group string) Option {
+	return optionFunc(func(cfg *config) error {
+		if !privdir.Supported {
+			return fmt.Errorf("host.WithSocketGroup: sockets have no groups on this system: %w", errors.ErrUnsupported)
+		}
+		gid, err := groupID(group)
+		if err != nil {
+			return fmt.Errorf("host.WithSocketGroup(%q): %w", group, err)
+		}
+		cfg.socketGroup = strconv.Itoa(gid)
+		return nil
+	})
+}
+
+// directoryUser returns for whom the private directory is made; nil if only for this
+// process's user.
+func (c *config) directoryUser(cmd *exec.Cmd) *privdir.User {
+	u := pluginUser(cmd)
+	gid, err := strconv.Atoi(c.socketGroup)
+	if err != nil {
+		return u // there is no group
+	}
+	if u == nil {
+		u = &privdir.User{UID: os.Geteuid()}
+	}
+	return &privdir.User{UID: u.UID, GID: gid, Shared: true}
+}
+
+// groupID returns the number of a group. As in go-plugin, a number is taken for a number
+// first, then for a name.
+func groupID(group string) (int, error) {
+	if gid, err := strconv.Atoi(group); err == nil && gid >= 0 {
+		return gid, nil
+	}
+	g, err := osuser.LookupGroup(group)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(g.Gid)
+}

@@ -35,8 +35,19 @@ func TestQuiet(t *testing.T) { t.Fail() }
 `,
 	"hangs/hangs_test.go": `package hangs
 
-import "testing"
+import (
+	"flag"
+	"os"
+	"testing"
+)
 
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.timeout", "1s"); err != nil { // the other packages may be slow
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 func TestHangs(t *testing.T) {
 	for range 50 {
 		go func() { select {} }()
@@ -103,7 +114,7 @@ func run(t *testing.T, c testrun.Config, patterns ...string) (string, error) {
 	var out bytes.Buffer
 	c.Output, c.Prefix = &out, "example.com/"
 	report := testrun.New(c)
-	ran := report.Run(goTest(t, dir, append([]string{"-timeout=1s"}, patterns...)...))
+	ran := report.Run(goTest(t, dir, patterns...))
 	err := report.Close()
 	if (ran == nil) != (err == nil) {
 		t.Errorf("go test: %v; Close: %v", ran, err)
@@ -130,7 +141,7 @@ func write(t *testing.T, files map[string]string) string {
 // goTest returns go test with arguments, to be run in dir.
 func goTest(t *testing.T, dir string, args ...string) testrun.Command {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-json", "-vet=off"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-json", "-vet=off", "-timeout=1m"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOTRACEBACK=all")
 	return testrun.Command{Cmd: cmd, Again: func(pkg, pattern string) string {
@@ -274,7 +285,7 @@ func TestSideBySide(t *testing.T) {
 	dir := write(t, meeting)
 	var out bytes.Buffer
 	report := testrun.New(testrun.Config{Output: &out, Prefix: "example.com/"})
-	ran := report.Run(goTest(t, dir, "-timeout=1m", "./patient"), goTest(t, dir, "-timeout=1m", "./quick"))
+	ran := report.Run(goTest(t, dir, "./patient"), goTest(t, dir, "./quick"))
 	if err := report.Close(); ran == nil || err == nil || err.Error() != "1 failure in 1 package" {
 		t.Errorf("go test: %v; Close: %v", ran, err)
 	}

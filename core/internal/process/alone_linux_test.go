@@ -12,9 +12,9 @@ import (
 // aloneVariable names the test that this process runs alone.
 const aloneVariable = "PROCESS_TEST_ALONE"
 
-// inOwnProcess reports whether this process runs the calling test and nothing
-// else. If not, it runs the test in such a process, started with attr, and
-// reports what comes of it. For tests that change what a whole process does.
+// inOwnProcess reports whether this process runs the calling test and nothing else. If not,
+// it runs the test in such a process, started with attr, and reports the result. It is for
+// tests that change a process as a whole.
 func inOwnProcess(t *testing.T, attr *syscall.SysProcAttr) bool {
 	t.Helper()
 	if os.Getenv(aloneVariable) == t.Name() {

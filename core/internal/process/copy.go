@@ -13,19 +13,18 @@ import (
 	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
-// Copy is a copy of a program that is run in place of the original: whoever
-// changes the original, or puts another in its place, changes nothing of what
-// runs. The methods of a nil Copy do nothing.
+// Copy is a copy of a program that runs in place of the original. Changes of the original
+// file do not affect what runs. The methods of a nil Copy do nothing.
 type Copy struct {
 	memory *os.File     // sealed; nil for a copy in a directory
-	path   string       // of that
+	path   string       // of the copy in a directory
 	remove func() error // removes the directory
 }
 
-// NewCopy makes a copy of what fill writes, of a program with the given file name,
-// for a process of another user if user is not nil. The copy is in memory and sealed
-// where the system has that. Else it is a file in a directory of this user that only
-// the process's user can enter, and that user cannot write.
+// NewCopy makes a copy of a program with the given file name, whose content fill writes. If
+// user is not nil, the process is that user's. Where the system can seal memory, the copy is
+// in sealed memory. Otherwise it is a file in a directory of this user. The user of the
+// process can enter the directory and cannot write there.
 func NewCopy(name string, user *privdir.User, fill func(io.Writer) error) (*Copy, error) {
 	f, err := newMemory()
 	if err != nil {
@@ -40,8 +39,8 @@ func NewCopy(name string, user *privdir.User, fill func(io.Writer) error) (*Copy
 	return &Copy{memory: f}, nil
 }
 
-// The modes let a copy be read, which a script's interpreter does, and executed: by
-// this user, or also by the group of another.
+// The modes let this user, or also the group of another user, read and execute a copy. The
+// interpreter of a script reads it.
 const (
 	copyMode   = 0o500
 	sharedMode = 0o550
@@ -72,11 +71,11 @@ func newCopyInDir(name string, user *privdir.User, fill func(io.Writer) error) (
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	// A process that another goroutine is starting has the file open for writing
-	// until it executes its program, and as long as that is so this one could not
-	// be executed ("text file busy"). Whoever has this lock knows of none.
+	// A process that another goroutine is starting has the file open for writing until it
+	// executes its program. Until then the copy cannot be executed ("text file busy"). No
+	// process is being started while this goroutine holds ForkLock.
 	syscall.ForkLock.Lock()
-	syscall.ForkLock.Unlock() //nolint:staticcheck // to have had it is what counts
+	syscall.ForkLock.Unlock() //nolint:staticcheck // all starts before the lock are done
 	if err := checkExecutable(c.path); err != nil {
 		return nil, err
 	}
@@ -109,8 +108,8 @@ type memoryReader struct{ *io.SectionReader }
 // Close implements [io.Closer].
 func (memoryReader) Close() error { return nil }
 
-// Use changes cmd, to which no file may be added after that, so that it runs the
-// copy. The name in its Args stays.
+// Use changes cmd so that it runs the copy. The name in its Args stays. No file may be added
+// to cmd after that.
 func (c *Copy) Use(cmd *exec.Cmd) {
 	if c == nil {
 		return
@@ -120,8 +119,8 @@ func (c *Copy) Use(cmd *exec.Cmd) {
 	}
 	cmd.Path = c.path
 	if c.memory != nil {
-		// By its number in the new process, where it stays open: the
-		// interpreter of a script opens it once more.
+		// The path names the descriptor in the new process. It stays open there, since
+		// the interpreter of a script opens the path again.
 		cmd.ExtraFiles = append(cmd.ExtraFiles, c.memory)
 		cmd.Path = descriptorDir + strconv.Itoa(firstExtraFile+len(cmd.ExtraFiles)-1)
 	}
@@ -130,15 +129,15 @@ func (c *Copy) Use(cmd *exec.Cmd) {
 // firstExtraFile is the descriptor of the first of [exec.Cmd.ExtraFiles].
 const firstExtraFile = 3
 
-// Started gives back what a process that runs has by itself.
+// Started releases the memory of the copy, which a process that runs holds by itself.
 func (c *Copy) Started() {
 	if c != nil && c.memory != nil {
-		_ = c.memory.Close() // it cannot have changed
+		_ = c.memory.Close() // nothing is left to write
 	}
 }
 
-// Close gives everything back. Call it when the process has ended. An error says what
-// of the directory stays. It is idempotent.
+// Close removes the copy. Call it when the process has ended. An error says what could not
+// be removed. Close is idempotent.
 func (c *Copy) Close() error {
 	c.Started()
 	if c == nil || c.remove == nil {

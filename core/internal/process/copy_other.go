@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// descriptorDir is not used: only Linux has files in memory that can be executed.
+// descriptorDir is not used: only Linux can execute files in memory.
 const descriptorDir = ""
 
 func newMemory() (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -70,7 +70,7 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// TestCopySealed has a copy in memory that its own maker cannot change.
+// TestCopySealed checks that the process that made a copy in memory cannot change it.
 func TestCopySealed(t *testing.T) {
 	f, err := newMemory()
 	if err != nil {
@@ -94,7 +94,7 @@ func TestCopySealed(t *testing.T) {
 	}
 }
 
-// TestCopyFails has nothing be left of a copy that could not be made.
+// TestCopyFails checks that a failed copy leaves nothing behind.
 func TestCopyFails(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("XDG_RUNTIME_DIR", "")
@@ -108,8 +108,8 @@ func TestCopyFails(t *testing.T) {
 	assertEmpty(t, os.Getenv("TMPDIR"))
 }
 
-// TestCopyNotExecutable has a file that the system does not execute: it says so, and
-// what to do where the file system is why.
+// TestCopyNotExecutable checks a file that the system does not execute. The error says so,
+// and what to do if the file system is the reason.
 func TestCopyNotExecutable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "program")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -126,7 +126,7 @@ func TestCopyNotExecutable(t *testing.T) {
 	}
 }
 
-// TestNoCopy has a command run as it is.
+// TestNoCopy runs a command without a copy.
 func TestNoCopy(t *testing.T) {
 	var c *Copy
 	if out := runCopy(t, c, exec.Command("/bin/sh", "-c", "echo original")); !strings.Contains(out, "original") {

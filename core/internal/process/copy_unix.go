@@ -13,8 +13,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
-// newCopyPath returns the path for a copy, in a directory in which only this user may
-// write.
+// newCopyPath returns the path for a copy, in a directory that only this user can write to.
 func newCopyPath(_ string, user *privdir.User) (path string, remove func() error, err error) {
 	dir, err := privdir.New(user)
 	if err != nil {
@@ -23,8 +22,8 @@ func newCopyPath(_ string, user *privdir.User) (path string, remove func() error
 	return filepath.Join(dir.Own(), privdir.ProgramFile), dir.Close, nil
 }
 
-// shareCopy gives a copy its mode, whatever the umask is. Its owner stays this user:
-// an owner can write to a file, whatever its mode is.
+// shareCopy gives a copy its mode, whatever the umask is. This user stays the owner, since an
+// owner can make any file writable.
 func shareCopy(f *os.File, user *privdir.User) error {
 	if user == nil {
 		return f.Chmod(copyMode)
@@ -32,7 +31,7 @@ func shareCopy(f *os.File, user *privdir.User) error {
 	return errors.Join(f.Chown(-1, user.GID), f.Chmod(sharedMode))
 }
 
-// checkExecutable reports whether the system would execute the file at all.
+// checkExecutable returns an error if the system cannot execute the file.
 func checkExecutable(path string) error {
 	if err := unix.Access(path, unix.X_OK); err != nil {
 		return fmt.Errorf("private copy of the program: %s cannot be executed (%w): its file system may be mounted noexec, so set XDG_RUNTIME_DIR or TMPDIR of the host to another directory", path, err)
@@ -40,8 +39,7 @@ func checkExecutable(path string) error {
 	return nil
 }
 
-// OpenProgram opens a file for reading. Of one that would let the caller wait, a
-// named pipe, it does not.
+// OpenProgram opens a file for reading. It does not block if the file is a named pipe.
 func OpenProgram(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) //nolint:gosec // it is the program that the user names
 }

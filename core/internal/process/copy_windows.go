@@ -10,10 +10,10 @@ import (
 	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
-// newCopyPath returns the path for a copy, in a new directory among the user's own
-// temporary files, which other users cannot enter. The name keeps its extension, by
-// which the system knows a program. Remove removes the copy and its directory, and
-// nothing else: what the program itself has put there has no bound.
+// newCopyPath returns the path for a copy, in a new directory among the user's own temporary
+// files, which other users cannot enter. The name keeps its extension, because Windows
+// recognizes a program by it. remove removes the copy and its directory, and nothing else:
+// the program may have put any number of files there.
 func newCopyPath(name string, _ *privdir.User) (path string, remove func() error, err error) {
 	dir, err := os.MkdirTemp("", "plugwire-run-")
 	if err != nil {
@@ -30,11 +30,10 @@ func removeFile(path string) error {
 	return nil
 }
 
-// shareCopy does nothing: files have no modes here.
+// shareCopy does nothing: files have no modes on Windows.
 func shareCopy(*os.File, *privdir.User) error { return nil }
 
-// checkExecutable has nothing to look at: every file that can be read can be
-// executed.
+// checkExecutable does nothing: every file that can be read can be executed.
 func checkExecutable(string) error { return nil }
 
 // OpenProgram opens a file for reading.

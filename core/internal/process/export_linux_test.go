@@ -5,7 +5,7 @@ import (
 	"os/exec"
 )
 
-// The parts of a group that a test needs to see it without its leader.
+// Group is a group for tests of one without a leader.
 type Group = group
 
 func NewGroup(cmd *exec.Cmd) (*Group, error) { return newGroup(cmd, true) }

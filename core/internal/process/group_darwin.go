@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leader tells the child from every later process with its number: macOS has
-// nothing that holds on to a process.
+// leader distinguishes the child from later processes with the same number. macOS has no
+// handle for a process.
 type leader struct {
-	started unix.Timeval // zero if other code has reaped the child already
+	started unix.Timeval // zero if other code had reaped the child at once
 }
 
 func (l *leader) open(p *os.Process) error {
@@ -23,7 +23,7 @@ func (l *leader) open(p *os.Process) error {
 
 func (*leader) close() {}
 
-// await waits until the child has ended, and does not reap it.
+// await waits until the child has ended. It does not reap the child.
 func (l *leader) await(pid int) {
 	if awaitExit(pid) == nil {
 		return
@@ -36,11 +36,11 @@ func (l *leader) await(pid int) {
 	}
 }
 
-// endInterval is how often await looks where it cannot be told.
+// endInterval is how often await looks when the system has no descriptor for it.
 const endInterval = 10 * time.Millisecond
 
-// awaitExit waits until the kernel tells that the child has ended. ESRCH is its
-// answer for a child that has ended already.
+// awaitExit waits until the kernel reports the end of the child. For a child that has ended
+// already the kernel returns ESRCH.
 func awaitExit(pid int) error {
 	kq, err := unix.Kqueue()
 	if err != nil {
@@ -62,8 +62,8 @@ func awaitExit(pid int) error {
 	}
 }
 
-// state returns the state of the child, which may have ended. It reports false if
-// other code of this process has reaped the child.
+// state returns the state of the child, which may have ended. It reports false if other code
+// of this process has reaped the child.
 func (l *leader) state(pid int) (state int8, ok bool) {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil || int(info.Proc.P_pid) != pid || info.Proc.P_starttime != l.started {
@@ -72,17 +72,17 @@ func (l *leader) state(pid int) (state int8, ok bool) {
 	return info.Proc.P_stat, true
 }
 
-// wait ends what is left of the group when its leader has ended and is not yet
-// reaped.
+// wait waits for the end of the leader. Before it reaps the leader it ends the rest of the
+// group.
 func (g *group) wait(reap func() error) error {
 	g.leader.await(g.pid)
 	err := g.kill()
 	return errors.Join(err, g.end(reap))
 }
 
-// signal sends to the group. Its leader cannot leave it, as it leads a session. As long
-// as the leader is not reaped, its number is its own. When other code of this process has
-// reaped it, nothing is sent. Callers hold mu.
+// signal sends a signal to the group. The leader cannot leave the group, since it leads a
+// session. Until the leader is reaped, no other process has its number. If other code of
+// this process has reaped it, signal sends nothing. Callers hold mu.
 func (g *group) signal(sig unix.Signal) error {
 	if _, ok := g.leader.state(g.pid); !ok {
 		return nil

@@ -7,21 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leader refers to a child by a descriptor of it, and to the group that the child
-// leads. The descriptor never becomes another's, as the child's number does when
-// other code of this process has reaped it: the init of a container reaps all
-// children.
+// leader refers to a child, and to the group that it leads, by a descriptor. Other code of
+// this process may reap the child, as the init of a container does. Its number can then
+// belong to another process. The descriptor never does.
 type leader struct {
 	pidfd int // noPidfd before Linux 5.4
 }
 
 const (
 	noPidfd = 0
-	// minPidfd keeps the descriptor off the standard ones, which may be closed.
+	// minPidfd keeps the descriptor from taking a standard number that is closed.
 	minPidfd = 3
 )
 
-// open takes the descriptor that came with the child's start.
+// open duplicates the descriptor that os got when it started the child.
 func (l *leader) open(p *os.Process) (err error) {
 	noHandle := p.WithHandle(func(handle uintptr) {
 		l.pidfd, err = unix.FcntlInt(handle, unix.F_DUPFD_CLOEXEC, minPidfd)
@@ -42,7 +41,7 @@ func (l *leader) close() {
 	}
 }
 
-// await waits until the child of that number has ended and does not reap it. An
+// await waits until the child with that number has ended. It does not reap the child. An
 // error means that other code has.
 func (l *leader) await(pid, options int) error {
 	idType, id := unix.P_PIDFD, l.pidfd
@@ -57,19 +56,19 @@ func (l *leader) await(pid, options int) error {
 	}
 }
 
-// wait ends what is left of the group when its leader has ended and is not yet
-// reaped.
+// wait waits for the end of the leader. Before it reaps the leader it ends the rest of the
+// group.
 func (g *group) wait(reap func() error) error {
 	g.reapWhileAlive()
-	_ = g.leader.await(g.pid, 0) // reap reports that other code was faster
+	_ = g.leader.await(g.pid, 0) // reap reports if other code was faster
 	err := g.kill()
 	g.reapAfterKill()
 	return errors.Join(err, g.end(reap))
 }
 
-// signal sends to the group. Its leader cannot leave it, as it leads a session. The
-// kernel finds the group by its leader's descriptor, also when the leader is gone and the
-// number is another's. Callers hold mu.
+// signal sends a signal to the group. The leader cannot leave the group, since it leads a
+// session. The kernel finds the group by the descriptor of the leader, also after the leader
+// is gone and its number belongs to another process. Callers hold mu.
 func (g *group) signal(sig unix.Signal) error {
 	if g.leader.pidfd != noPidfd {
 		err := pidfdSignal(g.leader.pidfd, sig, unix.PIDFD_SIGNAL_PROCESS_GROUP)
@@ -80,18 +79,18 @@ func (g *group) signal(sig unix.Signal) error {
 	return g.signalNumber(sig)
 }
 
-// signalNumber is for systems before Linux 6.9. As long as the leader is not
-// reaped, its number is its own. When other code of this process has reaped it,
-// nothing is sent, and what the leader has left behind lives on. Before Linux 5.4
-// another child with that number passes for the leader.
+// signalNumber is signal before Linux 6.9. Until the leader is reaped, no other process has
+// its number. If other code of this process has reaped it, signalNumber sends nothing, and
+// the rest of the group lives on. Before Linux 5.4, signalNumber takes another child with
+// that number for the leader.
 func (g *group) signalNumber(sig unix.Signal) error {
 	if g.leader.await(g.pid, unix.WNOHANG) != nil {
-		return nil //nolint:nilerr // the number may be another's by now
+		return nil //nolint:nilerr // the number may belong to another process by now
 	}
 	return kill(-g.pid, sig)
 }
 
-// pidfdSignal sends a signal. That nobody is there to get it is what is wanted.
+// pidfdSignal sends a signal. It returns nil if the process has ended: that was the aim.
 func pidfdSignal(pidfd int, sig unix.Signal, flags int) error {
 	err := unix.PidfdSendSignal(pidfd, sig, nil, flags)
 	if errors.Is(err, unix.ESRCH) {

@@ -13,29 +13,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LifelineSupported says whether a process can inherit a lifeline.
+// LifelineSupported reports whether a process can inherit a lifeline.
 const LifelineSupported = true
 
 // group is a process group whose leader is the plugin. Its methods are safe for
 // concurrent use.
 //
-// A group is known by the number of its leader. Once the leader was reaped and
-// the group is empty, the system can give that number to another process and its
-// group. Nothing is sent to a number that may be another's: see signal.
+// A group is identified by the number of its leader. Once the leader was reaped and the
+// group is empty, the system can give that number to another process and its group. No
+// signal is sent to a number that may belong to another group: see signal.
 type group struct {
 	pid    int
-	leader leader // what holds on to the leader
+	leader leader // identifies the leader
 
 	mu   sync.Mutex // guards gone; held while signals are sent
-	gone bool       // the leader has ended, and the group with it
+	gone bool       // the leader and the rest of the group have ended
 }
 
-// newGroup changes cmd so that its process leads a group, in a session of its own.
-// So a plugin does not get the SIGINT of a terminal, and outlives its host's draining.
-// And it has no terminal: in the host's session, ssh, git, sudo or a pager that a plugin
-// starts would open the host's, and the kernel would stop the plugin's whole group for
-// that, as one in the background. lasts says whether the thread that is going to start
-// the process lasts as long as this process.
+// newGroup changes cmd so that its process leads a group, in a session of its own. So a
+// plugin does not get the SIGINT of a terminal, and survives while its host drains. It also
+// has no terminal. In the host's session, programs such as ssh, git, sudo or a pager would
+// open the host's terminal. The kernel would then stop the plugin's whole group, which is in
+// the background there. lasts says whether the thread that starts the process lasts as long
+// as this process.
 func newGroup(cmd *exec.Cmd, lasts bool) (*group, error) {
 	var attr syscall.SysProcAttr
 	if cmd.SysProcAttr != nil {
@@ -47,7 +47,7 @@ func newGroup(cmd *exec.Cmd, lasts bool) (*group, error) {
 	if attr.Foreground {
 		return nil, errors.New("SysProcAttr.Foreground: a plugin leads a session of its own, which has no terminal")
 	}
-	attr.Setsid, attr.Setpgid, attr.Noctty = true, false, false // the first includes the others
+	attr.Setsid, attr.Setpgid, attr.Noctty = true, false, false // a session includes the others
 	bindToParent(&attr, lasts)
 	cmd.SysProcAttr = &attr
 	return &group{}, nil
@@ -70,7 +70,7 @@ func (g *group) send(sig unix.Signal) error {
 	return g.signal(sig)
 }
 
-// end calls reap, after which the number can be another's.
+// end calls reap. After that the number can belong to another process.
 func (g *group) end(reap func() error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,7 +78,7 @@ func (g *group) end(reap func() error) error {
 	return reap()
 }
 
-// close gives back what holds on to the leader.
+// close releases the leader.
 func (g *group) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -86,10 +86,10 @@ func (g *group) close() {
 	g.leader.close()
 }
 
-// kill sends a signal. That nobody is there to get it is what is wanted.
+// kill sends a signal. It returns nil if no process is left: that was the aim.
 func kill(pid int, sig unix.Signal) error {
 	err := unix.Kill(pid, sig)
-	// EPERM is macOS's answer for a group of zombies.
+	// macOS returns EPERM for a group of zombies.
 	if errors.Is(err, unix.ESRCH) || (runtime.GOOS == "darwin" && errors.Is(err, unix.EPERM)) {
 		return nil
 	}

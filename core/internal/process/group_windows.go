@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// LifelineSupported says whether a process can inherit a lifeline.
+// LifelineSupported reports whether a process can inherit a lifeline.
 const LifelineSupported = false
 
-// group is a Job object that holds the plugin and what it starts. It ends them
-// all when its last handle is closed, which is at the latest when this process
-// ends. A process that the plugin starts before it is assigned to the job, in
-// the first moments of its life, stays outside.
+// group is a Job object that holds the plugin and the processes that it starts. Windows ends
+// them all when the last handle of the object is closed, at the latest when this process
+// ends. A process that the plugin starts before it is assigned to the job, in the first
+// moments of its life, stays outside.
 type group struct {
 	job windows.Handle
 }

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// holders names the processes that have the output open for writing.
+// holders returns the names of the processes that have the output open for writing.
 func (p *Process) holders() (names []string) {
 	pipes := make(map[string]bool)
 	for _, f := range []*os.File{p.stdout, p.stderr} {
@@ -18,7 +18,7 @@ func (p *Process) holders() (names []string) {
 		if pid == os.Getpid() || isBeingStarted(pid) {
 			continue
 		}
-		// What is left of the group is ending: it was killed.
+		// The rest of the group was killed, and is ending.
 		if s, err := readStat(pid); err != nil || s.group == p.PID() {
 			continue
 		}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestOutputHeld tells an output that another process holds from one that is not read
-// yet, and from one that has ended.
+// TestOutputHeld distinguishes an output that another process holds from one that is not yet
+// read, and from one that has ended.
 func TestOutputHeld(t *testing.T) {
 	t.Parallel()
 	t.Run("not read yet, and ended", func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestOutputHeld(t *testing.T) {
 	})
 	t.Run("held", func(t *testing.T) {
 		t.Parallel()
-		// A process in another session takes over the output, and says which it is.
+		// A process in another session takes over the output, and prints its number.
 		p := start(t, "setsid sh -c 'echo $$; exec sleep 1000' & read forever </dev/zero")
 		stdout, _ := p.Output()
 		var pid int
@@ -63,7 +63,7 @@ func TestOutputHeld(t *testing.T) {
 		p := start(t, "exit 0")
 		stop := make(chan struct{})
 		done := make(chan struct{})
-		go func() { // each has the pipes of all others until it executes its program
+		go func() { // until it executes its program, each process has the pipes of all others
 			defer close(done)
 			for {
 				select {

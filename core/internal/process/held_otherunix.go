@@ -2,5 +2,5 @@
 
 package process
 
-// holders names nobody: nothing here tells which files a process has open.
+// holders returns nothing: these systems do not show which files a process has open.
 func (*Process) holders() []string { return nil }

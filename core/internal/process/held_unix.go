@@ -9,11 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OutputHeld reports whether other processes hold what this one printed to, so that
-// its output does not end: all that was printed is read, and the end does not come. It
-// also names these processes, as far as this process may see them. On Linux, processes
-// that are ending and those that are just being started are not named. Call it when the
-// process has ended.
+// OutputHeld reports whether other processes hold the output of this one open: everything
+// that was printed is read, and the end does not come. It also returns the names of these
+// processes, as far as this process may see them. On Linux it leaves out processes that are
+// ending or being started. Call it when the process has ended.
 func (p *Process) OutputHeld() (holders []string, held bool) {
 	for _, f := range []*os.File{p.stdout, p.stderr} {
 		switch stateOf(f) {
@@ -30,11 +29,11 @@ func (p *Process) OutputHeld() (holders []string, held bool) {
 	return p.holders(), true
 }
 
-// pipeState is what a read from a pipe would find.
+// pipeState says what a read from a pipe would find.
 type pipeState int
 
 const (
-	ended   pipeState = iota // nobody can write to it, or it is closed
+	ended   pipeState = iota // no process can write to the pipe, or it is closed
 	pending                  // there is something to read
 	idle                     // there is nothing to read, and a process can write to it
 )
@@ -44,12 +43,12 @@ func stateOf(f *os.File) (state pipeState) {
 	if err != nil {
 		return ended
 	}
-	_ = raw.Control(func(fd uintptr) { // an error is of one that is closed
+	_ = raw.Control(func(fd uintptr) { // fails only if the file is closed
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // descriptors are small numbers
 		n, err := unix.Poll(fds, 0)
 		switch {
 		case errors.Is(err, unix.EINTR):
-			state = pending // as far as is known
+			state = pending // unknown: look again
 		case err == nil && n == 0:
 			state = idle
 		case err == nil && fds[0].Revents&unix.POLLIN != 0:

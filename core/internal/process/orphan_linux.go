@@ -9,22 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An orphan is a process of a plugin's group or session whose parent has ended. The
-// system makes it a child of the first process of the container, or of one that has
-// asked for that (PR_SET_CHILD_SUBREAPER). Where that is the host, the host has to
-// reap it: otherwise each stays as a zombie until the host ends.
+// An orphan is a process of a plugin's group or session whose parent has ended. The system
+// makes it a child of the first process of the container, or of a process that has asked for
+// orphans (PR_SET_CHILD_SUBREAPER). If that is the host, the host has to reap the orphans:
+// otherwise each stays as a zombie until the host ends.
 //
-// Processes that have left both the group and the session of the plugin are left to
-// the init of the container: nothing tells them from other children of the host.
+// Processes that have left both the group and the session of the plugin are the concern of
+// the container's init, since they look like other children of the host.
 
 const (
-	// orphanInterval is how often a host looks for orphans that have ended while
-	// their plugin lives.
+	// orphanInterval is how often a host looks for orphans that have ended while their
+	// plugin lives.
 	orphanInterval = time.Second
-	// orphanTimeout bounds the wait for orphans that were sent SIGKILL. The kernel
-	// ends them at once unless they are stuck in a driver.
+	// orphanTimeout bounds the wait for orphans that got SIGKILL. The kernel ends them at
+	// once unless they are stuck in a driver.
 	orphanTimeout = time.Second
-	// maxOrphanPause is the longest pause between two looks in that time.
+	// maxOrphanPause is the longest pause between two looks within orphanTimeout.
 	maxOrphanPause = 20 * time.Millisecond
 )
 
@@ -38,7 +38,7 @@ func getsOrphans() bool {
 	return err == nil && subreaper != 0
 }
 
-// reapWhileAlive reaps orphans until the leader has ended, in a host that gets them.
+// reapWhileAlive reaps orphans until the leader has ended, if the host gets orphans.
 func (g *group) reapWhileAlive() {
 	for g.leader.pidfd != noPidfd && getsOrphans() {
 		fds := []unix.PollFd{{Fd: int32(g.leader.pidfd), Events: unix.POLLIN}} //nolint:gosec // descriptors are small numbers
@@ -46,7 +46,7 @@ func (g *group) reapWhileAlive() {
 		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
 			return
 		}
-		// To ask the kernel first is cheaper than to look at all processes.
+		// Asking the kernel first is cheaper than looking at all processes.
 		var info unix.Siginfo
 		if unix.Waitid(unix.P_PGID, g.pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil && info.Signo != 0 {
 			g.reapOrphans()
@@ -54,9 +54,9 @@ func (g *group) reapWhileAlive() {
 	}
 }
 
-// reapAfterKill reaps all orphans in a host that gets them. Call it when the group was
-// killed, and before its leader is reaped: until then the numbers of group and session
-// are not another's.
+// reapAfterKill reaps all orphans, if the host gets orphans. Call it after the group was
+// killed and before its leader is reaped. Until then no other group or session has these
+// numbers.
 func (g *group) reapAfterKill() {
 	if !getsOrphans() {
 		return
@@ -64,7 +64,7 @@ func (g *group) reapAfterKill() {
 	deadline := time.Now().Add(orphanTimeout)
 	for pause := time.Millisecond; ; pause = min(2*pause, maxOrphanPause) {
 		reaped, killed, others := g.reapOrphans()
-		// Each that was reaped may have left orphans of its own.
+		// Each process that was reaped may have left orphans of its own.
 		if (reaped || len(killed) > 0) && time.Now().Before(deadline) {
 			time.Sleep(pause)
 			continue
@@ -76,15 +76,15 @@ func (g *group) reapAfterKill() {
 	}
 }
 
-// reapOrphans reaps the orphans that have ended, and reports whether there were any. It
-// also returns which processes of the group, and which other orphans of the session,
-// have not ended.
+// reapOrphans reaps the orphans that have ended, and reports whether there were any. It also
+// returns the processes of the group, and the other orphans of the session, that have not
+// ended.
 func (g *group) reapOrphans() (reaped bool, group, session []int) {
 	for pid := range processes() {
 		s, err := readStat(pid)
 		switch {
 		case err != nil || pid == g.pid || !g.has(s):
-		case s.state == zombieState && s.parent != unix.Getpid(): // its parent's to reap
+		case s.state == zombieState && s.parent != unix.Getpid(): // its parent reaps it
 		case s.state == zombieState && g.reapOrphan(pid):
 			reaped = true
 		case s.group == g.pid: // threads of a zombie may live
@@ -98,7 +98,7 @@ func (g *group) reapOrphans() (reaped bool, group, session []int) {
 
 func (g *group) has(s stat) bool { return s.group == g.pid || s.session == g.pid }
 
-// reapOrphan reaps one that has ended, and reports false if it has not, in all threads.
+// reapOrphan reaps an orphan. It reports false if a thread of the orphan has not ended.
 func (g *group) reapOrphan(pid int) bool {
 	o, err := g.openOrphan(pid)
 	if err != nil {
@@ -108,7 +108,7 @@ func (g *group) reapOrphan(pid int) bool {
 	return o.reap()
 }
 
-// reapLater reaps one once it ends, which the system or its rights delay.
+// reapLater reaps an orphan once it ends. The system, or the orphan's rights, may delay that.
 func (g *group) reapLater(pid int) {
 	o, err := g.openOrphan(pid)
 	if err != nil {
@@ -124,8 +124,8 @@ func (g *group) reapLater(pid int) {
 
 var errNoOrphan = errors.New("not an orphan of the group")
 
-// openOrphan holds on to a process, and then makes sure that it is the one that was
-// found: other code may have reaped that, or even the leader.
+// openOrphan opens a process, and then checks that it is the orphan that was found. Other
+// code may have reaped the orphan, or even the leader.
 func (g *group) openOrphan(pid int) (*Other, error) {
 	o, err := openPidfd(pid)
 	if err != nil {
@@ -137,10 +137,10 @@ func (g *group) openOrphan(pid int) (*Other, error) {
 	return o, nil
 }
 
-// zombieState is that of a process that has ended and is not reaped.
+// zombieState is the state of a process that has ended and is not reaped.
 const zombieState = 'Z'
 
-// stat is a part of /proc/PID/stat (proc_pid_stat(5)).
+// stat holds some fields of /proc/PID/stat (proc_pid_stat(5)).
 type stat struct {
 	state                  byte
 	parent, group, session int

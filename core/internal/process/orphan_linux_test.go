@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestOrphansAreReaped has a host to which the system gives the children of its
-// plugins when these end: the first process of a container, and what has asked for it.
+// TestOrphansAreReaped runs hosts that get the children of their plugins when the plugins end:
+// the first process of a container, and a process that has asked for orphans.
 func TestOrphansAreReaped(t *testing.T) {
 	t.Parallel()
 	t.Run("first process of a container", func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestOrphansAreReaped(t *testing.T) {
 	})
 }
 
-// testOrphans has one child of the test's own all the time, whose status is the test's.
+// testOrphans keeps a child of the test all the time. Only the test may take its status.
 func testOrphans(t *testing.T) {
 	t.Helper()
 	own := exec.Command("/bin/sh", "-c", "exit 7")
@@ -64,7 +64,7 @@ func testOrphans(t *testing.T) {
 			}
 		}
 	}
-	// What does not end in a second, on a busy machine, is reaped when it does.
+	// An orphan that does not end within a second, on a busy machine, is reaped later.
 	assertNoOrphans := func(when string) {
 		t.Helper()
 		awaitChildren(when, own.Process.Pid)
@@ -98,7 +98,7 @@ func testOrphans(t *testing.T) {
 	}
 	finish(t, p)
 
-	// One in a group of its own, which the end of the plugin does not end.
+	// An orphan in a group of its own, which lives on after the plugin.
 	if bash, err := exec.LookPath("bash"); err == nil { // other shells give jobs a group at a terminal only
 		p = start(t, "set -m; sleep 0.3 >/dev/null 2>&1 & exit 0", func(cmd *exec.Cmd) { cmd.Path = bash })
 		finish(t, p)

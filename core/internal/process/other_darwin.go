@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Other is a process that another has started. When it has ended its number may
-// become another's: nothing here holds it, so its start is compared before each
-// use. Its methods are safe for concurrent use.
+// Other is a process that another process has started. When it has ended, its number may go
+// to a new process. macOS has no handle that prevents that, so each method compares the time
+// of the start first. The methods are safe for concurrent use.
 type Other struct {
 	pid       int
 	started   string
@@ -19,10 +19,10 @@ type Other struct {
 	closeOnce sync.Once
 }
 
-// OpenOther opens the process with that number.
+// OpenOther opens the process with the given number.
 func OpenOther(pid int) (*Other, error) {
 	if pid <= 0 {
-		return nil, fmt.Errorf("%d is no number of a process", pid)
+		return nil, fmt.Errorf("%d is not the number of a process", pid)
 	}
 	started, err := StartTime(pid)
 	if err != nil {
@@ -31,7 +31,7 @@ func OpenOther(pid int) (*Other, error) {
 	return &Other{pid: pid, started: started, closed: make(chan struct{})}, nil
 }
 
-// Started tells the process from every other that has or will have its number.
+// Started identifies the process among all that have, had or will have its number.
 func (o *Other) Started() string { return o.started }
 
 func (o *Other) lives() bool {
@@ -39,7 +39,7 @@ func (o *Other) lives() bool {
 	return err == nil && started == o.started
 }
 
-// pollInterval is how often Wait looks, which is how late it can be.
+// pollInterval is how often Wait looks, and so how late it can be.
 const pollInterval = time.Second
 
 // Wait returns nil when the process has ended, and [os.ErrClosed] after Close.
@@ -62,7 +62,7 @@ func (o *Other) Terminate() error { return o.signal(unix.SIGTERM) }
 // Kill ends the process.
 func (o *Other) Kill() error { return o.signal(unix.SIGKILL) }
 
-// signal sends a signal. A process that has ended already is what is wanted.
+// signal sends a signal. It returns nil if the process has ended: that was the aim.
 func (o *Other) signal(sig unix.Signal) error {
 	if !o.lives() {
 		return nil
@@ -70,18 +70,17 @@ func (o *Other) signal(sig unix.Signal) error {
 	return kill(o.pid, sig)
 }
 
-// Close gives the process up and ends a Wait. It does nothing to the process.
+// Close ends each Wait. It does nothing to the process.
 func (o *Other) Close() error {
 	o.closeOnce.Do(func() { close(o.closed) })
 	return nil
 }
 
-// zombie is the state of a process that has ended and was not waited for (SZOMB
-// in sys/proc.h).
+// zombie is the state of a process that has ended and was not waited for (SZOMB in
+// sys/proc.h).
 const zombie = 5
 
-// StartTime returns when a process was started, as text that is to be compared
-// and not to be read.
+// StartTime returns when a process was started, as a text for comparison only.
 func StartTime(pid int) (string, error) {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil {

@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Other is a process that another has started. It stays the one that it was
-// opened as: when it has ended its number may become another's, which is never
-// waited for nor sent a signal. Its methods are safe for concurrent use.
+// Other is a process that another process has started. When it has ended, its number may go
+// to a new process. Other never waits for that process, nor sends it a signal. The methods
+// are safe for concurrent use.
 type Other struct {
 	pidfd   *os.File
 	started string
 }
 
-// OpenOther opens the process with that number.
+// OpenOther opens the process with the given number.
 func OpenOther(pid int) (*Other, error) {
 	if pid <= 0 {
-		return nil, fmt.Errorf("%d is no number of a process", pid)
+		return nil, fmt.Errorf("%d is not the number of a process", pid)
 	}
 	o, err := openPidfd(pid)
 	if err != nil {
@@ -29,7 +29,7 @@ func OpenOther(pid int) (*Other, error) {
 	}
 	o.started, _ = StartTime(pid) // some systems hide other users' processes
 	ended := true
-	if err := o.control(func(fd int) { ended = hasEnded(fd) }); err != nil || ended { // what was read may be another's
+	if err := o.control(func(fd int) { ended = hasEnded(fd) }); err != nil || ended { // what was read may belong to a later process
 		return nil, errors.Join(fmt.Errorf("process %d: %w", pid, unix.ESRCH), err, o.Close())
 	}
 	return o, nil
@@ -47,7 +47,7 @@ func openPidfd(pid int) (*Other, error) {
 	return &Other{pidfd: os.NewFile(uintptr(fd), "pidfd")}, nil
 }
 
-// control calls f with the descriptor, which is not closed meanwhile.
+// control calls f with the descriptor, and keeps the descriptor open meanwhile.
 func (o *Other) control(f func(fd int)) error {
 	raw, err := o.pidfd.SyscallConn()
 	if err != nil {
@@ -67,12 +67,12 @@ func hasEnded(pidfd int) bool {
 	}
 }
 
-// Started tells the process from every other that has or will have its number:
-// see [StartTime]. It is empty where the system does not say.
+// Started identifies the process among all that have, had or will have its number (see
+// [StartTime]). It is empty if the system does not show it.
 func (o *Other) Started() string { return o.started }
 
-// Wait returns nil when the process has ended, and another error when it cannot
-// be waited for, such as after Close.
+// Wait returns nil when the process has ended. It returns an error if it cannot wait, for
+// example after Close.
 func (o *Other) Wait() error {
 	raw, err := o.pidfd.SyscallConn()
 	if err != nil {
@@ -102,15 +102,15 @@ func (o *Other) signal(sig unix.Signal) error {
 	return errors.Join(err, sent)
 }
 
-// Close gives the process up and ends a Wait. It does nothing to the process.
+// Close ends each Wait. It does nothing to the process.
 func (o *Other) Close() error { return o.pidfd.Close() }
 
 // startTimeField is the index of starttime in what statFields returns.
 const startTimeField = 22 - 3
 
-// StartTime returns when a process was started, as text that is to be compared
-// and not to be read: the ticks of the clock from the start of the system to that
-// of the process, and which start of the system.
+// StartTime returns when a process was started, as a text for comparison only. It holds the
+// clock ticks from the boot of the system to the start of the process, and the id of that
+// boot.
 func StartTime(pid int) (string, error) {
 	fields, err := statFields(pid)
 	if err != nil {
@@ -123,14 +123,14 @@ func StartTime(pid int) (string, error) {
 	return fields[startTimeField] + "@" + strings.TrimSpace(string(boot)), nil
 }
 
-// statFields returns the fields of /proc/PID/stat (proc_pid_stat(5)) from the third
-// on, the first after the name, to that with the start at least.
+// statFields returns the fields of /proc/PID/stat (proc_pid_stat(5)) after the name, which is
+// the second. There are enough for startTimeField.
 func statFields(pid int) ([]string, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return nil, err
 	}
-	// The name, in parentheses, may hold anything.
+	// The name, in parentheses, may contain any character.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) <= startTimeField {
 		return nil, fmt.Errorf("/proc/%d/stat has %d fields after the name", pid, len(fields))

@@ -4,8 +4,8 @@ package process
 
 import "errors"
 
-// Other is a process that another has started. This system has no way, known
-// here, to tell it from a later one with the same number.
+// Other is a process that another process has started. On these systems, this package cannot
+// tell it from a later process with the same number.
 type Other struct{}
 
 // OpenOther is not supported.

@@ -21,7 +21,7 @@ func open(t *testing.T, pid int) *process.Other {
 	return o
 }
 
-// waiting returns what Wait does, when it does.
+// waiting returns the result of Wait once there is one.
 func waiting(o *process.Other) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- o.Wait() }()
@@ -39,7 +39,7 @@ func within(t *testing.T, result <-chan error) error {
 	}
 }
 
-// TestOther watches a process and ends it, and once more when it has ended.
+// TestOther watches a process and ends it, also a second time when it has ended.
 func TestOther(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*process.Other) error{
@@ -70,7 +70,7 @@ func TestOther(t *testing.T) {
 	}
 }
 
-// TestOtherClosed has a Wait end with Close, and the process go on.
+// TestOtherClosed ends a Wait by Close. The process goes on.
 func TestOtherClosed(t *testing.T) {
 	t.Parallel()
 	p := start(t, "exec sleep 600")
@@ -85,7 +85,7 @@ func TestOtherClosed(t *testing.T) {
 	_ = open(t, p.PID())
 }
 
-// TestOtherGone has numbers of no process, and one of a zombie.
+// TestOtherGone opens numbers that belong to no process, and the number of a zombie.
 func TestOtherGone(t *testing.T) {
 	t.Parallel()
 	zombie := exec.Command("true")

@@ -10,22 +10,22 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Other is a process that another has started. The handle keeps its number from
-// becoming another's. Its methods are safe for concurrent use.
+// Other is a process that another process has started. As long as the handle is open, no
+// other process gets its number. Its methods are safe for concurrent use.
 type Other struct {
 	started string
 	closing windows.Handle // an event
 
-	mu      sync.Mutex // guards what follows; held while the handle is used, but for waiting
+	mu      sync.Mutex // guards the fields below; held while the handle is used, except for waiting
 	process windows.Handle
 	closed  bool
 	waits   sync.WaitGroup
 }
 
-// OpenOther opens the process with that number.
+// OpenOther opens the process with the given number.
 func OpenOther(pid int) (*Other, error) {
 	if pid <= 0 {
-		return nil, fmt.Errorf("%d is no number of a process", pid)
+		return nil, fmt.Errorf("%d is not the number of a process", pid)
 	}
 	const access = windows.SYNCHRONIZE | windows.PROCESS_QUERY_LIMITED_INFORMATION | windows.PROCESS_TERMINATE
 	process, err := windows.OpenProcess(access, false, uint32(pid)) //nolint:gosec // it is positive
@@ -43,7 +43,7 @@ func OpenOther(pid int) (*Other, error) {
 	return &Other{started: started, closing: closing, process: process}, nil
 }
 
-// Started tells the process from every other that has or will have its number.
+// Started identifies the process among all that have, had or will have its number.
 func (o *Other) Started() string { return o.started }
 
 // Wait returns nil when the process has ended, and [os.ErrClosed] after Close.
@@ -68,7 +68,7 @@ func (o *Other) Wait() error {
 	}
 }
 
-// Terminate is not supported: a process cannot be asked here.
+// Terminate is not supported: Windows has no request to end for a process.
 func (o *Other) Terminate() error { return errors.ErrUnsupported }
 
 // Kill ends the process.
@@ -81,7 +81,7 @@ func (o *Other) Kill() error {
 	return windows.TerminateProcess(o.process, killedExitCode)
 }
 
-// Close gives the process up and ends a Wait. It does nothing to the process.
+// Close ends each Wait. It does nothing to the process.
 func (o *Other) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -94,8 +94,7 @@ func (o *Other) Close() error {
 	return errors.Join(err, windows.CloseHandle(o.process), windows.CloseHandle(o.closing))
 }
 
-// StartTime returns when a process was started, as text that is to be compared
-// and not to be read.
+// StartTime returns when a process was started, as a text for comparison only.
 func StartTime(pid int) (string, error) {
 	o, err := OpenOther(pid)
 	if err != nil {

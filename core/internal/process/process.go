@@ -1,6 +1,6 @@
-// Package process starts, watches and stops an operating-system process: its
-// own group, and its life bound to the host's. It knows nothing of handshakes or
-// calls.
+// Package process starts, watches and stops another process of the operating system, in a
+// group of its own, and binds its life to the host's. Start with [Start]; [OpenOther] is for
+// a process that another one started. What a process does to itself is package self.
 package process
 
 import (
@@ -17,7 +17,7 @@ import (
 // Process is a running plugin and everything in its process group.
 type Process struct {
 	cmd    *exec.Cmd
-	pid    int // os.Process forgets it when other code has taken the status
+	pid    int // os.Process forgets its own when other code has taken the status
 	stdout *os.File
 	stderr *os.File
 	group  *group
@@ -28,10 +28,10 @@ type Process struct {
 	waitErr error
 }
 
-// Start starts cmd, which the caller has made for this one start: its Stdout
-// and Stderr are taken over, and a nil Stdin is the null device. The process
-// leads a group of its own, which ends with it, and which leash, unless it is nil, is
-// for. A goroutine that is locked to its thread starts the process on that thread.
+// Start starts cmd, which the caller has made for this one start. Start replaces its Stdout
+// and Stderr, and a nil Stdin is the null device. The process leads a group of its own, which
+// ends with it. Start ties leash to that group, unless leash is nil. If the calling goroutine
+// is locked to its thread, that thread starts the process.
 func Start(cmd *exec.Cmd, leash *leash.Leash) (_ *Process, err error) {
 	p := &Process{cmd: cmd, leash: leash, exited: make(chan struct{})}
 	var theirs []*os.File // ends of pipes that only the child keeps
@@ -75,7 +75,7 @@ func Start(cmd *exec.Cmd, leash *leash.Leash) (_ *Process, err error) {
 		}
 	} else {
 		started := make(chan error)
-		go func() { // waiting blocks a thread anyway, so that it does not end costs nothing
+		go func() { // this goroutine then waits, and keeps its thread for as long as the process lives
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
 			err := p.start()
@@ -109,7 +109,7 @@ func (p *Process) start() error {
 	return err
 }
 
-// await waits for the end of the process. Who is left in the group goes with its leader.
+// await waits for the end of the process, and ends the rest of its group.
 func (p *Process) await() {
 	p.waitErr = p.group.wait(p.reap)
 	p.group.close()
@@ -144,21 +144,20 @@ func (p *Process) Output() (stdout, stderr *os.File) { return p.stdout, p.stderr
 type Status struct {
 	Code    int    // the exit code, 0 if there was a signal
 	Signal  string // the name of the signal that ended the process; empty if none
-	Unknown bool   // other code of this process was told, and so nobody else is
+	Unknown bool   // other code of this process has taken the status
 }
 
-// Wait waits until the process has ended, and its group with it, and returns
-// how the process ended.
+// Wait waits until the process and its group have ended, and returns how the process ended.
 func (p *Process) Wait() (Status, error) {
 	<-p.exited
 	return p.status, p.waitErr
 }
 
-// Exited is closed when the process has ended, and its group with it.
+// Exited returns a channel that is closed when the process and its group have ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Terminate asks the whole group to end: SIGTERM. On Windows, which has no such
-// request, it returns [errors.ErrUnsupported].
+// Terminate asks the whole group to end, by SIGTERM. On Windows, which has no such request,
+// it returns [errors.ErrUnsupported].
 func (p *Process) Terminate() error { return p.group.terminate() }
 
 // Kill ends the whole group.

@@ -21,11 +21,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// hang is the time after which a test says that what it waits for never came.
+// hang is how long a test waits before it fails.
 const hang = time.Minute
 
-// started is a process with all its output.
-type started struct {
+// finishedProcess is a process that has ended, with all its output.
+type finishedProcess struct {
 	*process.Process
 	stdout, stderr string
 	status         process.Status
@@ -47,9 +47,9 @@ func start(t *testing.T, script string, change ...func(*exec.Cmd)) *process.Proc
 }
 
 // finish reads all output and waits.
-func finish(t *testing.T, p *process.Process) started {
+func finish(t *testing.T, p *process.Process) finishedProcess {
 	t.Helper()
-	s := started{Process: p}
+	s := finishedProcess{Process: p}
 	stdout, stderr := p.Output()
 	var group sync.WaitGroup
 	for f, text := range map[*os.File]*string{stdout: &s.stdout, stderr: &s.stderr} {
@@ -119,8 +119,8 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestGroup has children that are still there when the leader ends, or is
-// ended. They hold the output, so that its end is theirs.
+// TestGroup starts children that outlive their leader, which ends or is killed. They hold the
+// output, so its end shows theirs.
 func TestGroup(t *testing.T) {
 	t.Parallel()
 	t.Run("leader exits", func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestCannotStart(t *testing.T) {
 	}
 }
 
-// TestEnvironmentAndFiles has what the caller adds.
+// TestEnvironmentAndFiles starts a process with variables and files of the caller.
 func TestEnvironmentAndFiles(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()

@@ -17,8 +17,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// TestStatusTakenByOthers runs processes in a host whose children are waited for
-// by other code too: an init of a container does that, and go-reaper.
+// TestStatusTakenByOthers runs processes in a host in which other code waits for all children
+// too, as go-reaper and the init of a container do.
 func TestStatusTakenByOthers(t *testing.T) {
 	t.Parallel()
 	for name, take := range map[string]func(*testing.T){
@@ -78,15 +78,15 @@ func waitForAll(t *testing.T) {
 	})
 }
 
-// TestNumberOfAnother gives the number of a group's leader, which other code has
-// reaped, to another process that leads a group. No signal for the one group may
-// reach the other. What is left of the first is reached where the system can do that.
+// TestNumberOfAnother gives the number of a group's leader, which other code has reaped, to a
+// new process that leads a group. No signal for the first group may reach the second. Where
+// the system allows it, the signal reaches the rest of the first.
 func TestNumberOfAnother(t *testing.T) { //nolint:tparallel // its subtests use the same number
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("only root can make a namespace of process numbers")
 	}
-	// In a namespace of their own, no other process takes the number.
+	// In a namespace of its own, no other process takes the number.
 	if !inOwnProcess(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}) {
 		return
 	}
@@ -116,7 +116,7 @@ func TestNumberOfAnother(t *testing.T) { //nolint:tparallel // its subtests use 
 			if err := kill(g); err != nil {
 				t.Error(err)
 			}
-			// A signal that was sent has ended the process before this one.
+			// A signal to the process would have ended it before this one.
 			if err := another.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +128,7 @@ func TestNumberOfAnother(t *testing.T) { //nolint:tparallel // its subtests use 
 	}
 }
 
-// startAs starts a process that has the number and leads a group.
+// startAs starts a process with the given number, which leads a group.
 func startAs(t *testing.T, number int) *exec.Cmd {
 	t.Helper()
 	const last = "/proc/sys/kernel/ns_last_pid"
@@ -151,8 +151,7 @@ func startAs(t *testing.T, number int) *exec.Cmd {
 	return nil
 }
 
-// TestGroupOutlivesReapedLeader ends what a leader has left behind that other code
-// has reaped.
+// TestGroupOutlivesReapedLeader ends the rest of a group whose leader other code has reaped.
 func TestGroupOutlivesReapedLeader(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command("/bin/sh", "-c", "sleep 1000 & exit 0")

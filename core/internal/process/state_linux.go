@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// WhyStopped says for people why a process does nothing, if a signal or a tracer has
-// stopped it; otherwise, and for a process that this one may not look at, it returns
-// nothing.
+// WhyStopped explains, for people, that a signal or a tracer has stopped a process. It
+// returns nothing for any other process, and for one that this process may not look at.
 func WhyStopped(pid int) string {
 	state, tracer := state(pid)
 	switch {
@@ -27,9 +26,9 @@ func IsZombie(pid int) bool {
 	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
-// state returns the state of a process, which begins with a letter, and the number of
-// the process that traces it (proc_pid_status(5)). Both are empty if the system does not
-// tell.
+// state returns the state of a process, which begins with a letter, and the number of the
+// process that traces it (proc_pid_status(5)). Both are empty if the system does not show
+// them.
 func state(pid int) (state, tracer string) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

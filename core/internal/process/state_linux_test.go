@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWhyStopped has a process that runs, is stopped by signals and by a tracer, goes on,
+// TestWhyStopped follows a process that runs, is stopped by signals and by a tracer, goes on,
 // and ends.
 func TestWhyStopped(t *testing.T) {
 	t.Parallel()
 	runtime.LockOSThread() // which traces
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command("sleep", "1000")
-	// In the group of this process, which may be an orphaned one, SIGTSTP and the
-	// signals of terminals stop nothing.
+	// The group of this process may be an orphaned one, in which SIGTSTP and the signals
+	// of terminals stop nothing.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

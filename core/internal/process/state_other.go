@@ -2,9 +2,9 @@
 
 package process
 
-// WhyStopped returns nothing: on this system nothing here looks at the state of a
-// process. A call to a plugin that is stopped times out without saying so.
+// WhyStopped returns nothing: this package reads the state of a process on Linux only. A
+// call to a plugin that is stopped times out without this reason.
 func WhyStopped(int) string { return "" }
 
-// IsZombie returns false, as WhyStopped returns nothing.
+// IsZombie returns false: this package reads the state of a process on Linux only.
 func IsZombie(int) bool { return false }

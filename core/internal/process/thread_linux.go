@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// callersThread reports whether a process has to be started by the thread that calls
-// this, and whether that thread lasts as long as this process.
+// callersThread reports whether the calling thread itself has to start a process, and
+// whether the starting thread lasts as long as this process.
 //
-// A new process is like the thread that starts it: it has the thread's namespaces,
-// working directory, user, capabilities, and filters of system calls. Go's threads are
-// all alike but for those that a caller has changed, and keeps for itself by
-// [runtime.LockOSThread]. From such a thread a process is started right there.
+// A new process inherits from the thread that starts it: namespaces, working directory,
+// user, capabilities, and filters of system calls. All threads of Go are alike, except those
+// that a caller has changed and keeps for itself by [runtime.LockOSThread]. Such a thread
+// starts a process itself.
 //
-// All others are started by a thread that does nothing else, because of the parent-death
-// signal, which the kernel sends when the starting thread ends, not the process. A locked
-// thread ends when its goroutine does, but for the main one.
+// All other processes are started by a thread that does nothing else. The kernel sends the
+// parent-death signal when the starting thread ends, not when the process does. A locked
+// thread ends with its goroutine, except the main thread.
 func callersThread() (here, lasts bool) {
 	if !lockedToThread() {
 		return false, true
@@ -27,20 +27,20 @@ func callersThread() (here, lasts bool) {
 }
 
 // lockedToThread reports whether the calling goroutine is locked to its thread. Only the
-// header of a stack trace tells: "goroutine 7 [running, locked to thread]:".
+// header of a stack trace shows it: "goroutine 7 [running, locked to thread]:".
 func lockedToThread() bool {
 	var buf [256]byte // has room for the longest header
 	header, _, _ := bytes.Cut(buf[:runtime.Stack(buf[:], false)], []byte("\n"))
 	return bytes.Contains(header, []byte(", locked to thread"))
 }
 
-// bindToParent makes the kernel kill the process when the thread that starts it ends.
-// That also ends a process whose host dies before the leash is tied. A Plugwire plugin,
-// which has a lifeline, turns it off and cleans up after itself.
+// bindToParent makes the kernel kill the process when the thread that starts it ends. That
+// also ends a process whose host dies before the leash is tied. A Plugwire plugin, which has
+// a lifeline, turns the signal off, and cleans up after itself.
 //
-// A process that is started by a thread which does not last has its leash and its
-// lifeline only. A plugin that does not know of the lifeline outlives a host that is
-// killed in the moment between the start and the tying of the leash.
+// A process whose starting thread does not last has its leash and its lifeline only. If a
+// plugin without a lifeline is started so, and its host is killed before the leash is tied,
+// the plugin outlives the host.
 func bindToParent(attr *syscall.SysProcAttr, lasts bool) {
 	if lasts && attr.Pdeathsig == 0 {
 		attr.Pdeathsig = unix.SIGKILL

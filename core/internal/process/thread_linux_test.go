@@ -16,8 +16,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// TestStartsFromCallersThread starts a process on a thread that differs from the others
-// of this process, and then ends the thread: the process is as the thread was, and goes on.
+// TestStartsFromCallersThread starts a process on a thread that differs from the other threads
+// of this process, and then ends the thread. The process is like the thread was, and goes on.
 func TestStartsFromCallersThread(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
@@ -77,7 +77,7 @@ func TestStartsFromCallersThread(t *testing.T) {
 	}
 }
 
-// onThreadThatEnds calls f on a thread that ends then. The main thread does not.
+// onThreadThatEnds calls f on a thread that then ends. It is not the main thread.
 func onThreadThatEnds(f func()) {
 	go func() {
 		runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
@@ -94,7 +94,7 @@ func onThreadThatEnds(f func()) {
 	}()
 }
 
-// spoilThread makes the calling thread differ from the others, and returns by what.
+// spoilThread makes the calling thread differ from the others, and returns the difference.
 func spoilThread(thread int) (string, error) {
 	const nice = 11
 	if err := unix.Setpriority(unix.PRIO_PROCESS, thread, nice); err != nil {

@@ -2,6 +2,6 @@
 
 package process
 
-// callersThread makes a process be started by the thread that calls this, and so be like
-// that thread. Nothing here depends on how long the thread lasts.
+// callersThread lets the calling thread start a process, which then inherits from that
+// thread. On these systems nothing depends on how long the thread lasts.
 func callersThread() (here, lasts bool) { return true, true }

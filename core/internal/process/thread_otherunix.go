@@ -4,6 +4,6 @@ package process
 
 import "syscall"
 
-// bindToParent does nothing: only Linux has a parent-death signal. A Plugwire
-// plugin ends by its lifeline; a foreign one may outlive a killed host here.
+// bindToParent does nothing: only Linux has a parent-death signal. A Plugwire plugin ends by
+// its lifeline. A plugin of another framework may outlive a killed host.
 func bindToParent(*syscall.SysProcAttr, bool) {}

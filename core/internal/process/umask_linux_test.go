@@ -10,7 +10,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// TestUmaskIsPrivate asks processes of their own: a umask is all of a process's.
+// TestUmaskIsPrivate uses a process for each case: a umask belongs to the whole process.
 func TestUmaskIsPrivate(t *testing.T) {
 	const answers = "the umask is private: "
 	if os.Getenv("ASK_FOR_UMASK") != "" {

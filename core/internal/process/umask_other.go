@@ -2,5 +2,5 @@
 
 package process
 
-// UmaskIsPrivate reports false: this system tells the umask only to who changes it.
+// UmaskIsPrivate reports false: on this system, reading the umask means changing it.
 func UmaskIsPrivate() bool { return false }

@@ -13,8 +13,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
-// Writers names the processes that have the file at path open for writing, as far as
-// this process may see: "process 12 (cp)", or "this process".
+// Writers returns the names of the processes that have the file at path open for writing, as
+// far as this process may see: "process 12 (cp)", or "this process".
 func Writers(path string) (names []string) {
 	file, err := os.Stat(path)
 	if err != nil {
@@ -25,8 +25,8 @@ func Writers(path string) (names []string) {
 	}
 	for pid := range processes() {
 		if !isBeingStarted(pid) && hasOpen(pid, func(dir, fd, target string) bool {
-			// Only what has the name is looked at more closely: another file may be
-			// on a file system that does not answer.
+			// Stat only a file with the right name: another file may be on a file system
+			// that does not answer.
 			if filepath.Base(target) != filepath.Base(path) || !isWritable(dir+"fdinfo/"+fd) {
 				return false
 			}
@@ -44,7 +44,7 @@ func processes() func(yield func(pid int) bool) {
 	return func(yield func(pid int) bool) {
 		entries, err := os.ReadDir("/proc")
 		if err != nil {
-			return // it is not mounted
+			return // /proc is not mounted
 		}
 		for _, entry := range entries {
 			if pid, err := strconv.Atoi(entry.Name()); err == nil && !yield(pid) {
@@ -54,14 +54,14 @@ func processes() func(yield func(pid int) bool) {
 	}
 }
 
-// hasOpen reports whether match is true for a descriptor of the process. It is called
-// with the process's directory, the number of the descriptor and the name of what that
-// is open on.
+// hasOpen reports whether match returns true for a descriptor of the process. The arguments
+// of match are the directory of the process, the number of the descriptor, and the name of
+// the open file.
 func hasOpen(pid int, match func(dir, fd, target string) bool) bool {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	d, err := os.Open(dir + "fd") //nolint:gosec // in /proc
 	if err != nil {
-		return false // it has ended, or is another user's
+		return false // the process has ended, or is another user's
 	}
 	defer d.Close() //nolint:errcheck // opened for reading
 	names, _ := d.Readdirnames(-1)
@@ -73,7 +73,7 @@ func hasOpen(pid int, match func(dir, fd, target string) bool) bool {
 	return false
 }
 
-// isWritable reports whether a descriptor is open for writing, from its file in fdinfo
+// isWritable reports whether a descriptor is open for writing, by its file in fdinfo
 // (proc_pid_fdinfo(5)).
 func isWritable(fdinfo string) bool {
 	text, err := os.ReadFile(fdinfo) //nolint:gosec // in /proc
@@ -89,8 +89,8 @@ func isWritable(fdinfo string) bool {
 	return false
 }
 
-// isBeingStarted reports whether a process is one that this one is starting, which has
-// all files of this one until it executes its program, in the same memory.
+// isBeingStarted reports whether this process is just starting the given one. Until such a
+// process executes its program, it has the memory and all open files of this one.
 func isBeingStarted(pid int) bool {
 	if pid == os.Getpid() {
 		return false
@@ -103,12 +103,12 @@ func isBeingStarted(pid int) bool {
 	return err == nil && bytes.Equal(ours, theirs)
 }
 
-// describeProcess names a process for people. It quotes the name if that cannot be
-// shown: a process gives itself any name.
+// describeProcess describes a process for people. A process can give itself any name, so an
+// unprintable name is quoted.
 func describeProcess(pid int) string {
 	if pid == os.Getpid() {
 		return "this process"
 	}
-	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // it may have ended
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // the process may have ended
 	return fmt.Sprintf("process %d (%s)", pid, logs.OneLine(strings.TrimSuffix(string(name), "\n")))
 }

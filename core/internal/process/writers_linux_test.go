@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestDescribeProcess has a process with a name that drives a terminal.
+// TestDescribeProcess describes a process whose name contains control characters.
 func TestDescribeProcess(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command("sh", "-c", `printf 'a\n\033[2J' > /proc/$$/comm; echo; read x`)

@@ -2,5 +2,5 @@
 
 package process
 
-// Writers names nobody: nothing here tells which files a process has open.
+// Writers returns nothing: this system does not show which files a process has open.
 func Writers(string) []string { return nil }

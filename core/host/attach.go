@@ -93,8 +93,8 @@ func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plug
 		Wires:      rpc.Names(),
 		Security:   l.security(),
 	}
-	answer := negotiation.AnswerOf(info)
-	if err := answer.Check(l.offer); err != nil {
+	answer, err := negotiation.AnswerOf(info).Check(l.offer)
+	if err != nil {
 		return nil, err
 	}
 	if answer.Security == handshake.SecurityMTLS {

@@ -221,11 +221,11 @@ func (l *launch) awaitAnswer(ctx context.Context) (*negotiation.Answer, error) {
 		return nil, result.err
 	}
 	l.trace.answer(result.answer)
-	err := result.answer.Check(l.offer)
+	agreed, err := result.answer.Check(l.offer)
 	if mismatch, ok := errors.AsType[*handshake.Error](err); ok && mismatch.Code == handshake.CodeTransport && l.unprepared != nil {
 		return nil, fmt.Errorf("%w; what was not offered: %w", err, l.unprepared)
 	}
-	return result.answer, l.explainSecurity(err)
+	return agreed, l.explainSecurity(err)
 }
 
 func ifHalf(e *noAnswerError) error {

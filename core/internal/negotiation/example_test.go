@@ -65,7 +65,8 @@ func ExampleAnswer_Check() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(a.Check(&o))
+	_, err = a.Check(&o)
+	fmt.Println(err)
 	// Output: host and plugin have no protocol version in common (host: versions 2, 1; plugin: version 3): the host is the older one: update it
 }
 

@@ -168,80 +168,94 @@ func differentVersions(none string, host, plugin []int) *handshake.Error {
 	return e
 }
 
-// Check reports whether the answer keeps to the offer that it answers. An
-// error is an [*Error]. The answer of a foreign plugin says nothing of security
-// and may be completed: when the host brings its own TLS configuration,
-// Security becomes [SecurityTLS].
-func (a *Answer) Check(o *Offer) error {
+// Check checks the answer against the offer, and returns what both sides have agreed on.
+// The answer stays as it is. An error is a [*handshake.Error].
+//
+// What is agreed on differs from the answer of a foreign plugin, which says nothing of
+// security and sessions: with a TLS configuration of the host the security is
+// [handshake.SecurityTLS], and in go-plugin's multiplexed mode the session is
+// [handshake.SessionYamux].
+func (a *Answer) Check(o *Offer) (agreed *Answer, err error) {
 	if a.Refusal != nil {
-		return a.refused(o)
+		return nil, a.refused(o)
 	}
 	if a.Protocol != "" && a.Protocol != o.Protocol {
-		return differentProtocols(o.Protocol, a.Protocol)
+		return nil, differentProtocols(o.Protocol, a.Protocol)
 	}
 	if !slices.Contains(o.Versions, a.Version) {
-		return differentVersions("no protocol version", o.Versions, []int{a.Version})
+		return nil, differentVersions("no protocol version", o.Versions, []int{a.Version})
 	}
 	if !slices.Contains(o.Transports, a.Transport) {
-		return &handshake.Error{
+		return nil, &handshake.Error{
 			Code: handshake.CodeTransport, Reason: fmt.Sprintf("the plugin answered with transport %s, which was not offered", a.Transport),
 			Host: strings.Join(transportStrings(o.Transports), ", "), Hint: "give the host that transport with host.WithTransports, or the plugin one of the host's",
 		}
 	}
-	if !a.Plugwire {
-		if err := a.checkForeign(o); err != nil {
-			return err
+	copied := *a
+	if a.Plugwire {
+		if err := a.checkOwn(o); err != nil {
+			return nil, err
 		}
-		return a.checkMultiplexed(o)
+		return &copied, nil
 	}
-	if !slices.Contains(o.Sessions, a.Session) {
-		return &handshake.Error{Code: handshake.CodeSession, Reason: fmt.Sprintf("the plugin answered with session %.64q, which was not offered", a.Session), Host: strings.Join(o.Sessions, ", ")}
+	agreed = &copied
+	if agreed.Security, err = a.foreignSecurity(o); err != nil {
+		return nil, err
 	}
-	if !slices.Contains(o.Wires, a.Wire) {
-		return &handshake.Error{Code: handshake.CodeWire, Reason: fmt.Sprintf("the plugin answered with wire %.64q, which was not offered", a.Wire), Host: strings.Join(o.Wires, ", ")}
+	if agreed.Session, err = a.foreignSession(o); err != nil {
+		return nil, err
 	}
-	if !slices.Contains(offeredSecurity(o.Security), a.Security) {
-		return &handshake.Error{Code: handshake.CodeSecurity, Reason: fmt.Sprintf("the plugin answered with security %.64q, which was not offered", a.Security), Host: strings.Join(o.Security, ", ")}
-	}
-	if a.Security == handshake.SecurityMTLS && a.Cert == nil {
-		return &handshake.Error{Code: handshake.CodeSecurity, Reason: "the plugin answered with mutual TLS but sent no certificate"}
-	}
-	return nil
+	return agreed, nil
 }
 
-// checkMultiplexed holds such a plugin to go-plugin's multiplexed mode, if that was
-// asked for. Unasked, the seventh field means nothing.
-func (a *Answer) checkMultiplexed(o *Offer) error {
+// checkOwn checks what only a Plugwire plugin answers.
+func (a *Answer) checkOwn(o *Offer) error {
+	notOffered := func(code handshake.Code, what, answered string, offered []string) error {
+		return &handshake.Error{Code: code, Reason: fmt.Sprintf("the plugin answered with %s %.64q, which was not offered", what, answered), Host: strings.Join(offered, ", ")}
+	}
+	switch {
+	case !slices.Contains(o.Sessions, a.Session):
+		return notOffered(handshake.CodeSession, "session", a.Session, o.Sessions)
+	case !slices.Contains(o.Wires, a.Wire):
+		return notOffered(handshake.CodeWire, "wire", a.Wire, o.Wires)
+	case !slices.Contains(offeredSecurity(o.Security), a.Security):
+		return notOffered(handshake.CodeSecurity, "security", a.Security, o.Security)
+	case a.Security == handshake.SecurityMTLS && a.Cert == nil:
+		return &handshake.Error{Code: handshake.CodeSecurity, Reason: "the plugin answered with mutual TLS but sent no certificate"}
+	default:
+		return nil
+	}
+}
+
+// foreignSession returns the session with a foreign plugin. The seventh field of its
+// answer has a meaning only if the host asked for go-plugin's multiplexed mode.
+func (a *Answer) foreignSession(o *Offer) (string, error) {
 	switch {
 	case o.Multiplex == "":
-		return nil
+		return a.Session, nil
 	case a.Multiplex == "true":
-		a.Session = handshake.SessionYamux
-		return nil
+		return handshake.SessionYamux, nil
 	default:
-		return &handshake.Error{
+		return "", &handshake.Error{
 			Code: handshake.CodeSession, Reason: "the plugin does not have go-plugin's multiplexed mode, which the host asked for",
 			Hint: "build the plugin with go-plugin v1.6.0 or newer, or launch it without host.WithMultiplex",
 		}
 	}
 }
 
-// checkForeign holds a plugin that knows nothing of PLUGWIRE_OFFER to the security that was offered: mutual TLS is always good enough, the kernel's
-// word only where it was offered, and nothing never. The host's own TLS
-// configuration replaces all of it.
-func (a *Answer) checkForeign(o *Offer) error {
-	if slices.Contains(o.Security, handshake.SecurityTLS) {
-		a.Security = handshake.SecurityTLS
-		return nil
-	}
-	if a.Cert != nil && o.ClientCert != "" {
-		return nil
-	}
-	if a.Cert != nil {
-		return &handshake.Error{Code: handshake.CodeSecurity, Reason: "the plugin answered with a certificate, but the host sent none"}
-	}
-	if slices.Contains(o.Security, a.Security) {
-		return nil
+// foreignSecurity returns the security of a foreign plugin. The host accepts mutual TLS
+// always, and peer credentials or no security only if it offered them. The host's own TLS
+// configuration replaces all of them.
+func (a *Answer) foreignSecurity(o *Offer) (string, error) {
+	switch {
+	case slices.Contains(o.Security, handshake.SecurityTLS):
+		return handshake.SecurityTLS, nil
+	case a.Cert != nil && o.ClientCert != "":
+		return a.Security, nil
+	case a.Cert != nil:
+		return "", &handshake.Error{Code: handshake.CodeSecurity, Reason: "the plugin answered with a certificate, but the host sent none"}
+	case slices.Contains(o.Security, a.Security):
+		return a.Security, nil
 	}
 	e := &handshake.Error{
 		Code: handshake.CodeSecurity, Reason: fmt.Sprintf("the plugin answered on %s without a certificate, which is weaker than what was offered", a.Network),
@@ -251,7 +265,7 @@ func (a *Answer) checkForeign(o *Offer) error {
 	if a.Security == handshake.SecurityNone {
 		e.Hint += ", or the host must allow plaintext with host.WithPlaintext"
 	}
-	return e
+	return "", e
 }
 
 // refused completes the plugin's refusal with what the host offered.

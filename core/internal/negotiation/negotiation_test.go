@@ -113,7 +113,7 @@ func TestRefusal(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = a.Check(offer())
+			_, err = a.Check(offer())
 			if err == nil || err.Error() != tt.want {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
@@ -200,7 +200,7 @@ func TestForeignPlaintextNamesTheOption(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "the plugin answered on tcp without a certificate, which is weaker than what was offered (host: peercred, mtls): the plugin must serve mutual TLS with the certificate in PLUGIN_CLIENT_CERT, or the host must allow plaintext with host.WithPlaintext"
-	if err := a.Check(offer()); err == nil || err.Error() != want {
+	if _, err := a.Check(offer()); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

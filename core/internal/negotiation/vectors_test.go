@@ -308,9 +308,14 @@ func TestVectorsChecks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkCode(t, a.Check(offer), v.Error)
-			if v.Error == "" && (a.Session != v.Session || a.Security != v.Security) {
-				t.Errorf("session %q, security %q; want %q, %q", a.Session, a.Security, v.Session, v.Security)
+			before := *a
+			agreed, err := a.Check(offer)
+			checkCode(t, err, v.Error)
+			if diff := cmp.Diff(before, *a); diff != "" {
+				t.Errorf("Check changed the answer (-before +after):\n%s", diff)
+			}
+			if v.Error == "" && (agreed.Session != v.Session || agreed.Security != v.Security) {
+				t.Errorf("session %q, security %q; want %q, %q", agreed.Session, agreed.Security, v.Session, v.Security)
 			}
 		})
 	}

@@ -1,0 +1,48 @@
+package host
+
+import (
+	"os/exec"
+	"slices"
+	"testing"
+
+	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/negotiation"
+)
+
+// TestTraceEvents has events that say which start they are of, and that belong to the hook.
+func TestTraceEvents(t *testing.T) {
+	t.Parallel()
+	var events []Event
+	trace := &Trace{
+		ProcessStart: func(e ProcessStartEvent) {
+			events = append(events, e.Event)
+			e.Args[0], e.Env[0] = "changed", "changed"
+		},
+		Answer: func(e AnswerEvent) {
+			events = append(events, e.Event)
+			e.Certificate[0] = 'x'
+			e.Refusal.Reason = "changed"
+		},
+	}
+	cmd := &exec.Cmd{Path: "p", Args: []string{"p"}, Env: []string{"A=1"}}
+	answer := &negotiation.Answer{Cert: []byte("cert"), Refusal: &handshake.Error{Reason: "r"}}
+	for _, name := range []string{"first", "second"} {
+		tracer := newTracer(trace, name)
+		tracer.processStart(cmd, "")
+		tracer.answer(answer)
+		tracer.dial(answer.Transport, "") // has no hook
+	}
+	if cmd.Args[0] != "p" || cmd.Env[0] != "A=1" || string(answer.Cert) != "cert" || answer.Refusal.Reason != "r" {
+		t.Errorf("a hook changed %v, %v, %+v", cmd.Args, cmd.Env, answer)
+	}
+	var starts []uint64
+	for i, e := range events {
+		starts = append(starts, e.Start)
+		if want := []string{"first", "second"}[i/2]; e.Plugin != want || e.Time.IsZero() || i > 0 && e.Time.Before(events[i-1].Time) {
+			t.Errorf("event %d: %+v, want one of plugin %s", i, e, want)
+		}
+	}
+	if !slices.Equal(starts, []uint64{1, 1, 2, 2}) {
+		t.Errorf("starts %v", starts)
+	}
+}

@@ -12,7 +12,7 @@ import (
 
 // An Entry is one accepted change.
 type Entry struct {
-	// Line is where it stands, counted from 1.
+	// Line is the number of the line, counted from 1.
 	Line int
 	// File is the name of the .proto file relative to the root, and Text what the
 	// change is.

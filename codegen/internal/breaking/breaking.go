@@ -131,7 +131,7 @@ func (c *comparison) service(was protoreflect.ServiceDescriptor) (raised bool) {
 	before, beforeErr := glue.IdentityOf(was)
 	now, nowErr := glue.IdentityOf(is)
 	switch {
-	case beforeErr != nil || nowErr != nil: // it has no protocol, but methods
+	case beforeErr != nil || nowErr != nil: // without a protocol, methods still count
 	case before.Name == now.Name && before.Version < now.Version:
 		return true
 	case before != now:

@@ -45,7 +45,7 @@ printed, below a comment that says why:
 // acceptedFile is the file that is read from the root if there is one.
 const acceptedFile = "plugwire-accepted.txt"
 
-// A checker is the flags of check.
+// A checker holds the flags of check.
 type checker struct {
 	generate.Options
 	against, accepted, format string
@@ -215,9 +215,9 @@ func (c *checker) shown(i item, revision *history.Revision) item {
 	return i
 }
 
-// compareAll compares files that were compiled in several sets, as they declare
-// the same names. Each set is compared with all files of now; of two files that
-// declare the same name the one in a directory of the set counts.
+// compareAll compares files that were compiled in several sets because they declare
+// the same names. Each set is compared with all files of now. If two of these declare
+// the same name, the file in a directory of the set counts.
 func compareAll(old, now [][]protoreflect.FileDescriptor, unstable func(protoreflect.FullName) bool) []breaking.Finding {
 	var findings []breaking.Finding
 	for _, set := range old {
@@ -236,8 +236,8 @@ func compareAll(old, now [][]protoreflect.FileDescriptor, unstable func(protoref
 	return slices.Compact(findings)
 }
 
-// compileAll compiles files of which none may have a mistake: what is left out
-// would look as if it was removed.
+// compileAll compiles files. Any mistake is an error: a file that is left out would
+// look like a removed one.
 func compileAll(ctx context.Context, source compile.Source, names []string) (*compile.Result, error) {
 	result, err := compile.Files(ctx, source, names)
 	if err != nil {
@@ -246,8 +246,8 @@ func compileAll(ctx context.Context, source compile.Source, names []string) (*co
 	return result, result.Mistakes.Error(source)
 }
 
-// asItWas is the source of files at a revision. What git did not have, such as
-// an import from outside of the root, is as it is now.
+// asItWas is the source of files at a revision. Files that git did not have, such as
+// imports from outside of the root, are read from disk.
 func asItWas(revision *history.Revision, o generate.Options) compile.Source {
 	now := o.Source()
 	return compile.Source{

@@ -40,7 +40,7 @@ func (s streams) complain(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.err, format, args...) // nowhere to report a failure
 }
 
-// progress returns where a person sees what takes long, if there is one.
+// progress returns the terminal for notes about slow steps, or nil without one.
 func (s streams) progress() io.Writer {
 	file, ok := s.err.(*os.File)
 	if !ok {
@@ -59,8 +59,8 @@ var errUsage = errors.New("wrong usage")
 // Main runs the command with the program's arguments until it is done or
 // interrupted. It returns the exit code.
 func Main() int {
-	// Where a link led here, .. is the directory that the file system says, for
-	// names of files as well as for opening them.
+	// If the shell followed a link to this directory, PWD names the link. Without PWD,
+	// names and open calls agree on what .. means.
 	_ = os.Unsetenv("PWD") // its name is valid
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 }
 
-// newFlags returns the flags of a command, which explain themselves with text.
+// newFlags returns the flags of a command. Their help begins with text.
 func newFlags(name, text string, s streams) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(s.err)
@@ -116,7 +116,7 @@ func newFlags(name, text string, s streams) *flag.FlagSet {
 // parse parses a command's flags.
 func parse(flags *flag.FlagSet, args []string, s streams) error {
 	explain := flags.Usage
-	flags.Usage = func() {} // below, where it is known whether it was asked for
+	flags.Usage = func() {} // printed below, to the stream that fits
 	err := flags.Parse(args)
 	flags.Usage = explain
 	switch {

@@ -130,7 +130,7 @@ func relative(root, path string) (string, error) {
 	if name, ok := below(base, path); ok {
 		return name, nil
 	}
-	// One of the two may be named through a link.
+	// Either path may contain a link.
 	realBase, baseErr := filepath.EvalSymlinks(base)
 	realDir, dirErr := filepath.EvalSymlinks(filepath.Dir(path))
 	if baseErr == nil && dirErr == nil {
@@ -167,7 +167,7 @@ func walk(path string) (finding, error) {
 		return finding{files: []string{path}}, nil
 	}
 	var found finding
-	start := path + string(filepath.Separator) // where path is a link, what it leads to
+	start := path + string(filepath.Separator) // if path is a link, walk its target
 	err = filepath.WalkDir(start, func(at string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -187,7 +187,7 @@ func walk(path string) (finding, error) {
 	return found, err
 }
 
-// saySkipped names what walk left out and a person may miss.
+// saySkipped names the modules that walk left out, as users may miss them.
 func (s streams) saySkipped(found finding) {
 	for _, dir := range found.modules {
 		s.complain("%s: skipped, as it is a module of its own: run plugwire-gen in it\n", dir)
@@ -200,7 +200,7 @@ func hasProto(module string) bool {
 	err := filepath.WalkDir(module, func(at string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return filepath.SkipDir // it is skipped anyway
+			return filepath.SkipDir // the module is skipped anyway
 		case entry.IsDir() && at != module && (skip(entry.Name()) || hasModule(at)):
 			return filepath.SkipDir
 		case !entry.IsDir() && filepath.Ext(at) == ".proto":

@@ -14,7 +14,7 @@ var formats = []string{"text", "json", "github"}
 const (
 	stateBreaking = "breaking" // fails the check
 	stateAccepted = "accepted" // people have agreed on it
-	stateUnstable = "unstable" // its package promises nothing
+	stateUnstable = "unstable" // the package promises nothing
 	stateUnused   = "unused"   // accepts a change that does not exist
 )
 

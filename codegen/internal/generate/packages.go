@@ -211,7 +211,7 @@ func defaultName(importPath string) string {
 		base = path.Base(majorVersion.ReplaceAllString(importPath, ""))
 	}
 	name := sanitize(base)
-	if slices.Contains([]string{"main", "init", "documentation", "_"}, name) { // which nobody can import
+	if slices.Contains([]string{"main", "init", "documentation", "_"}, name) { // Go imports no package of these names
 		name += "pb"
 	}
 	return name

@@ -20,8 +20,8 @@ import (
 // run but not imported. This module's go.mod says which releases.
 var tools = []string{"protoc-gen-go", "protoc-gen-go-grpc"}
 
-// patience is how long a person watches nothing happen before he wants to know
-// what it is. A tool that is compiled already takes a fraction of it.
+// patience is how long a step may take before the command says what it waits for.
+// A tool that is compiled already starts in a fraction of this time.
 const patience = 2 * time.Second
 
 // programs are the tools as the go command compiled them.
@@ -34,9 +34,9 @@ type programs struct {
 	errs  []error
 }
 
-// findTools finds the tools while the caller parses .proto files, which takes
-// about as long. A tool that is not compiled yet is compiled. The caller calls
-// close.
+// findTools starts to find the tools, and compiles a tool that is not compiled yet.
+// The caller parses .proto files meanwhile, which takes about as long, and then
+// calls close.
 func findTools(ctx context.Context, o Options) *programs {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &programs{cancel: cancel, paths: make([]string, len(tools)), errs: make([]error, len(tools))}
@@ -90,8 +90,8 @@ func findTool(ctx context.Context, dir, tool string) (string, error) {
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// announce writes a line to w, which may be nil, unless stop is called before
-// that becomes worthwhile. Nothing is written after stop has returned.
+// announce writes a line to w, which may be nil, if stop is not called within
+// patience. Nothing is written after stop has returned.
 func announce(w io.Writer, line string) (stop func()) {
 	if w == nil {
 		return func() {}

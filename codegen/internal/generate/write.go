@@ -10,18 +10,18 @@ import (
 	"slices"
 )
 
-// A replacement is a file's new content, which lies beside it until all files
-// have theirs.
+// A replacement is the new content of a file. It stays beside the file until all
+// new contents are on disk.
 type replacement struct{ path, staged string }
 
 // write writes the files that are not current, and returns their paths, sorted.
-// If it fails none is changed, and so if the process dies at any time before the
-// last of them lies on disk.
+// If an error occurs, or the process dies before the last of them is on disk, no
+// file is changed.
 func write(files []file, o Options) (written []string, err error) {
 	var staged []replacement
 	defer func() {
 		for _, r := range staged { // none, or those that were not renamed
-			_ = os.Remove(r.staged) // err says already what does not work there
+			_ = os.Remove(r.staged) // err already explains the cause
 		}
 	}()
 	for _, f := range files {

@@ -4,10 +4,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// knows reports whether the options of plugwire/options.proto are known in a
-// file: itself or a file that it imports declares the extension of that name
-// and number. Another extension of the same number is not ours: the number is
-// among those that every program may use for itself.
+// knows reports whether a file can use an option of plugwire/options.proto: the
+// file, or one that it imports, declares an extension with that name and number.
+// An extension with the number alone belongs to another program: the number is from
+// the range that every organization may use internally.
 func knows(file protoreflect.FileDescriptor, extension protoreflect.FullName) bool {
 	seen := make(map[string]bool)
 	var search func(f protoreflect.FileDescriptor) bool

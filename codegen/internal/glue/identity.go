@@ -18,14 +18,13 @@ const (
 	fileOption    = "plugwire.file_protocol"
 	serviceOption = "plugwire.service_protocol"
 
-	optionField   = 51741 // of both
+	optionField   = 51741 // the number of both options
 	nameField     = 1
 	versionField  = 2
 	presenceField = 3
 )
 
-// The values of plugwire.Protocol.Presence that mean something. No other is
-// REQUIRED, which is what is meant without any.
+// Values of plugwire.Protocol.Presence. All others mean REQUIRED, the default.
 const (
 	optional = 2
 	leftOut  = 3
@@ -41,8 +40,8 @@ var (
 	versioned = regexp.MustCompile(`^(.+)\.v([1-9][0-9]*)$`)
 )
 
-// An Identity is what a host and a plugin have to agree on. Its zero values are
-// not set.
+// An Identity is what a host and a plugin have to agree on. A field with the zero
+// value is not set.
 type Identity struct {
 	Name    string
 	Version int
@@ -56,7 +55,8 @@ func (id Identity) String() string {
 	return id.Name + "/" + strconv.Itoa(id.Version)
 }
 
-// settings are what options say of a service. Its zero values are not set.
+// settings are what options say about a service. A field with the zero value is
+// not set.
 type settings struct {
 	Identity
 	presence uint64

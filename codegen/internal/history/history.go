@@ -35,7 +35,7 @@ func At(ctx context.Context, dir, revision string) (*Revision, error) {
 	default:
 		commit, err := r.git("rev-parse", "--verify", "--quiet", "--end-of-options", revision+"^{commit}")
 		if err != nil && strings.TrimSpace(string(shallow)) == "true" {
-			return nil, fmt.Errorf("revision %s: this clone, which is shallow, has no such commit: fetch it, or all with git fetch --unshallow", revision)
+			return nil, fmt.Errorf("revision %s: no such commit in this shallow clone: fetch it, or run git fetch --unshallow", revision)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("revision %s: there is no such commit", revision)

@@ -15,9 +15,9 @@ var Modules = []string{"core", "transport/tcp", "transport/unix"}
 // copied is where copies of them are put.
 const copied = "third_party/plugwire"
 
-// copyModules copies Plugwire's modules from a clone, but what only their tests
-// need. It adds their sums to dir's go.sum, so that the go command need not ask
-// for them.
+// copyModules copies Plugwire's modules from a clone, without the files that only
+// their tests need. It adds their sums to the go.sum in dir, so that the go command
+// does not look them up.
 func copyModules(dir, clone string) error {
 	var sums []string
 	for _, module := range Modules {
@@ -39,7 +39,7 @@ func copyModules(dir, clone string) error {
 
 // copyModule copies what others need of a module.
 func copyModule(to, from string) error {
-	start := from + string(filepath.Separator) // where it is a link, what it leads to
+	start := from + string(filepath.Separator) // if from is a link, walk its target
 	return filepath.WalkDir(start, func(at string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err

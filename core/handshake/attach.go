@@ -30,6 +30,8 @@ type AttachInfo struct {
 	Address   string
 	// Session, Wire and Security are constants of this package.
 	Session, Wire, Security string
+	// Preamble is the highest version of the preamble that the plugin reads. 0 means 1.
+	Preamble int
 	// Cert is the DER of the plugin's certificate; nil without mutual TLS.
 	Cert []byte
 	// HostCert (DER) and HostKey (PKCS #8) are the certificate and its key by which the
@@ -58,6 +60,7 @@ type attachForm struct {
 	Session   string `json:"session,omitempty"`
 	Wire      string `json:"wire,omitempty"`
 	Security  string `json:"security"`
+	Preamble  int    `json:"preamble,omitempty"`
 	Cert      []byte `json:"cert,omitempty"`
 	HostCert  []byte `json:"hostcert,omitempty"`
 	HostKey   []byte `json:"hostkey,omitempty"`
@@ -91,7 +94,7 @@ func (a AttachInfo) MarshalJSON() ([]byte, error) {
 		return json.Marshal(reattachForm{protocolGRPC, a.Version, a.PID, a.Stays, reattachAddr{a.Transport.Name, a.Address}})
 	}
 	return json.Marshal(attachForm{
-		attachVersion, a.Protocol, a.Version, a.Transport.String(), a.Address, a.Session, a.Wire, a.Security,
+		attachVersion, a.Protocol, a.Version, a.Transport.String(), a.Address, a.Session, a.Wire, a.Security, a.Preamble,
 		a.Cert, a.HostCert, a.HostKey, a.PID, a.Started, a.Stays,
 	})
 }
@@ -234,7 +237,7 @@ func parseOwnAttach(members map[string]json.RawMessage) (AttachInfo, error) {
 	}
 	return AttachInfo{
 		Protocol: form.Protocol, Version: form.Version, Transport: id, Address: form.Address,
-		Session: cmp.Or(form.Session, SessionDirect), Wire: cmp.Or(form.Wire, WireH2), Security: form.Security,
+		Session: cmp.Or(form.Session, SessionDirect), Wire: cmp.Or(form.Wire, WireH2), Security: form.Security, Preamble: form.Preamble,
 		Cert: form.Cert, HostCert: form.HostCert, HostKey: form.HostKey,
 		PID: form.PID, Started: form.Started, Stays: form.Stays,
 	}, nil
@@ -268,7 +271,7 @@ func (a AttachInfo) check() error {
 		return err
 	}
 	switch {
-	case a.PID < 0 || a.Version < 0:
+	case a.PID < 0 || a.Version < 0 || a.Preamble < 0:
 		return errors.New("a number of a process or a version is negative")
 	case len(a.Protocol) > maxProtocolName:
 		return fmt.Errorf("key protocol is %d bytes long, at most %d are allowed", len(a.Protocol), maxProtocolName)

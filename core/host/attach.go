@@ -10,7 +10,6 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
-	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
@@ -90,7 +89,7 @@ func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plug
 		Plugwire:   true,
 		Protocol:   l.family.Name(),
 		Sessions:   sessions(l.transports),
-		Wires:      rpc.Names(),
+		Wires:      l.wires,
 		Security:   l.security(),
 	}
 	answer, err := negotiation.AnswerOf(info).Check(l.offer)

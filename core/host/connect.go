@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -94,8 +95,22 @@ func (l *launch) openSession(ctx context.Context, answer *negotiation.Answer) er
 		Conn:        l.prepared.take(t.Name()),
 		Credentials: l.creds.WithALPN(rpc.ALPN(answer.Wire)),
 		Foreign:     !answer.Plugwire,
+		Identity:    l.identify(answer),
 	})
 	return err
+}
+
+// identify returns the identity of the session: of a launched plugin it is the instance of
+// the offer, which the plugin knows too.
+func (l *launch) identify(answer *negotiation.Answer) string {
+	switch {
+	case answer.Preamble < session.PreambleVersion:
+		return ""
+	case l.attaching:
+		return rand.Text()
+	default:
+		return l.offer.Instance
+	}
 }
 
 // open opens the streams that carry calls.
@@ -209,6 +224,7 @@ func (l *launch) plugin(answer *negotiation.Answer, e ends) *Plugin {
 			Version:       answer.Version,
 			Transport:     answer.Transport,
 			Session:       answer.Session,
+			Wire:          answer.Wire,
 			Security:      answer.Security,
 			Skipped:       strings.Join(skipped, "; "),
 			PID:           pid,

@@ -49,6 +49,7 @@ func everyOption(t *testing.T) map[string]Option {
 		"WithPortRange":           WithPortRange(1, 2),
 		"WithMaxMessageSize":      WithMaxMessageSize(1000),
 		"WithMaxCalls":            WithMaxCalls(1),
+		"WithWire":                WithWire("h2"),
 		"WithMaxBuffered":         WithMaxBuffered(1 << 40),
 		"WithName":                WithName("x"),
 		"WithCookie":              WithCookie("COOKIE", ""),

@@ -15,7 +15,6 @@ import (
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
-	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/transport"
@@ -139,7 +138,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 		Callbacks:  len(l.bindings) > 0,
 		Protocol:   l.family.Name(),
 		Sessions:   sessions(l.transports),
-		Wires:      rpc.Names(),
+		Wires:      l.wires,
 		Security:   l.security(),
 		Instance:   rand.Text(),
 		LogLevel:   logs.LevelName(logs.Lowest(l.logger)),

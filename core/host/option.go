@@ -18,6 +18,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
+	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -48,6 +49,7 @@ type config struct {
 	streamServer   []grpc.StreamServerInterceptor
 	maxMessageSize int
 	limits         calls.Limits
+	wires          []string
 	minPort        int
 	maxPort        int
 	cookie         negotiation.Cookie
@@ -74,6 +76,7 @@ func newConfig(name string, opts []Option) (*config, error) {
 		name:           name,
 		startTimeout:   DefaultStartTimeout,
 		maxMessageSize: calls.DefaultMaxMessageSize,
+		wires:          rpc.Names(),
 		cookie:         negotiation.DefaultCookie(),
 		services:       func(grpc.ServiceRegistrar) {},
 	}
@@ -258,6 +261,20 @@ func WithMaxCalls(calls int) Option {
 			return fmt.Errorf("host.WithMaxCalls(%d): want at least 1", calls)
 		}
 		cfg.limits.Calls = calls
+		return nil
+	})
+}
+
+// WithWire sets the wires that calls may travel on, in order of preference. The first one
+// that the plugin has too is taken ([Info].Wire). By default all wires of this release are
+// offered. Today there is one: "h2", which is gRPC over HTTP/2. Tools such as grpcurl speak
+// it, and a plugin that is built on go-plugin speaks nothing else.
+func WithWire(wires ...string) Option {
+	return optionFunc(func(cfg *config) error {
+		if err := rpc.Check(wires); err != nil {
+			return fmt.Errorf("host.WithWire: %w", err)
+		}
+		cfg.wires = wires
 		return nil
 	})
 }

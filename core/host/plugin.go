@@ -63,6 +63,8 @@ type Info struct {
 	Skipped string
 	// Session is how streams are made: "direct", "yamux" or "native".
 	Session string
+	// Wire is how calls travel: "h2", which is gRPC over HTTP/2.
+	Wire string
 	// Security is how the two sides know each other: "peercred", "mtls", "tls"
 	// or "none".
 	Security string

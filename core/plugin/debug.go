@@ -19,7 +19,6 @@ import (
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/privdir"
 	"github.com/plugwire/plugwire/core/internal/process"
-	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/core/transport"
@@ -131,7 +130,7 @@ func (d *debugger) makeOffer() error {
 	offer.Callbacks = true // a host that attaches always serves
 	offer.Protocol = d.family.Name()
 	offer.Sessions = []string{handshake.SessionDirect, handshake.SessionYamux, handshake.SessionNative}
-	offer.Wires = rpc.Names()
+	offer.Wires = d.cfg.wires
 	offer.Security = d.security()
 	offer.Instance = "debug"
 	return nil
@@ -202,7 +201,7 @@ func (d *debugger) serving(answer *negotiation.Answer) error {
 func (d *debugger) info(answer *negotiation.Answer) (handshake.AttachInfo, error) {
 	info := handshake.AttachInfo{
 		Foreign: d.goPlugin, Protocol: d.family.Name(), Version: answer.Version, Transport: answer.Transport, Address: answer.Address,
-		Session: answer.Session, Wire: answer.Wire, Security: answer.Security, Cert: answer.Cert,
+		Session: answer.Session, Wire: answer.Wire, Security: answer.Security, Preamble: answer.Preamble, Cert: answer.Cert,
 		PID: os.Getpid(), Stays: true,
 	}
 	// Without it a host does not know when this process ends, only that the

@@ -13,16 +13,19 @@ import (
 	"github.com/plugwire/plugwire/core/internal/session"
 )
 
-// Host returns the connection on which a plugin calls the services that its
-// host was launched with (host.WithServices): generated clients are made from
-// it. The context is one that [Logger] takes, also after
-// [context.WithoutCancel]; a call on the connection may outlive the handler that
-// made it, and ends with the plugin.
+// Host returns the connection on which a plugin calls the services of its host
+// (host.WithServices). Generated clients are made from it. The context is one that [Logger]
+// takes, also after [context.WithoutCancel]. A call on the connection may outlive the
+// handler that made it, and ends with the plugin.
 //
-// It never returns nil and never waits. Where there is nothing to call, each
-// call fails: with codes.Unimplemented under a host that serves nothing, with
-// codes.FailedPrecondition for any other context, with codes.Unavailable when
-// the host has gone.
+// In a handler, Host returns the host whose call it handles: a plugin that is debugged may
+// have several. Elsewhere it returns the host that has started the plugin. If no host has,
+// it is the host that came last.
+//
+// Host never returns nil and never blocks. If there is nothing to call, each call fails:
+// with codes.Unimplemented under a host that serves nothing, with
+// codes.FailedPrecondition for any other context, and with codes.Unavailable when the
+// host has gone.
 func Host(ctx context.Context) grpc.ClientConnInterface {
 	if h := rpc.HostOf(ctx); h != nil {
 		return h
@@ -55,12 +58,16 @@ func AcceptStream(ctx context.Context, name string) (net.Conn, error) {
 	return named(ctx, name, "accept", (*session.Listener).AcceptNamed)
 }
 
-func named(ctx context.Context, name, verb string, meet func(*session.Listener, context.Context, string) (net.Conn, error)) (net.Conn, error) {
+func named(ctx context.Context, name, verb string, meet func(l *session.Listener, ctx context.Context, session, name string) (net.Conn, error)) (net.Conn, error) {
 	rt := fromContext(ctx)
 	if rt == nil {
 		return nil, fmt.Errorf("%s stream %q: the context is not one of a handler of this plugin, nor derived from one", verb, name)
 	}
-	conn, err := meet(rt.session, ctx, name)
+	host := rpc.HostOf(ctx)
+	if host == nil {
+		host = rt.calls.AnyHost()
+	}
+	conn, err := meet(rt.session, ctx, host.Session(), name)
 	if err != nil {
 		return nil, fmt.Errorf("%s stream %q: %w", verb, name, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/plugwire/plugwire/core/internal/negotiation"
+	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -36,6 +37,7 @@ type config struct {
 	streamClient     []grpc.StreamClientInterceptor
 	maxMessageSize   int
 	limits           calls.Limits
+	wires            []string
 	cookie           negotiation.Cookie
 	tls              *tls.Config
 	onReady          []func(context.Context) error
@@ -50,6 +52,7 @@ type config struct {
 func newConfig(opts []Option) (*config, error) {
 	cfg := &config{
 		maxMessageSize: calls.DefaultMaxMessageSize,
+		wires:          rpc.Names(),
 		cookie:         negotiation.DefaultCookie(),
 	}
 	var errs []error
@@ -156,6 +159,20 @@ func WithMaxCalls(calls int) Option {
 			return fmt.Errorf("plugin.WithMaxCalls(%d): want at least 1", calls)
 		}
 		cfg.limits.Calls = calls
+		return nil
+	})
+}
+
+// WithWire sets the wires that calls may travel on. The host's order of preference decides
+// which one is taken (host.Info.Wire). By default the plugin has all wires of this release.
+// Today there is one: "h2", which is gRPC over HTTP/2. Tools such as grpcurl speak it, and
+// a host that is built on go-plugin speaks nothing else.
+func WithWire(wires ...string) Option {
+	return optionFunc(func(cfg *config) error {
+		if err := rpc.Check(wires); err != nil {
+			return fmt.Errorf("plugin.WithWire: %w", err)
+		}
+		cfg.wires = wires
 		return nil
 	})
 }

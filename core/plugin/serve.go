@@ -165,7 +165,7 @@ func (s *server) listen(ctx context.Context) error {
 		Protocols:  protocols,
 		Transports: s.transports.IDs(),
 		Sessions:   s.sessions(),
-		Wires:      rpc.Names(),
+		Wires:      s.wires,
 	})
 	if err != nil {
 		return err
@@ -181,6 +181,9 @@ func (s *server) listen(ctx context.Context) error {
 		Wire:     choice.Wire,
 		Protocol: choice.Protocol,
 		Instance: s.offer.Instance,
+	}
+	if s.offer.Plugwire {
+		s.answer.Preamble = session.PreambleVersion
 	}
 	if !s.offer.Plugwire && s.offer.Multiplex != "" {
 		s.answer.Multiplex = strconv.FormatBool(s.offer.Multiplexed())

@@ -44,6 +44,8 @@ type Answer struct {
 	// Ready is set when the plugin has functions to run once the host is connected.
 	// The host asks for that, and waits for the end of them, before its start is over.
 	Ready bool
+	// Preamble is the highest version of the preamble that the plugin reads. 0 means 1.
+	Preamble int
 	// Protocol is the name of the plugin's protocol.
 	Protocol string
 	// Instance is the offer's, echoed.
@@ -60,6 +62,7 @@ const (
 	keySkipped   = "skipped"
 	keyWire      = "wire"
 	keyReady     = "ready"
+	keyPreamble  = "preamble"
 	keyError     = "error"
 	keyOffer     = "offer" // in a refusal, what the plugin has of the thing that failed
 	keyHint      = "hint"  // in a refusal, what to do about it
@@ -110,6 +113,9 @@ func (a *Answer) String() string {
 		f = f.withNonempty(keySkipped, clip(a.Skipped))
 		if a.Ready {
 			f = f.with(keyReady, readyAsked)
+		}
+		if a.Preamble > 1 {
+			f = f.with(keyPreamble, strconv.Itoa(a.Preamble))
 		}
 	}
 	return strings.Join(append(line, f.String()), "|")
@@ -185,7 +191,7 @@ func (a *Answer) parseExtended(text, instance string) error {
 	case echo != instance || instance == "":
 		return ErrNoise
 	case mistake == nil:
-		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keyTransports, keySkipped, keyReady, keyError, keyOffer, keyHint)
+		mistake = f.understood(keyInstance, keyProtocol, keyTransport, keySession, keyWire, keySecurity, keyTransports, keySkipped, keyReady, keyPreamble, keyError, keyOffer, keyHint)
 	}
 	if mistake != nil {
 		return &handshake.Error{Code: handshake.CodeAnswer, Reason: "the plugin's answer is not valid: " + mistake.Error()}
@@ -203,6 +209,9 @@ func (a *Answer) parseExtended(text, instance string) error {
 	a.Transports = parseTransports(f.list(keyTransports))
 	a.Skipped = oneLine(f.getOr(keySkipped, ""))
 	a.Ready = f.getOr(keyReady, "") == readyAsked
+	if v, ok := parseNumber(f.getOr(keyPreamble, "")); ok && v > 1 {
+		a.Preamble = v
+	}
 	name := f.getOr(keyTransport, a.Network+"/1")
 	id, err := transport.ParseID(name)
 	if err != nil || id.Name != a.Network {

@@ -62,6 +62,6 @@ func AnswerOf(info handshake.AttachInfo) *Answer {
 	return &Answer{
 		Version: info.Version, Network: info.Transport.Name, Address: info.Address, Cert: info.Cert,
 		Plugwire: !info.Foreign, Transport: info.Transport, Session: info.Session, Wire: info.Wire, Security: info.Security,
-		Protocol: info.Protocol,
+		Protocol: info.Protocol, Preamble: info.Preamble,
 	}
 }

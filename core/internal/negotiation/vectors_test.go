@@ -119,6 +119,7 @@ type vectorAnswer struct {
 	Security  string
 	Skipped   string
 	Ready     bool
+	Preamble  int
 	Protocol  string
 
 	Transports []string
@@ -373,7 +374,7 @@ func (v *vectorAnswer) answer(t *testing.T) *Answer {
 	}
 	a := &Answer{
 		Version: v.Version, Network: v.Network, Address: v.Address, Cert: cert, Multiplex: v.Multiplex, Plugwire: v.Plugwire,
-		Session: v.Session, Wire: v.Wire, Security: v.Security, Skipped: v.Skipped, Ready: v.Ready, Protocol: v.Protocol, Instance: v.Instance,
+		Session: v.Session, Wire: v.Wire, Security: v.Security, Skipped: v.Skipped, Ready: v.Ready, Preamble: v.Preamble, Protocol: v.Protocol, Instance: v.Instance,
 		Transports: transportIDs(t, v.Transports),
 	}
 	if v.Transport != "" {

@@ -17,7 +17,8 @@ import (
 // Host is one host of a plugin, as the plugin calls it.
 type Host struct {
 	plugin  *Plugin
-	session string // the identity of the session; empty for the host that has started the plugin, or that came last
+	session string // the identity of the session
+	any     bool   // not one host: see AnyHost
 
 	client atomic.Pointer[calls.Client] // of a session with an identity, once it is known
 }
@@ -37,14 +38,19 @@ func HostOf(ctx context.Context) *Host {
 
 // AnyHost returns the host that has started the plugin. If no host has, calls go to the
 // host that came last.
-func (p *Plugin) AnyHost() *Host { return &Host{plugin: p} }
+func (p *Plugin) AnyHost() *Host { return &Host{plugin: p, any: true} }
 
 // Owner returns [PluginConfig.Owner].
 func (h *Host) Owner() any { return h.plugin.owner }
 
-// Session returns the identity of the session with the host; empty for a host that
-// gives it none.
-func (h *Host) Session() string { return h.session }
+// Session returns the identity of the session with the host. It is empty for a host that
+// gives its sessions none, and before any host has come.
+func (h *Host) Session() string {
+	if h.any {
+		return h.plugin.hosts.any()
+	}
+	return h.session
+}
 
 // Invoke implements [grpc.ClientConnInterface].
 func (h *Host) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
@@ -73,7 +79,7 @@ func (h *Host) conn(ctx context.Context) (calls.Client, error) {
 	if h.plugin.none != nil {
 		return nil, h.plugin.none
 	}
-	c, err := h.plugin.hosts.await(ctx, h.session)
+	c, err := h.plugin.hosts.await(ctx, h)
 	if err == nil && h.session != "" {
 		h.client.Store(&c)
 	}
@@ -98,6 +104,8 @@ type hosts struct {
 	links   []*link       // in the order in which they came; those that have ended are kept for a while
 	changed chan struct{} // closed, and made again, when a link changes
 	closed  bool
+	last    string // the identity of the session that came last
+	hasMain bool   // the host that has started the plugin has come
 }
 
 // link is the way to one host.
@@ -110,6 +118,24 @@ type link struct {
 
 func newHosts(launcher string) *hosts {
 	return &hosts{launcher: launcher, changed: make(chan struct{})}
+}
+
+// note notes that a host has opened a stream.
+func (h *hosts) note(session string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last = session
+	h.hasMain = h.hasMain || session == h.launcher && session != ""
+}
+
+// any returns the identity of the session with [Plugin.AnyHost].
+func (h *hosts) any() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.hasMain {
+		return h.launcher
+	}
+	return h.last
 }
 
 // enter adds a link. It returns nil if there are too many, or if the session has one. A
@@ -163,12 +189,12 @@ func (h *hosts) change(f func()) {
 	h.changed = make(chan struct{})
 }
 
-// await returns the client of a session.
-func (h *hosts) await(ctx context.Context, session string) (calls.Client, error) {
+// await returns the client of a host.
+func (h *hosts) await(ctx context.Context, host *Host) (calls.Client, error) {
 	var timeout <-chan time.Time
 	for {
 		h.mu.Lock()
-		l, closed, changed := h.find(session), h.closed, h.changed
+		l, closed, changed := h.find(host), h.closed, h.changed
 		var client calls.Client
 		var err error
 		if l != nil {
@@ -195,22 +221,17 @@ func (h *hosts) await(ctx context.Context, session string) (calls.Client, error)
 	}
 }
 
-// find returns the link of a session, or nil. The caller holds mu.
-func (h *hosts) find(session string) *link {
-	if session == "" {
-		session = h.launcher
-	}
+// find returns the link of a host, or nil. The caller holds mu.
+func (h *hosts) find(host *Host) *link {
 	var last *link
 	for _, l := range slices.Backward(h.links) {
-		if session != "" && l.session == session {
+		switch {
+		case !host.any && l.session != host.session: // another host must not get these calls
+		case host.any && h.launcher != "" && l.session == h.launcher:
 			return l
-		}
-		if last == nil || last.ended && !l.ended {
+		case last == nil, last.ended && !l.ended:
 			last = l
 		}
-	}
-	if session != h.launcher {
-		return nil // this host's, and no other's
 	}
 	return last
 }

@@ -95,6 +95,7 @@ func (p *Plugin) accept() error {
 // serve serves a stream of a host, and makes calls to the host on it, if it is for that.
 func (p *Plugin) serve(stream *session.Stream) {
 	stream.Info.Owner = &Host{plugin: p, session: stream.Session}
+	p.hosts.note(stream.Session)
 	var link *link
 	if stream.Purpose == session.Callbacks {
 		// The stream holds a descriptor and goroutines while the host says nothing on it.

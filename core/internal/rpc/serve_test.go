@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/handshake"
@@ -80,10 +81,10 @@ func newTestPlugin(t *testing.T, wire string, register func(grpc.ServiceRegistra
 func isControl(string) bool { return false }
 
 // session returns a host's session with the plugin.
-func (p *testPlugin) session() *session.Session {
+func (p *testPlugin) session(identity string) *session.Session {
 	p.t.Helper()
 	s, err := session.Dial(p.t.Context(), session.Config{
-		Kind: handshake.SessionDirect, Transport: sockets{}, Dial: transport.DialConfig{Address: p.address}, Credentials: secure.Plaintext(),
+		Kind: handshake.SessionDirect, Transport: sockets{}, Dial: transport.DialConfig{Address: p.address}, Credentials: secure.Plaintext(), Identity: identity,
 	})
 	if err != nil {
 		p.t.Fatal(err)
@@ -91,11 +92,11 @@ func (p *testPlugin) session() *session.Session {
 	return s
 }
 
-// connect returns the ends of a host that serves what register registers; nil if it
-// serves nothing.
-func (p *testPlugin) connect(wire string, register func(grpc.ServiceRegistrar)) (calls.Client, calls.Server) {
+// connect returns the ends of a host whose session has that identity, and which serves what
+// register registers.
+func (p *testPlugin) connect(wire, identity string, register func(grpc.ServiceRegistrar)) (calls.Client, calls.Server) {
 	p.t.Helper()
-	s := p.session()
+	s := p.session(identity)
 	open := func(ctx context.Context, purpose session.Purpose) (*session.Stream, error) {
 		return s.Open(ctx, session.Preamble{Purpose: purpose})
 	}
@@ -137,7 +138,7 @@ func serveHealth(r grpc.ServiceRegistrar) {
 // Calls to a host that can no longer be reached end: those in flight, and new ones.
 func TestHostLost(t *testing.T) {
 	p := newTestPlugin(t, handshake.WireH2, serveNothing)
-	_, server := p.connect(handshake.WireH2, serveHealth)
+	_, server := p.connect(handshake.WireH2, "", serveHealth)
 	client := healthpb.NewHealthClient(p.AnyHost())
 	watch, err := client.Watch(bounded(t), &healthpb.HealthCheckRequest{})
 	if err != nil {
@@ -160,7 +161,7 @@ func TestHostLost(t *testing.T) {
 func TestNoHost(t *testing.T) {
 	none := errors.New("the host serves nothing")
 	p := newTestPlugin(t, handshake.WireH2, serveNothing, func(cfg *PluginConfig) { cfg.NoHost = none })
-	stream, err := p.session().Open(bounded(t), session.Preamble{Purpose: session.Callbacks})
+	stream, err := p.session("").Open(bounded(t), session.Preamble{Purpose: session.Callbacks})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +187,7 @@ func TestSilentCallbacksAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newTestPlugin(t, handshake.WireH2, serveNothing, func(cfg *PluginConfig) { cfg.Launcher = tt.launcher })
-			s := p.session()
+			s := p.session("")
 			ended := make(chan error, streams)
 			for range streams {
 				stream, err := s.Open(bounded(t), session.Preamble{Purpose: session.Callbacks})
@@ -219,6 +220,65 @@ func TestSilentCallbacksAreBounded(t *testing.T) {
 			}
 			if _, err := healthpb.NewHealthClient(p.AnyHost()).Check(bounded(t), &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unavailable {
 				t.Errorf("a call after the end: %v", err)
+			}
+		})
+	}
+}
+
+// callBack is a service of a plugin whose calls fetch the health of a host.
+type callBack struct {
+	testpb.UnimplementedTestServiceServer
+}
+
+func (callBack) UnaryCall(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+	// The context of a call back may outlive the call.
+	resp, err := healthpb.NewHealthClient(HostOf(ctx)).Check(context.WithoutCancel(ctx), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return &testpb.SimpleResponse{Username: resp.GetStatus().String()}, nil
+}
+
+// A plugin with several hosts calls back the one whose call it handles. What is no call of
+// a host goes to the host that has started the plugin, or that came last.
+func TestHostsByIdentity(t *testing.T) {
+	for name, tt := range map[string]struct {
+		launcher, anyHost string
+	}{
+		"launched": {"one", "SERVING"},
+		"debugged": {"", "NOT_SERVING"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newTestPlugin(t, handshake.WireH2, func(r grpc.ServiceRegistrar) {
+				testpb.RegisterTestServiceServer(r, callBack{})
+			}, func(cfg *PluginConfig) { cfg.Launcher = tt.launcher })
+			states := []healthpb.HealthCheckResponse_ServingStatus{healthpb.HealthCheckResponse_SERVING, healthpb.HealthCheckResponse_NOT_SERVING}
+			clients := make([]testpb.TestServiceClient, len(states))
+			for i, identity := range []string{"one", "two"} {
+				client, _ := p.connect(handshake.WireH2, identity, func(r grpc.ServiceRegistrar) {
+					s := health.NewServer()
+					s.SetServingStatus("", states[i])
+					healthpb.RegisterHealthServer(r, s)
+				})
+				clients[i] = testpb.NewTestServiceClient(client)
+				if _, err := clients[i].UnaryCall(bounded(t), &testpb.SimpleRequest{}); err != nil { // the way back is there
+					t.Fatal(err)
+				}
+			}
+			for range 2 {
+				for i, client := range clients {
+					resp, err := client.UnaryCall(bounded(t), &testpb.SimpleRequest{})
+					if err != nil || resp.GetUsername() != states[i].String() {
+						t.Errorf("host %d was called back: %v, %v; want %v", i, resp, err, states[i])
+					}
+				}
+			}
+			resp, err := healthpb.NewHealthClient(p.AnyHost()).Check(bounded(t), &healthpb.HealthCheckRequest{})
+			if err != nil || resp.GetStatus().String() != tt.anyHost {
+				t.Errorf("any host: %v, %v; want %s", resp, err, tt.anyHost)
+			}
+			if got, want := p.AnyHost().Session(), map[string]string{"SERVING": "one", "NOT_SERVING": "two"}[tt.anyHost]; got != want {
+				t.Errorf("any host has session %q, want %q", got, want)
 			}
 		})
 	}

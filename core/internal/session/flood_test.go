@@ -61,7 +61,7 @@ func TestParkedStreamsHoldLittle(t *testing.T) {
 	const streams = 1200
 	f, l := newFlooder(t, func(*ListenerConfig) {})
 	var data bytes.Buffer
-	if _, err := (Preamble{Offered, "n"}).WriteTo(&data); err != nil {
+	if _, err := (Preamble{Purpose: Offered, Name: "n"}).WriteTo(&data); err != nil {
 		t.Fatal(err)
 	}
 	data.Write(make([]byte, 100<<10)) // less than the first window: nothing has to be read
@@ -72,9 +72,9 @@ func TestParkedStreamsHoldLittle(t *testing.T) {
 		}
 	}
 	// The plugin still serves: a stream comes after all the others.
-	waiting := start(func() (net.Conn, error) { return l.AcceptNamed(bounded(t), "last") })
+	waiting := start(func() (net.Conn, error) { return l.AcceptNamed(bounded(t), "", "last") })
 	var last bytes.Buffer
-	_, _ = Preamble{Offered, "last"}.WriteTo(&last)
+	_, _ = Preamble{Purpose: Offered, Name: "last"}.WriteTo(&last)
 	s, err := f.open(last.Bytes())
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestFloodOfStreams(t *testing.T) {
 	var log lockedBuffer
 	f, _ := newFlooder(t, func(cfg *ListenerConfig) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	var data bytes.Buffer
-	if _, err := (Preamble{Offered, "n"}).WriteTo(&data); err != nil {
+	if _, err := (Preamble{Purpose: Offered, Name: "n"}).WriteTo(&data); err != nil {
 		t.Fatal(err)
 	}
 	opened := 0

@@ -268,7 +268,7 @@ func authenticate(conn net.Conn, a admission) (Preamble, *Stream, error) {
 	if err != nil {
 		return p, nil, err
 	}
-	return p, &Stream{Conn: stream, Info: info, Purpose: p.Purpose}, stream.SetDeadline(time.Time{})
+	return p, &Stream{Conn: stream, Info: info, Purpose: p.Purpose, Session: p.Session}, stream.SetDeadline(time.Time{})
 }
 
 // check reports whether a stream may say that it is for this.
@@ -368,16 +368,16 @@ func (l *Listener) newMux(s *Stream, known *atomic.Bool) (*mux.Session, admissio
 	return m, admission{creds: secure.Known(s.Info), preamble: true}, err
 }
 
-// AcceptNamed returns the next stream with that name that the host opens. The
-// context bounds the wait, as does End.
-func (l *Listener) AcceptNamed(ctx context.Context, name string) (net.Conn, error) {
-	return l.named(ctx, Preamble{Offered, name})
+// AcceptNamed returns the next stream with that name that the host of a session opens.
+// The context and End bound the wait.
+func (l *Listener) AcceptNamed(ctx context.Context, session, name string) (net.Conn, error) {
+	return l.named(ctx, Preamble{Purpose: Offered, Name: name, Session: session})
 }
 
-// OpenNamed opens a stream with that name and returns when the host has accepted
-// it. The context bounds the wait, as does End.
-func (l *Listener) OpenNamed(ctx context.Context, name string) (net.Conn, error) {
-	return l.named(ctx, Preamble{Awaited, name})
+// OpenNamed opens a stream with that name, and returns when the host of a session has
+// accepted it. The context and End bound the wait.
+func (l *Listener) OpenNamed(ctx context.Context, session, name string) (net.Conn, error) {
+	return l.named(ctx, Preamble{Purpose: Awaited, Name: name, Session: session})
 }
 
 func (l *Listener) named(ctx context.Context, p Preamble) (net.Conn, error) {

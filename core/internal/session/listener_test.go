@@ -79,8 +79,8 @@ func TestListenerRefuses(t *testing.T) {
 		{"a long name", writing(magic + "\x01\x03\x01\x00\x00\x00")},
 		{"an unknown purpose", preamble(Preamble{Purpose: Carrier + 1})},
 		{"no purpose", preamble(Preamble{})},
-		{"calls with a name", preamble(Preamble{Calls, "x"})},
-		{"callbacks with a name", preamble(Preamble{Callbacks, "x"})},
+		{"calls with a name", preamble(Preamble{Purpose: Calls, Name: "x"})},
+		{"callbacks with a name", preamble(Preamble{Purpose: Callbacks, Name: "x"})},
 		{"a carrier in a direct session", preamble(Preamble{Purpose: Carrier})},
 		{"half a preamble", writing(magic)},
 		{"silence", func(net.Conn) error { return nil }},
@@ -552,7 +552,7 @@ func burst(t *testing.T, s *Session, l *Listener) {
 	for range streams {
 		for _, open := range []func() (net.Conn, error){
 			func() (net.Conn, error) { return s.Named(t.Context(), Offered, "n") },
-			func() (net.Conn, error) { return l.AcceptNamed(t.Context(), "n") },
+			func() (net.Conn, error) { return l.AcceptNamed(t.Context(), "", "n") },
 		} {
 			go func() {
 				conn, err := open()

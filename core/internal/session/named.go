@@ -33,7 +33,7 @@ func (s *Session) Named(ctx context.Context, purpose Purpose, name string) (net.
 	if s.foreign {
 		return nil, errors.New("the plugin is of another framework, which has no named streams")
 	}
-	stream, err := s.Open(ctx, Preamble{purpose, name})
+	stream, err := s.Open(ctx, Preamble{Purpose: purpose, Name: name})
 	if err != nil {
 		return nil, err
 	}

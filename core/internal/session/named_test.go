@@ -17,10 +17,12 @@ import (
 
 // half returns the call that is the plugin's half of a stream with that purpose.
 func half(l *Listener, purpose Purpose) func(ctx context.Context, name string) (net.Conn, error) {
-	if purpose == Offered {
-		return l.AcceptNamed
+	return func(ctx context.Context, name string) (net.Conn, error) {
+		if purpose == Offered {
+			return l.AcceptNamed(ctx, "", name)
+		}
+		return l.OpenNamed(ctx, "", name)
 	}
-	return l.OpenNamed
 }
 
 // ends are the two ends of a stream.
@@ -138,7 +140,7 @@ func TestNamedTellsNamesAndPurposesApart(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			s, l := connect(t, kind)
 			ctx := bounded(t)
-			all := []Preamble{{Offered, "a"}, {Offered, "b"}, {Awaited, "a"}, {Awaited, ""}, {Offered, strings.Repeat("n", maxName)}}
+			all := []Preamble{{Purpose: Offered, Name: "a"}, {Purpose: Offered, Name: "b"}, {Purpose: Awaited, Name: "a"}, {Purpose: Awaited, Name: ""}, {Purpose: Offered, Name: strings.Repeat("n", maxName)}}
 			host := make(map[Preamble]<-chan result[net.Conn])
 			for i, p := range all {
 				host[p] = start(func() (net.Conn, error) { return s.Named(ctx, p.Purpose, p.Name) })
@@ -325,7 +327,7 @@ func TestParkedStreamThatGoesAwayIsForgotten(t *testing.T) {
 				"speaks unasked":       writing("x"),
 				"answers before asked": writing(string(rune(byteMet))),
 			} {
-				conn := rawHost(t, s, l, Preamble{c.purpose, "n"})
+				conn := rawHost(t, s, l, Preamble{Purpose: c.purpose, Name: "n"})
 				if err := end(conn); err != nil {
 					t.Error(err)
 				}
@@ -347,7 +349,7 @@ func TestHostThatAnswersWrongly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s, l := connect(t, c.kind)
 			ctx := bounded(t)
-			wrong := rawHost(t, s, l, Preamble{c.purpose, "n"})
+			wrong := rawHost(t, s, l, Preamble{Purpose: c.purpose, Name: "n"})
 			right := start(func() (net.Conn, error) { return s.Named(ctx, c.purpose, "n") })
 			l.meeting.eventually(t, 2, 0)
 			plugin := start(func() (net.Conn, error) { return half(l, c.purpose)(ctx, "n") })
@@ -374,10 +376,10 @@ func TestHostThatAnswersWrongly(t *testing.T) {
 // a bounded time.
 func TestHostThatNeverAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, host := parkedPipe(t, Preamble{Offered, "n"})
+		l, host := parkedPipe(t, Preamble{Purpose: Offered, Name: "n"})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		plugin := start(func() (net.Conn, error) { return l.AcceptNamed(ctx, "n") })
+		plugin := start(func() (net.Conn, error) { return l.AcceptNamed(ctx, "", "n") })
 		if _, err := io.ReadFull(host, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -401,9 +403,9 @@ func TestPluginGivesUpBetweenItsWordAndTheAnswer(t *testing.T) {
 	for name, want := range map[string]error{"context": errGivenUp, "End": net.ErrClosed} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, host := parkedPipe(t, Preamble{Awaited, "n"})
+				l, host := parkedPipe(t, Preamble{Purpose: Awaited, Name: "n"})
 				ctx, cancel := context.WithCancelCause(t.Context())
-				plugin := start(func() (net.Conn, error) { return l.OpenNamed(ctx, "n") })
+				plugin := start(func() (net.Conn, error) { return l.OpenNamed(ctx, "", "n") })
 				if _, err := io.ReadFull(host, make([]byte, 1)); err != nil {
 					t.Fatal(err)
 				}
@@ -500,7 +502,7 @@ func TestParkedStreamsAreBounded(t *testing.T) {
 		}
 	}
 	// A stream that the plugin waits for already is not parked.
-	waiting := start(func() (net.Conn, error) { return l.AcceptNamed(ctx, "another") })
+	waiting := start(func() (net.Conn, error) { return l.AcceptNamed(ctx, "", "another") })
 	l.meeting.eventually(t, maxParked, 1)
 	host, err := s.Named(ctx, Offered, "another")
 	if err != nil {
@@ -513,7 +515,7 @@ func TestParkedStreamsAreBounded(t *testing.T) {
 	checkPassing(t, host, plugin.value)
 	checkClose(t, host, plugin.value)
 
-	taken, err := l.AcceptNamed(ctx, "n")
+	taken, err := l.AcceptNamed(ctx, "", "n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -588,7 +590,7 @@ func TestNamedRefuses(t *testing.T) {
 	s, l = connect(t, handshake.SessionDirect, func(host *Config, plugin *ListenerConfig) { host.Foreign, plugin.Foreign = true, true })
 	for side, open := range map[string]func(context.Context, string) (net.Conn, error){
 		"plugin": func(ctx context.Context, name string) (net.Conn, error) { return s.Named(ctx, Offered, name) },
-		"host":   l.AcceptNamed,
+		"host":   half(l, Offered),
 	} {
 		want := "the " + side + " is of another framework, which has no named streams"
 		if conn, err := open(bounded(t), "n"); conn != nil || err == nil || err.Error() != want {

@@ -20,24 +20,36 @@ const (
 	Carrier   Purpose = 5 // the one connection of a yamux session, which carries all the others
 )
 
-// A Preamble is the first bytes that a Plugwire host sends on each connection
-// to a Plugwire plugin (docs/protocol.md, "Preamble"): ten bytes of magic, the
-// version, the purpose, the length of a name and two zero bytes, then the name.
-// The first byte is neither HTTP/2's nor TLS's.
+// Preamble is the first bytes that a Plugwire host sends on each stream to a
+// Plugwire plugin (docs/protocol.md, "Preamble"): ten bytes of magic, the
+// version, the purpose, the lengths of the name and of the identity, a zero byte, the
+// name, and the identity. The first byte is neither HTTP/2's nor TLS's.
 type Preamble struct {
 	Purpose Purpose
-	// Name says which of several streams is meant, Offered or Awaited; empty
+	// Name distinguishes the streams with purpose Offered or Awaited. It is empty
 	// for any other purpose.
 	Name string
+	// Session is the identity of the session, which the host has chosen. It is empty in
+	// version 1, which has none.
+	Session string
 }
 
 const (
-	magic           = "\x00PLUGWIRE\n"
-	preambleVersion = 1
-	preambleLen     = len(magic) + 6
-	// maxName bounds a stream's name, in bytes, which the reader allocates
-	// before it knows the peer.
-	maxName = 255
+	magic       = "\x00PLUGWIRE\n"
+	preambleLen = len(magic) + 6
+	// maxName bounds a stream's name, and maxIdentity the identity of a session, in
+	// bytes. The reader allocates them before it knows the peer.
+	maxName     = 255
+	maxIdentity = 64
+)
+
+// Versions of the preamble. Version 2 adds the identity of the session.
+const (
+	versionPlain    = 1
+	versionIdentity = 2
+
+	// PreambleVersion is the highest version that this package reads.
+	PreambleVersion = versionIdentity
 )
 
 // ErrNoPreamble is returned for a connection that starts with other bytes.
@@ -48,12 +60,20 @@ func (p Preamble) WriteTo(w io.Writer) (int64, error) {
 	if len(p.Name) > maxName {
 		return 0, errLongName(p.Name)
 	}
-	b := make([]byte, 0, preambleLen+len(p.Name))
+	if len(p.Session) > maxIdentity {
+		return 0, errLongIdentity(len(p.Session))
+	}
+	version := byte(versionPlain)
+	if p.Session != "" {
+		version = versionIdentity
+	}
+	b := make([]byte, 0, preambleLen+len(p.Name)+len(p.Session))
 	b = append(b, magic...)
-	b = append(b, preambleVersion, byte(p.Purpose))
+	b = append(b, version, byte(p.Purpose))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(p.Name))) //nolint:gosec // bounded above
-	b = append(b, 0, 0)
+	b = append(b, byte(len(p.Session)), 0)
 	b = append(b, p.Name...)
+	b = append(b, p.Session...)
 	n, err := w.Write(b)
 	return int64(n), err
 }
@@ -68,23 +88,30 @@ func ReadPreamble(r io.Reader) (Preamble, error) {
 		return Preamble{}, ErrNoPreamble
 	}
 	rest := b[len(magic):]
-	if rest[0] != preambleVersion {
-		return Preamble{}, fmt.Errorf("preamble version %d, want %d", rest[0], preambleVersion)
-	}
-	if rest[4] != 0 || rest[5] != 0 {
+	version, identity := rest[0], int(rest[4])
+	switch {
+	case version != versionPlain && version != versionIdentity:
+		return Preamble{}, fmt.Errorf("preamble version %d, want at most %d", version, PreambleVersion)
+	case rest[5] != 0 || version == versionPlain && identity != 0:
 		return Preamble{}, errors.New("preamble: reserved bytes are not zero")
+	case version == versionIdentity && identity == 0:
+		return Preamble{}, errors.New("preamble: the identity of the session is empty")
+	case identity > maxIdentity:
+		return Preamble{}, errLongIdentity(identity)
 	}
-	p := Preamble{Purpose: Purpose(rest[1])}
 	n := int(binary.BigEndian.Uint16(rest[2:4]))
 	if n > maxName {
 		return Preamble{}, fmt.Errorf("preamble: name of %d bytes, at most %d are allowed", n, maxName)
 	}
-	name := make([]byte, n)
-	if _, err := io.ReadFull(r, name); err != nil {
+	text := make([]byte, n+identity)
+	if _, err := io.ReadFull(r, text); err != nil {
 		return Preamble{}, fmt.Errorf("read preamble: %w", err)
 	}
-	p.Name = string(name)
-	return p, nil
+	return Preamble{Purpose: Purpose(rest[1]), Name: string(text[:n]), Session: string(text[n:])}, nil
+}
+
+func errLongIdentity(n int) error {
+	return fmt.Errorf("preamble: identity of %d bytes, at most %d are allowed", n, maxIdentity)
 }
 
 func errLongName(name string) error {

@@ -19,6 +19,7 @@ type preambleVector struct {
 
 	Purpose Purpose
 	Stream  string
+	Session string
 	RestHex string `json:"rest_hex"`
 	Error   bool
 	Written bool
@@ -55,7 +56,7 @@ func TestVectors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(Preamble{v.Purpose, v.Stream}, got); diff != "" {
+			if diff := cmp.Diff(Preamble{Purpose: v.Purpose, Name: v.Stream, Session: v.Session}, got); diff != "" {
 				t.Errorf("preamble (-want +got):\n%s", diff)
 			}
 			rest, err := io.ReadAll(r)

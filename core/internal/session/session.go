@@ -53,6 +53,9 @@ type Config struct {
 	Credentials *secure.Credentials
 	// Foreign is set for a plugin that knows nothing of preambles.
 	Foreign bool
+	// Identity of the session, of at most 64 bytes. It is empty for a plugin that reads only
+	// version 1 of the preamble.
+	Identity string
 }
 
 // Session is a host's end. Its methods are safe for concurrent use.
@@ -60,6 +63,7 @@ type Session struct {
 	dial     func(ctx context.Context) (net.Conn, error) // opens a stream that says nothing yet
 	creds    *secure.Credentials                         // authenticate a stream
 	foreign  bool
+	identity string    // in every preamble
 	share    *share    // nil for a session whose streams share nothing
 	expected *expected // nil but for go-plugin's multiplexed mode
 }
@@ -74,7 +78,7 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 		}
 		return conn, nil
 	}
-	s := &Session{dial: dial, creds: cfg.Credentials, foreign: cfg.Foreign}
+	s := &Session{dial: dial, creds: cfg.Credentials, foreign: cfg.Foreign, identity: cfg.Identity}
 	switch cfg.Kind {
 	case handshake.SessionDirect:
 		return s, nil
@@ -103,7 +107,7 @@ func (s *Session) native(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	return &Session{dial: conn.OpenStream, creds: s.creds.ByTransport(), share: newShare(conn.Close)}, nil
+	return &Session{dial: conn.OpenStream, creds: s.creds.ByTransport(), identity: s.identity, share: newShare(conn.Close)}, nil
 }
 
 // carried opens the one connection of a yamux session, by the means of a direct
@@ -117,7 +121,7 @@ func (s *Session) carried(ctx context.Context) (*Session, error) {
 	if err != nil {
 		return nil, errors.Join(err, carrier.Close())
 	}
-	return &Session{dial: m.Open, creds: secure.Known(carrier.Info), share: newShare(m.Close)}, nil
+	return &Session{dial: m.Open, creds: secure.Known(carrier.Info), identity: s.identity, share: newShare(m.Close)}, nil
 }
 
 // Open opens a stream, says what it is for, and authenticates both sides. The
@@ -129,11 +133,12 @@ func (s *Session) Open(ctx context.Context, p Preamble) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.Session = s.identity
 	stream, info, err := s.introduce(ctx, conn, p)
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{Conn: stream, Info: info, Purpose: p.Purpose}, nil
+	return &Stream{Conn: stream, Info: info, Purpose: p.Purpose, Session: p.Session}, nil
 }
 
 // introduce says what a stream is for, and authenticates both sides. It owns conn.

@@ -28,7 +28,7 @@ type rule struct {
 const person = `(?i)\b(persons?|people|users?|authors?|readers?|operators?|maintainers?|developers?|someone|anyone|everyone|those|teams?|administrators?|attackers?|customers?|contributors?|members?) who$`
 
 var rules = []rule{
-	{"who", regexp.MustCompile(`(?i)\bwho\b`), regexp.MustCompile(person), `name the actor: "the host that", "which peer"`},
+	{"who", regexp.MustCompile(`(?i)(?:^|[^/\pL])who\b`), regexp.MustCompile(person), `name the actor: "the host that", "which peer"`},
 	{"whom", regexp.MustCompile(`(?i)\b(whom|whoever|whomever|whose turn)\b`), nil, `name the actor: host, plugin, caller, peer, reader`},
 	{"somebody", regexp.MustCompile(`(?i)\b(somebody|anybody|everybody)\b`), nil, `name the actor: host, plugin, caller, peer, reader`},
 	{"he", regexp.MustCompile(`(?i)\b(he|him|his|himself)\b`), nil, `"it" for a process, "they" for a person`},
@@ -70,7 +70,7 @@ func judge(p passage) []Finding {
 			if r.unless != nil && r.unless.MatchString(p.text[:at[1]]) {
 				continue
 			}
-			findings = append(findings, Finding{"", p.line(at[0]), r.name, p.text[at[0]:at[1]], r.advice})
+			findings = append(findings, Finding{"", p.line(at[0]), r.name, strings.TrimLeft(p.text[at[0]:at[1]], "[(\"'*_.,;:!? "), r.advice})
 		}
 	}
 	if p.kind == testName {

@@ -11,10 +11,11 @@ import (
 	"testing"
 )
 
-// dir is where the commands are; set by TestMain.
+// dir is the directory of the commands; set by TestMain.
 var dir string
 
-// TestMain builds both commands: compiling is not a part of what a test may take.
+// TestMain builds both commands, so that compiling takes no time from a test's
+// limit.
 func TestMain(m *testing.M) {
 	var err error
 	code := 1
@@ -31,7 +32,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build builds the commands as go tool mage build does, with whose results it shares the cache.
+// build builds the commands with the settings of go tool mage build, to share its build
+// cache.
 func build() error {
 	cmd := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./cmd/...")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

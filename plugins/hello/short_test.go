@@ -39,8 +39,8 @@ func TestMainsAreShort(t *testing.T) {
 	}
 }
 
-// countLines counts the lines of a Go file, comments too, but not those of its
-// package clause and imports, nor blank ones.
+// countLines counts the lines of a Go file, including comments, without its
+// package clause, imports and blank lines.
 func countLines(source []byte) (int, error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "", source, 0)

@@ -6,16 +6,16 @@ import (
 	"os"
 )
 
-// An Input is what a command reads: a file, or standard input.
+// An Input is the input of a command: a file, or standard input.
 type Input struct {
 	size    int64
 	content *io.PipeReader
-	stop    func() bool // no longer waits for the end of the context
+	stop    func() bool // ends the wait for the end of the context
 }
 
 // Open opens the file of that name, or standard input if that is "-". It returns
 // as soon as ctx is done, and so do reads, even from a terminal or from a named
-// pipe to which nobody writes. The caller closes the input.
+// pipe without a writer. The caller closes the input.
 func Open(ctx context.Context, name string) (*Input, error) {
 	content, w := io.Pipe()
 	type result struct {
@@ -24,8 +24,8 @@ func Open(ctx context.Context, name string) (*Input, error) {
 	}
 	opened := make(chan result, 1)
 	file := os.Stdin
-	// Not waited for: nothing can interrupt a read from a terminal. It ends with
-	// that read, or with the process.
+	// This goroutine is not waited for, because nothing can interrupt a read
+	// from a terminal. It ends with that read, or with the process.
 	go func() {
 		if name != "-" {
 			var err error
@@ -33,7 +33,7 @@ func Open(ctx context.Context, name string) (*Input, error) {
 				opened <- result{err: err}
 				return
 			}
-			defer func() { _ = file.Close() }() // it was only read
+			defer func() { _ = file.Close() }() // the file was only read
 		}
 		opened <- result{size: size(file)}
 		_, err := io.Copy(w, file)
@@ -47,12 +47,12 @@ func Open(ctx context.Context, name string) (*Input, error) {
 		stop := context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
 		return &Input{r.size, content, stop}, nil
 	case <-ctx.Done():
-		_ = content.Close() // and what is opened after all is not read
+		_ = content.Close() // a file that is opened after all is not read
 		return nil, ctx.Err()
 	}
 }
 
-// size returns the length of a file, -1 of anything else.
+// size returns the length of a file, or -1 for anything else.
 func size(f *os.File) int64 {
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 		return info.Size()
@@ -70,5 +70,5 @@ func (in *Input) Read(b []byte) (int, error) { return in.content.Read(b) }
 // Close closes the input. Standard input stays open.
 func (in *Input) Close() {
 	in.stop()
-	_ = in.content.Close() // a pipe's is always nil
+	_ = in.content.Close() // Close of a pipe always returns nil
 }

@@ -43,7 +43,8 @@ func TestInputErrors(t *testing.T) {
 	}
 }
 
-// setStdin has the test's standard input be what is written to the result.
+// setStdin replaces the standard input of the test by a pipe, and returns its
+// writing end.
 func setStdin(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -77,7 +78,7 @@ func TestInputStandard(t *testing.T) {
 	}
 }
 
-// Nothing comes, and nothing ends either, until the user gives up.
+// There is no data and no end, until the user gives up.
 func TestInputThatNobodyWrites(t *testing.T) {
 	setStdin(t)
 	ctx, cancel := context.WithCancel(t.Context())

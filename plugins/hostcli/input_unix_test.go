@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The system has who opens a named pipe wait for one that writes to it.
+// To open a named pipe for reading blocks until there is a writer.
 func TestInputOpenOfANamedPipe(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(name, 0o600); err != nil {
@@ -27,8 +27,8 @@ func TestInputOpenOfANamedPipe(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want Canceled", err)
 	}
-	// The goroutine that is left opens the pipe for this, finds that nobody wants
-	// the byte, and ends.
+	// The goroutine that is left opens the pipe, finds that its byte is not
+	// wanted, and ends.
 	w, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +39,6 @@ func TestInputOpenOfANamedPipe(t *testing.T) {
 	}
 }
 
-// writers stay open until all tests have ended: nothing tells when the goroutine
-// has opened the pipe.
+// writers stay open until all tests have ended, because the test cannot know
+// when the goroutine has opened the pipe.
 var writers []*os.File

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// lineReadSize is how much of the input is read at a time.
+// lineReadSize is how many bytes one read asks for.
 const lineReadSize = 64 << 10
 
 // lineEnd is the longest end of a line.
@@ -25,19 +25,19 @@ type Line struct {
 }
 
 // Lines sends the lines of an input, whatever bytes they have, and closes the
-// channel at the end of the input. The last line need not have an end. An error
-// is the last that is sent; a line of more than limit bytes, not counting its
-// end, is one, and is read no further.
+// channel at the end of the input. The last line need not have an end. After an
+// error nothing more is sent. A line of more than limit bytes, without its end,
+// is an error, and is not read further.
 //
 // When ctx is done no more lines come, but the channel closes only when a read
-// that is under way has returned. That of an [Input] does when its own context is
-// done, or when it is closed.
+// that is under way has returned. A read of an [Input] returns when the Input's
+// own context is done, or when it is closed.
 func Lines(ctx context.Context, input io.Reader, limit int) <-chan Line {
 	return sendLines(ctx, input, limit, func([]byte) error { return nil })
 }
 
-// TextLines is as [Lines]; a line that is not UTF-8, as all strings in messages
-// are, is an error too.
+// TextLines is like [Lines], but a line that is not UTF-8 is an error too,
+// because all strings in messages are UTF-8.
 func TextLines(ctx context.Context, input io.Reader, limit int) <-chan Line {
 	return sendLines(ctx, input, limit, func(text []byte) error {
 		if !utf8.Valid(text) {
@@ -88,7 +88,7 @@ func readLine(in *bufio.Reader, limit int) (text []byte, size int, err error) {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case errors.Is(err, io.EOF) && len(text) > 0:
-			// The last line; the next read finds the end again.
+			// This is the last line. The next read finds the end again.
 		case err != nil:
 			return nil, 0, err
 		}

@@ -62,7 +62,7 @@ func TestLinesErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		input io.Reader
-		lines int // before the error
+		lines int // the lines before the error
 		want  string
 	}{
 		{"read error", io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(broken)), 1, broken.Error()},
@@ -87,7 +87,7 @@ func TestLinesOfAnyBytes(t *testing.T) {
 	}
 }
 
-// Nobody takes the second line.
+// The second line is not received.
 func TestLinesStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -13,31 +13,31 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 )
 
-// The JSON objects that all hosts print. They are the interface of -json: fields
+// All hosts print these JSON objects. They are the interface of -json: fields
 // are only added.
 type (
-	// A Connection says how the plugin is connected.
+	// A Connection describes the connection to the plugin.
 	Connection struct {
 		Type      string `json:"type"` // "connection"
 		Protocol  string `json:"protocol"`
 		Version   int    `json:"version"`
 		Transport string `json:"transport"`
-		Skipped   string `json:"skipped,omitempty"` // why it is not one that was preferred
+		Skipped   string `json:"skipped,omitempty"` // why a preferred transport was skipped
 		Session   string `json:"session"`
 		Security  string `json:"security"`
 		PID       int    `json:"pid"`
 		StartMS   int64  `json:"start_ms"`
 	}
-	// A Failure is why the command failed.
+	// A Failure describes why the command failed.
 	Failure struct {
 		Type    string `json:"type"` // "error"
 		Message string `json:"message"`
-		Line    int    `json:"line,omitempty"` // of the input
-		Code    string `json:"code,omitempty"` // gRPC's, if a call failed
+		Line    int    `json:"line,omitempty"` // line of the input
+		Code    string `json:"code,omitempty"` // gRPC's code, if a call failed
 	}
 )
 
-// A LineError says which line of the input an error is about.
+// A LineError adds the line of the input to an error.
 type LineError struct {
 	Line int
 	Err  error
@@ -46,12 +46,12 @@ type LineError struct {
 func (e *LineError) Error() string { return Message(e) }
 func (e *LineError) Unwrap() error { return e.Err }
 
-// JSON reports whether the output is JSON objects, one a line.
+// JSON reports whether the output is JSON objects, one on each line.
 func (s *Session) JSON() bool { return s.settings.json }
 
-// text prints text, in one write, so that a reader sees a result as soon as it
-// is there. A terminal gets it as is safe, since it may be the plugin's; anything
-// else as it is.
+// text prints text, in one write, so that a reader sees a result as soon as it is
+// there. A terminal gets a safe form, because the text may come from the plugin.
+// Any other output gets it unchanged.
 func (s *Session) text(text string) error {
 	if s.terminal {
 		text = Safe(text)
@@ -62,14 +62,14 @@ func (s *Session) text(text string) error {
 	return nil
 }
 
-// A stdoutError is why nothing can be printed. It tells a stdout that was closed
-// early from a connection to the plugin that was.
+// A stdoutError is an error of stdout. The type distinguishes a stdout that was
+// closed early from a closed connection to the plugin.
 type stdoutError struct{ err error }
 
 func (e *stdoutError) Error() string { return e.err.Error() }
 func (e *stdoutError) Unwrap() error { return e.err }
 
-// closedEarly reports whether err is that nobody reads stdout any more.
+// closedEarly reports whether err means that stdout has no reader any more.
 func closedEarly(err error) bool {
 	stdout, ok := errors.AsType[*stdoutError](err)
 	return ok && errors.Is(stdout, syscall.EPIPE)
@@ -86,7 +86,7 @@ func (s *Session) object(v any) error {
 	return s.text(line.String())
 }
 
-// Print prints v, if as JSON, or else the text.
+// Print prints v with -json, otherwise the text.
 func (s *Session) Print(text string, v any) error {
 	if s.JSON() {
 		return s.object(v)
@@ -94,13 +94,13 @@ func (s *Session) Print(text string, v any) error {
 	return s.text(text)
 }
 
-// Note prints text on stderr, for a person.
+// Note prints text on stderr, for the user.
 func (s *Session) Note(text string) error {
 	_, err := io.WriteString(s.stderr, Safe(s.program.Name+": "+text+"\n"))
 	return err
 }
 
-// Connection says how the plugin is connected, in one line, or in two if a
+// Connection describes the connection to the plugin in one line, or in two if a
 // preferred transport was skipped.
 func (s *Session) Connection() string {
 	c := connectionOf(s.plugin.Info())
@@ -147,8 +147,8 @@ func (s *Session) failure(err error) error {
 	return errors.Join(failed, s.object(f))
 }
 
-// Message returns err as a person should read it: without gRPC's own words
-// around a status.
+// Message returns the text of err for a person: without gRPC's own words around
+// a status.
 func Message(err error) string {
 	if at, ok := errors.AsType[*LineError](err); ok {
 		return fmt.Sprintf("line %d: %s", at.Line, Message(at.Err))

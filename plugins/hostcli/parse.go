@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// helpError is the text that the user asked for.
+// helpError is the help text that the user asked for.
 type helpError string
 
 func (helpError) Error() string { return "help" }
@@ -19,13 +19,14 @@ func (helpError) Error() string { return "help" }
 // usageError is a mistake in the command line.
 type usageError struct {
 	text string
-	of   string // the words whose -h shows the usage: the program, and the command
+	of   string // words of the command line whose -h shows the usage: the program, and the command
 }
 
 func (e usageError) Error() string { return e.text }
 
-// parse returns what args ask for, or a helpError or usageError. After an error
-// the settings are what was understood so far.
+// parse returns the command and the settings from args, or a helpError or
+// usageError. After an error the settings have the flags that were parsed
+// before.
 func (p *Program) parse(args []string) (settings, *Command, error) {
 	commands := p.commands()
 	cfg := settings{transports: transports(), logLevel: slog.LevelWarn}
@@ -45,9 +46,9 @@ func (p *Program) parse(args []string) (settings, *Command, error) {
 	return cfg, c, err
 }
 
-// parseCommand parses what follows the name of a command.
+// parseCommand parses the arguments after the name of a command.
 func (p *Program) parseCommand(c *Command, args []string, cfg *settings) error {
-	// The flags before the command are also understood after it.
+	// The flags before the command are also allowed after it.
 	flags := p.flags(p.Name+" "+c.Name, cfg)
 	if c.Flags != nil {
 		c.Flags(flags)
@@ -72,8 +73,9 @@ func (p *Program) parseCommand(c *Command, args []string, cfg *settings) error {
 	return nil
 }
 
-// checkOrder returns a mistake if a flag is behind an argument, where it would be
-// an argument too: the name of a file, for example. Behind "--" that is meant.
+// checkOrder returns an error if a flag is behind an argument. There the flag
+// would be an argument too, for example the name of a file. Behind "--" this is
+// intended.
 func checkOrder(flags *flag.FlagSet, args []string) error {
 	if before := len(args) - flags.NArg(); before > 0 && args[before-1] == "--" {
 		return nil
@@ -91,7 +93,7 @@ func checkOrder(flags *flag.FlagSet, args []string) error {
 	return nil
 }
 
-// commands returns those of the program, and ping.
+// commands returns the commands of the program, and ping.
 func (p *Program) commands() []*Command { return append(slices.Clip(p.Commands), ping(p.Name)) }
 
 // flags returns the flags that all commands have.
@@ -103,8 +105,8 @@ func (p *Program) flags(name string, cfg *settings) *flag.FlagSet {
 		cfg.transports, err = selectTransports(s)
 		return err
 	})
-	flags.BoolVar(&cfg.json, "json", cfg.json, "print JSON objects, one a line")
-	flags.Func("log-level", "least `level` of log lines on stderr: debug, info, warn or error (default warn)", func(s string) error {
+	flags.BoolVar(&cfg.json, "json", cfg.json, "print JSON objects, one on each line")
+	flags.Func("log-level", "lowest `level` of log lines on stderr: debug, info, warn or error (default warn)", func(s string) error {
 		if cfg.logLevel.UnmarshalText([]byte(s)) != nil {
 			return errors.New("want debug, info, warn or error")
 		}
@@ -116,8 +118,8 @@ func (p *Program) flags(name string, cfg *settings) *flag.FlagSet {
 	return flags
 }
 
-// parseFlags parses args. It turns a request for help into a helpError, and
-// everything else that is wrong into a usageError.
+// parseFlags parses args. It turns a request for help into a helpError, and any
+// mistake into a usageError.
 func parseFlags(flags *flag.FlagSet, args []string, help func() string) error {
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -133,9 +135,8 @@ func parseFlags(flags *flag.FlagSet, args []string, help func() string) error {
 	}
 }
 
-// CheckText returns a mistake in the command line unless text is UTF-8, as all
-// strings in messages are. A call with another one fails, without a word about
-// which it was.
+// CheckText returns an error unless text is UTF-8, because all strings in
+// messages are UTF-8. A call with any other string fails without naming it.
 func CheckText(text string) error {
 	if !utf8.ValidString(text) {
 		return fmt.Errorf("%q is not UTF-8", text)
@@ -162,17 +163,17 @@ func (p *Program) help(commands []*Command) string {
 		fmt.Fprintf(&text, "  %-*s  %s\n", width, c.Name, c.Summary)
 	}
 	fmt.Fprintf(&text, `
-"%s %s -h" says more about %[2]s, and so on.
+"%s %s -h" explains %[2]s, and so on.
 
-The plugin is reached over the first of -transports that works: unix, quic or
-tcp. Why it was not an earlier one is printed with how it is connected.
+The host uses the first of -transports that works: unix, quic or
+tcp. It prints the connection, and why it skipped earlier transports.
 
 Exit codes: 0 done, 1 failure (without a message if stdout was closed early),
 2 wrong usage. Errors are printed on stderr.
 
-With -json each line of stdout is one JSON object whose "type" says what it is.
-The first is the "connection"; what the command prints follows, and an "error"
-is the last.
+With -json each line of stdout is one JSON object with a "type".
+The first is the "connection". The command's objects follow, and an "error"
+is the last object.
 `, p.Name, commands[0].Name)
 	return text.String()
 }
@@ -186,7 +187,8 @@ func (p *Program) synopsis(c *Command) string {
 	return strings.TrimSpace(fmt.Sprintf("%s [flags] %s [flags] %s", p.Name, c.Name, c.Args))
 }
 
-// names returns the names of the commands as a sentence has them: a, b and c.
+// names returns the names of the commands in the form for a sentence: a, b and
+// c.
 func names(commands []*Command) string {
 	list := make([]string, len(commands))
 	for i, c := range commands {

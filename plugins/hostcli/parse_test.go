@@ -16,8 +16,8 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// parsed is what a command line comes to.
-type parsed struct {
+// parseResult is the result of parsing a command line.
+type parseResult struct {
 	settings
 
 	command, dir, file string
@@ -26,7 +26,7 @@ type parsed struct {
 
 // parseArgs parses a command line of a program with a flag, and with a command
 // that has a flag and an argument and one that has none.
-func parseArgs(args string) (got parsed, err error) {
+func parseArgs(args string) (got parseResult, err error) {
 	p := &Program{
 		Name:          "sample-host",
 		About:         "Samples.",
@@ -65,26 +65,26 @@ func TestParse(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		args string
-		want parsed
+		want parseResult
 	}{
-		{"defaults", "list", parsed{command: "list"}},
+		{"defaults", "list", parseResult{command: "list"}},
 		{
 			"flags before the command", "-plugin P -json -log-level debug -dir D list",
-			parsed{settings: settings{plugin: "P", json: true, logLevel: slog.LevelDebug}, command: "list", dir: "D"},
+			parseResult{settings: settings{plugin: "P", json: true, logLevel: slog.LevelDebug}, command: "list", dir: "D"},
 		},
 		{
 			"flags after the command", "list -plugin P -json -log-level error -dir D",
-			parsed{settings: settings{plugin: "P", json: true, logLevel: slog.LevelError}, command: "list", dir: "D"},
+			parseResult{settings: settings{plugin: "P", json: true, logLevel: slog.LevelError}, command: "list", dir: "D"},
 		},
-		{"the later flag counts", "-plugin P -dir D list -plugin Q -dir E", parsed{settings: settings{plugin: "Q"}, command: "list", dir: "E"}},
-		{"flag and argument of its own", "get -loud F", parsed{command: "get", loud: true, file: "F"}},
-		{"one transport", "-transports tcp list", parsed{settings: settings{transports: transport.Set{tcp.New()}}, command: "list"}},
+		{"the later flag counts", "-plugin P -dir D list -plugin Q -dir E", parseResult{settings: settings{plugin: "Q"}, command: "list", dir: "E"}},
+		{"flag and argument of its own", "get -loud F", parseResult{command: "get", loud: true, file: "F"}},
+		{"one transport", "-transports tcp list", parseResult{settings: settings{transports: transport.Set{tcp.New()}}, command: "list"}},
 		{
 			"transports in another order", "list -transports quic,unix",
-			parsed{settings: settings{transports: transport.Set{quic.New(), unix.New()}}, command: "list"},
+			parseResult{settings: settings{transports: transport.Set{quic.New(), unix.New()}}, command: "list"},
 		},
-		{"ping is there", "ping -count 7", parsed{command: "ping"}},
-		{"argument that looks like a flag", "get -- -loud", parsed{command: "get", file: "-loud"}},
+		{"ping is there", "ping -count 7", parseResult{command: "ping"}},
+		{"argument that looks like a flag", "get -- -loud", parseResult{command: "get", file: "-loud"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := parseArgs(tt.args)
@@ -97,7 +97,7 @@ func TestParse(t *testing.T) {
 			if !strings.Contains(tt.args, "-log-level") {
 				tt.want.logLevel = slog.LevelWarn
 			}
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(parsed{}, settings{}), cmp.Transformer("names", listOf)); diff != "" {
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(parseResult{}, settings{}), cmp.Transformer("names", listOf)); diff != "" {
 				t.Errorf("command line (-want +got):\n%s", diff)
 			}
 		})
@@ -116,7 +116,7 @@ func TestParseUsageErrors(t *testing.T) {
 		{"get", "get needs one FILE, and has 0"},
 		{"-transports udp list", `unknown transport "udp": the transports are unix,quic,tcp`},
 		{"-transports unix, list", `unknown transport "": the transports are unix,quic,tcp`},
-		{"-transports unix,unix list", "transport unix is given twice: the transports are unix,quic,tcp"},
+		{"-transports unix,unix list", "duplicate transport unix: the transports are unix,quic,tcp"},
 		{"ping -count x", "want a number from 1 to 1000000"},
 		{"ping -count 0", "want a number from 1 to 1000000"},
 		{"ping -count 1000001", "want a number from 1 to 1000000"},
@@ -155,7 +155,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// The hint names the help that has what was wrong.
+// The hint names the help text that explains the mistake.
 func TestUsageHint(t *testing.T) {
 	for args, want := range map[string]string{
 		"":         "sample-host",

@@ -13,22 +13,22 @@ const (
 	// defaultCount is how many calls ping makes: enough for a steady median, in
 	// well under a second.
 	defaultCount = 500
-	// maxCount bounds the memory, as the time of every call is kept.
+	// maxCount bounds the memory, because the time of every call is kept.
 	maxCount = 1_000_000
 )
 
-// A Latency is how long calls took.
+// A Latency has the times of calls.
 type Latency struct {
 	Type     string  `json:"type"` // "latency"
 	Calls    int     `json:"calls"`
 	MinUS    float64 `json:"min_us"` // microseconds
 	MedianUS float64 `json:"median_us"`
-	P99US    float64 `json:"p99_us"` // of 99 in 100 calls, at most
+	P99US    float64 `json:"p99_us"` // 99 in 100 calls took at most this time
 	MaxUS    float64 `json:"max_us"`
 }
 
-// ping returns the command that measures calls: those of grpc.health.v1, which
-// every plugin answers, and which take the way of any other.
+// ping returns the command that measures calls. It calls grpc.health.v1, which
+// every plugin answers like any other call.
 func ping(program string) *Command {
 	count := defaultCount
 	return &Command{

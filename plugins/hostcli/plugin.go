@@ -19,7 +19,8 @@ func (p *Program) pluginCommand(path string) (*exec.Cmd, error) {
 	}
 	if path != "" {
 		if filepath.Base(path) == path {
-			// A path, as documented, and not a name to look up in $PATH.
+			// The flag has a path, as documented, not a name to look up in
+			// $PATH.
 			path = "." + string(filepath.Separator) + path
 		}
 		return exec.Command(path, args...), nil //nolint:gosec // the user's choice
@@ -40,7 +41,7 @@ func (p *Program) findPlugin() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the plugin beside this program: %w", err)
 	}
-	// A symbolic link to this program does not have the plugin beside it.
+	// The plugin is not beside a symbolic link to this program.
 	if self, err = filepath.EvalSymlinks(self); err != nil {
 		return "", fmt.Errorf("find the plugin beside this program: %w", err)
 	}

@@ -24,25 +24,25 @@ const (
 type Program struct {
 	// Name is the program's name, for example "hello-host".
 	Name string
-	// About is what it does, in one sentence for its help text.
+	// About describes the program in one sentence for its help text.
 	About string
 	// PluginPackage is the import path of the plugin's command, whose last part
 	// is the command's name.
 	PluginPackage string
-	// Commands are what it can do, in the order of the help text. The command
-	// ping is added.
+	// Commands are the commands of the program, in the order of the help text.
+	// The command ping is added.
 	Commands []*Command
 
 	// Flags, if set, adds the flags that all commands have, besides those of
 	// this package.
 	Flags func(flags *flag.FlagSet)
-	// Check, if set, is called when the flags are parsed, of a command too. An
-	// error is a mistake in the command line.
+	// Check, if set, is called after the flags are parsed, those of the command
+	// included. Its error is a mistake in the command line.
 	Check func() error
 	// PluginArgs, if set, returns the arguments of the plugin's command. It is
 	// called when the flags are parsed.
 	PluginArgs func() []string
-	// Options returns what the host needs beyond a logger and transports, at
+	// Options returns the host's options beyond a logger and transports, at
 	// least its protocols. It is called when the flags are parsed.
 	Options func() []host.Option
 }
@@ -51,28 +51,29 @@ type Program struct {
 type Command struct {
 	// Name is the word on the command line.
 	Name string
-	// Args is the arguments as the usage shows them, for example "FILE|-";
-	// empty if it has none.
+	// Args is the text for the arguments in the usage, for example "FILE|-";
+	// empty if the command has none.
 	Args string
 	// Summary is its line in the program's help text.
 	Summary string
-	// Help is what its own help text says: one or more paragraphs, each line
+	// Help is the command's own help text: one or more paragraphs, each line
 	// with its end.
 	Help string
 
-	// Flags, if set, adds flags of its own.
+	// Flags, if set, adds the command's own flags.
 	Flags func(flags *flag.FlagSet)
-	// Parse, if set, takes the arguments behind the flags. An error is a
-	// mistake in the command line. Without it the command has no arguments.
+	// Parse, if set, parses the arguments behind the flags. Its error is a
+	// mistake in the command line. A command without Parse has no arguments.
 	Parse func(args []string) error
-	// Run does it. The plugin runs from [Session.Start] until Run returns.
+	// Run runs the command. The plugin runs from [Session.Start] until Run
+	// returns.
 	Run func(ctx context.Context, s *Session) error
 }
 
-// settings is what the flags of this package say.
+// settings has the values of this package's flags.
 type settings struct {
-	plugin     string        // path; empty means that it is to be found
-	transports transport.Set // to offer, most preferred first
+	plugin     string        // path; if empty, the host looks for the plugin
+	transports transport.Set // transports to offer, most preferred first
 	json       bool
 	logLevel   slog.Level
 }
@@ -87,9 +88,10 @@ func (p *Program) run(args []string) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
-	// A write to a pipe that nobody reads is then an error, and the plugin is
-	// closed as after any other; by default the process would be gone. Notify
-	// and not Ignore, because the plugin would inherit what is ignored.
+	// A write to a pipe without a reader then returns an error, and the plugin
+	// is closed as after any error. By default the signal would end the
+	// process. Use Notify and not Ignore, because the plugin would inherit an
+	// ignored signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	cfg, command, err := p.parse(args)
@@ -97,7 +99,7 @@ func (p *Program) run(args []string) int {
 	if err == nil {
 		err = s.run(ctx, command)
 		if err != nil && ctx.Err() != nil {
-			err = context.Cause(ctx) // whatever failed, failed because of the signal
+			err = context.Cause(ctx) // any error is a consequence of the signal
 		}
 	}
 	return s.exit(err)

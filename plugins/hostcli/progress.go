@@ -9,23 +9,23 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// longInput is the size from which on an input takes long enough for a person
-// to want to see progress.
+// longInput is the size of an input that takes so long that users want to see
+// progress.
 const longInput = 1 << 20
 
-// refreshInterval is the least time between two states of the bar: short enough
-// to look alive, long enough to cost nothing.
+// refreshInterval is the shortest time between two states of the bar: short
+// enough for a smooth bar, long enough to cost little.
 const refreshInterval = 100 * time.Millisecond
 
 // eraseLine makes a terminal erase the line that the cursor is in.
 const eraseLine = "\r\x1b[K"
 
 // A Progress is a bar on a terminal that shows how much of a long input has been
-// processed. If the results go to a terminal too, the bar makes room for each.
-// It is not safe for concurrent use.
+// processed. If the results go to a terminal too, the bar is erased for each
+// result. It is not safe for concurrent use.
 type Progress struct {
 	enabled bool
-	shared  bool  // with the results
+	shared  bool  // shares the terminal with the results
 	total   int64 // -1 if unknown
 	done    int64
 	stderr  io.Writer
@@ -63,11 +63,11 @@ func (p *Progress) Add(n int64) {
 			progressbar.OptionShowCount(),
 			progressbar.OptionUseANSICodes(true),
 			progressbar.OptionThrottle(refreshInterval),
-			progressbar.OptionSetSpinnerChangeInterval(0)) // or a goroutine would turn it
+			progressbar.OptionSetSpinnerChangeInterval(0)) // otherwise a goroutine would turn it
 	}
 	done := p.done
 	if p.total >= 0 {
-		done = min(done, p.total) // a file may grow meanwhile
+		done = min(done, p.total) // the file may have grown
 	}
 	if err := p.bar.Set64(done); err != nil {
 		p.enabled = false
@@ -92,8 +92,8 @@ func (p *Progress) Remove() {
 	}
 }
 
-// terminal is where a bar is drawn. It gives up the bar, though not the work,
-// when that goes wrong.
+// terminal draws a bar. If drawing fails, it gives up the bar, and the work
+// continues.
 type terminal struct{ p *Progress }
 
 func (t terminal) Write(b []byte) (int, error) {

@@ -27,7 +27,7 @@ func TestProgress(t *testing.T) {
 			p := &Progress{enabled: true, total: tt.total, stderr: &stderr}
 			for _, n := range tt.add {
 				p.Add(n)
-				p.MakeRoom() // does nothing: the results go elsewhere
+				p.MakeRoom() // does nothing, because the results go elsewhere
 			}
 			if got := stderr.String(); !strings.Contains(got, tt.want) || (tt.want == "") != (got == "") {
 				t.Errorf("shown: %q, want %q", got, tt.want)
@@ -71,7 +71,7 @@ type brokenTerminal struct{}
 
 func (brokenTerminal) Write([]byte) (int, error) { return 0, errors.New("hung up") }
 
-// The work goes on when the terminal is gone.
+// The work continues when the terminal is closed.
 func TestProgressGivesUp(t *testing.T) {
 	p := &Progress{enabled: true, total: longInput, stderr: brokenTerminal{}}
 	p.Add(longInput)

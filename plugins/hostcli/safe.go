@@ -6,8 +6,9 @@ import (
 	"unicode"
 )
 
-// Safe returns a text of somebody else as it may go to a terminal: what would move
-// the cursor or turn the writing around is escaped. Ends of lines and tabs stay.
+// Safe returns a form of a foreign text that is safe for a terminal: characters
+// that would move the cursor or change the direction of writing are escaped. Ends
+// of lines and tabs stay.
 func Safe(text string) string {
 	var b strings.Builder
 	for _, r := range text {

@@ -20,7 +20,7 @@ func TestSafe(t *testing.T) {
 	}
 }
 
-// The text of an error may be the plugin's.
+// The text of an error may come from the plugin.
 func TestFailureIsSafe(t *testing.T) {
 	var stderr strings.Builder
 	s := &Session{program: &Program{Name: "sample-host"}, stdout: io.Discard, stderr: &stderr}
@@ -30,7 +30,7 @@ func TestFailureIsSafe(t *testing.T) {
 	}
 }
 
-// So may that of a result. A terminal is not a file, which gets what there is.
+// So may the text of a result. A terminal gets it escaped, a file unchanged.
 func TestResultIsSafeOnATerminal(t *testing.T) {
 	for terminal, want := range map[bool]string{true: `\x1b[2J` + "\n", false: "\x1b[2J\n"} {
 		var stdout strings.Builder

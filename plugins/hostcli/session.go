@@ -10,26 +10,26 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 )
 
-// A Session is one run of a command: its plugin, and what it prints. It is not
-// safe for concurrent use.
+// A Session is one run of a command: its plugin and its output. It is not safe
+// for concurrent use.
 type Session struct {
 	program  *Program
 	settings settings
 	stdout   io.Writer
-	terminal bool // stdout is one
+	terminal bool // true if stdout is a terminal
 	stderr   io.Writer
 
 	plugin *host.Plugin            // nil before Start
-	end    context.CancelCauseFunc // of the command's context; set when it runs
+	end    context.CancelCauseFunc // cancels the command's context; set when the command runs
 }
 
 // Start starts the plugin and, with -json, prints how it is connected. A command
-// calls it once, when it has checked what it can without the plugin. The plugin
-// is closed when the command returns. If it ends before that, so does the
-// command's context: a command that waits for something else hears of it too.
+// calls it once, after all checks that do not need the plugin. The plugin is
+// closed when the command returns. If the plugin ends earlier, the command's
+// context ends too, so that a command that waits for something else notices it.
 func (s *Session) Start(ctx context.Context) (*host.Plugin, error) {
 	if s.plugin != nil {
-		// Only one would be closed.
+		// Only one plugin would be closed.
 		return nil, errors.New("the command started its plugin a second time")
 	}
 	cmd, err := s.program.pluginCommand(s.settings.plugin)
@@ -52,7 +52,7 @@ func (s *Session) Start(ctx context.Context) (*host.Plugin, error) {
 }
 
 // watch ends the command when its plugin has ended, at the latest when run closes
-// it.
+// the plugin.
 func (s *Session) watch() {
 	<-s.plugin.Done()
 	s.end(s.plugin.Err())
@@ -69,15 +69,15 @@ func (s *Session) run(ctx context.Context, c *Command) (err error) {
 	closeErr := s.plugin.Close()
 	exit, ok := errors.AsType[*host.ExitError](closeErr)
 	endedByItself := ok && exit.Step == ""
-	// After another error, one of closing is only its echo. But if the plugin had
-	// ended by itself, whatever failed is the echo.
+	// After another error, an error of closing is only a consequence. But if the
+	// plugin had ended by itself, the other error is the consequence.
 	if err == nil || endedByItself {
 		err = closeErr
 	}
 	return err
 }
 
-// exit reports err and returns the exit code that goes with it.
+// exit reports err and returns the exit code for it.
 func (s *Session) exit(err error) int {
 	if help, ok := errors.AsType[helpError](err); ok {
 		err = s.text(string(help))
@@ -87,11 +87,11 @@ func (s *Session) exit(err error) int {
 	case err == nil:
 		return exitOK
 	case closedEarly(err):
-		return exitFailure // whoever closed stdout early wants to hear no more
+		return exitFailure // the reader that closed stdout early wants no message
 	case usage:
 		code = exitUsage
 	}
-	// Without stdout or stderr there is only the exit code left to tell.
+	// Without stdout and stderr only the exit code can report the error.
 	_ = s.failure(err)
 	return code
 }

@@ -22,8 +22,8 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, fmt.Errorf("write: %w", syscall.EPIPE) }
 
-// Whoever closed stdout wants to hear no more, but a plugin that closed its
-// connection is a failure as any other.
+// A closed stdout is reported without a message, but a plugin that closed its
+// connection is a failure like any other.
 func TestExitAfterABrokenPipe(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

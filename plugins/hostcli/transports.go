@@ -10,14 +10,13 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// transports returns what a sample host can offer to its plugin, in the order of
-// the default.
+// transports returns all transports of a sample host, in the default order.
 func transports() transport.Set {
 	return transport.Set{unix.New(), quic.New(), tcp.New()}
 }
 
-// selectTransports returns the transports that list names, separated by commas,
-// in its order.
+// selectTransports returns the transports in list, separated by commas, in the
+// order of list.
 func selectTransports(list string) (transport.Set, error) {
 	known := transports()
 	var selected transport.Set
@@ -27,14 +26,14 @@ func selectTransports(list string) (transport.Set, error) {
 		case t == nil:
 			return nil, fmt.Errorf("unknown transport %q: the transports are %s", name, listOf(known))
 		case selected.ByName(name) != nil:
-			return nil, fmt.Errorf("transport %s is given twice: the transports are %s", name, listOf(known))
+			return nil, fmt.Errorf("duplicate transport %s: the transports are %s", name, listOf(known))
 		}
 		selected = append(selected, t)
 	}
 	return selected, nil
 }
 
-// listOf is what selectTransports makes set of.
+// listOf returns the list for which selectTransports returns set.
 func listOf(set transport.Set) string {
 	names := make([]string, len(set))
 	for i, t := range set {

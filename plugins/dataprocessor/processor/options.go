@@ -13,7 +13,7 @@ import (
 	"golang.org/x/text/language"
 )
 
-// A step is what one option does to a text.
+// A step changes a text as one option says.
 type step struct {
 	option string
 	apply  func(string) string
@@ -31,8 +31,8 @@ const (
 // knownSteps returns every option in the order of application.
 func knownSteps() []step {
 	return []step{
-		// A copy, because a part of a long text would keep all of it in memory
-		// for as long as it is stored.
+		// Store a copy, because a part of a long text would keep the whole text
+		// in memory.
 		{optTrim, func(s string) string { return strings.Clone(strings.TrimSpace(s)) }},
 		// A Caser has state, so each text gets its own.
 		{optUppercase, func(s string) string { return cases.Upper(language.Und).String(s) }},
@@ -46,8 +46,8 @@ func knownSteps() []step {
 }
 
 // parseOptions returns the steps that options ask for, in the order of
-// application, or an INVALID_ARGUMENT status for the first option, by name,
-// that is wrong. It quotes at most 64 characters of what the caller sent.
+// application, or an INVALID_ARGUMENT status for the first wrong option, by
+// name. It quotes at most 64 characters of the caller's text.
 func parseOptions(options map[string]string) ([]step, error) {
 	known := knownSteps()
 	for _, name := range slices.Sorted(maps.Keys(options)) {

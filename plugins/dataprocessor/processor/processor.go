@@ -1,6 +1,6 @@
 // Package processor is the sample's data processor: it transforms text as the
 // caller's options say and remembers the results. Start with [New]; the value
-// serves example.DataProcessor. How calls reach it is not its business.
+// serves example.DataProcessor. It does not know how calls reach it.
 package processor
 
 import (
@@ -27,20 +27,20 @@ const Version = "0.1.0"
 // statusOK is the status_code of every response: a failure is a gRPC status.
 const statusOK = 0
 
-// defaultLimit is how many results StreamResults sends when the request does
-// not say: about a screenful.
+// defaultLimit is how many results StreamResults sends if the request sets no
+// limit: about a screenful.
 const defaultLimit = 10
 
-// The limits of a request, as the .proto has them.
+// These limits of a request are promised by the .proto.
 const (
 	// maxText bounds a text before, between and after its steps, with the tags, in
-	// bytes, and so the work that a call causes.
+	// bytes. So it bounds the work of a call.
 	maxText = 2 << 20
 
-	// MaxMessageSize is the largest message that the plugin need accept or send,
-	// for plugin.WithMaxMessageSize. A text that is somewhat too long gets an answer
-	// that says so. What is much larger is refused before it is in memory, where a
-	// tag of two bytes takes 20 times its length, and an option still more.
+	// MaxMessageSize is the largest message that the plugin need accept or send, for
+	// plugin.WithMaxMessageSize. A text that is a little too long gets an answer
+	// that says so. A much larger request is refused before it is in memory, where a
+	// tag of two bytes takes 20 times its length, and an option even more.
 	MaxMessageSize = 2 * maxText
 )
 
@@ -63,10 +63,11 @@ func New() *Processor {
 }
 
 // ProcessData applies the request's options to its data, puts its tags before
-// the result and stores it. The options are "true" or "false" and are applied
-// in this order: trim (white space at both ends), uppercase or lowercase
-// (Unicode's full case mapping: ß becomes SS), reverse (by what a reader takes
-// for a character), sha256 (the digest of the text so far, in hexadecimal).
+// the result and stores it. The options have the values "true" or "false". They
+// are applied in this order: trim (white space at both ends), uppercase or
+// lowercase (Unicode's full case mapping: ß becomes SS), reverse (by what a
+// reader takes for a character), sha256 (the digest of the text so far, in
+// hexadecimal).
 func (p *Processor) ProcessData(ctx context.Context, request *example.ProcessRequest) (*example.ProcessResponse, error) {
 	start := time.Now()
 	if request.GetData() == "" {
@@ -108,8 +109,8 @@ func (p *Processor) ProcessData(ctx context.Context, request *example.ProcessReq
 }
 
 // StreamResults sends the stored results that contain the request's query,
-// newest first, as they stood when the call began; one that has to make room
-// for a newer one meanwhile is left out.
+// newest first, as they were when the call began. A result that is dropped
+// meanwhile, to make room for a newer one, is left out.
 func (p *Processor) StreamResults(request *example.StreamRequest, stream grpc.ServerStreamingServer[example.ResultItem]) error {
 	limit := int(request.GetLimit())
 	switch {
@@ -121,7 +122,8 @@ func (p *Processor) StreamResults(request *example.StreamRequest, stream grpc.Se
 	ctx := stream.Context()
 	sent := 0
 	for r := range p.results.newestFirst() {
-		// Also while nothing matches: a scan of the whole store takes a while.
+		// Check the context also while no result matches, because a scan of the
+		// whole store takes time.
 		if err := ctx.Err(); err != nil {
 			return status.FromContextError(err).Err()
 		}
@@ -149,15 +151,15 @@ func (p *Processor) GetStatus(context.Context, *example.StatusRequest) (*example
 	}, nil
 }
 
-// invalid returns an INVALID_ARGUMENT status, with a detail that tells a
-// program which field of the request is meant.
+// invalid returns an INVALID_ARGUMENT status, with a detail that names the
+// wrong field of the request.
 func invalid(field, message string) error {
 	s := status.New(codes.InvalidArgument, message)
 	detailed, err := s.WithDetails(&errdetails.BadRequest{
 		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: message}},
 	})
 	if err != nil {
-		return s.Err() // the text says it all
+		return s.Err() // the text has everything
 	}
 	return detailed.Err()
 }

@@ -164,7 +164,7 @@ func TestProcessDataCanceled(t *testing.T) {
 
 // A resultStream is the plugin's end of a StreamResults call.
 type resultStream struct {
-	grpc.ServerStream                 // nil: the handler has no business with it
+	grpc.ServerStream                 // nil, because the handler does not use it
 	ctx               context.Context //nolint:containedctx // a stream has its call's context
 	send              func(*example.ResultItem) error
 }
@@ -219,7 +219,7 @@ func TestStreamResults(t *testing.T) {
 
 func TestStreamResultsNegativeLimit(t *testing.T) {
 	err := processor.New().StreamResults(&example.StreamRequest{Limit: -1}, &resultStream{ctx: t.Context()})
-	wantInvalid(t, err, "limit", "limit must not be negative, it is -1")
+	wantInvalid(t, err, "limit", "limit must not be negative, and is -1")
 }
 
 func TestStreamResultsStopsWhenCanceled(t *testing.T) {

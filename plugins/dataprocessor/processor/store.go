@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// The bounds of the store of results. They keep a plugin that runs for months
-// small and a scan for a rare text short.
+// These bound the store of results. They keep the plugin small even if it runs
+// for months, and a scan for a rare text short.
 const (
 	maxEntries = 10_000
-	maxBytes   = 64 << 20 // of text; an entry's overhead is small beside it
+	maxBytes   = 64 << 20 // size of the texts; the overhead of entries is small beside it
 )
 
-// A stored is one result.
-type stored struct {
+// A storedText is one result.
+type storedText struct {
 	id        uint64
 	data      string
 	timestamp int64 // seconds since the Unix epoch
@@ -26,14 +26,14 @@ type store struct {
 	maxEntries int
 	maxBytes   int
 
-	mu      sync.Mutex // guards the fields below
-	entries []stored   // oldest first; ids are consecutive
-	bytes   int        // of data in entries
+	mu      sync.Mutex   // guards the fields below
+	entries []storedText // oldest first; ids are consecutive
+	bytes   int          // of data in entries
 	lastID  uint64
 }
 
-// add stores a result, of at most maxBytes, and drops the oldest ones until the
-// bounds are kept.
+// add stores a result, of at most maxBytes, and drops the oldest results until
+// the bounds are kept.
 func (s *store) add(data string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,17 +42,17 @@ func (s *store) add(data string, now time.Time) {
 		size -= len(s.entries[drop].data)
 		drop++
 	}
-	clear(s.entries[:drop]) // lets go of the texts; append reuses or frees the rest
+	clear(s.entries[:drop]) // releases the texts; append reuses or frees the rest
 	s.lastID++
-	s.entries = append(s.entries[drop:], stored{s.lastID, data, now.Unix()})
+	s.entries = append(s.entries[drop:], storedText{s.lastID, data, now.Unix()})
 	s.bytes = size
 }
 
 // newestFirst yields the results that were stored before the iteration began,
 // newest first. The store can be used meanwhile: results that it drops before
-// their turn are left out.
-func (s *store) newestFirst() iter.Seq[stored] {
-	return func(yield func(stored) bool) {
+// the iteration reaches them are left out.
+func (s *store) newestFirst() iter.Seq[storedText] {
+	return func(yield func(storedText) bool) {
 		s.mu.Lock()
 		id := s.lastID
 		s.mu.Unlock()
@@ -66,11 +66,11 @@ func (s *store) newestFirst() iter.Seq[stored] {
 }
 
 // get returns the result with that id, or false once it has been dropped.
-func (s *store) get(id uint64) (stored, bool) {
+func (s *store) get(id uint64) (storedText, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.entries) == 0 || id < s.entries[0].id {
-		return stored{}, false
+		return storedText{}, false
 	}
 	return s.entries[id-s.entries[0].id], true
 }

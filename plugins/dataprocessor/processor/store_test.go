@@ -50,7 +50,7 @@ func TestStoreBounds(t *testing.T) {
 	}
 }
 
-// A store that has long been full keeps the same memory.
+// The memory of a full store does not grow.
 func TestStoreStaysSmall(t *testing.T) {
 	s := &store{maxEntries: 100, maxBytes: 1000}
 	for range 100_000 {
@@ -73,7 +73,7 @@ func TestStoreChangesDuringIteration(t *testing.T) {
 	for r := range s.newestFirst() {
 		got = append(got, r.data)
 		if r.data == "c" {
-			s.add("d", time.Now()) // drops a, and is too new for this iteration
+			s.add("d", time.Now()) // drops a, and the new one is too new for this iteration
 		}
 	}
 	if diff := cmp.Diff([]string{"c", "b"}, got); diff != "" {
@@ -81,7 +81,7 @@ func TestStoreChangesDuringIteration(t *testing.T) {
 	}
 }
 
-// A trimmed text must not keep the text it was cut from in memory.
+// A trimmed text must not keep the original text in memory.
 func TestTrimCopies(t *testing.T) {
 	steps, err := parseOptions(map[string]string{optTrim: "true"})
 	if err != nil {

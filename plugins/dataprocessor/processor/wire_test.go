@@ -18,7 +18,7 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// patience bounds a wait for what should happen at once.
+// patience bounds a wait for something that should happen at once.
 const patience = 20 * time.Second
 
 // start returns a client of handler, through a real handshake and transport.
@@ -67,7 +67,7 @@ func TestOverTheWire(t *testing.T) {
 	if err == nil {
 		_, err = stream.Recv()
 	}
-	wantInvalid(t, err, "limit", "limit must not be negative, it is -5")
+	wantInvalid(t, err, "limit", "limit must not be negative, and is -5")
 
 	s, err := client.GetStatus(ctx, &example.StatusRequest{})
 	if err != nil {
@@ -78,22 +78,23 @@ func TestOverTheWire(t *testing.T) {
 	}
 }
 
-// watched tells how each StreamResults call ended.
-type watched struct {
+// watchedProcessor reports how each StreamResults call ended.
+type watchedProcessor struct {
 	*processor.Processor
 	ended chan error
 }
 
-func (w watched) StreamResults(request *example.StreamRequest, stream grpc.ServerStreamingServer[example.ResultItem]) error {
+func (w watchedProcessor) StreamResults(request *example.StreamRequest, stream grpc.ServerStreamingServer[example.ResultItem]) error {
 	err := w.Processor.StreamResults(request, stream)
 	w.ended <- err
 	return err
 }
 
 func TestCallerCancelsStream(t *testing.T) {
-	handler := watched{processor.New(), make(chan error, 1)}
+	handler := watchedProcessor{processor.New(), make(chan error, 1)}
 	client := start(t, handler)
-	// More than a connection buffers, so that the stream cannot end by itself.
+	// Store more than a connection buffers, so that the stream cannot end by
+	// itself.
 	data := strings.Repeat("x", 64<<10)
 	const results = 500
 	for range results {

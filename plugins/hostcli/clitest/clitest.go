@@ -1,5 +1,5 @@
-// Package clitest tests the commands of the samples as a user runs them: built,
-// and as processes.
+// Package clitest tests the commands of the samples like a user: it builds them
+// and runs them as processes.
 package clitest
 
 import (
@@ -50,29 +50,29 @@ func build() (err error) {
 		return err
 	}
 	build := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "../...") //nolint:gosec // a new directory
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")                                    // as go tool mage build, with whose results it shares the cache
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")                                    // same settings as go tool mage build, to share its build cache
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%v: %w\n%s", build, err, output)
 	}
 	return nil
 }
 
-// Path returns where the command is that Main has built.
+// Path returns the path of a command that Main has built.
 func Path(command string) string { return filepath.Join(bin, command) }
 
-// Scripts are the script tests of one host, in testdata/script.
+// Scripts runs the script tests of one host, in testdata/script.
 type Scripts struct {
 	// Host is the host's name, for usage-error.
 	Host string
 	// Objects are pointers to the types of the JSON objects that the host prints,
-	// by the objects' type; those that all hosts print are known.
+	// by the objects' type; the objects of all hosts are known.
 	Objects map[string]any
-	// Commands are added to those below.
+	// Commands are added to the commands that Run provides.
 	Commands map[string]func(ts *testscript.TestScript, neg bool, args []string)
 }
 
-// Run runs the scripts, which have the commands in their path, and besides what
-// testscript has:
+// Run runs the scripts, which have the commands in their path. Beside the
+// commands of testscript there are:
 //
 //	json TYPE...                   the last stdout is JSON objects of these types; TYPE*N is N of them
 //	exited                         the plugin that the last stdout's connection describes is gone
@@ -184,7 +184,7 @@ func (s Scripts) checkUsageError(ts *testscript.TestScript, neg bool, args []str
 	}
 }
 
-// Exited returns an error if the process is still there.
+// Exited returns an error if the process is still running.
 func Exited(pid int) error {
 	if pid <= 0 {
 		return fmt.Errorf("no process id: %d", pid)
@@ -194,11 +194,11 @@ func Exited(pid int) error {
 		return nil //nolint:nilerr // it is not there
 	}
 	gone := errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
-	if err := p.Release(); err != nil { // it has a descriptor, on Linux
+	if err := p.Release(); err != nil { // on Linux a process has a descriptor
 		return err
 	}
 	if !gone {
-		return fmt.Errorf("the plugin, process %d, is still there", pid)
+		return fmt.Errorf("the plugin, process %d, is still running", pid)
 	}
 	return nil
 }

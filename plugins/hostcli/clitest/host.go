@@ -16,12 +16,12 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli"
 )
 
-// patience is how long a [Host] may run: far longer than it has to do with,
-// unless it waits for what does not come.
+// patience is how long a [Host] may run: far longer than it needs, unless it
+// hangs.
 const patience = time.Minute
 
-// A Host is a host that runs, with a plugin. It prints JSON objects and has its
-// standard input from the test.
+// A Host is a running host with its plugin. It prints JSON objects, and its
+// standard input comes from the test.
 type Host struct {
 	Stdin  io.WriteCloser
 	Plugin int // its process
@@ -32,7 +32,7 @@ type Host struct {
 }
 
 // Start starts a host, with -json and the arguments, and waits for its plugin.
-// What is left of it when the test ends, or in a minute, is killed.
+// It is killed when the test ends, or after a minute.
 func Start(t *testing.T, host string, args ...string) *Host {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -70,7 +70,7 @@ func (h *Host) Next(t *testing.T, object any) {
 	t.Helper()
 	text, err := h.stdout.ReadBytes('\n')
 	if err != nil {
-		_ = h.cmd.Wait() // stderr is complete then
+		_ = h.cmd.Wait() // afterwards stderr is complete
 		t.Fatalf("stdout ended with %q: %v; stderr: %s", text, err, h.stderr.String())
 	}
 	if err := json.Unmarshal(text, object); err != nil {
@@ -86,8 +86,8 @@ func (h *Host) Signal(t *testing.T, signal os.Signal) {
 	}
 }
 
-// WantSuccess checks that the host ends well, prints nothing more, and leaves
-// nothing.
+// WantSuccess checks that the host succeeds, prints nothing more, and leaves no
+// process behind.
 func (h *Host) WantSuccess(t *testing.T) {
 	t.Helper()
 	if code := h.wait(t); code != 0 || h.stderr.Len() > 0 {
@@ -95,9 +95,9 @@ func (h *Host) WantSuccess(t *testing.T) {
 	}
 }
 
-// WantFailure checks that the host ends with an error, which it returns, says the
-// same on stderr, and leaves nothing. If it waits for standard input, that stays
-// open.
+// WantFailure checks that the host fails with an error, prints the same text on
+// stderr, and leaves no process behind. It returns the error. The host's standard
+// input stays open.
 func (h *Host) WantFailure(t *testing.T) hostcli.Failure {
 	t.Helper()
 	var f hostcli.Failure
@@ -108,8 +108,8 @@ func (h *Host) WantFailure(t *testing.T) hostcli.Failure {
 	return f
 }
 
-// wait checks that the host prints nothing more and that nothing is left of it,
-// and returns its exit code.
+// wait checks that the host prints nothing more and that no process is left. It
+// returns the exit code.
 func (h *Host) wait(t *testing.T) int {
 	t.Helper()
 	rest, err := io.ReadAll(h.stdout)
@@ -126,8 +126,8 @@ func (h *Host) wait(t *testing.T) int {
 	return h.cmd.ProcessState.ExitCode()
 }
 
-// KillPlugin kills the plugin, and checks that the host ends with the news, even
-// if it waits for standard input.
+// KillPlugin kills the plugin, and checks that the host ends and reports it,
+// even if it waits for standard input.
 func (h *Host) KillPlugin(t *testing.T) {
 	t.Helper()
 	p, err := os.FindProcess(h.Plugin)
@@ -137,7 +137,7 @@ func (h *Host) KillPlugin(t *testing.T) {
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = p.Release() // it has a descriptor, on Linux
+	_ = p.Release() // on Linux a process has a descriptor
 	f := h.WantFailure(t)
 	want := fmt.Sprintf("(process %d) ended (", h.Plugin)
 	if f.Type != "error" || !strings.Contains(f.Message, want) || f.Line != 0 || f.Code != "" {

@@ -17,16 +17,16 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// A Bloat is a request of which each byte takes as much memory as it can.
+// A Bloat is a request in which each byte takes as much memory as possible.
 type Bloat struct {
 	Protocol *protocol.Protocol
 	Method   string
-	Part     func(i int) []byte // of which the request is made
+	Part     func(i int) []byte // part that the request repeats
 }
 
-// WantBounded sends a plugin, one that [Main] has built, such requests, of the
-// largest size that it accepts and of many times that. It checks that the plugin
-// refuses them, and never has more than maxResident bytes in memory.
+// WantBounded sends such requests to a plugin that [Main] has built: requests of
+// the largest size that it accepts, and many times larger. It checks that the
+// plugin refuses them, and never uses more than maxResident bytes of memory.
 func (b Bloat) WantBounded(t *testing.T, plugin string, maxMessage int, maxResident int64) {
 	t.Helper()
 	p, err := host.Launch(t.Context(), exec.Command(Path(plugin)), //nolint:gosec // one that Main has built
@@ -44,7 +44,7 @@ func (b Bloat) WantBounded(t *testing.T, plugin string, maxMessage int, maxResid
 	for times, want := range map[int]codes.Code{1: codes.InvalidArgument, 16: codes.ResourceExhausted} {
 		request := new(emptypb.Empty)
 		request.ProtoReflect().SetUnknown(bytes.Repeat(largest, times))
-		for range 3 { // the collector has no time between them
+		for range 3 { // the garbage collector has no time between the requests
 			if err := p.Invoke(t.Context(), b.Method, request, new(emptypb.Empty)); status.Code(err) != want {
 				t.Errorf("%d times the largest request: error %v, want %v", times, err, want)
 			}
@@ -57,7 +57,7 @@ func (b Bloat) WantBounded(t *testing.T, plugin string, maxMessage int, maxResid
 	}
 }
 
-// Peak returns the most bytes that a process ever had in memory; 0 when it is gone.
+// Peak returns the peak of a process's memory in bytes, or 0 after its end.
 func Peak(pid int) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

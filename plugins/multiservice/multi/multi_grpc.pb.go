@@ -60,14 +60,14 @@ type UserServiceClient interface {
 	//
 	//	ALREADY_EXISTS       there is a user of that name; nothing was changed
 	//	FAILED_PRECONDITION  there are no users, and this one is not an ADMIN
-	//	PERMISSION_DENIED    the caller is no user, or not an ADMIN; or there is
+	//	PERMISSION_DENIED    the caller is not a user, or not an ADMIN; or there is
 	//	                     no caller and there are users
 	//	RESOURCE_EXHAUSTED   the disk is full, or the database has its full size
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*User, error)
 	// GetUser returns a user: to an ADMIN any, to others the caller.
 	//
 	//	NOT_FOUND          there is no user of that name
-	//	PERMISSION_DENIED  the caller is no user, or may not see others
+	//	PERMISSION_DENIED  the caller is not a user, or may not see others
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*User, error)
 }
 
@@ -115,14 +115,14 @@ type UserServiceServer interface {
 	//
 	//	ALREADY_EXISTS       there is a user of that name; nothing was changed
 	//	FAILED_PRECONDITION  there are no users, and this one is not an ADMIN
-	//	PERMISSION_DENIED    the caller is no user, or not an ADMIN; or there is
+	//	PERMISSION_DENIED    the caller is not a user, or not an ADMIN; or there is
 	//	                     no caller and there are users
 	//	RESOURCE_EXHAUSTED   the disk is full, or the database has its full size
 	CreateUser(context.Context, *CreateUserRequest) (*User, error)
 	// GetUser returns a user: to an ADMIN any, to others the caller.
 	//
 	//	NOT_FOUND          there is no user of that name
-	//	PERMISSION_DENIED  the caller is no user, or may not see others
+	//	PERMISSION_DENIED  the caller is not a user, or may not see others
 	GetUser(context.Context, *GetUserRequest) (*User, error)
 	mustEmbedUnimplementedUserServiceServer()
 }
@@ -235,7 +235,7 @@ type DataServiceClient interface {
 	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL it may be there or not, but never a
 	// part of it: store it again, or query the key.
 	//
-	//	PERMISSION_DENIED   the caller is no user, or a READER
+	//	PERMISSION_DENIED   the caller is not a user, or a READER
 	//	RESOURCE_EXHAUSTED  the disk is full, or the database has its full size
 	StoreData(ctx context.Context, in *StoreRequest, opts ...grpc.CallOption) (*StoreResponse, error)
 	// QueryData returns the entries whose keys begin with a prefix, in the order
@@ -245,7 +245,7 @@ type DataServiceClient interface {
 	// a key that is stored between two of them is in the later one if it belongs
 	// there. No key comes twice.
 	//
-	//	PERMISSION_DENIED  the caller is no user
+	//	PERMISSION_DENIED  the caller is not a user
 	QueryData(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryResponse, error)
 }
 
@@ -290,7 +290,7 @@ type DataServiceServer interface {
 	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL it may be there or not, but never a
 	// part of it: store it again, or query the key.
 	//
-	//	PERMISSION_DENIED   the caller is no user, or a READER
+	//	PERMISSION_DENIED   the caller is not a user, or a READER
 	//	RESOURCE_EXHAUSTED  the disk is full, or the database has its full size
 	StoreData(context.Context, *StoreRequest) (*StoreResponse, error)
 	// QueryData returns the entries whose keys begin with a prefix, in the order
@@ -300,7 +300,7 @@ type DataServiceServer interface {
 	// a key that is stored between two of them is in the later one if it belongs
 	// there. No key comes twice.
 	//
-	//	PERMISSION_DENIED  the caller is no user
+	//	PERMISSION_DENIED  the caller is not a user
 	QueryData(context.Context, *QueryRequest) (*QueryResponse, error)
 	mustEmbedUnimplementedDataServiceServer()
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
-// BenchmarkStoreData is with values of 1 KiB, each acknowledged when it is on the
+// BenchmarkStoreData stores values of 1 KiB, each acknowledged when it is on the
 // disk, by one caller and by 64 at a time.
 func BenchmarkStoreData(b *testing.B) {
 	for _, callers := range []int{1, 64} {
@@ -41,7 +41,7 @@ func BenchmarkStoreData(b *testing.B) {
 	}
 }
 
-// BenchmarkQueryData is of a page with values of 1 KiB, out of 2000.
+// BenchmarkQueryData queries a page with values of 1 KiB, out of 2000.
 func BenchmarkQueryData(b *testing.B) {
 	s := populated(b)
 	value := string(make([]byte, 1<<10))

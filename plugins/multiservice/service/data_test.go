@@ -108,7 +108,7 @@ func TestQueryPages(t *testing.T) {
 	}
 }
 
-// The size of a page is 50 if the request does not say, and 1000 at most.
+// The size of a page is 50 if the request sets none, and 1000 at most.
 func TestQueryPageSize(t *testing.T) {
 	s := populated(t)
 	for i := range 1010 {
@@ -121,7 +121,8 @@ func TestQueryPageSize(t *testing.T) {
 	}
 }
 
-// A page fits into a message of 4 MiB, whatever is in it, and has an entry.
+// A page fits into a message of 4 MiB, whatever its entries are, and has at
+// least one.
 func TestQueryPageBytes(t *testing.T) {
 	s := populated(t)
 	key := strings.Repeat("k", 1023)
@@ -149,7 +150,7 @@ func TestQueryPageBytes(t *testing.T) {
 	}
 }
 
-// The next page is of what is stored then.
+// The next page shows the data at the time of its query.
 func TestQueryWhileOthersStore(t *testing.T) {
 	s := populated(t)
 	for _, key := range []string{"b", "d", "f"} {
@@ -162,14 +163,14 @@ func TestQueryWhileOthersStore(t *testing.T) {
 	}
 	request.PageToken = response.GetNextPageToken()
 	request.PageSize = 10
-	request.Caller = writer // another caller may go on
+	request.Caller = writer // another caller may continue the query
 	got := append(keysOf(response), keysOf(mustQuery(t, s, request))...)
 	if diff := cmp.Diff([]string{"b", "d", "e", "f", "g"}, got); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
 }
 
-// A page token is good in the next process.
+// A page token is valid in the next process.
 func TestPageTokenSurvives(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, dir)
@@ -191,7 +192,7 @@ func TestPageTokenSurvives(t *testing.T) {
 
 func TestDataRequestsInvalid(t *testing.T) {
 	s := populated(t)
-	const badToken = "page_token: is not one of a query for this prefix: send the next_page_token of the page before, unchanged"
+	const badToken = "page_token: does not belong to a query for this prefix: send the next_page_token of the page before, unchanged"
 	for _, key := range []string{"a1", "a2"} {
 		mustStore(t, s, key, "x")
 	}
@@ -241,7 +242,7 @@ func TestDataRequestsInvalid(t *testing.T) {
 			wantInvalid(t, err, tt.want...)
 		})
 	}
-	mustStore(t, s, strings.Repeat("k", 1024), strings.Repeat("v", 1<<20)) // just not too much
+	mustStore(t, s, strings.Repeat("k", 1024), strings.Repeat("v", 1<<20)) // the largest allowed size
 }
 
 func TestCanceled(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/store"
 )
 
-// The first user has no caller; everything after that is on somebody's behalf.
+// The first user is created without a caller; every later request names one.
 func ExampleService() {
 	dir, err := os.MkdirTemp("", "multiservice-")
 	if err != nil {

@@ -18,11 +18,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // where a handler logs that has no plugin around it
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // a handler without a plugin logs there
 	goleak.VerifyTestMain(m)
 }
 
-// The users of the tests, each with the role of the name.
+// These are the users of the tests, each with the role in its name.
 const (
 	admin  = "admin"
 	writer = "writer"
@@ -92,8 +92,8 @@ func wantStatus(t *testing.T, err error, code codes.Code, message string) {
 	}
 }
 
-// wantInvalid checks an INVALID_ARGUMENT status and its detail: the violations
-// are wanted in the form "field: what is wrong with it".
+// wantInvalid checks an INVALID_ARGUMENT status and its detail: want has
+// violations in the form "field: description".
 func wantInvalid(t *testing.T, err error, want ...string) {
 	t.Helper()
 	s := status.Convert(err)

@@ -9,20 +9,21 @@ import (
 )
 
 // A page token is base64url of a version, a sum, and the last key of the page
-// before. So it needs nothing in the plugin's memory. The sum tells a token that
-// was mutilated, or belongs to another prefix; it is no signature, as somebody
-// who makes up a token only skips keys that the caller may read anyway.
+// before. So it needs nothing in the plugin's memory. The sum detects a damaged
+// token and one for another prefix. It is not a signature, because a forged
+// token only skips keys that the caller may read anyway.
 const (
 	tokenVersion = 1
-	// tokenSum has enough bytes that no accident passes.
+	// tokenSum is the length of the sum, long enough to detect any accidental
+	// change.
 	tokenSum    = 8
 	tokenHeader = 1 + tokenSum
 )
 
 var tokenEncoding = base64.RawURLEncoding
 
-// encodePageToken returns the token for what follows the key last in a query for
-// prefix.
+// encodePageToken returns the token for the page after the key last in a query
+// for prefix.
 func encodePageToken(prefix, last string) string {
 	text := binary.AppendUvarint([]byte{tokenVersion}, uint64(len(prefix)))
 	text = append(append(text, prefix...), last...)
@@ -31,8 +32,8 @@ func encodePageToken(prefix, last string) string {
 	return tokenEncoding.EncodeToString(append(token, last...))
 }
 
-// decodePageToken returns the key after which the page begins, and whether token
-// is one that encodePageToken returns for prefix.
+// decodePageToken returns the key after which the page begins. It reports
+// whether encodePageToken returns this token for prefix.
 func decodePageToken(prefix, token string) (last string, ok bool) {
 	if len(token) > tokenEncoding.EncodedLen(tokenHeader+maxKey) {
 		return "", false

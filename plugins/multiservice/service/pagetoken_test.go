@@ -22,14 +22,14 @@ func TestPageToken(t *testing.T) {
 			t.Errorf("%q after %q: the token is one of another prefix too", tt.prefix, tt.last)
 		}
 	}
-	// What is prefix and what is key does not run together.
+	// The token distinguishes between the prefix and the key.
 	if encodePageToken("a", "bc") == encodePageToken("ab", "c") {
 		t.Error("two queries have the same token")
 	}
 }
 
-// FuzzPageToken: whatever a caller sends, the token is refused or is the one that
-// was given out for that key; and what is given out is accepted.
+// FuzzPageToken checks that any token of a caller is refused or is the token for
+// that key, and that every token of encodePageToken is accepted.
 func FuzzPageToken(f *testing.F) {
 	f.Add("", "", "a")
 	f.Add("", encodePageToken("", "a"), "a")

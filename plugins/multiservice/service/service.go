@@ -1,7 +1,7 @@
-// Package service is the business of the sample plugin: who may do what with
-// users and data. One type, [Service], serves both services of the protocol
-// multi. What it keeps is in a store.Store; how calls reach it is not its
-// business.
+// Package service has the rules of the sample plugin: which user may do what
+// with users and data. One type, [Service], serves both services of the
+// protocol multi. It keeps its data in a store.Store, and does not know how
+// calls reach it.
 package service
 
 import (
@@ -23,7 +23,7 @@ type Service struct {
 
 var _ multi.MultiHandler = (*Service)(nil)
 
-// New returns a service of what is in s. The caller closes s when no call is
+// New returns a service for the data in s. The caller closes s when no call is
 // under way any more.
 func New(s *store.Store) *Service { return &Service{s} }
 
@@ -33,7 +33,7 @@ func require(tx *store.Tx, caller string, role multi.Role) error {
 	user, err := tx.User(caller)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return status.Errorf(codes.PermissionDenied, "the caller %s is no user", caller)
+		return status.Errorf(codes.PermissionDenied, "the caller %s is not a user", caller)
 	case err != nil:
 		return err
 	case user.GetRole() < role:
@@ -43,9 +43,9 @@ func require(tx *store.Tx, caller string, role multi.Role) error {
 	}
 }
 
-// change changes the store if allowed. That is asked twice: before, as a refusal
-// should not cost a write to the disk, and with the change, as somebody else's
-// may come in between.
+// change changes the store if allowed. It asks before the change, so that a
+// refusal costs no write to the disk, and again with the change, because another
+// caller's change may come in between.
 func (s *Service) change(ctx context.Context, allowed, change func(tx *store.Tx) error) error {
 	if err := s.store.View(ctx, allowed); err != nil {
 		return toStatus(err)
@@ -58,8 +58,8 @@ func (s *Service) change(ctx context.Context, allowed, change func(tx *store.Tx)
 	}))
 }
 
-// toStatus returns err as the status that a caller gets. One that is a status
-// already is returned as it is.
+// toStatus returns err as the status that a caller gets. It returns an error
+// that is a status already unchanged.
 func toStatus(err error) error {
 	var code codes.Code
 	var damaged *store.DamagedError

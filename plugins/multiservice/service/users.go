@@ -14,9 +14,9 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/store"
 )
 
-// CreateUser adds a user on behalf of an ADMIN. The first one, an ADMIN, has
-// nobody who could be asked: who holds the database creates it, without a
-// caller. Of several at the same time one is the first.
+// CreateUser adds a user on behalf of an ADMIN. The first user, an ADMIN, is
+// created without a caller, because there is no user yet. If several callers
+// try at the same time, one succeeds.
 func (s *Service) CreateUser(ctx context.Context, request *multi.CreateUserRequest) (*multi.User, error) {
 	var v violations
 	v.name("name", request.GetName())
@@ -51,7 +51,7 @@ func mayCreate(tx *store.Tx, request *multi.CreateUserRequest) error {
 			return err
 		}
 	} else if request.GetRole() != multi.Role_ROLE_ADMIN {
-		return status.Errorf(codes.FailedPrecondition, "the first user must be ROLE_ADMIN, or nobody could create others, and is %s", request.GetRole())
+		return status.Errorf(codes.FailedPrecondition, "the first user must be ROLE_ADMIN, because only an ADMIN can create others, and is %s", request.GetRole())
 	}
 	switch _, err := tx.User(request.GetName()); {
 	case err == nil:

@@ -42,11 +42,11 @@ func TestCreateAndGetUser(t *testing.T) {
 func TestFirstUser(t *testing.T) {
 	s := empty(t)
 	_, err := s.GetUser(t.Context(), &multi.GetUserRequest{Name: admin, Caller: admin})
-	wantStatus(t, err, codes.PermissionDenied, "the caller admin is no user")
+	wantStatus(t, err, codes.PermissionDenied, "the caller admin is not a user")
 	_, err = s.CreateUser(t.Context(), &multi.CreateUserRequest{Name: reader, Role: multi.Role_ROLE_READER})
-	wantStatus(t, err, codes.FailedPrecondition, "the first user must be ROLE_ADMIN, or nobody could create others, and is ROLE_READER")
+	wantStatus(t, err, codes.FailedPrecondition, "the first user must be ROLE_ADMIN, because only an ADMIN can create others, and is ROLE_READER")
 	_, err = s.CreateUser(t.Context(), &multi.CreateUserRequest{Name: admin, Role: multi.Role_ROLE_ADMIN, Caller: admin})
-	wantStatus(t, err, codes.PermissionDenied, "the caller admin is no user")
+	wantStatus(t, err, codes.PermissionDenied, "the caller admin is not a user")
 
 	if _, err := s.CreateUser(t.Context(), &multi.CreateUserRequest{Name: admin, Role: multi.Role_ROLE_ADMIN}); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,8 @@ func TestFirstUser(t *testing.T) {
 	}
 }
 
-// Of many who create the first user one does, and the others learn that.
+// When many callers create the first user, one succeeds, and the others get an
+// error.
 func TestFirstUserOfMany(t *testing.T) {
 	s := empty(t)
 	var created atomic.Int32
@@ -91,7 +92,7 @@ func TestCreateUserThatIsThere(t *testing.T) {
 	}
 }
 
-// Of many who create the same user one does.
+// When many callers create the same user, one succeeds.
 func TestCreateUserOfMany(t *testing.T) {
 	s := populated(t)
 	var created atomic.Int32
@@ -119,19 +120,19 @@ func TestGetUserThatIsNotThere(t *testing.T) {
 	wantStatus(t, err, codes.NotFound, "there is no user nobody")
 }
 
-// TestPermissions is who may do what.
+// TestPermissions checks which user may do what.
 func TestPermissions(t *testing.T) {
 	const readerOnly, writerOnly = "the caller reader is ROLE_READER, and this takes ", "the caller writer is ROLE_WRITER, and this takes "
 	for _, tt := range []struct {
 		name   string
 		caller string
 		call   func(t *testing.T, s *service.Service, caller string) error
-		denied string // empty: permitted
+		denied string // empty if the call is permitted
 	}{
 		{"create, as an admin", admin, createUser, ""},
 		{"create, as a writer", writer, createUser, writerOnly + "ROLE_ADMIN"},
 		{"create, as a reader", reader, createUser, readerOnly + "ROLE_ADMIN"},
-		{"create, as nobody", "nobody", createUser, "the caller nobody is no user"},
+		{"create, as nobody", "nobody", createUser, "the caller nobody is not a user"},
 		{"get another, as an admin", admin, getUser(writer), ""},
 		{"get another, as a writer", writer, getUser(admin), writerOnly + "ROLE_ADMIN"},
 		{"get another, as a reader", reader, getUser(admin), readerOnly + "ROLE_ADMIN"},
@@ -139,16 +140,16 @@ func TestPermissions(t *testing.T) {
 		{"get oneself, as an admin", admin, getUser(admin), ""},
 		{"get oneself, as a writer", writer, getUser(writer), ""},
 		{"get oneself, as a reader", reader, getUser(reader), ""},
-		{"get oneself, as nobody", "nobody", getUser("nobody"), "the caller nobody is no user"},
+		{"get oneself, as nobody", "nobody", getUser("nobody"), "the caller nobody is not a user"},
 		{"store, as an admin", admin, storeData, ""},
 		{"store, as a writer", writer, storeData, ""},
 		{"store, as a reader", reader, storeData, readerOnly + "ROLE_WRITER"},
-		{"store, as nobody", "nobody", storeData, "the caller nobody is no user"},
-		{"store, in another case", "Writer", storeData, "the caller Writer is no user"},
+		{"store, as nobody", "nobody", storeData, "the caller nobody is not a user"},
+		{"store, in another case", "Writer", storeData, "the caller Writer is not a user"},
 		{"query, as an admin", admin, queryData, ""},
 		{"query, as a writer", writer, queryData, ""},
 		{"query, as a reader", reader, queryData, ""},
-		{"query, as nobody", "nobody", queryData, "the caller nobody is no user"},
+		{"query, as nobody", "nobody", queryData, "the caller nobody is not a user"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := populated(t)

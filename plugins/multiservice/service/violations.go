@@ -12,15 +12,15 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
-// violations are what is wrong with a request. Each method checks one field; err
-// then has all that are wrong, so that they can be corrected at once.
+// violations are the violations of a request. Each method checks one field. err
+// then names all wrong fields, so that they can be corrected at once.
 type violations []*errdetails.BadRequest_FieldViolation
 
 func (v *violations) addf(field, format string, args ...any) {
 	*v = append(*v, &errdetails.BadRequest_FieldViolation{Field: field, Description: field + " " + fmt.Sprintf(format, args...)})
 }
 
-// name wants the name of a user.
+// name checks that the field is the name of a user.
 func (v *violations) name(field, name string) {
 	switch {
 	case name == "":
@@ -48,7 +48,7 @@ func firstRune(s string) rune {
 	return r
 }
 
-// role wants one of the roles.
+// role checks that the field is one of the roles.
 func (v *violations) role(field string, role multi.Role) {
 	switch role {
 	case multi.Role_ROLE_READER, multi.Role_ROLE_WRITER, multi.Role_ROLE_ADMIN:
@@ -59,7 +59,7 @@ func (v *violations) role(field string, role multi.Role) {
 	}
 }
 
-// key wants the key of an entry.
+// key checks that the field is the key of an entry.
 func (v *violations) key(field, key string) {
 	if key == "" {
 		v.addf(field, "is missing")
@@ -68,7 +68,7 @@ func (v *violations) key(field, key string) {
 	v.prefix(field, key)
 }
 
-// prefix wants the beginning of a key.
+// prefix checks that the field is the beginning of a key.
 func (v *violations) prefix(field, prefix string) {
 	switch {
 	case len(prefix) > maxKey:
@@ -105,7 +105,7 @@ func (v *violations) pageToken(field, token, prefix string) string {
 	}
 	last, ok := decodePageToken(prefix, token)
 	if !ok {
-		v.addf(field, "is not one of a query for this prefix: send the next_page_token of the page before, unchanged")
+		v.addf(field, "does not belong to a query for this prefix: send the next_page_token of the page before, unchanged")
 	}
 	return last
 }
@@ -123,7 +123,7 @@ func (v *violations) err() error {
 	s := status.New(codes.InvalidArgument, strings.Join(texts, "; "))
 	detailed, err := s.WithDetails(&errdetails.BadRequest{FieldViolations: *v})
 	if err != nil {
-		return s.Err() // the text says it all
+		return s.Err() // the text has everything
 	}
 	return detailed.Err()
 }

@@ -23,10 +23,10 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// patience bounds a wait for what should happen at once.
+// patience bounds a wait for something that should happen at once.
 const patience = 20 * time.Second
 
-// serve serves a database with a user of each role as the plugin's command does,
+// serve serves a database with a user of each role like the plugin's command,
 // through a real handshake and transport.
 func serve(t *testing.T) *host.Plugin {
 	t.Helper()
@@ -74,8 +74,7 @@ func TestOverTheWire(t *testing.T) {
 	wantInvalid(t, err, "caller: is missing", "page_size: must not be negative, and is -1")
 }
 
-// What the greatest requests make of a page comes through, and what is larger is
-// not even read.
+// A page of the largest entries arrives, and a larger request is not even read.
 func TestMessagesOfTheGreatestSize(t *testing.T) {
 	data := multi.NewDataServiceClient(serve(t))
 	value := bytes.Repeat([]byte("x"), 1<<20)
@@ -106,7 +105,7 @@ func TestMessagesOfTheGreatestSize(t *testing.T) {
 	}
 }
 
-// Calls that are canceled at any moment leave a value that was stored, in whole.
+// Calls that are canceled at any moment leave a complete stored value.
 func TestCallersCancel(t *testing.T) {
 	data := multi.NewDataServiceClient(serve(t))
 	const callers, calls = 16, 20
@@ -138,7 +137,7 @@ func TestCallersCancel(t *testing.T) {
 				value := found.GetEntries()[0].GetValue()
 				n = int(value[0])
 				if !bytes.Equal(value, content(n)) {
-					t.Errorf("%s: what is stored is none of the values", key)
+					t.Errorf("%s: the stored value is none of the values", key)
 				}
 			}
 			if n < acknowledged {
@@ -149,8 +148,8 @@ func TestCallersCancel(t *testing.T) {
 	wg.Wait()
 }
 
-// A plugin that is stopped while callers write lets their calls end, closes the
-// database after that, and has acknowledged nothing that is not there.
+// A plugin that is stopped while callers write lets their calls end, then
+// closes the database. Every acknowledged value is stored.
 func TestStopWhileCallersWrite(t *testing.T) {
 	dir := t.TempDir()
 	db, err := store.Open(dir)
@@ -188,7 +187,7 @@ func TestStopWhileCallersWrite(t *testing.T) {
 		select {
 		case <-begun:
 		case <-deadline:
-			t.Fatal("not all callers have stored something")
+			t.Fatal("some callers have not stored a value")
 		}
 	}
 	if err := p.Close(); err != nil {

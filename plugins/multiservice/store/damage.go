@@ -5,24 +5,24 @@ import (
 	"runtime/debug"
 )
 
-// DamagedError means that the database's file is not what this package has
-// written.
+// DamagedError means that the database's file differs from what this package
+// has written.
 type DamagedError struct {
 	Path string
 	Err  error
 }
 
-// Error says what to do, too.
+// Error also says what to do.
 func (e *DamagedError) Error() string {
 	return fmt.Sprintf("the database %s is damaged: %v: put back a copy of the file, or move it away to begin with an empty database", e.Path, e.Err)
 }
 
-// Unwrap returns what is wrong with the file.
+// Unwrap returns the error of the file.
 func (e *DamagedError) Unwrap() error { return e.Err }
 
 // guard calls read, which reads the database's file, and returns a DamagedError
-// if it panics. bbolt maps the file into memory and trusts it: what a damaged
-// file makes it do is a panic, or an access outside of the map.
+// if it panics. bbolt maps the file into memory and trusts it: on a damaged
+// file it panics, or accesses memory outside of the map.
 func guard(path string, read func()) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

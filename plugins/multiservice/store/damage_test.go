@@ -40,9 +40,9 @@ func sample(t *testing.T) []byte {
 	return data
 }
 
-// use opens a database with the content data, reads all of it, and writes to it
-// whatever came of that. It returns the first error, and fails the test unless
-// that is a DamagedError that names the file.
+// use opens a database with the content data and reads all of it. Then it
+// writes to the database, even after an error. It returns the first error, and
+// fails the test unless that is a DamagedError that names the file.
 func use(t *testing.T, data []byte) error {
 	t.Helper()
 	dir := t.TempDir()
@@ -99,8 +99,7 @@ func TestDamagedAsAWhole(t *testing.T) {
 	}
 }
 
-// A file that was cut off is found out before bbolt maps what is not there, and
-// is not made longer.
+// A truncated file is detected before bbolt maps it, and is not made longer.
 func TestDamagedByCuttingOff(t *testing.T) {
 	data := sample(t)
 	refused := 0
@@ -114,7 +113,7 @@ func TestDamagedByCuttingOff(t *testing.T) {
 	}
 }
 
-// Damage to any page is at most an error, never the end of the process.
+// Damage to any page causes at most an error, and never ends the process.
 func TestDamagedPages(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	data := sample(t)
@@ -127,7 +126,7 @@ func TestDamagedPages(t *testing.T) {
 			func() byte { return byte(random.Uint32()) },
 		} {
 			damaged := append([]byte(nil), data...)
-			for i := range 64 { // its header and what follows
+			for i := range 64 { // header of the page and the start of its data
 				damaged[at+i] = fill()
 			}
 			if use(t, damaged) != nil {
@@ -140,8 +139,8 @@ func TestDamagedPages(t *testing.T) {
 	}
 }
 
-// Any change of a record shows, also one that leaves a message, and so does a
-// record of another key.
+// Any change of a record is detected, even if the result is a valid message,
+// and so is a record of another key.
 func TestDamagedRecords(t *testing.T) {
 	record, err := encode("a", &multi.Entry{Key: "a", Value: []byte("value")})
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// format is the version of what is in the file. A release that could not be read
-// by the one before it has the next.
+// format is the version of the file's contents. A release whose files an older
+// release cannot read has the next version.
 const format = "1"
 
-// The buckets of the file, and the one key of the first.
+// These are the buckets of the file, and the only key of the first.
 const (
 	metaBucket  = "multiservice"
 	usersBucket = "users" // records of multi.User by name
@@ -21,7 +21,7 @@ const (
 	formatKey = "format"
 )
 
-// initialize makes an empty file one of this package.
+// initialize makes a database of an empty file.
 func initialize(tx *bbolt.Tx) error {
 	for _, name := range []string{usersBucket, dataBucket} {
 		if _, err := tx.CreateBucket([]byte(name)); err != nil {
@@ -35,8 +35,8 @@ func initialize(tx *bbolt.Tx) error {
 	return meta.Put([]byte(formatKey), []byte(format))
 }
 
-// check returns an error unless db is whole, as far as its size tells, and of
-// this package. Damage within shows when it is read.
+// check returns an error unless db has its full size and is a database of this
+// package. Other damage is detected when it is read.
 func check(path string, db *bbolt.DB) error {
 	var problem error
 	if damaged := guard(path, func() { problem = db.View(func(tx *bbolt.Tx) error { return checkTx(path, tx) }) }); damaged != nil {
@@ -51,7 +51,7 @@ func checkTx(path string, tx *bbolt.Tx) error {
 		return err
 	}
 	if info.Size() < tx.Size() {
-		return &DamagedError{path, fmt.Errorf("it was cut off: it has %d bytes, and needs %d", info.Size(), tx.Size())}
+		return &DamagedError{path, fmt.Errorf("the file is truncated: it has %d bytes, and needs %d", info.Size(), tx.Size())}
 	}
 	meta := tx.Bucket([]byte(metaBucket))
 	if meta == nil {
@@ -61,7 +61,7 @@ func checkTx(path string, tx *bbolt.Tx) error {
 		return fmt.Errorf("the database %s has format %.16q, this release knows only %q: use the release that made it", path, got, format)
 	}
 	if tx.Bucket([]byte(usersBucket)) == nil || tx.Bucket([]byte(dataBucket)) == nil {
-		return &DamagedError{path, errors.New("a part of it is missing")}
+		return &DamagedError{path, errors.New("a part of the database is missing")}
 	}
 	return nil
 }

@@ -15,26 +15,26 @@ import (
 
 const (
 	fileName = "multiservice.db"
-	// newPattern is of the name that the file has while it is made.
+	// newPattern is the pattern for the name of the file while it is made.
 	newPattern = "multiservice-*.new"
 
-	// The data is its user's: nobody else reads it.
+	// The data belongs to this user: no other user may read it.
 	dirMode  = 0o700
 	fileMode = 0o600
-	// othersWrite is the permission that lets anybody replace the file.
+	// othersWrite is the permission that lets any user replace the file.
 	othersWrite = 0o002
 
-	// lockWait is how long Open waits for another process to let go of the
-	// database: longer than the plugin of a host that was killed takes to end
-	// (2 s), and short for somebody who has started two by mistake.
+	// lockWait is how long Open waits for another process to release the
+	// database: longer than the plugin of a killed host takes to end (2 s), and
+	// short for a user who has started two by mistake.
 	lockWait = 3 * time.Second
 
 	// maxSize bounds the file: a caller that stores without end must not fill
-	// the disk. It also bounds what is mapped into memory.
+	// the disk. It also bounds the mapped memory.
 	maxSize = 1 << 30
 )
 
-// config is what tests change.
+// config has the values that tests change.
 type config struct {
 	lockWait time.Duration
 	maxSize  int // bytes
@@ -46,14 +46,14 @@ type LockedError struct {
 	Waited time.Duration
 }
 
-// Error says what to do, too.
+// Error also says what to do.
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("the database %s is in use by another process, still after %v: end the host whose plugin that is, or use another directory", e.Path, e.Waited)
+	return fmt.Sprintf("the database %s is in use by another process, still after %v: end the host of that plugin, or use another directory", e.Path, e.Waited)
 }
 
-// Open opens the database in the directory dir, and makes both if they are not
-// there. One process at a time can have it open: after a wait of 3 s for another
-// one the error is a [*LockedError]. A file that cannot be used is a
+// Open opens the database in the directory dir, and makes both if they do not
+// exist. Only one process at a time can open it: after waiting 3 s for another
+// process the error is a [*LockedError]. A file that cannot be used is a
 // [*DamagedError], after which this process may keep the file's lock. The caller
 // closes the store.
 func Open(dir string) (*Store, error) {
@@ -80,7 +80,8 @@ func open(dir string, cfg config) (*Store, error) {
 		}
 		return err
 	}
-	// Read only at first: opening a file that was cut off may change it.
+	// Open the file read-only first, because opening a truncated file may
+	// change it.
 	db, err := openFile(path, &bbolt.Options{ReadOnly: true, Timeout: remaining(deadline)})
 	if err != nil {
 		return nil, locked(err)
@@ -97,7 +98,7 @@ func open(dir string, cfg config) (*Store, error) {
 	return &Store{db, path}, nil
 }
 
-// prepareDir makes dir, or refuses one in which anybody may replace the file.
+// prepareDir makes dir, or refuses one in which any user may replace the file.
 func prepareDir(dir string) error {
 	if dir == "" {
 		return errors.New("the database's directory has no name")
@@ -109,23 +110,23 @@ func prepareDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("the database's directory: %w", err)
 	}
-	// Windows has no such permissions, and reports all of them.
+	// Windows has no such permissions, and reports that all are set.
 	if runtime.GOOS != "windows" && info.Mode().Perm()&othersWrite != 0 {
-		return fmt.Errorf("the database's directory %s has mode %v, so everybody can replace the database: chmod o-w it, or use another one", dir, info.Mode().Perm())
+		return fmt.Errorf("the database's directory %s has mode %v, so every user can replace the database: run chmod o-w on it, or use another directory", dir, info.Mode().Perm())
 	}
 	return nil
 }
 
-// create makes an empty database at path. It is there as a whole or not at all,
-// however this process ends, and one that another process has made meanwhile
-// stays.
+// create makes an empty database at path. The database appears complete or not
+// at all, however this process ends. A database that another process has made
+// meanwhile stays.
 func create(dir, path string) (err error) {
 	f, err := os.CreateTemp(dir, newPattern)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if removed := os.Remove(f.Name()); !errors.Is(removed, fs.ErrNotExist) { // another process may have swept it
+		if removed := os.Remove(f.Name()); !errors.Is(removed, fs.ErrNotExist) { // another process may have removed it
 			err = errors.Join(err, removed)
 		}
 	}()
@@ -150,7 +151,7 @@ func create(dir, path string) (err error) {
 // syncDir puts the names in dir on the disk: a file without a name is lost.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
-		return nil // a directory cannot be synced there, and need not
+		return nil // a directory cannot be synced there, and need not be
 	}
 	d, err := os.Open(dir) //nolint:gosec // the directory that the user names
 	if err != nil {
@@ -159,16 +160,16 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// sweep removes what processes left that ended while they made a database. One
-// that is still about it finds that there is a database, which we have.
+// sweep removes the files of processes that ended while they made a database. A
+// process that is still making one will find this database.
 func sweep(dir string) {
-	left, _ := filepath.Glob(filepath.Join(dir, newPattern)) // if not now, then next time
+	left, _ := filepath.Glob(filepath.Join(dir, newPattern)) // the next sweep tries again
 	for _, path := range left {
 		_ = os.Remove(path)
 	}
 }
 
-// inspect refuses what bbolt would wait for or take for a new file.
+// inspect refuses a file that bbolt would block on, or treat as a new one.
 func inspect(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -177,15 +178,15 @@ func inspect(path string) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("the database %s is not a file (mode %v): move it away, or use another directory", path, info.Mode())
 	case info.Size() == 0:
-		return &DamagedError{path, errors.New("it is empty")}
+		return &DamagedError{path, errors.New("the file is empty")}
 	default:
 		return nil
 	}
 }
 
-// openFile opens a file that is there. It leaves nothing open after an error, but
-// for what bbolt had mapped when it panicked: only bbolt could undo that, and it
-// keeps the lock.
+// openFile opens an existing file. After an error it leaves nothing open, except
+// the memory that bbolt had mapped before a panic: only bbolt could unmap that,
+// and it keeps the lock.
 func openFile(path string, options *bbolt.Options) (*bbolt.DB, error) {
 	var file *os.File
 	options.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
@@ -196,7 +197,7 @@ func openFile(path string, options *bbolt.Options) (*bbolt.DB, error) {
 	var err error
 	if damaged := guard(path, func() { db, err = bbolt.Open(path, fileMode, options) }); damaged != nil {
 		if file != nil {
-			_ = file.Close() // it was only read
+			_ = file.Close() // the file was only read
 		}
 		return nil, damaged
 	}
@@ -211,8 +212,8 @@ func openFile(path string, options *bbolt.Options) (*bbolt.DB, error) {
 	}
 }
 
-// remaining is the time until deadline. It is not 0, with which bbolt would wait
-// forever.
+// remaining returns the time until deadline. It never returns 0, with which
+// bbolt would wait forever.
 func remaining(deadline time.Time) time.Duration {
 	return max(time.Until(deadline), time.Millisecond)
 }

@@ -18,7 +18,7 @@ func TestOpenMakesItsDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	mustOpen(t, dir)
 	if runtime.GOOS == "windows" {
-		return // it has no such permissions
+		return // Windows has no such permissions
 	}
 	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, fileName): 0o600} {
 		info, err := os.Stat(path)
@@ -47,7 +47,7 @@ func files(t *testing.T, dir string) []string {
 
 func TestOpenLeavesOnlyTheDatabase(t *testing.T) {
 	dir := t.TempDir()
-	left := strings.ReplaceAll(newPattern, "*", "123") // by a process that was killed
+	left := strings.ReplaceAll(newPattern, "*", "123") // left by a killed process
 	if err := os.WriteFile(filepath.Join(dir, left), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestOpenRefusesDirectory(t *testing.T) {
 		{"a file", file, file + ": not a directory"},
 		{"below a file", filepath.Join(file, "x"), file + ": not a directory"},
 		{"no file in it", occupied, filepath.Join(occupied, fileName) + " is not a file"},
-		{"everybody's", public, public + " has mode -rwxrwxrwx, so everybody can replace the database: chmod o-w it"},
+		{"public", public, public + " has mode -rwxrwxrwx, so every user can replace the database: run chmod o-w on it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if runtime.GOOS == "windows" && tt.dir == public {
@@ -110,7 +110,7 @@ func TestOpenOfOneThatIsInUse(t *testing.T) {
 		t.Errorf("error %v, of %s", err, locked.Path)
 	}
 
-	// One that waits has it as soon as it can be had.
+	// A waiting process opens the database as soon as it is released.
 	opened := make(chan error, 1)
 	go func() {
 		second, err := open(dir, config{lockWait: time.Minute, maxSize: maxSize})
@@ -127,8 +127,8 @@ func TestOpenOfOneThatIsInUse(t *testing.T) {
 	}
 }
 
-// Of those who find no database, each a process of its own, one makes it and one
-// has it, and these need not be the same.
+// Several processes find no database. One makes it and one opens it, and these
+// may be different processes.
 func TestOpenByManyAtOnce(t *testing.T) {
 	for range 5 {
 		dir := t.TempDir()
@@ -179,7 +179,7 @@ func TestOpenRefusesOtherDatabases(t *testing.T) {
 		{"of a later release", func(tx *bbolt.Tx) error {
 			return tx.Bucket([]byte(metaBucket)).Put([]byte(formatKey), []byte("2"))
 		}, `has format "2", this release knows only "1"`},
-		{"without users", func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(usersBucket)) }, "a part of it is missing"},
+		{"without users", func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(usersBucket)) }, "a part of the database is missing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()

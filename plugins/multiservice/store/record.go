@@ -9,8 +9,8 @@ import (
 )
 
 // A record is the sum of its key and message, and the message. bbolt has no sums
-// of its pages, and most changes of a message's bytes leave a message: a user with
-// another role, for example.
+// of its pages, and after most changes a message's bytes are still a valid
+// message: a user with another role, for example.
 
 // sumSize is the length of the sum, which is CRC-32C.
 const sumSize = 4
@@ -35,7 +35,7 @@ func decode(key string, record []byte, m proto.Message) error {
 	return proto.Unmarshal(record[sumSize:], m)
 }
 
-// sum is of the key too, so that a record does not pass under another one.
+// sum includes the key, so that a record is not valid under another key.
 func sum(key string, message []byte) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	return crc32.Update(crc32.Checksum([]byte(key), table), table, message)

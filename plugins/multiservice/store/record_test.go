@@ -8,8 +8,8 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
-// FuzzRecord: what is encoded is decoded under its key, and what a file may have
-// in its place is an error or decoded to what has that record.
+// FuzzRecord checks that decode returns what encode was given, under its key.
+// Any other bytes are an error, or decode to a message that encodes to them.
 func FuzzRecord(f *testing.F) {
 	good, err := encode("key", &multi.Entry{Key: "key", Value: []byte("value"), Version: 1})
 	if err != nil {

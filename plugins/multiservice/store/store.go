@@ -1,10 +1,10 @@
 // Package store keeps the users and entries of the protocol multi in one file,
-// an embedded database (go.etcd.io/bbolt). Begin with [Open]. What a caller may
-// do with them is not its business.
+// an embedded database (go.etcd.io/bbolt). Begin with [Open]. It does not check
+// permissions.
 //
 // The file holds the protocol's messages User and Entry themselves, each with a
-// sum, so what may change in them without harm to hosts may change without harm to
-// files.
+// sum, so a change of the messages that is compatible for hosts is also compatible
+// for files.
 package store
 
 import (
@@ -18,12 +18,12 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// What concurrent writers share is one transaction, and so one wait for the
-// disk. A writer is added to it until its wait is over or it is full.
+// Concurrent writers share one transaction, and so one wait for the disk.
+// Writers join a transaction until its delay is over or it is full.
 const (
-	// batchDelay is what a lone writer waits for others: less than the disk
-	// takes, so that it costs little, and enough for those who were woken by the
-	// end of the transaction before.
+	// batchDelay is how long a single writer waits for others: less than the
+	// disk takes, so that it costs little, and enough for the writers that the
+	// end of the last transaction has woken.
 	batchDelay = time.Millisecond
 	// batchWriters bounds a transaction's memory: with the greatest values it is
 	// 64 MiB.
@@ -51,8 +51,8 @@ type Store struct {
 func (s *Store) Close() error { return s.db.Close() }
 
 // View calls read with a transaction in which everything is as it was at one
-// moment. Writers do not wait for it, but what they replace keeps its room in
-// the file until it has ended.
+// moment. Writers do not wait for it, but replaced data keeps its room in the
+// file until the transaction has ended.
 func (s *Store) View(ctx context.Context, read func(tx *Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -62,14 +62,14 @@ func (s *Store) View(ctx context.Context, read func(tx *Tx) error) error {
 	}))
 }
 
-// Update calls write with a transaction of which all is kept or nothing, and
-// returns when it is on the disk. The transaction may be shared with other
-// callers, but one sees what those before it have changed, as if they took
-// turns. If write returns an error, nothing of what it has changed is kept.
+// Update calls write with a transaction that is kept in whole or not at all,
+// and returns when it is on the disk. Other callers may share the transaction:
+// a caller sees the changes of those before it, as if they ran one after the
+// other. If write returns an error, none of its changes are kept.
 //
-// It may be called more than once; the last time counts. A context that has
-// ended before its turn is an error; once the turn has come the outcome is
-// waited for, as it could not be told otherwise.
+// write may be called more than once; the last call counts. If ctx ends before
+// write is called, Update returns its error. After that Update waits for the
+// outcome, because it could not know the outcome otherwise.
 func (s *Store) Update(ctx context.Context, write func(tx *Tx) error) error {
 	var refused error
 	turn := func(btx *bbolt.Tx) error {
@@ -78,14 +78,14 @@ func (s *Store) Update(ctx context.Context, write func(tx *Tx) error) error {
 			refused = write(tx)
 		}
 		if !tx.changed {
-			// The others in the transaction need not start over for it.
+			// The others in the transaction need not start again because of it.
 			return nil
 		}
 		return refused
 	}
 	err := convert(s.db.Batch(turn))
 	if errors.Is(err, ErrFull) {
-		// What has no room may be another's.
+		// The data without room may be another caller's.
 		err = convert(s.db.Update(turn))
 	}
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *Store) Update(ctx context.Context, write func(tx *Tx) error) error {
 	return refused
 }
 
-// convert turns what bbolt and the system say into the errors of this package.
+// convert turns errors of bbolt and the system into the errors of this package.
 func convert(err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):

@@ -85,8 +85,8 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// Of transactions that are shared each is kept or not on its own, and its error
-// is its caller's.
+// Each of the transactions that share one is kept or not on its own, and its
+// caller gets its error.
 func TestUpdateKeepsAllOrNothing(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	refusal := errors.New("refused")
@@ -125,7 +125,7 @@ func TestUpdateKeepsAllOrNothing(t *testing.T) {
 	}
 }
 
-// Transactions see what those before them have changed, shared or not.
+// Transactions see the changes of those before them, shared or not.
 func TestUpdatesTakeTurns(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	const writers, times = 8, 25
@@ -228,7 +228,7 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// When there is no more room, what is there stays and can be read.
+// When there is no more room, the stored data stays and can be read.
 func TestFull(t *testing.T) {
 	dir := t.TempDir()
 	s, err := open(dir, config{lockWait: lockWait, maxSize: 1 << 20})
@@ -261,14 +261,14 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// What has no room does not take that of others in its transaction.
+// Data without room does not affect the others in its transaction.
 func TestFullForOne(t *testing.T) {
 	s, err := open(t.TempDir(), config{lockWait: lockWait, maxSize: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	s.db.MaxBatchSize, s.db.MaxBatchDelay = 2, time.Minute // the two share one
+	s.db.MaxBatchSize, s.db.MaxBatchDelay = 2, time.Minute // the two share a transaction
 	var small, large error
 	var wg sync.WaitGroup
 	wg.Go(func() { small = s.Update(t.Context(), putter("small", "x")) })

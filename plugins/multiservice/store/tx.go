@@ -11,8 +11,8 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
-// A Tx is a transaction, valid until the function returns that got it. Messages
-// that it returns are valid longer.
+// A Tx is a transaction. It is valid until the function that gets it returns.
+// Messages that it returns stay valid.
 type Tx struct {
 	path        string
 	users, data *bbolt.Bucket
@@ -61,12 +61,12 @@ func (t *Tx) Entry(key string) (*multi.Entry, error) {
 func (t *Tx) PutEntry(entry *multi.Entry) error { return t.put(t.data, entry.GetKey(), entry) }
 
 // Entries yields the entries whose keys begin with prefix and come after the key
-// after, in the order of the keys' bytes. An error is the last that it yields.
+// after, in the order of the keys' bytes. After an error it yields nothing more.
 func (t *Tx) Entries(prefix, after string) iter.Seq2[*multi.Entry, error] {
 	return func(yield func(*multi.Entry, error) bool) {
 		first := prefix
 		if after >= prefix {
-			first = after + "\x00" // no key is between the two
+			first = after + "\x00" // no key is between after and this key
 		}
 		cursor := t.data.Cursor()
 		step := func() ([]byte, []byte) { return cursor.Seek([]byte(first)) }

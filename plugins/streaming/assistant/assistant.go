@@ -1,5 +1,5 @@
-// Package assistant answers what is said in the chat room: commands, and
-// everything else with its number of words. Begin with [New].
+// Package assistant answers messages in the chat room: commands, and any other
+// text with its number of words. Begin with [New].
 package assistant
 
 import (
@@ -15,16 +15,16 @@ import (
 const help = `I know these commands:
 /help          this text
 /time          the time of the plugin
-/who           who is here
+/who           the participants
 /files         what is in the root directory
 /calc 2*(3+4)  the value of an expression of numbers, + - * / ^ and parentheses
-To anything else I say how long it is.`
+For any other text I count words and characters.`
 
-// The bounds of what /files answers: a screenful, and what fits into a message.
+// These bound the answer to /files: a screenful that fits into a message.
 const (
 	maxFiles   = 20
 	maxListing = 4000 // bytes
-	maxShown   = 100  // characters of a name
+	maxShown   = 100  // length of a name, in characters
 )
 
 // An Assistant answers messages. It is safe for concurrent use.
@@ -36,14 +36,14 @@ type Assistant struct {
 // Files returns at most limit names of files, and whether there are more.
 type Files func(ctx context.Context, limit int) (names []string, more bool, err error)
 
-// New returns an assistant that learns from names who is there, and from files
-// what.
+// New returns an assistant that gets the participants from names and the files
+// from files.
 func New(names func() []string, files Files) *Assistant {
 	return &Assistant{names: names, files: files}
 }
 
 // Reply returns the answer to a text. It is never empty, has at most 4096 bytes
-// and no control character but newline.
+// and no control character except newline.
 func (a *Assistant) Reply(ctx context.Context, text string) string {
 	if !strings.HasPrefix(text, "/") {
 		return count(len(strings.Fields(text)), "word") + ", " + count(utf8.RuneCountInString(text), "character")
@@ -64,7 +64,7 @@ func (a *Assistant) Reply(ctx context.Context, text string) string {
 	case "/calc":
 		return calculate(argument)
 	}
-	return fmt.Sprintf("I do not know %s. /help lists what I know.", printable(command))
+	return fmt.Sprintf("I do not know %s. /help lists my commands.", printable(command))
 }
 
 func (a *Assistant) list(ctx context.Context) string {
@@ -98,7 +98,7 @@ func calculate(expression string) string {
 	return strconv.FormatFloat(value, 'g', -1, 64)
 }
 
-// printable returns what can be shown of a text that may be anything.
+// printable returns a form of any text that can be shown.
 func printable(text string) string {
 	if runes := []rune(text); len(runes) > maxShown {
 		text = string(runes[:maxShown]) + "..."

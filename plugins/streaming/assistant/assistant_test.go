@@ -24,10 +24,10 @@ func ExampleAssistant_Reply() {
 	// 2 words, 12 characters
 	// alice, bob
 	// 14
-	// I do not know /dance. /help lists what I know.
+	// I do not know /dance. /help lists my commands.
 }
 
-// listing returns files that are always these.
+// listing returns a function that always lists these files.
 func listing(more bool, names ...string) assistant.Files {
 	return func(context.Context, int) ([]string, bool, error) { return names, more, nil }
 }
@@ -44,12 +44,12 @@ func TestReply(t *testing.T) {
 		{nil, " ", "0 words, 1 character"},
 		{nil, "ein Gruß\n日本", "3 words, 11 characters"},
 		{nil, "/who", "alice, bob"},
-		{nil, "/calc", "I cannot calculate that: something is missing at its end."},
+		{nil, "/calc", "I cannot calculate that: the expression is incomplete."},
 		{nil, "/calc 1/0", "I cannot calculate that: it divides by zero."},
 		{nil, "/calc\t1 + 2", "3"},
-		{nil, "/", "I do not know /. /help lists what I know."},
-		{nil, "/HELP", "I do not know /HELP. /help lists what I know."},
-		{nil, "/\u202e", `I do not know "/\u202e". /help lists what I know.`},
+		{nil, "/", "I do not know /. /help lists my commands."},
+		{nil, "/HELP", "I do not know /HELP. /help lists my commands."},
+		{nil, "/\u202e", `I do not know "/\u202e". /help lists my commands.`},
 		{listing(false), "/files", "The root directory is empty."},
 		{listing(false, "a", "b/"), "/files", "a\nb/"},
 		{listing(true, "a"), "/files", "a\nand more"},
@@ -79,7 +79,7 @@ func TestHelpAndTime(t *testing.T) {
 	})
 }
 
-// checkReply checks what the room promises about a reply.
+// checkReply checks the room's promises about a reply.
 func checkReply(t *testing.T, reply string) {
 	t.Helper()
 	if reply == "" || len(reply) > 4096 || !utf8.ValidString(reply) ||
@@ -129,9 +129,9 @@ func TestEvaluate(t *testing.T) {
 
 func TestEvaluateErrors(t *testing.T) {
 	for _, tt := range []struct{ expression, want string }{
-		{"", "something is missing"},
-		{"1+", "something is missing"},
-		{"(1", "something is missing"},
+		{"", "the expression is incomplete"},
+		{"1+", "the expression is incomplete"},
+		{"(1", "the expression is incomplete"},
 		{"1)", "')' is not expected"},
 		{"1 2", "'2' is not expected"},
 		{"*1", "'*' is not expected"},
@@ -164,7 +164,7 @@ func FuzzReply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 4096 {
-			return // the room does not let it through
+			return // the room refuses such a text
 		}
 		checkReply(t, a.Reply(t.Context(), text))
 	})
@@ -182,7 +182,7 @@ func FuzzEvaluate(f *testing.F) {
 		if math.IsNaN(value) || math.IsInf(value, 0) {
 			t.Errorf("%q is %v", expression, value)
 		}
-		// Around and before it, nothing changes what it is worth.
+		// Parentheses and signs around an expression do not change its value.
 		if got, err := assistant.Evaluate("(" + expression + ")"); err == nil && got != value {
 			t.Errorf("%q is %v, and in parentheses %v", expression, value, got)
 		}

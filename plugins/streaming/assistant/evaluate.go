@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// maxDepth is how deeply an expression may be nested: more than anybody writes,
+// maxDepth is how deeply an expression may be nested: more than people write,
 // and little of a goroutine's stack.
 const maxDepth = 100
 
 // Evaluate returns the value of an expression of decimal numbers, + - * / ^ and
 // parentheses, with the usual precedence: ^ before a sign before * and / before
-// + and -; ^ is done from the right. White space is ignored.
+// + and -. ^ is right-associative. White space is ignored.
 func Evaluate(expression string) (float64, error) {
 	p := &parser{rest: expression}
 	value, err := p.sum()
@@ -76,11 +76,11 @@ func (p *parser) product() (float64, error) {
 	return 0, err
 }
 
-// signed is [ "+" | "-" ] signed | power. Every way into the depth of an
-// expression goes through here.
+// signed is [ "+" | "-" ] signed | power. Every nested expression goes through
+// here.
 func (p *parser) signed() (float64, error) {
 	if p.depth++; p.depth > maxDepth {
-		return 0, fmt.Errorf("it is nested more than %d deep", maxDepth)
+		return 0, fmt.Errorf("the expression is nested more than %d deep", maxDepth)
 	}
 	defer func() { p.depth-- }()
 	switch {
@@ -128,7 +128,7 @@ func (p *parser) operand() (float64, error) {
 	return value, nil
 }
 
-// take takes a character if it is the next.
+// take consumes a character if it is the next.
 func (p *parser) take(c byte) bool {
 	p.skip()
 	if p.rest == "" || p.rest[0] != c {
@@ -142,7 +142,7 @@ func (p *parser) skip() { p.rest = strings.TrimLeft(p.rest, " \t\n") }
 
 func (p *parser) unexpected() error {
 	if p.rest == "" {
-		return errors.New("something is missing at its end")
+		return errors.New("the expression is incomplete")
 	}
 	return fmt.Errorf("%q is not expected", []rune(p.rest)[0])
 }

@@ -1,10 +1,10 @@
 // Package chat is a room in which every participant gets every message, in the
 // same order. Begin with [NewRoom]; each participant enters, joins under a name,
-// posts, and takes what was posted with [Participant.Next]. How messages travel
-// is not its business; its errors are gRPC statuses.
+// posts, and reads messages with [Participant.Next]. The package does not know
+// how messages travel; its errors are gRPC statuses.
 //
-// Nobody waits for another participant. The room has a pace of its own, which who
-// posts waits for; who does not take his messages is put out.
+// No participant waits for another. A post waits for the pace of the room. A
+// participant that does not read its messages is disconnected.
 package chat
 
 import (
@@ -19,28 +19,28 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// The limits of a room.
+// These are the limits of a room.
 const (
-	// MaxParticipants is as many as fit into one conversation; what a message
-	// costs grows with them.
+	// MaxParticipants is how many participants fit into one conversation. The
+	// cost of a message grows with their number.
 	MaxParticipants = 64
-	// maxQueue is how many messages may wait for a participant to take them: four
-	// seconds of the room's pace, longer than a busy machine lets a process that
-	// reads wait for its turn. All queues are the ends of one log, whose texts
-	// have MaxText bytes each: 16 MiB at most, however many participants there are.
+	// maxQueue is how many messages may wait for a participant: four seconds at the
+	// room's pace. A process that reads is scheduled sooner, even on a busy
+	// machine. All queues are the ends of one log, whose texts have MaxText bytes
+	// each: 16 MiB at most, however many participants there are.
 	maxQueue = 4096
-	// pace is how many messages a room takes in a second: far more than people
-	// write, and few enough for a full room of participants to keep up, which
-	// takes a quarter of a processor.
+	// pace is how many messages a room accepts in a second: far more than
+	// people write, and so few that a full room keeps up, which needs a quarter
+	// of a processor.
 	pace = 1000
-	// burst is how many more it takes after a pause, so that a page that is pasted
-	// is there at once. It is a small part of a queue.
+	// burst is how many more it accepts after a pause, so that a pasted page is
+	// posted at once. It is a small part of a queue.
 	burst = 500
-	// perPost is what a post takes of these: a message and the reply to it.
+	// perPost is how many messages a post makes: a message and its reply.
 	perPost = 2
 )
 
-// A Message is one that was posted.
+// A Message is a posted message.
 type Message struct {
 	User     string
 	Text     string
@@ -48,17 +48,17 @@ type Message struct {
 	Sequence int64 // consecutive
 }
 
-// A Room is the place where participants meet. Its methods are safe for
-// concurrent use.
+// A Room has participants and the messages between them. Its methods are safe
+// for concurrent use.
 type Room struct {
 	limiter *rate.Limiter
-	turn    chan struct{} // held by the one who waits for limiter
+	turn    chan struct{} // held by the participant that waits for limiter
 
 	mu       sync.Mutex // guards the fields below and those of participants
-	places   int        // taken
+	places   int        // occupied places
 	present  []*Participant
-	sequence int64     // of the last message
-	log      []Message // the last ones, each at its sequence modulo maxQueue
+	sequence int64     // number of the last message
+	log      []Message // last messages, each at its sequence modulo maxQueue
 }
 
 // NewRoom returns an empty room.
@@ -87,8 +87,8 @@ func (r *Room) Enter() (*Participant, error) {
 	}, nil
 }
 
-// Names returns the names of those who have joined, in the order in which they
-// did.
+// Names returns the names of the participants that have joined, in the order of
+// joining.
 func (r *Room) Names() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -101,9 +101,10 @@ func (r *Room) Names() []string {
 	return names
 }
 
-// await waits until the room takes a post. Those who wait take turns, so that who
-// posts much has the others wait for one post of his and not for all. With one
-// reservation at a time, one that is given up leaves no gap.
+// await waits until the room accepts a post. Waiting participants post one after
+// the other, so that others wait for only one post of a participant that posts
+// much. There is only one reservation at a time, so a cancelled one leaves no
+// gap.
 func (r *Room) await(ctx context.Context) error {
 	select {
 	case r.turn <- struct{}{}:
@@ -112,7 +113,7 @@ func (r *Room) await(ctx context.Context) error {
 	}
 	defer func() { <-r.turn }()
 	if err := r.limiter.WaitN(ctx, perPost); err != nil {
-		if ctx.Err() == nil { // it would be over before
+		if ctx.Err() == nil { // the context would end before
 			return status.FromContextError(context.DeadlineExceeded).Err()
 		}
 		return status.FromContextError(ctx.Err()).Err()
@@ -120,8 +121,8 @@ func (r *Room) await(ctx context.Context) error {
 	return nil
 }
 
-// post gives messages to all, with nothing in between. Who has no room for them
-// is put out. The caller holds r.mu.
+// post adds messages for all participants, with no other message in between. A
+// participant without room for them is disconnected. The caller holds r.mu.
 func (r *Room) post(messages ...Message) {
 	now := time.Now()
 	for _, message := range messages {
@@ -139,7 +140,7 @@ func (r *Room) post(messages ...Message) {
 	})
 }
 
-// taken reports whether somebody has that name. The caller holds r.mu.
+// taken reports whether a participant has that name. The caller holds r.mu.
 func (r *Room) taken(name string) bool {
 	return slices.ContainsFunc(r.present, func(p *Participant) bool { return !p.finished && strings.EqualFold(p.name, name) })
 }

@@ -44,7 +44,7 @@ func post(t *testing.T, p *chat.Participant, text string) {
 	}
 }
 
-// rest returns what one who has finished can still take.
+// rest returns the messages that a finished participant can still read.
 func rest(t *testing.T, p *chat.Participant) []chat.Message {
 	t.Helper()
 	var messages []chat.Message
@@ -60,7 +60,7 @@ func rest(t *testing.T, p *chat.Participant) []chat.Message {
 	}
 }
 
-// talk posts so many texts and takes what comes back.
+// talk posts n texts and reads the messages.
 func talk(t *testing.T, p *chat.Participant, posts int) {
 	t.Helper()
 	for range posts {
@@ -126,8 +126,8 @@ func TestRoom(t *testing.T) {
 	})
 }
 
-// All get the same, in the same order, whoever says it, and the reply to each
-// message right after it.
+// All participants get the same messages in the same order, with the reply
+// right after each message.
 func TestOrder(t *testing.T) {
 	const people, messages = 10, 300
 	got := make([][]chat.Message, people)
@@ -187,7 +187,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// One who does not take his messages is put out, and costs the others nothing.
+// A participant that does not read is disconnected, and does not slow the
+// others down.
 func TestSlowParticipant(t *testing.T) {
 	const messages = 5000
 	synctest.Test(t, func(t *testing.T) {
@@ -207,7 +208,7 @@ func TestSlowParticipant(t *testing.T) {
 			t.Errorf("with a slow participant it took %v, without %v", took, alone)
 		}
 		if !isGone(slow) {
-			t.Fatal("the slow one is still there")
+			t.Fatal("the slow participant is still connected")
 		}
 		if diff := cmp.Diff([]string{"quick"}, room.Names()); diff != "" {
 			t.Errorf("names (-want +got):\n%s", diff)
@@ -219,12 +220,12 @@ func TestSlowParticipant(t *testing.T) {
 		if slow, err := room.Enter(); err != nil {
 			t.Error(err)
 		} else if err := slow.Join("slow"); err != nil {
-			t.Errorf("he cannot come back: %v", err)
+			t.Errorf("it cannot come back: %v", err)
 		}
 	})
 }
 
-// A queue holds 4096 messages, to the one.
+// A queue holds exactly 4096 messages.
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := chat.NewRoom()
@@ -248,21 +249,22 @@ func TestQueue(t *testing.T) {
 			t.Error("one whose queue is just full was put out")
 		}
 		if !isGone(slower) {
-			t.Error("one who has one message too many is still there")
+			t.Error("a participant with one message too many is still connected")
 		}
-		// What one who has left does not take is not kept for ever either.
+		// The unread messages of a participant that has finished are not kept
+		// forever either.
 		if !isGone(left) {
-			t.Error("one who has left and does not read is still there")
+			t.Error("a finished participant that does not read is still connected")
 		}
 		talk(t, quick, 1)
 		if !isGone(slow) {
-			t.Error("one whose queue has overflowed is still there")
+			t.Error("a participant whose queue has overflowed is still connected")
 		}
 	})
 }
 
-// One who has left and has taken everything was not too slow, however long his
-// place is his.
+// A participant that has finished and has read everything was not too slow,
+// however long it keeps its place.
 func TestFinished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := chat.NewRoom()
@@ -287,8 +289,8 @@ func TestFinished(t *testing.T) {
 	})
 }
 
-// Who floods the room waits himself: another gets his turn after one post of
-// each.
+// A participant that floods the room waits itself: others post after one post
+// of each.
 func TestFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const flooders = 10
@@ -321,7 +323,7 @@ func TestFair(t *testing.T) {
 				t.Fatalf("she waited %v", waited)
 			}
 		}
-		// All that read are there.
+		// All participants that read are still connected.
 		if names := room.Names(); len(names) != flooders+1 {
 			t.Errorf("%d participants are there, want %d", len(names), flooders+1)
 		}
@@ -330,7 +332,7 @@ func TestFair(t *testing.T) {
 	})
 }
 
-// Those who begin to post and give up do not use up the pace of the others.
+// Cancelled posts do not use up the pace of the others.
 func TestGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := chat.NewRoom()
@@ -354,14 +356,15 @@ func TestGivenUp(t *testing.T) {
 			t.Errorf("she waited %v", waited)
 		}
 
-		// One who has no time to wait is told at once.
+		// A post whose context has no time left fails at once.
 		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		wantCode(t, alice.Post(ctx, "x", upper), codes.DeadlineExceeded)
 	})
 }
 
-// One who talks without listening waits for himself, and is not put out for it.
+// A participant that posts without reading waits for itself, and is not
+// disconnected for its own posts.
 func TestTalker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := chat.NewRoom()
@@ -380,7 +383,7 @@ func TestTalker(t *testing.T) {
 		time.Sleep(time.Minute)
 		select {
 		case err := <-talked:
-			t.Fatalf("he was not held up: %v", err)
+			t.Fatalf("it was not held up: %v", err)
 		default:
 		}
 		for i := range 2 * messages {
@@ -394,7 +397,8 @@ func TestTalker(t *testing.T) {
 	})
 }
 
-// One who waits for himself is told when the others put him out.
+// A participant that waits for itself gets an error when the others' posts
+// disconnect it.
 func TestTalkerIsPutOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := chat.NewRoom()

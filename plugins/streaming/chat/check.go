@@ -12,14 +12,14 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
 )
 
-// Assistant is the user whose replies follow the messages. Nobody else can have
-// this name.
+// Assistant is the user whose replies follow the messages. No participant can
+// have this name.
 const Assistant = "assistant"
 
 // MaxText is the size of the longest text, in bytes: a page.
 const MaxText = 4096
 
-// validName has no characters of other alphabets, which can look like these.
+// validName has no characters of other alphabets, because some look like these.
 var validName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,32}$`)
 
 func checkName(name string) error {
@@ -33,10 +33,10 @@ func checkName(name string) error {
 }
 
 func wrongUser(name, joined string) error {
-	return refuse.Invalid("user", "a message of %.64q on the stream of %s: each participant has a stream of his own", name, joined)
+	return refuse.Invalid("user", "a message of %.64q on the stream of %s: each participant has a stream of its own", name, joined)
 }
 
-// checkText keeps out what could do something to the terminal of one who reads.
+// checkText refuses texts that could control a reader's terminal.
 func checkText(text string) error {
 	switch {
 	case text == "":
@@ -46,7 +46,7 @@ func checkText(text string) error {
 	case !utf8.ValidString(text):
 		return refuse.Invalid("text", "text is not UTF-8")
 	case strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\t' && r != '\n' }):
-		return refuse.Invalid("text", "text has a control character, of which only tab and newline are allowed")
+		return refuse.Invalid("text", "text has a control character other than tab and newline")
 	}
 	return nil
 }

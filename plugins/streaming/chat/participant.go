@@ -9,24 +9,24 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// A Participant is one who is in a room. One goroutine may post while another
-// takes messages; Finish, Leave and Gone are safe for any.
+// A Participant is a participant of a room. One goroutine may post while
+// another reads messages. Finish, Leave and Gone are safe for concurrent use.
 type Participant struct {
 	room    *Room
-	arrived chan struct{} // told when there is something new to take
-	taken   chan struct{} // told when something has been taken
-	gone    chan struct{} // closed when the room has put the participant out
+	arrived chan struct{} // gets a value when there is a new message
+	taken   chan struct{} // gets a value when a message was read
+	gone    chan struct{} // closed when the room has disconnected the participant
 
-	// Guarded by room.mu.
-	name     string // empty until he has joined
-	last     int64  // sequence of the message that he took last
-	end      int64  // of the last one that he gets; set when he has finished
+	// room.mu guards the fields below.
+	name     string // empty before Join
+	last     int64  // sequence of the last message that was read
+	end      int64  // sequence of the last message to read; set by Finish
 	finished bool
 	left     bool
 }
 
-// Join makes the participant one of those who get messages, from the next on. It
-// comes before Post and Next.
+// Join makes the participant get messages, from the next on. Call it before Post
+// and Next.
 func (p *Participant) Join(name string) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -41,8 +41,8 @@ func (p *Participant) Join(name string) error {
 	return nil
 }
 
-// CheckUser checks the name in a message of one who has joined: his own, or
-// none.
+// CheckUser checks the name in a message of a participant that has joined: its
+// own, or none.
 func (p *Participant) CheckUser(name string) error {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
@@ -52,9 +52,9 @@ func (p *Participant) CheckUser(name string) error {
 	return nil
 }
 
-// Post gives the text to all, followed by the assistant's reply to it. It waits
-// for the pace of the room, and until the participant himself has taken half of
-// what may wait for him. The context also bounds reply.
+// Post sends the text to all participants, followed by the assistant's reply.
+// It waits for the pace of the room, and until at most half of the allowed
+// messages wait for the participant itself. The context also bounds reply.
 func (p *Participant) Post(ctx context.Context, text string, reply func(ctx context.Context, text string) string) error {
 	if err := checkText(text); err != nil {
 		return err
@@ -72,14 +72,14 @@ func (p *Participant) Post(ctx context.Context, text string, reply func(ctx cont
 	case p.isGone():
 		return ErrTooSlow
 	case p.finished:
-		return status.Error(codes.FailedPrecondition, "a participant who has left cannot post")
+		return status.Error(codes.FailedPrecondition, "a participant that has left cannot post")
 	}
 	p.room.post(Message{User: p.name, Text: text}, Message{User: Assistant, Text: answer})
 	return nil
 }
 
-// awaitOwn waits while much waits for the participant, so that one who talks
-// without listening does not put himself out.
+// awaitOwn waits while many messages wait for the participant. So a participant
+// that posts without reading does not disconnect itself.
 func (p *Participant) awaitOwn(ctx context.Context) error {
 	for p.waiting() > maxQueue/2 {
 		select {
@@ -93,7 +93,8 @@ func (p *Participant) awaitOwn(ctx context.Context) error {
 	return nil
 }
 
-// waiting returns how many messages wait for the participant, who will get more.
+// waiting returns how many messages wait for a participant that has not
+// finished.
 func (p *Participant) waiting() int64 {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
@@ -104,7 +105,7 @@ func (p *Participant) waiting() int64 {
 }
 
 // Next returns the next message, and waits for it. It returns io.EOF when the
-// participant has finished and has taken all that was posted before.
+// participant has finished and has read all messages from before.
 func (p *Participant) Next(ctx context.Context) (Message, error) {
 	for {
 		message, err := p.take()
@@ -120,7 +121,7 @@ func (p *Participant) Next(ctx context.Context) (Message, error) {
 	}
 }
 
-// take takes a message; it is the zero Message if there is none yet.
+// take returns the next message, or the zero Message if there is none yet.
 func (p *Participant) take() (Message, error) {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
@@ -137,12 +138,12 @@ func (p *Participant) take() (Message, error) {
 	return p.room.log[p.last%maxQueue], nil
 }
 
-// tookAll reports whether the participant has taken all that he gets. The caller
-// holds room.mu.
+// tookAll reports whether a finished participant has read all its messages. The
+// caller holds room.mu.
 func (p *Participant) tookAll() bool { return p.finished && p.last == p.end }
 
-// Gone is closed when the room has put the participant out. Next and Post then
-// return [ErrTooSlow].
+// Gone is closed when the room has disconnected the participant. Next and Post
+// then return [ErrTooSlow].
 func (p *Participant) Gone() <-chan struct{} { return p.gone }
 
 func (p *Participant) isGone() bool {
@@ -154,15 +155,15 @@ func (p *Participant) isGone() bool {
 	}
 }
 
-// Finish gives the name back. What was posted before can still be taken, in the
-// same time as by anybody else.
+// Finish releases the name. Earlier messages can still be read, within the
+// limits for any participant.
 func (p *Participant) Finish() {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
 	p.finish()
 }
 
-// finish is Finish for one who holds room.mu.
+// finish is Finish for a caller that holds room.mu.
 func (p *Participant) finish() {
 	if !p.finished {
 		p.finished, p.end = true, p.room.sequence
@@ -171,7 +172,7 @@ func (p *Participant) finish() {
 	}
 }
 
-// Leave gives the place back, and the name. Nothing can be taken then.
+// Leave releases the place and the name. Nothing can be read afterwards.
 func (p *Participant) Leave() {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
@@ -185,21 +186,21 @@ func (p *Participant) Leave() {
 	tell(p.arrived)
 }
 
-// putOut tells the participant that he gets nothing more. His place is his until
-// he leaves. The caller holds room.mu.
+// putOut disconnects the participant, which gets no more messages. It keeps its
+// place until Leave. The caller holds room.mu.
 func (p *Participant) putOut() {
 	p.finish()
 	close(p.gone)
 }
 
-// ErrTooSlow is for a participant whom the room has put out because he did not
-// take his messages.
+// ErrTooSlow is the error for a participant that the room has disconnected
+// because it did not read its messages.
 var ErrTooSlow = status.Errorf(codes.ResourceExhausted, "disconnected: more than %d messages were waiting to be read", maxQueue)
 
-// tell tells the one who waits on c, now or later.
+// tell wakes the goroutine that waits on c, now or later.
 func tell(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
-	default: // he has been told
+	default: // a value is waiting already
 	}
 }

@@ -16,14 +16,15 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/files"
 )
 
-// diskEnv has the process of a test do with a disk or a limit of its own what it
-// names.
+// diskEnv names the part of a test that its process runs with a disk or a limit
+// of its own.
 const diskEnv = "STREAMING_TEST_DISK"
 
 // room is how much room there is.
 const room = 1 << 20
 
-// TestDisk has a process of its own each, which alone gets the disk or the limit.
+// TestDisk starts a process for each part. Only that process gets the disk or the
+// limit.
 func TestDisk(t *testing.T) {
 	switch kind := os.Getenv(diskEnv); kind {
 	case "":
@@ -74,8 +75,7 @@ func TestDisk(t *testing.T) {
 	}
 }
 
-// readOnly serves what is on a disk that cannot be written to, whatever is left of
-// uploads there.
+// readOnly serves files from a read-only disk, even with unfinished uploads on it.
 func readOnly(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()

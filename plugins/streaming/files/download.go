@@ -18,18 +18,18 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
 )
 
-// ChunkSize is how much of a file one chunk of a download has, in bytes. A larger
-// one is not faster, as BenchmarkDownload of package handler shows, and a smaller
-// one is slower: 64 KiB by a quarter. A transfer has a few chunks in memory.
+// ChunkSize is the size of a download's chunk, in bytes. A larger one is not
+// faster, as BenchmarkDownload of package handler shows, and a smaller one is
+// slower: 64 KiB by a quarter. A transfer has a few chunks in memory.
 const ChunkSize = 256 << 10
 
-// settleTime is how old a change of a file must be so that the next one has
-// another time: twice the tick of the clock that file systems go by, which is 10
-// ms at the longest.
+// settleTime is how old a change of a file must be so that the next change has
+// another time: twice the tick of the file system's clock, which is 10 ms at the
+// longest.
 const settleTime = 20 * time.Millisecond
 
-// A Download is a file, or the rest of one, on its way out: one version of it.
-// It is not safe for concurrent use.
+// A Download sends one version of a file, or the rest of it. It is not safe for
+// concurrent use.
 type Download struct {
 	store  *Store
 	name   string
@@ -41,15 +41,15 @@ type Download struct {
 
 // A Chunk is a piece of a file.
 type Chunk struct {
-	Data   []byte // the caller's to keep
-	Offset int64  // of Data in the file
+	Data   []byte // the caller may keep it
+	Offset int64  // offset of Data in the file
 	Last   bool
-	SHA256 []byte // of the whole file; set in the last chunk
+	SHA256 []byte // checksum of the whole file; set in the last chunk
 }
 
-// Download begins a download at an offset. The caller has the bytes before it,
-// whose checksum prefix is; at offset 0 there is none. The context bounds this
-// call. The caller closes the download.
+// Download begins a download at an offset. prefix is the checksum of the bytes
+// before, which the caller has; it is empty at offset 0. The context bounds
+// this call. The caller closes the download.
 func (s *Store) Download(ctx context.Context, filePath string, offset int64, prefix []byte) (*Download, error) {
 	name, err := s.clean(filePath)
 	if err != nil {
@@ -70,8 +70,8 @@ func (s *Store) Download(ctx context.Context, filePath string, offset int64, pre
 	return d, nil
 }
 
-// openRegular opens a regular file to read. Of anything else it tells without
-// opening it, because to open a device may do something.
+// openRegular opens a regular file for reading. It refuses anything else
+// without opening it, because opening a device may have an effect.
 func (s *Store) openRegular(name string) (*os.File, error) {
 	info, err := s.root.Stat(name)
 	if err != nil {
@@ -84,20 +84,20 @@ func (s *Store) openRegular(name string) (*os.File, error) {
 	if err != nil {
 		return nil, s.status(name, err)
 	}
-	// The name may have become another file's meanwhile.
+	// Another file may have got the name meanwhile.
 	if info, err = file.Stat(); err != nil {
 		err = s.status(name, err)
 	} else {
 		err = notRegular(name, info)
 	}
 	if err != nil {
-		_ = file.Close() // nothing was read from it
+		_ = file.Close() // nothing was read from the file
 		return nil, err
 	}
 	return file, nil
 }
 
-// begin takes note of the version of the file, and goes to the offset.
+// begin records the version of the file, and moves to the offset.
 func (d *Download) begin(ctx context.Context, offset int64, prefix []byte) error {
 	var err error
 	if d.begun, err = d.file.Stat(); err != nil {
@@ -107,7 +107,7 @@ func (d *Download) begin(ctx context.Context, offset int64, prefix []byte) error
 		return d.store.status(d.name, err)
 	}
 	if offset > d.begun.Size() {
-		return status.Errorf(codes.Aborted, "%s has %d bytes, fewer than the %d that the caller has: it is another version",
+		return status.Errorf(codes.Aborted, "%s has %d bytes, fewer than the %d that the caller has: the file has changed",
 			quote(d.name), d.begun.Size(), offset)
 	}
 	d.sum, err = filehash.Prefix(ctx, d.file, offset)
@@ -118,7 +118,7 @@ func (d *Download) begin(ctx context.Context, offset int64, prefix []byte) error
 		return d.store.status(d.name, err)
 	}
 	if offset > 0 && !bytes.Equal(d.sum.Sum(nil), prefix) {
-		return status.Errorf(codes.Aborted, "the first %d bytes of %s are not those that the caller has: it is another version", offset, quote(d.name))
+		return status.Errorf(codes.Aborted, "the first %d bytes of %s are not those that the caller has: the file has changed", offset, quote(d.name))
 	}
 	d.offset = offset
 	return d.unchanged()
@@ -127,10 +127,11 @@ func (d *Download) begin(ctx context.Context, offset int64, prefix []byte) error
 // Size returns the size of the whole file.
 func (d *Download) Size() int64 { return d.begun.Size() }
 
-// Next returns the next chunk. It is not called after the last one.
+// Next returns the next chunk. Do not call it after the last chunk.
 func (d *Download) Next() (Chunk, error) {
-	// A new one for each chunk: grpc may look at a message after it was sent (see
-	// ServerStream.SendMsg). One for all would save about a fifth of the time.
+	// Each chunk needs a new buffer, because grpc may use a message after it was
+	// sent (see ServerStream.SendMsg). One buffer for all would save about a
+	// fifth of the time.
 	data := make([]byte, min(d.store.chunk, d.Size()-d.offset))
 	_, err := io.ReadFull(d.file, data)
 	switch {
@@ -139,7 +140,8 @@ func (d *Download) Next() (Chunk, error) {
 	case err != nil:
 		return Chunk{}, d.store.status(d.name, err)
 	}
-	// After the read: so what was read is of the version that was begun.
+	// Checking after the read proves that the data is of the version with which
+	// the download began.
 	if err := d.unchanged(); err != nil {
 		return Chunk{}, err
 	}
@@ -153,10 +155,10 @@ func (d *Download) Next() (Chunk, error) {
 }
 
 // Close ends the download.
-func (d *Download) Close() { _ = d.file.Close() } // it was only read
+func (d *Download) Close() { _ = d.file.Close() } // the file was only read
 
-// unchanged returns an error if the file is not what it was. A file that takes
-// the place of this one does not matter: this one is still open.
+// unchanged returns an error if the file has changed. A new file under its name
+// does not matter, because this one is still open.
 func (d *Download) unchanged() error {
 	now, err := d.file.Stat()
 	switch {
@@ -169,11 +171,11 @@ func (d *Download) unchanged() error {
 }
 
 func (d *Download) changed() error {
-	return status.Errorf(codes.Aborted, "%s was changed while it was sent: get it again", quote(d.name))
+	return status.Errorf(codes.Aborted, "%s was changed while it was sent: get the file again", quote(d.name))
 }
 
-// settle waits until the next change of a file that was changed that long ago
-// will show. A time in the future is nothing to wait for.
+// settle waits until the next change of a file will change its time. age is the
+// time since the last change. It does not wait for a time in the future.
 func settle(ctx context.Context, age time.Duration) error {
 	if age < 0 || age >= settleTime {
 		return nil
@@ -188,12 +190,12 @@ func settle(ctx context.Context, age time.Duration) error {
 	}
 }
 
-// checkPrefix checks what a request says about the bytes before its offset. The
-// names are of the two fields.
+// checkPrefix checks a request's offset and the checksum of the bytes before
+// it. The names are those of the two fields.
 func checkPrefix(offsetField, prefixField string, offset int64, prefix []byte) error {
 	switch {
 	case offset < 0:
-		return refuse.Invalid(offsetField, "%s must not be negative, it is %d", offsetField, offset)
+		return refuse.Invalid(offsetField, "%s must not be negative, and is %d", offsetField, offset)
 	case offset == 0 && len(prefix) > 0:
 		return refuse.Invalid(prefixField, "%s is given, but nothing is before offset 0", prefixField)
 	case offset > 0 && len(prefix) != sha256.Size:

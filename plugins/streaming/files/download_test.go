@@ -102,14 +102,14 @@ func TestDownloadRefuses(t *testing.T) {
 		if err == nil {
 			d.Close()
 		} else if strings.Contains(err.Error(), outside) && tt.path != secret {
-			t.Errorf("%q: the error tells of the outside: %v", tt.path, err)
+			t.Errorf("%q: the error names a file outside of the root: %v", tt.path, err)
 		}
 		t.Logf("%.40q from %d: %v", tt.path, tt.offset, err)
 		wantCode(t, err, tt.want)
 	}
 }
 
-// What is sent is one version of the file, or the download fails.
+// A download sends one version of the file, or fails.
 func TestDownloadOfAFileThatChanges(t *testing.T) {
 	const size = 3 * files.ChunkSize
 	for _, tt := range []struct {
@@ -165,7 +165,7 @@ func writeAt(path string, offset int64) error {
 	return errors.Join(err, f.Close())
 }
 
-// A change right after the download began must show in the file's time.
+// A change right after the start of the download must change the file's time.
 func TestDownloadOfAFileJustWritten(t *testing.T) {
 	tr := newTree(t)
 	for range 20 {

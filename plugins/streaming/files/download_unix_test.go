@@ -15,9 +15,9 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/files"
 )
 
-// To open a named pipe waits for the other end, and to open a device may do
-// anything.
-func TestDownloadOfWhatIsNoFile(t *testing.T) {
+// Opening a named pipe blocks until the other end is opened, and opening a
+// device may have any effect.
+func TestDownloadOfSpecialFiles(t *testing.T) {
 	tr := newTree(t)
 	if err := unix.Mkfifo(tr.path("pipe"), 0o600); err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func TestDownloadOfWhatIsNoFile(t *testing.T) {
 	if err := unix.Mknod(tr.path("device"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))); err == nil {
 		names = append(names, "device")
 	} else {
-		t.Logf("without a device: %v", err) // takes root
+		t.Logf("without a device: %v", err) // needs root
 	}
 	for _, name := range names {
 		_, err := tr.Download(t.Context(), name, 0, nil)
@@ -42,7 +42,8 @@ func TestDownloadOfWhatIsNoFile(t *testing.T) {
 	}
 }
 
-// What has the name of the staging directory is not waited for, and told.
+// A named pipe with the name of the staging directory does not block Open,
+// which returns an error.
 func TestStagingDirThatIsAPipe(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mkfifo(filepath.Join(dir, ".plugwire-uploads"), 0o600); err != nil {

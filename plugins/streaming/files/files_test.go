@@ -71,8 +71,8 @@ func (tr *tree) symlink(t *testing.T, target, name string) {
 	}
 }
 
-// want checks that the root has these files with these contents, and nothing
-// else but directories.
+// want checks that the root has exactly these files with these contents, beside
+// directories.
 func (tr *tree) want(t *testing.T, want map[string]string) {
 	t.Helper()
 	got := map[string]string{}
@@ -177,7 +177,7 @@ func TestList(t *testing.T) {
 	wantCode(t, err, codes.Canceled)
 }
 
-// read returns what a download from an offset has, and checks its chunks.
+// read returns the data of a download from an offset, and checks its chunks.
 func (tr *tree) read(t *testing.T, path string, offset int64, prefix []byte) (data []byte, chunks int, err error) {
 	t.Helper()
 	d, err := tr.Download(t.Context(), path, offset, prefix)

@@ -12,19 +12,19 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/files"
 )
 
-// without has the system refuse this process hard links, as FAT does, and if
-// exclusive is set renames that must not replace a file, as some network file
-// systems do.
+// without makes the system refuse this process hard links, like FAT. If
+// exclusive is set, it also refuses renames that must not replace a file, like
+// some network file systems.
 func without(t *testing.T, exclusive bool) {
 	t.Helper()
 	const (
-		number     = 0  // where the call's number is in struct seccomp_data
-		fifth      = 48 // where the lower half of its fifth argument is
+		number     = 0  // offset of the call's number in struct seccomp_data
+		fifth      = 48 // offset of the lower half of its fifth argument
 		load       = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
 		jumpEqual  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 		returnWhat = unix.BPF_RET | unix.BPF_K
 	)
-	flag := uint32(1 << 31) // one that nobody uses
+	flag := uint32(1 << 31) // a number that no call has
 	if exclusive {
 		flag = unix.RENAME_NOREPLACE
 	}
@@ -66,7 +66,7 @@ func noLinks(t *testing.T, exclusive bool) {
 		}
 	} else {
 		err := commit(files.UploadSpec{Path: "d/new", ID: "id"}, "new")
-		const want = `"d/new" could replace a file, as the plugin's file system has neither hard links nor another way to prevent it: set overwrite if it may`
+		const want = `"d/new" could replace a file, because the plugin's file system has neither hard links nor another way to prevent that: set overwrite to allow it`
 		if s := status.Convert(err); s.Code() != codes.FailedPrecondition || s.Message() != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
@@ -76,7 +76,7 @@ func noLinks(t *testing.T, exclusive bool) {
 	}
 	tr.want(t, map[string]string{"d/new": "new"})
 
-	// Somebody makes a file of that name meanwhile.
+	// Another process makes a file of that name meanwhile.
 	u := tr.begin(t, files.UploadSpec{Path: "taken"})
 	mustWrite(t, u, "new")
 	tr.write(t, "taken", []byte("old"))

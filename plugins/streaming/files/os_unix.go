@@ -8,17 +8,17 @@ import (
 	"syscall"
 )
 
-// nonblock has the opening of a named pipe not wait for its other end.
+// nonblock makes the opening of a named pipe return without its other end.
 const nonblock = syscall.O_NONBLOCK
 
 // isFull reports whether there is no room for more data: on the disk, in the
-// user's quota, or in what the system lets one file have.
+// user's quota, or within the system's limit for one file.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
-// lacksLinks reports whether a link was refused because the file system has none,
-// as far as the error tells: EPERM has other reasons too.
+// lacksLinks reports whether a link may have been refused because the file system
+// has none: EPERM has other reasons too.
 func lacksLinks(err error) bool {
 	return errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported)
 }

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// nonblock is nothing here: no name below a root is that of a pipe.
+// nonblock is 0 on Windows: no name below a root can be that of a pipe.
 const nonblock = 0
 
 // isFull reports whether there is no room for more data on the disk or in the

@@ -12,24 +12,23 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
 )
 
-// The limits of paths: those of Linux, which are the highest that the systems
-// have in common. A system with lower ones says so itself.
+// These limits of paths are those of Linux, the highest of all systems. A
+// system with lower limits returns an error of its own.
 const (
 	maxPath = 4096 // bytes
 	maxPart = 255  // bytes
-	// maxParts is deeper than people keep files. To make directories, and to have
-	// the disk take note of each, takes the square of it.
+	// maxParts is deeper than people keep files. The time to make directories and
+	// write each to the disk grows with the square of it.
 	maxParts = 64
 )
 
 // stagingDir is the directory below the root that holds uploads until they are
-// complete. No request gets to it.
+// complete. No request can reach it.
 const stagingDir = ".plugwire-uploads"
 
-// clean returns the name under which an os.Root has the file that a request
-// names, with "/" between its parts, or a status that says what is wrong with
-// it. It goes by the text alone: where symbolic links lead is the os.Root's to
-// watch.
+// clean returns the name of a request's file for an os.Root, with "/" between
+// its parts, or a status that describes what is wrong with it. It checks only
+// the text: the os.Root watches where symbolic links lead.
 func clean(filePath string, windows bool) (string, error) {
 	switch {
 	case filePath == "":
@@ -53,7 +52,7 @@ func clean(filePath string, windows bool) (string, error) {
 		switch {
 		case len(part) > maxPart:
 			return "", refuse.Invalid("file_path", "a part of file_path has %d bytes, at most %d are allowed", len(part), maxPart)
-		case strings.EqualFold(part, stagingDir): // also where case does not matter to the file system
+		case strings.EqualFold(part, stagingDir): // also on file systems that ignore case
 			return "", status.Errorf(codes.PermissionDenied, "%s holds unfinished uploads and cannot be used", stagingDir)
 		case windows && reservedByWindows(part):
 			return "", refuse.Invalid("file_path", "file_path has the part %s, which Windows reserves", quote(part))
@@ -63,7 +62,7 @@ func clean(filePath string, windows bool) (string, error) {
 }
 
 // leaves reports whether a path is absolute or has a part "..", in the syntax of
-// any system: what is harmless here may not be where the name goes next.
+// any system, because the name may go to another system next.
 func leaves(filePath string) bool {
 	slashed := strings.ReplaceAll(filePath, `\`, "/")
 	if strings.HasPrefix(slashed, "/") || hasDrive(slashed) {
@@ -77,16 +76,16 @@ func leaves(filePath string) bool {
 	return false
 }
 
-// hasDrive reports whether a path begins with a drive of Windows, as C:/.
+// hasDrive reports whether a path begins with a drive of Windows, such as C:/.
 func hasDrive(slashed string) bool {
 	return len(slashed) >= 2 && slashed[1] == ':' && (len(slashed) == 2 || slashed[2] == '/') &&
 		(slashed[0]|0x20 >= 'a' && slashed[0]|0x20 <= 'z')
 }
 
-// reservedByWindows reports whether Windows takes a part of a path for something
-// else than a file of that name: a device, a stream of a file, a pattern, a name
-// without the dots or spaces at its end, or perhaps the short name of another
-// file, as LONGNA~1.
+// reservedByWindows reports whether Windows does not treat a part of a path as a
+// file of that name. It may be a device, a stream of a file, a pattern, a name
+// whose dots or spaces at the end are ignored, or the short name of another
+// file, such as LONGNA~1.
 func reservedByWindows(part string) bool {
 	if strings.ContainsAny(part, `<>:"|?*`) || strings.HasSuffix(part, ".") || strings.HasSuffix(part, " ") {
 		return true

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// TestPermissionsOfAnotherUser is TestPermissions for root, whose thread opens the
-// file as somebody else.
+// TestPermissionsOfAnotherUser is TestPermissions for root: its thread opens the
+// file as another user.
 func TestPermissionsOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can act as another user; TestPermissions is for others")
@@ -23,7 +23,7 @@ func TestPermissionsOfAnotherUser(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // which ends with this goroutine
+		runtime.LockOSThread() // the thread ends with this goroutine
 		if err := syscall.Setfsuid(nobody); err != nil {
 			ended <- err
 			return

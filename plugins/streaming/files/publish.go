@@ -6,8 +6,8 @@ import (
 	"path"
 )
 
-// errNoLinks says that a file cannot get its name without the risk that it
-// replaces another.
+// errNoLinks means that a file cannot get its name without the risk of
+// replacing another.
 var errNoLinks = errors.New("the file system has no hard links")
 
 // publish gives the file its name.
@@ -19,9 +19,9 @@ func (u *Upload) publish() error {
 	if u.spec.Overwrite {
 		return root.Rename(u.staged, u.name)
 	}
-	// A link fails if the name is taken. First the file gets a name that no
-	// upload goes on with: this process may be killed with both names there, and
-	// what went on would then write into the published file.
+	// A link fails if the name exists. First the file gets a name that no upload
+	// resumes: if this process were killed while both names exist, a resumed
+	// upload would write into the published file.
 	temp := passingName()
 	if err := root.Rename(u.staged, temp); err != nil {
 		return err
@@ -34,18 +34,18 @@ func (u *Upload) publish() error {
 	case err != nil:
 		return err
 	}
-	_ = root.Remove(u.staged) // the file is there; a sweep tries again
+	_ = root.Remove(u.staged) // the file is published; a sweep removes the other name later
 	return nil
 }
 
-// renameNew gives a file a name that must not be taken, where there are no links
-// and the system has a call for it.
+// renameNew gives a file a name that must not exist, for file systems without
+// links, if the system has a call for it.
 func renameNew(root *os.Root, from, to string) error {
 	fromDir, err := root.Open(path.Dir(from))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = fromDir.Close() }() // it was only opened
+	defer func() { _ = fromDir.Close() }() // the directory was only opened
 	toDir, err := root.Open(path.Dir(to))
 	if err != nil {
 		return err

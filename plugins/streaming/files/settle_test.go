@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A file that was changed just now is not sent before a further change would
-// show.
+// A download of a just changed file waits until a further change would be
+// noticed.
 func TestSettle(t *testing.T) {
 	for age, want := range map[time.Duration]time.Duration{
 		-time.Hour:     0,

@@ -20,23 +20,23 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/internal/filelock"
 )
 
-// The bounds of what is kept of interrupted uploads, so that uploads that nobody
-// resumes do not fill the disk.
+// These bound the interrupted uploads, so that uploads which are never resumed
+// do not fill the disk.
 const (
-	maxStagedAge   = 7 * 24 * time.Hour // a week of holidays in between
-	maxStaged      = 32                 // more than a person has in mind
+	maxStagedAge   = 7 * 24 * time.Hour // long enough for a week of holidays
+	maxStaged      = 32                 // more than a person keeps in mind
 	maxStagedBytes = 16 << 30           // room for a few disk images
 )
 
-// The names in the staging directory end in what the file is.
+// The end of a name in the staging directory tells what the file is.
 const (
-	resumable = ".part" // what an interrupted upload has sent
-	passing   = ".temp" // of use only to the process that has it locked
+	resumable = ".part" // data of an interrupted upload
+	passing   = ".temp" // only the process that has locked it can use it
 )
 
-// lockPatience is how long an upload waits for the same upload to end. Who goes on
-// at once after a host was killed finds its plugin, which has the lock and ends
-// within 2 s. Whether the other is such a one, or in good health, cannot be told.
+// lockPatience is how long an upload waits for the same upload to end. After a
+// host was killed, its plugin keeps the lock for up to 2 s. A new upload cannot
+// know whether the lock belongs to such a plugin.
 const (
 	lockPatience = 4 * time.Second
 	lockInterval = 50 * time.Millisecond
@@ -52,11 +52,11 @@ func stagedName(name, id string) string {
 	return path.Join(stagingDir, hex.EncodeToString(sum[:])+resumable)
 }
 
-// passingName returns a name that nobody else uses.
+// passingName returns a new random name.
 func passingName() string { return path.Join(stagingDir, rand.Text()+passing) }
 
-// openStaged opens the file that holds an upload, and locks it, so that nobody
-// else uses or removes it until it is closed.
+// openStaged opens the file that holds an upload, and locks it, so that no
+// other process uses or removes it until it is closed.
 func (s *Store) openStaged(ctx context.Context, staged string) (*os.File, error) {
 	deadline := time.Now().Add(lockPatience)
 	for {
@@ -64,7 +64,7 @@ func (s *Store) openStaged(ctx context.Context, staged string) (*os.File, error)
 		switch {
 		case err == nil:
 			return file, nil
-		case errors.Is(err, fs.ErrNotExist): // removed meanwhile, with its directory perhaps
+		case errors.Is(err, fs.ErrNotExist): // removed meanwhile, perhaps with its directory
 		case !errors.Is(err, filelock.ErrLocked):
 			return nil, s.status(staged, err)
 		}
@@ -94,7 +94,7 @@ func (s *Store) tryStaged(staged string) (*os.File, error) {
 	return file, nil
 }
 
-// lockAs locks a file and checks that it is still the one of that name.
+// lockAs locks a file and checks that it still has that name.
 func (s *Store) lockAs(file *os.File, staged string) error {
 	if err := filelock.Lock(file); err != nil {
 		return err
@@ -113,10 +113,10 @@ func (s *Store) lockAs(file *os.File, staged string) error {
 	return nil
 }
 
-// sweep removes what the bounds leave no room for, the oldest first, and what
-// nobody can resume. It leaves alone what somebody is using, and what the plugin
-// may not touch, because it is another user's or the file system is read-only:
-// downloads do not need it gone.
+// sweep removes uploads beyond the bounds, the oldest first, and those that
+// cannot be resumed. It leaves files that are in use, and those that the plugin
+// may not remove, because they belong to another user or the file system is
+// read-only: downloads do not need their removal.
 func (s *Store) sweep() error {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
@@ -127,14 +127,14 @@ func (s *Store) sweep() error {
 	if err != nil {
 		return err
 	}
-	entries, err := dir.ReadDir(-1) // as many as the bounds allow, and those in use
+	entries, err := dir.ReadDir(-1) // kept are as many as the bounds allow, and those in use
 	if err := errors.Join(err, dir.Close()); err != nil {
 		return err
 	}
 	var infos []fs.FileInfo
 	for _, entry := range entries {
 		info, err := entry.Info()
-		if err == nil && info.Mode().IsRegular() { // else it has just been removed
+		if err == nil && info.Mode().IsRegular() { // otherwise the file has just been removed
 			infos = append(infos, info)
 		}
 	}
@@ -159,11 +159,10 @@ func (s *Store) sweep() error {
 	return nil
 }
 
-// removeStagingDir removes the staging directory if it is empty, and is not
-// bothered if it is not.
+// removeStagingDir removes the staging directory if it is empty.
 func (s *Store) removeStagingDir() { _ = s.root.Remove(stagingDir) }
 
-// removeUnused removes a file of the staging directory unless somebody uses it.
+// removeUnused removes a file of the staging directory unless it is in use.
 func (s *Store) removeUnused(staged string) error {
 	file, err := s.root.OpenFile(staged, os.O_RDWR|nonblock, 0)
 	if errors.Is(err, fs.ErrNotExist) || forbidden(err) {

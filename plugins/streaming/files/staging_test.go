@@ -43,7 +43,7 @@ func TestSweep(t *testing.T) {
 		name  string
 		size  int64
 		age   func(name string) time.Duration
-		files map[string]bool // name: is it kept?
+		files map[string]bool // whether the file is kept, by name
 	}{
 		{"age", 1, func(name string) time.Duration {
 			return map[string]time.Duration{"old.part": maxStagedAge + hour, "new.part": maxStagedAge - hour, "future.part": -hour}[name]
@@ -88,14 +88,14 @@ func TestSweepRemovesTheEmptyDirectory(t *testing.T) {
 	}
 }
 
-// byNumber makes files with higher numbers older.
+// byNumber makes the files with higher numbers older.
 func byNumber(name string) time.Duration {
 	var n int
 	fmt.Sscanf(name, "%d", &n)
 	return time.Duration(n) * time.Minute
 }
 
-// An upload that is under way is not swept, however old its last byte is.
+// An upload that is under way is not removed, however old its last byte is.
 func TestSweepSparesWhatIsInUse(t *testing.T) {
 	root := t.TempDir()
 	store, err := Open(root)

@@ -12,8 +12,8 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
 )
 
-// status returns what the system says about a file as a gRPC status. Its text
-// has no path outside of the root.
+// status returns the system's error about a file as a gRPC status. Its text has
+// no path outside of the root.
 func (s *Store) status(name string, err error) error {
 	name = quote(name)
 	switch {
@@ -39,26 +39,26 @@ func (s *Store) status(name string, err error) error {
 		return status.Errorf(codes.ResourceExhausted, "the plugin has no room for %s: %v", name, reason(err))
 	case errors.Is(err, errNoLinks):
 		return status.Errorf(codes.FailedPrecondition,
-			"%s could replace a file, as the plugin's file system has neither hard links nor another way to prevent it: set overwrite if it may", name)
+			"%s could replace a file, because the plugin's file system has neither hard links nor another way to prevent that: set overwrite to allow it", name)
 	case errors.Is(err, fs.ErrClosed):
 		return status.Errorf(codes.Unavailable, "the plugin is closing its files")
 	}
 	return status.Errorf(codes.Internal, "the plugin cannot use %s: %v", name, reason(err))
 }
 
-// forbidden reports whether the system does not let the plugin do something.
+// forbidden reports whether the system refuses the plugin permission.
 func forbidden(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
-// exists is the answer to an upload that would replace a file, whose name is
+// exists is the answer to an upload that would replace a file. The name is
 // quoted.
 func exists(name string) error {
 	return status.Errorf(codes.AlreadyExists, "there is a file %s already, and overwrite is not set", name)
 }
 
-// notRegular is the answer where only a regular file will do. It returns nil for
-// one.
+// notRegular is the answer for a file that is not a regular file. It returns nil
+// for a regular file.
 func notRegular(name string, info fs.FileInfo) error {
 	mode := info.Mode()
 	kind := "not a regular file"
@@ -77,7 +77,7 @@ func notRegular(name string, info fs.FileInfo) error {
 	return status.Errorf(codes.FailedPrecondition, "%s is %s", quote(name), kind)
 }
 
-// reason is the innermost of an error: what is around it names operations and
+// reason returns the innermost error: the errors around it name operations and
 // files of the plugin.
 func reason(err error) error {
 	for {

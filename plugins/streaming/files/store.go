@@ -1,7 +1,7 @@
 // Package files keeps files below one directory, the root, that requests cannot
 // leave. Begin with [Open]; [Store.Download] and [Store.Upload] move files of
-// any size in little memory. How the data travels is not its business; its
-// errors are gRPC statuses, because those are what a caller acts on.
+// any size in little memory. The package does not know how data travels. Its
+// errors are gRPC statuses, because callers act on these.
 package files
 
 import (
@@ -16,20 +16,20 @@ import (
 	"sync"
 )
 
-// DefaultMaxSize is the size of the largest file that a store takes, in bytes,
-// unless [WithMaxSize] says otherwise. It equals what is kept of interrupted
-// uploads, so that one of the largest files can be resumed.
+// DefaultMaxSize is the size of the largest file that a store accepts, in
+// bytes, unless [WithMaxSize] says otherwise. It equals the limit for
+// interrupted uploads, so that the upload of a largest file can be resumed.
 const DefaultMaxSize = maxStagedBytes
 
 // A Store is the files below one directory. Its methods are safe for concurrent
 // use, also by several processes.
 type Store struct {
 	root    *os.Root
-	escaped error // what root says of a link that leaves it
+	escaped error // root's error for a link that leads outside of it
 	maxSize int64
-	chunk   int64 // bytes in one of a download
+	chunk   int64 // size of a download's chunk
 
-	sweeping sync.Mutex // so that sweeps do not fight over the same files
+	sweeping sync.Mutex // one sweep at a time
 }
 
 // Option changes a store.
@@ -50,8 +50,8 @@ func WithMaxSize(bytes int64) Option {
 	})
 }
 
-// WithChunkSize sets how much of a file one chunk of a download has, in bytes.
-// The default is [ChunkSize].
+// WithChunkSize sets the size of a download's chunk, in bytes. The default is
+// [ChunkSize].
 func WithChunkSize(bytes int64) Option {
 	return option(func(s *Store) error {
 		if bytes < 1 {
@@ -62,8 +62,8 @@ func WithChunkSize(bytes int64) Option {
 	})
 }
 
-// Open returns the store of the files below a directory, and removes what is
-// left there of uploads that nobody will resume. The caller closes it.
+// Open returns the store of the files below a directory, and removes old
+// unfinished uploads there. The caller closes it.
 func Open(dir string, opts ...Option) (*Store, error) {
 	s := &Store{maxSize: DefaultMaxSize, chunk: ChunkSize}
 	for _, o := range opts {
@@ -76,10 +76,10 @@ func Open(dir string, opts ...Option) (*Store, error) {
 		return nil, fmt.Errorf("the root: %w", err)
 	}
 	s.root = root
-	// Package os has no name for this error, but always the same value.
+	// Package os does not export this error, but it is always the same value.
 	var escape *fs.PathError
 	if _, err := root.Lstat(".."); !errors.As(err, &escape) {
-		return nil, errors.Join(fmt.Errorf("the root: cannot tell what leaves it: %w", err), root.Close())
+		return nil, errors.Join(fmt.Errorf("the root: cannot find the error for links that leave it: %w", err), root.Close())
 	}
 	s.escaped = escape.Err
 	if err := s.sweep(); err != nil {
@@ -92,13 +92,13 @@ func Open(dir string, opts ...Option) (*Store, error) {
 func (s *Store) Close() error { return s.root.Close() }
 
 // List returns the names of at most limit entries of the root, those of
-// directories with a "/" at the end, in the order that the file system has.
+// directories with a "/" at the end, in the order of the file system.
 func (s *Store) List(ctx context.Context, limit int) (names []string, more bool, err error) {
 	dir, err := s.root.Open(".")
 	if err != nil {
 		return nil, false, s.status(".", err)
 	}
-	defer func() { _ = dir.Close() }() // it was only read
+	defer func() { _ = dir.Close() }() // the directory was only read
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, false, s.status(".", err)
@@ -127,7 +127,7 @@ func (s *Store) clean(filePath string) (string, error) {
 	return clean(filePath, runtime.GOOS == "windows")
 }
 
-// quote quotes what a peer sent, or as much of it as belongs into a message.
+// quote quotes a peer's text, shortened for a message.
 func quote(text string) string {
 	const most = 200
 	if len(text) > most {

@@ -19,33 +19,33 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/internal/refuse"
 )
 
-// validID is what the id of an upload may be.
+// validID matches the id of an upload.
 var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // An UploadSpec says what is uploaded.
 type UploadSpec struct {
 	Path      string
-	Overwrite bool   // a file that is there
-	Size      int64  // of the whole file; 0 if it is not known
-	ID        string // by which the upload can be resumed; empty if it cannot
-	Offset    int64  // where it goes on; 0 for a new one
-	Prefix    []byte // the checksum of the bytes before Offset
+	Overwrite bool   // replace an existing file
+	Size      int64  // size of the whole file; 0 if it is not known
+	ID        string // id to resume the upload; empty if it cannot be resumed
+	Offset    int64  // where the upload continues; 0 for a new one
+	Prefix    []byte // checksum of the bytes before Offset
 }
 
-// An Upload is a file on its way in, which nobody sees before Commit. It is not
-// safe for concurrent use.
+// An Upload receives a file, which is not visible before Commit. It is not safe
+// for concurrent use.
 type Upload struct {
 	store  *Store
 	spec   UploadSpec
-	name   string   // of the file that will be
-	staged string   // of the file that holds it until then
+	name   string   // name of the final file
+	staged string   // name of the file that holds the data until then
 	file   *os.File // locked; nil when the upload has ended
 	offset int64
 	sum    hash.Hash
 }
 
-// Upload begins an upload, or goes on with one that was interrupted. The context
-// bounds this call. The caller ends the upload by Commit, Interrupt or Discard.
+// Upload begins an upload, or continues an interrupted one. The context bounds
+// this call. The caller ends the upload by Commit, Interrupt or Discard.
 func (s *Store) Upload(ctx context.Context, spec UploadSpec) (*Upload, error) {
 	name, err := s.checkSpec(spec)
 	if err != nil {
@@ -64,8 +64,7 @@ func (s *Store) Upload(ctx context.Context, spec UploadSpec) (*Upload, error) {
 	return u, nil
 }
 
-// Received returns how many bytes are there of an upload that was interrupted; 0
-// if none are.
+// Received returns how many bytes of an interrupted upload are stored, or 0.
 func (s *Store) Received(filePath, id string) (int64, error) {
 	name, err := s.clean(filePath)
 	if err != nil {
@@ -110,7 +109,7 @@ func (s *Store) checkSpec(spec UploadSpec) (string, error) {
 	}
 	switch {
 	case spec.Size < 0:
-		return "", refuse.Invalid("upload.total_bytes", "total_bytes must not be negative, it is %d", spec.Size)
+		return "", refuse.Invalid("upload.total_bytes", "total_bytes must not be negative, and is %d", spec.Size)
 	case max(spec.Size, spec.Offset) > s.maxSize:
 		return "", s.tooLarge(name)
 	}
@@ -118,15 +117,15 @@ func (s *Store) checkSpec(spec UploadSpec) (string, error) {
 }
 
 func (s *Store) tooLarge(name string) error {
-	return status.Errorf(codes.ResourceExhausted, "%s is larger than %d bytes, the most that the plugin takes", quote(name), s.maxSize)
+	return status.Errorf(codes.ResourceExhausted, "%s is larger than %d bytes, the limit of the plugin", quote(name), s.maxSize)
 }
 
-// checkTarget tells early what Commit would find.
+// checkTarget returns early the error that Commit would return.
 func (s *Store) checkTarget(name string, overwrite bool) error {
 	parent, err := s.root.Stat(path.Dir(name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil // Commit makes it
+		return nil // Commit makes the directory
 	case err == nil && !parent.IsDir(), errors.Is(err, syscall.ENOTDIR):
 		return status.Errorf(codes.FailedPrecondition, "%s is not a directory", quote(path.Dir(name)))
 	case err != nil:
@@ -150,7 +149,7 @@ func (s *Store) checkTarget(name string, overwrite bool) error {
 	return nil
 }
 
-// begin goes to the offset and drops what is behind it. After an error the
+// begin moves to the offset and drops everything after it. After an error the
 // upload has ended.
 func (u *Upload) begin(ctx context.Context) error {
 	info, err := u.file.Stat()
@@ -159,7 +158,7 @@ func (u *Upload) begin(ctx context.Context) error {
 	}
 	u.offset = info.Size()
 	if info.Size() < u.spec.Offset {
-		return u.refused(status.Errorf(codes.Aborted, "the plugin has %d bytes of this upload, it cannot go on at %d: begin again", info.Size(), u.spec.Offset))
+		return u.refused(status.Errorf(codes.Aborted, "the plugin has %d bytes of this upload and cannot continue at %d: begin again", info.Size(), u.spec.Offset))
 	}
 	if u.sum, err = filehash.Prefix(ctx, u.file, u.spec.Offset); err != nil {
 		if ctx.Err() == nil {
@@ -171,7 +170,7 @@ func (u *Upload) begin(ctx context.Context) error {
 		return u.store.status(u.name, err)
 	}
 	if u.spec.Offset > 0 && !bytes.Equal(u.sum.Sum(nil), u.spec.Prefix) {
-		return u.refused(status.Errorf(codes.Aborted, "what the plugin has of this upload is not the beginning of this file: begin again"))
+		return u.refused(status.Errorf(codes.Aborted, "the plugin's data of this upload is not the beginning of this file: begin again"))
 	}
 	if err := u.file.Truncate(u.spec.Offset); err != nil {
 		return u.fail(err)
@@ -180,8 +179,8 @@ func (u *Upload) begin(ctx context.Context) error {
 	return nil
 }
 
-// Write adds data to the file. After an error the upload has ended and nothing
-// is left of it.
+// Write adds data to the file. After an error the upload has ended and its data
+// is removed.
 func (u *Upload) Write(data []byte) error {
 	if int64(len(data)) > u.store.maxSize-u.offset {
 		return u.refused(u.store.tooLarge(u.name))
@@ -197,16 +196,16 @@ func (u *Upload) Write(data []byte) error {
 	return nil
 }
 
-// Offset returns how many bytes of the file are there.
+// Offset returns how many bytes of the file are stored.
 func (u *Upload) Offset() int64 { return u.offset }
 
-// Path returns the name of the file that will be.
+// Path returns the name of the final file.
 func (u *Upload) Path() string { return u.name }
 
 // Commit makes the file visible if its checksum is sum. The upload has ended
-// then. After an error nothing is left of it, with two exceptions: directories
-// on the file's path may have been made, and where the disk does not take note
-// of the file's name the file is there, but may not be after a power failure.
+// then. After an error its data is removed, with two exceptions: directories on
+// the file's path may have been made, and if writing the file's name to the
+// disk failed, the file is visible but may be lost in a power failure.
 func (u *Upload) Commit(sum []byte) error {
 	switch {
 	case u.spec.Size > 0 && u.offset != u.spec.Size:
@@ -214,13 +213,13 @@ func (u *Upload) Commit(sum []byte) error {
 	case len(sum) != sha256.Size:
 		return u.refused(refuse.Invalid("sha256", "sha256 has %d bytes, in the last chunk it must have %d", len(sum), sha256.Size))
 	case !bytes.Equal(u.sum.Sum(nil), sum):
-		return u.refused(status.Errorf(codes.DataLoss, "the data that arrived for %s does not have the checksum that was sent", quote(u.name)))
+		return u.refused(status.Errorf(codes.DataLoss, "the received data for %s does not have the sent checksum", quote(u.name)))
 	}
 	if err := u.file.Sync(); err != nil {
 		return u.fail(err)
 	}
 	if err := u.publish(); err != nil {
-		// What was not in the way when the upload began may be now.
+		// Another file may have got the name since the upload began.
 		if reason := u.store.checkTarget(u.name, u.spec.Overwrite); reason != nil {
 			return u.refused(reason)
 		}
@@ -232,8 +231,8 @@ func (u *Upload) Commit(sum []byte) error {
 	return u.store.status(u.name, u.syncDirs())
 }
 
-// Interrupt ends an upload whose sender is gone. What has arrived is kept within
-// the bounds if the upload can be resumed.
+// Interrupt ends an upload whose sender has gone. The data is kept, within the
+// bounds, if the upload can be resumed.
 func (u *Upload) Interrupt() error {
 	if u.spec.ID == "" || u.offset == 0 {
 		return u.Discard()
@@ -244,7 +243,7 @@ func (u *Upload) Interrupt() error {
 	return errors.Join(u.end(), u.store.sweep())
 }
 
-// Discard ends an upload and leaves nothing of it. It does nothing to one that
+// Discard ends an upload and removes its data. It does nothing after the upload
 // has ended.
 func (u *Upload) Discard() error {
 	if u.file == nil {
@@ -253,7 +252,7 @@ func (u *Upload) Discard() error {
 	return errors.Join(u.store.root.Remove(u.staged), u.end())
 }
 
-// end closes the file, and so lets go of its lock.
+// end closes the file, and so releases its lock.
 func (u *Upload) end() error {
 	file := u.file
 	u.file = nil
@@ -265,10 +264,10 @@ func (u *Upload) end() error {
 // fail ends the upload after an error of the system.
 func (u *Upload) fail(err error) error { return u.refused(u.store.status(u.name, err)) }
 
-// refused ends the upload for a reason, which it returns.
+// refused ends the upload for a reason, and returns the reason.
 func (u *Upload) refused(reason error) error {
 	if err := u.Discard(); err != nil {
-		return status.Errorf(status.Code(reason), "%s; and what has arrived could not be removed: %v", status.Convert(reason).Message(), err)
+		return status.Errorf(status.Code(reason), "%s; and the received data could not be removed: %v", status.Convert(reason).Message(), err)
 	}
 	return reason
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/files"
 )
 
-// begin begins an upload that must begin.
+// begin begins an upload, which must succeed.
 func (tr *tree) begin(t *testing.T, spec files.UploadSpec) *files.Upload {
 	t.Helper()
 	u, err := tr.Upload(t.Context(), spec)
@@ -184,7 +184,8 @@ func TestUploadResumes(t *testing.T) {
 	tr.mustReceive(t, spec.Path, "other", 0)
 	tr.mustReceive(t, "file", spec.ID, 0)
 
-	// A plugin that was started later goes on; a caller may go back a little.
+	// A plugin that was started later continues the upload; a caller may go
+	// back a little.
 	tr.Store = open(t, tr.dir)
 	for _, offset := range []int64{first - 7, second} {
 		tr.mustReceive(t, "./d//file", spec.ID, max(first, offset))
@@ -232,7 +233,7 @@ func TestInterruptKeepsOnlyWhatCanBeResumed(t *testing.T) {
 	tr.want(t, map[string]string{})
 }
 
-// An upload that is called off while the plugin verifies what it has of it loses
+// An upload that is cancelled while the plugin verifies the stored data loses
 // nothing.
 func TestUploadCanceledWhileItBegins(t *testing.T) {
 	tr := newTree(t)
@@ -250,7 +251,8 @@ func TestUploadCanceledWhileItBegins(t *testing.T) {
 	tr.mustReceive(t, "file", "id", 3)
 }
 
-// Of two uploads to the same name without overwrite, one wins; with it, the last.
+// If two uploads have the same name, one wins without overwrite, and the last
+// with it.
 func TestTwoUploadsToTheSameName(t *testing.T) {
 	tr := newTree(t)
 	for _, overwrite := range []bool{false, true} {
@@ -271,7 +273,7 @@ func TestTwoUploadsToTheSameName(t *testing.T) {
 	tr.want(t, map[string]string{"file-false": "a", "file-true": "b"})
 }
 
-// Many uploads to one name: whatever is there was sent as a whole.
+// After many uploads to one name, the file is one of the sent files as a whole.
 func TestManyUploadsToTheSameName(t *testing.T) {
 	tr := newTree(t)
 	var wg sync.WaitGroup
@@ -314,7 +316,7 @@ func TestTheSameUploadTwice(t *testing.T) {
 		spec := files.UploadSpec{Path: "file", ID: "id"}
 		u := tr.begin(t, spec)
 		mustWrite(t, u, "abc")
-		other := open(t, tr.dir) // as another plugin, which must not remove it either
+		other := open(t, tr.dir) // another plugin must not remove it either
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		_, err := other.Upload(ctx, spec)
@@ -352,8 +354,8 @@ func TestOverwriteReplacesALink(t *testing.T) {
 	tr.want(t, map[string]string{"target": "old", "link": "new"})
 }
 
-// What takes the place of the directory, or of the file, while an upload is under
-// way is not replaced, and told for what it is.
+// If another file replaces the directory or the file while an upload is under
+// way, the upload does not replace that file, and its error names it.
 func TestUploadAfterTheTargetIsAnother(t *testing.T) {
 	tr := newTree(t)
 	for _, tt := range []struct {

@@ -11,11 +11,11 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// chunkSizes are those to choose files.ChunkSize from.
+// chunkSizes are the candidates for files.ChunkSize.
 var chunkSizes = []int{4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20}
 
-// benchSize is the size of the file that goes over: long enough for the time of
-// the call not to matter.
+// benchSize is the size of the sent file: so large that the time of the call
+// does not matter.
 const benchSize = 64 << 20
 
 func BenchmarkDownload(b *testing.B) {

@@ -18,7 +18,7 @@ import (
 
 type chatStream = grpc.BidiStreamingServer[streaming.ChatMessage, streaming.ChatMessage]
 
-// Chat is the stay of one participant in the room.
+// Chat serves one participant of the room.
 func (h *Handler) Chat(stream chatStream) error {
 	participant, err := h.room.Enter()
 	if err != nil {
@@ -27,7 +27,7 @@ func (h *Handler) Chat(stream chatStream) error {
 	defer participant.Leave()
 	first, err := introduction(stream)
 	if errors.Is(err, io.EOF) {
-		return nil // he came and went
+		return nil // the participant left without a message
 	}
 	if err != nil {
 		return err
@@ -41,19 +41,19 @@ func (h *Handler) Chat(stream chatStream) error {
 	return h.converse(stream, participant, first)
 }
 
-// converse takes what the participant says, and gives him what is said, until one
-// of them ends.
+// converse receives the participant's posts, and sends it the room's messages,
+// until either ends.
 //
-// Two goroutines do it. Either may be stuck in the stream when the call has to
-// end, and only the end of the call, which cancels the stream, gets it out of
-// there: they are not waited for.
+// It uses two goroutines. Either may be blocked in the stream when the call has
+// to end, and only the end of the call unblocks it, because that cancels the
+// stream. So converse does not wait for them.
 func (h *Handler) converse(stream chatStream, participant *chat.Participant, first *streaming.ChatMessage) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	heard, told := make(chan error, 1), make(chan error, 1)
 	go func() { heard <- h.listen(ctx, stream, participant, first) }()
 	go func() { told <- tell(ctx, stream, participant) }()
-	var reason error // why he says no more
+	var reason error // why the participant posts no more
 	select {
 	case reason = <-heard:
 	case <-plugin.Stopping(ctx):
@@ -63,7 +63,7 @@ func (h *Handler) converse(stream chatStream, participant *chat.Participant, fir
 	case <-participant.Gone():
 		return chat.ErrTooSlow
 	}
-	participant.Finish() // tell ends with what was posted before
+	participant.Finish() // tell ends with the messages from before
 	select {
 	case err := <-told:
 		return cmp.Or(err, reason)
@@ -81,7 +81,7 @@ func introduction(stream chatStream) (*streaming.ChatMessage, error) {
 		err     error
 	}
 	received := make(chan result, 1)
-	go func() { // ends with the call
+	go func() { // this goroutine ends with the call
 		message, err := stream.Recv()
 		received <- result{message, err}
 	}()
@@ -93,7 +93,7 @@ func introduction(stream chatStream) (*streaming.ChatMessage, error) {
 	}
 }
 
-// listen posts what the participant says, until he closes his side.
+// listen posts the participant's messages, until it closes its side.
 func (h *Handler) listen(ctx context.Context, stream chatStream, participant *chat.Participant, message *streaming.ChatMessage) error {
 	joining := true
 	for {
@@ -116,7 +116,7 @@ func (h *Handler) listen(ctx context.Context, stream chatStream, participant *ch
 	}
 }
 
-// tell sends the participant what is posted, until he has left.
+// tell sends the participant the room's messages, until it has left.
 func tell(ctx context.Context, stream chatStream, participant *chat.Participant) error {
 	for {
 		message, err := participant.Next(ctx)

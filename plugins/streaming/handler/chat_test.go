@@ -22,7 +22,7 @@ import (
 
 type chatClient = grpc.BidiStreamingClient[streaming.ChatMessage, streaming.ChatMessage]
 
-// join returns the stream of one who has joined.
+// join returns the stream of a participant that has joined.
 func (s *service) join(t *testing.T, name string) chatClient {
 	t.Helper()
 	stream, err := s.Chat(t.Context())
@@ -94,7 +94,7 @@ func TestChat(t *testing.T) {
 		}
 	}
 
-	// One who leaves gets what was said before, and then the end.
+	// A participant that leaves gets the earlier messages, and then the end.
 	say(t, bob, "bye")
 	if err := bob.CloseSend(); err != nil {
 		t.Fatal(err)
@@ -136,7 +136,7 @@ func TestChatErrors(t *testing.T) {
 			}
 			for _, m := range tt.messages {
 				if err := stream.Send(m); err != nil {
-					break // Recv says why
+					break // Recv returns why
 				}
 			}
 			if tt.want == codes.OK {
@@ -151,14 +151,14 @@ func TestChatErrors(t *testing.T) {
 			wantCode(t, err, tt.want)
 		})
 	}
-	// Nobody has heard of them.
+	// No participant got a message about them.
 	say(t, alice, "/who")
 	if diff := cmp.Diff([]string{"alice: /who", "assistant: alice"}, hear(t, alice, 2)); diff != "" {
 		t.Errorf("heard (-want +got):\n%s", diff)
 	}
 }
 
-// One who makes a mistake gets what was posted before it, and then is told.
+// After a mistake a participant gets the earlier messages, and then the error.
 func TestMistake(t *testing.T) {
 	s := start(t, unix.New())
 	alice := s.join(t, "alice")
@@ -174,7 +174,7 @@ func TestMistake(t *testing.T) {
 
 // All participants of a plugin get every message, in one order.
 func TestManyTalk(t *testing.T) {
-	t.Parallel() // it waits for the pace of the room
+	t.Parallel() // the test waits for the pace of the room
 	const people, messages = 8, 100
 	s := start(t, unix.New())
 	streams := make([]chatClient, people)
@@ -219,12 +219,13 @@ func TestManyTalk(t *testing.T) {
 	}
 }
 
-// One who does not read is disconnected, and the others do not notice.
-func TestOneWhoDoesNotRead(t *testing.T) {
-	t.Parallel() // it waits for the pace of the room
+// A participant that does not read is disconnected, and the others do not
+// notice.
+func TestParticipantThatDoesNotRead(t *testing.T) {
+	t.Parallel() // the test waits for the pace of the room
 	s := start(t, unix.New())
 	slow, quick := s.join(t, "slow"), s.join(t, "quick")
-	// More than queue and connection hold.
+	// These are more than queue and connection hold.
 	const posts, both = 100, 2
 	text := strings.Repeat("x", 4000)
 	participants := int32(both)
@@ -239,14 +240,14 @@ func TestOneWhoDoesNotRead(t *testing.T) {
 		}
 		participants = st.GetParticipants()
 		if time.Since(began) > patience {
-			t.Fatal("he is still there")
+			t.Fatal("the participant is still connected")
 		}
 	}
 	say(t, quick, "/who")
 	if diff := cmp.Diff([]string{"quick: /who", "assistant: quick"}, hear(t, quick, 2)); diff != "" {
 		t.Errorf("heard (-want +got):\n%s", diff)
 	}
-	// When he reads after all, he gets what was on the way to him, and then the
+	// When it reads after all, it gets the messages in flight, and then the
 	// reason.
 	var err error
 	for last := int64(0); err == nil; last++ {
@@ -278,7 +279,7 @@ func TestFullRoom(t *testing.T) {
 		_, err = stream.Recv()
 	}
 	wantCode(t, err, codes.ResourceExhausted)
-	cancel() // all go without a word
+	cancel() // all disconnect without a message
 	waitFor(t, func() bool {
 		st, err := s.GetStatus(t.Context(), &streaming.StatusRequest{})
 		return err == nil && st.GetParticipants() == 0
@@ -286,8 +287,8 @@ func TestFullRoom(t *testing.T) {
 	s.join(t, "p0")
 }
 
-// A plugin that has to stop does not wait for a conversation to end, which it
-// would in vain, nor for one who has not said who he is.
+// A plugin that has to stop does not wait for a conversation to end, which
+// might never end, nor for a participant that has not sent its name.
 func TestChatWhileThePluginStops(t *testing.T) {
 	s := start(t, unix.New())
 	silent, err := s.Chat(t.Context())

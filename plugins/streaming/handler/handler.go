@@ -19,14 +19,14 @@ import (
 // module's tag without the leading "v".
 const Version = "0.1.0"
 
-// The limits of the service.
+// These are the limits of the service.
 const (
-	// MaxChunk is how much data a chunk of an upload may have: a transfer has a
-	// few in memory at a time.
+	// MaxChunk is how much data a chunk of an upload may have. A transfer has a
+	// few chunks in memory at a time.
 	MaxChunk = 1 << 20
-	// MaxMessageSize is the size of the largest message that a plugin need take,
-	// for plugin.WithMaxMessageSize. A chunk that is somewhat too large gets an
-	// answer that says so, and one that is much too large is not even read.
+	// MaxMessageSize is the size of the largest message that a plugin need
+	// accept, for plugin.WithMaxMessageSize. A chunk that is a little too large
+	// gets an answer that says so. A much larger one is not even read.
 	MaxMessageSize = 2 * MaxChunk
 	// maxTransfers bounds the memory that transfers use together.
 	maxTransfers = 64
@@ -39,13 +39,13 @@ type Handler struct {
 	store     *files.Store
 	room      *chat.Room
 	assistant *assistant.Assistant
-	transfers chan struct{} // one for each that is under way
+	transfers chan struct{} // one for each transfer under way
 }
 
 var _ streaming.StreamingServiceHandler = (*Handler)(nil)
 
 // New returns a handler for the files of store, with a chat room of its own. The
-// store remains the caller's to close, after the last call has ended.
+// caller closes the store, after the last call has ended.
 func New(store *files.Store) *Handler {
 	room := chat.NewRoom()
 	return &Handler{
@@ -57,7 +57,7 @@ func New(store *files.Store) *Handler {
 	}
 }
 
-// GetUpload says how much is there of an upload that was interrupted.
+// GetUpload returns how much of an interrupted upload the plugin has.
 func (h *Handler) GetUpload(_ context.Context, request *streaming.GetUploadRequest) (*streaming.GetUploadResponse, error) {
 	received, err := h.store.Received(request.GetFilePath(), request.GetUploadId())
 	if err != nil {
@@ -84,7 +84,7 @@ func (h *Handler) beginTransfer() error {
 	case h.transfers <- struct{}{}:
 		return nil
 	default:
-		return status.Errorf(codes.ResourceExhausted, "%d transfers are under way, which is the most that the plugin makes at a time", maxTransfers)
+		return status.Errorf(codes.ResourceExhausted, "%d transfers are under way, the limit of the plugin", maxTransfers)
 	}
 }
 

@@ -33,7 +33,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds a wait for what happens soon unless the machine is very busy.
+// patience bounds a wait for something that happens soon, unless the machine is
+// very busy.
 const patience = 5 * time.Minute
 
 // A service is a handler on a real connection, and the directory of its root.
@@ -41,7 +42,7 @@ type service struct {
 	streaming.StreamingServiceClient
 	plugin *host.Plugin
 	dir    string
-	log    *bytes.Buffer // of the plugin; to be read when it has ended
+	log    *bytes.Buffer // log of the plugin; read it when the plugin has ended
 }
 
 func start(tb testing.TB, tr transport.Transport, opts ...files.Option) *service {
@@ -69,7 +70,7 @@ func (s *service) write(tb testing.TB, name string, data []byte) {
 	}
 }
 
-// left returns the names of all that is in the root.
+// left returns the names of everything in the root.
 func (s *service) left(t *testing.T) string {
 	t.Helper()
 	entries, err := os.ReadDir(s.dir)
@@ -83,7 +84,7 @@ func (s *service) left(t *testing.T) string {
 	return strings.Join(names, " ")
 }
 
-// download returns what a download sends, and checks its chunks.
+// download returns the data of a download, and checks its chunks.
 func (s *service) download(t *testing.T, request *streaming.DownloadRequest) ([]byte, error) {
 	t.Helper()
 	stream, err := s.DownloadFile(t.Context(), request)
@@ -112,7 +113,7 @@ func (s *service) download(t *testing.T, request *streaming.DownloadRequest) ([]
 	}
 }
 
-// upload sends chunks as they are.
+// upload sends chunks without a check.
 func (s *service) upload(tb testing.TB, chunks ...*streaming.FileChunk) (*streaming.UploadResponse, error) {
 	tb.Helper()
 	stream, err := s.UploadFile(tb.Context())
@@ -121,7 +122,7 @@ func (s *service) upload(tb testing.TB, chunks ...*streaming.FileChunk) (*stream
 	}
 	for _, chunk := range chunks {
 		if err := stream.Send(chunk); err != nil {
-			break // CloseAndRecv says why
+			break // CloseAndRecv returns why
 		}
 	}
 	return stream.CloseAndRecv()
@@ -213,7 +214,7 @@ func TestDownloadErrors(t *testing.T) {
 	}
 }
 
-// What a caller does wrong leaves nothing.
+// A caller's mistake leaves no files.
 func TestUploadErrors(t *testing.T) {
 	s := start(t, unix.New(), files.WithMaxSize(4<<20))
 	s.write(t, "old", []byte("old"))
@@ -271,8 +272,8 @@ func TestUploadErrors(t *testing.T) {
 	}
 }
 
-// A message that is too large is a mistake like others, although the caller hears of
-// it from gRPC, before the handler does.
+// A message that is too large is a mistake like others, although gRPC reports it,
+// before the handler runs.
 func TestUploadEndsWithAMessageTooLarge(t *testing.T) {
 	s := start(t, unix.New())
 	chunks := chunksOf(&streaming.UploadStart{FilePath: "new", UploadId: "id"}, random(30), 0, 10)
@@ -282,8 +283,8 @@ func TestUploadEndsWithAMessageTooLarge(t *testing.T) {
 	waitFor(t, func() bool { return s.left(t) == "" })
 }
 
-// An upload whose caller goes away can be resumed if it has an id, and leaves
-// nothing if not.
+// An upload whose caller goes away can be resumed if it has an id, and
+// otherwise leaves no file.
 func TestUploadInterrupted(t *testing.T) {
 	s := start(t, unix.New())
 	data := random(5 * files.ChunkSize)
@@ -299,7 +300,7 @@ func TestUploadInterrupted(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// Until all of it is there, of which there is no other sign.
+		// Wait until all of it is stored, which has no other sign.
 		waitFor(t, func() bool { return s.staged(t) == 3*files.ChunkSize })
 		cancel()
 		waitFor(t, func() bool {
@@ -332,7 +333,7 @@ func TestUploadInterrupted(t *testing.T) {
 	wantCode(t, err, codes.InvalidArgument)
 }
 
-// staged returns how much there is of unfinished uploads.
+// staged returns the size of all unfinished uploads.
 func (s *service) staged(t *testing.T) (size int64) {
 	t.Helper()
 	names, err := filepath.Glob(s.path(".plugwire-uploads/*"))
@@ -384,10 +385,10 @@ func TestTooManyTransfers(t *testing.T) {
 	}
 }
 
-// A caller who goes away in the middle of a download ends it.
+// A caller that goes away in the middle of a download ends it.
 func TestDownloadCanceled(t *testing.T) {
 	s := start(t, unix.New())
-	s.write(t, "file", make([]byte, 64<<20)) // more than a connection buffers
+	s.write(t, "file", make([]byte, 64<<20)) // more than a connection can buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	stream, err := s.DownloadFile(ctx, &streaming.DownloadRequest{FilePath: "file"})
 	if err != nil {

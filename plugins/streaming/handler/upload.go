@@ -20,7 +20,7 @@ import (
 
 type uploadStream = grpc.ClientStreamingServer[streaming.FileChunk, streaming.UploadResponse]
 
-// UploadFile receives a file, or the rest of one that was interrupted.
+// UploadFile receives a file, or the rest of an interrupted upload.
 func (h *Handler) UploadFile(stream uploadStream) error {
 	if err := h.beginTransfer(); err != nil {
 		return err
@@ -56,7 +56,7 @@ func (h *Handler) UploadFile(stream uploadStream) error {
 	})
 }
 
-// firstChunk returns the chunk that says what the upload is of.
+// firstChunk returns the chunk that describes the upload.
 func firstChunk(stream uploadStream) (*streaming.FileChunk, error) {
 	first, err := stream.Recv()
 	switch {
@@ -65,7 +65,7 @@ func firstChunk(stream uploadStream) (*streaming.FileChunk, error) {
 	case err != nil:
 		return nil, err
 	case first.GetUpload() == nil:
-		return nil, refuse.Invalid("upload", "the first chunk must say in upload what it is of")
+		return nil, refuse.Invalid("upload", "the first chunk must describe the file in upload")
 	}
 	return first, nil
 }
@@ -82,8 +82,8 @@ func specOf(first *streaming.FileChunk) files.UploadSpec {
 	}
 }
 
-// abandon ends an upload that cannot be completed for a reason. What has arrived is
-// worth keeping if the call was cut off, which is nobody's mistake.
+// abandon ends an upload that cannot be completed. It keeps the received data if
+// the call was cut off, because then no side has made a mistake.
 func abandon(ctx context.Context, upload *files.Upload, reason error) {
 	end := upload.Discard
 	switch status.Code(reason) {
@@ -92,12 +92,12 @@ func abandon(ctx context.Context, upload *files.Upload, reason error) {
 	default:
 	}
 	if err := end(); err != nil {
-		plugin.Logger(ctx).ErrorContext(ctx, "what is left of an upload cannot be kept in order", "error", err)
+		plugin.Logger(ctx).ErrorContext(ctx, "the files of an interrupted upload cannot be cleaned up", "error", err)
 	}
 }
 
-// receive writes the chunks of a stream, of which it is given the first, and
-// returns the last one when the caller has said that no more will come.
+// receive writes the chunks of a stream, beginning with first. It returns the
+// last chunk when the caller has half-closed the stream.
 func receive(stream uploadStream, upload *files.Upload, chunk *streaming.FileChunk) (last *streaming.FileChunk, err error) {
 	for sequence := int64(0); ; sequence++ {
 		if err := checkChunk(chunk, sequence, upload.Offset()); err != nil {
@@ -129,15 +129,15 @@ func receive(stream uploadStream, upload *files.Upload, chunk *streaming.FileChu
 func checkChunk(chunk *streaming.FileChunk, sequence, offset int64) error {
 	switch {
 	case chunk.GetSequence() != sequence:
-		return refuse.Invalid("sequence", "chunk %d came where chunk %d was due", chunk.GetSequence(), sequence)
+		return refuse.Invalid("sequence", "got chunk %d, want chunk %d", chunk.GetSequence(), sequence)
 	case sequence == math.MaxInt32:
 		return refuse.Invalid("sequence", "the file has more than %d chunks: send larger ones", math.MaxInt32)
 	case chunk.GetOffset() != offset:
-		return refuse.Invalid("offset", "chunk %d is of offset %d where %d was due", sequence, chunk.GetOffset(), offset)
+		return refuse.Invalid("offset", "chunk %d has offset %d, want %d", sequence, chunk.GetOffset(), offset)
 	case len(chunk.GetData()) > MaxChunk:
 		return refuse.Invalid("data", "chunk %d has %d bytes, at most %d are allowed", sequence, len(chunk.GetData()), MaxChunk)
 	case sequence > 0 && chunk.GetUpload() != nil:
-		return refuse.Invalid("upload", "upload is given again in chunk %d, it belongs into the first", sequence)
+		return refuse.Invalid("upload", "chunk %d has upload, which only the first may have", sequence)
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 // Package compat serves older versions of the protocol by its newest one: each
-// type translates requests, responses and errors, and knows nothing of what is
-// done to a text. Start with [NewV1].
+// type translates requests, responses and errors, and does not know the
+// operations themselves. Start with [NewV1].
 package compat
 
 import (
@@ -27,7 +27,7 @@ var _ example.DataProcessorV1Handler = (*V1)(nil)
 // NewV1 returns a handler of version 1 that passes everything on to next.
 func NewV1(next example.DataProcessorV2Handler) *V1 { return &V1{next: next} }
 
-// Process translates the call to version 2, and what comes back to version 1.
+// Process translates the call to version 2, and the result to version 1.
 func (v *V1) Process(ctx context.Context, request *example.ProcessRequestV1) (*example.ProcessResponseV1, error) {
 	names, err := selected(request.GetOptions())
 	if err != nil {
@@ -46,7 +46,7 @@ func (v *V1) Process(ctx context.Context, request *example.ProcessRequestV1) (*e
 	}, nil
 }
 
-// An option is one of version 1's, as an operation of version 2.
+// An option is an option of version 1, with its operation of version 2.
 type option struct {
 	name      string
 	operation *example.Operation
@@ -68,8 +68,8 @@ func options() []option {
 }
 
 // selected returns the options whose value is "true", in the order of
-// application, or an INVALID_ARGUMENT status for what version 2 has no words
-// for.
+// application, or an INVALID_ARGUMENT status for options that version 2 cannot
+// express.
 func selected(values map[string]string) ([]option, error) {
 	known := options()
 	var wrong violation.List
@@ -95,8 +95,8 @@ func operations(selected []option) []*example.Operation {
 	return operations
 }
 
-// translate returns err with the field names of version 1. The operations of
-// the request were made of the options in selected, one of each.
+// translate returns err with the field names of version 1. The request has one
+// operation for each option in selected.
 func translate(err error, selected []option) error {
 	s := status.Convert(err)
 	var wrong violation.List
@@ -120,7 +120,7 @@ func fieldV1(name string, selected []option) string {
 			return field(o.name)
 		}
 	}
-	return name // of a field that version 1 does not have, and so cannot set
+	return name // version 1 does not have this field, and so cannot set it
 }
 
 // field returns the name of an option in a violation.

@@ -23,8 +23,8 @@ import (
 
 const maxText = 64 << 10
 
-// v1 is what the plugin serves as version 1. Its tests are what version 1
-// promises: they do not change when a newer version comes.
+// v1 is the plugin's handler of version 1. Its tests show the promises of
+// version 1: they do not change with newer versions.
 func v1() *compat.V1 { return compat.NewV1(processor.New()) }
 
 func TestV1Results(t *testing.T) {
@@ -59,7 +59,7 @@ func TestV1Results(t *testing.T) {
 	}
 }
 
-// Errors speak of version 1's fields, in the message and in the detail.
+// Errors name version 1's fields, in the message and in the detail.
 func TestV1Errors(t *testing.T) {
 	const known = "is unknown: the options are trim, collapse, uppercase, lowercase, sort"
 	for _, tt := range []struct {
@@ -135,10 +135,10 @@ func TestV1ManyMistakes(t *testing.T) {
 	}
 }
 
-// newer is a handler of version 2 that notes what it is asked and answers as it
-// is told.
+// newer is a handler of version 2 that records requests and returns the answer
+// that the test sets.
 type newer struct {
-	example.DataProcessorV2Handler // nil: version 1 has no other method
+	example.DataProcessorV2Handler // nil, because version 1 has no other method
 
 	request  *example.ProcessRequestV2
 	ctx      context.Context //nolint:containedctx // noted for the test

@@ -22,7 +22,7 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// patience bounds a wait for what should happen at once.
+// patience bounds a wait for something that should happen at once.
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,7 +51,7 @@ func TestVersion1OverTheWire(t *testing.T) {
 	if v := violation.Of(s); s.Code() != codes.InvalidArgument || len(v) != 1 || v[0].GetField() != "data" {
 		t.Errorf("error %v, violations %v", err, v)
 	}
-	// Of the versions that a plugin has, only the one that was agreed on is there.
+	// Only the services of the chosen version are available.
 	_, err = example.NewDataProcessorV2Client(p).Process(t.Context(), &example.ProcessRequestV2{Text: "a"})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("a call of version 2: %v, want Unimplemented", err)
@@ -87,7 +87,7 @@ func TestVersion2OverTheWire(t *testing.T) {
 	}
 }
 
-// The promised limits fit into one message, and what is beyond them is not even
+// The promised limits fit into one message, and a larger message is not even
 // read.
 func TestTheLargestBatch(t *testing.T) {
 	text := strings.Repeat("a", maxText/4)
@@ -121,22 +121,22 @@ func TestTheLargestBatch(t *testing.T) {
 	}
 }
 
-// waiting is a handler whose Process waits for the caller to give up.
-type waiting struct {
+// blockingHandler is a handler whose Process blocks until the caller gives up.
+type blockingHandler struct {
 	*processor.Processor
 	begun, ended chan struct{}
 }
 
-func (w waiting) Process(ctx context.Context, _ *example.ProcessRequestV2) (*example.ProcessResponseV2, error) {
+func (w blockingHandler) Process(ctx context.Context, _ *example.ProcessRequestV2) (*example.ProcessResponseV2, error) {
 	close(w.begun)
 	<-ctx.Done()
 	close(w.ended)
 	return nil, status.FromContextError(ctx.Err()).Err()
 }
 
-// A call of version 1 that is canceled is so for the handler of version 2.
+// Cancelling a call of version 1 cancels it for the handler of version 2.
 func TestVersion1Canceled(t *testing.T) {
-	handler := waiting{processor.New(), make(chan struct{}), make(chan struct{})}
+	handler := blockingHandler{processor.New(), make(chan struct{}), make(chan struct{})}
 	client := example.NewDataProcessorV1Client(start(t, handler, example.DataProcessorV1Protocol))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

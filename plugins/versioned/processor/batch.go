@@ -10,7 +10,7 @@ import (
 )
 
 // BatchProcess does for each item what [Processor.Process] does. The results
-// are in the order of the items, which succeed or fail one by one.
+// are in the order of the items. Each item succeeds or fails on its own.
 func (p *Processor) BatchProcess(ctx context.Context, request *example.BatchProcessRequest) (*example.BatchProcessResponse, error) {
 	if err := checkBatch(request); err != nil {
 		return nil, err

@@ -8,7 +8,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/versioned/internal/violation"
 )
 
-// What a request may have. The .proto promises these numbers.
+// These limit a request. The .proto promises these numbers.
 const (
 	// maxText bounds a text before, between and after its operations, in bytes.
 	maxText = 64 << 10
@@ -16,7 +16,8 @@ const (
 	// maxOperations bounds the work that one text causes.
 	maxOperations = 32
 
-	// maxMetadata and maxMetadataBytes bound what comes back unread.
+	// maxMetadata and maxMetadataBytes bound the metadata, which comes back
+	// unread.
 	maxMetadata      = 16
 	maxMetadataBytes = 4 << 10
 
@@ -26,10 +27,10 @@ const (
 )
 
 // MaxMessageSize is the largest message that the plugin need accept or send, for
-// plugin.WithMaxMessageSize: the limits above keep responses within it. It is what
-// a peer on plain gRPC receives by default. It is small because what is in a
-// request is known when it is in memory, where one of many empty parts takes 50
-// times its length; a larger one is refused before that.
+// plugin.WithMaxMessageSize: the limits above keep responses within it. It is the
+// default limit of a peer on plain gRPC. It is small because the plugin knows a
+// request's contents only when it is in memory, where a request of many empty
+// parts takes 50 times its length. A larger one is refused before that.
 const MaxMessageSize = 4 << 20
 
 // check returns the steps that the request asks for, or an INVALID_ARGUMENT
@@ -57,7 +58,7 @@ func check(request *example.ProcessRequestV2) ([]step, error) {
 	return steps, wrong.Err()
 }
 
-// checkBatch says what is wrong with the batch as a whole.
+// checkBatch returns the violations of the batch as a whole.
 func checkBatch(request *example.BatchProcessRequest) error {
 	var wrong violation.List
 	switch n := len(request.GetItems()); {

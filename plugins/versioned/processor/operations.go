@@ -10,16 +10,15 @@ import (
 	"github.com/plugwire/plugwire/plugins/versioned/internal/violation"
 )
 
-// A step is an operation that has been checked.
+// A step is a checked operation.
 type step struct {
-	field string // in the request
-	// apply returns what becomes of the text, or false if that is longer than
-	// maxText.
+	field string // name of the field in the request
+	// apply returns the new text, or false if that is longer than maxText.
 	apply func(text string) (result string, fits bool)
 }
 
-// parse returns the steps that operations describe, in their order, and adds to
-// wrong what is wrong with them.
+// parse returns the steps that operations describe, in their order, and adds
+// their violations to wrong.
 func parse(operations []*example.Operation, wrong *violation.List) []step {
 	if n := len(operations); n > maxOperations {
 		wrong.Add("operations", excess(n, maxOperations, "operation"))
@@ -47,8 +46,8 @@ func parse(operations []*example.Operation, wrong *violation.List) []step {
 	return steps
 }
 
-// within applies the limit to what transform returns. It is for those that at
-// most double a text.
+// within applies the limit to the result of transform. It is for functions that
+// at most double a text.
 func within(transform func(string) string) func(string) (string, bool) {
 	return func(text string) (string, bool) {
 		text = transform(text)
@@ -111,7 +110,8 @@ func replace(r *example.Replace, field string, wrong *violation.List) func(strin
 		return nil
 	}
 	return func(text string) (string, bool) {
-		// Before it is made: two short texts can ask for terabytes.
+		// Check the length before making the text: two short texts can ask for
+		// terabytes.
 		n := int64(strings.Count(text, was))
 		if int64(len(text))+n*int64(len(becomes)-len(was)) > maxText {
 			return "", false

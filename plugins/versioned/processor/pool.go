@@ -6,21 +6,20 @@ import (
 	"sync/atomic"
 )
 
-// A pool bounds how much is done at a time by all who use it: as much as the
+// A pool bounds how many calls all its users make at a time: as many as the
 // channel has room for.
 type pool chan struct{}
 
 func newPool(size int) pool { return make(pool, size) }
 
-// each calls do with 0 to n-1, several at a time, and returns when all calls
-// have returned. When ctx is done it begins no further call and returns the
-// context's error, also if none was left. A call that panics makes each panic:
-// outside of the handler's own goroutine a panic would end the plugin, and with it
-// the calls of everybody else.
+// each calls do with 0 to n-1, several at a time, and returns when all calls have
+// returned. When ctx is done it begins no further call and returns the context's
+// error, even if no call was left. If a call panics, each panics: outside of the
+// handler's own goroutine a panic would end the plugin and all other calls.
 func (p pool) each(ctx context.Context, n int, do func(i int)) error {
 	var next atomic.Int64
 	var workers sync.WaitGroup
-	panics := make(chan any, cap(p)) // a worker ends with its first
+	panics := make(chan any, cap(p)) // a worker ends with its first panic
 	for range min(n, cap(p)) {
 		workers.Go(func() {
 			defer func() {
@@ -58,7 +57,7 @@ func (p pool) enter(ctx context.Context) bool {
 		return false
 	case p <- struct{}{}:
 	}
-	if ctx.Err() != nil { // both were ready
+	if ctx.Err() != nil { // select may choose either if both are ready
 		<-p
 		return false
 	}

@@ -24,8 +24,8 @@ func TestPoolDoesEachOnce(t *testing.T) {
 	}
 }
 
-// Two users of a pool have between them as many calls at a time as it has room
-// for, and no more.
+// Two users of a pool together make exactly as many calls at a time as it has
+// room for.
 func TestPoolIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 3
@@ -77,7 +77,7 @@ func TestPoolStopsWhenCanceled(t *testing.T) {
 	t.Run("while it waits for room", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPool(1)
-			p <- struct{}{} // somebody else's
+			p <- struct{}{} // room of another user
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- p.each(ctx, 2, func(int) { t.Error("a call beyond the bound") }) }()
@@ -92,7 +92,7 @@ func TestPoolStopsWhenCanceled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		p := newPool(2)
-		for range 100 { // each time, both are ready
+		for range 100 { // both cases of the select are ready each time
 			if err := p.each(ctx, 2, func(int) { t.Error("a call") }); !errors.Is(err, context.Canceled) {
 				t.Fatalf("error %v, want Canceled", err)
 			}
@@ -103,7 +103,7 @@ func TestPoolStopsWhenCanceled(t *testing.T) {
 	})
 }
 
-// A mistake in one call is its user's, and not the end of the process.
+// A panic in one call reaches its user, and does not end the process.
 func TestPoolPanics(t *testing.T) {
 	p := newPool(2)
 	var calls atomic.Int32

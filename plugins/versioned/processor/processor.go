@@ -1,6 +1,6 @@
 // Package processor is the sample's data processor. Start with [New]; the value
-// serves the newest version of the protocol, example.DataProcessorV2. Older
-// versions are the business of package compat.
+// serves the newest version of the protocol, example.DataProcessorV2. Package
+// compat serves older versions.
 package processor
 
 import (
@@ -22,7 +22,7 @@ import (
 // A Processor serves example.DataProcessorV2. Its methods are safe for
 // concurrent use.
 type Processor struct {
-	batches pool // of the items of all batches
+	batches pool // bounds the items of all batches
 }
 
 var _ example.DataProcessorV2Handler = (*Processor)(nil)
@@ -63,8 +63,8 @@ func (p *Processor) Process(ctx context.Context, request *example.ProcessRequest
 	}, nil
 }
 
-// tooLong says that the operation at field makes more of the text than is
-// allowed.
+// tooLong is the violation of an operation at field that makes the text too
+// long.
 func tooLong(field string) error {
 	var wrong violation.List
 	wrong.Add(field, "makes the text longer than "+count(maxText, "byte"))

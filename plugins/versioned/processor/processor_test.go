@@ -22,7 +22,7 @@ const (
 	upper = example.LetterCase_LETTER_CASE_UPPER
 	lower = example.LetterCase_LETTER_CASE_LOWER
 
-	// The promised limits.
+	// These are the promised limits.
 	maxText          = 64 << 10
 	maxOperations    = 32
 	maxMetadata      = 16
@@ -139,7 +139,7 @@ func TestElapsed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The time of a bubble stands still while somebody works.
+		// The time of a bubble stands still while a goroutine works.
 		if got := response.GetElapsed(); got == nil || got.AsDuration() != 0 {
 			t.Errorf("elapsed %v, want 0", got)
 		}
@@ -153,7 +153,7 @@ func TestElapsed(t *testing.T) {
 	}
 }
 
-// The limits hold exactly.
+// TestAtTheLimits checks that the limits are exact.
 func TestAtTheLimits(t *testing.T) {
 	text := strings.Repeat("a", maxText)
 	operations := make([]*example.Operation, maxOperations)
@@ -243,7 +243,7 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
-// What a request with many mistakes causes stays small.
+// The answer to a request with many mistakes stays small.
 func TestManyMistakes(t *testing.T) {
 	operations := make([]*example.Operation, maxOperations)
 	for i := range operations {

@@ -13,29 +13,30 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// patience bounds a wait for what should happen at once.
+// patience bounds a wait for something that should happen at once.
 const patience = 20 * time.Second
 
-// watched tells when each batch begins and how it ends.
-type watched struct {
+// watchedProcessor reports when each batch begins and how it ends.
+type watchedProcessor struct {
 	*Processor
 	begun chan struct{}
 	ended chan error
 }
 
-func (w watched) BatchProcess(ctx context.Context, request *example.BatchProcessRequest) (*example.BatchProcessResponse, error) {
+func (w watchedProcessor) BatchProcess(ctx context.Context, request *example.BatchProcessRequest) (*example.BatchProcessResponse, error) {
 	w.begun <- struct{}{}
 	response, err := w.Processor.BatchProcess(ctx, request)
 	w.ended <- err
 	return response, err
 }
 
-// A caller who gives up ends his batch, and leaves the plugin to the others.
+// A caller that gives up ends its batch, and frees the plugin for other
+// callers.
 func TestCallerCancelsBatch(t *testing.T) {
-	handler := watched{&Processor{batches: newPool(1)}, make(chan struct{}, 2), make(chan error, 2)}
+	handler := watchedProcessor{&Processor{batches: newPool(1)}, make(chan struct{}, 2), make(chan error, 2)}
 	client := example.NewDataProcessorV2Client(plugintest.Start(t, example.ServeDataProcessorV2(handler), unix.New()))
 	request := &example.BatchProcessRequest{Items: []*example.ProcessRequestV2{{Text: "a"}, {Text: "b"}}}
-	handler.batches <- struct{}{} // another batch is at work, and stays so
+	handler.batches <- struct{}{} // another batch keeps running
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

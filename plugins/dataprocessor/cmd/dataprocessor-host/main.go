@@ -8,8 +8,8 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli"
 )
 
-// maxMessage is the most that a request and a response have, in bytes, as the
-// .proto says.
+// maxMessage is the largest size of a request and a response, in bytes, from
+// the .proto.
 const maxMessage = 4 << 20
 
 func main() {

@@ -67,7 +67,7 @@ func exitCode(t *testing.T, err error) int {
 	return exit.ExitCode()
 }
 
-// start starts a host that processes lines, and has it process one.
+// start starts a host that processes lines, and sends it one line.
 func start(t *testing.T, args ...string) *clitest.Host {
 	t.Helper()
 	h := clitest.Start(t, "dataprocessor-host", append([]string{"process"}, args...)...)
@@ -98,7 +98,7 @@ func TestSignalEndsHostAndPlugin(t *testing.T) {
 
 func TestPluginDies(t *testing.T) { start(t, "-").KillPlugin(t) }
 
-// A line may be much longer than what is read at a time.
+// A line may be much longer than one read.
 func TestLongLine(t *testing.T) {
 	input := strings.Repeat("0123456789abcdé ", 120<<10) + "\nb\n" // about 2 MB
 	cmd := exec.CommandContext(t.Context(), clitest.Path("dataprocessor-host"), "process", "-option", "uppercase=true", "-")

@@ -8,8 +8,9 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
 )
 
-// maxResident is what the plugin may have in memory, whatever requests are made
-// of: twice what one of them takes, for the collector, and some.
+// maxResident is how much memory the plugin may use, whatever the requests
+// contain: twice the size of the largest one, for the garbage collector, and
+// some more.
 const maxResident = 300 << 20
 
 // TestMemory sends requests of which each byte takes as much memory as it can.

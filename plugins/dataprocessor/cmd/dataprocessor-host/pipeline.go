@@ -10,14 +10,15 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli"
 )
 
-// The bounds of what is under way: lines that have been read and whose results
-// have not been printed. They bound the memory that an input of any size needs.
+// These bounds limit the lines under way: lines that were read and whose
+// results were not printed. They bound the memory that an input of any size
+// needs.
 const (
 	maxCalls = 64
-	// maxLine is what the plugin takes as one text.
+	// maxLine is the longest text that the plugin accepts.
 	maxLine = 2 << 20
-	// No further line is taken while this much is under way: 32 lines of the
-	// greatest length, or 64 of 1 MiB.
+	// No further line is read while so many bytes are under way: 32 lines of
+	// the greatest length, or 64 of 1 MiB.
 	maxBytes = 64 << 20
 )
 
@@ -25,12 +26,12 @@ const (
 // prints the responses in the order of the lines.
 type pipeline struct {
 	maxCalls int
-	maxBytes int // of lines under way, exceeded by at most one line
+	maxBytes int // size of the lines under way, exceeded by at most one line
 	send     func(ctx context.Context, text string) (*example.ProcessResponse, error)
 	print    func(hostcli.Line, *example.ProcessResponse) error
 }
 
-// A call is one line on its way through the plugin.
+// A call processes one line.
 type call struct {
 	line hostcli.Line
 	done chan struct{} // closed when response or err is set
@@ -40,8 +41,8 @@ type call struct {
 }
 
 // run processes input until its end or the first error. When it returns, every
-// response before that has been printed and no call is under way. It returns as
-// soon as ctx is done, even while a read of input blocks.
+// response before the error has been printed and no call is under way. It
+// returns as soon as ctx is done, even while a read of input blocks.
 func (p *pipeline) run(ctx context.Context, input io.Reader) error {
 	var calls sync.WaitGroup
 	defer calls.Wait()
@@ -84,11 +85,11 @@ func (p *pipeline) run(ctx context.Context, input io.Reader) error {
 			return ctx.Err()
 		}
 	}
-	return ctx.Err() // which closes lines too
+	return ctx.Err() // closes lines too
 }
 
 // call sends the line to the plugin. An empty line stays empty without a call,
-// since the plugin takes empty data for a mistake.
+// because the plugin refuses empty data.
 func (p *pipeline) call(ctx context.Context, c *call) {
 	defer close(c.done)
 	switch {

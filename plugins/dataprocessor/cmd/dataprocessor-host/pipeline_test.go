@@ -19,7 +19,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli"
 )
 
-// A recorder holds what a pipeline prints.
+// A recorder records the output of a pipeline.
 type recorder []string
 
 func (r *recorder) print(l hostcli.Line, response *example.ProcessResponse) error {
@@ -47,7 +47,7 @@ func TestPipelineKeepsTheOrder(t *testing.T) {
 		}
 		p := newPipeline(&printed)
 		p.send = func(ctx context.Context, text string) (*example.ProcessResponse, error) {
-			// Every tenth line takes long, so that later ones overtake it.
+			// Every tenth line is slow, so that later ones overtake it.
 			if strings.HasSuffix(text, "0") {
 				time.Sleep(time.Second)
 			}
@@ -153,7 +153,7 @@ func TestPipelineReturnsThePrintError(t *testing.T) {
 
 func TestPipelineIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	blocked, unblock := io.Pipe() // an input that has nothing to say
+	blocked, unblock := io.Pipe() // an input without data
 	defer unblock.Close()
 	p := newPipeline(nil)
 	p.send = func(ctx context.Context, _ string) (*example.ProcessResponse, error) {
@@ -166,8 +166,8 @@ func TestPipelineIsInterrupted(t *testing.T) {
 	}
 }
 
-// The lines end with the context too, which is not the end of the input. Which of
-// the two is seen first is a matter of chance.
+// The end of the context also ends the lines, which is not the end of the input.
+// Either may be seen first.
 func TestPipelineOfAnEndedContext(t *testing.T) {
 	for range 100 {
 		synctest.Test(t, func(t *testing.T) {

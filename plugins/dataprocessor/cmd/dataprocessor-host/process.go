@@ -29,7 +29,7 @@ Options of the plugin, each "true" or "false", in the order of application:
 trim, uppercase, lowercase, reverse, sha256.
 `
 
-// The JSON objects of the output.
+// These are the JSON objects of the output.
 type (
 	result struct {
 		Type           string  `json:"type"` // "result"
@@ -46,7 +46,7 @@ type (
 	}
 )
 
-// A processing is the process command: its flags and what it works with.
+// A processing is the process command, with its flags.
 type processing struct {
 	options map[string]string
 	tags    []string
@@ -78,7 +78,7 @@ func (p *processing) flags(flags *flag.FlagSet) {
 			return errors.New("want name=value")
 		}
 		if _, ok := p.options[name]; ok {
-			return fmt.Errorf("option %s is given twice", name)
+			return fmt.Errorf("duplicate option %s", name)
 		}
 		p.options[name] = value
 		return hostcli.CheckText(s)
@@ -110,7 +110,8 @@ func (p *processing) parse(args []string) error {
 }
 
 func (p *processing) run(ctx context.Context, s *hostcli.Session) error {
-	// Before the plugin is started: a misspelt name should fail at once.
+	// The file is opened before the plugin starts, so that a misspelt name
+	// fails at once.
 	input, err := hostcli.Open(ctx, p.input)
 	if err != nil {
 		return err
@@ -159,7 +160,7 @@ func (p *processing) send(ctx context.Context, input *hostcli.Input) error {
 
 func (p *processing) showStored(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the stream if it is left early
+	defer cancel() // ends the stream if the loop ends early
 	stream, err := p.client.StreamResults(ctx, &example.StreamRequest{Query: *p.query, Limit: p.limit})
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func TestProcessUsageErrors(t *testing.T) {
 		{"A B", "process needs one FILE, or - for standard input, and has 2"},
 		{"-option uppercase FILE", "want name=value"},
 		{"-option =true FILE", "want name=value"},
-		{"-option a=1 -option a=2 FILE", "option a is given twice"},
+		{"-option a=1 -option a=2 FILE", "duplicate option a"},
 		{"-limit -1 FILE", "want a number from 0 to 2147483647"},
 		{"-limit 2147483648 FILE", "want a number from 0 to 2147483647"},
 		{"-option a=\xff FILE", `"a=\xff" is not UTF-8`},

@@ -1,5 +1,5 @@
 // Command dataprocessor-plugin is the sample's plugin. A host starts it, for
-// example dataprocessor-host; by hand it only says so.
+// example dataprocessor-host. Started by hand, it only explains that.
 package main
 
 import (

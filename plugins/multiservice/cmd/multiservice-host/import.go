@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// maxCalls is how many lines are under way at a time: as many as share one
+	// maxCalls is how many calls are under way at a time: as many as share one
 	// transaction of the plugin.
 	maxCalls = 64
-	// maxLine is more than the greatest key and value together.
+	// maxLine is larger than the longest key and value together.
 	maxLine = 2 << 20
 )
 
-// An imported is a JSON object of the output.
-type imported struct {
+// An importObject is a JSON object of the output.
+type importObject struct {
 	Type    string  `json:"type"` // "imported"
 	Entries int     `json:"entries"`
 	Seconds float64 `json:"seconds"`
@@ -37,7 +37,7 @@ func importCommand() *hostcli.Command {
 		Summary: "store the lines of a file, many at a time",
 		Help: `Stores each line of FILE, or of standard input, on behalf of a writer or an
 admin. A line is a key, a tab and a value. Up to 64 are on their way at a time,
-so which of two lines with the same key is the last to be stored is open.
+so the order in which lines with the same key are stored is not defined.
 
 The first line that fails ends the command; lines near it may have been stored.
 `,
@@ -50,7 +50,8 @@ The first line that fails ends the command; lines near it may have been stored.
 			return nil
 		}),
 		Run: func(ctx context.Context, s *hostcli.Session) error {
-			// Before the plugin is started: a misspelt name should fail at once.
+			// The file is opened before the plugin starts, so that a misspelt
+			// name fails at once.
 			input, err := hostcli.Open(ctx, name)
 			if err != nil {
 				return err
@@ -67,13 +68,13 @@ The first line that fails ends the command; lines near it may have been stored.
 			}
 			seconds := time.Since(start).Seconds()
 			return s.Print(fmt.Sprintf("%d entries in %.2f s, %.0f a second\n", n, seconds, float64(n)/seconds),
-				imported{"imported", n, seconds})
+				importObject{"imported", n, seconds})
 		},
 	}
 }
 
 // importLines stores the lines of input and returns how many there were. After
-// the first error no further line is awaited, and no call is under way when it
+// the first error it reads no further line. No call is under way when it
 // returns.
 func importLines(ctx context.Context, client multi.DataServiceClient, caller string, input io.Reader) (n int, err error) {
 	var calls sync.WaitGroup
@@ -107,7 +108,7 @@ func importLines(ctx context.Context, client multi.DataServiceClient, caller str
 		calls.Go(func() {
 			defer func() { <-free }()
 			if _, err := client.StoreData(ctx, request); err != nil {
-				cancel(&hostcli.LineError{Line: l.Number, Err: err}) // the first counts
+				cancel(&hostcli.LineError{Line: l.Number, Err: err}) // keeps only the first error
 			}
 		})
 	}
@@ -115,7 +116,7 @@ func importLines(ctx context.Context, client multi.DataServiceClient, caller str
 	return n, context.Cause(ctx)
 }
 
-// parseEntry returns what a line has to store.
+// parseEntry returns the key and the value of a line.
 func parseEntry(l hostcli.Line) (*multi.StoreRequest, error) {
 	if l.Err != nil {
 		return nil, l.Err

@@ -38,13 +38,13 @@ func TestPluginDiesWhileALineIsAwaited(t *testing.T) { importing(t).KillPlugin(t
 func TestLineFailsWhileALineIsAwaited(t *testing.T) {
 	h := importing(t)
 	h.Write(t, "key\tvalue\n")
-	want := hostcli.Failure{Type: "error", Message: "the caller ann is no user", Line: 1, Code: "PermissionDenied"}
+	want := hostcli.Failure{Type: "error", Message: "the caller ann is not a user", Line: 1, Code: "PermissionDenied"}
 	if diff := cmp.Diff(want, h.WantFailure(t)); diff != "" {
 		t.Errorf("last object (-want +got):\n%s", diff)
 	}
 }
 
-// A line that cannot be stored anyway is not read to its end.
+// A line that is too long to be stored is not read to its end.
 func TestImportOfALongLine(t *testing.T) {
 	input := strings.NewReader("key\t" + strings.Repeat("x", maxLine))
 	n, err := importLines(t.Context(), nil, "ann", input)

@@ -11,8 +11,8 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
-// maxMessage is the most that a request has, in bytes, and more than a page of
-// entries has, as the .proto says.
+// maxMessage is the largest size of a request, in bytes, from the .proto. A
+// page of entries is smaller.
 const maxMessage = 4 << 20
 
 func main() {
@@ -22,7 +22,7 @@ func main() {
 		About:         "Starts the plugin on the database in -dir, uses it and stops it again.",
 		PluginPackage: "github.com/plugwire/plugwire/plugins/multiservice/cmd/multiservice-plugin",
 		Flags: func(flags *flag.FlagSet) {
-			flags.StringVar(&dir, "dir", dir, "`directory` of the database; it is made if it is not there (required)")
+			flags.StringVar(&dir, "dir", dir, "`directory` of the database; it is created if it does not exist (required)")
 		},
 		Check: func() error {
 			if dir == "" {

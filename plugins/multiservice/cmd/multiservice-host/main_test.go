@@ -16,8 +16,8 @@ func TestScripts(t *testing.T) {
 		Host: "multiservice-host",
 		Objects: map[string]any{
 			"user":     new(user),
-			"stored":   new(stored),
-			"imported": new(imported),
+			"stored":   new(storeObject),
+			"imported": new(importObject),
 			"entry":    new(entry),
 			"page":     new(page),
 			"status":   new(pluginStatus),
@@ -26,8 +26,8 @@ func TestScripts(t *testing.T) {
 	}.Run(t)
 }
 
-// setenvFromStdout is "setenv-from-stdout NAME PATTERN": NAME is then what the
-// first group of PATTERN matches in the last stdout.
+// setenvFromStdout is "setenv-from-stdout NAME PATTERN": it sets NAME to the
+// match of PATTERN's first group in the last stdout.
 func setenvFromStdout(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: setenv-from-stdout NAME PATTERN")

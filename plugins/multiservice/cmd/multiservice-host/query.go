@@ -13,16 +13,16 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
-// maxPageSize is what multi.proto has as the most entries of a page.
+// maxPageSize is the limit of a page's entries in multi.proto.
 const maxPageSize = 1000
 
-// The JSON objects of the output.
+// These are the JSON objects of the output.
 type (
 	entry struct {
 		Type        string `json:"type"` // "entry"
 		Key         string `json:"key"`
 		Value       string `json:"value"`
-		ValueBase64 []byte `json:"value_base64,omitempty"` // in place of Value, if it is not UTF-8
+		ValueBase64 []byte `json:"value_base64,omitempty"` // replaces Value if it is not UTF-8
 		Version     int64  `json:"version"`
 		UpdatedBy   string `json:"updated_by"`
 		UpdateTime  string `json:"update_time"` // RFC 3339
@@ -34,7 +34,7 @@ type (
 	}
 )
 
-// A querying is the query command: its flags.
+// A querying is the query command, with its flags.
 type querying struct {
 	request multi.QueryRequest
 	onePage bool
@@ -47,7 +47,7 @@ func queryCommand() *hostcli.Command {
 		Args:    "[PREFIX]",
 		Summary: "print the entries whose keys begin with a prefix",
 		Help: `Prints the entries whose keys begin with PREFIX, or all, on behalf of any user, in
-the order of the keys' bytes: key, value, version, who stored it and when,
+the order of the keys' bytes: key, value, version, and the user and time of storing,
 separated by tabs. Keys and values are quoted.
 
 The plugin returns them a page at a time. With -one-page the command ends after
@@ -82,7 +82,7 @@ func (q *querying) flags(flags *flag.FlagSet) {
 		q.request.PageSize = int32(size)
 		return nil
 	})
-	flags.Func("page-token", "begin with the page that this `token` is for", func(token string) error {
+	flags.Func("page-token", "begin with the page of this `token`", func(token string) error {
 		q.request.PageToken = token
 		return hostcli.CheckText(token)
 	})
@@ -105,7 +105,8 @@ func (q *querying) print(ctx context.Context, client multi.DataServiceClient, s 
 			return err
 		}
 		if len(response.GetEntries()) == 0 && response.GetNextPageToken() != "" {
-			// The protocol rules it out, because it could go on without end.
+			// The protocol forbids it, because such pages could follow each
+			// other without end.
 			return errors.New("the plugin answered with a page without entries that is not the last one")
 		}
 		for _, e := range response.GetEntries() {
@@ -134,7 +135,8 @@ func printEntry(s *hostcli.Session, e *multi.Entry) error {
 		e.GetKey(), e.GetValue(), e.GetVersion(), e.GetUpdatedBy(), at.Local().Format(time.RFC3339)), object)
 }
 
-// printPage says how to get the next page; as text, only if there is one.
+// printPage prints how to get the next page. As text, it prints only if there
+// is one.
 func printPage(s *hostcli.Session, response *multi.QueryResponse) error {
 	text := ""
 	if next := response.GetNextPageToken(); next != "" {

@@ -10,7 +10,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
-// endless is a plugin whose pages have nothing and no end.
+// endless is a plugin whose pages are empty and never end.
 type endless struct{ multi.DataServiceClient }
 
 func (endless) QueryData(context.Context, *multi.QueryRequest, ...grpc.CallOption) (*multi.QueryResponse, error) {

@@ -10,12 +10,12 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
-// maxInput is how much of standard input is read for a value: more than a value
-// may have, so that it is the plugin that refuses it.
+// maxInput is how many bytes of standard input are read for a value: more than
+// a value may have, so that the plugin refuses the value.
 const maxInput = 1<<20 + 1
 
-// A stored is a JSON object of the output.
-type stored struct {
+// A storeObject is a JSON object of the output.
+type storeObject struct {
 	Type    string `json:"type"` // "stored"
 	Key     string `json:"key"`
 	Version int64  `json:"version"`
@@ -28,8 +28,8 @@ func storeCommand() *hostcli.Command {
 		Name:    "store",
 		Args:    "KEY VALUE|-",
 		Summary: "store a value under a key",
-		Help: `Stores a value, or what standard input has, under a key, on behalf of a writer or
-an admin. It is on the disk when the command ends. What is printed is how often
+		Help: `Stores a value, or all of standard input, under a key, on behalf of a writer or
+an admin. The value is on the disk when the command ends. Prints how often
 a value was stored under the key.
 `,
 		Flags: func(flags *flag.FlagSet) { addCaller(flags, &request.Caller, " (required)") },
@@ -53,13 +53,12 @@ a value was stored under the key.
 				return err
 			}
 			return s.Print(fmt.Sprintf("%q, version %d\n", request.GetKey(), response.GetVersion()),
-				stored{"stored", request.GetKey(), response.GetVersion()})
+				storeObject{"stored", request.GetKey(), response.GetVersion()})
 		},
 	}
 }
 
-// readValue returns the value that the user means: the argument, or standard
-// input.
+// readValue returns the value: the argument, or standard input.
 func readValue(ctx context.Context, argument string) ([]byte, error) {
 	if argument != "-" {
 		return []byte(argument), nil

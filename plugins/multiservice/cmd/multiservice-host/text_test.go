@@ -11,7 +11,8 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
 )
 
-// What is no UTF-8 cannot be sent, and is refused where it can be told what it is.
+// Text that is not UTF-8 cannot be sent. The host refuses it, because the host can
+// name the flag or argument.
 func TestTextsThatAreNotUTF8(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("arguments are UTF-16 there")

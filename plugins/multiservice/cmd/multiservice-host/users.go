@@ -12,8 +12,8 @@ import (
 	"github.com/plugwire/plugwire/plugins/multiservice/multi"
 )
 
-// rolePrefix begins the names of roles in the protocol; on the command line they
-// go without.
+// rolePrefix begins the names of roles in the protocol, but not on the command
+// line.
 const rolePrefix = "ROLE_"
 
 // A user is a JSON object of the output.
@@ -31,7 +31,7 @@ func printUser(s *hostcli.Session, u *multi.User) error {
 		user{"user", u.GetName(), role, at.Format(time.RFC3339Nano)})
 }
 
-// oneName takes the arguments of a command that has one.
+// oneName parses the arguments of a command with one argument.
 func oneName(command string, name *string) func(args []string) error {
 	return func(args []string) error {
 		if len(args) != 1 {

@@ -25,27 +25,29 @@ import (
 const (
 	kills   = 20
 	callers = 64
-	// maxAcknowledged is how many writes are acknowledged in a round, at most,
-	// before its plugin is killed.
+	// maxAcknowledged bounds how many writes are acknowledged in a round before
+	// its plugin is killed.
 	maxAcknowledged = 500
-	// keysPerCaller has each key written several times, and new ones all along.
+	// keysPerCaller is so low that each key is written several times, and so
+	// high that there are always new keys.
 	keysPerCaller = 20
-	// maxContent is several pages of the database.
+	// maxContent is the size of several pages of the database.
 	maxContent = 20 << 10
 
 	roundTimeout = 30 * time.Second
 )
 
-// A cell is what the test knows of one key. Only one caller writes it, one call at
-// a time.
+// A cell is what the test knows about one key. Only one caller writes it, one call
+// at a time.
 type cell struct {
 	key          string
-	tried        int // number of the last call that was made; 0 is none
-	acknowledged int // number of the last call that was acknowledged
+	tried        int // number of the last call, 0 before the first
+	acknowledged int // number of the last acknowledged call
 }
 
-// content returns the value that call number n stores under key. Any change of it
-// shows: it begins with what it is, and the rest follows from that.
+// content returns the value that call number n stores under key. The test detects
+// any change of it: it begins with its number, and the rest follows from the
+// number.
 func content(key string, n int) []byte {
 	head := fmt.Sprintf("%s %d ", key, n)
 	sum := sha256.Sum256([]byte(head))
@@ -54,8 +56,8 @@ func content(key string, n int) []byte {
 }
 
 // TestKilledWhileCallersWrite kills the plugin again and again while callers
-// store. What was acknowledged is there in the next process, a write that was
-// under way is there in whole or not at all, and the database opens each time.
+// store. In the next process, every acknowledged write is there, any other
+// write is there in whole or not at all, and the database opens each time.
 func TestKilledWhileCallersWrite(t *testing.T) {
 	dir := t.TempDir()
 	seed := uint64(time.Now().UnixNano())
@@ -92,7 +94,7 @@ func TestKilledWhileCallersWrite(t *testing.T) {
 	t.Logf("%d kills, %d writes acknowledged; of those that were not, %d are there", kills, total, kept)
 }
 
-// checkFile has the database's own check go over every page.
+// checkFile runs the database's own check over every page.
 func checkFile(t *testing.T, dir string) {
 	t.Helper()
 	db, err := bbolt.Open(filepath.Join(dir, "multiservice.db"), 0o600, &bbolt.Options{ReadOnly: true, Timeout: roundTimeout})
@@ -110,8 +112,8 @@ func checkFile(t *testing.T, dir string) {
 	}
 }
 
-// writeUntilKilled has all callers store until the plugin, which is killed once so
-// many calls were acknowledged, is gone. It returns how many were.
+// writeUntilKilled lets all callers store until the plugin is killed, after the
+// given number of acknowledged calls. It returns how many calls were acknowledged.
 func writeUntilKilled(t *testing.T, p *host.Plugin, cells [][]cell, acknowledged int) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), roundTimeout)
@@ -151,13 +153,14 @@ func writeUntilKilled(t *testing.T, p *host.Plugin, cells [][]cell, acknowledged
 	select {
 	case <-p.Done():
 	case <-ctx.Done():
-		t.Fatal("the plugin that was killed is still there")
+		t.Fatal("the killed plugin is still running")
 	}
 	return int(count.Load())
 }
 
-// verify checks what is stored of each cell. A call that was not acknowledged may
-// be there: then it counts as if it was. It returns how many are.
+// verify checks the stored value of each cell. If the value of an unacknowledged
+// call is there, the call counts as acknowledged. verify returns the number of
+// these calls.
 func verify(t *testing.T, p *host.Plugin, cells [][]cell) (kept int) {
 	t.Helper()
 	stored := readAll(t, p)
@@ -179,12 +182,13 @@ func verify(t *testing.T, p *host.Plugin, cells [][]cell) (kept int) {
 		}
 	}
 	if len(stored) > 0 {
-		t.Fatalf("%d entries are there that nobody stored", len(stored))
+		t.Fatalf("%d entries are there that no caller stored", len(stored))
 	}
 	return kept
 }
 
-// readAll returns everything that is stored, read by a caller who may.
+// readAll returns all stored values. It calls as a user with the permission to
+// read.
 func readAll(t *testing.T, p *host.Plugin) map[string][]byte {
 	t.Helper()
 	stored := map[string][]byte{}

@@ -18,15 +18,15 @@ import (
 )
 
 func main() {
-	dir := flag.String("dir", "", "`directory` of the database; it is made if it is not there")
+	dir := flag.String("dir", "", "`directory` of the database; it is created if it does not exist")
 	flag.Usage = usage
 	flag.Parse()
 	if *dir == "" || flag.NArg() > 0 {
 		usage()
 		os.Exit(1)
 	}
-	// Before it serves: a host then hears at the start what is wrong with the
-	// database, not at the first call.
+	// Open the database before serving, so that an error of the database fails
+	// the start and not the first call.
 	db, err := store.Open(*dir)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "multiservice-plugin:", err)
@@ -35,7 +35,7 @@ func main() {
 	plugin.Main(multi.ServeMulti(service.New(db)),
 		plugin.WithTransports(unix.New(), quic.New(), tcp.New()),
 		plugin.WithMaxMessageSize(service.MaxMessageSize),
-		plugin.OnShutdown(func(context.Context) error { return db.Close() })) // after the last call
+		plugin.OnShutdown(func(context.Context) error { return db.Close() })) // runs after the last call
 }
 
 func usage() {

@@ -24,7 +24,7 @@ import (
 
 // The tests of this package use the real command, as a process of its own.
 
-// path is where the command is.
+// path is the path of the command.
 var path string
 
 func TestMain(m *testing.M) {
@@ -47,9 +47,9 @@ func build() (bin string, err error) {
 	if bin, err = os.MkdirTemp("", "multiservice-test-"); err != nil {
 		return "", err
 	}
-	path = filepath.Join(bin, "multiservice-plugin.exe") // Windows wants the suffix, others do not mind
+	path = filepath.Join(bin, "multiservice-plugin.exe") // Windows needs the suffix
 	build := exec.Command("go", "build", "-o", path, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as go tool mage build, with whose results it shares the cache
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // same settings as go tool mage build, to share its build cache
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", build, err, output)
 	}
@@ -75,8 +75,8 @@ func mustLaunch(t *testing.T, dir string, tr transport.Transport) *host.Plugin {
 	return p
 }
 
-// One plugin serves both services, over each transport, and keeps what it has for
-// the next one.
+// One plugin serves both services, over each transport, and the next plugin finds
+// its data.
 func TestRestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	for i, tr := range []transport.Transport{unix.New(), quic.New(), tcp.New()} {
@@ -115,7 +115,8 @@ func startError(t *testing.T, dir string) *host.StartError {
 	return start
 }
 
-// Why a plugin cannot have its database is said at the start, once and in whole.
+// If a plugin cannot open its database, the error of the start gives the reason,
+// once and completely.
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	damaged, used := t.TempDir(), t.TempDir()
@@ -125,7 +126,7 @@ func TestStartFails(t *testing.T) {
 	mustLaunch(t, used, unix.New())
 	for _, tt := range []struct{ name, dir, want string }{
 		{"damaged", damaged, "is damaged: invalid database: put back a copy of the file, or move it away to begin with an empty database"},
-		{"in use", used, "is in use by another process, still after 3s: end the host whose plugin that is, or use another directory"},
+		{"in use", used, "is in use by another process, still after 3s: end the host of that plugin, or use another directory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -16,16 +16,16 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/streaming"
 )
 
-const chatHelp = `Joins the plugin's chat room, posts the lines of standard input, and prints what
-is posted as "USER: TEXT", until standard input ends and the last reply is there.
+const chatHelp = `Joins the plugin's chat room, posts the lines of standard input, and prints
+all messages as "USER: TEXT", until standard input ends and the last reply has come.
 An empty line is not posted. Lines of a text after its first are indented.
 
 The user "assistant" replies to each line. It knows some commands: /help lists
 them.
 `
 
-// A posted is a JSON object of the output.
-type posted struct {
+// A messageObject is a JSON object of the output.
+type messageObject struct {
 	Type      string `json:"type"` // "message"
 	User      string `json:"user"`
 	Text      string `json:"text"`
@@ -68,7 +68,7 @@ func chatCommand() *hostcli.Command {
 	}
 }
 
-// converse posts the lines of input, and prints what is posted.
+// converse posts the lines of input, and prints all messages.
 func converse(ctx context.Context, client streaming.StreamingServiceClient, s *hostcli.Session, user string, input io.Reader) error {
 	var talking sync.WaitGroup
 	defer talking.Wait()
@@ -79,7 +79,7 @@ func converse(ctx context.Context, client streaming.StreamingServiceClient, s *h
 		return err
 	}
 	lines := hostcli.TextLines(ctx, input, chat.MaxText)
-	var mistake error // of the input, when talking has ended
+	var mistake error // error of the input, when talk has returned
 	talking.Go(func() { mistake = talk(ctx, stream, lines, user) })
 	for {
 		m, err := stream.Recv()
@@ -92,14 +92,15 @@ func converse(ctx context.Context, client streaming.StreamingServiceClient, s *h
 			return err
 		}
 		text := fmt.Sprintf("%s: %s\n", shown(m.GetUser()), shown(m.GetText()))
-		if err := s.Print(text, posted{"message", m.GetUser(), m.GetText(), m.GetTimestamp(), m.GetSequence()}); err != nil {
+		if err := s.Print(text, messageObject{"message", m.GetUser(), m.GetText(), m.GetTimestamp(), m.GetSequence()}); err != nil {
 			return err
 		}
 	}
 }
 
-// talk joins under a name and posts lines until there are no more, or one that
-// cannot be posted. An error of the stream is not its to tell: Recv does.
+// talk joins under a name and posts lines until the end, or until a line cannot
+// be posted. It does not return errors of the stream, because Recv returns
+// them.
 func talk(ctx context.Context, stream chatStream, lines <-chan hostcli.Line, user string) error {
 	if err := stream.Send(&streaming.ChatMessage{User: user}); err != nil {
 		return nil //nolint:nilerr // see above
@@ -127,6 +128,6 @@ func talk(ctx context.Context, stream chatStream, lines <-chan hostcli.Line, use
 	}
 }
 
-// shown returns a text as it goes to a terminal: lines after the first are
-// indented, so that none looks like a message of its own.
+// shown returns the form of a text for a terminal: lines after the first are
+// indented, so that none looks like a message.
 func shown(text string) string { return strings.ReplaceAll(hostcli.Safe(text), "\n", "\n  ") }

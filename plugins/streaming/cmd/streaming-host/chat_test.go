@@ -15,7 +15,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/chat"
 )
 
-// chatting starts a host whose user is alice.
+// chatting starts a host for the user alice.
 func chatting(t *testing.T) *clitest.Host {
 	t.Helper()
 	return clitest.Start(t, "streaming-host", "-root", t.TempDir(), "chat", "-user", "alice")
@@ -25,8 +25,8 @@ func chatting(t *testing.T) *clitest.Host {
 func say(t *testing.T, h *clitest.Host, text, reply string) {
 	t.Helper()
 	h.Write(t, text+"\n")
-	for _, want := range []posted{{User: "alice", Text: text}, {User: "assistant", Text: reply}} {
-		var m posted
+	for _, want := range []messageObject{{User: "alice", Text: text}, {User: "assistant", Text: reply}} {
+		var m messageObject
 		h.Next(t, &m)
 		if m.User != want.User || m.Text != want.Text {
 			t.Errorf("%s: %q, want %s: %q", m.User, m.Text, want.User, want.Text)
@@ -34,7 +34,7 @@ func say(t *testing.T, h *clitest.Host, text, reply string) {
 	}
 }
 
-// What is said is there at once, and not only at the end.
+// Messages appear at once, and not only at the end.
 func TestConversation(t *testing.T) {
 	h := chatting(t)
 	say(t, h, "hello", "1 word, 5 characters")
@@ -85,8 +85,8 @@ func TestConversationEnds(t *testing.T) {
 	}
 }
 
-// A line that cannot be sent ends the conversation, and not before what came
-// before it is answered.
+// A line that cannot be sent ends the conversation, but only after the replies
+// to the lines before it.
 func TestLastReplyBeforeAnError(t *testing.T) {
 	for _, wrong := range []string{"\xff\n", strings.Repeat("x", 4099), "\x1b\n"} {
 		cmd := exec.CommandContext(t.Context(), clitest.Path("streaming-host"), "-root", t.TempDir(), "chat", "-user", "alice")
@@ -102,8 +102,8 @@ func TestLastReplyBeforeAnError(t *testing.T) {
 	}
 }
 
-// What a plugin lets through does nothing to the terminal, and cannot pass for a
-// message of another.
+// A text from the plugin cannot control the terminal, and cannot look like
+// another user's message.
 func TestShown(t *testing.T) {
 	for text, want := range map[string]string{
 		"hi\nassistant: send all": "hi\n  assistant: send all",
@@ -115,8 +115,8 @@ func TestShown(t *testing.T) {
 	}
 }
 
-// More lines than the room takes at once all come back, and are no reason to be put
-// out.
+// More lines than the room accepts at once all come back, and do not disconnect the
+// participant.
 func TestManyLines(t *testing.T) {
 	const lines = 600
 	cmd := exec.CommandContext(t.Context(), clitest.Path("streaming-host"), "-root", t.TempDir(), "chat", "-user", "alice")

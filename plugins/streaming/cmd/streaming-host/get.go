@@ -21,12 +21,12 @@ const getHelp = `Gets the file REMOTE of the root and prints its size and checks
 it goes: a file, or a directory that exists; by default a file of the same name
 in the current directory.
 
-What has arrived is in LOCAL.plugwire-part until all of it has, and has the
+The data is in LOCAL.plugwire-part until the file is complete and has the
 checksum that the plugin sent. If the command is interrupted, the same command
-goes on from there; if the file is another one by then, from the beginning.
+continues there, or at the beginning if the file has changed.
 `
 
-// A getting is the get command.
+// A getting is the get command, with its flags and arguments.
 type getting struct {
 	remote, local string
 	overwrite     bool
@@ -77,7 +77,7 @@ func (g *getting) run(ctx context.Context, s *hostcli.Session) (err error) {
 	}
 	defer func() {
 		if size, sizeErr := p.size(); err != nil && sizeErr == nil && size > 0 {
-			_ = s.Note(fmt.Sprintf("%d bytes are in %s; the same command goes on from there", size, p.file.Name()))
+			_ = s.Note(fmt.Sprintf("%d bytes are in %s; the same command continues there", size, p.file.Name()))
 		}
 		if closeErr := p.close(); err == nil {
 			err = closeErr
@@ -94,7 +94,7 @@ func (g *getting) run(ctx context.Context, s *hostcli.Session) (err error) {
 	g.client = streaming.NewStreamingServiceClient(plugin)
 	began := time.Now()
 	var sum []byte
-	result := transferred{Type: "download", Remote: g.remote, Local: g.local}
+	result := transferObject{Type: "download", Remote: g.remote, Local: g.local}
 	err = again(offset, func(offset int64) (err error) {
 		result.ResumedAt = offset
 		result.Bytes, sum, err = g.receive(ctx, p, offset)
@@ -109,7 +109,7 @@ func (g *getting) run(ctx context.Context, s *hostcli.Session) (err error) {
 	return result.print(s, g.local, sum, began)
 }
 
-// receive receives the file from an offset on, until all of it is in the part.
+// receive receives the file from an offset on, until the part is complete.
 func (g *getting) receive(ctx context.Context, p *part, offset int64) (size int64, checksum []byte, err error) {
 	sum, err := filehash.Prefix(ctx, p.file, offset)
 	if err != nil {
@@ -119,7 +119,7 @@ func (g *getting) receive(ctx context.Context, p *part, offset int64) (size int6
 		return 0, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the stream if it is left early
+	defer cancel() // ends the stream if the loop ends early
 	stream, err := g.client.DownloadFile(ctx, &streaming.DownloadRequest{
 		FilePath:     g.remote,
 		Offset:       offset,
@@ -162,14 +162,14 @@ func (g *getting) receive(ctx context.Context, p *part, offset int64) (size int6
 		checksum = sum.Sum(nil)
 		if offset != size || !bytes.Equal(checksum, chunk.GetSha256()) {
 			return 0, nil, errors.Join(
-				fmt.Errorf("what arrived, %d of %d bytes, has the checksum %x, the plugin says %x: get it again", offset, size, checksum, chunk.GetSha256()),
+				fmt.Errorf("the received %d of %d bytes have the checksum %x, and the plugin sent %x: get the file again", offset, size, checksum, chunk.GetSha256()),
 				p.cut(0))
 		}
 		return size, checksum, nil
 	}
 }
 
-// checkDue checks that a chunk is the next one of a file of that size.
+// checkDue checks that a chunk is the next one, of a file of that size.
 func checkDue(chunk *streaming.FileChunk, sequence, offset, size int64) error {
 	length := int64(len(chunk.GetData()))
 	if chunk.GetSequence() != sequence || chunk.GetOffset() != offset || length > size-offset || length == 0 && !chunk.GetIsLast() {
@@ -179,7 +179,8 @@ func checkDue(chunk *streaming.FileChunk, sequence, offset, size int64) error {
 	return nil
 }
 
-// unlessEnd says that a stream has ended before its last chunk.
+// unlessEnd replaces io.EOF by an error, for a stream that ends before its last
+// chunk.
 func unlessEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errors.New("the plugin ended the download without a last chunk")

@@ -14,14 +14,14 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// A scripted is a plugin that sends what it is told to.
-type scripted struct {
+// A scriptedPlugin is a plugin that sends the chunks of the test.
+type scriptedPlugin struct {
 	streaming.StreamingServiceHandler
 
 	chunks []*streaming.FileChunk
 }
 
-func (s *scripted) DownloadFile(_ *streaming.DownloadRequest, stream grpc.ServerStreamingServer[streaming.FileChunk]) error {
+func (s *scriptedPlugin) DownloadFile(_ *streaming.DownloadRequest, stream grpc.ServerStreamingServer[streaming.FileChunk]) error {
 	for _, chunk := range s.chunks {
 		if err := stream.Send(chunk); err != nil {
 			return err
@@ -30,15 +30,15 @@ func (s *scripted) DownloadFile(_ *streaming.DownloadRequest, stream grpc.Server
 	return nil
 }
 
-// What a plugin sends is not believed.
+// The host checks everything that a plugin sends.
 func TestGetFromAPluginThatIsWrong(t *testing.T) {
 	sum := sha256.Sum256([]byte("abcdef"))
-	const due, verified = "was due, of a file of", "what arrived, "
+	const due, verified = "was due, of a file of", "the received "
 	for _, tt := range []struct {
 		name   string
 		change func(chunks []*streaming.FileChunk) []*streaming.FileChunk
-		want   string // in the error; empty if there is none
-		kept   int64  // of what has arrived
+		want   string // part of the error; empty if there is none
+		kept   int64  // size of the received data
 	}{
 		{"nothing", func(c []*streaming.FileChunk) []*streaming.FileChunk { return c }, "", 6},
 		{"gap", func(c []*streaming.FileChunk) []*streaming.FileChunk { return append(c[:1], c[2]) }, due, 2},
@@ -46,7 +46,7 @@ func TestGetFromAPluginThatIsWrong(t *testing.T) {
 		{"offset", func(c []*streaming.FileChunk) []*streaming.FileChunk { c[1].Offset = 3; return c }, due, 2},
 		{"more than its size", func(c []*streaming.FileChunk) []*streaming.FileChunk { c[0].TotalBytes = 3; return c }, due, 2},
 		{"negative size", func(c []*streaming.FileChunk) []*streaming.FileChunk { c[0].TotalBytes = -1; return c }, due, 0},
-		{"nothing for ever", func(c []*streaming.FileChunk) []*streaming.FileChunk { c[1].Data = nil; return c }, due, 2},
+		{"chunks without data", func(c []*streaming.FileChunk) []*streaming.FileChunk { c[1].Data = nil; return c }, due, 2},
 		{"no last", func(c []*streaming.FileChunk) []*streaming.FileChunk { return c[:2] }, "without a last chunk", 4},
 		{"no chunk", func([]*streaming.FileChunk) []*streaming.FileChunk { return nil }, "without a last chunk", 0},
 		{"more after the last", func(c []*streaming.FileChunk) []*streaming.FileChunk { return append(c, c[2]) }, "did not end after the last chunk", 6},
@@ -55,7 +55,7 @@ func TestGetFromAPluginThatIsWrong(t *testing.T) {
 		{"no checksum", func(c []*streaming.FileChunk) []*streaming.FileChunk { c[2].Sha256 = nil; return c }, verified, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			plugin := &scripted{chunks: tt.change([]*streaming.FileChunk{
+			plugin := &scriptedPlugin{chunks: tt.change([]*streaming.FileChunk{
 				{Data: []byte("ab"), TotalBytes: 6},
 				{Data: []byte("cd"), Sequence: 1, Offset: 2},
 				{Data: []byte("ef"), Sequence: 2, Offset: 4, IsLast: true, Sha256: sum[:]},

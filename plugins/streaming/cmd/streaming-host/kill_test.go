@@ -19,10 +19,11 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
 )
 
-// patience bounds a wait for what happens soon unless the machine is very busy.
+// patience bounds a wait for something that happens soon, unless the machine is
+// very busy.
 const patience = 2 * time.Minute
 
-// seedEnv repeats a run, but for the timing of processes.
+// seedEnv repeats a run, except for the timing of processes.
 const seedEnv = "PLUGWIRE_SOAK_SEED"
 
 func random(t *testing.T) *rand.Rand {
@@ -38,14 +39,14 @@ func random(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// A process is a host that runs, with -json.
+// A process is a running host, with -json.
 type process struct {
 	cmd    *exec.Cmd
 	stdout *bufio.Scanner
 	stderr bytes.Buffer
 	plugin int // its process
 	ended  chan struct{}
-	result transferred // when ended is closed
+	result transferObject // valid when ended is closed
 	err    error
 }
 
@@ -70,7 +71,7 @@ func run(t *testing.T, args ...string) *process {
 	go func() {
 		defer close(p.ended)
 		for p.stdout.Scan() {
-			if r := (transferred{}); json.Unmarshal(p.stdout.Bytes(), &r) == nil && r.Type != "error" {
+			if r := (transferObject{}); json.Unmarshal(p.stdout.Bytes(), &r) == nil && r.Type != "error" {
 				p.result = r
 			}
 		}
@@ -88,8 +89,8 @@ func (p *process) running() bool {
 	}
 }
 
-// TestSoakKilled kills a transfer over and over, the host or the plugin, at
-// random points, and has it go on, until all of the file is there.
+// TestSoakKilled kills the host or the plugin of a transfer at random points,
+// and continues the transfer, until the file is complete.
 func TestSoakKilled(t *testing.T) {
 	rnd := random(t)
 	dir := t.TempDir()
@@ -137,22 +138,22 @@ func TestSoakKilled(t *testing.T) {
 
 // A journey is a transfer of a file that is killed on its way.
 type journey struct {
-	args     []string // of the host
+	args     []string // arguments of the host
 	source   string
-	size     int64  // of the source
-	arriving string // pattern of what holds it until it is complete
-	arrived  string // where it is then
+	size     int64  // content of the source
+	arriving string // pattern of the file that holds the data until it is complete
+	arrived  string // path of the complete file
 }
 
 // untilDone runs the transfer until it is done, and kills it a few times before
-// that, each time when some more has arrived, the last time perhaps when all has
-// and only its name is missing.
+// that, each time when more has arrived. The last time all data may have
+// arrived, and only the name is missing.
 func (j journey) untilDone(t *testing.T, rnd *rand.Rand) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	kills, there := 0, int64(0)
 	for j.absent(t) {
-		target := int64(math.MaxInt64) // not to be killed
+		target := int64(math.MaxInt64) // this run is not killed
 		switch {
 		case kills < 2:
 			target = there + 1 + rnd.Int64N((j.size-there)/2)
@@ -189,7 +190,8 @@ func (j journey) untilDone(t *testing.T, rnd *rand.Rand) {
 	t.Logf("%s: %d kills, the last with %d of %d bytes there", filepath.Base(j.arrived), kills, there, j.size)
 }
 
-// absent reports whether the file has not arrived. If it has, it is complete.
+// absent reports whether the file has not arrived. A file that has arrived must
+// be complete.
 func (j journey) absent(t *testing.T) bool {
 	t.Helper()
 	if _, err := os.Stat(j.arrived); os.IsNotExist(err) {

@@ -14,7 +14,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/streaming"
 )
 
-// serving is what the plugin is told to serve.
+// serving has the flags for the plugin: what it serves.
 type serving struct {
 	root    string
 	maxSize int64
@@ -41,13 +41,13 @@ func main() {
 
 func (s *serving) flags(flags *flag.FlagSet) {
 	flags.StringVar(&s.root, "root", s.root, "`directory` whose files the plugin serves")
-	flags.Int64Var(&s.maxSize, "max-size", s.maxSize, "size in `bytes` of the largest file that the plugin takes")
+	flags.Int64Var(&s.maxSize, "max-size", s.maxSize, "size in `bytes` of the largest file that the plugin accepts")
 }
 
 func (s *serving) args() []string {
 	root := s.root
 	if abs, err := filepath.Abs(root); err == nil {
-		root = abs // so that what the plugin says about it is clear
+		root = abs // so that the plugin's errors about it are clear
 	}
 	return []string{"-root", root, "-max-size", strconv.FormatInt(s.maxSize, 10)}
 }

@@ -22,9 +22,9 @@ func TestScripts(t *testing.T) {
 	clitest.Scripts{
 		Host: "streaming-host",
 		Objects: map[string]any{
-			"download": new(transferred),
-			"upload":   new(transferred),
-			"message":  new(posted),
+			"download": new(transferObject),
+			"upload":   new(transferObject),
+			"message":  new(messageObject),
 			"status":   new(pluginStatus),
 		},
 		Commands: map[string]func(*testscript.TestScript, bool, []string){
@@ -84,5 +84,5 @@ func sameContent(a, b string) (bool, error) {
 	}
 }
 
-// ended reports whether a read of ReadFull came to the end.
+// ended reports whether an error of ReadFull means the end of the file.
 func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }

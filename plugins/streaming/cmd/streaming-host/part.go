@@ -12,29 +12,30 @@ import (
 	"github.com/plugwire/plugwire/plugins/streaming/internal/filelock"
 )
 
-// partSuffix is what the name of a file ends in that is on its way. No other
-// program uses it, so that what is there is the host's to replace.
+// partSuffix ends the name of an incomplete file. No other program uses it, so
+// the host may replace a file of that name.
 const partSuffix = ".plugwire-part"
 
 // maxName is how long a name can be on the file systems in use, in bytes.
 const maxName = 255
 
-// A part is what has arrived of a file. It has a name of its own until it is
+// A part is the received part of a file. It has a name of its own until it is
 // complete.
 type part struct {
-	path string // where the file will be
+	path string // path of the complete file
 	file *os.File
 }
 
-// openPart opens what has arrived of the file that will be at path. Nobody else
-// can until it is closed.
+// openPart opens the received part of the file for path. No other process can
+// open it until it is closed.
 func openPart(path string) (*part, error) {
 	name := partName(path)
 	if info, err := os.Lstat(name); err == nil {
 		if !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("%s is not a regular file: move it away", name)
 		}
-		// Who was killed while he published may have left both names.
+		// A host that was killed while it published the file may have left both
+		// names.
 		if there, err := os.Lstat(path); err == nil && os.SameFile(info, there) {
 			if err := os.Remove(name); err != nil {
 				return nil, err
@@ -52,12 +53,13 @@ func openPart(path string) (*part, error) {
 	return p, nil
 }
 
-// lock locks the part, if it still is the one. Who had it before may have given it
-// its name just now, and then it is a complete file of the user.
+// lock locks the part and checks that it is still the part. The process that had
+// the lock may have published it just now, and then it is a complete file of the
+// user.
 func (p *part) lock() error {
 	switch err := filelock.Lock(p.file); {
 	case errors.Is(err, filelock.ErrLocked):
-		return fmt.Errorf("%s: somebody is getting this file already", p.file.Name())
+		return fmt.Errorf("%s: another process is getting this file", p.file.Name())
 	case err != nil:
 		return err
 	}
@@ -67,12 +69,12 @@ func (p *part) lock() error {
 	}
 	there, err := os.Lstat(p.file.Name())
 	if err != nil || !os.SameFile(held, there) {
-		return fmt.Errorf("%s: somebody has just got this file", p.file.Name())
+		return fmt.Errorf("%s: another process has just got this file", p.file.Name())
 	}
 	return nil
 }
 
-// partName returns the name of what has arrived of the file that will be at path.
+// partName returns the name of the received part of the file for path.
 func partName(path string) string {
 	dir, base := filepath.Split(path)
 	if len(base)+len(partSuffix) > maxName {
@@ -89,7 +91,7 @@ func (p *part) size() (int64, error) {
 	return info.Size(), nil
 }
 
-// cut drops what is behind the first n bytes, and goes there.
+// cut drops everything after the first n bytes, and moves there.
 func (p *part) cut(n int64) error {
 	if err := p.file.Truncate(n); err != nil {
 		return err
@@ -104,8 +106,8 @@ func (p *part) publish(overwrite bool) error {
 		return err
 	}
 	if !overwrite {
-		// A link fails if somebody has made a file of that name meanwhile. Where
-		// there are no links, looking has to do.
+		// A link fails if another process has made a file of that name
+		// meanwhile. Without links, only a check is possible.
 		switch err := os.Link(p.file.Name(), p.path); {
 		case err == nil:
 			return os.Remove(p.file.Name())
@@ -119,10 +121,10 @@ func (p *part) publish(overwrite bool) error {
 	return os.Rename(p.file.Name(), p.path)
 }
 
-// discard removes what has arrived.
+// discard removes the part.
 func (p *part) discard() error { return os.Remove(p.file.Name()) }
 
-// close ends the use of the part, and removes one that has nothing in it.
+// close closes the part, and removes an empty one.
 func (p *part) close() error {
 	info, err := p.file.Stat()
 	if err == nil && info.Size() == 0 {
@@ -133,7 +135,7 @@ func (p *part) close() error {
 	return errors.Join(err, p.file.Close())
 }
 
-// checkLocal checks that there may be a file at path.
+// checkLocal checks that the host may write a file at path.
 func checkLocal(path string, overwrite bool) error {
 	info, err := os.Lstat(path)
 	switch {

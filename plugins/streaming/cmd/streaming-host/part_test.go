@@ -24,8 +24,8 @@ func TestPartIsLocked(t *testing.T) {
 	}
 }
 
-// Between its opening and its locking, a part may become the file that it was to
-// be: then nothing is to be written to it.
+// After its opening and before its locking, a part may become the complete file:
+// then nothing may be written to it.
 func TestPartIsPublishedMeanwhile(t *testing.T) {
 	for _, overwrite := range []bool{false, true} {
 		path := filepath.Join(t.TempDir(), "file")

@@ -29,21 +29,21 @@ const putHelp = `Puts the file LOCAL into the root, as REMOTE, and prints its si
 default REMOTE is LOCAL's name, without the directory. Directories on the way are
 made.
 
-The file is there at once when all of it has arrived and has the checksum that
-was sent, or not at all. If the command is interrupted, the same command goes on
-where the plugin has come to; if LOCAL was changed meanwhile, from the beginning.
+The file appears at once when all of it has arrived with the checksum that
+was sent, or not at all. If the command is interrupted, the same command continues
+after the plugin's data, or at the beginning if LOCAL was changed meanwhile.
 While another command puts the same file there, this one waits 4 s and fails.
 `
 
-// A putting is the put command.
+// A putting is the put command, with its flags and arguments.
 type putting struct {
 	local, remote string
 	overwrite     bool
 
 	client streaming.StreamingServiceClient
 	file   *os.File
-	info   fs.FileInfo // of file, at the beginning
-	id     string      // of the upload
+	info   fs.FileInfo // state of file at the beginning
+	id     string      // id of the upload
 }
 
 func putCommand() *hostcli.Command {
@@ -76,7 +76,7 @@ func (p *putting) run(ctx context.Context, s *hostcli.Session) (err error) {
 	if err := p.open(); err != nil {
 		return err
 	}
-	defer func() { _ = p.file.Close() }() // it was only read
+	defer func() { _ = p.file.Close() }() // the file was only read
 	plugin, err := s.Start(ctx)
 	if err != nil {
 		return err
@@ -99,15 +99,15 @@ func (p *putting) run(ctx context.Context, s *hostcli.Session) (err error) {
 	if err != nil {
 		return err
 	}
-	result := transferred{
+	result := transferObject{
 		Type: "upload", Remote: response.GetFilePath(), Local: p.local,
 		Bytes: response.GetTotalBytes(), ResumedAt: response.GetOffset(),
 	}
 	return result.print(s, response.GetFilePath(), response.GetSha256(), began)
 }
 
-// open opens the file and names its upload: for as long as the file is the same,
-// so is the name.
+// open opens the file and makes the id of its upload: the id changes only with
+// the file.
 func (p *putting) open() error {
 	info, err := os.Stat(p.local) // a named pipe is not even opened
 	if err == nil && !info.Mode().IsRegular() {
@@ -138,7 +138,7 @@ func (p *putting) send(ctx context.Context, offset int64) (*streaming.UploadResp
 		return nil, p.readError(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // an upload that is left early is interrupted, never complete
+	defer cancel() // an upload that ends early is interrupted, never complete
 	stream, err := p.client.UploadFile(ctx)
 	if err != nil {
 		return nil, err
@@ -151,15 +151,15 @@ func (p *putting) send(ctx context.Context, offset int64) (*streaming.UploadResp
 		return nil, err
 	}
 	if response.GetTotalBytes() != p.info.Size() || !bytes.Equal(response.GetSha256(), sum.Sum(nil)) {
-		return nil, fmt.Errorf("the plugin has taken %d bytes with the checksum %x, of %d with %x",
+		return nil, fmt.Errorf("the plugin has received %d bytes with the checksum %x, of %d with %x",
 			response.GetTotalBytes(), response.GetSha256(), p.info.Size(), sum.Sum(nil))
 	}
 	return response, nil
 }
 
-// sendChunks sends what is behind the offset, until the last chunk or until the
-// plugin takes no more, of which its answer has the reason. The sum is of what is
-// before the offset, and in the end of all.
+// sendChunks sends everything after the offset, until the last chunk or until the
+// plugin accepts no more; the plugin's answer then has the reason. sum is the
+// checksum of the bytes before the offset, and in the end of all.
 func (p *putting) sendChunks(stream uploadStream, offset int64, sum hash.Hash) error {
 	bar := hostcli.NewProgress(p.info.Size(), os.Stdout, os.Stderr)
 	defer bar.Remove()
@@ -190,7 +190,7 @@ func (p *putting) sendChunks(stream uploadStream, offset int64, sum hash.Hash) e
 
 // nextChunk reads the chunk at the offset, and adds it to the sum.
 func (p *putting) nextChunk(offset int64, sum hash.Hash) (*streaming.FileChunk, error) {
-	// A new one for each chunk: it is grpc's from Send on.
+	// Each chunk needs a new buffer, because grpc owns it after Send.
 	data := make([]byte, min(files.ChunkSize, p.info.Size()-offset))
 	if _, err := io.ReadFull(p.file, data); err != nil {
 		return nil, p.readError(err)
@@ -207,7 +207,7 @@ func (p *putting) nextChunk(offset int64, sum hash.Hash) (*streaming.FileChunk, 
 	return chunk, nil
 }
 
-// readError returns what it means that the file could not be read.
+// readError returns the error for a file that could not be read.
 func (p *putting) readError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return p.changed()
@@ -215,7 +215,7 @@ func (p *putting) readError(err error) error {
 	return fmt.Errorf("%s: %w", p.local, err)
 }
 
-// unchanged returns an error if the file is not what it was.
+// unchanged returns an error if the file has changed.
 func (p *putting) unchanged() error {
 	now, err := p.file.Stat()
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// The same command, while the first is under way, fails once and says why.
+// While a put is under way, the same command fails and gives the reason.
 func TestPutWhileItIsUnderWay(t *testing.T) {
-	t.Parallel() // it takes the 4 s that the plugin waits
+	t.Parallel() // the plugin waits 4 s
 	root, local := t.TempDir(), filepath.Join(t.TempDir(), "local")
 	if err := os.WriteFile(local, []byte("data"), 0o600); err != nil {
 		t.Fatal(err)
@@ -55,8 +55,8 @@ func TestPutWhileItIsUnderWay(t *testing.T) {
 	}
 }
 
-// A file that gets shorter, or longer, while it is sent is told for what it is, and
-// does not arrive.
+// If a file gets shorter or longer while it is sent, the error says so, and the
+// file does not arrive.
 func TestPutOfAFileThatChanges(t *testing.T) {
 	root := t.TempDir()
 	store, err := files.Open(root)

@@ -18,18 +18,18 @@ import (
 )
 
 const (
-	// bigSize is the size of a file for which memory would show if it grew with
-	// the file.
+	// bigSize is so large that memory which grows with the file would be
+	// noticed.
 	bigSize = 2 << 30
-	// maxResident is what either process may have in memory.
+	// maxResident is how much memory each process may use.
 	maxResident = 64 << 20
-	// bigSpace is the room on the disk that the test takes: two copies of the
-	// file, and some.
+	// bigSpace is the room on the disk that the test needs: two copies of the
+	// file, and some more.
 	bigSpace = 2*bigSize + 1<<30
 )
 
-// TestTwoGiB sends 2 GiB up and down, and looks at every byte, and at the memory
-// of host and plugin.
+// TestTwoGiB sends 2 GiB up and down, and checks every byte, and the memory of
+// host and plugin.
 func TestTwoGiB(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
@@ -63,13 +63,15 @@ func TestTwoGiB(t *testing.T) {
 			}
 		}
 	}
-	checkBig(t, got) // which has gone both ways
+	checkBig(t, got) // the file has gone both ways
 }
 
-// bigPart is how much of the file has one block that is not a hole.
+// bigPart is the size of a part of the file, which has one block that is not a
+// hole.
 const bigPart = 1 << 20
 
-// bigBlocks is what is in the file, and where: something else in every part.
+// bigBlocks yields the blocks of the file and their offsets: a different one in
+// every part.
 func bigBlocks() iter.Seq2[int64, []byte] {
 	return func(yield func(int64, []byte) bool) {
 		rnd := rand.NewChaCha8([32]byte{2})
@@ -100,8 +102,8 @@ func writeBig(t *testing.T, path string) {
 	}
 }
 
-// checkBig looks at every byte. It does not need the file that was written, which
-// would take as long again to read.
+// checkBig checks every byte. It does not read the source again, which would take
+// as long.
 func checkBig(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -125,8 +127,8 @@ func checkBig(t *testing.T, path string) {
 	}
 }
 
-// watch waits for the host to end, and returns the most that it and its plugin
-// had in memory.
+// watch waits for the host to end, and returns the peaks of the memory of host
+// and plugin.
 func watch(t *testing.T, p *process) (host, plugin int64) {
 	t.Helper()
 	var both sync.WaitGroup

@@ -1,5 +1,6 @@
 // Command streaming-plugin serves the files below one directory, and a chat
-// room. A host starts it, for example streaming-host; by hand it only says so.
+// room. A host starts it, for example streaming-host. Started by hand, it only
+// explains that.
 package main
 
 import (
@@ -27,7 +28,7 @@ func main() {
 	}
 	flag.Parse()
 	if *root == "" || flag.NArg() > 0 {
-		fail(errors.New("this is a plugin, which a host starts with -root DIRECTORY and nothing else but flags; try streaming-host"))
+		fail(errors.New("this is a plugin: a host starts it with -root DIRECTORY and other flags, without arguments; try streaming-host"))
 	}
 	store, err := files.Open(*root, files.WithMaxSize(*maxSize))
 	if err != nil {
@@ -39,7 +40,7 @@ func main() {
 		plugin.OnShutdown(func(context.Context) error { return store.Close() }))
 }
 
-// fail ends a plugin that cannot serve, as plugin.Main does.
+// fail ends a plugin that cannot serve, like plugin.Main.
 func fail(err error) {
 	fmt.Fprintln(os.Stderr, "streaming-plugin:", err)
 	os.Exit(1)

@@ -1,5 +1,5 @@
-// Package filehash hashes what is there of a file that is on its way, so that the
-// two sides can agree on it.
+// Package filehash hashes the received part of a file, so that the two sides can
+// compare it.
 package filehash
 
 import (
@@ -10,11 +10,11 @@ import (
 	"io"
 )
 
-// readSize is how much is read at a time.
+// readSize is how many bytes one read asks for.
 const readSize = 256 << 10
 
-// Prefix returns the SHA-256 of the first n bytes of f, to go on with, and leaves f
-// behind them. The error is io.ErrUnexpectedEOF if there are fewer.
+// Prefix returns the SHA-256 of the first n bytes of f, which can be continued, and
+// leaves f after these bytes. The error is io.ErrUnexpectedEOF if f has fewer.
 func Prefix(ctx context.Context, f io.ReadSeeker, n int64) (hash.Hash, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err

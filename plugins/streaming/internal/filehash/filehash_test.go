@@ -12,7 +12,7 @@ import (
 )
 
 func TestPrefix(t *testing.T) {
-	data := bytes.Repeat([]byte("0123456789"), 60_000) // two reads and some
+	data := bytes.Repeat([]byte("0123456789"), 60_000) // two reads and some more bytes
 	for _, n := range []int{0, 1, 256 << 10, 300_000, len(data)} {
 		f := bytes.NewReader(data)
 		f.Seek(7, io.SeekStart)

@@ -1,5 +1,5 @@
 // Package filelock locks open files between processes. A lock ends when its
-// file is closed, and so with the process that has it, however that ends.
+// file is closed, and so at the latest with its process.
 package filelock
 
 import (
@@ -7,11 +7,11 @@ import (
 	"os"
 )
 
-// ErrLocked says that somebody else has the lock.
+// ErrLocked means that another process, or another open file, has the lock.
 var ErrLocked = errors.New("the file is in use")
 
-// Lock locks an open file, or returns [ErrLocked] at once. It keeps nobody from
-// reading or writing the file who does not ask for the lock.
+// Lock locks an open file, or returns [ErrLocked] at once. A process that does
+// not ask for the lock can still read and write the file.
 func Lock(f *os.File) error {
 	conn, err := f.SyscallConn()
 	if err != nil {

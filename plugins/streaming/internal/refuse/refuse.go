@@ -1,5 +1,4 @@
-// Package refuse makes the gRPC statuses with which the sample answers what is
-// wrong with a request.
+// Package refuse makes the gRPC statuses for requests that are not valid.
 package refuse
 
 import (
@@ -10,8 +9,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Invalid returns an INVALID_ARGUMENT status, with a detail that tells a
-// program which field of the request is meant.
+// Invalid returns an INVALID_ARGUMENT status, with a detail that names the
+// wrong field of the request.
 func Invalid(field, format string, args ...any) error {
 	message := fmt.Sprintf(format, args...)
 	s := status.New(codes.InvalidArgument, message)
@@ -19,7 +18,7 @@ func Invalid(field, format string, args ...any) error {
 		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: message}},
 	})
 	if err != nil {
-		return s.Err() // the text says it all
+		return s.Err() // the text has everything
 	}
 	return detailed.Err()
 }

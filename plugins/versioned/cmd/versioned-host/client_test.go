@@ -46,8 +46,8 @@ func operationsOf(t *testing.T, names ...string) []operation {
 	return operations
 }
 
-// What both versions can do has the same outcome in both, errors too, but for
-// their fields.
+// A job that both versions support has the same outcome in both. Only the
+// fields of errors differ.
 func TestClientsAgree(t *testing.T) {
 	texts := []string{" b\na ", "", " c \n\n d"}
 	for _, v := range versions() {
@@ -104,7 +104,8 @@ func TestWhatOnlyVersion2Can(t *testing.T) {
 	}
 }
 
-// What version 1 has no words for is refused before anything is sent.
+// The host refuses a job that version 1 cannot express before it sends
+// anything.
 func TestWhatVersion1Cannot(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -125,7 +126,7 @@ func TestWhatVersion1Cannot(t *testing.T) {
 	}
 }
 
-// A call has no more than the .proto allows, however the texts are.
+// No call exceeds the limits of the .proto, whatever the texts are.
 func TestTake(t *testing.T) {
 	words := func(n, length int) []string {
 		texts := make([]string, n)
@@ -160,7 +161,7 @@ func TestTake(t *testing.T) {
 				t.Errorf("%d, want %d", got, tt.want)
 			}
 			v2, ok := tt.client.(*clientV2)
-			if !ok || got == 1 { // one text has to go, so that there is an error to show
+			if !ok || got == 1 { // one text must be sent, so that there is an error to show
 				return
 			}
 			request := new(example.BatchProcessRequest)

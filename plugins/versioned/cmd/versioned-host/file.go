@@ -10,12 +10,12 @@ import (
 	"github.com/plugwire/plugwire/plugins/hostcli"
 )
 
-// maxText is the most that the plugin takes as one text, in bytes. A longer
-// file is not read to its end.
+// maxText is the size of the longest text that the plugin accepts, in bytes. A
+// longer file is not read to its end.
 const maxText = 64 << 10
 
-// readText returns the file's content, which must be text, or that of standard
-// input if name is "-". It returns as soon as ctx is done.
+// readText returns the content of the file, or of standard input if name is
+// "-". It must be text. It returns as soon as ctx is done.
 func readText(ctx context.Context, name string) (string, error) {
 	input, err := hostcli.Open(ctx, name)
 	if err != nil {

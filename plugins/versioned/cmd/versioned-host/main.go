@@ -1,4 +1,4 @@
-// Command versioned-host starts the plugin and has it process files, in the
+// Command versioned-host starts the plugin and processes files with it, in the
 // highest version of the protocol that both have. See -h.
 package main
 
@@ -18,7 +18,7 @@ func program(known []version) *hostcli.Program {
 	o := &offer{known: known, selected: known}
 	return &hostcli.Program{
 		Name:          name,
-		About:         "Starts the plugin, has it process files in the highest version of the protocol\nthat both have, and stops it again.",
+		About:         "Starts the plugin, processes files with it in the highest version of the protocol\nthat both have, and stops it again.",
 		PluginPackage: "github.com/plugwire/plugwire/plugins/versioned/cmd/versioned-plugin",
 		Flags: func(flags *flag.FlagSet) {
 			flags.Func("versions", "`list` of versions of the protocol to offer (default "+listOf(known)+")", o.selectVersions)

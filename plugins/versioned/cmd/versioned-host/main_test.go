@@ -21,11 +21,11 @@ func TestScripts(t *testing.T) {
 		Host: name,
 		Objects: map[string]any{
 			"result": new(result),
-			"failed": new(failed),
+			"failed": new(failedFile),
 			"status": new(chosen),
 		},
 	}.Run(t)
 }
 
-// The host waits for a text, and hears of the plugin's end all the same.
+// The host notices the plugin's end even while it waits for a text.
 func TestPluginDies(t *testing.T) { clitest.Start(t, name, "process", "-").KillPlugin(t) }

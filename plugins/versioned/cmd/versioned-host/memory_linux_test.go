@@ -8,9 +8,9 @@ import (
 	"github.com/plugwire/plugwire/plugins/versioned/example"
 )
 
-// maxResident is what the plugin may have in memory, whatever requests are made
-// of: twice what one of them takes, for the collector, and some. It is a tenth of
-// what one of 64 MiB would take.
+// maxResident is how much memory the plugin may use, whatever the requests
+// contain: twice the size of the largest one, for the garbage collector, and some
+// more. A request of 64 MiB would take ten times as much.
 const maxResident = 512 << 20
 
 // TestMemory sends requests of which each byte takes as much memory as it can.

@@ -8,8 +8,8 @@ import (
 	"github.com/plugwire/plugwire/plugins/versioned/example"
 )
 
-// An operation is one that -do names, as version 2 has it. Version 1 has some
-// of them, by their name.
+// An operation is an operation of version 2 that -do names. Version 1 has some
+// of them, under the same names.
 type operation struct {
 	name    string
 	message *example.Operation

@@ -13,7 +13,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/versioned/internal/violation"
 )
 
-const processHelp = `Has the plugin process each FILE, or standard input, as one text, and prints the
+const processHelp = `Sends each FILE, or standard input, to the plugin as one text, and prints the
 results one after the other. A text is UTF-8 and has 1 byte to 64 KiB. A file
 that fails is reported, and the others are processed; the exit code is then 1.
 
@@ -32,13 +32,13 @@ uppercase, lowercase and sort, in this order and each once, and no metadata. Wit
 version 2 up to 50 texts are one call.
 `
 
-// The JSON objects of the output.
+// These are the JSON objects of the output.
 type (
 	result struct {
 		Type       string            `json:"type"` // "result"
 		File       string            `json:"file"`
 		Result     string            `json:"result"`
-		Statistics *statistics       `json:"statistics,omitempty"` // of the result, in version 2
+		Statistics *statistics       `json:"statistics,omitempty"` // statistics of the result, in version 2
 		Metadata   map[string]string `json:"metadata,omitempty"`
 	}
 	statistics struct {
@@ -46,20 +46,20 @@ type (
 		Words      int64 `json:"words"`
 		Lines      int64 `json:"lines"`
 	}
-	failed struct {
+	failedFile struct {
 		Type    string  `json:"type"` // "failed"
 		File    string  `json:"file"`
 		Message string  `json:"message"`
-		Code    string  `json:"code,omitempty"` // gRPC's, if the plugin refused it
+		Code    string  `json:"code,omitempty"` // gRPC's code, if the plugin refused it
 		Fields  []field `json:"fields,omitempty"`
 	}
 	field struct {
-		Field       string `json:"field"` // of the request, in the version that was chosen
+		Field       string `json:"field"` // field of the request, in the chosen version
 		Description string `json:"description"`
 	}
 )
 
-// A processing is the process command: its flags and what it works with.
+// A processing is the process command, with its flags.
 type processing struct {
 	offer *offer
 	job   job
@@ -73,7 +73,7 @@ func processCommand(o *offer) *hostcli.Command {
 	return &hostcli.Command{
 		Name:    "process",
 		Args:    "FILE|-...",
-		Summary: "have the plugin process files and print the results",
+		Summary: "process files with the plugin and print the results",
 		Help:    processHelp,
 		Flags:   p.flags,
 		Parse:   p.parse,
@@ -96,7 +96,7 @@ func (p *processing) flags(flags *flag.FlagSet) {
 			return errors.New("want key=value")
 		}
 		if _, ok := p.job.metadata[key]; ok {
-			return fmt.Errorf("key %s is given twice", key)
+			return fmt.Errorf("duplicate key %s", key)
 		}
 		if p.job.metadata == nil {
 			p.job.metadata = make(map[string]string)
@@ -144,7 +144,7 @@ func (p *processing) show(file string, o outcome) error {
 }
 
 func (p *processing) showFailed(file string, err error) error {
-	f := failed{Type: "failed", File: file, Message: err.Error()}
+	f := failedFile{Type: "failed", File: file, Message: err.Error()}
 	if s, ok := status.FromError(err); ok {
 		f.Message, f.Code = s.Message(), s.Code().String()
 		for _, v := range violation.Of(s) {

@@ -6,9 +6,8 @@ import (
 )
 
 // send sends the files to the plugin, as many in one call as the version of the
-// protocol has room for, and shows what becomes of each, in their order. A file
-// that fails does not keep the others from being processed, but the command fails
-// in the end.
+// protocol allows, and shows the outcome of each, in their order. Other files are
+// processed even if one fails, but the command then fails at the end.
 func send(ctx context.Context, c client, files []string, show func(file string, o outcome) error) error {
 	q := queue{client: c, show: show}
 	for _, name := range files {
@@ -38,16 +37,16 @@ func send(ctx context.Context, c client, files []string, show func(file string, 
 	return nil
 }
 
-// A queue holds the texts of the next call: what has been read and not sent.
+// A queue holds the texts of the next call: those that were read and not sent.
 type queue struct {
 	client client
 	show   func(file string, o outcome) error
 
 	names, texts []string
-	failed       int // of all that were shown
+	failed       int // number of the outcomes that were shown
 }
 
-// add queues a text. It makes calls until the rest may be in one.
+// add queues a text. It makes calls until the rest fits into one.
 func (q *queue) add(ctx context.Context, name, text string) error {
 	q.names, q.texts = append(q.names, name), append(q.texts, text)
 	for {
@@ -61,7 +60,7 @@ func (q *queue) add(ctx context.Context, name, text string) error {
 	}
 }
 
-// flush sends all that is queued, which may be in one call.
+// flush sends all queued texts, which fit into one call.
 func (q *queue) flush(ctx context.Context) error {
 	if len(q.texts) == 0 {
 		return nil

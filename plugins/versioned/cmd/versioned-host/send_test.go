@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// upper is a client whose calls have room for some texts.
+// upper is a client with a limit of texts in a call.
 type upper struct {
 	room  int
 	calls []string // the texts of each, joined
@@ -33,7 +33,8 @@ func (u *upper) process(_ context.Context, texts []string) ([]outcome, error) {
 	return outcomes, u.err
 }
 
-// printed returns what a process command prints, as "FILE=TEXT" or "FILE:ERROR".
+// printed returns the output of a process command, as "FILE=TEXT" or
+// "FILE:ERROR".
 func printed(t *testing.T, c client, files ...string) ([]string, error) {
 	t.Helper()
 	var lines []string
@@ -58,7 +59,7 @@ func inDirectory(t *testing.T, files map[string]string) {
 	}
 }
 
-// setStdin has standard input be what is written to the result.
+// setStdin replaces standard input by a pipe, and returns its writing end.
 func setStdin(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -150,7 +151,7 @@ func TestSendEnds(t *testing.T) {
 		}
 	})
 	t.Run("when canceled while it reads", func(t *testing.T) {
-		setStdin(t) // to which nobody writes
+		setStdin(t) // a pipe without a writer
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- send(ctx, &upper{room: 9}, []string{"a", "-"}, nil) }()

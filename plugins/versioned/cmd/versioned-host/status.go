@@ -30,7 +30,7 @@ func statusCommand(o *offer) *hostcli.Command {
 				c.Offered = append(c.Offered, v.protocol.Version())
 			}
 			numbers := strings.ReplaceAll(listOf(o.selected), ",", ", ")
-			return s.Print(fmt.Sprintf("version %d was chosen, of %s\n%s", c.Version, numbers, s.Connection()), c)
+			return s.Print(fmt.Sprintf("version %d was chosen from %s\n%s", c.Version, numbers, s.Connection()), c)
 		},
 	}
 }

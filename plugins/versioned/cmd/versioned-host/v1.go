@@ -13,8 +13,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/versioned/example"
 )
 
-// optionsV1 are all operations that version 1 has, in the only order that it
-// has.
+// optionsV1 are all operations of version 1, in its only order.
 var optionsV1 = [...]string{"trim", "collapse", "uppercase", "lowercase", "sort"}
 
 // A clientV1 makes one call for each text.
@@ -50,7 +49,7 @@ func (c *clientV1) process(ctx context.Context, texts []string) ([]outcome, erro
 	for i, text := range texts {
 		response, err := c.client.Process(ctx, &example.ProcessRequestV1{Data: text, Options: c.options})
 		if err != nil && status.Code(err) != codes.InvalidArgument {
-			return nil, err // not a matter of this text
+			return nil, err // the error concerns the call, not this text
 		}
 		outcomes[i] = outcome{text: response.GetResult(), err: err}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/plugwire/plugwire/plugins/versioned/example"
 )
 
-// The bounds of a batch, which the .proto names.
+// These are the bounds of a batch in the .proto.
 const (
 	maxItems   = 50
 	maxMessage = 4 << 20 // bytes, of a request and of a response
@@ -79,11 +79,11 @@ func (c *clientV2) process(ctx context.Context, texts []string) ([]outcome, erro
 	return outcomes, nil
 }
 
-// statusOf returns the error of an item as that of a call.
+// statusOf returns the error of an item in the form of a call's error.
 func statusOf(failed *example.BatchError) error {
 	code := codes.Code(failed.GetCode())
 	if code == codes.OK {
-		code = codes.Unknown // an error it is
+		code = codes.Unknown // an item with an error is never OK
 	}
 	s := status.New(code, failed.GetMessage())
 	bad := new(errdetails.BadRequest)

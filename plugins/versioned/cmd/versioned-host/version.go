@@ -12,15 +12,15 @@ import (
 	"github.com/plugwire/plugwire/plugins/versioned/example"
 )
 
-// A version is one of the protocol that this host speaks.
+// A version is a version of the protocol that this host speaks.
 type version struct {
 	protocol *protocol.Protocol
-	// newClient returns a client that does the job, or says which part of the
-	// job this version has no words for.
+	// newClient returns a client for the job, or an error that names the part
+	// of the job that this version cannot express.
 	newClient func(conn grpc.ClientConnInterface, j job) (client, error)
 }
 
-// versions returns all that this host speaks.
+// versions returns all versions that this host speaks.
 func versions() []version {
 	return []version{
 		{example.DataProcessorV1Protocol, newClientV1},
@@ -28,13 +28,14 @@ func versions() []version {
 	}
 }
 
-// An offer is the versions of which the plugin takes the highest that it has.
+// An offer has the offered versions. The plugin chooses the highest that it
+// has.
 type offer struct {
 	known    []version
 	selected []version
 }
 
-// selectVersions selects those that list names, by their numbers, separated by
+// selectVersions selects the versions whose numbers are in list, separated by
 // commas.
 func (o *offer) selectVersions(list string) error {
 	o.selected = nil
@@ -44,7 +45,7 @@ func (o *offer) selectVersions(list string) error {
 		case i < 0:
 			return fmt.Errorf("unknown version %q: the versions are %s", number, listOf(o.known))
 		case slices.ContainsFunc(o.selected, func(v version) bool { return v.protocol == o.known[i].protocol }):
-			return fmt.Errorf("version %s is given twice: the versions are %s", number, listOf(o.known))
+			return fmt.Errorf("duplicate version %s: the versions are %s", number, listOf(o.known))
 		}
 		o.selected = append(o.selected, o.known[i])
 	}
@@ -60,17 +61,17 @@ func (o *offer) protocols() []*protocol.Protocol {
 	return protocols
 }
 
-// version returns the one with that number, which the plugin took.
+// version returns the version with the number that the plugin chose.
 func (o *offer) version(number int) (version, error) {
 	for _, v := range o.selected {
 		if v.protocol.Version() == number {
 			return v, nil
 		}
 	}
-	return version{}, fmt.Errorf("the plugin took version %d, which was not offered", number)
+	return version{}, fmt.Errorf("the plugin chose version %d, which was not offered", number)
 }
 
-// listOf is what selectVersions makes versions of.
+// listOf returns the list for which selectVersions returns versions.
 func listOf(versions []version) string {
 	numbers := make([]string, len(versions))
 	for i, v := range versions {

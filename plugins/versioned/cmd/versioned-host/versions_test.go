@@ -25,20 +25,20 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// The hosts and plugins of other releases, older and newer, are this test's
-// executable: these variables of its environment say which it is.
+// This test's executable also plays the hosts and plugins of other releases,
+// older and newer. These variables of its environment select the role.
 const (
 	roleVariable     = "VERSIONED_TEST_ROLE" // "host" or "plugin"
 	versionsVariable = "VERSIONED_TEST_PLUGIN_VERSIONS"
 )
 
-// futureProtocol is a version 3 which is as version 2 is.
+// futureProtocol is a version 3 that equals version 2.
 var futureProtocol = protocol.New(example.DataProcessorV2Protocol.Name(), 3, &example.DataProcessorV2_ServiceDesc)
 
 // playRole is the main function of a host or plugin of another release.
 func playRole() {
 	if os.Getenv(roleVariable) == "host" {
-		if err := os.Setenv(roleVariable, "plugin"); err != nil { // for what it starts
+		if err := os.Setenv(roleVariable, "plugin"); err != nil { // remove it for child processes
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -57,14 +57,15 @@ func playRole() {
 	plugin.Main(served, plugin.WithTransports(unix.New()))
 }
 
-// futureServer is what is generated for a handler of version 3.
+// futureServer is the code that would be generated for a handler of version 3.
 type futureServer struct {
 	example.DataProcessorV2Handler
 	example.UnsafeDataProcessorV2Server
 }
 
-// hostCommand returns the host that speaks only those versions, with arguments
-// in which it has to process a file, and the plugin that serves only those.
+// hostCommand returns the host that speaks only the host's versions, with
+// arguments to process a file by a plugin that serves only the plugin's
+// versions.
 func hostCommand(t *testing.T, hostVersions, pluginVersions, file string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -85,9 +86,9 @@ func hostCommand(t *testing.T, hostVersions, pluginVersions, file string) *exec.
 	return cmd
 }
 
-// A meeting is what came of a host and a plugin.
+// A meeting is the result of running a host with a plugin.
 type meeting struct {
-	version int // 0 if they have none in common
+	version int // 0 without a common version
 	err     string
 }
 
@@ -126,9 +127,9 @@ func meet(t *testing.T, hostVersions, pluginVersions, file string) meeting {
 	return meeting{version: c.Version}
 }
 
-// TestVersions has hosts and plugins of different ages meet, each of them a
-// process of its own. Where they have released code it is the real commands that
-// meet. The table in README.md is what it prints.
+// TestVersions runs hosts with plugins of different ages, each a process of its
+// own. For released versions it runs the real commands. It prints the table in
+// README.md.
 func TestVersions(t *testing.T) {
 	readme, err := os.ReadFile(filepath.FromSlash("../../README.md"))
 	if err != nil {
@@ -191,7 +192,7 @@ func row(t *testing.T, w io.Writer, cells []string) {
 	}
 }
 
-// sides is how an error names what both sides have.
+// sides is the form in which an error names the versions of both sides.
 func sides(hostVersions, pluginVersions string) string {
 	return fmt.Sprintf("(host: %s; plugin: %s)", numbers(hostVersions), numbers(pluginVersions))
 }
@@ -206,7 +207,7 @@ func numbers(list string) string {
 	return word + " " + strings.Join(versions, ", ")
 }
 
-// indent is how README.md has the table.
+// indent indents the table like README.md.
 func indent(table string) string {
 	var indented strings.Builder
 	for line := range strings.Lines(table) {

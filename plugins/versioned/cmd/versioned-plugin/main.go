@@ -1,6 +1,6 @@
 // Command versioned-plugin is the sample's plugin. It serves both versions of
-// its protocol, of which a host takes the highest that it speaks. A host starts
-// it, for example versioned-host; by hand it only says so.
+// its protocol, and chooses the highest that the host speaks. A host starts it,
+// for example versioned-host. Started by hand, it only explains that.
 package main
 
 import (

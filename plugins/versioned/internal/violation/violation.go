@@ -12,22 +12,22 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// maxListed is how many violations an error lists. It bounds the trailer that
-// a request with thousands of mistakes would cause; a person corrects the first
+// maxListed is how many violations an error lists. It bounds the trailer that a
+// request with thousands of mistakes would cause. A person corrects the first
 // few and tries again.
 const maxListed = 10
 
-// Quote returns a name or value that the caller sent as an error may repeat it:
-// quoted, and for the same reason at most 64 characters of it.
+// Quote returns a name or value from the caller in the form for an error:
+// quoted, and at most 64 characters, for the same reason.
 func Quote(s string) string { return fmt.Sprintf("%.64q", s) }
 
-// A List is what is wrong with one request. The zero value is empty.
+// A List has the violations of one request. The zero value is empty.
 type List struct {
 	listed []*errdetails.BadRequest_FieldViolation
-	more   int // that are not listed
+	more   int // number of violations that are not listed
 }
 
-// Add adds what is wrong with field. The description does not name the field,
+// Add adds a violation of field. The description does not name the field,
 // because another version of the protocol has another name for it.
 func (l *List) Add(field, description string) {
 	if len(l.listed) == maxListed {
@@ -37,7 +37,7 @@ func (l *List) Add(field, description string) {
 	l.listed = append(l.listed, &errdetails.BadRequest_FieldViolation{Field: field, Description: description})
 }
 
-// Err returns the status that says all of it, or nil if the list is empty.
+// Err returns the status with all violations, or nil if the list is empty.
 func (l *List) Err() error {
 	if len(l.listed) == 0 {
 		return nil
@@ -52,12 +52,12 @@ func (l *List) Err() error {
 	s := status.New(codes.InvalidArgument, strings.Join(texts, "; "))
 	detailed, err := s.WithDetails(&errdetails.BadRequest{FieldViolations: l.listed})
 	if err != nil {
-		return s.Err() // the text says it all
+		return s.Err() // the text has everything
 	}
 	return detailed.Err()
 }
 
-// Of returns the violations that are listed in s, none if it is another kind of
+// Of returns the violations that are listed in s, or none for another kind of
 // status.
 func Of(s *status.Status) []*errdetails.BadRequest_FieldViolation {
 	for _, detail := range s.Details() {

@@ -224,8 +224,8 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestGroupWrites has a group that may write in the plugin's directory, and not in the
-// one around it.
+// TestGroupWrites checks that a group may write in the plugin's directory, and not in
+// the directory around it.
 func TestGroupWrites(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root may give a file to any group")

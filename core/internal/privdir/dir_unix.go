@@ -42,7 +42,7 @@ const (
 	sharedMode = 0o710 | fs.ModeSticky // the plugin's group may pass through
 	pluginMode = 0o700
 	groupMode  = 0o770                 // a group may write in the plugin's directory
-	passedMode = 0o711 | fs.ModeSticky // everybody may pass through
+	passedMode = 0o711 | fs.ModeSticky // every user may pass through
 )
 
 // pluginName is the name of the directory for another user, inside the one for

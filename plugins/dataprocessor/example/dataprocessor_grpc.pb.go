@@ -33,14 +33,14 @@ const (
 // A request has at most 4 MiB. The plugin does not even read a larger one: that
 // is RESOURCE_EXHAUSTED.
 type DataProcessorClient interface {
-	// ProcessData applies the request's options to its data. Empty data is
-	// INVALID_ARGUMENT, as is an option that is unknown, or whose value is, and data
-	// or a result of more than 2 MiB.
+	// ProcessData applies the request's options to its data. INVALID_ARGUMENT
+	// answers empty data, an unknown option or value, and data or a result of more
+	// than 2 MiB.
 	ProcessData(ctx context.Context, in *ProcessRequest, opts ...grpc.CallOption) (*ProcessResponse, error)
 	// StreamResults sends the stored results that contain the query, newest
 	// first.
 	StreamResults(ctx context.Context, in *StreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ResultItem], error)
-	// GetStatus says whether the processor is healthy, its version and its age.
+	// GetStatus returns the processor's health, its version and its age.
 	GetStatus(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 }
 
@@ -100,14 +100,14 @@ func (c *dataProcessorClient) GetStatus(ctx context.Context, in *StatusRequest, 
 // A request has at most 4 MiB. The plugin does not even read a larger one: that
 // is RESOURCE_EXHAUSTED.
 type DataProcessorServer interface {
-	// ProcessData applies the request's options to its data. Empty data is
-	// INVALID_ARGUMENT, as is an option that is unknown, or whose value is, and data
-	// or a result of more than 2 MiB.
+	// ProcessData applies the request's options to its data. INVALID_ARGUMENT
+	// answers empty data, an unknown option or value, and data or a result of more
+	// than 2 MiB.
 	ProcessData(context.Context, *ProcessRequest) (*ProcessResponse, error)
 	// StreamResults sends the stored results that contain the query, newest
 	// first.
 	StreamResults(*StreamRequest, grpc.ServerStreamingServer[ResultItem]) error
-	// GetStatus says whether the processor is healthy, its version and its age.
+	// GetStatus returns the processor's health, its version and its age.
 	GetStatus(context.Context, *StatusRequest) (*StatusResponse, error)
 	mustEmbedUnimplementedDataProcessorServer()
 }

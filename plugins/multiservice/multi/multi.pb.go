@@ -8,9 +8,9 @@
 // that users store and query.
 //
 // Every request says on whose behalf the host makes it: the caller, the name of
-// a user. What the caller may do is decided by the role that is stored with the
-// user, never by the request. The host is trusted to name the right one: it is
-// who started the plugin, and who knows its own users.
+// a user. The role that is stored with the user decides what the caller may do,
+// never the request. The plugin trusts the host to name the right user: the
+// host has started the plugin, and only the host knows its own users.
 //
 // Errors are gRPC statuses. Besides those that each method lists, every method
 // has
@@ -47,7 +47,7 @@ const (
 type Role int32
 
 const (
-	// Not a role: a request without one is INVALID_ARGUMENT.
+	// Not a role: a request without a role is INVALID_ARGUMENT.
 	Role_ROLE_UNSPECIFIED Role = 0
 	// May query data.
 	Role_ROLE_READER Role = 1
@@ -232,7 +232,7 @@ func (x *CreateUserRequest) GetCaller() string {
 
 type GetUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the user that is wanted.
+	// The name of the user to return.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The name of the user on whose behalf the request is made.
 	Caller        string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
@@ -399,7 +399,7 @@ type QueryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name of the user on whose behalf the query is made.
 	Caller string `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
-	// What the keys begin with, at most 1024 bytes of UTF-8. Empty stands for all
+	// The prefix of the keys, at most 1024 bytes of UTF-8. Empty stands for all
 	// keys.
 	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	// The most entries to return. 0 means 50, more than 1000 means 1000; a
@@ -408,7 +408,7 @@ type QueryRequest struct {
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Empty for the first page; for the next one, the next_page_token of the page
 	// before. The prefix must then be the same, caller and page_size need not be.
-	// A token is good for as long as the database is, in other processes too.
+	// A token is valid as long as the database exists, in other processes too.
 	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -477,8 +477,8 @@ type QueryResponse struct {
 	// The entries, in the order of their keys' bytes. There is at least one if
 	// there is a next page.
 	Entries []*Entry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
-	// Asks for the next page; empty if this is the last one. Its form is the
-	// plugin's business and changes without notice.
+	// Asks for the next page; empty if this is the last one. Its form is private
+	// to the plugin and changes without notice.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -8,9 +8,9 @@
 // that users store and query.
 //
 // Every request says on whose behalf the host makes it: the caller, the name of
-// a user. What the caller may do is decided by the role that is stored with the
-// user, never by the request. The host is trusted to name the right one: it is
-// who started the plugin, and who knows its own users.
+// a user. The role that is stored with the user decides what the caller may do,
+// never the request. The plugin trusts the host to name the right user: the
+// host has started the plugin, and only the host knows its own users.
 //
 // Errors are gRPC statuses. Besides those that each method lists, every method
 // has
@@ -51,12 +51,12 @@ const (
 // UserService keeps the users and what each of them may do.
 type UserServiceClient interface {
 	// CreateUser adds a user. The caller must be an ADMIN. Only while there are no
-	// users there is no caller either: the first user is an ADMIN, and is created
-	// by whoever holds the database.
+	// users, there is no caller: the first user is an ADMIN, and a host that has
+	// the database may create it.
 	//
 	// The user is on the disk when the call returns. After UNAVAILABLE,
-	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL the user may be there or not:
-	// GetUser tells.
+	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL the user may exist or not: GetUser
+	// tells.
 	//
 	//	ALREADY_EXISTS       there is a user of that name; nothing was changed
 	//	FAILED_PRECONDITION  there are no users, and this one is not an ADMIN
@@ -106,12 +106,12 @@ func (c *userServiceClient) GetUser(ctx context.Context, in *GetUserRequest, opt
 // UserService keeps the users and what each of them may do.
 type UserServiceServer interface {
 	// CreateUser adds a user. The caller must be an ADMIN. Only while there are no
-	// users there is no caller either: the first user is an ADMIN, and is created
-	// by whoever holds the database.
+	// users, there is no caller: the first user is an ADMIN, and a host that has
+	// the database may create it.
 	//
 	// The user is on the disk when the call returns. After UNAVAILABLE,
-	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL the user may be there or not:
-	// GetUser tells.
+	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL the user may exist or not: GetUser
+	// tells.
 	//
 	//	ALREADY_EXISTS       there is a user of that name; nothing was changed
 	//	FAILED_PRECONDITION  there are no users, and this one is not an ADMIN
@@ -228,12 +228,12 @@ const (
 //
 // DataService keeps values under keys, for all users together.
 type DataServiceClient interface {
-	// StoreData puts a value under a key, in place of the one that is there. The
+	// StoreData puts a value under a key, and replaces an existing value. The
 	// caller must be a WRITER or an ADMIN.
 	//
 	// The value is on the disk, whole, when the call returns. After UNAVAILABLE,
-	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL it may be there or not, but never a
-	// part of it: store it again, or query the key.
+	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL the value may be stored or not, but
+	// never in part: store it again, or query the key.
 	//
 	//	PERMISSION_DENIED   the caller is not a user, or a READER
 	//	RESOURCE_EXHAUSTED  the disk is full, or the database has its full size
@@ -241,9 +241,9 @@ type DataServiceClient interface {
 	// QueryData returns the entries whose keys begin with a prefix, in the order
 	// of the keys' bytes, one page at a time. Any user may.
 	//
-	// Each page is what was stored at one moment, but pages are of different ones:
-	// a key that is stored between two of them is in the later one if it belongs
-	// there. No key comes twice.
+	// Each page shows the data of one moment, but pages show different moments: a
+	// key that is stored between two pages is in the later one if it belongs
+	// there. No key is in two pages.
 	//
 	//	PERMISSION_DENIED  the caller is not a user
 	QueryData(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryResponse, error)
@@ -283,12 +283,12 @@ func (c *dataServiceClient) QueryData(ctx context.Context, in *QueryRequest, opt
 //
 // DataService keeps values under keys, for all users together.
 type DataServiceServer interface {
-	// StoreData puts a value under a key, in place of the one that is there. The
+	// StoreData puts a value under a key, and replaces an existing value. The
 	// caller must be a WRITER or an ADMIN.
 	//
 	// The value is on the disk, whole, when the call returns. After UNAVAILABLE,
-	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL it may be there or not, but never a
-	// part of it: store it again, or query the key.
+	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL the value may be stored or not, but
+	// never in part: store it again, or query the key.
 	//
 	//	PERMISSION_DENIED   the caller is not a user, or a READER
 	//	RESOURCE_EXHAUSTED  the disk is full, or the database has its full size
@@ -296,9 +296,9 @@ type DataServiceServer interface {
 	// QueryData returns the entries whose keys begin with a prefix, in the order
 	// of the keys' bytes, one page at a time. Any user may.
 	//
-	// Each page is what was stored at one moment, but pages are of different ones:
-	// a key that is stored between two of them is in the later one if it belongs
-	// there. No key comes twice.
+	// Each page shows the data of one moment, but pages show different moments: a
+	// key that is stored between two pages is in the later one if it belongs
+	// there. No key is in two pages.
 	//
 	//	PERMISSION_DENIED  the caller is not a user
 	QueryData(context.Context, *QueryRequest) (*QueryResponse, error)

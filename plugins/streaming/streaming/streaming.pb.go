@@ -87,19 +87,19 @@ func (x *DownloadRequest) GetPrefixSha256() []byte {
 // FileChunk is a piece of a file, in either direction.
 type FileChunk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The bytes. The plugin sends at most 256 KiB and takes at most 1 MiB.
+	// The bytes. The plugin sends at most 256 KiB and accepts at most 1 MiB.
 	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	// The number of the chunk in this call: 0, 1, 2 and so on.
 	Sequence int64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// Set in the last chunk of the file, and only there.
 	IsLast bool `protobuf:"varint,3,opt,name=is_last,json=isLast,proto3" json:"is_last,omitempty"`
-	// Where in the file data begins, in bytes.
+	// Offset of data in the file, in bytes.
 	Offset int64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
 	// The size of the whole file in bytes, in a download's first chunk.
 	TotalBytes int64 `protobuf:"varint,5,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
 	// The SHA-256 of the whole file, in the last chunk.
 	Sha256 []byte `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	// What is uploaded, in an upload's first chunk and only there.
+	// The description of the file, in an upload's first chunk and only there.
 	Upload        *UploadStart `protobuf:"bytes,7,opt,name=upload,proto3" json:"upload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -187,16 +187,16 @@ func (x *FileChunk) GetUpload() *UploadStart {
 type UploadStart struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	FilePath string                 `protobuf:"bytes,1,opt,name=file_path,json=filePath,proto3" json:"file_path,omitempty"`
-	// Replace the file of that name if there is one; a symbolic link is itself
-	// replaced, not what it points to.
+	// Replace the file of that name if there is one; a symbolic link itself is
+	// replaced, not its target.
 	Overwrite bool `protobuf:"varint,2,opt,name=overwrite,proto3" json:"overwrite,omitempty"`
 	// The size of the whole file in bytes, or 0 if it is not known. If it is
 	// known, a file that is too large fails at once, and one of another size is
 	// INVALID_ARGUMENT.
 	TotalBytes int64 `protobuf:"varint,3,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
 	// A name for this upload of this file, by which it can be resumed: 1 to 64 of
-	// the characters A-Z, a-z, 0-9, "_" and "-". It should be another one when
-	// the data is. Without one, nothing is kept of an upload that is interrupted.
+	// the characters A-Z, a-z, 0-9, "_" and "-". Use another name when the data
+	// changes. Without a name, an interrupted upload is not kept.
 	UploadId string `protobuf:"bytes,4,opt,name=upload_id,json=uploadId,proto3" json:"upload_id,omitempty"`
 	// The SHA-256 of the bytes before the first chunk's offset, required if that
 	// is greater than 0.
@@ -275,7 +275,7 @@ type UploadResponse struct {
 	FilePath string                 `protobuf:"bytes,1,opt,name=file_path,json=filePath,proto3" json:"file_path,omitempty"`
 	// The size of the whole file, in bytes.
 	TotalBytes int64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
-	// The number of chunks that this call had.
+	// The number of chunks of this call.
 	TotalChunks int32 `protobuf:"varint,3,opt,name=total_chunks,json=totalChunks,proto3" json:"total_chunks,omitempty"`
 	// The SHA-256 of the whole file.
 	Sha256 []byte `protobuf:"bytes,4,opt,name=sha256,proto3" json:"sha256,omitempty"`
@@ -357,8 +357,8 @@ type ChatMessage struct {
 	// When the message was posted, in seconds since the Unix epoch. The plugin
 	// sets it.
 	Timestamp int64 `protobuf:"varint,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	// The number of the message in the room: of two that follow each other the
-	// second has the next number. The plugin sets it.
+	// The number of the message in the room: the numbers of messages are
+	// consecutive. The plugin sets it.
 	Sequence      int64 `protobuf:"varint,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,14 +31,13 @@ var StreamingServiceProtocol = protocol.New("streaming", 1, &StreamingService_Se
 // root, and runs a chat room.
 //
 // A file_path is relative to the root, with "/" between its parts, of which it
-// has at most 64; at most 4096 bytes in all and 255 in each part.
+// has at most 64; it has at most 4096 bytes in all and 255 in each part.
 // PERMISSION_DENIED answers a path that leaves the root: one that is absolute,
-// has a part "..", or goes through a symbolic link to the outside. So it does
-// what the plugin keeps in the root for itself, and what the operating system
-// does not let it read or write.
-// INVALID_ARGUMENT answers an empty path, one that ends in "/", and one with a
-// control character or a backslash; under Windows also a name that Windows
-// reserves.
+// has a part "..", or goes through a symbolic link to the outside. It also
+// answers the path of the plugin's own files in the root, and of a file that
+// the operating system does not let the plugin read or write. INVALID_ARGUMENT
+// answers an empty path, one that ends in "/", and one with a control character
+// or a backslash; on Windows also a name that Windows reserves.
 //
 // A plugin makes at most 64 transfers at a time; one more is
 // RESOURCE_EXHAUSTED.
@@ -47,65 +46,66 @@ type StreamingServiceHandler interface {
 	// chunk has is_last and the checksum of the whole file. An empty file, or
 	// rest, is one chunk without data.
 	//
-	// What is sent is one version of the file: if it changes meanwhile the call
-	// ends as ABORTED. So does one whose prefix_sha256 is not that of the file's
-	// beginning: what the caller has is of another version. NOT_FOUND means that
-	// there is no such file, FAILED_PRECONDITION that it is not a regular file
-	// but, say, a directory.
+	// The call sends one version of the file: if the file changes meanwhile, the
+	// call ends as ABORTED. It also ends as ABORTED if prefix_sha256 is not the
+	// checksum of the file's beginning, because the caller's bytes are of another
+	// version. NOT_FOUND means that there is no such file, FAILED_PRECONDITION
+	// that it is not a regular file but, say, a directory.
 	DownloadFile(*DownloadRequest, grpc.ServerStreamingServer[FileChunk]) error
 	// UploadFile receives a file. Its first chunk has upload, its last has
-	// is_last and the checksum of the whole file. Nobody sees the file until all
-	// of it has arrived, has been verified and is on the disk; then it is there
-	// at once. Directories on its path are made as needed.
+	// is_last and the checksum of the whole file. The file is not visible until
+	// all of it has arrived, has been verified and is on the disk; then it
+	// appears at once. Directories on its path are made as needed.
 	//
-	// ALREADY_EXISTS means that there is a file of that name, and overwrite is
-	// not set. FAILED_PRECONDITION means that a directory, say, has the name, that
-	// overwrite is not set and the plugin's file system has no way to keep a file
-	// from being replaced, or that the same upload is under way: the plugin waits
-	// some seconds for it to end. INVALID_ARGUMENT answers a chunk that is not the next one, is
-	// larger than 1 MiB, or follows the last one, a call that ends without a last
-	// chunk, and a last chunk without a checksum; DATA_LOSS a checksum that is
-	// not that of the data; RESOURCE_EXHAUSTED a file that is larger than the
-	// plugin takes or than the disk has room for. After these nothing is left.
+	// ALREADY_EXISTS means that there is a file of that name, and overwrite is not set.
+	// FAILED_PRECONDITION means that a directory, for example, has the name; or that
+	// overwrite is not set and the plugin's file system cannot protect an existing file;
+	// or that the same upload is under way, for whose end the plugin waits some seconds.
+	// INVALID_ARGUMENT answers a chunk that is not the next one, is larger than 1 MiB, or
+	// follows the last one; a call that ends without a last chunk; and a last chunk
+	// without a checksum. DATA_LOSS answers a checksum that is not that of the data,
+	// RESOURCE_EXHAUSTED a file that is larger than the plugin accepts or than the disk
+	// has room for. After these errors the data is removed.
 	//
 	// An upload with an upload_id that is interrupted can be resumed: see
-	// GetUpload. ABORTED then means that what the plugin has is not the beginning
+	// GetUpload. ABORTED then means that the plugin's data is not the beginning
 	// of this file.
 	UploadFile(grpc.ClientStreamingServer[FileChunk, UploadResponse]) error
 	// Chat joins the room. The first message's user is the participant's name;
 	// its text is posted unless it is empty. The response's header is sent when
 	// the participant has joined. Later messages have that name or none. A
-	// participant leaves by closing his side, and then still gets what was posted
-	// before.
+	// participant leaves by closing its side of the stream, and then still gets
+	// the earlier messages.
 	//
-	// Each message that is posted, and right after it one reply of the user
-	// "assistant", reaches every participant, its sender included, once and in
-	// the order that is the same for all. A text that begins with "/" is a
-	// command: "/help" lists them. The reply to any other text says how many
-	// words and characters it has.
+	// Each posted message, and right after it one reply of the user "assistant",
+	// reaches every participant, its sender included, once and in the same order
+	// for all. A text that begins with "/" is a command: "/help" lists them. The
+	// reply to any other text says how many words and characters it has.
 	//
 	// A name is 1 to 32 of the characters A-Z, a-z, 0-9, "_", "-" and "."; it is
 	// ALREADY_EXISTS while another participant has it, in upper or lower case,
 	// and PERMISSION_DENIED if it is the assistant's. A text has at most 4096
-	// bytes and no control characters but tab and newline. Another name or text
-	// is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that all 64 places are taken,
-	// one by each stream until it ends, or that this one did not read.
+	// bytes and no control characters except tab and newline. Another name or
+	// text is INVALID_ARGUMENT. RESOURCE_EXHAUSTED means that all 64 places are
+	// occupied, one by each stream until it ends, or that this participant did
+	// not read.
 	//
-	// Nobody waits for another participant. The room takes 1000 messages a second,
-	// replies included, and 500 at once after a pause. Those who post more wait in
-	// their own streams, and take turns. At most 4096 messages wait for a
-	// participant to read them; one who has more is disconnected. What he himself
-	// says is not taken while more than half of that waits for him.
+	// No participant waits for another. The room accepts 1000 messages a second,
+	// replies included, and 500 at once after a pause. Participants that post more
+	// wait in their own streams, and post one after the other. At most 4096
+	// messages wait for a participant to read them; a participant with more is
+	// disconnected. While more than half of that waits for a participant, its own
+	// posts wait.
 	//
-	// When the plugin stops, what was posted still reaches the participants, and the
+	// When the plugin stops, posted messages still reach the participants, and the
 	// calls end as UNAVAILABLE.
 	Chat(grpc.BidiStreamingServer[ChatMessage, ChatMessage]) error
-	// GetUpload says how much of an upload the plugin has, so that the caller
-	// can send the rest. Of an upload that is not known it has nothing, which is
-	// no error. Interrupted uploads are kept for 7 days, but at most 32 of them
-	// and 16 GiB; the oldest go first.
+	// GetUpload returns how much of an upload the plugin has, so that the caller
+	// can send the rest. For an unknown upload it returns 0, which is not an
+	// error. Interrupted uploads are kept for 7 days, but at most 32 of them and
+	// 16 GiB; the oldest are removed first.
 	GetUpload(context.Context, *GetUploadRequest) (*GetUploadResponse, error)
-	// GetStatus says whether the plugin is healthy, and how busy it is.
+	// GetStatus returns whether the plugin is healthy, and how busy it is.
 	GetStatus(context.Context, *StatusRequest) (*StatusResponse, error)
 }
 

@@ -7,9 +7,9 @@
 // Two versions of one protocol, which one plugin serves: a host gets the
 // highest that both speak.
 //
-// A version that has been released never changes its meaning. What a new field
-// or a new method can add is added to it; for everything else there is a new
-// version, whose messages are its own.
+// A released version never changes its meaning. Additions that a new field or a
+// new method can express go into that version. Everything else needs a new
+// version, which has its own messages.
 //
 // A request has at most 4 MiB. The plugin does not even read a larger one: that
 // is RESOURCE_EXHAUSTED.
@@ -262,8 +262,8 @@ func (x *ProcessRequestV2) GetMetadata() map[string]string {
 	return nil
 }
 
-// Operation is one step. A plugin that does not know a kind, because the host
-// is newer, sees none and answers INVALID_ARGUMENT; so a new kind is a
+// Operation is one step. A plugin that is older than the host may not know a
+// kind. It sees no kind and answers INVALID_ARGUMENT, so a new kind is a
 // compatible change.
 type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -475,7 +475,7 @@ func (*CollapseSpace) Descriptor() ([]byte, []int) {
 // ChangeCase maps each character by Unicode's simple case mapping.
 type ChangeCase struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One of those with a name, and not the unspecified one.
+	// One of the named values, not the unspecified one.
 	To            LetterCase `protobuf:"varint,1,opt,name=to,proto3,enum=example.LetterCase" json:"to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -635,9 +635,9 @@ type ProcessResponseV2 struct {
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How long processing took.
 	Elapsed *durationpb.Duration `protobuf:"bytes,2,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
-	// Of the processed text.
+	// The statistics of the processed text.
 	Statistics *TextStatistics `protobuf:"bytes,3,opt,name=statistics,proto3" json:"statistics,omitempty"`
-	// The request's.
+	// The metadata of the request.
 	Metadata      map[string]string `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -938,7 +938,7 @@ func (*BatchResult_Response) isBatchResult_Outcome() {}
 
 func (*BatchResult_Error) isBatchResult_Outcome() {}
 
-// BatchError is what the status of a Process call for the item would say.
+// BatchError has the status that a Process call for the item would return.
 type BatchError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A google.rpc.Code, and not OK.
@@ -1003,7 +1003,7 @@ func (x *BatchError) GetViolations() []*FieldViolation {
 
 type FieldViolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the item, for example "operations[0].replace.old".
+	// The field of the item, for example "operations[0].replace.old".
 	Field         string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
 	Description   string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	unknownFields protoimpl.UnknownFields

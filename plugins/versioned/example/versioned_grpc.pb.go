@@ -7,9 +7,9 @@
 // Two versions of one protocol, which one plugin serves: a host gets the
 // highest that both speak.
 //
-// A version that has been released never changes its meaning. What a new field
-// or a new method can add is added to it; for everything else there is a new
-// version, whose messages are its own.
+// A released version never changes its meaning. Additions that a new field or a
+// new method can express go into that version. Everything else needs a new
+// version, which has its own messages.
 //
 // A request has at most 4 MiB. The plugin does not even read a larger one: that
 // is RESOURCE_EXHAUSTED.
@@ -41,8 +41,8 @@ const (
 type DataProcessorV1Client interface {
 	// Process applies the options to the data.
 	//
-	// INVALID_ARGUMENT: data is empty or longer than 64 KiB, an option is
-	// unknown or its value is, or an option makes the text longer than 64 KiB. A
+	// INVALID_ARGUMENT: data is empty or longer than 64 KiB, an option or its
+	// value is unknown, or an option makes the text longer than 64 KiB. A
 	// google.rpc.BadRequest detail names the fields, at most ten of them, as
 	// `data` or `options["trim"]`.
 	Process(ctx context.Context, in *ProcessRequestV1, opts ...grpc.CallOption) (*ProcessResponseV1, error)
@@ -75,8 +75,8 @@ func (c *dataProcessorV1Client) Process(ctx context.Context, in *ProcessRequestV
 type DataProcessorV1Server interface {
 	// Process applies the options to the data.
 	//
-	// INVALID_ARGUMENT: data is empty or longer than 64 KiB, an option is
-	// unknown or its value is, or an option makes the text longer than 64 KiB. A
+	// INVALID_ARGUMENT: data is empty or longer than 64 KiB, an option or its
+	// value is unknown, or an option makes the text longer than 64 KiB. A
 	// google.rpc.BadRequest detail names the fields, at most ten of them, as
 	// `data` or `options["trim"]`.
 	Process(context.Context, *ProcessRequestV1) (*ProcessResponseV1, error)

@@ -32,8 +32,8 @@ var DataProcessorV1Protocol = protocol.New("versioned", 1, &DataProcessorV1_Serv
 type DataProcessorV1Handler interface {
 	// Process applies the options to the data.
 	//
-	// INVALID_ARGUMENT: data is empty or longer than 64 KiB, an option is
-	// unknown or its value is, or an option makes the text longer than 64 KiB. A
+	// INVALID_ARGUMENT: data is empty or longer than 64 KiB, an option or its
+	// value is unknown, or an option makes the text longer than 64 KiB. A
 	// google.rpc.BadRequest detail names the fields, at most ten of them, as
 	// `data` or `options["trim"]`.
 	Process(context.Context, *ProcessRequestV1) (*ProcessResponseV1, error)

@@ -46,6 +46,7 @@ func everyOption(t *testing.T) map[string]Option {
 		"WithInterceptors":        WithInterceptors(nil, nil),
 		"WithServices":            WithServices(),
 		"WithServiceInterceptors": WithServiceInterceptors(nil, nil),
+		"WithStatsHandler":        WithStatsHandler(nil, nil),
 		"WithPortRange":           WithPortRange(1, 2),
 		"WithMaxMessageSize":      WithMaxMessageSize(1000),
 		"WithMaxCalls":            WithMaxCalls(1),

@@ -92,6 +92,12 @@ func (l *launch) newBroker(answer *negotiation.Answer) *brokering.Broker {
 		Limits:         l.limits,
 		Logger:         l.logger,
 		OnPanic:        l.logPanic,
+		UnaryServer:    l.unaryServer,
+		StreamServer:   l.streamServer,
+		ServerStats:    l.serverStats,
+		UnaryClient:    l.unary,
+		StreamClient:   l.stream,
+		ClientStats:    l.clientStats,
 		Stalled:        l.child.whyStopped,
 		Exited:         l.child.exited,
 	}

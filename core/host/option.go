@@ -13,6 +13,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
@@ -44,9 +45,11 @@ type config struct {
 	unary          []grpc.UnaryClientInterceptor
 	stream         []grpc.StreamClientInterceptor
 	bindings       []protocol.Binding
-	services       func(grpc.ServiceRegistrar) // adds what is bound
+	services       control.Application // what is bound
 	unaryServer    []grpc.UnaryServerInterceptor
 	streamServer   []grpc.StreamServerInterceptor
+	clientStats    []stats.Handler
+	serverStats    []stats.Handler
 	maxMessageSize int
 	limits         calls.Limits
 	wires          []string
@@ -78,7 +81,6 @@ func newConfig(name string, opts []Option) (*config, error) {
 		maxMessageSize: calls.DefaultMaxMessageSize,
 		wires:          rpc.Names(),
 		cookie:         negotiation.DefaultCookie(),
-		services:       func(grpc.ServiceRegistrar) {},
 	}
 	var errs []error
 	for _, o := range opts {

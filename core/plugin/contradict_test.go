@@ -31,6 +31,7 @@ func TestPairsOfOptions(t *testing.T) {
 		"WithMaxBuffered":      WithMaxBuffered(1 << 40),
 		"WithCookie":           WithCookie("COOKIE", ""),
 		"WithTLSConfig":        WithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS13}),
+		"WithStatsHandler":     WithStatsHandler(nil, nil),
 		"OnReady":              OnReady(func(context.Context) error { return nil }),
 		"OnShutdown":           OnShutdown(func(context.Context) error { return nil }),
 		"IgnoresSIGTERM":       IgnoresSIGTERM(),

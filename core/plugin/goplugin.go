@@ -99,6 +99,12 @@ func (s *server) newBroker() *brokerEnd {
 		Limits:         s.limits,
 		Logger:         rt.logger,
 		OnPanic:        s.logPanic,
+		UnaryServer:    s.unary,
+		StreamServer:   s.stream,
+		ServerStats:    s.serverStats,
+		UnaryClient:    s.unaryClient,
+		StreamClient:   s.streamClient,
+		ClientStats:    s.clientStats,
 	}
 	if rt.session.Multiplexed() {
 		cfg.Streams = rt.session

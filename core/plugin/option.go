@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/rpc"
@@ -35,6 +36,8 @@ type config struct {
 	stream           []grpc.StreamServerInterceptor
 	unaryClient      []grpc.UnaryClientInterceptor
 	streamClient     []grpc.StreamClientInterceptor
+	clientStats      []stats.Handler
+	serverStats      []stats.Handler
 	maxMessageSize   int
 	limits           calls.Limits
 	wires            []string

@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/control"
@@ -339,9 +340,9 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		Limits:         s.limits,
 		Logger:         rt.logger,
 		DrainAnswers:   s.foreign != nil,
-		Application: func(r grpc.ServiceRegistrar) {
-			binding.Register(r, s.protocol)
-		},
+		Application:    func(r grpc.ServiceRegistrar) error { return binding.Register(r, s.protocol) },
+		RequiresServer: binding.RequiresServer(s.protocol),
+		IsControl:      control.IsControl,
 		Control: func(r calls.Registrar) {
 			shutdown := func(grace time.Duration) {
 				select {
@@ -349,11 +350,12 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 				default: // a stop is already under way
 				}
 			}
-			rt.services = control.Register(r, s.info(binding), started, control.Requests{Shutdown: shutdown, Ready: s.ready.announce})
+			rt.services = control.Register(r, s.info(binding, r), started, control.Requests{Shutdown: shutdown, Ready: s.ready.announce})
 			s.registerGoPlugin(r, shutdown)
 		},
 		Unary:   s.unary,
 		Stream:  s.stream,
+		Stats:   s.serverStats,
 		OnPanic: s.logPanic,
 	}
 	var err error
@@ -390,15 +392,16 @@ func (s *server) plan(server calls.ServerConfig) rpc.PluginConfig {
 			MaxMessageSize: s.maxMessageSize,
 			Unary:          s.unaryClient,
 			Stream:         s.streamClient,
+			Stats:          s.clientStats,
 			IsControl:      control.IsControl,
 		},
 		Owner: s.runtime,
 	}
 	switch {
 	case !s.offer.Plugwire:
-		cfg.NoHost = status.Error(codes.Unimplemented, "the host is of another framework: it serves nothing that plugin.Host reaches")
+		cfg.NoHost = calls.NotSent(codes.Unimplemented, "the host is of another framework: it serves nothing that plugin.Host reaches").Err()
 	case !s.offer.Callbacks:
-		cfg.NoHost = status.Error(codes.Unimplemented, "the host serves nothing: it was launched without host.WithServices")
+		cfg.NoHost = calls.NotSent(codes.Unimplemented, "the host serves nothing: it was launched without host.WithServices").Err()
 	}
 	if !s.debug {
 		cfg.Launcher = s.offer.Instance
@@ -484,11 +487,15 @@ func (s *server) newLogger() *slog.Logger {
 	return logs.Default(os.Stderr, level)
 }
 
-func (s *server) info(binding protocol.Binding) *controlpb.InfoResponse {
+func (s *server) info(binding protocol.Binding, r calls.Registrar) *controlpb.InfoResponse {
+	services := binding.Services(s.protocol)
+	if binding.RequiresServer(s.protocol) { // the server knows what registered itself
+		services = slices.Sorted(maps.Keys(r.GetServiceInfo()))
+	}
 	return &controlpb.InfoResponse{
 		Protocol: s.protocol.Name(),
 		Version:  int32(s.protocol.Version()), //nolint:gosec // versions are small numbers
 		Pid:      int64(os.Getpid()),
-		Services: binding.Services(s.protocol),
+		Services: services,
 	}
 }

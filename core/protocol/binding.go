@@ -18,12 +18,14 @@ type Binding struct {
 	err   error
 }
 
-// registration is one handler of one service.
+// registration is one handler of one service, or what registers the services of a protocol
+// on a server.
 type registration struct {
 	protocol *Protocol
 	service  *grpc.ServiceDesc
 	handler  any
 	named    bool // the caller of Bind named the service, so the handler is for no other
+	server   func(*grpc.Server) error
 }
 
 // Bind binds handler to the services of p that are named in services. Without names
@@ -164,7 +166,8 @@ func (b Binding) check(family Family) error {
 }
 
 // Services returns the names of the services of p that are bound, in the order of
-// [Protocol.Services].
+// [Protocol.Services]. It does not know the services that a function of [FromServer]
+// registers.
 func (b Binding) Services(p *Protocol) []string {
 	return slices.DeleteFunc(p.names(), func(name string) bool { return b.count(p, p.service(name)) == 0 })
 }
@@ -200,11 +203,20 @@ func (b Binding) nearest(p *Protocol, desc *grpc.ServiceDesc) string {
 }
 
 // Register registers the services of p with r, and those of no other protocol in the
-// binding. Call it only after [Binding.Families] returned no error.
-func (b Binding) Register(r grpc.ServiceRegistrar, p *Protocol) {
+// binding. Call it only after [Binding.Families] returned no error. An error comes from
+// a function of [FromServer], or says that r cannot serve what such a function
+// registers: r has to be a [*grpc.Server], or what packages host and plugin use.
+func (b Binding) Register(r grpc.ServiceRegistrar, p *Protocol) error {
 	for _, x := range b.bound {
-		if x.protocol == p {
+		switch {
+		case x.protocol != p:
+		case x.server == nil:
 			r.RegisterService(x.service, x.handler)
+		default:
+			if err := registerServer(r, x.server); err != nil {
+				return fmt.Errorf("protocol %s: %w", p, err)
+			}
 		}
 	}
+	return nil
 }

@@ -143,7 +143,9 @@ func registered(t *testing.T, b protocol.Binding, p *protocol.Protocol) []string
 	t.Helper()
 	server := grpc.NewServer()
 	defer server.Stop()
-	b.Register(server, p)
+	if err := b.Register(server, p); err != nil {
+		t.Error(err)
+	}
 	var names []string
 	for _, name := range []string{"grpc.health.v1.Health", "test.Greeter", "test.Marked", "test.Streamer"} {
 		if _, ok := server.GetServiceInfo()[name]; ok {
@@ -304,7 +306,9 @@ func TestRegister(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r registrar
-	b.Register(&r, v2)
+	if err := b.Register(&r, v2); err != nil {
+		t.Fatal(err)
+	}
 	if len(r) != 1 || r[0] != second {
 		t.Errorf("registered %v, want the handler of version 2 alone", r)
 	}

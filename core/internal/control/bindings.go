@@ -2,15 +2,41 @@ package control
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc"
 
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// Unnegotiated checks bindings that are served as they are: each has one version of
-// a protocol, and no service comes twice. register adds them to a server.
-func Unnegotiated(bindings []protocol.Binding) (register func(grpc.ServiceRegistrar), err error) {
+// Application is bindings whose versions are not negotiated. The zero value serves
+// nothing.
+type Application struct {
+	bindings []protocol.Binding
+	versions []*protocol.Protocol // of the bindings, by their index
+}
+
+// RequiresServer reports whether services register themselves on a *grpc.Server
+// (protocol.FromServer).
+func (a Application) RequiresServer() bool {
+	return slices.ContainsFunc(a.bindings, func(b protocol.Binding) bool {
+		return slices.ContainsFunc(a.versions, b.RequiresServer)
+	})
+}
+
+// Register adds the services to a server.
+func (a Application) Register(r grpc.ServiceRegistrar) error {
+	for i, b := range a.bindings {
+		if err := b.Register(r, a.versions[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unnegotiated checks bindings whose versions are not negotiated: each has one version
+// of a protocol, and no service is bound twice.
+func Unnegotiated(bindings []protocol.Binding) (Application, error) {
 	taken := make(map[string]bool)
 	versions := make([]*protocol.Protocol, len(bindings))
 	for i, b := range bindings {
@@ -22,19 +48,15 @@ func Unnegotiated(bindings []protocol.Binding) (register func(grpc.ServiceRegist
 			err = CheckFamily(family)
 		}
 		if err != nil {
-			return nil, err
+			return Application{}, err
 		}
 		versions[i] = family[0]
 		for _, name := range b.Services(family[0]) {
 			if taken[name] {
-				return nil, fmt.Errorf("service %s is bound twice", name)
+				return Application{}, fmt.Errorf("service %s is bound twice", name)
 			}
 			taken[name] = true
 		}
 	}
-	return func(r grpc.ServiceRegistrar) {
-		for i, b := range bindings {
-			b.Register(r, versions[i])
-		}
-	}, nil
+	return Application{slices.Clone(bindings), versions}, nil
 }

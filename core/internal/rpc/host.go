@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -170,7 +171,7 @@ func (h *hosts) connect(l *link, client calls.Client) { h.change(func() { l.clie
 // fail makes calls fail.
 func (h *hosts) fail(l *link, err error) {
 	h.change(func() {
-		l.err = status.Errorf(codes.Unavailable, "the stream for calls to the host: %v", err)
+		l.err = calls.NotSent(codes.Unavailable, fmt.Sprintf("the stream for calls to the host: %v", err)).Err()
 		l.ended = true
 	})
 }
@@ -205,7 +206,7 @@ func (h *hosts) await(ctx context.Context, host *Host) (calls.Client, error) {
 		case client != nil || err != nil:
 			return client, err
 		case closed:
-			return nil, status.Error(codes.Unavailable, "this plugin is shutting down")
+			return nil, calls.NotSent(codes.Unavailable, "this plugin is shutting down").Err()
 		case timeout == nil:
 			timer := time.NewTimer(callbacksTimeout)
 			defer timer.Stop()
@@ -216,7 +217,7 @@ func (h *hosts) await(ctx context.Context, host *Host) (calls.Client, error) {
 		case <-ctx.Done():
 			return nil, status.FromContextError(ctx.Err()).Err()
 		case <-timeout:
-			return nil, status.Errorf(codes.Unavailable, "no host has opened the stream for calls to it within %v", callbacksTimeout)
+			return nil, calls.NotSent(codes.Unavailable, fmt.Sprintf("no host has opened the stream for calls to it within %v", callbacksTimeout)).Err()
 		}
 	}
 }

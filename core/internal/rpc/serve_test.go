@@ -46,6 +46,14 @@ type testPlugin struct {
 	*Plugin
 }
 
+// adding returns what registers without an error.
+func adding(register func(grpc.ServiceRegistrar)) func(grpc.ServiceRegistrar) error {
+	return func(r grpc.ServiceRegistrar) error {
+		register(r)
+		return nil
+	}
+}
+
 // newTestPlugin serves what register registers.
 func newTestPlugin(t *testing.T, wire string, register func(grpc.ServiceRegistrar), change ...func(*PluginConfig)) *testPlugin {
 	t.Helper()
@@ -58,7 +66,7 @@ func newTestPlugin(t *testing.T, wire string, register func(grpc.ServiceRegistra
 		Wire:     wire,
 		Listener: listener,
 		Server: calls.ServerConfig{
-			Side: "plugin", Other: "host", MaxMessageSize: calls.DefaultMaxMessageSize, Application: register,
+			Side: "plugin", Other: "host", MaxMessageSize: calls.DefaultMaxMessageSize, Application: adding(register),
 			OnPanic: func(context.Context, string, any, []byte) {},
 		},
 		Client:   calls.ClientConfig{Side: "plugin", Other: "host", MaxMessageSize: calls.DefaultMaxMessageSize, IsControl: isControl},
@@ -103,7 +111,7 @@ func (p *testPlugin) connect(wire, identity string, register func(grpc.ServiceRe
 	var serving *calls.ServerConfig
 	if register != nil {
 		serving = &calls.ServerConfig{
-			Side: "host", Other: "plugin", MaxMessageSize: calls.DefaultMaxMessageSize, Application: register,
+			Side: "host", Other: "plugin", MaxMessageSize: calls.DefaultMaxMessageSize, Application: adding(register),
 			OnPanic: func(context.Context, string, any, []byte) {},
 		}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/broker"
@@ -60,6 +61,14 @@ type Config struct {
 	// Streams are those of the one multiplexed connection, which are then used
 	// instead of Listen and Dial; otherwise nil.
 	Streams Streams
+	// UnaryServer, StreamServer and ServerStats intercept and see the calls that this side
+	// serves, UnaryClient, StreamClient and ClientStats those that it makes.
+	UnaryServer  []grpc.UnaryServerInterceptor
+	StreamServer []grpc.StreamServerInterceptor
+	ServerStats  []stats.Handler
+	UnaryClient  []grpc.UnaryClientInterceptor
+	StreamClient []grpc.StreamClientInterceptor
+	ClientStats  []stats.Handler
 	// OnPanic is told of a panic in a handler, with its stack.
 	OnPanic func(ctx context.Context, method string, value any, stack []byte)
 	// Stalled, if set, says what keeps the other side from answering, if that is

@@ -173,7 +173,17 @@ func multiplexed(t *testing.T) (host, plugin *Broker) {
 		New(Config{Side: "plugin", Other: "host", MaxMessageSize: 1 << 20, Streams: listener, OnPanic: ignorePanic})
 }
 
-func registerHealth(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, health.NewServer()) }
+// services registers what a test serves.
+type services func(r grpc.ServiceRegistrar)
+
+func (s services) Register(r grpc.ServiceRegistrar) error {
+	s(r)
+	return nil
+}
+
+func (services) RequiresServer() bool { return false }
+
+var registerHealth = services(func(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, health.NewServer()) })
 
 // serve serves health until stop, which returns what Serve does.
 func serve(b *Broker, id uint32) (stop func() error) {

@@ -76,6 +76,9 @@ func (b *Broker) dial(ctx context.Context, id uint32) (*conn, error) {
 		MaxMessageSize: b.cfg.MaxMessageSize,
 		Logger:         b.cfg.Logger,
 		IsControl:      control.IsControl,
+		Unary:          b.cfg.UnaryClient,
+		Stream:         b.cfg.StreamClient,
+		Stats:          b.cfg.ClientStats,
 		Stalled:        b.cfg.Stalled,
 	}, link)
 	if err != nil {

@@ -40,7 +40,7 @@ func TestGoexit(t *testing.T) {
 			serving, stop := context.WithCancel(ctx)
 			served := make(chan error, 1)
 			go func() {
-				served <- plugin.serve(serving, id, func(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, leaving{}) })
+				served <- plugin.serve(serving, id, services(func(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, leaving{}) }))
 			}()
 			conn, err := host.Dial(ctx, id)
 			if err != nil {

@@ -33,9 +33,9 @@ const (
 
 // Serve implements [broker.Broker].
 func (b *Broker) Serve(ctx context.Context, id uint32, bindings ...protocol.Binding) error {
-	register, err := control.Unnegotiated(bindings)
+	application, err := control.Unnegotiated(bindings)
 	if err == nil {
-		err = b.serve(ctx, id, register)
+		err = b.serve(ctx, id, application)
 	}
 	if err != nil {
 		return fmt.Errorf("broker: serve id %d: %w", id, err)
@@ -43,8 +43,16 @@ func (b *Broker) Serve(ctx context.Context, id uint32, bindings ...protocol.Bind
 	return nil
 }
 
-// serve serves what register adds, until ctx ends.
-func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.ServiceRegistrar)) error {
+// application is what is served under an id.
+type application interface {
+	// Register adds the services to a server.
+	Register(r grpc.ServiceRegistrar) error
+	// RequiresServer reports whether services register themselves on a *grpc.Server.
+	RequiresServer() bool
+}
+
+// serve serves an application until ctx ends.
+func (b *Broker) serve(ctx context.Context, id uint32, services application) error {
 	ln, end, err := b.accept(ctx, id)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -53,15 +61,23 @@ func (b *Broker) serve(ctx context.Context, id uint32, register func(grpc.Servic
 		return err
 	}
 	defer end()
-	server := h2.NewServer(calls.ServerConfig{
+	server, err := h2.NewServer(calls.ServerConfig{
 		Side:           b.cfg.Side,
 		Other:          b.cfg.Other,
 		MaxMessageSize: b.cfg.MaxMessageSize,
 		Limits:         b.cfg.Limits,
 		Logger:         b.cfg.Logger,
-		Application:    register,
+		Application:    services.Register,
+		RequiresServer: services.RequiresServer(),
+		IsControl:      control.IsControl,
+		Unary:          b.cfg.UnaryServer,
+		Stream:         b.cfg.StreamServer,
+		Stats:          b.cfg.ServerStats,
 		OnPanic:        b.cfg.OnPanic,
 	})
+	if err != nil {
+		return err
+	}
 	served := make(chan error, 1)
 	if !b.run(func() { served <- server.Serve(ln) }) {
 		server.Close()

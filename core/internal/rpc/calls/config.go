@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 )
 
 // ClientConfig says how a [Client] makes calls.
@@ -19,6 +20,8 @@ type ClientConfig struct {
 	// Unary and Stream intercept the application's calls, the first outermost.
 	Unary  []grpc.UnaryClientInterceptor
 	Stream []grpc.StreamClientInterceptor
+	// Stats see the application's calls.
+	Stats []stats.Handler
 	// IsControl reports whether a method is one of the framework's own.
 	IsControl func(fullMethod string) bool
 	// Stalled, if set, says what keeps the other side from answering, if that is
@@ -52,13 +55,20 @@ type ServerConfig struct {
 	Limits Limits
 	// Application registers the application's services. Their calls are intercepted, and
 	// draining waits for them.
-	Application func(grpc.ServiceRegistrar)
+	Application func(grpc.ServiceRegistrar) error
+	// RequiresServer is set if Application adds services that register themselves on a
+	// *grpc.Server ([Guard.RegisterServer]), which only the wire h2 has.
+	RequiresServer bool
 	// Control registers the framework's own services, which are served until the end. May
 	// be nil.
 	Control func(Registrar)
 	// Unary and Stream intercept the application's calls, the first outermost.
 	Unary  []grpc.UnaryServerInterceptor
 	Stream []grpc.StreamServerInterceptor
+	// Stats see the application's calls.
+	Stats []stats.Handler
+	// IsControl reports whether a method is one of the framework's own.
+	IsControl func(fullMethod string) bool
 	// DrainAnswers makes Drain wait until the last answers are sent, for another side that
 	// closes the connection when it hears of the end of a drain. Without it, Stop waits for
 	// them.

@@ -13,12 +13,13 @@ import (
 // bounds registers services with every handler wrapped, outside of [calls.Guard]: what
 // a call over HTTP/2 holds of this side is bounded.
 type bounds struct {
-	server  *grpc.Server
-	answers *calls.Gate // nil without DrainAnswers
-	side    string
-	other   string
-	limits  calls.Limits
-	room    *room
+	server   *grpc.Server
+	services *serverServices // nil if no service registers itself
+	answers  *calls.Gate     // nil without DrainAnswers
+	side     string
+	other    string
+	limits   calls.Limits
+	room     *room
 }
 
 // RegisterService implements [grpc.ServiceRegistrar].

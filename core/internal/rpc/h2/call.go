@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,24 +18,79 @@ import (
 
 // Invoke implements [grpc.ClientConnInterface].
 func (c *Client) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	err := c.conn.Invoke(ctx, method, args, reply, opts...)
-	if err == nil {
-		return nil
-	}
-	return c.explain(ctx, err)
+	return c.conn.Invoke(ctx, method, args, reply, opts...)
 }
-
-// Plain returns the connection for calls out whose errors are grpc's own: for the
-// framework's streams, whose end needs no explanation, and is not to wait for one.
-func (c *Client) Plain() grpc.ClientConnInterface { return c.conn }
 
 // NewStream implements [grpc.ClientConnInterface].
 func (c *Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s, err := c.conn.NewStream(ctx, desc, method, opts...)
-	if err != nil {
-		return nil, c.explain(ctx, err)
+	return c.conn.NewStream(ctx, desc, method, opts...)
+}
+
+// ClientConn returns the connection that calls are made on. Its errors are explained too.
+// It belongs to the Client, which closes it.
+func (c *Client) ClientConn() *grpc.ClientConn { return c.conn }
+
+// plainOption marks a call whose errors are not explained.
+type plainOption struct{ grpc.EmptyCallOption }
+
+func isPlain(opts []grpc.CallOption) bool {
+	return slices.ContainsFunc(opts, func(o grpc.CallOption) bool {
+		_, ok := o.(plainOption)
+		return ok
+	})
+}
+
+// plainConn makes calls whose errors are grpc's own.
+type plainConn struct{ conn *grpc.ClientConn }
+
+// Plain implements [calls.Client].
+func (c *Client) Plain() grpc.ClientConnInterface { return plainConn{c.conn} }
+
+// Invoke implements [grpc.ClientConnInterface].
+func (p plainConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return p.conn.Invoke(ctx, method, args, reply, append(opts[:len(opts):len(opts)], plainOption{})...)
+}
+
+// NewStream implements [grpc.ClientConnInterface].
+func (p plainConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return p.conn.NewStream(ctx, desc, method, append(opts[:len(opts):len(opts)], plainOption{})...)
+}
+
+// invoke is the innermost interceptor of unary calls. It explains their errors, so that
+// the interceptors around it see what the caller sees. One that repeats calls needs that.
+func (c *Client) invoke(ctx context.Context, method string, args, reply any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	over := c.over.Load()
+	err := next(ctx, method, args, reply, conn, opts...)
+	if err == nil || isPlain(opts) {
+		return err
 	}
-	return &clientStream{ClientStream: s, client: c, ctx: ctx}, nil
+	if over || err == grpc.ErrClientConnClosing { //nolint:errorlint,staticcheck // a status of the other side that says the same is another value
+		return unsent(c.explain(ctx, err, true))
+	}
+	return c.explain(ctx, err, true)
+}
+
+// newStream is the innermost interceptor of streams. If it fails, grpc has sent nothing.
+func (c *Client) newStream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := next(ctx, desc, conn, method, opts...)
+	switch {
+	case isPlain(opts):
+		return s, err
+	case err != nil:
+		return nil, unsent(c.explain(ctx, err, false))
+	default:
+		return &clientStream{ClientStream: s, client: c, ctx: ctx}, nil
+	}
+}
+
+// unsent marks the error of a call that was never sent.
+func unsent(err error) error {
+	s := status.Convert(err)
+	marked := calls.NotSent(s.Code(), s.Message())
+	if e, ok := errors.AsType[*CallError](err); ok {
+		return &CallError{marked, e.reason}
+	}
+	return marked.Err()
 }
 
 // clientStream explains the errors of a stream.
@@ -57,7 +113,7 @@ func (s *clientStream) explain(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return s.client.explain(s.ctx, err)
+	return s.client.explain(s.ctx, err, false)
 }
 
 // CallError is the error of a call that the other side can no longer answer. It
@@ -80,14 +136,15 @@ func (e *CallError) Unwrap() error { return e.reason }
 // explain is off the path of a call that succeeds. It replaces what grpc says
 // of a connection that is gone by the reason why it is gone, says of a deadline
 // the same whichever side has seen it pass first, and adds to an error about size
-// what to do. What a handler returned stays as it is.
-func (c *Client) explain(ctx context.Context, err error) error {
+// what to do. What a handler returned stays as it is. unary says that the call has one
+// message, so that its handler has not begun if there was no room for that.
+func (c *Client) explain(ctx context.Context, err error, unary bool) error {
 	switch status.Code(err) {
 	case codes.ResourceExhausted:
-		return c.explainSize(err)
+		return c.explainSize(err, unary)
 	case codes.Internal:
 		if strings.Contains(status.Convert(err).Message(), inflateMark) {
-			return calls.NoRoom(c.other, true)
+			return calls.NoRoom(c.other, !unary)
 		}
 		return err
 	case codes.DeadlineExceeded:
@@ -200,10 +257,10 @@ const resetMark = "stream terminated by RST_STREAM"
 // stream.go and server.go there).
 var sizeMarks = []string{"message larger than max", "message after decompression larger than max"}
 
-func (c *Client) explainSize(err error) error {
+func (c *Client) explainSize(err error, unary bool) error {
 	s := status.Convert(err)
 	if strings.Contains(s.Message(), refusedMark) {
-		return calls.NoRoom(c.other, true)
+		return calls.NoRoom(c.other, !unary)
 	}
 	for _, mark := range sizeMarks {
 		if strings.Contains(s.Message(), mark) && !strings.Contains(s.Message(), "WithMaxMessageSize") {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -72,6 +73,7 @@ type Client struct {
 	stalled func() string // may be nil
 	unlog   func()        // stops grpc's errors going to the logger of this Client
 
+	over   atomic.Bool   // set when no call can be sent any more
 	lost   chan struct{} // closed when no calls can be made any more
 	failed chan struct{} // closed by Fail, after reason is set
 	reason error         // why calls fail; read only after failed is closed
@@ -121,7 +123,11 @@ func (c *Client) newConn(cfg calls.ClientConfig, link Link) (*grpc.ClientConn, e
 	if link.Redial != nil {
 		params = grpc.ConnectParams{Backoff: redialBackoff, MinConnectTimeout: redialTimeout}
 	}
-	return grpc.NewClient("passthrough:///"+url.PathEscape(cmp.Or(cfg.Target, cfg.Other)),
+	var opts []grpc.DialOption
+	for _, h := range calls.ApplicationStats(cfg.Stats, cfg.IsControl) {
+		opts = append(opts, grpc.WithStatsHandler(h))
+	}
+	return grpc.NewClient("passthrough:///"+url.PathEscape(cmp.Or(cfg.Target, cfg.Other)), append(opts,
 		grpc.WithTransportCredentials(clientCredentials{link.Stream.Info}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dialer.dial(ctx) }),
 		grpc.WithAuthority("localhost"),
@@ -133,9 +139,9 @@ func (c *Client) newConn(cfg calls.ClientConfig, link Link) (*grpc.ClientConn, e
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(), // turns off the one from a resolver, and there is none
 		grpc.WithDefaultServiceConfig(sizeConfig(cfg.MaxMessageSize)),
-		grpc.WithChainUnaryInterceptor(calls.ApplicationUnary(cfg.Unary, cfg.IsControl)...),
-		grpc.WithChainStreamInterceptor(calls.ApplicationStream(cfg.Stream, cfg.IsControl)...),
-	)
+		grpc.WithChainUnaryInterceptor(append(calls.ApplicationUnary(cfg.Unary, cfg.IsControl), c.invoke)...),
+		grpc.WithChainStreamInterceptor(append(calls.ApplicationStream(cfg.Stream, cfg.IsControl), c.newStream)...),
+	)...)
 }
 
 // sizeConfig sets the limit on messages for every method. A service config
@@ -176,13 +182,16 @@ func (c *Client) await(ctx context.Context) error {
 func (c *Client) watch(ctx context.Context) {
 	defer close(c.watchDone)
 	if !c.keep(ctx) {
+		if c.dialer.redial == nil { // else grpc goes on dialing until Fail
+			c.over.Store(true)
+		}
 		close(c.lost)
 	}
 }
 
 // connectError returns why the connection failed. grpc tells it only to a call.
 func (c *Client) connectError(ctx context.Context) error {
-	err := c.conn.Invoke(ctx, "/plugwire.v1.Control/Connect", nil, nil)
+	err := c.Plain().Invoke(ctx, "/plugwire.v1.Control/Connect", nil, nil)
 	return errors.New(statusMessage(err))
 }
 
@@ -198,6 +207,7 @@ func (c *Client) Fail(reason error) {
 		// longer reads.
 		c.dialer.close()
 		_ = c.conn.Close()
+		c.over.Store(true) // not before, as a live connection sends until then
 	})
 }
 

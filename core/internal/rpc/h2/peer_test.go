@@ -101,8 +101,11 @@ func connect(t *testing.T, svc *service, change ...func(client *clientConfig, se
 		Side:           "plugin",
 		Other:          "host",
 		MaxMessageSize: calls.DefaultMaxMessageSize,
-		Application:    func(r grpc.ServiceRegistrar) { testpb.RegisterTestServiceServer(r, svc) },
-		Control:        func(r calls.Registrar) { healthpb.RegisterHealthServer(r, health{}) },
+		Application: func(r grpc.ServiceRegistrar) error {
+			testpb.RegisterTestServiceServer(r, svc)
+			return nil
+		},
+		Control: func(r calls.Registrar) { healthpb.RegisterHealthServer(r, health{}) },
 		OnPanic: func(_ context.Context, method string, value any, stack []byte) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -115,7 +118,9 @@ func connect(t *testing.T, svc *service, change ...func(client *clientConfig, se
 	for _, f := range change {
 		f(&client, &server)
 	}
-	p.server = h2.NewServer(server.ServerConfig)
+	if p.server, err = h2.NewServer(server.ServerConfig); err != nil {
+		t.Fatal(err)
+	}
 	served := make(chan error, 1)
 	go func() { served <- p.server.Serve(streamListener{server.Listener}) }()
 	t.Cleanup(func() {

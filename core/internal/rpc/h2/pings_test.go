@@ -81,12 +81,15 @@ func TestPings(t *testing.T) {
 				ours, theirs := net.Pipe()
 				ln := oneStream{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 				ln.conn <- ours
-				p := h2.NewServer(calls.ServerConfig{
+				p, err := h2.NewServer(calls.ServerConfig{
 					Side:           "plugin",
 					Other:          "host",
 					MaxMessageSize: calls.DefaultMaxMessageSize,
-					Application:    func(grpc.ServiceRegistrar) {},
+					Application:    func(grpc.ServiceRegistrar) error { return nil },
 				})
+				if err != nil {
+					t.Fatal(err)
+				}
 				served := make(chan error, 1)
 				go func() { served <- p.Serve(streamListener{ln}) }()
 				client := &pinger{conn: theirs, acks: make(chan struct{}, tt.pings), away: make(chan string, 2)}

@@ -36,11 +36,12 @@ type Server struct {
 
 var _ calls.Server = (*Server)(nil)
 
-// NewServer makes a Server. Serve and Close it.
-func NewServer(cfg calls.ServerConfig) *Server { return newServer(cfg, connectTimeout) }
+// NewServer makes a Server. Serve and Close it. An error is that of
+// [calls.ServerConfig.Application].
+func NewServer(cfg calls.ServerConfig) (*Server, error) { return newServer(cfg, connectTimeout) }
 
 // newServer is NewServer. timeout bounds how long a stream may take to begin HTTP/2.
-func newServer(cfg calls.ServerConfig, timeout time.Duration) *Server {
+func newServer(cfg calls.ServerConfig, timeout time.Duration) (*Server, error) {
 	s := &Server{unlog: reports.to(cfg.Logger), stopping: make(chan struct{})}
 	limits := cfg.Limits.WithDefaults(cfg.MaxMessageSize)
 	s.gate.Limit = limits.Calls
@@ -62,9 +63,12 @@ func newServer(cfg calls.ServerConfig, timeout time.Duration) *Server {
 		s.answers = new(calls.Gate)
 		opts = append(opts, grpc.StatsHandler(answered{s.answers}))
 	}
-	s.server = grpc.NewServer(append(opts, inflateWith(cfg.Side, room)...)...)
-	cfg.Application(&calls.Guard{
-		Server:  &bounds{server: s.server, answers: s.answers, side: cfg.Side, other: cfg.Other, limits: limits, room: room},
+	for _, h := range calls.ApplicationStats(cfg.Stats, cfg.IsControl) {
+		opts = append(opts, grpc.StatsHandler(h))
+	}
+	bounds := &bounds{answers: s.answers, side: cfg.Side, other: cfg.Other, limits: limits, room: room}
+	guard := &calls.Guard{
+		Server:  bounds,
 		Gate:    &s.gate,
 		Side:    cfg.Side,
 		Other:   cfg.Other,
@@ -72,11 +76,21 @@ func newServer(cfg calls.ServerConfig, timeout time.Duration) *Server {
 		Stream:  calls.ChainStream(cfg.Stream),
 		OnPanic: cfg.OnPanic,
 		End:     endCall,
-	})
+	}
+	if cfg.RequiresServer {
+		bounds.services = newServerServices(bounds, guard, cfg.IsControl)
+		opts = append(opts, bounds.services.options()...)
+	}
+	s.server = grpc.NewServer(append(opts, inflateWith(cfg.Side, room)...)...)
+	bounds.server = s.server
+	if err := cfg.Application(guard); err != nil {
+		s.Close()
+		return nil, err
+	}
 	if cfg.Control != nil {
 		cfg.Control(calls.NewControl(s.server, cfg.Side, s.stopping))
 	}
-	return s
+	return s, nil
 }
 
 // maxStreams returns how many streams a connection may have: the hard bound on what

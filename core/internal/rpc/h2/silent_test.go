@@ -107,12 +107,15 @@ func testEndWithIdleStream(t *testing.T, end func(context.Context, *h2.Server) e
 	ours, theirs := net.Pipe()
 	ln := oneStream{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 	ln.conn <- ours
-	p := h2.NewServer(calls.ServerConfig{
+	p, err := h2.NewServer(calls.ServerConfig{
 		Side:           "plugin",
 		Other:          "host",
 		MaxMessageSize: calls.DefaultMaxMessageSize,
-		Application:    func(grpc.ServiceRegistrar) {},
+		Application:    func(grpc.ServiceRegistrar) error { return nil },
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	served, read := make(chan error, 1), make(chan error, 1)
 	go func() { served <- p.Serve(streamListener{ln}) }()
 	go func() {

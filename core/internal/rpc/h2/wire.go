@@ -50,12 +50,17 @@ func (Wire) Connect(ctx context.Context, open calls.Opener, client calls.ClientC
 		}
 		return c, nil, nil
 	}
-	callbacks, err := open(ctx, session.Callbacks)
+	// The plugin may take its time to speak: it calls its host when a handler needs that.
+	served, err := newServer(*server, maxConnectTimeout)
 	if err != nil {
 		return nil, nil, errors.Join(err, stream.Close())
 	}
-	// The plugin may take its time to speak: it calls its host when a handler needs that.
-	a := newAcceptor(newServer(*server, maxConnectTimeout), client)
+	a := newAcceptor(served, client)
+	callbacks, err := open(ctx, session.Callbacks)
+	if err != nil {
+		a.Close()
+		return nil, nil, errors.Join(err, stream.Close())
+	}
 	a.queue.put(callbacks)
 	c, err := connectStream(ctx, client, link, a.Server)
 	if err != nil {
@@ -75,7 +80,11 @@ func connectStream(ctx context.Context, cfg calls.ClientConfig, link Link, calle
 
 // NewAcceptor implements [calls.Wire].
 func (Wire) NewAcceptor(server calls.ServerConfig, client calls.ClientConfig) (calls.Acceptor, error) {
-	return newAcceptor(NewServer(server), client), nil
+	s, err := NewServer(server)
+	if err != nil {
+		return nil, err
+	}
+	return newAcceptor(s, client), nil
 }
 
 // acceptor is a Server with its own listener, to which streams are given. It implements

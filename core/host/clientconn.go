@@ -1,0 +1,28 @@
+package host
+
+import (
+	"errors"
+
+	"google.golang.org/grpc"
+)
+
+// ClientConn returns the connection for calls to the plugin, for client libraries that
+// want a [*grpc.ClientConn]. Generated code does not need it: the Plugin itself is a
+// [grpc.ClientConnInterface].
+//
+// Calls on it have the same interceptors, stats handlers and errors as calls on the
+// Plugin. It stays the same when the server of a plugin on go-plugin renews its
+// connection. It belongs to the Plugin: do not close it. Its state can be read, but only
+// [Plugin.Done] says that the plugin has ended.
+//
+// Only the wire h2 has such a connection. If calls travel on another wire, ClientConn
+// returns an error: launch the plugin with WithWire("h2") then.
+func (p *Plugin) ClientConn() (*grpc.ClientConn, error) {
+	c, ok := p.client.(interface{ ClientConn() *grpc.ClientConn })
+	if !ok {
+		return nil, errNoClientConn
+	}
+	return c.ClientConn(), nil
+}
+
+var errNoClientConn = errors.New(`only the wire h2 has a *grpc.ClientConn, and calls to this plugin travel on another: add host.WithWire("h2")`)

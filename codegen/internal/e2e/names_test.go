@@ -353,7 +353,7 @@ func TestNamesOfPackages(t *testing.T) {
 	names := []string{
 		"c", "ctx", "in", "out", "opts", "cOpts", "stream", "err", "x", "srv", "dec", "interceptor", "info", "handler", "req", "m", "t", "s",
 		"context", "grpc", "codes", "status", "protocol", "protoreflect", "protoimpl", "sync", "unsafe", "reflect", "nil", "any", "func", "string",
-		"Taken", "asked", "asked2", "sClient", "sAdaptor", "isTaken_Kind", "b", "v", "p", "n", "rv", "sv", "mi", "ms", "b0", "ok",
+		"init", "Taken", "asked", "asked2", "sClient", "sAdaptor", "isTaken_Kind", "b", "v", "p", "n", "rv", "sv", "mi", "ms", "b0", "ok",
 	}
 	for _, name := range names {
 		files["in/"+name+"/"+name+".proto"] = fmt.Sprintf("syntax = \"proto3\";\npackage in.q_%s;\noption go_package = \"%sin/%s\";\nmessage M {}\nenum E { ZERO = 0; }\n", name, prefix, name)

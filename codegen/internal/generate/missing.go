@@ -20,26 +20,36 @@ const importField = 3
 // module and is not there, and for each imported file whose Go code is in another
 // directory than its Go package: the code of the importing file does not compile.
 func (o Options) missingCode(files []protoreflect.FileDescriptor, packages goPackages, made []string) compile.Mistakes {
+	dirs := make(map[string]string)  // of the code of the files in made
 	written := make(map[string]bool) // directories
 	for _, name := range made {
-		written[o.codeDir(name, packages)] = true
+		dirs[name] = o.codeDir(name, packages)
+		written[dirs[name]] = true
 	}
+	modules := make(map[string]module) // by directory
 	var warnings compile.Mistakes
 	for _, f := range files {
-		if !slices.Contains(made, f.Path()) {
+		from, isMade := dirs[f.Path()]
+		if !isMade {
 			continue
+		}
+		if _, ok := modules[from]; !ok {
+			modules[from] = moduleAt(from)
 		}
 		for i := range f.Imports().Len() {
 			name := f.Imports().Get(i).Path()
 			known := packages[name]
-			dir := o.importedDir(o.codeDir(f.Path(), packages), name, packages)
-			if dir == "" || known.path == packages[f.Path()].path || written[dir] || hasCode(dir) {
+			if known.path == packages[f.Path()].path {
 				continue
 			}
-			if slices.Contains(made, name) {
+			dir := o.importedDir(modules[from], name, known)
+			if dir == "" || written[dir] || hasCode(dir) {
+				continue
+			}
+			if dirs[name] != "" {
 				imported := f.Imports().Get(i).FileDescriptor
 				warnings = append(warnings, mistakeAt(imported, fmt.Sprintf("its Go code is in %s, but other files import Go package %s, which is that of %s: use -out, or give the package of the directory with -M",
-					fromHere(o.codeDir(name, packages)), known.path, fromHere(dir))))
+					fromHere(dirs[name]), known.path, fromHere(dir))))
 				continue
 			}
 			at := f.SourceLocations().ByPath(protoreflect.SourcePath{importField, int32(i)})
@@ -58,21 +68,30 @@ func (o Options) codeDir(name string, packages goPackages) string {
 	return absolute(filepath.Join(o.Out, filepath.FromSlash(path.Dir(o.stem(name, packages)))))
 }
 
-// importedDir returns the absolute directory in which Go looks for the code of an
-// imported file, if that is known: in the module of the code in from, or where
-// the package was derived from.
-func (o Options) importedDir(from, name string, packages goPackages) string {
-	known := packages[name]
-	if module, below, err := moduleOf(from); err == nil && module != "" {
-		if rest, ok := strings.CutPrefix(known.path+"/", module+"/"); ok {
-			root := from
-			if below != "." {
-				root = strings.TrimSuffix(from, string(filepath.Separator)+filepath.FromSlash(below))
-			}
-			return filepath.Join(root, filepath.FromSlash(rest))
-		}
+// A module is the path of a Go module, and its absolute directory. The zero value
+// is none.
+type module struct{ path, dir string }
+
+// moduleAt returns the module of an absolute directory.
+func moduleAt(dir string) module {
+	found, below, err := moduleOf(dir)
+	if err != nil || found == "" {
+		return module{} // the derived package has the error
 	}
-	if known.isDerived && o.Packages[name] == "" && o.exists(name) && o.Out == "" {
+	if below != "." {
+		dir = strings.TrimSuffix(dir, string(filepath.Separator)+filepath.FromSlash(below))
+	}
+	return module{found, dir}
+}
+
+// importedDir returns the absolute directory in which Go looks for the code of an
+// imported file, if that is known: in the module of the importing code, or where
+// the package was derived from.
+func (o Options) importedDir(from module, name string, known goPackage) string {
+	if rest, ok := strings.CutPrefix(known.path+"/", from.path+"/"); ok && from.path != "" {
+		return filepath.Join(from.dir, filepath.FromSlash(rest))
+	}
+	if known.isDerived && o.Packages[name] == "" && o.Out == "" && o.exists(name) {
 		return absolute(filepath.Dir(o.locate(name)))
 	}
 	return ""

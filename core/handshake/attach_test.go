@@ -115,7 +115,7 @@ func TestParseAttachInfoErrors(t *testing.T) {
 	}
 }
 
-// TestAttachInfoKeepsItsSecret has what prints it leave the key out.
+// TestAttachInfoKeepsItsSecret checks that printed and logged values lack the key.
 func TestAttachInfoKeepsItsSecret(t *testing.T) {
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("attached", "info", ownInfo)
@@ -131,7 +131,7 @@ func TestAttachInfoKeepsItsSecret(t *testing.T) {
 	}
 }
 
-// TestAttachAddressNotUTF8 has a path in another encoding, which JSON would change.
+// TestAttachAddressNotUTF8 checks a path in another encoding, which JSON would change.
 func TestAttachAddressNotUTF8(t *testing.T) {
 	t.Parallel()
 	info := handshake.AttachInfo{Transport: transport.ID{Name: "unix", Version: 1}, Address: "/tmp/m\xfcll/p"}

@@ -8,27 +8,27 @@ import (
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
-// answerReader finds the answer in what a plugin prints on its standard output
-// and lets everything else through, from before and from after it: noise is
-// tolerated, and is logged like any other line.
+// answerReader finds the answer in what a plugin prints on its standard output. All
+// other output, before and after the answer, passes through, so the host logs it like
+// any other line.
 type answerReader struct {
 	r        *bufio.Reader
 	instance string
-	found    chan answerResult // has room for the one result that is ever sent
+	found    chan answerResult // has room for the only result
 	decided  bool              // a result was sent
-	midLine  bool              // the next bytes continue a line that was let through
-	blank    bool              // an empty line was held back: it may be the answer's first byte
-	rest     []byte            // read and not yet let through
+	midLine  bool              // the next bytes continue a line that has passed
+	blank    bool              // an empty line is held back: it may be the answer's first byte
+	rest     []byte            // read, but not yet passed on
 }
 
-// answerResult is the answer, or why there will be none.
+// answerResult is the answer, or the reason why there is none.
 type answerResult struct {
 	answer *negotiation.Answer
 	err    error
 }
 
-// noAnswerError is the reason when the output ended before an answer came. half
-// is the unfinished line it ended with, if any.
+// noAnswerError is the reason if the output ended before an answer came. half is the
+// unfinished line at its end, if there is one.
 type noAnswerError struct{ half string }
 
 func (e *noAnswerError) Error() string {
@@ -67,8 +67,7 @@ func (a *answerReader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// examine returns what of a line, or of a piece of one if err is not nil, is to
-// be let through.
+// examine returns what passes of a line, or of a piece of a line if err is not nil.
 func (a *answerReader) examine(line []byte, err error) []byte {
 	starts := !a.midLine
 	a.midLine = errors.Is(err, bufio.ErrBufferFull)
@@ -82,7 +81,7 @@ func (a *answerReader) examine(line []byte, err error) []byte {
 	}
 	answer, parseErr := negotiation.ParseAnswer(string(line), a.instance)
 	switch {
-	case parseErr != nil && err != nil: // whatever is wrong with it, it was cut off
+	case parseErr != nil && err != nil: // the line is cut off
 		a.decide(answerResult{err: &noAnswerError{half: string(line)}})
 	case !errors.Is(parseErr, negotiation.ErrNoise):
 		a.decide(answerResult{answer: answer, err: parseErr})
@@ -92,7 +91,7 @@ func (a *answerReader) examine(line []byte, err error) []byte {
 	return a.released(line)
 }
 
-// released returns line after the empty line that was held back, if one was.
+// released returns line, after the empty line if one is held back.
 func (a *answerReader) released(line []byte) []byte {
 	if !a.blank {
 		return line

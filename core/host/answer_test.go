@@ -83,7 +83,7 @@ func TestAnswerReader(t *testing.T) {
 	}
 }
 
-// TestAnswerReaderPassesErrorsOn has a pipe that breaks.
+// TestAnswerReaderPassesErrorsOn checks a pipe that breaks.
 func TestAnswerReaderPassesErrorsOn(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")

@@ -13,29 +13,31 @@ import (
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
-// Attach connects to a plugin that runs already, started by hand or by another
-// host. [WithProtocols] and [WithTransports] are required, as for [Launch], and all
-// that the options demand of a plugin's security is demanded of this one; options
-// that are about a process's start, its output or its input have no effect,
-// [WithChecksum] is an error, and [WithMultiplex] is one for a plugin on go-plugin. The plugin's standard output and error stay where
-// they are. Hooks of a [Trace] that tell of the start of a process and of its answer
-// are not called. The context bounds the attaching only. An error is a [*StartError], and
-// the plugin lives on then.
+// Attach connects to a plugin that runs already. A person has started it to debug it
+// (PLUGWIRE_DEBUG), or another host has. The context bounds the attaching only. An
+// error is a [*StartError], and the plugin lives on.
 //
-// The end of the plugin's process, or of the connection to it, ends the Plugin. How
-// the process ended is not known, as it is no child of this one.
+// [WithProtocols] and [WithTransports] are required, as for [Launch]. Attach demands
+// the same security of the plugin as Launch. Options about a process's start, its
+// output or its input have no effect. [WithChecksum] is an error, and so is
+// [WithMultiplex] for a plugin on go-plugin. The plugin's standard output and error
+// stay where they are. The hooks of a [Trace] for the start of a process and for its
+// answer are not called.
 //
-// A plugin that stays (AttachInfo.Stays, go-plugin's Test) is not this host's to
-// stop: Close and Shutdown only close what is this host's, with calls in flight.
-// Any other is stopped as a launched one, except that signals go to its process
-// alone, and only if that is proven to be the plugin: on Linux, macOS and Windows by
-// the time of its start, for go-plugin's form, which has none, by the number that
-// the kernel tells of the other end of a unix socket. Otherwise it is asked to end,
-// never sent a signal, and Close returns an [*ExitError] if it goes on.
+// The Plugin ends when the plugin's process ends, or the connection to it. How the
+// process ended is not known, because only its parent learns that.
 //
-// For plugins that [Launch] has started there is no AttachInfo: their lives are
-// bound to that host's, by lifeline, parent-death signal or Job object, so that
-// nobody could take them over from it.
+// A plugin that stays (AttachInfo.Stays, go-plugin's Test) is not this host's to stop:
+// Close and Shutdown only close this host's connections, with calls in flight. Any
+// other plugin is stopped like one that this host has launched, with one difference:
+// signals go only to its process, and only if that process is certainly the plugin. The
+// time of the process's start proves that. go-plugin's form has no such time: there the
+// number that the kernel names for the other end of a unix socket proves it. Without a
+// proof the plugin is asked to end and never sent a signal, and Close returns an
+// [*ExitError] if the plugin goes on.
+//
+// Plugins that [Launch] has started cannot be attached to: their lives are bound to
+// that host's by a lifeline, the parent-death signal or a Job object.
 func Attach(ctx context.Context, info handshake.AttachInfo, opts ...Option) (*Plugin, error) {
 	l := &launch{started: time.Now(), phase: PhasePrepare}
 	p, err := l.runAttach(ctx, info, opts)
@@ -66,11 +68,11 @@ func (l *launch) describeAttached(info handshake.AttachInfo) {
 	}
 }
 
-var errAttachChecksum = errors.New("host.WithChecksum: this host cannot know what a plugin runs that it attaches to")
+var errAttachChecksum = errors.New("host.WithChecksum: this host cannot know which program a plugin that runs already is")
 
-var errAttachMultiplex = errors.New("host.WithMultiplex: a plugin on go-plugin that runs already cannot be attached to in its multiplexed mode, which is asked for at its start: leave the option out")
+var errAttachMultiplex = errors.New("host.WithMultiplex: a plugin on go-plugin that runs already cannot change to its multiplexed mode, which a host asks for at the start: leave the option out")
 
-// attach connects to the plugin. l has its configuration.
+// attach connects to the plugin. The caller has set the configuration of l.
 func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plugin, err error) {
 	l.describeAttached(info)
 	if l.checksum != nil {
@@ -80,7 +82,7 @@ func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plug
 		return nil, errAttachMultiplex
 	}
 	if info.Version == 0 && len(l.family) == 1 {
-		info.Version = l.family[0].Version() // go-plugin does not always say
+		info.Version = l.family[0].Version() // go-plugin does not always name it
 	}
 	l.uid = userOf(&exec.Cmd{})
 	l.offer = &negotiation.Offer{
@@ -98,12 +100,12 @@ func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plug
 	}
 	if answer.Security == handshake.SecurityMTLS {
 		if l.identity, err = secure.ParseIdentity(info.HostCert, info.HostKey); err != nil {
-			return nil, fmt.Errorf("what the host authenticates itself with (hostcert, hostkey): %w", err)
+			return nil, fmt.Errorf("the certificate and key of the host (hostcert, hostkey): %w", err)
 		}
 	}
 	a := newAttached(info)
 	l.child = newChild(l.config, a, l.command, "")
-	// From here on the end of the process ends every wait.
+	// From here on, every wait ends when the process ends.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(l.child.gone, func() { cancel(context.Cause(l.child.gone)) })
@@ -113,7 +115,7 @@ func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plug
 		return nil, err
 	}
 	if !a.take(l.peerPID, p.client.Lost()) && !a.stays {
-		l.child.logger.Warn("nothing proves which process the attached plugin is: it can be asked to end, and will never be sent a signal")
+		l.child.logger.Warn("nothing proves which process the attached plugin is: the host can ask it to end, and never sends it a signal")
 	}
 	return p, nil
 }

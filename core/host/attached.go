@@ -14,53 +14,54 @@ import (
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// attached is a [Process] that this host has not started. It has ended when the
-// process has, or when this host has let it go.
-type attached struct {
+// attachedProcess is a [Process] that this host has not started. It counts as ended
+// when the process has ended, or when this host has given it up.
+type attachedProcess struct {
 	pid     int
-	started string         // when, empty if nobody says
-	stays   bool           // it is not this host's to end
-	other   *process.Other // nil: there is no such process, or it cannot be held on to
+	started string         // the time of its start, empty if it is not known
+	stays   bool           // this host may not end it
+	other   *process.Other // nil if there is no such process, or no handle on it
 
-	tasks sync.WaitGroup // what watches it
-	over  chan struct{}  // closed when it has ended; err is set then
+	tasks sync.WaitGroup // goroutines that watch the process
+	over  chan struct{}  // closed when the process has ended; err is set then
 	err   error
 
 	mu    sync.Mutex // guards what follows
-	known bool       // other is proven to be the plugin
-	taken bool       // this host has attached to it, and did not only try
-	asked bool       // to end
+	known bool       // other is certainly the plugin
+	taken bool       // this host has attached to the plugin, and not only tried to
+	asked bool       // the host has asked the plugin to end, or gives it up
 	ended bool       // over is closed
 }
 
-// newAttached looks for the process now, before the plugin is dialed: what the
-// kernel tells of the other end is then about a process that is held already.
-func newAttached(info handshake.AttachInfo) *attached {
-	a := &attached{pid: info.PID, started: info.Started, stays: info.Stays, over: make(chan struct{})}
+// newAttached opens the process before the host dials the plugin. So what the kernel
+// says about the other end of the connection is about a process that this host holds
+// already.
+func newAttached(info handshake.AttachInfo) *attachedProcess {
+	a := &attachedProcess{pid: info.PID, started: info.Started, stays: info.Stays, over: make(chan struct{})}
 	if other, err := process.OpenOther(info.PID); err == nil {
 		a.other = other
-	} // else the connection is all that is known of the plugin
+	} // else only the connection tells whether the plugin lives
 	return a
 }
 
-// isProven reports whether the process that is held is the plugin's. peer is the
-// one that the kernel names as the other end of the connection, 0 if it names none.
-func (a *attached) isProven(peer int) bool {
+// isProven reports whether the process is certainly the plugin's. peer is the process
+// that the kernel names for the other end of the connection, 0 if it names none.
+func (a *attachedProcess) isProven(peer int) bool {
 	switch {
 	case a.other == nil:
 		return false
 	case a.started == "":
 		return peer != 0 && peer == a.pid
 	default:
-		// Processes that start together may have one time.
+		// Processes that start together may have the same time.
 		return a.started == a.other.Started() && (peer == 0 || peer == a.pid)
 	}
 }
 
-// take makes the process this host's, as far as it is that. peer is as for
-// isProven, and lost is closed when the connection is. It reports whether the
-// process is known.
-func (a *attached) take(peer int, lost <-chan struct{}) (known bool) {
+// take lets this host stop the process, if the process is proven to be the plugin's,
+// and watches it. peer is as for isProven, and lost is closed when the connection is
+// lost. It reports whether the process is known.
+func (a *attachedProcess) take(peer int, lost <-chan struct{}) (known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.taken = true
@@ -72,7 +73,7 @@ func (a *attached) take(peer int, lost <-chan struct{}) (known bool) {
 		a.tasks.Go(func() {
 			if a.other.Wait() == nil {
 				a.end(nil)
-			} // else it was let go
+			} // else this host has given it up
 		})
 	}
 	a.tasks.Go(func() {
@@ -87,25 +88,25 @@ func (a *attached) take(peer int, lost <-chan struct{}) (known bool) {
 
 var errConnectionLost = errors.New("the connection to it was lost")
 
-// connectionLost ends what cannot be ended otherwise.
-func (a *attached) connectionLost() {
+// connectionLost ends a process that this host cannot end otherwise.
+func (a *attachedProcess) connectionLost() {
 	a.mu.Lock()
 	known, asked := a.known, a.asked
 	a.mu.Unlock()
 	switch {
 	case a.mayEnd():
-		// As for any process, whoever supervises it does.
+		// Plugin.supervise ends it, as any process.
 	case known && closesWithin(a.over, exitAfterLoss):
-		// That it has ended says more.
+		// The end of the process says more than the loss.
 	case asked:
-		a.end(nil) // as it was to be
+		a.end(nil) // the host has asked for that
 	default:
 		a.end(errConnectionLost)
 	}
 }
 
-// end is the end, with the first reason that is given.
-func (a *attached) end(reason error) {
+// end marks the process as ended, with the first reason that is given.
+func (a *attachedProcess) end(reason error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ended {
@@ -118,26 +119,26 @@ func (a *attached) end(reason error) {
 	}
 }
 
-// mayEnd reports whether the process may be sent signals.
-func (a *attached) mayEnd() bool {
+// mayEnd reports whether this host may send signals to the process.
+func (a *attachedProcess) mayEnd() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.known && a.taken && !a.stays
 }
 
-// willBeAsked makes the end of the connection one that is wanted: the plugin is asked
-// to end, or let go.
-func (a *attached) willBeAsked() {
+// willBeAsked makes the end of the connection a wanted one: the host is about to ask
+// the plugin to end, or to give it up.
+func (a *attachedProcess) willBeAsked() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asked = true
 }
 
 // ID implements [Process].
-func (a *attached) ID() string { return strconv.Itoa(a.pid) }
+func (a *attachedProcess) ID() string { return strconv.Itoa(a.pid) }
 
-// localPID is for [child.localProcessID].
-func (a *attached) localPID() int {
+// localPID implements [localNumber].
+func (a *attachedProcess) localPID() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.known {
@@ -146,13 +147,13 @@ func (a *attached) localPID() int {
 	return a.pid
 }
 
-// Output implements [Process]. What the plugin prints goes where it went before.
-func (a *attached) Output() (stdout, stderr io.ReadCloser) {
+// Output implements [Process]. The plugin's output stays where it goes.
+func (a *attachedProcess) Output() (stdout, stderr io.ReadCloser) {
 	return io.NopCloser(strings.NewReader("")), io.NopCloser(strings.NewReader(""))
 }
 
 // Wait implements [Process].
-func (a *attached) Wait(ctx context.Context) (ExitStatus, error) {
+func (a *attachedProcess) Wait(ctx context.Context) (ExitStatus, error) {
 	select {
 	case <-a.over:
 	case <-ctx.Done():
@@ -163,15 +164,15 @@ func (a *attached) Wait(ctx context.Context) (ExitStatus, error) {
 }
 
 // Terminate implements [Process].
-func (a *attached) Terminate(context.Context) error {
+func (a *attachedProcess) Terminate(context.Context) error {
 	if !a.mayEnd() {
 		return errors.ErrUnsupported
 	}
 	return a.other.Terminate()
 }
 
-// Kill implements [Process]. What may not be killed is let go.
-func (a *attached) Kill(context.Context) error {
+// Kill implements [Process]. It gives up a process that this host may not kill.
+func (a *attachedProcess) Kill(context.Context) error {
 	if !a.mayEnd() {
 		a.end(nil)
 		return nil
@@ -179,24 +180,24 @@ func (a *attached) Kill(context.Context) error {
 	return a.other.Kill()
 }
 
-var errNotProven = errors.New("it goes on, and nothing proves that the process of this number is the plugin, so it was sent no signal: end it by hand")
+var errNotProven = errors.New("it goes on, and nothing proves that the process of this number is the plugin, so the host sent no signal: end the plugin by hand")
 
-// errLetGo is the reason of calls to a plugin that goes on without this host.
+// errLetGo is the reason for calls to a plugin that this host has given up.
 var errLetGo = fmt.Errorf("this host has closed its connections to the plugin: %w", net.ErrClosed)
 
-// leave is Shutdown of a plugin that this host may not end by force: one that
-// stays is let go, any other is asked to end and let go when ctx ends.
-func (p *Plugin) leave(ctx context.Context, a *attached) error {
+// leave is Shutdown for a plugin that this host may not end by force. It gives up a
+// plugin that stays. It asks any other plugin to end, and gives it up when ctx ends.
+func (p *Plugin) leave(ctx context.Context, a *attachedProcess) error {
 	if a.stays {
 		if step := StepAsk; !p.child.hasExited() {
-			p.step.CompareAndSwap(nil, &step) // an end that is wanted
+			p.step.CompareAndSwap(nil, &step) // a wanted end
 		}
-		a.willBeAsked() // the connection ends, as it is to
+		a.willBeAsked()
 		p.client.Fail(p.child.named(errLetGo))
 		a.end(nil)
 	} else if a.willBeAsked(); !p.ask(ctx) || !p.endsBy(ctx) {
 		a.end(errNotProven)
 	}
-	<-p.done // it comes in bounded time
+	<-p.done // supervise bounds it
 	return p.err
 }

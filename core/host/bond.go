@@ -13,12 +13,12 @@ import (
 
 // bond binds a plugin's life to this host's. A nil bond binds nothing.
 type bond struct {
-	lifeline *os.File     // the writing end, which nobody else has
+	lifeline *os.File     // the writing end, which no other process has
 	theirs   *os.File     // the plugin's end
-	leash    *leash.Leash // nil where the system has none
+	leash    *leash.Leash // nil if the system has none
 }
 
-// bind makes the bond of a process that is to be started, and offers it.
+// bind makes the bond of a process that is about to start, and offers it to the plugin.
 func (l *launch) bind(cmd *exec.Cmd) (*bond, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -35,13 +35,13 @@ func (l *launch) bind(cmd *exec.Cmd) (*bond, error) {
 	return b, nil
 }
 
-// closeTheirs closes what the process inherits, once it has that.
+// closeTheirs closes the plugin's ends, once the process has inherited them.
 func (b *bond) closeTheirs() {
 	_ = b.theirs.Close() // nothing was written to it
 	b.leash.Inherited()
 }
 
-// release ends the bond, for the process is gone.
+// release ends the bond when the process is gone.
 func (b *bond) release() {
 	if b != nil {
 		_ = b.lifeline.Close() // nothing was written to it
@@ -49,12 +49,11 @@ func (b *bond) release() {
 	}
 }
 
-// firstExtraFile is the descriptor of a process's first inherited file after its
-// standard three ([exec.Cmd.ExtraFiles]).
+// firstExtraFile is the descriptor of the first file in [exec.Cmd.ExtraFiles].
 const firstExtraFile = 3
 
-// inherit adds a file to those that the process gets, and returns the number under
-// which it does. The offer says what file that is.
+// inherit adds a file to those that the process inherits, and returns its number there.
+// The offer identifies the file.
 func (l *launch) inherit(cmd *exec.Cmd, f *os.File) int {
 	cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	fd := firstExtraFile + len(cmd.ExtraFiles) - 1

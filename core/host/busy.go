@@ -12,22 +12,22 @@ import (
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// A program that some process has open for writing cannot be executed (ETXTBSY, "text
-// file busy"). The process that wrote the program may have closed it long ago: another
-// goroutine of it may have started a program meanwhile, and the new process has all
-// open files until it executes. So the start is tried again for a while.
+// The system does not execute a program that a process has open for writing (ETXTBSY,
+// "text file busy"). The writer may have closed the program long ago: if another goroutine
+// of the writer starts a program at that moment, the new process has all open files until
+// it executes. So the host tries the start again for a while.
 const (
-	// busyTimeout bounds the attempts: long enough for the end of a write, short
-	// enough to learn that it does not end.
+	// busyTimeout bounds the attempts. It is long enough for the end of a write, and short
+	// enough to report a write that does not end.
 	busyTimeout = 2 * time.Second
-	// minBusyPause and maxBusyPause are the pauses between them. Most take the
-	// shortest: a new process executes within a millisecond.
+	// minBusyPause and maxBusyPause are the pauses between attempts. The shortest is enough
+	// for most: a new process executes within a millisecond.
 	minBusyPause = time.Millisecond
 	maxBusyPause = 50 * time.Millisecond
 )
 
-// startWhenFree calls start with cmd, and again with a copy of it as long as the program
-// is open for writing.
+// startWhenFree calls start with cmd, and again with a copy of cmd while the program is
+// open for writing.
 func startWhenFree(ctx context.Context, cmd *exec.Cmd, start func(*exec.Cmd) (*process.Process, error)) (*process.Process, error) {
 	template := exec.Cmd{
 		Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir,

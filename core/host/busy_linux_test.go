@@ -18,7 +18,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/exampletest/greeter"
 )
 
-// launchScript launches a script that is no plugin, and returns how that fails.
+// launchScript launches a script that is not a plugin, and returns the error.
 func launchScript(t *testing.T, path string, opts ...host.Option) *host.StartError {
 	t.Helper()
 	p, err := host.Launch(t.Context(), exec.Command(path), append([]host.Option{
@@ -60,7 +60,8 @@ func TestStartsJustWritten(t *testing.T) {
 	starts.Wait()
 }
 
-// TestStartsWhenWritten has a program whose writer closes it after the first attempt.
+// TestStartsWhenWritten checks a program whose writer closes it after the first
+// attempt.
 func TestStartsWhenWritten(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "plugin")
@@ -79,8 +80,8 @@ func TestStartsWhenWritten(t *testing.T) {
 	}
 }
 
-// TestProgramIsHeld has a program that stays open for writing: the error says by which
-// process.
+// TestProgramIsHeld checks a program that stays open for writing: the error names the
+// process that has it open.
 func TestProgramIsHeld(t *testing.T) {
 	t.Parallel()
 	script := func(t *testing.T, content string) string {

@@ -16,15 +16,15 @@ import (
 )
 
 // WithoutCertificate starts the plugin without the one-time certificate that a host
-// otherwise offers it. The plugin must then be one that the kernel vouches for,
-// on a unix socket, or be accepted with [WithPlaintext]. WithMutualTLS contradicts it.
+// otherwise offers. The plugin must then have peer credentials, on a unix socket, or
+// the host must accept it with [WithPlaintext]. The option contradicts WithMutualTLS.
 //
-// It is for plugins of another framework to which the certificate does harm. Plugins
-// on go-plugin before v1.4.4 cannot dial the broker with it ("certificate is valid for
-// localhost, not unused"), and each plugin on go-plugin takes 15 to 30 ms longer to
-// start. Where the program itself names its release of go-plugin, Launch finds that
-// out: the option is for plugins that are started by a script or another program, or
-// that were built without module information.
+// It is for plugins of another framework that the certificate harms. Plugins on
+// go-plugin before v1.4.4 cannot dial the broker with it ("certificate is valid for
+// localhost, not unused"). Each plugin on go-plugin takes 15 to 30 ms longer to start.
+// If the program names its release of go-plugin, Launch decides by itself. The option
+// is for plugins that a script or another program starts, and for those built without
+// module information.
 func WithoutCertificate() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.noCertificate = true
@@ -32,12 +32,12 @@ func WithoutCertificate() Option {
 	})
 }
 
-var errCertificateNone = errors.New("host.WithoutCertificate: on this system, or with this runner, only the certificate shows who the plugin is: leave the option out, or accept a plugin without TLS with host.WithPlaintext")
+var errCertificateNone = errors.New("host.WithoutCertificate: on this system, or with this runner, only the certificate authenticates the plugin: leave the option out, or accept a plugin without TLS with host.WithPlaintext")
 
-// offersCertificate reports whether the plugin is offered the one-time certificate.
-// A plugin on go-plugin is not if nobody but its user can reach its socket: the
-// certificate then protects from nobody, costs the plugin a P-521 key, and takes
-// the broker from plugins before v1.4.4.
+// offersCertificate reports whether the host offers the one-time certificate to the
+// plugin. It does not to a plugin on go-plugin whose socket only its user can reach.
+// There the certificate protects nothing, costs the plugin a P-521 key, and takes the
+// broker from plugins before v1.4.4.
 func (l *launch) offersCertificate(cmd *exec.Cmd) bool {
 	switch {
 	case l.tls != nil || l.noCertificate:
@@ -49,17 +49,17 @@ func (l *launch) offersCertificate(cmd *exec.Cmd) bool {
 	return !ok || !release.usesSocketDir() && !process.UmaskIsPrivate()
 }
 
-// goPlugin returns the release of go-plugin that the program is built with, if it
-// says so.
+// goPlugin returns the release of go-plugin that the program is built with, if the
+// program names it.
 func (l *launch) goPlugin(cmd *exec.Cmd) (goPluginRelease, bool) {
 	program, err := l.openProgram(cmd)
 	if err != nil {
-		return goPluginRelease{}, false // starting it fails too, or it can be executed and not read
+		return goPluginRelease{}, false // the start fails too, or the program can be executed and not read
 	}
 	defer program.Close() //nolint:errcheck // opened for reading
 	info, err := buildinfo.Read(&readBudget{program, maxBuildInfo})
 	if err != nil {
-		return goPluginRelease{}, false // it is not a Go program, or does not say
+		return goPluginRelease{}, false // not a Go program, or one without module information
 	}
 	return goPluginIn(info)
 }
@@ -69,7 +69,7 @@ func (l *launch) openProgram(cmd *exec.Cmd) (process.Program, error) {
 	case l.verified != nil:
 		return l.verified.Open()
 	case chroot(cmd) != "":
-		return nil, errors.ErrUnsupported // the path is one below another root
+		return nil, errors.ErrUnsupported // the path is below another root
 	}
 	path := cmd.Path
 	if !filepath.IsAbs(path) && cmd.Dir != "" {
@@ -78,7 +78,7 @@ func (l *launch) openProgram(cmd *exec.Cmd) (process.Program, error) {
 	return process.OpenProgram(path)
 }
 
-// explainSecurity adds what to do to the error of a plugin that would have needed the
+// explainSecurity adds to an error what to do about a plugin that needs the
 // certificate.
 func (l *launch) explainSecurity(err error) error {
 	e, ok := errors.AsType[*handshake.Error](err)
@@ -103,8 +103,8 @@ const (
 	corePath     = "github.com/plugwire/plugwire/core"
 )
 
-// goPluginIn returns the release of go-plugin that is part of a build. A program with
-// Plugwire in it may be a plugin of either.
+// goPluginIn returns the release of go-plugin that is part of a build. A program that
+// also contains Plugwire may be a plugin of either.
 func goPluginIn(info *debug.BuildInfo) (release goPluginRelease, ok bool) {
 	for _, m := range append(info.Deps, &info.Main) {
 		switch m.Path {
@@ -113,7 +113,7 @@ func goPluginIn(info *debug.BuildInfo) (release goPluginRelease, ok bool) {
 		case goPluginPath:
 			version := m.Version
 			if m.Replace != nil && m.Replace.Version != "" {
-				version = m.Replace.Version // a fork has the numbers of what it was made from
+				version = m.Replace.Version // a fork keeps the numbers of its origin
 			}
 			release, ok = parseGoPluginRelease(version)
 		}
@@ -135,18 +135,18 @@ func parseGoPluginRelease(version string) (goPluginRelease, bool) {
 	return goPluginRelease{major, minor}, err == nil && minorErr == nil
 }
 
-// usesSocketDir reports whether plugins make their sockets in the directory that the
-// host names, which is private. v1.5.0 is the first whose plugins do.
+// usesSocketDir reports whether plugins make their sockets in the private directory
+// that the host names. v1.5.0 is the first release that does.
 func (r goPluginRelease) usesSocketDir() bool {
 	return r.major > 1 || r.major == 1 && r.minor >= 5
 }
 
-// maxBuildInfo bounds how much of a program, in bytes, is read for its build
-// information. A Go program has it in a section of its own, so that some kilobytes
-// are read. In any other program it is searched for in all of the data.
+// maxBuildInfo bounds how many bytes of a program are read for its build information. A
+// Go program has it in a section of its own, so some kilobytes are enough. In any other
+// program the reader searches all of the data.
 const maxBuildInfo = 4 << 20
 
-// readBudget reads until it has read so many bytes.
+// readBudget is a reader of at most so many bytes.
 type readBudget struct {
 	r    io.ReaderAt
 	left int

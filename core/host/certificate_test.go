@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestGoPluginIn reads releases out of build information, which Go has written.
+// TestGoPluginIn reads releases from build information.
 func TestGoPluginIn(t *testing.T) {
 	module := func(path, version string) *debug.Module { return &debug.Module{Path: path, Version: version} }
 	replaced := func(version string, by debug.Module) *debug.Module {

@@ -5,7 +5,7 @@ import (
 	"context"
 	"crypto"
 	_ "crypto/sha256" // for crypto.Hash.New
-	_ "crypto/sha512" // as well
+	_ "crypto/sha512" // for crypto.Hash.New
 	"errors"
 	"fmt"
 	"io"
@@ -20,38 +20,37 @@ import (
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// ErrChecksum is why a program was not run that is not the one whose sum was
-// given with [WithChecksum].
-var ErrChecksum = errors.New("the checksum of the program is not the one that it must have")
+// ErrChecksum is why the host did not run a program: its sum is not the one given with
+// [WithChecksum].
+var ErrChecksum = errors.New("the program does not have the expected checksum")
 
-// maxProgram bounds a program that is verified, which is copied into memory: none
-// that anybody ships is near it, and a mistake in the path must not fill the
-// memory or the disk.
+// maxProgram bounds a verified program, which is copied into memory. No real program is
+// near it, and a wrong path must not fill the memory or the disk.
 const maxProgram = 4 << 30
 
 var errLargeProgram = fmt.Errorf("it is larger than the %d GiB that a program with a checksum may have", maxProgram>>30)
 
-// copyPiece is how much of a program is copied between two looks at the context.
+// copyPiece is how many bytes of a program are copied between two looks at the context.
 const copyPiece = 1 << 20
 
 // WithChecksum runs the plugin only if its executable file has the given sum by
-// SHA-256, SHA-384 or SHA-512; otherwise the start fails with [ErrChecksum] and
-// nothing has run. What runs is what was verified: the file is copied, and the copy is
-// hashed and run, whatever becomes of the file. On Linux the copy is
-// in memory and sealed, so that nobody can change it. Elsewhere, or where the
-// system refuses that, it is a file of the host's user, in a directory that only the
-// host's and the plugin's users can enter. It is there until the process has ended.
+// SHA-256, SHA-384 or SHA-512. Otherwise the start fails with [ErrChecksum], and
+// nothing has run. The host copies the file, then hashes the copy and runs it, so a
+// later change of the file has no effect. On Linux the copy is in memory and sealed: no
+// process can change it. On other systems, or where Linux refuses that, the copy is a
+// file of the host's user, in a directory that only the host's and the plugin's users
+// can enter. It is removed when the process has ended.
 //
-// The sum is of that one file. Of a script it says nothing of its interpreter, nor
-// of a program about the libraries that it loads.
+// The sum covers only that one file: neither the interpreter of a script, nor the
+// libraries that a program loads.
 //
-// The plugin sees its own name, Args[0], but os.Executable tells where the copy
-// is, which on Linux is in memory and cannot be started again or found files
-// beside; the system's list of processes has a number for its short name there.
-// Set-user-ID bits and file capabilities do not take effect.
+// The plugin's Args[0] is unchanged, but os.Executable returns the place of the copy.
+// On Linux that is in memory: it cannot be started again, no files are beside it, and
+// the system's list of processes shows a number as its short name. Set-user-ID bits and
+// file capabilities have no effect.
 //
-// It is for processes of this machine. A [Runner] that the user gives verifies
-// what it starts, and an attached plugin runs already: both are errors.
+// A [Runner] must be a [PathRunner]. It is an error with any other, and for a plugin
+// that runs already.
 func WithChecksum(hash crypto.Hash, sum []byte) Option {
 	return optionFunc(func(cfg *config) error {
 		switch hash {
@@ -67,14 +66,13 @@ func WithChecksum(hash crypto.Hash, sum []byte) Option {
 	})
 }
 
-// checksum is what a program must have.
+// checksum is the sum that a program must have.
 type checksum struct {
 	hash crypto.Hash
 	sum  []byte
 }
 
-// verify makes the copy of the program that will be run, if a checksum is asked
-// for.
+// verify makes the copy of the program that will run, if a checksum is given.
 func (l *launch) verify(ctx context.Context, cmd *exec.Cmd) error {
 	if l.checksum == nil {
 		return nil
@@ -98,8 +96,8 @@ func (l *launch) verify(ctx context.Context, cmd *exec.Cmd) error {
 	return because(ctx, err)
 }
 
-// copy returns a copy of the file, for another user if user is not nil, if it has the
-// sum.
+// copy returns a copy of the file if it has the sum. The copy is for another user if
+// user is not nil.
 func (c *checksum) copy(ctx context.Context, path string, user *privdir.User) (*process.Copy, error) {
 	f, err := process.OpenProgram(path)
 	if err != nil {
@@ -115,7 +113,7 @@ func (c *checksum) copy(ctx context.Context, path string, user *privdir.User) (*
 	case info.Size() > maxProgram:
 		return nil, fmt.Errorf("%s: %w", path, errLargeProgram)
 	case info.Mode().Perm()&0o111 == 0 && runtime.GOOS != "windows":
-		// A copy could be run all the same.
+		// The copy would be executable even so.
 		return nil, &fs.PathError{Op: "exec", Path: path, Err: syscall.EACCES}
 	}
 	verified, err := process.NewCopy(filepath.Base(path), user, func(w io.Writer) error { return copyProgram(ctx, w, f) })

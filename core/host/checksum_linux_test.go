@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestChecksumOfTheCopy has somebody write to the copy while it is made, as each
-// process of the same user can: the sum is of what would run.
+// TestChecksumOfTheCopy writes to the copy while it is made, as each process of the
+// same user can: the sum is that of what would run.
 func TestChecksumOfTheCopy(t *testing.T) {
 	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if err != nil {

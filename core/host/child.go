@@ -18,15 +18,15 @@ import (
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// child is a started process and all that hangs on it: its output, its
-// directory, what binds its life to this host's.
+// child is a started process with all that belongs to it: its output, its directory,
+// and what binds its life to this host's.
 type child struct {
 	Process
 	name     string
 	command  string
-	dir      *privdir.Dir  // nil where there is none
-	bond     *bond         // nil where there is none
-	verified *process.Copy // what runs in place of the command's own file; nil for that
+	dir      *privdir.Dir  // nil if there is none
+	bond     *bond         // nil if nothing binds it
+	verified *process.Copy // the copy that runs; nil if the command's own file does
 
 	answers        <-chan answerResult
 	logger         *slog.Logger
@@ -34,33 +34,32 @@ type child struct {
 	copies         copies
 
 	exited  chan struct{} // closed when the process has ended
-	status  ExitStatus    // set then
-	waitErr error         // set when gone is done
+	status  ExitStatus    // set before exited is closed
+	waitErr error         // set before gone is done
 
-	// gone is done when the process has ended and its output was read.
+	// gone is done when the process has ended and its output has been read.
 	gone context.Context //nolint:containedctx // it is the child's own life, not a caller's
 }
 
 const (
-	// drainTimeout bounds how long the output of a process is read and logged after it
-	// and its group have ended. What they have written last is in the pipes and in the
-	// collectors, a few thousand lines at most. That takes milliseconds, seconds if
-	// many processes share few processors, and longer only if the user's log handler is
-	// slow.
+	// drainTimeout bounds how long the host reads and logs the output of a process after
+	// the process and its group have ended. At most a few thousand lines are then in the
+	// pipes and in the collectors. They take milliseconds, or seconds if many processes
+	// share few processors. They take longer only if the user's log handler is slow.
 	drainTimeout = 5 * time.Second
-	// hurryTimeout bounds how long it then takes to read what is left in the pipe
-	// without logging it, and to notice that the pipe is closed.
+	// hurryTimeout bounds how long the host then reads what is left in the pipe, without
+	// logging it, until it notices that the pipe is closed.
 	hurryTimeout = time.Second
-	// heldTimeout is how long another process may hold the output before it is given
-	// up. A process that has left the group may be ending too.
+	// heldTimeout is how long another process may hold the output before the host stops
+	// reading it. A process that has left the group may be ending too.
 	heldTimeout = 500 * time.Millisecond
-	// heldInterval is how often that is looked at then.
+	// heldInterval is the time between two looks at what holds the output.
 	heldInterval = 100 * time.Millisecond
 )
 
-// startChild starts cmd, which the context bounds, or what was verified of it. The
-// child owns bond from then on, also if the start fails, and dir and verified if it does
-// not.
+// startChild starts cmd, or the verified copy of its program. The context bounds the
+// start. From then on the child owns bond, even if the start fails, and dir and
+// verified if the start succeeds.
 func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string, dir *privdir.Dir, bond *bond, verified *process.Copy) (*child, error) {
 	c := &child{name: cfg.name, command: describe(cmd), logger: cfg.logger, dir: dir, bond: bond, verified: verified}
 	path := cmd.Path
@@ -70,7 +69,7 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 	if err != nil {
 		bond.release()
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == cmd.Path {
-			pathErr.Path = path // of which the user knows
+			pathErr.Path = path // the one that the user knows
 		}
 		return nil, err
 	}
@@ -97,7 +96,7 @@ func (c *child) privateDir() string {
 	return c.dir.Path()
 }
 
-// newChild returns the child that is a process which runs already.
+// newChild returns the child for a process that runs already.
 func newChild(cfg *config, p Process, command, instance string) *child {
 	c := &child{name: cfg.name, command: command}
 	c.watch(cfg, p, instance)
@@ -127,7 +126,7 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 	go func() {
 		defer close(read)
 		readers.Wait()
-		switch by := held.Load(); { // said here, as the handler may not return
+		switch by := held.Load(); { // logged by this goroutine, because the handler may not return
 		case by == nil:
 		case *by == "":
 			logger.Warn("the plugin's output did not end with the plugin, and is no longer read")
@@ -146,7 +145,7 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 		if by, isHeld := c.awaitOutput(read, deadline); isHeld {
 			held.Store(&by)
 		}
-		_ = errors.Join(stdout.Close(), stderr.Close()) // only ever read from
+		_ = errors.Join(stdout.Close(), stderr.Close()) // nothing was written
 		if !closesWithin(read, max(hurryTimeout, time.Until(deadline))) {
 			c.waitErr = errors.Join(c.waitErr, errOutputStuck)
 		}
@@ -156,9 +155,9 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 }
 
 // awaitOutput returns when the output of the process, which has ended, was read and
-// logged to its end, or as far as that is possible by the deadline. It reports whether
-// nothing more will come of the plugin and the output goes on all the same, and names
-// the process that holds the output, if that is known.
+// logged to its end, or when the deadline has passed. It reports held if the plugin
+// prints nothing more and the output still does not end. holder names the process that
+// holds the output, if that is known.
 func (c *child) awaitOutput(read <-chan struct{}, deadline time.Time) (holder string, held bool) {
 	for wait := heldTimeout; ; wait = heldInterval {
 		if closesWithin(read, min(wait, time.Until(deadline))) {
@@ -173,7 +172,7 @@ func (c *child) awaitOutput(read <-chan struct{}, deadline time.Time) (holder st
 		case late:
 			c.stdout.Hurry()
 			c.stderr.Hurry()
-			closesWithin(read, hurryTimeout) // what follows tells whether it has
+			closesWithin(read, hurryTimeout) // the caller looks at the result
 			return "", false
 		}
 	}
@@ -184,8 +183,8 @@ type outputHolder interface {
 	OutputHeld() (holders []string, held bool)
 }
 
-// outputHeld reports whether all that was printed is logged, and no end comes: another
-// process holds the output of one that has ended.
+// outputHeld reports whether all output is logged and no end comes, because another
+// process holds the output.
 func (c *child) outputHeld() (holders []string, held bool) {
 	if !c.stdout.Waiting() || !c.stderr.Waiting() {
 		return nil, false
@@ -193,11 +192,11 @@ func (c *child) outputHeld() (holders []string, held bool) {
 	if h, ok := processAs[outputHolder](c.Process); ok {
 		return h.OutputHeld()
 	}
-	return nil, true // after drainTimeout, it is not that the reader is slow
+	return nil, true // the collectors wait, so the reader is not slow
 }
 
-// errOutputStuck is about the user's own code: nothing of ours waits for it.
-var errOutputStuck = errors.New("what it printed last is not logged: a writer given with host.WithStdout or host.WithStderr, or the logger, does not return")
+// errOutputStuck is about the user's own code: nothing of the framework waits for it.
+var errOutputStuck = errors.New("the last lines that it printed are not logged: a writer given with host.WithStdout or host.WithStderr, or the logger, does not return")
 
 // errExited is the cause with which child.gone ends.
 var errExited = errors.New("the process ended")
@@ -205,17 +204,17 @@ var errExited = errors.New("the process ended")
 // label is what errors call the plugin.
 func (c *child) label() string { return label(c.name, c.command, c.ID()) }
 
-// named returns err with the plugin that it is about.
+// named returns err with the name of the plugin.
 func (c *child) named(err error) error { return fmt.Errorf("plugin %s: %w", c.label(), err) }
 
-// release gives back what this side made for the process.
+// release releases what this side made for the process.
 func (c *child) release() {
 	c.bond.release()
 	release(c.logger, c.dir, c.verified)
 }
 
-// release removes what this side made in the file system for a process, in a bounded
-// time. What stays is left to a later start. Dir and verified may be nil.
+// release removes what this side made in the file system for a process, within a
+// bounded time. A later start removes the rest. dir and verified may be nil.
 func release(logger *slog.Logger, dir *privdir.Dir, verified *process.Copy) {
 	var err error
 	if dir != nil {
@@ -226,11 +225,11 @@ func release(logger *slog.Logger, dir *privdir.Dir, verified *process.Copy) {
 	}
 }
 
-// killTimeout bounds the wait for a process that was sent SIGKILL. The kernel
-// ends it at once unless it is stuck in a driver.
+// killTimeout bounds the wait for a process after SIGKILL. The kernel ends it at once
+// unless it is stuck in a driver.
 const killTimeout = 5 * time.Second
 
-// stop kills the process and releases everything. An error means that it still
+// stop kills the process and releases everything. An error means that the process still
 // runs.
 func (c *child) stop() error {
 	defer c.release()
@@ -242,23 +241,23 @@ func (c *child) stop() error {
 	return errors.Join(fmt.Errorf("process %s is still there %v after it was killed", c.ID(), killTimeout), err)
 }
 
-// terminate asks the process to end. A runner's own command, such as that of a container,
-// may not return.
+// terminate asks the process to end. The time is bounded, because the command of a
+// container runtime may not return.
 func (c *child) terminate() error {
 	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
 	defer cancel()
 	return c.Terminate(ctx)
 }
 
-// kill ends the process by force, in a bounded time as terminate.
+// kill ends the process by force, within a bounded time.
 func (c *child) kill() error {
 	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
 	defer cancel()
 	return c.Kill(ctx)
 }
 
-// exitsWithin waits for the end of the process, and reports whether it came. Its
-// output may go on: another process can hold it.
+// exitsWithin waits for the end of the process, and reports whether it came. The output
+// may go on, because another process can hold it.
 func (c *child) exitsWithin(d time.Duration) bool { return closesWithin(c.exited, d) }
 
 // localNumber is a [Process] of this machine.
@@ -266,8 +265,8 @@ type localNumber interface {
 	localPID() int // 0 if nothing proves that the process is the plugin's
 }
 
-// localProcessID returns the number of a process of this machine that is certainly the
-// plugin's and has not ended, 0 if there is none.
+// localProcessID returns the number of the plugin's process on this machine. It returns
+// 0 if the process has ended, or if nothing proves that it is the plugin's.
 func (c *child) localProcessID() int {
 	p, ok := processAs[localNumber](c.Process)
 	if !ok || c.hasExited() {
@@ -276,8 +275,8 @@ func (c *child) localProcessID() int {
 	return p.localPID()
 }
 
-// whyStopped says why the plugin does not answer, if that is because its process is
-// stopped; otherwise it returns nothing.
+// whyStopped says that the plugin does not answer because its process is stopped. It
+// returns an empty string if the process is not stopped.
 func (c *child) whyStopped() string {
 	pid := c.localProcessID()
 	if pid == 0 {
@@ -289,8 +288,8 @@ func (c *child) whyStopped() string {
 	return ""
 }
 
-// isEnding reports whether the system has ended the process, which this one has yet to
-// notice.
+// isEnding reports whether the system has ended the process, but the host has not
+// noticed yet.
 func (c *child) isEnding() bool {
 	pid := c.localProcessID()
 	return pid != 0 && process.IsZombie(pid)
@@ -313,7 +312,7 @@ func closesWithin(ch <-chan struct{}, d time.Duration) bool {
 		return true
 	case <-timer.C:
 	}
-	select { // both may have come
+	select { // both may be ready
 	case <-ch:
 		return true
 	default:
@@ -331,9 +330,9 @@ func (c *child) exitError(step Step, reason error) *ExitError {
 		Name: c.name, Command: c.command, ID: c.ID(), Status: c.status, Step: step,
 		Stderr: c.stderr.Tail(), Err: errors.Join(reason, c.waitErr),
 	}
-	// A process that lives on can print the same words, so they count only if it
-	// ended as Go's runtime ends one: with code 2, or by SIGABRT or the signal
-	// that it died of.
+	// A process that lives on can print the same words. So they count only if the process
+	// ended as Go's runtime ends one: with code 2, with SIGABRT, or with the signal that
+	// it could not handle.
 	if c.status.Code == goCrashCode || c.status.Signal != "" {
 		e.Panic, e.Stack, _ = c.stderr.Panic()
 	}

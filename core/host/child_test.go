@@ -72,15 +72,16 @@ func (h handlerFunc) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestOutputOfTheDead has what a process printed last be known, whatever the user's
-// log handler does, and whoever else holds the pipe, in bounded time.
+// TestOutputOfTheDead checks that the last output of a process is known within a
+// bounded time, whatever the user's log handler does, and whatever process still holds
+// the pipe.
 func TestOutputOfTheDead(t *testing.T) {
 	const many = 30_000 // lines, in more than two reads
 	for _, tt := range []struct {
 		name    string
 		lines   int
 		held    bool
-		delay   time.Duration // of each record; negative for ever
+		delay   time.Duration // of each record; negative if it never ends
 		within  time.Duration
 		says    string // the log
 		stuck   bool   // the user's code

@@ -156,7 +156,7 @@ func (l *launch) open(ctx context.Context, answer *negotiation.Answer) (e ends, 
 // goneByItself returns what is closed when a foreign plugin's process ends; nil if this
 // host cannot know that.
 func (l *launch) goneByItself() <-chan struct{} {
-	if a, attached := l.child.Process.(*attached); attached && !a.isProven(l.peerPID) {
+	if a, attached := l.child.Process.(*attachedProcess); attached && !a.isProven(l.peerPID) {
 		return nil
 	}
 	return l.child.exited

@@ -2,9 +2,9 @@ package host
 
 import "fmt"
 
-// contradiction returns an error for two options that cannot both be meant. Without it
-// one of them would win without a word, and the user would rely on the other. The names
-// in an error are all that a person needs to find both.
+// contradiction returns an error for two options that contradict each other. Without it
+// one of them would win silently, while the user relies on the other. The error names
+// both options, so that a person finds them.
 func (c *config) contradiction() error {
 	both := func(a, b, why string) error {
 		return fmt.Errorf("host.%s and host.%s contradict each other: %s", a, b, why)

@@ -18,15 +18,15 @@ import (
 	"github.com/plugwire/plugwire/core/internal/process"
 )
 
-// program is what a start was told to run. Empty strings: this process's own.
+// program is what a start runs. An empty string means this process's own.
 type program struct {
 	path string
 	dir  string // its working directory
 	root string // its root directory
-	user user   // as whom it runs
+	user user   // the user that it runs as
 }
 
-// file returns the path of the program's file, as this process has it.
+// file returns the path of the program's file for this process.
 func (p program) file() string {
 	if filepath.IsAbs(p.path) {
 		return p.path
@@ -34,8 +34,8 @@ func (p program) file() string {
 	return filepath.Join(p.dir, p.path) // as exec.Cmd documents it
 }
 
-// diagnose turns what the system says about a start that failed into words that say
-// what to do. It looks at the program's file only if that is what the error is about.
+// diagnose says what to do about a start that failed. It looks at the program's file
+// only if the error is about that file.
 func diagnose(err error, p program) (hint string) {
 	switch {
 	case errors.Is(err, privdir.ErrDir):
@@ -89,7 +89,7 @@ func diagnose(err error, p program) (hint string) {
 // hintDir is for every error of the private directory.
 const hintDir = "set XDG_RUNTIME_DIR or TMPDIR of the host to a directory in which it may write, and that no other user can rename or replace"
 
-// isFile reports whether an error about path is one about the program's file.
+// isFile reports whether an error about path is about the program's file.
 func (p program) isFile(path string) bool {
 	if path == p.path || path == p.file() {
 		return true
@@ -98,8 +98,8 @@ func (p program) isFile(path string) bool {
 	return err == nil && path == abs
 }
 
-// diagnoseRoot says what may be wrong with a program in another root directory, in
-// which paths mean something else than here.
+// diagnoseRoot says what may be wrong with a program in another root directory, where
+// paths mean something else.
 func (p program) diagnoseRoot() string {
 	if info, err := os.Stat(p.root); err != nil || !info.IsDir() {
 		return "the root directory " + p.root + " (SysProcAttr.Chroot) is not there"
@@ -131,8 +131,8 @@ func (p program) diagnosePermission(err error) string {
 	return fmt.Sprintf("user %d may not execute it, or its file system is mounted noexec", p.user.uid)
 }
 
-// headLen is how much of a file tells its format: the first line of a script,
-// or the header of a binary.
+// headLen is how many bytes of a file tell its format: the first line of a script, or
+// the header of a binary.
 const headLen = 256
 
 func head(path string) []byte {
@@ -147,7 +147,7 @@ func head(path string) []byte {
 }
 
 // interpreter returns the first line of a script without its beginning, and the program
-// in it, which runs the script. It returns nothing if the file is not a script.
+// in it that runs the script. It returns empty strings if the file is not a script.
 func interpreter(path string) (line, name string) {
 	line, ok := strings.CutPrefix(string(head(path)), "#!")
 	if !ok {
@@ -158,7 +158,7 @@ func interpreter(path string) (line, name string) {
 	return line, name
 }
 
-// missingInterpreter says which program the file needs that is not there.
+// missingInterpreter names the missing program that the file needs.
 func missingInterpreter(path string) string {
 	if line, name := interpreter(path); name != "" {
 		if strings.HasSuffix(line, "\r") {
@@ -173,7 +173,7 @@ func missingInterpreter(path string) string {
 // Go builds for.
 var elfMachines = map[uint16]string{3: "386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64", 258: "loong64"}
 
-// describeFormat says what the file is that this system cannot execute.
+// describeFormat describes a file that this system cannot execute.
 func describeFormat(path string) string {
 	b := head(path)
 	here := runtime.GOOS + "/" + runtime.GOARCH

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// TestDescribeFormat has files that a system does not execute, whatever it is.
+// TestDescribeFormat checks files that no system executes.
 func TestDescribeFormat(t *testing.T) {
 	t.Parallel()
 	elf := func(order binary.AppendByteOrder, data byte, machine uint16) []byte {
@@ -66,8 +66,8 @@ func TestMissingInterpreter(t *testing.T) {
 	}
 }
 
-// TestDiagnose has errors that are not about a file, and one about a file that
-// is meant relative to the plugin's working directory.
+// TestDiagnose checks errors that are not about a file, and one about a file whose path
+// is relative to the plugin's working directory.
 func TestDiagnose(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -100,8 +100,8 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
-// TestDiagnoseOther has errors about other files than the program's, which is not there
-// either.
+// TestDiagnoseOther checks errors about other files than the program's, which is
+// missing too.
 func TestDiagnoseOther(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/run/other", "/proc/self/fd/7", "memory"} {

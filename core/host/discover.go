@@ -21,8 +21,8 @@ import (
 // them to the person who has installed the plugins. An error is about the directory or
 // the pattern.
 //
-// A file that is found is not yet a plugin: [Launch] finds that out. Whoever may write to
-// the directory decides what the host runs.
+// A program that is found need not be a plugin: [Launch] finds that out. Every user that
+// may write to the directory decides what the host runs.
 func Discover(dir, pattern string) (programs []string, skipped []SkippedFile, err error) {
 	if _, err := filepath.Match(pattern, ""); err != nil {
 		return nil, nil, fmt.Errorf("discover plugins: pattern %q: %w", pattern, err)

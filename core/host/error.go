@@ -23,9 +23,9 @@ const (
 	PhaseReady     Phase = "ready"     // waiting for the plugin's OnReady functions
 )
 
-// StartError is why a plugin could not be started. It unwraps to the cause,
-// such as a [*github.com/plugwire/plugwire/core/handshake.Error], the error of
-// the operating system, or the context's.
+// StartError is why a plugin could not be started. It unwraps to the cause, such as a
+// [*github.com/plugwire/plugwire/core/handshake.Error], an error of the operating
+// system, or the context's.
 type StartError struct {
 	// Attach is set for a plugin that ran already ([Attach]).
 	Attach bool
@@ -35,19 +35,19 @@ type StartError struct {
 	Name, Command string
 	// Exit is how the process ended, nil if it was still running.
 	Exit *ExitStatus
-	// Stdout is the last of what the process printed that was not an answer,
-	// and Stderr the last of its standard error.
+	// Stdout has the last lines that the process printed beside its answer, and Stderr
+	// the last lines of its standard error.
 	Stdout, Stderr string
 	// Elapsed is the time since the start.
 	Elapsed time.Duration
-	// Hint is what to do about it; may be empty.
+	// Hint is what to do about the error; may be empty.
 	Hint string
 	// Err is the cause.
 	Err error
 }
 
-// Error returns everything a person needs, on several lines if the plugin
-// printed something.
+// Error returns all that a person needs, on several lines if the plugin printed
+// something.
 func (e *StartError) Error() string {
 	var b strings.Builder
 	what := "did not start"
@@ -70,32 +70,31 @@ func (e *StartError) Error() string {
 // Unwrap returns the cause.
 func (e *StartError) Unwrap() error { return e.Err }
 
-// Timeout reports whether the start took too long, as of a [net.Error].
+// Timeout reports whether the start took too long, as for a [net.Error].
 func (e *StartError) Timeout() bool { return errors.Is(e.Err, context.DeadlineExceeded) }
 
-// ExitError is how a plugin ended that was not asked to, or did not when it was
-// asked. Calls that it could not answer fail with codes.Unavailable and unwrap
-// to it. It is a [net.ErrClosed].
+// ExitError is how a plugin ended if the host did not ask it to end, or if it did not
+// end when asked. Calls that the plugin could not answer fail with codes.Unavailable
+// and unwrap to the ExitError. It matches [net.ErrClosed].
 type ExitError struct {
-	// Name is the plugin's ([WithName]), Command the program and its arguments, ID
-	// the runner's name for the process: its number.
+	// Name is the plugin's name ([WithName]), and Command the program and its arguments.
+	// ID is the runner's name for the process: the number of a local one.
 	Name, Command, ID string
 	// Status is how the process ended.
 	Status ExitStatus
-	// Step is what it took to end it; empty if it ended by itself.
+	// Step is the last step that ended the plugin; empty if it ended by itself.
 	Step Step
-	// Panic and Stack are of the panic or the fatal error that ended a plugin
-	// written in Go; empty otherwise.
+	// Panic and Stack describe the panic or the fatal error that ended a plugin written
+	// in Go; empty otherwise.
 	Panic, Stack string
-	// Stderr is the last of its standard error.
+	// Stderr has the last lines of its standard error.
 	Stderr string
-	// Err is why the host ended it, or could not learn how it ended; may be
-	// nil.
+	// Err is why the host ended the plugin, or could not learn how it ended; may be nil.
 	Err error
 }
 
-// Error says how the plugin ended, and with what words. The stack is left to
-// the log.
+// Error says how the plugin ended, with the last lines of its standard error. Only the
+// log has the stack.
 func (e *ExitError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "plugin %s ", label(e.Name, e.Command, e.ID))
@@ -103,7 +102,7 @@ func (e *ExitError) Error() string {
 	case e.Panic != "":
 		fmt.Fprintf(&b, "crashed: %s (%v)", logs.Indented(e.Panic), e.Status)
 	case e.Step == StepTerminate:
-		fmt.Fprintf(&b, "did not stop in time when asked and was terminated (%v)", e.Status)
+		fmt.Fprintf(&b, "did not stop in time when asked, and was terminated (%v)", e.Status)
 	case e.Step == StepKill:
 		fmt.Fprintf(&b, "did not stop in time when asked, nor when terminated, and was killed (%v)", e.Status)
 	case e.Step == StepAsk && e.Status.Signal != "":
@@ -129,15 +128,15 @@ func (e *ExitError) Error() string {
 // Unwrap returns Err.
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// Is reports whether target is [net.ErrClosed]: a plugin that has ended is gone for good,
-// as is a closed connection.
+// Is reports whether target is [net.ErrClosed]: like a closed connection, a plugin that
+// has ended is gone.
 func (e *ExitError) Is(target error) bool { return target == net.ErrClosed }
 
-// maxShownLine is how many bytes of a line the text of an error has: a logged
-// stack is one line of thousands, and the log has it whole.
+// maxShownLine is how many bytes of a line the text of an error has. A logged stack is
+// one line of thousands of bytes, and the log has all of it.
 const maxShownLine = 400
 
-// appendOutput quotes what a process printed, one line of it a line.
+// appendOutput quotes what a process printed, each line on a line of its own.
 func appendOutput(b *strings.Builder, name, text string) {
 	text = strings.TrimRight(text, "\r\n")
 	if text == "" {

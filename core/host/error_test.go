@@ -52,7 +52,7 @@ func TestExitErrorText(t *testing.T) {
 		{ExitError{Status: ExitStatus{Signal: "killed"}}, "ended (signal: killed)"},
 		{ExitError{Status: ExitStatus{Code: 2}, Panic: "no", Stack: "goroutine 1", Stderr: "panic: no\n"}, "crashed: no (exit code 2)"},
 		{ExitError{Step: StepAsk, Status: ExitStatus{Code: 1}}, "stopped when asked, with an error (exit code 1)"},
-		{ExitError{Step: StepTerminate, Status: ExitStatus{Signal: "terminated"}}, "did not stop in time when asked and was terminated (signal: terminated)"},
+		{ExitError{Step: StepTerminate, Status: ExitStatus{Signal: "terminated"}}, "did not stop in time when asked, and was terminated (signal: terminated)"},
 		{ExitError{Step: StepKill, Status: ExitStatus{Signal: "killed"}}, "did not stop in time when asked, nor when terminated, and was killed (signal: killed)"},
 		{ExitError{Status: ExitStatus{Signal: "killed"}, Err: errors.New("why")}, "ended (signal: killed): why"},
 	} {
@@ -63,7 +63,8 @@ func TestExitErrorText(t *testing.T) {
 	}
 }
 
-// TestErrorsMatch has errors match what users of net, go-plugin and quic-go look for.
+// TestErrorsMatch checks that errors match what users of net, go-plugin and quic-go
+// look for.
 func TestErrorsMatch(t *testing.T) {
 	t.Parallel()
 	cause := &handshake.Error{Code: handshake.CodeVersion, Reason: "r"}

@@ -112,7 +112,7 @@ func ExampleWithServices() {
 	// Output: Hello, says the host <nil>
 }
 
-// Hooks tell of each step in the life of a plugin.
+// Hooks report each step in the life of a plugin.
 func ExampleWithTrace() {
 	ended := make(chan struct{})
 	trace := &host.Trace{

@@ -13,11 +13,12 @@ import (
 
 // WithSocketGroup lets the members of a group use the plugin's sockets and those of the
 // broker, and make files in the plugin's private directory. The group is a number or a
-// name. It is what go-plugin's UnixSocketConfig.Group does: for a plugin that runs as a
-// user whom the host does not know, as in a container, and shares a group with the host.
+// name. go-plugin's UnixSocketConfig.Group does the same. The option is for a plugin
+// that runs as a user that the host does not know, as in a container, and shares a
+// group with the host.
 //
-// It changes nothing about authentication. If the plugin has another user than its
-// command names, peer credentials do not hold: add [WithMutualTLS], or a runner that is a
+// It does not change authentication. If the plugin has another user than its command
+// names, peer credentials do not hold: add [WithMutualTLS], or use a runner that is a
 // [CredentialKeeper]. This process must be root or a member of the group.
 func WithSocketGroup(group string) Option {
 	return optionFunc(func(cfg *config) error {
@@ -33,8 +34,8 @@ func WithSocketGroup(group string) Option {
 	})
 }
 
-// directoryUser returns for whom the private directory is made; nil if only for this
-// process's user.
+// directoryUser returns the user that gets the private directory, nil if only this
+// process's user needs it.
 func (c *config) directoryUser(cmd *exec.Cmd) *privdir.User {
 	u := pluginUser(cmd)
 	gid, err := strconv.Atoi(c.socketGroup)

@@ -28,7 +28,7 @@ type launch struct {
 	command  string
 	identity *secure.Identity
 	offer    *negotiation.Offer
-	prepared prepared
+	prepared preparedConns
 	verified *process.Copy // nil without a checksum; the child's once there is one
 	private  *privdir.Dir  // nil where there is none; the child's once there is one
 	child    *child        // nil until the process is started
@@ -40,7 +40,7 @@ type launch struct {
 	peerPID   int  // the process that the kernel names as the other end; 0 if none
 
 	unprepared error // why transports were not offered; nil if all were
-	uid        int   // the user as whom the plugin runs
+	uid        int   // the user that the plugin runs as
 	program    program
 }
 

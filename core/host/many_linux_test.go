@@ -15,9 +15,9 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 )
 
-// TestManyEndAtOnce has many processes that print and end, more than there are
-// processors for what reads their output: none of it is lost, on any way that it
-// takes, and nobody is said to hold it.
+// TestManyEndAtOnce starts many processes that print and end, more than there are
+// processors to read their output: no line is lost, and no process is said to hold the
+// output.
 func TestManyEndAtOnce(t *testing.T) {
 	// Not parallel: the 100,000 records already keep all processors busy.
 	const lines = 500

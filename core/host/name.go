@@ -10,19 +10,19 @@ import (
 	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
-// maxName bounds the name of a plugin, in bytes: that of a file on most systems.
+// maxName bounds the name of a plugin, in bytes. Most systems have the same bound for
+// the name of a file.
 const maxName = 255
 
-// WithName sets the name by which this host tells the plugin from its others. The
-// name is in every log record and every error about the plugin, and is [Plugin.Name].
-// Interceptors are given a *grpc.ClientConn whose CanonicalTarget ends with the name;
-// Target has it escaped as in a URL. The name may be the key of an entry of the
-// environment variable PLUGWIRE_ATTACH. The default is the base name of the program,
-// without ".exe"; for [Attach] it is the protocol's name.
+// WithName sets the name by which this host tells the plugin from its other plugins.
+// Every log record and every error about the plugin has the name, and [Plugin.Name]
+// returns it. Interceptors get a *grpc.ClientConn whose CanonicalTarget ends with the
+// name; its Target has the name escaped as in a URL. The name may be the key of an
+// entry in the environment variable PLUGWIRE_ATTACH. The default is the base name of
+// the program without ".exe", and for [Attach] the protocol's name.
 //
-// A name is up to 255 bytes of visible UTF-8 text, which may have blanks within. It
-// does not have to be unique: plugins that share a name are told apart by their
-// processes only.
+// A name is up to 255 bytes of visible UTF-8 text, which may have blanks inside.
+// Several plugins may share a name: then only their processes tell them apart.
 func WithName(name string) Option {
 	return optionFunc(func(cfg *config) error {
 		if err := checkName(name); err != nil {
@@ -56,8 +56,8 @@ func programName(cmd *exec.Cmd) string {
 	return logs.OneLine(strings.TrimSuffix(filepath.Base(cmd.Path), ".exe"))
 }
 
-// label is what errors call a plugin: its command, after its name if that is not the
-// program's; and the process, if there is one.
+// label returns what errors call a plugin. That is its command, after its name if the
+// name is not the program's, and its process if there is one.
 func label(name, command, process string) string {
 	var details []string
 	text := command
@@ -74,7 +74,7 @@ func label(name, command, process string) string {
 	return text + " (" + strings.Join(details, ", ") + ")"
 }
 
-// hasWord reports whether name is a word of a command, as that of its program is.
+// hasWord reports whether name is a word of a command, as the name of its program is.
 func hasWord(command, name string) bool {
 	for from := 0; ; {
 		i := strings.Index(command[from:], name)

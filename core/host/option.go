@@ -26,8 +26,8 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Option changes how a plugin is launched and called. Options that contradict each other
-// are an error that names both. Of one that is given twice, the last one counts.
+// Option changes how a host launches and calls a plugin. Options that contradict each
+// other are an error that names both. If an option is given twice, the last one counts.
 type Option interface {
 	apply(cfg *config) error
 }
@@ -40,12 +40,12 @@ type config struct {
 	name           string
 	family         protocol.Family
 	transports     transport.Set
-	logger         *slog.Logger // its records have the name
+	logger         *slog.Logger // its records have the plugin's name
 	startTimeout   time.Duration
 	unary          []grpc.UnaryClientInterceptor
 	stream         []grpc.StreamClientInterceptor
 	bindings       []protocol.Binding
-	services       control.Application // what is bound
+	services       control.Application // the bindings
 	unaryServer    []grpc.UnaryServerInterceptor
 	streamServer   []grpc.StreamServerInterceptor
 	clientStats    []stats.Handler
@@ -59,21 +59,21 @@ type config struct {
 	tls            *tls.Config
 	mutualTLS      bool
 	plaintext      bool
-	noCertificate  bool // the plugin is not offered one
+	noCertificate  bool // the plugin is offered no certificate
 	multiplex      bool
-	noAttach       bool   // the environment variable is ignored
-	socketGroup    string // its number; empty for none
+	noAttach       bool   // PLUGWIRE_ATTACH is ignored
+	socketGroup    string // the number of the group; empty for none
 	stdin          *os.File
 	stdout, stderr io.Writer
-	hooks          *Trace // nil: none
+	hooks          *Trace // nil for none
 	trace          *tracer
 	runner         Runner
-	checksum       *checksum // nil: any program
+	checksum       *checksum // nil for any program
 }
 
-// newConfig returns what the options say about a plugin that has the given name
-// unless one of them has another, or the protocol's if there is none at all. The
-// name is there with an error too.
+// newConfig returns the configuration that the options make. The plugin's name is that
+// of an option, or else the given one, or else the protocol's. The configuration has a
+// name with an error too.
 func newConfig(name string, opts []Option) (*config, error) {
 	cfg := &config{
 		name:           name,
@@ -110,7 +110,7 @@ func newConfig(name string, opts []Option) (*config, error) {
 	return cfg, nil
 }
 
-// security is what the host offers, in order of preference.
+// security returns what the host offers, in order of preference.
 func (c *config) security() []string {
 	if c.tls != nil {
 		return []string{handshake.SecurityTLS}
@@ -128,8 +128,8 @@ func (c *config) security() []string {
 	return offer
 }
 
-// WithProtocols sets the versions of one protocol that the host speaks; the
-// highest that the plugin has too is chosen. Required.
+// WithProtocols sets the versions of one protocol that the host speaks. The two sides
+// choose the highest version that both have. Required.
 func WithProtocols(protocols ...*protocol.Protocol) Option {
 	return optionFunc(func(cfg *config) (err error) {
 		if cfg.family, err = protocol.NewFamily(protocols...); err != nil {
@@ -139,8 +139,8 @@ func WithProtocols(protocols ...*protocol.Protocol) Option {
 	})
 }
 
-// WithTransports sets the transports that the host can dial, most preferred
-// first. Required.
+// WithTransports sets the transports that the host can dial, in order of preference.
+// Required.
 func WithTransports(transports ...transport.Transport) Option {
 	return optionFunc(func(cfg *config) (err error) {
 		cfg.transports, err = transport.NewSet(transports...)
@@ -148,15 +148,14 @@ func WithTransports(transports ...transport.Transport) Option {
 	})
 }
 
-// WithLogger sets where the plugin's log lines and the framework's own go. The
-// level of the logger is passed on to the plugin. By default records at info
-// and above go to standard error, for a person if that is a terminal and as
-// JSON otherwise.
+// WithLogger sets where the plugin's log lines and the framework's own records go. The
+// plugin learns the level of the logger. By default, records at info and above go to
+// standard error, as text for people if that is a terminal and as JSON otherwise.
 //
-// A slow handler slows the plugin down. When the process has ended, its last lines are
-// logged, and Done and Close wait for that. What a handler does not take within 5 s is
-// not logged, and a record says how much that is; errors have the last lines all the
-// same.
+// A slow handler slows the plugin down. When the process has ended, the host logs its
+// last lines, and Done and Close wait for that. Lines that the handler does not take
+// within 5 s are not logged, and a record says how many those are. Errors have the last
+// lines in any case.
 func WithLogger(logger *slog.Logger) Option {
 	return optionFunc(func(cfg *config) error {
 		if logger == nil {
@@ -167,7 +166,7 @@ func WithLogger(logger *slog.Logger) Option {
 	})
 }
 
-// WithStartTimeout bounds the start, beside the context. The default is
+// WithStartTimeout bounds the start, in addition to the context. The default is
 // [DefaultStartTimeout].
 func WithStartTimeout(d time.Duration) Option {
 	return optionFunc(func(cfg *config) error {
@@ -179,9 +178,9 @@ func WithStartTimeout(d time.Duration) Option {
 	})
 }
 
-// WithInterceptors adds interceptors around calls to the plugin, outside those
-// added later. Either may be nil. They never see the framework's own calls. The
-// *grpc.ClientConn that they are given is for identification only.
+// WithInterceptors adds interceptors around calls to the plugin, outside those added
+// later. Either may be nil. They never see the framework's own calls. The
+// *grpc.ClientConn that they get is for identification only.
 func WithInterceptors(unary grpc.UnaryClientInterceptor, stream grpc.StreamClientInterceptor) Option {
 	return optionFunc(func(cfg *config) error {
 		if unary != nil {
@@ -194,12 +193,12 @@ func WithInterceptors(unary grpc.UnaryClientInterceptor, stream grpc.StreamClien
 	})
 }
 
-// WithServices serves bindings to the plugin, which calls them through
-// plugin.Host. The plugin may do so from its first call on, in the middle of the
-// host's own calls, to any depth. Each binding has one version of a protocol of
-// its own, which is not negotiated: the generated Serve functions make them.
+// WithServices serves bindings to the plugin, which calls them through plugin.Host. The
+// plugin may call from its first call on, in the middle of the host's own calls, and to
+// any depth. Each binding has one version of its own protocol, which is not negotiated.
+// The generated Serve functions make bindings.
 //
-// Handlers run until the plugin ends; their contexts end with it. A plugin of
+// Handlers run until the plugin ends, and their contexts end with it. A plugin of
 // another framework cannot call them.
 func WithServices(bindings ...protocol.Binding) Option {
 	return optionFunc(func(cfg *config) error {
@@ -212,8 +211,8 @@ func WithServices(bindings ...protocol.Binding) Option {
 	})
 }
 
-// WithServiceInterceptors adds interceptors around the handlers that were given
-// with [WithServices], outside those added later. Either may be nil.
+// WithServiceInterceptors adds interceptors around the handlers given with
+// [WithServices], outside those added later. Either may be nil.
 func WithServiceInterceptors(unary grpc.UnaryServerInterceptor, stream grpc.StreamServerInterceptor) Option {
 	return optionFunc(func(cfg *config) error {
 		if unary != nil {
@@ -226,9 +225,9 @@ func WithServiceInterceptors(unary grpc.UnaryServerInterceptor, stream grpc.Stre
 	})
 }
 
-// WithPortRange tells the plugin in which range, both ends included, to look for
-// a free port, for transports that have ports. The default is a port of the
-// system's choice.
+// WithPortRange sets the range, both ends included, in which the plugin looks for a
+// free port. It is for transports that have ports. The default is a port that the
+// system chooses.
 func WithPortRange(minPort, maxPort int) Option {
 	return optionFunc(func(cfg *config) error {
 		if minPort < 1 || maxPort < minPort || maxPort > 1<<16-1 {
@@ -240,7 +239,8 @@ func WithPortRange(minPort, maxPort int) Option {
 }
 
 // WithMaxMessageSize sets the largest message, in bytes, that the host sends or
-// receives. The default is 256 MiB. The plugin has a limit of its own.
+// receives. The default is 256 MiB. The plugin has its own limit
+// (plugin.WithMaxMessageSize).
 func WithMaxMessageSize(bytes int) Option {
 	return optionFunc(func(cfg *config) error {
 		if bytes <= 0 {
@@ -252,10 +252,10 @@ func WithMaxMessageSize(bytes int) Option {
 }
 
 // WithMaxCalls sets how many calls of the plugin may be in flight in the host: calls of
-// the services given with [WithServices], and on each connection that is served with
-// [Plugin.Broker]. A call over the limit fails at once with codes.ResourceExhausted: it
-// never waits, because calls that are nested could then wait for each other without an
-// end. The default is 2048. The plugin has a limit of its own for the host's calls
+// the services given with [WithServices], and calls on each connection that
+// [Plugin.Broker] serves. The default is 2048. A call over the limit fails at once with
+// codes.ResourceExhausted. It never waits, because nested calls could then wait for
+// each other without an end. The plugin has its own limit for the host's calls
 // (plugin.WithMaxCalls).
 func WithMaxCalls(calls int) Option {
 	return optionFunc(func(cfg *config) error {
@@ -282,12 +282,14 @@ func WithWire(wires ...string) Option {
 }
 
 // WithMaxBuffered sets how many bytes the host holds for the plugin's calls before its
-// handlers have them: messages larger than 128 KiB that are on their way, and, up to a
-// sixteenth of it, metadata. A message that is compressed counts as what it becomes,
-// until its call ends or has its next message. A call over the limit fails with codes.ResourceExhausted.
-// The default is four messages of the size that [WithMaxMessageSize] allows (1 GiB), and
-// at least 64 MiB. Less than one such message is an error. The plugin has a limit of its
-// own (plugin.WithMaxBuffered).
+// handlers get them. These bytes are messages larger than 128 KiB that are on their way
+// and, up to a sixteenth of the limit, metadata. A compressed message counts with its
+// full size until its call ends or receives the next message. A call over the limit
+// fails with codes.ResourceExhausted.
+//
+// The default is four messages of the size that [WithMaxMessageSize] allows (1 GiB),
+// and at least 64 MiB. Less than one such message is an error. The plugin has its own
+// limit (plugin.WithMaxBuffered).
 func WithMaxBuffered(bytes int) Option {
 	return optionFunc(func(cfg *config) error {
 		if bytes < 1 {
@@ -298,23 +300,23 @@ func WithMaxBuffered(bytes int) Option {
 	})
 }
 
-// WithCookie sets the environment variable by which the plugin recognizes its
-// host. The default is PLUGIN_MAGIC_COOKIE=plugwire. It is a hint for people
-// who run a plugin by hand, not security.
+// WithCookie sets the environment variable by which the plugin recognizes its host. The
+// default is PLUGIN_MAGIC_COOKIE=plugwire. The cookie is a hint for people who run a
+// plugin by hand, not security.
 func WithCookie(name, value string) Option {
 	return optionFunc(func(cfg *config) error {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			return fmt.Errorf("host.WithCookie: %q is no name of an environment variable", name)
+			return fmt.Errorf("host.WithCookie: %q is not a valid environment variable name", name)
 		}
 		cfg.cookie = negotiation.Cookie{Name: name, Value: value}
 		return nil
 	})
 }
 
-// WithTLSConfig authenticates with the given configuration, which is cloned,
-// instead of one-time certificates; the plugin must be given its side of it
-// (plugin.WithTLSConfig). ServerName defaults to "localhost". It contradicts
-// [WithMutualTLS] and [WithPlaintext].
+// WithTLSConfig authenticates with the given configuration, which is cloned, instead of
+// one-time certificates. Give the plugin its side of it (plugin.WithTLSConfig).
+// ServerName defaults to "localhost". The option contradicts [WithMutualTLS] and
+// [WithPlaintext].
 func WithTLSConfig(cfg *tls.Config) Option {
 	return optionFunc(func(c *config) error {
 		if cfg == nil {
@@ -325,8 +327,8 @@ func WithTLSConfig(cfg *tls.Config) Option {
 	})
 }
 
-// WithMutualTLS demands mutual TLS with one-time certificates also where the
-// kernel vouches for the plugin, and refuses a plugin that has less. It contradicts
+// WithMutualTLS demands mutual TLS with one-time certificates, also where peer
+// credentials would do, and refuses a plugin that has less. It contradicts
 // [WithTLSConfig] and [WithPlaintext].
 func WithMutualTLS() Option {
 	return optionFunc(func(cfg *config) error {
@@ -335,9 +337,10 @@ func WithMutualTLS() Option {
 	})
 }
 
-// WithPlaintext accepts a plugin of another framework that listens on TCP
-// without TLS: anyone on this machine can then call it, or answer in its place.
-// Plugwire's own plugins never do. It contradicts [WithMutualTLS] and [WithTLSConfig].
+// WithPlaintext accepts a plugin of another framework that listens on TCP without TLS.
+// Every process of this machine can then call the plugin, or answer in its place.
+// Plugwire's own plugins never listen like that. The option contradicts [WithMutualTLS]
+// and [WithTLSConfig].
 func WithPlaintext() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.plaintext = true
@@ -345,10 +348,11 @@ func WithPlaintext() Option {
 	})
 }
 
-// WithMultiplex asks a plugin that is built on go-plugin for its multiplexed mode
-// (GRPCBrokerMultiplex there): one connection, which also carries what
-// [Plugin.Broker] makes. A plugin that does not have it is refused. It changes
-// nothing for Plugwire's own plugins. A plugin on go-plugin cannot be attached to with it.
+// WithMultiplex asks a plugin on go-plugin for its multiplexed mode
+// (GRPCBrokerMultiplex there): one connection, which also carries the streams of
+// [Plugin.Broker]. The host refuses a plugin without that mode. The option changes
+// nothing for Plugwire's own plugins. A host with it cannot attach to a plugin on
+// go-plugin.
 func WithMultiplex() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.multiplex = true
@@ -356,10 +360,9 @@ func WithMultiplex() Option {
 	})
 }
 
-// WithStdin gives the plugin a standard input: a file, a pipe, or an [os.Stdin]
-// that is one of these. A terminal is refused: it is the host's, and two processes
-// that read from one terminal take each other's keys.
-// The default is the null device.
+// WithStdin gives the plugin a standard input: a file, a pipe, or an [os.Stdin] that is
+// a file or a pipe. A terminal is an error, because it is the host's: two processes
+// that read from one terminal take each other's keys. The default is the null device.
 func WithStdin(f *os.File) Option {
 	return optionFunc(func(cfg *config) error {
 		if f != nil && isatty.IsTerminal(f.Fd()) {
@@ -370,9 +373,9 @@ func WithStdin(f *os.File) Option {
 	})
 }
 
-// WithStdout sets a writer that gets the bytes which the plugin writes to its
-// standard output, apart from the answer of the handshake. They are logged as
-// well. A Write that blocks blocks the plugin. Calls of Write do not overlap.
+// WithStdout sets a writer for the bytes that the plugin writes to its standard output,
+// except the answer of the handshake. The host logs them as well. A Write that blocks
+// blocks the plugin. Calls of Write do not overlap.
 func WithStdout(w io.Writer) Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.stdout = w
@@ -380,9 +383,9 @@ func WithStdout(w io.Writer) Option {
 	})
 }
 
-// WithStderr sets a writer that gets the bytes which the plugin writes to its
-// standard error. They are logged as well. A Write that blocks blocks the
-// plugin. Calls of Write do not overlap.
+// WithStderr sets a writer for the bytes that the plugin writes to its standard error.
+// The host logs them as well. A Write that blocks blocks the plugin. Calls of Write do
+// not overlap.
 func WithStderr(w io.Writer) Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.stderr = w
@@ -390,7 +393,7 @@ func WithStderr(w io.Writer) Option {
 	})
 }
 
-// WithTrace sets hooks that are called as the plugin goes through its life.
+// WithTrace sets hooks that the host calls for the events in the life of the plugin.
 func WithTrace(trace *Trace) Option {
 	return optionFunc(func(cfg *config) error {
 		if trace == nil {

@@ -21,29 +21,28 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Plugin is a handle on a running plugin. It is a [grpc.ClientConnInterface]:
-// generated clients are made from it. Its methods are safe for concurrent use.
+// Plugin is a handle on a running plugin. It is a [grpc.ClientConnInterface]: generated
+// clients are made from it. Its methods are safe for concurrent use.
 //
-// A plugin ends once: when it was asked to, or when its process ends or can no
-// longer be reached. (The server of another framework may end its connections while
-// the process lives: another is then dialed, and only calls that cannot be made
-// fail.) After that every call, those in flight and those that wait
-// for readiness too, fails at once with codes.Unavailable and the reason, and
-// Done is closed.
+// A plugin ends once: when the host stops it, when its process ends, or when the host
+// can no longer reach it. After that every call fails at once with codes.Unavailable
+// and the reason, including calls in flight and calls that wait for readiness, and Done
+// is closed. The server of another framework may end its connections while the process
+// lives. The host then dials again, and only calls that cannot be made fail.
 type Plugin struct {
 	*config
 	child   *child
 	session *session.Session
 	ends
 	protocol *protocol.Protocol
-	foreign  bool // speaks only go-plugin's part of the handshake
+	foreign  bool // it speaks only go-plugin's part of the handshake
 	info     Info
 	goplugin *goPluginSide
 
 	step    atomic.Pointer[Step]   // the last step of a shutdown; nil before one
-	whyLate atomic.Pointer[string] // why it did not end when it was asked; nil if nobody knows
+	whyLate atomic.Pointer[string] // why the plugin did not end when asked; nil if unknown
 
-	unreachable atomic.Pointer[error] // why a foreign plugin could not be asked to stop
+	unreachable atomic.Pointer[error] // why the host could not ask a foreign plugin to stop
 
 	done chan struct{} // closed when everything is over; err is set then
 	err  error
@@ -51,22 +50,23 @@ type Plugin struct {
 
 var _ grpc.ClientConnInterface = (*Plugin)(nil)
 
-// Info is what was agreed on at the start.
+// Info is what the two sides agreed on at the start.
 type Info struct {
-	// Protocol and Version are what is spoken.
+	// Protocol and Version are what the two sides speak.
 	Protocol string
 	Version  int
 	// Transport is how the bytes travel, for example unix/1.
 	Transport transport.ID
-	// Skipped says, for people, why transports that both have and that the host
-	// prefers to this one were not taken; empty if there are none.
+	// Skipped says, for people, why the plugin took none of the transports that both
+	// have and the host prefers; empty if it took the first one.
 	Skipped string
-	// Session is how streams are made: "direct", "yamux" or "native".
+	// Session is how the two sides make streams: handshake.SessionDirect, SessionYamux or
+	// SessionNative.
 	Session string
-	// Wire is how calls travel: "h2", which is gRPC over HTTP/2.
+	// Wire is how calls travel: handshake.WireH2, which is gRPC over HTTP/2.
 	Wire string
-	// Security is how the two sides know each other: "peercred", "mtls", "tls"
-	// or "none".
+	// Security is how each side knows the other: handshake.SecurityPeerCred,
+	// SecurityMTLS, SecurityTLS or SecurityNone.
 	Security string
 	// PID is the number of the plugin's process, 0 if it has none.
 	PID int
@@ -84,34 +84,32 @@ func (p *Plugin) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 	return p.client.NewStream(ctx, desc, method, opts...)
 }
 
-// OpenStream opens a stream of bytes to the plugin, and returns when the plugin
-// has accepted it under the same name (plugin.AcceptStream). The context bounds
-// the wait and nothing after it; without a deadline it lasts until the plugin
-// ends.
+// OpenStream opens a stream of bytes to the plugin. It returns when the plugin has
+// accepted the stream under the same name (plugin.AcceptStream). The context bounds
+// only that wait. Without a deadline the wait lasts until the plugin ends.
 //
-// The caller closes the stream. CloseWrite() error, which it has on every
-// transport of this project, ends it in one direction. A stream ends with the
-// plugin, and on quic and an inherited connection what is left of it a second
-// later; a name is at most 255 bytes. A plugin of another framework has no
+// The caller closes the stream. On every transport of this project the stream has a
+// method CloseWrite() error, which ends one direction. A stream ends with the plugin.
+// On quic and on an inherited connection, what is left in the stream can be read for
+// one more second. A name has at most 255 bytes. A plugin of another framework has no
 // streams.
 //
-// On a unix socket, on TCP and on an inherited connection, io.EOF also comes
-// when the other process has died: where half must not pass for the whole, let
-// the data say how much it is, or look at Err. A writer whose reader has closed
-// the stream gets an error, except on an inherited connection, where what it
-// writes is discarded.
+// On a unix socket, on TCP and on an inherited connection, io.EOF also comes when the
+// other process has died. So let the data say how long it is, or look at Err. A writer
+// gets an error when its reader has closed the stream, except on an inherited
+// connection: there the data is discarded.
 func (p *Plugin) OpenStream(ctx context.Context, name string) (net.Conn, error) {
 	return p.named(ctx, session.Offered, "open", name)
 }
 
 // AcceptStream returns the next stream that the plugin opens under that name
-// (plugin.OpenStream). All else is as for [Plugin.OpenStream].
+// (plugin.OpenStream). Everything else is as for [Plugin.OpenStream].
 func (p *Plugin) AcceptStream(ctx context.Context, name string) (net.Conn, error) {
 	return p.named(ctx, session.Awaited, "accept", name)
 }
 
 func (p *Plugin) named(ctx context.Context, purpose session.Purpose, verb, name string) (net.Conn, error) {
-	// The end of the process ends the wait, whatever its connection says.
+	// The wait ends when the process ends, whatever state the connection is in.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(p.child.gone, func() { cancel(context.Cause(p.child.gone)) })
@@ -131,8 +129,7 @@ func (p *Plugin) named(ctx context.Context, purpose session.Purpose, verb, name 
 	return nil, fmt.Errorf("%s stream %q of plugin %s: %w", verb, name, p.child.label(), err)
 }
 
-// isLoss reports whether an error is one that the end of the other process can be the
-// reason of.
+// isLoss reports whether the end of the other process can be the reason of an error.
 func isLoss(err error) bool {
 	return slices.ContainsFunc([]error{
 		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, fs.ErrNotExist, syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNREFUSED,
@@ -147,7 +144,7 @@ func (p *Plugin) ended(ctx context.Context, err error) error {
 		if !errors.Is(context.Cause(ctx), errExited) {
 			return err
 		}
-		<-p.done // it comes in bounded time
+		<-p.done // supervise bounds it
 	}
 	if p.err != nil {
 		return p.err
@@ -158,11 +155,11 @@ func (p *Plugin) ended(ctx context.Context, err error) error {
 // Name returns the name by which this host tells the plugin from others ([WithName]).
 func (p *Plugin) Name() string { return p.name }
 
-// Protocol returns the version of the protocol that was chosen: one of the
+// Protocol returns the version of the protocol that the two sides chose: one of the
 // values given to [WithProtocols].
 func (p *Plugin) Protocol() *protocol.Protocol { return p.protocol }
 
-// Info returns what was agreed on at the start.
+// Info returns what the two sides agreed on at the start.
 func (p *Plugin) Info() Info { return p.info }
 
 // Ping asks the plugin for its health and returns nil if it is serving.
@@ -177,14 +174,13 @@ func (p *Plugin) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Done is closed when the plugin has ended and nothing of it is left: no
-// process, socket, directory or goroutine. Files that the plugin left in its
-// directory and that could not be removed in a second are logged, and left to a
-// later start.
+// Done is closed when the plugin has ended and nothing of it is left: no process,
+// socket, directory or goroutine. If files that the plugin left in its directory cannot
+// be removed within a second, the host logs that, and a later start removes them.
 func (p *Plugin) Done() <-chan struct{} { return p.done }
 
-// Err returns nil while the plugin lives and after it stopped in good order
-// because it was asked to, else an [*ExitError].
+// Err returns nil while the plugin lives, and after the host stopped it in good order.
+// Otherwise it returns an [*ExitError].
 func (p *Plugin) Err() error {
 	select {
 	case <-p.done:
@@ -194,13 +190,13 @@ func (p *Plugin) Err() error {
 	}
 }
 
-// exitAfterLoss is how long a process may take to end after its connection or
-// its output did, before it counts as one that lives on without it. It bounds
+// exitAfterLoss is how long a process may take to end after its connection or its
+// output ended. After that it counts as a process that lives on. The time also bounds
 // how long a call waits to learn why it failed.
 const exitAfterLoss = 500 * time.Millisecond
 
-// lostGrace is how long a process may run on without its connection: as long as
-// a plugin has by default that stops because somebody else told it to.
+// lostGrace is how long a process may run on without its connection. A plugin that
+// another process has told to stop takes as long by default.
 const lostGrace = DefaultGrace
 
 var (
@@ -208,7 +204,7 @@ var (
 	errClosed = fmt.Errorf("the plugin was stopped by its host: %w", net.ErrClosed)
 )
 
-// lostError is the reason of calls when a plugin runs on without its connection.
+// lostError is the reason for calls when a plugin runs on without its connection.
 type lostError struct{ label string }
 
 func (e *lostError) Error() string {
@@ -218,7 +214,7 @@ func (e *lostError) Error() string {
 // Is makes it a [net.ErrClosed]: no call reaches the plugin any more.
 func (e *lostError) Is(target error) bool { return target == net.ErrClosed }
 
-// supervise owns the end of the plugin, whatever brings it about.
+// supervise handles the end of the plugin, whatever the reason for it is.
 func (p *Plugin) supervise() {
 	defer close(p.done)
 	var reason error
@@ -227,9 +223,9 @@ func (p *Plugin) supervise() {
 	case <-p.client.Lost():
 		if p.outlivesConnection() && p.step.CompareAndSwap(nil, new(Step)) {
 			reason = errLost
-			_ = p.child.kill() // a process that is gone already is what is wanted
+			_ = p.child.kill() // an error means that the process is gone already
 		}
-		// A shutdown that is under way bounds this, or the kill above.
+		// A shutdown in progress bounds this wait, or else the kill above.
 		<-p.child.gone.Done()
 	}
 	p.goplugin.Drain(drainTimeout, hurryTimeout)
@@ -246,22 +242,22 @@ func (p *Plugin) supervise() {
 	p.child.release()
 }
 
-// streamPatience is how long what the plugin wrote to streams before its end in
-// good order can be read.
+// streamPatience bounds how long the host can read what the plugin wrote to streams
+// before it ended in good order.
 const streamPatience = time.Second
 
 func (p *Plugin) endSession() {
 	if p.err != nil {
-		_ = p.session.Close() // there is nobody at its other end
+		_ = p.session.Close() // the other end is gone
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), streamPatience)
 	defer cancel()
-	_ = p.session.Finish(ctx) // as above
+	_ = p.session.Finish(ctx) // an error means that the other end is gone
 }
 
-// handlerPatience is how long the host's own handlers may take to heed their
-// contexts, which have ended with the plugin.
+// handlerPatience is how long the host's own handlers may take to return after their
+// contexts have ended with the plugin.
 const handlerPatience = time.Second
 
 func (p *Plugin) awaitHandlers() {
@@ -271,14 +267,14 @@ func (p *Plugin) awaitHandlers() {
 	ctx, cancel := context.WithTimeout(context.Background(), handlerPatience)
 	defer cancel()
 	if err := p.server.Drain(ctx); err != nil {
-		p.child.logger.Warn("handlers given with host.WithServices do not heed their context, which has ended with the plugin", "error", err)
+		p.child.logger.Warn("handlers given with host.WithServices ignore their context, which has ended with the plugin", "error", err)
 	}
 }
 
-// outlivesConnection reports whether the process goes on running for too long
-// after its connection ended. Calls end before that. A plugin that was told to
-// stop by somebody else than its host first takes no new calls, and may take
-// its time to end once the last one is answered.
+// outlivesConnection reports whether the process goes on running for too long after its
+// connection ended. Calls fail before that. If another process than the host has told a
+// plugin to stop, the plugin first takes no new calls. It may go on until the last call
+// is answered.
 func (p *Plugin) outlivesConnection() bool {
 	if p.child.exitsWithin(exitAfterLoss) || p.child.isEnding() && p.child.exitsWithin(killTimeout) {
 		return false
@@ -289,7 +285,7 @@ func (p *Plugin) outlivesConnection() bool {
 	return !p.child.exitsWithin(lostGrace)
 }
 
-// outcome is nil for a plugin that was asked to stop and did.
+// outcome returns nil if the host asked the plugin to stop and it did.
 func (p *Plugin) outcome(reason error) error {
 	var step Step
 	if s := p.step.Load(); s != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// prepared are the connections that were made before the process, by the name of
+// preparedConns are the connections that were made before the process, by the name of
 // their transport.
-type prepared map[string]*transport.PreparedStart
+type preparedConns map[string]*transport.PreparedStart
 
-// prepare makes the private directory, and the connections of the transports that have
+// prepare makes the private directory, and the connections of the transports that make
 // theirs before the process starts. A transport that cannot be prepared is not offered.
 func (l *launch) prepare(ctx context.Context, cmd *exec.Cmd) error {
 	noDir := l.makePrivate(cmd)
-	l.prepared = make(prepared)
+	l.prepared = make(preparedConns)
 	var offered transport.Set
 	for _, t := range l.transports {
 		var err error
@@ -43,9 +43,9 @@ func (l *launch) prepare(ctx context.Context, cmd *exec.Cmd) error {
 	return nil
 }
 
-// makePrivate makes the private directory. It is an error only for the transports that
-// use it. A plugin that is told of none may still use it for other things, so it is
-// made whenever that is possible.
+// makePrivate makes the private directory. An error counts only for the transports that
+// use it. A plugin may also use the directory for other things, so it is made whenever
+// that is possible.
 func (l *launch) makePrivate(cmd *exec.Cmd) error {
 	if !privdir.Supported {
 		return nil
@@ -93,9 +93,9 @@ func (l *launch) prepareOne(ctx context.Context, t transport.Transport) error {
 	return nil
 }
 
-// take returns the host's end of a connection, which the caller then owns; nil
+// take returns the host's end of a connection, which the caller then owns. It is nil
 // for a transport without one.
-func (p prepared) take(name string) net.Conn {
+func (p preparedConns) take(name string) net.Conn {
 	one := p[name]
 	if one == nil {
 		return nil
@@ -104,8 +104,8 @@ func (p prepared) take(name string) net.Conn {
 	return one.Conn
 }
 
-// closeFiles closes the plugin's ends, once the process has them.
-func (p prepared) closeFiles() error {
+// closeFiles closes the plugin's ends, once the process has inherited them.
+func (p preparedConns) closeFiles() error {
 	var errs []error
 	for _, one := range p {
 		errs = append(errs, closeFiles(one.Files))
@@ -114,10 +114,10 @@ func (p prepared) closeFiles() error {
 	return errors.Join(errs...)
 }
 
-// close closes what was not taken.
-func (p prepared) close() {
+// close closes the connections that were not taken.
+func (p preparedConns) close() {
 	for _, one := range p {
-		_ = closePrepared(one) // nothing was said on it
+		_ = closePrepared(one) // nothing was written to it
 	}
 }
 

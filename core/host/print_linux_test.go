@@ -14,8 +14,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
-// TestErrorsAreSafeToPrint has names of files and their contents, which are not always
-// of the host's choice, in errors that a host prints.
+// TestErrorsAreSafeToPrint checks errors with names and contents of files that the host
+// did not choose.
 func TestErrorsAreSafeToPrint(t *testing.T) {
 	t.Parallel()
 	const evil = "\x1b[2J\u202e\n2026/11/30 host: forged"

@@ -15,10 +15,10 @@ import (
 // Step is a step of a shutdown.
 type Step string
 
-// The steps, in the order in which they are taken. Each later one is taken only
-// if the plugin did not end by the one before.
+// The steps of a shutdown, in their order. The host takes a step only if the plugin did
+// not end by the one before.
 const (
-	StepAsk       Step = "ask"       // ask it to drain and end
+	StepAsk       Step = "ask"       // ask the plugin to drain and to end
 	StepTerminate Step = "terminate" // send its process group SIGTERM
 	StepKill      Step = "kill"      // send its process group SIGKILL
 )
@@ -38,23 +38,22 @@ func (p *Plugin) Close() error {
 	return p.Shutdown(ctx)
 }
 
-// Shutdown stops the plugin: it is asked to let its calls in flight finish and
-// to end; when ctx ends before it has, its process group is sent SIGTERM, and a
-// second later SIGKILL. A context without a deadline gets that of
-// [DefaultGrace].
+// Shutdown stops the plugin. It asks the plugin to finish its calls in flight and to
+// end. If the plugin has not ended when ctx ends, its process group is sent SIGTERM,
+// and a second later SIGKILL. Without a deadline the context ends after [DefaultGrace].
 //
-// It returns nil if the plugin ended in good order, when asked, now or earlier;
-// otherwise an [*ExitError], whose Step says what it took. When it returns,
-// nothing of the plugin is left, except for a process that the system itself
-// cannot end, which the error says. It may be called often and by many at once;
-// the shortest grace counts.
+// Shutdown returns nil if the plugin ended in good order because it was asked to, now
+// or earlier. Otherwise it returns an [*ExitError], whose Step says what was necessary.
+// When it returns, nothing of the plugin is left. The exception is a process that the
+// system itself cannot end, which the error names. Any number of goroutines may call
+// Shutdown, as often as they like: the shortest grace counts.
 func (p *Plugin) Shutdown(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultGrace)
 		defer cancel()
 	}
-	if a, ok := p.child.Process.(*attached); ok && !a.mayEnd() {
+	if a, ok := p.child.Process.(*attachedProcess); ok && !a.mayEnd() {
 		return p.leave(ctx, a)
 	}
 	if p.ask(ctx) && p.endsBy(ctx) {
@@ -69,7 +68,7 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 	p.take(StepKill)
 	err := p.child.kill()
 	if p.child.exitsWithin(killTimeout) {
-		<-p.done // what is left to do is bounded
+		<-p.done // supervise bounds it
 		return p.err
 	}
 	if p.child.hasExited() {
@@ -80,7 +79,7 @@ func (p *Plugin) Shutdown(ctx context.Context) error {
 
 var errStuck = errors.New("the system does not end it")
 
-// take notes that a step is taken, unless the plugin has ended without it.
+// take records a step, unless the plugin has ended without it.
 func (p *Plugin) take(step Step) {
 	if p.child.hasExited() {
 		return
@@ -100,15 +99,15 @@ func (p *Plugin) ask(ctx context.Context) bool {
 		}
 	}
 	deadline, _ := ctx.Deadline()
-	// The last tenth is for the process to exit in: one that used all of its
-	// grace is not to be ended by force for that.
+	// The last tenth is for the exit of the process. Without it, a plugin that used all of
+	// its grace would be ended by force.
 	grace := time.Until(deadline) * 9 / 10
 	err := p.requestStop(ctx, grace)
 	if p.foreign && status.Code(err) == codes.Unimplemented {
 		return p.terminateUnasked(nil)
 	}
-	// Any other error is of a plugin that has ended, is ending, or is stuck;
-	// waiting tells which.
+	// Any other error means that the plugin has ended, is ending, or is stuck. Waiting tells
+	// which.
 	return true
 }
 
@@ -122,13 +121,14 @@ func (p *Plugin) requestStop(ctx context.Context, grace time.Duration) error {
 }
 
 // reachTimeout bounds how long a stop waits for a connection to a foreign plugin whose
-// server has ended the last. One that does not answer in this time is stuck.
+// server has ended the last connection. A plugin that does not answer within this time
+// is stuck.
 const reachTimeout = 2 * time.Second
 
 var errMute = fmt.Errorf("its server has ended the connection, and does not answer on a new one within %v", reachTimeout)
 
-// reach returns why a foreign plugin cannot be asked to stop, nil if it can be, or is
-// ending.
+// reach returns why the host cannot ask a foreign plugin to stop. It returns nil if the
+// host can, or if the plugin is ending.
 func (p *Plugin) reach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errMute)
 	defer cancel()
@@ -139,8 +139,8 @@ func (p *Plugin) reach(ctx context.Context) error {
 	return err
 }
 
-// terminateUnasked sends SIGTERM to a foreign plugin that cannot be asked to stop.
-// reason is nil for one that has no service for that.
+// terminateUnasked sends SIGTERM to a foreign plugin that the host cannot ask to stop.
+// reason is nil if the plugin has no service for that.
 func (p *Plugin) terminateUnasked(reason error) bool {
 	if reason != nil {
 		p.unreachable.CompareAndSwap(nil, &reason)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestStdinIsNoTerminal has the kinds of files that a plugin can and cannot
-// read from.
+// TestStdinIsNoTerminal checks the kinds of files that a plugin can and cannot read
+// from.
 func TestStdinIsNoTerminal(t *testing.T) {
 	t.Parallel()
 	t.Run("terminal", func(t *testing.T) {

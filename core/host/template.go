@@ -20,7 +20,7 @@ func fromTemplate(t *exec.Cmd, cookieName string) (*exec.Cmd, error) {
 	case t.Err != nil:
 		return nil, t.Err
 	case t.Process != nil:
-		return nil, errors.New("the command was already started: give Launch one that was only made")
+		return nil, errors.New("the command was already started: give Launch a new one")
 	case t.Cancel != nil:
 		return nil, errors.New("the command was made with exec.CommandContext: use exec.Command, give the context to Launch for the start, and end the plugin with Shutdown or Close")
 	case t.Stdin != nil:
@@ -44,10 +44,10 @@ func fromTemplate(t *exec.Cmd, cookieName string) (*exec.Cmd, error) {
 	}, nil
 }
 
-// environ returns the variables that reach the plugin beside the offer's: the
-// command's, or if it has none those that this process inherited, without any
-// of the handshake. One that stands in explicit is an error, unless it was
-// copied there from the inherited ones, as append(os.Environ(), ...) does.
+// environ returns the variables that the plugin gets beside the offer: those of the
+// command or, if it has none, those that this process inherited. Variables of the
+// handshake are left out. One that the command sets is an error, unless it was copied
+// from the inherited variables, as append(os.Environ(), ...) does.
 func environ(explicit, inherited []string, cookieName string) ([]string, error) {
 	env := explicit
 	if explicit == nil {
@@ -67,8 +67,8 @@ func environ(explicit, inherited []string, cookieName string) ([]string, error) 
 	return kept, nil
 }
 
-// describe returns the program and its arguments, as a person would type them. It quotes
-// those that cannot be shown as they are.
+// describe returns the program and its arguments as a person would type them. It quotes
+// those with characters that cannot be shown.
 func describe(cmd *exec.Cmd) string {
 	if cmd == nil {
 		return "(no command)"

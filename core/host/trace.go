@@ -90,8 +90,8 @@ type AnswerEvent struct {
 	Session, Wire, Security string
 	// Certificate is the DER of the plugin's certificate, nil without mutual TLS.
 	Certificate []byte
-	// Refusal is why the plugin cannot serve; nil if it can. Of the fields above only
-	// Protocol and Version have a meaning then.
+	// Refusal is why the plugin cannot serve; nil if it can. With a Refusal, only Protocol
+	// and Version have a meaning.
 	Refusal *handshake.Error
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
-// TestTraceEvents has events that say which start they are of, and that belong to the hook.
+// TestTraceEvents checks that an event names its start, and that a hook may change it.
 func TestTraceEvents(t *testing.T) {
 	t.Parallel()
 	var events []Event

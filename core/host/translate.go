@@ -8,17 +8,17 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Translator is implemented by a [Process] whose plugin sees other addresses
-// than its host: a container, a virtual machine or another machine. Without it
-// an address means the same to both. Its methods are safe for concurrent use.
+// Translator is a [Process] whose plugin sees other addresses than its host: in a
+// container, a virtual machine or on another machine. Without it an address means the
+// same to both. Its methods are safe for concurrent use.
 //
-// The network is the name of a transport, such as "unix", and the address is in
-// its syntax. A translation may change both: the socket of a plugin in a virtual
-// machine may be reached by a port that is forwarded to it. What it returns for
-// the host must be one of the transports given to [WithTransports]; it is dialed
-// in its version 1, in which no bytes of a transport's own are exchanged, and the
-// transport's kind of session must be that of the first. As peer credentials are
-// only of unix sockets, another network needs [WithMutualTLS] or [WithTLSConfig].
+// The network is the name of a transport, such as "unix", and the address is in the
+// syntax of that transport. A translation may change both: the socket of a plugin in a
+// virtual machine may be reachable by a forwarded port. The network for the host must
+// be one of the transports given to [WithTransports]. The host dials it in version 1,
+// which adds no bytes of its own, and its kind of session must be the same. Peer
+// credentials exist only on unix sockets, so another network needs [WithMutualTLS] or
+// [WithTLSConfig].
 //
 // An address to translate comes from the plugin: it is untrusted.
 type Translator interface {
@@ -28,7 +28,7 @@ type Translator interface {
 	HostToPlugin(network, address string) (pluginNetwork, pluginAddress string, err error)
 }
 
-// toHost translates an address of the plugin's.
+// toHost translates an address of the plugin for the host.
 func (c *child) toHost(network, address string) (hostNetwork, hostAddress string, err error) {
 	t, ok := processAs[Translator](c.Process)
 	if !ok {
@@ -41,7 +41,7 @@ func (c *child) toHost(network, address string) (hostNetwork, hostAddress string
 	return hostNetwork, hostAddress, nil
 }
 
-// toPlugin translates an address of the host's.
+// toPlugin translates an address of the host for the plugin.
 func (c *child) toPlugin(network, address string) (pluginNetwork, pluginAddress string, err error) {
 	t, ok := processAs[Translator](c.Process)
 	if !ok {
@@ -54,8 +54,8 @@ func (c *child) toPlugin(network, address string) (pluginNetwork, pluginAddress 
 	return pluginNetwork, pluginAddress, nil
 }
 
-// dialed returns what is dialed for an answer: the transport that was agreed on,
-// or the one that the runner knows to lead to it.
+// dialed returns the transport and the address that the host dials for an answer: the
+// agreed transport, or the one that the runner translates it to.
 func (l *launch) dialed(ctx context.Context, answer *negotiation.Answer) (transport.Transport, transport.DialConfig, error) {
 	cfg := transport.DialConfig{Version: answer.Transport.Version, Logger: l.logger}
 	network, address, err := l.child.toHost(answer.Transport.Name, answer.Address)
@@ -67,8 +67,8 @@ func (l *launch) dialed(ctx context.Context, answer *negotiation.Answer) (transp
 			return nil, cfg, err
 		}
 	}
-	if a, ok := l.child.Process.(*attached); ok {
-		cfg.Unwatched = !a.isProven(0) // whom it is that the socket is connected to is not known yet
+	if a, ok := l.child.Process.(*attachedProcess); ok {
+		cfg.Unwatched = !a.isProven(0) // nothing says yet which process is at the other end
 	}
 	t := l.transports.ByName(network)
 	switch {
@@ -80,6 +80,6 @@ func (l *launch) dialed(ctx context.Context, answer *negotiation.Answer) (transp
 	return t, cfg, nil
 }
 
-// plainVersion is the version of a transport that carries another's bytes: the
-// first of unix and of tcp adds none.
+// plainVersion is the version of a transport that carries the bytes of another one:
+// version 1 of unix and of tcp adds none.
 const plainVersion = 1

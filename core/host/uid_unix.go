@@ -13,7 +13,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
-// pluginUser returns the user as whom cmd runs, nil if that is this process's.
+// pluginUser returns the user that cmd runs as, nil if it is this process's user.
 func pluginUser(cmd *exec.Cmd) *privdir.User {
 	uid := pluginUID(cmd)
 	if uid < 0 || uid == os.Geteuid() {
@@ -22,7 +22,7 @@ func pluginUser(cmd *exec.Cmd) *privdir.User {
 	return &privdir.User{UID: uid, GID: int(cmd.SysProcAttr.Credential.Gid)}
 }
 
-// pluginUID returns the user whom cmd asks for, -1 if none.
+// pluginUID returns the user that cmd asks for, -1 if it asks for none.
 func pluginUID(cmd *exec.Cmd) int {
 	if cmd.SysProcAttr == nil || cmd.SysProcAttr.Credential == nil {
 		return -1
@@ -30,8 +30,7 @@ func pluginUID(cmd *exec.Cmd) int {
 	return int(cmd.SysProcAttr.Credential.Uid)
 }
 
-// chroot returns the directory that is the root of cmd's process, if it is not
-// this one's.
+// chroot returns the root directory of cmd's process, empty if it is this process's.
 func chroot(cmd *exec.Cmd) string {
 	if cmd.SysProcAttr == nil {
 		return ""
@@ -39,13 +38,13 @@ func chroot(cmd *exec.Cmd) string {
 	return cmd.SysProcAttr.Chroot
 }
 
-// user is the user as whom a program runs.
+// user is the user that a program runs as.
 type user struct {
 	uid, gid int
-	other    bool // than this process's
+	other    bool // another user than this process's
 }
 
-// programOf returns what cmd is told to run.
+// programOf returns what cmd runs.
 func programOf(cmd *exec.Cmd) program {
 	u := user{uid: os.Geteuid(), gid: os.Getegid()}
 	if other := pluginUser(cmd); other != nil {
@@ -54,8 +53,8 @@ func programOf(cmd *exec.Cmd) program {
 	return program{path: cmd.Path, dir: cmd.Dir, root: chroot(cmd), user: u}
 }
 
-// stoppedAt returns the first directory above path that the user cannot enter, by its
-// mode; "" if there is none.
+// stoppedAt returns the first directory above path that the user cannot enter, judged
+// by its mode, or an empty string.
 func (u user) stoppedAt(path string) string {
 	path, err := filepath.Abs(path)
 	if err != nil || u.uid == 0 {
@@ -95,7 +94,7 @@ func (u user) mayEnter(info fs.FileInfo) bool {
 	return info.Mode().Perm()&bit != 0
 }
 
-// userOf returns the user as whom cmd runs.
+// userOf returns the user that cmd runs as.
 func userOf(cmd *exec.Cmd) int {
 	if uid := pluginUID(cmd); uid >= 0 {
 		return uid

@@ -6,25 +6,25 @@ import (
 	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
-// pluginUser returns none: there are no private directories here.
+// pluginUser returns nil: there are no private directories here.
 func pluginUser(*exec.Cmd) *privdir.User { return nil }
 
-// chroot returns none: this system has none.
+// chroot returns an empty string: this system has no other root directories.
 func chroot(*exec.Cmd) string { return "" }
 
-// user is the user as whom a program runs, which is always this process's.
+// user is the user that a program runs as, always this process's.
 type user struct {
 	uid   int
 	other bool
 }
 
-// programOf returns what cmd is told to run.
+// programOf returns what cmd runs.
 func programOf(cmd *exec.Cmd) program {
 	return program{path: cmd.Path, dir: cmd.Dir, user: user{uid: -1}}
 }
 
-// stoppedAt returns none: directories have no modes here.
+// stoppedAt returns an empty string: directories have no modes here.
 func (user) stoppedAt(string) string { return "" }
 
-// userOf returns the user as whom cmd runs. There are no peer credentials here.
+// userOf returns -1: there are no peer credentials here.
 func userOf(*exec.Cmd) int { return -1 }

@@ -100,7 +100,7 @@ func TestAttachProves(t *testing.T) {
 				assertSays(t, err.Error(), "was killed (exit status unknown)")
 			} else {
 				taken.assert(t, host.StepAsk)
-				assertSays(t, err.Error(), "was asked to stop", "nothing proves", "was sent no signal")
+				assertSays(t, err.Error(), "was asked to stop", "nothing proves", "the host sent no signal")
 				b.assertLives("a process that is not proven to be the plugin")
 			}
 			stranger.assertLives("a stranger")

@@ -81,7 +81,7 @@ func TestOptions(t *testing.T) {
 		{name: "message size", opt: host.WithMaxMessageSize(-1), says: []string{"host.WithMaxMessageSize(-1)"}},
 		{name: "no protocols", opt: host.WithProtocols(), says: []string{"host.WithProtocols: no protocol given"}},
 		{name: "cookie", opt: host.WithCookie("", "x"), says: []string{"host.WithCookie"}},
-		{name: "cookie of two", opt: host.WithCookie("A=B", "x"), says: []string{`host.WithCookie: "A=B" is no name of an environment variable`}},
+		{name: "cookie of two", opt: host.WithCookie("A=B", "x"), says: []string{`host.WithCookie: "A=B" is not a valid environment variable name`}},
 		{name: "TLS", opt: host.WithTLSConfig(nil), says: []string{"host.WithTLSConfig"}},
 		{name: "trace", opt: host.WithTrace(nil), says: []string{"host.WithTrace"}},
 		{name: "runner", opt: host.WithRunner(nil), says: []string{"host.WithRunner"}},

@@ -24,11 +24,11 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// elsewhere is a host.Runner whose plugins have another name for the directory of
-// their socket than the host: a link that is there only until they listen. An
-// address of theirs means nothing to the host until it is translated.
+// elsewhere is a host.Runner whose plugins have another name for the directory of their
+// socket than the host: a link that exists only until they listen. Their addresses mean
+// nothing to the host until the runner translates them.
 type elsewhere struct {
-	link      string                                                // theirs
+	link      string                                                // the plugins' name for the directory
 	translate func(network, address string) (string, string, error) // after that; nil for none
 	started   func(ctx context.Context, process *elsewhereProcess)  // may be nil
 }
@@ -115,6 +115,7 @@ func (p *elsewhereProcess) HostToPlugin(network, address string) (string, string
 	return network, strings.Replace(address, p.dir, p.runner.link, 1), nil
 }
 
+// newElsewhere returns a runner with a directory for its link.
 func newElsewhere(tb testing.TB) *elsewhere {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "w-") //nolint:usetesting // the path of a socket has to be short
@@ -129,7 +130,7 @@ func newElsewhere(tb testing.TB) *elsewhere {
 	return &elsewhere{link: filepath.Join(dir, "there")}
 }
 
-// TestRunnerElsewhere has plugins whose addresses are not the host's.
+// TestRunnerElsewhere checks plugins whose addresses are not the host's.
 func TestRunnerElsewhere(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -165,7 +166,7 @@ func TestRunnerElsewhere(t *testing.T) {
 	}
 }
 
-// forward has a TCP port lead to a unix socket, until the test ends.
+// forward makes a TCP port lead to a unix socket, until the test ends.
 func forward(tb testing.TB, to string) (address string) {
 	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -200,8 +201,8 @@ func forward(tb testing.TB, to string) (address string) {
 	return ln.Addr().String()
 }
 
-// TestRunnerForwards has the plugin's socket reached by a port that is forwarded
-// to it, as that of a virtual machine is.
+// TestRunnerForwards reaches the plugin's socket by a port that is forwarded to it,
+// like that of a virtual machine.
 func TestRunnerForwards(t *testing.T) {
 	t.Parallel()
 	runner := func(t *testing.T) host.Option {
@@ -241,7 +242,7 @@ func assertStartFails(tb testing.TB, err error, phase host.Phase, words ...strin
 	assertSays(tb, err.Error(), words...)
 }
 
-// TestRunnerKnowsNoWay has a runner that cannot translate the plugin's address.
+// TestRunnerKnowsNoWay checks a runner that cannot translate the plugin's address.
 func TestRunnerKnowsNoWay(t *testing.T) {
 	t.Parallel()
 	r := newElsewhere(t)
@@ -255,7 +256,7 @@ func TestRunnerKnowsNoWay(t *testing.T) {
 	}
 }
 
-// slowRunner is one that does not get to start anything.
+// slowRunner starts nothing before its context ends.
 type slowRunner struct{}
 
 func (slowRunner) Start(ctx context.Context, _ host.StartConfig) (host.Process, error) {
@@ -263,14 +264,14 @@ func (slowRunner) Start(ctx context.Context, _ host.StartConfig) (host.Process, 
 	return nil, context.Cause(ctx)
 }
 
-// TestRunnerContext has the context of a start bound the start, and nothing after
-// it.
+// TestRunnerContext checks that the context of a start bounds the start, and nothing
+// after it.
 func TestRunnerContext(t *testing.T) {
 	t.Parallel()
 	_, err := host.Launch(testContext(t), echoPlugin(), options(t, host.WithRunner(slowRunner{}), host.WithStartTimeout(10*time.Millisecond))...)
 	assertStartFails(t, err, host.PhaseStart, "it was not ready within 10ms")
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v is no context.DeadlineExceeded", err)
+		t.Errorf("%v is not a context.DeadlineExceeded", err)
 	}
 
 	var start <-chan struct{}

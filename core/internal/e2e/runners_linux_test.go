@@ -22,8 +22,8 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// TestRunnerWraps has the local runner wrapped: the plugin keeps all that it has
-// without the wrapper.
+// TestRunnerWraps wraps the local runner: the plugin keeps all that it has without the
+// wrapper.
 func TestRunnerWraps(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -92,7 +92,7 @@ func TestRunnerWraps(t *testing.T) {
 	}
 }
 
-// TestRunnerWrapsHostKilled has the host die: the plugin behind a wrapper goes with it.
+// TestRunnerWrapsHostKilled kills the host: the plugin behind a wrapper ends too.
 func TestRunnerWrapsHostKilled(t *testing.T) {
 	t.Parallel()
 	place := newPlace(t)
@@ -127,7 +127,7 @@ func (namelessCredentials) KeepsCredentials() bool { return false }
 
 func (r namelessCredentials) Unwrap() host.Runner { return r.Runner }
 
-// TestRunnerWithoutCredentials has a runner for which the host demands mutual TLS.
+// TestRunnerWithoutCredentials uses a runner for which the host demands mutual TLS.
 func TestRunnerWithoutCredentials(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin(), host.WithRunner(namelessCredentials{host.LocalRunner()}))
@@ -137,13 +137,13 @@ func TestRunnerWithoutCredentials(t *testing.T) {
 	assertEcho(t, p)
 }
 
-// otherUser starts plugins as another user, which the host does not know of.
+// otherUser starts plugins as another user, without the host's knowledge.
 type otherUser struct{ runners.By }
 
 func (otherUser) KeepsCredentials() bool { return false }
 
-// TestSocketGroup has a plugin whose user the host does not know, and who shares a group
-// with the host.
+// TestSocketGroup starts a plugin as a user that the host does not know, with a group
+// that the host shares.
 func TestSocketGroup(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -207,7 +207,7 @@ func crun(t *testing.T) *runners.Crun {
 	return r
 }
 
-// TestRunnerCrun has plugins in containers: with a socket in the directory that both
+// TestRunnerCrun starts plugins in containers: with a socket in the directory that both
 // sides see, and with an inherited connection.
 func TestRunnerCrun(t *testing.T) {
 	t.Parallel()
@@ -252,7 +252,7 @@ func TestRunnerCrun(t *testing.T) {
 		if exit, ok := errors.AsType[*host.ExitError](err); !ok || exit.Step != host.StepKill {
 			t.Errorf("%v, want that it was killed", err)
 		}
-		eventually(t, settleTime, func() string { // whoever adopted it takes a moment to wait for it
+		eventually(t, settleTime, func() string { // the process that adopted it takes a moment to wait for it
 			if err := syscall.Kill(child, 0); !errors.Is(err, syscall.ESRCH) {
 				return fmt.Sprintf("process %d of the container is left: %v", child, err)
 			}

@@ -159,7 +159,7 @@ func TestStartErrors(t *testing.T) {
 		},
 		{
 			name: "no transport at all", cmd: shell("echo '1|1|Carrier Pigeon|home|grpc'" + asleep), phase: host.PhaseHandshake, code: handshake.CodeAnswer,
-			says: []string{`network "Carrier Pigeon", which is no transport`},
+			says: []string{`network "Carrier Pigeon", which is not a transport`},
 		},
 		{
 			name: "a foreign answer weaker than offered", cmd: shell("echo '1|1|unix|/tmp/x|grpc'" + asleep), opts: []host.Option{host.WithMutualTLS()}, phase: host.PhaseHandshake, code: handshake.CodeSecurity,

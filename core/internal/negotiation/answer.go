@@ -13,7 +13,8 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// An Answer is what a plugin chose: the one line that it prints.
+// An Answer is what a plugin chose. On the wire it is the one line that the plugin
+// prints.
 type Answer struct {
 	// Version is the protocol version.
 	Version int
@@ -22,24 +23,22 @@ type Answer struct {
 	Network, Address string
 	// Cert is the DER of the plugin's certificate; nil without mutual TLS.
 	Cert []byte
-	// Multiplex is the seventh field: "true", "false", or empty for anything
-	// else.
+	// Multiplex is the seventh field: "true", "false", or empty for any other text.
 	Multiplex string
 
-	// Plugwire is set when the plugin answered a PLUGWIRE_OFFER; the rest is
-	// only then on the wire, and is filled with what go-plugin means otherwise.
+	// Plugwire is set if the plugin answered a PLUGWIRE_OFFER. Only then the fields below
+	// are on the wire. Otherwise they have the values that go-plugin means.
 	Plugwire bool
 	// Transport is the chosen version of the transport.
 	Transport transport.ID
-	// Session, Wire and Security are each one of those offered.
+	// Session, Wire and Security are each one of the offer's.
 	Session, Wire, Security string
-	// Transports are those that the plugin has, if it says: a connection that the broker
-	// makes beside Transport can only travel over one that both sides have. A plugin
-	// says so if Transport is none of the broker's own, unix and tcp.
+	// Transports are the plugin's transports, if it names them. A connection that the
+	// broker makes needs one that both sides have. A plugin names them if Transport is not
+	// one of the broker's own, unix and tcp.
 	Transports []transport.ID
-	// Skipped says why the plugin took none of the transports that the host
-	// prefers to this one, for people; empty if it took the first that both
-	// have.
+	// Skipped says, for people, why the plugin took none of the transports that the host
+	// prefers; empty if it took the first that both have.
 	Skipped string
 	// Ready is set when the plugin has functions to run once the host is connected.
 	// The host asks for that, and waits for the end of them, before its start is over.
@@ -50,8 +49,8 @@ type Answer struct {
 	Protocol string
 	// Instance is the offer's, echoed.
 	Instance string
-	// Refusal is set when the plugin cannot serve; of the rest only Version,
-	// Protocol and Instance mean anything then. Its Host is not sent.
+	// Refusal is set if the plugin cannot serve. Then only Version, Protocol and Instance
+	// have a meaning beside it. Its Host is not sent.
 	Refusal *handshake.Error
 }
 
@@ -78,16 +77,16 @@ const rpcGRPC = "grpc"
 // extendedFrom is the index of the first field after go-plugin's seven.
 const extendedFrom = 7
 
-// maxLegacyData is the length up to which a foreign plugin's sixth field is not
-// a certificate but data of go-plugin's past (client.go there).
+// maxLegacyData is the length up to which a foreign plugin's sixth field is not a
+// certificate but old data of go-plugin (client.go there).
 const maxLegacyData = 50
 
-// MaxAnswerLen bounds an answer line. The longest part is a certificate, about
-// 800 bytes in base64 for the keys in use, and up to a few kilobytes for RSA.
+// MaxAnswerLen bounds an answer line. The longest part is a certificate: about 800
+// bytes in base64 for the keys in use, and up to a few kilobytes for RSA.
 const MaxAnswerLen = 64 << 10
 
-// String returns the line without its newline: go-plugin's six fields, the
-// seventh if it is not empty, and for a Plugwire host the rest.
+// String returns the line without its newline: go-plugin's six fields, the seventh if
+// it is not empty, and the other fields for a Plugwire host.
 func (a *Answer) String() string {
 	cert := base64.RawStdEncoding.EncodeToString(a.Cert)
 	line := []string{strconv.Itoa(CoreVersion), strconv.Itoa(a.Version), a.Network, a.Address, rpcGRPC, cert}
@@ -121,14 +120,13 @@ func (a *Answer) String() string {
 	return strings.Join(append(line, f.String()), "|")
 }
 
-// ErrNoise is returned by [ParseAnswer] for a line that is not an answer:
-// something else that the plugin, or a process that it started, printed.
+// ErrNoise is returned by [ParseAnswer] for a line that is not an answer: other output
+// of the plugin, or of a process that it started.
 var ErrNoise = errors.New("not an answer")
 
-// ParseAnswer parses a line that a plugin printed, with or without its line
-// ending. The instance is the offer's: an extended answer that does not echo
-// it is noise. Any other error is an [*Error], for a line that is an answer
-// but a bad one.
+// ParseAnswer parses a line that a plugin printed, with or without its line ending.
+// instance is the offer's: an extended answer that does not echo it is noise. Any other
+// error is a [*handshake.Error], for a line that is an answer but not a valid one.
 func ParseAnswer(line, instance string) (*Answer, error) {
 	if len(line) > MaxAnswerLen {
 		return nil, ErrNoise
@@ -180,8 +178,8 @@ func parseNumber(s string) (int, bool) {
 	return n, err == nil && n >= 0
 }
 
-// parseExtended reads the fields after the seventh. Fields that follow no
-// grammar of ours are ignored, as go-plugin hosts do.
+// parseExtended reads the fields after the seventh. Fields that do not follow the
+// grammar are ignored, as go-plugin's hosts do.
 func (a *Answer) parseExtended(text, instance string) error {
 	f, mistake := parseFields(text)
 	echo, ok := f.get(keyInstance)
@@ -229,7 +227,7 @@ func parseRefusal(text string, f fields) *handshake.Error {
 	return &handshake.Error{Code: handshake.Code(code), Reason: reason, Plugin: f.getOr(keyOffer, ""), Hint: f.getOr(keyHint, "")}
 }
 
-// ours reports whether any key is one of an extended answer.
+// ours reports whether f has any key of an extended answer.
 func ours(f fields) bool {
 	return slices.ContainsFunc(f, func(x field) bool {
 		switch x.key {
@@ -277,11 +275,11 @@ func (a *Answer) parseCert(parts []string) error {
 	return nil
 }
 
-// asForeign fills in what a plugin means that knows only go-plugin's fields.
+// asForeign sets the values that a plugin with only go-plugin's fields means.
 func (a *Answer) asForeign() error {
 	id, err := transport.ParseID(a.Network + "/1")
 	if err != nil {
-		return &handshake.Error{Code: handshake.CodeAnswer, Reason: fmt.Sprintf("the plugin's answer names network %.64q, which is no transport", a.Network)}
+		return &handshake.Error{Code: handshake.CodeAnswer, Reason: fmt.Sprintf("the plugin's answer names network %.64q, which is not a transport", a.Network)}
 	}
 	a.Transport = id
 	a.Session, a.Wire, a.Security = handshake.SessionDirect, handshake.WireH2, handshake.SecurityNone

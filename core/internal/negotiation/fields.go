@@ -11,13 +11,13 @@ import (
 
 // Limits of the extended fields, in the offer and in the answer.
 const (
-	// maxFieldsLen bounds the text of all fields together. It has to fit into
-	// an environment variable (128 KiB on Linux) and into one line that the
-	// other side buffers.
+	// maxFieldsLen bounds the text of all fields together. The text must fit into an
+	// environment variable (128 KiB on Linux) and into one line that the other side
+	// buffers.
 	maxFieldsLen = 64 << 10
 	// maxFields bounds how many fields there are; about ten are in use.
 	maxFields = 64
-	// maxItems bounds a list; no side has reason to offer more choices.
+	// maxItems bounds a list. No side has a reason to offer more choices.
 	maxItems = 64
 )
 
@@ -26,7 +26,7 @@ type fields []field
 
 type field struct {
 	key, value string
-	must       bool // marked with '!': whoever reads it must understand the key
+	must       bool // marked with '!': the reader must understand the key
 }
 
 func (f fields) with(key, value string) fields { return append(f, field{key: key, value: value}) }
@@ -90,9 +90,9 @@ func (f fields) String() string {
 	return strings.Join(parts, "|")
 }
 
-// parseFields parses what [fields.String] writes. The error is the first
-// mistake; beside it come the fields that are well-formed, among which is
-// perhaps the one that says whom to tell.
+// parseFields parses what [fields.String] writes. The error is the first mistake. The
+// well-formed fields are returned with it, because one of them may tell where an answer
+// goes.
 func parseFields(s string) (fields, error) {
 	if len(s) > maxFieldsLen {
 		return nil, fmt.Errorf("%d bytes long, at most %d are allowed", len(s), maxFieldsLen)
@@ -106,7 +106,7 @@ func parseFields(s string) (fields, error) {
 		x, err := parseField(part)
 		if err == nil {
 			if _, dup := f.get(x.key); dup {
-				err = fmt.Errorf("key %s stands twice", x.key)
+				err = fmt.Errorf("duplicate key %s", x.key)
 			} else if len(f) == maxFields {
 				err = fmt.Errorf("more than %d fields", maxFields)
 			}
@@ -133,8 +133,8 @@ func parseField(s string) (field, error) {
 	return field{key, value, must}, nil
 }
 
-// understood returns an error for a key that must be understood and is not
-// among known.
+// understood returns an error for a key that the reader must understand and that is not
+// in known.
 func (f fields) understood(known ...string) error {
 	for _, x := range f {
 		if x.must && !slices.Contains(known, x.key) {
@@ -144,7 +144,7 @@ func (f fields) understood(known ...string) error {
 	return nil
 }
 
-// maxKeyLen bounds a key, which stands in error messages.
+// maxKeyLen bounds a key, because error messages show it.
 const maxKeyLen = 64
 
 func validKey(key string) bool {
@@ -177,8 +177,7 @@ func encode(s string) string {
 	return b.String()
 }
 
-// decode undoes encode. Bytes that encode would have escaped are taken as they
-// are.
+// decode undoes encode. Bytes that encode would have escaped are taken unchanged.
 func decode(s string) (string, error) {
 	var b strings.Builder
 	for {

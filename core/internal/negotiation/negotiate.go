@@ -11,8 +11,7 @@ import (
 
 // Capabilities are what a plugin has, for [Choose].
 type Capabilities struct {
-	// Protocols that it serves. There is at least one, and the first is for a
-	// host that does not say which it wants.
+	// Protocols that it serves, at least one. The first is for a host that names none.
 	Protocols []Protocol
 	// Transports that it can listen on, in any order.
 	Transports []transport.ID
@@ -29,35 +28,33 @@ type Protocol struct {
 	Versions []int
 }
 
-// A Candidate is a transport that both sides have, and the kind of session on
-// it.
+// A Candidate is a transport that both sides have, and the kind of session on it.
 type Candidate struct {
 	Transport transport.ID
 	Session   string
 }
 
-// A Choice is what a plugin makes of an offer, as far as it can be said before
-// a transport is opened.
+// A Choice is what a plugin chooses from an offer before it opens a transport.
 type Choice struct {
 	// Protocol is the name of the protocol, and Version its version.
 	Protocol string
 	Version  int
-	// Candidates to try in turn: the first that can be opened is taken.
+	// Candidates to try in this order: the plugin takes the first that it can open.
 	Candidates []Candidate
-	// Wire.
+	// Wire is the wire that carries calls.
 	Wire string
 }
 
-// Choose applies the rules of negotiation on the plugin's side. An error is an
-// [*Error].
+// Choose applies the rules of negotiation on the plugin's side. An error is a
+// [*handshake.Error].
 //
-// The protocol is the one that the host names; if it names none, the plugin's
-// first. The protocol version is the highest that both have. With a foreign host and
-// none in common it is the plugin's lowest, because that host can only explain
-// the mismatch if it gets an answer. The candidates are the transports whose
-// names both have, in the host's order, each at the highest version that both
-// have and with the first of the host's sessions that the plugin has on it;
-// those without any are left out.
+// The protocol is the one that the host names, or the plugin's first if the host names
+// none. The protocol version is the highest that both have. If they have none in
+// common, a foreign host gets the plugin's lowest version, because that host can
+// explain the mismatch only with an answer. The candidates are the transports whose
+// names both have, in the host's order. Each has the highest version that both have,
+// and the first of the host's sessions that the plugin has on it. A transport without
+// either is left out.
 func Choose(o *Offer, have Capabilities) (Choice, error) {
 	var c Choice
 	p, err := chooseProtocol(o, have.Protocols)
@@ -108,8 +105,8 @@ func Choose(o *Offer, have Capabilities) (Choice, error) {
 	return c, nil
 }
 
-// chooseProtocol returns the protocol that the host names, or the first if it
-// names none.
+// chooseProtocol returns the protocol that the host names, or the plugin's first if the
+// host names none.
 func chooseProtocol(o *Offer, have []Protocol) (Protocol, error) {
 	if o.Protocol == "" {
 		return have[0], nil
@@ -124,9 +121,9 @@ func chooseProtocol(o *Offer, have []Protocol) (Protocol, error) {
 	return Protocol{}, differentProtocols(o.Protocol, strings.Join(names, ", "))
 }
 
-// ChooseSecurity returns the security for a transport that was opened: the
-// first in the host's order that is in able. A foreign host gets mutual TLS if
-// and only if it sent its certificate.
+// ChooseSecurity returns the security for an open transport: the first in the host's
+// order that is in able. A foreign host gets mutual TLS exactly if it sent its
+// certificate.
 func ChooseSecurity(o *Offer, able []string) (string, error) {
 	if !o.Plugwire {
 		if o.ClientCert != "" {
@@ -154,8 +151,8 @@ func differentProtocols(host, plugin string) *handshake.Error {
 	}
 }
 
-// differentVersions says what they have none of in common, and that the side
-// whose highest version is lower is the one to update.
+// differentVersions returns the error for two sides without a common version. It says
+// that the side with the lower highest version is the one to update.
 func differentVersions(none string, host, plugin []int) *handshake.Error {
 	e := &handshake.Error{Code: handshake.CodeVersion, Reason: "host and plugin have " + none + " in common", Host: describeVersions(host), Plugin: describeVersions(plugin)}
 	switch {
@@ -171,10 +168,9 @@ func differentVersions(none string, host, plugin []int) *handshake.Error {
 // Check checks the answer against the offer, and returns what both sides have agreed on.
 // The answer stays as it is. An error is a [*handshake.Error].
 //
-// What is agreed on differs from the answer of a foreign plugin, which says nothing of
-// security and sessions: with a TLS configuration of the host the security is
-// [handshake.SecurityTLS], and in go-plugin's multiplexed mode the session is
-// [handshake.SessionYamux].
+// The result differs from the answer of a foreign plugin, which names no security and no
+// session. With a TLS configuration of the host the security is [handshake.SecurityTLS].
+// In go-plugin's multiplexed mode the session is [handshake.SessionYamux].
 func (a *Answer) Check(o *Offer) (agreed *Answer, err error) {
 	if a.Refusal != nil {
 		return nil, a.refused(o)

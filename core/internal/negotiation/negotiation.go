@@ -15,8 +15,9 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
-// The environment variables of the offer. All but the last two are go-plugin's
-// (constants.go, client.go and server.go there). PLUGIN_TRANSPORTS is rpcplugin's.
+// The environment variables of the offer. PLUGWIRE_OFFER is Plugwire's own, and
+// PLUGIN_TRANSPORTS is rpcplugin's. The others are go-plugin's (constants.go, client.go
+// and server.go there).
 const (
 	EnvVersions    = "PLUGIN_PROTOCOL_VERSIONS"
 	EnvMinPort     = "PLUGIN_MIN_PORT"

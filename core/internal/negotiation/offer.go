@@ -16,70 +16,66 @@ type Offer struct {
 	Cookie Cookie
 	// Versions are the protocol versions the host speaks, highest first.
 	Versions []int
-	// MinPort and MaxPort are where a plugin that listens on TCP should look
-	// for a port. 0 and 0: any.
+	// MinPort and MaxPort are the range in which a plugin on TCP looks for a port. Both 0:
+	// any port.
 	MinPort, MaxPort int
-	// ClientCert is the PEM of the host's one-time certificate; empty when it
-	// wants no mutual TLS.
+	// ClientCert is the PEM of the host's one-time certificate; empty if the host wants no
+	// mutual TLS.
 	ClientCert string
 	// Multiplex is the raw value of PLUGIN_MULTIPLEX_GRPC. Any value but the
 	// empty one asks for the answer's seventh field, and a true one for
 	// go-plugin's multiplexed mode. It means nothing to a Plugwire plugin.
 	Multiplex string
-	// SocketDir is the directory for the plugin's socket, made and removed by
-	// the host; empty when it made none.
+	// SocketDir is the directory for the plugin's socket, which the host makes and removes;
+	// empty if it made none.
 	SocketDir string
-	// SocketGroup is the group, by number or name, that may use the plugin's
-	// socket too: that of a container which the host's user is not the owner of.
-	// Only hosts on go-plugin send it.
+	// SocketGroup is a group, by number or name, whose members may use the plugin's socket
+	// too. It is for a plugin that runs as another user than the host knows.
 	SocketGroup string
 	// Transports in order of preference.
 	Transports []transport.ID
 
-	// Plugwire is set when the offer holds PLUGWIRE_OFFER, which is where all
-	// that follows comes from. Without it the host is a foreign one, and the
-	// answer must be in the form that go-plugin understands.
+	// Plugwire is set if the offer has PLUGWIRE_OFFER, which holds all the fields below.
+	// Without it the host is foreign, and the answer must have go-plugin's form.
 	Plugwire bool
 	// Protocol is the name of the host's protocol.
 	Protocol string
-	// Sessions, Wires and Security in order of preference. SecurityNone is not
-	// sent: among Security it lets [Answer.Check] accept a foreign plugin that
-	// has nothing better.
+	// Sessions, Wires and Security in order of preference. SecurityNone is never sent. In
+	// Security it makes [Answer.Check] accept a foreign plugin that has nothing better.
 	Sessions, Wires, Security []string
-	// Instance is a random value that the answer must echo, not empty.
+	// Instance is a random value, not empty, that the answer must echo.
 	Instance string
-	// LogLevel is the lowest level that the host's logger shows: trace, debug,
-	// info, warn or error; empty when the host does not say.
+	// LogLevel is the lowest level that the host's logger shows: trace, debug, info, warn
+	// or error; empty if the host does not send it.
 	LogLevel string
 	// Lifeline is the descriptor of a pipe whose end of file tells the plugin
 	// that its host is gone; 0 for none.
 	Lifeline int
-	// Callbacks is set when the host serves too: it then opens a stream for
-	// the plugin's calls to it.
+	// Callbacks is set if the host has services: it then opens a stream for the plugin's
+	// calls.
 	Callbacks bool
-	// Files are the descriptors that the plugin inherits for a transport, by
-	// its name.
+	// Files are the descriptors that the plugin inherits for a transport, by the
+	// transport's name.
 	Files map[string][]int
 	// Leash is the descriptor of a pipe by which the kernel ends the plugin's
 	// process group; 0 for none.
 	Leash int
-	// Identities tell what the inherited descriptors are open on, by their
-	// numbers. A plugin leaves a descriptor alone that is open on something else.
+	// Identities identify, by descriptor, the files that the plugin inherits. A plugin
+	// ignores a descriptor that is open on another file.
 	Identities map[int]FileID
-	// HostPID is the number of the host's process, 0 if the host does not say. It
-	// means nothing in another PID namespace, so nothing may depend on it alone.
+	// HostPID is the number of the host's process, 0 if the host does not send it. In
+	// another PID namespace the number has no meaning, so nothing may depend on it alone.
 	HostPID int
 }
 
-// FileID tells what a descriptor is open on from everything else that is open on the
-// machine: the device and the inode that fstat names.
+// FileID identifies an open file on this machine: the device and the inode that fstat
+// returns.
 type FileID struct{ Device, Inode uint64 }
 
-// Multiplexed reports whether a host that knows only go-plugin's part wants
-// everything on one connection.
+// Multiplexed reports whether a foreign host wants everything on one connection.
 func (o *Offer) Multiplexed() bool { return !o.Plugwire && parseMultiplex(o.Multiplex) == "true" }
 
-// Keys of PLUGWIRE_OFFER. Protocol, transports and instance stand in the answer too.
+// Keys of PLUGWIRE_OFFER. An answer has protocol, transports and instance too.
 const (
 	keyProtocol   = "protocol"
 	keyTransports = "transports"
@@ -148,21 +144,20 @@ func (o *Offer) fields() fields {
 	return f
 }
 
-// callbacksOpened is the one value of the key callbacks. Any other counts as
-// none: it would be another way that this side does not know.
+// callbacksOpened is the only value of the key callbacks. Any other value counts as
+// none: it means a way that this side does not know.
 const callbacksOpened = "1"
 
 func offeredSecurity(security []string) []string {
 	return slices.DeleteFunc(slices.Clone(security), func(s string) bool { return s == handshake.SecurityNone })
 }
 
-// ParseOffer reads an offer from the environment of a plugin that was told to
-// expect cookie, on the operating system goos (a value of runtime.GOOS), which
-// decides the transports of a host that names none.
+// ParseOffer reads an offer from the environment of a plugin that expects cookie. goos
+// is the operating system (a value of runtime.GOOS): it decides the transports of a
+// host that names none.
 //
-// An error is an [*Error]. With it comes whatever was understood, which is
-// enough to say how the answer must be formed: [Offer.Plugwire] and
-// [Offer.Instance].
+// An error is a [*handshake.Error]. The offer is returned with it, with what was
+// understood. That is enough to form the answer: [Offer.Plugwire] and [Offer.Instance].
 func ParseOffer(lookup func(name string) (string, bool), cookie Cookie, goos string) (*Offer, error) {
 	o := &Offer{Cookie: cookie}
 	if value, ok := lookup(cookie.Name); !ok || value != cookie.Value {
@@ -192,7 +187,7 @@ func ParseOffer(lookup func(name string) (string, bool), cookie Cookie, goos str
 	return o, nil
 }
 
-// parseExtended reads PLUGWIRE_OFFER, if there is one, over what the other
+// parseExtended reads PLUGWIRE_OFFER, if it is set, and replaces what the other
 // variables said.
 func (o *Offer) parseExtended(lookup func(string) (string, bool)) error {
 	text, _ := lookup(EnvOffer)
@@ -326,8 +321,8 @@ func parseIdentities(items []string) (map[int]FileID, error) {
 // firstInheritable is the first descriptor after stdin, stdout and stderr.
 const firstInheritable = 3
 
-// parseVersions reads go-plugin's list. Its order is random there, and items
-// that are no numbers are skipped there.
+// parseVersions reads go-plugin's list, whose order is random there. Like go-plugin it
+// skips items that are not numbers.
 func parseVersions(s string) []int {
 	var versions []int
 	for item := range strings.SplitSeq(s, ",") {
@@ -349,7 +344,7 @@ func parsePort(s string) int {
 }
 
 // foreignTransports reads rpcplugin's list of names, which all mean version 1.
-// go-plugin sends none and speaks unix, or on Windows tcp.
+// go-plugin sends no list and speaks unix, or tcp on Windows.
 func foreignTransports(s, goos string) []transport.ID {
 	names := splitList(s)
 	if len(names) == 0 {
@@ -364,8 +359,7 @@ func foreignTransports(s, goos string) []transport.ID {
 	return parseTransports(names)
 }
 
-// parseTransports skips items that are not of the known form, as any unknown
-// item.
+// parseTransports skips items that do not have the known form, like any unknown item.
 func parseTransports(items []string) []transport.ID {
 	var ids []transport.ID
 	for _, item := range items {

@@ -446,7 +446,7 @@ func environMap(t *testing.T, environ []string) map[string]string {
 	for _, entry := range environ {
 		name, value, ok := strings.Cut(entry, "=")
 		if _, dup := env[name]; dup || !ok {
-			t.Errorf("entry %q is malformed, or its name stands twice in %q", entry, slices.Sorted(maps.Keys(env)))
+			t.Errorf("entry %q is malformed, or its name is a duplicate in %q", entry, slices.Sorted(maps.Keys(env)))
 		}
 		env[name] = value
 	}

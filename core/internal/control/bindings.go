@@ -42,7 +42,7 @@ func Unnegotiated(bindings []protocol.Binding) (Application, error) {
 	for i, b := range bindings {
 		family, err := b.Family()
 		if err == nil && len(family) > 1 {
-			err = fmt.Errorf("protocol %s has %d versions, which are not negotiated here: bind one", family.Name(), len(family))
+			err = fmt.Errorf("protocol %s has %d versions, and no version is negotiated here: bind one", family.Name(), len(family))
 		}
 		if err == nil {
 			err = CheckFamily(family)

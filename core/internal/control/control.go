@@ -1,8 +1,6 @@
-// Package control is the services that every plugin has beside the
-// application's: health, reflection, and plugwire.v1.Control for information
-// and shutdown. The messages of go-plugin's own services are never registered
-// with protobuf's global registry, where a program that also links go-plugin
-// would find them twice and panic at start.
+// Package control is the services that every plugin has beside the application's: health,
+// reflection, and plugwire.v1.Control for information, readiness and shutdown. A plugin
+// begins with [Register]. go-plugin's own services are in package goplugin.
 package control
 
 import (
@@ -23,12 +21,11 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// HealthService is the name whose health go-plugin's hosts ask for
-// (grpc_server.go there). The empty name means the process, and has the same.
+// HealthService is the service whose health go-plugin's hosts ask for (grpc_server.go
+// there). The empty name, which stands for the process, always has the same health.
 const HealthService = "plugin"
 
-// IsControl reports whether a method is one of the framework's own, or of
-// go-plugin's.
+// IsControl reports whether a method belongs to a service of the framework or of go-plugin.
 func IsControl(fullMethod string) bool {
 	service, _, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
 	switch service {
@@ -39,13 +36,13 @@ func IsControl(fullMethod string) bool {
 	}
 }
 
-// CheckFamily returns an error for a service that the framework itself serves:
-// registered twice, it would end the process.
+// CheckFamily returns an error if a protocol contains a service that the framework itself
+// serves. grpc ends the process when a service is registered a second time.
 func CheckFamily(family protocol.Family) error {
 	for _, p := range family {
 		for _, service := range p.Services() {
 			if IsControl("/" + service.Name + "/") {
-				return fmt.Errorf("protocol %s: service %s is one that the framework itself serves: leave it out", p, service.Name)
+				return fmt.Errorf("protocol %s: service %s is served by the framework itself: leave it out", p, service.Name)
 			}
 		}
 	}
@@ -73,17 +70,17 @@ func Register(r calls.Registrar, info *controlpb.InfoResponse, started time.Time
 	s.SetServing(true)
 	controlpb.RegisterControlServer(r, &s.server)
 	healthpb.RegisterHealthServer(r, s.health)
-	reflection.Register(described{r})
+	reflection.Register(reflectionRegistrar{r})
 	return s
 }
 
-// described leaves go-plugin's services out of what reflection lists: nothing
-// describes their messages.
-type described struct{ calls.Registrar }
+// reflectionRegistrar hides go-plugin's services from reflection: their messages have no
+// descriptors.
+type reflectionRegistrar struct{ calls.Registrar }
 
 // GetServiceInfo implements [calls.Registrar].
-func (d described) GetServiceInfo() map[string]grpc.ServiceInfo {
-	services := d.Registrar.GetServiceInfo()
+func (r reflectionRegistrar) GetServiceInfo() map[string]grpc.ServiceInfo {
+	services := r.Registrar.GetServiceInfo()
 	maps.DeleteFunc(services, func(name string, _ grpc.ServiceInfo) bool { return strings.HasPrefix(name, messages.ServicePrefix) })
 	return services
 }
@@ -98,7 +95,7 @@ func (s *Services) SetServing(serving bool) {
 	s.health.SetServingStatus(HealthService, state)
 }
 
-// Stopping sets the health to NOT_SERVING for good.
+// Stopping sets the health to NOT_SERVING. It stays so.
 func (s *Services) Stopping() { s.health.Shutdown() }
 
 type server struct {
@@ -114,7 +111,7 @@ func (s *server) Info(context.Context, *controlpb.InfoRequest) (*controlpb.InfoR
 		Protocol:           s.info.Protocol,
 		Version:            s.info.Version,
 		Pid:                s.info.Pid,
-		FrameworkVersion:   Version(), // here, as it takes too long for a start
+		FrameworkVersion:   Version(), // read here, because it would delay each start
 		Services:           s.info.Services,
 		UptimeMilliseconds: time.Since(s.started).Milliseconds(),
 	}, nil
@@ -128,8 +125,8 @@ func (s *server) Ready(ctx context.Context, _ *controlpb.ReadyRequest) (*control
 	return &controlpb.ReadyResponse{}, nil
 }
 
-// Shutdown implements plugwire.v1.Control. It only begins the shutdown: the end
-// of the process is the answer that counts.
+// Shutdown implements plugwire.v1.Control. It only begins the shutdown. The host waits for
+// the end of the process.
 func (s *server) Shutdown(_ context.Context, req *controlpb.ShutdownRequest) (*controlpb.ShutdownResponse, error) {
 	s.requests.Shutdown(time.Duration(min(max(req.GetGraceMilliseconds(), 0), maxGrace.Milliseconds())) * time.Millisecond)
 	return &controlpb.ShutdownResponse{}, nil
@@ -141,8 +138,8 @@ func Ready(ctx context.Context, cc grpc.ClientConnInterface) error {
 	return err
 }
 
-// maxGrace bounds the grace that a host can ask for: longer is a mistake, and a
-// duration must not overflow.
+// maxGrace bounds the grace that a host can ask for. A longer one is a mistake, and could
+// overflow a duration.
 const maxGrace = 24 * time.Hour
 
 // Shutdown asks a Plugwire plugin to drain within grace and to exit. The context bounds the

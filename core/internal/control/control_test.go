@@ -71,7 +71,7 @@ func TestIsControl(t *testing.T) {
 	}
 }
 
-// TestRegister has everything that is registered counted as the framework's own.
+// TestRegister checks that every registered service counts as the framework's own.
 func TestRegister(t *testing.T) {
 	t.Parallel()
 	p, _ := register(&controlpb.InfoResponse{}, time.Now(), nil)
@@ -99,7 +99,7 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// TestShutdownGrace has what a host may send, which is not to be trusted.
+// TestShutdownGrace sends graces that a host should not ask for.
 func TestShutdownGrace(t *testing.T) {
 	t.Parallel()
 	for milliseconds, want := range map[int64]time.Duration{
@@ -138,28 +138,28 @@ func TestHealth(t *testing.T) {
 	services.SetServing(true)
 	check(healthpb.HealthCheckResponse_SERVING)
 	services.Stopping()
-	services.SetServing(true) // comes too late
+	services.SetServing(true) // has no effect any more
 	check(healthpb.HealthCheckResponse_NOT_SERVING)
 }
 
-// calls records what is called.
-type calls struct {
+// recordingConn records a unary call, and fails it.
+type recordingConn struct {
 	grpc.ClientConnInterface
 	method  string
 	request any
 	err     error
 }
 
-func (c *calls) Invoke(_ context.Context, method string, args, _ any, _ ...grpc.CallOption) error {
+func (c *recordingConn) Invoke(_ context.Context, method string, args, _ any, _ ...grpc.CallOption) error {
 	c.method, c.request = method, args
 	return c.err
 }
 
-// TestShutdown is the host's side.
+// TestShutdown asks a plugin to stop.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("gone")
-	conn := &calls{err: gone}
+	conn := &recordingConn{err: gone}
 	if err := control.Shutdown(t.Context(), conn, 1500*time.Millisecond); !errors.Is(err, gone) {
 		t.Error(err)
 	}

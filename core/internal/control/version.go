@@ -4,8 +4,8 @@ import "runtime/debug"
 
 const corePath = "github.com/plugwire/plugwire/core"
 
-// Version returns the version of the core module that this program was built
-// with, "(devel)" when it was built from a working tree.
+// Version returns the version of the core module in this program. It is "(devel)" in a
+// program that was built from a working tree.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if ok {

@@ -1,11 +1,10 @@
-// Package messages is what go-plugin's own services look like on the wire: their
-// names, messages and methods (grpc_controller.go, grpc_stdio.go, grpc_broker.go
-// and internal/plugin there). What they do is elsewhere: packages control and
-// brokered serve them and call them, package host fetches what a plugin prints.
+// Package messages describes go-plugin's own services on the wire: their names, messages and
+// methods (grpc_controller.go, grpc_stdio.go, grpc_broker.go and internal/plugin there).
+// Packages goplugin, broker and stdio implement and call them.
 //
-// The messages are plain structs whose tags say how they are encoded, and are
-// never registered with protobuf: a program that also links go-plugin has them
-// twice, which the registry would end it for at start.
+// The messages are plain structs, whose tags say how they are encoded. They are never
+// registered with protobuf. A program may also link go-plugin, which registers the same
+// names, and the registry ends a program at start for that.
 package messages
 
 import (
@@ -20,7 +19,7 @@ import (
 // ServicePrefix begins the names of go-plugin's services.
 const ServicePrefix = "plugin.GRPC"
 
-// Stream is a stream of messages as one side has it: a grpc.ServerStream or a
+// Stream is one side's end of a stream of messages: a grpc.ServerStream or a
 // grpc.ClientStream.
 type Stream interface {
 	Context() context.Context
@@ -30,8 +29,8 @@ type Stream interface {
 
 // Controller stops the plugin.
 type Controller interface {
-	// Shutdown returns when the plugin has stopped as far as it can while it
-	// still answers: the host then closes the connection.
+	// Shutdown returns when the plugin has stopped, except for this answer. The host then
+	// closes the connection.
 	Shutdown(ctx context.Context) error
 }
 
@@ -40,7 +39,7 @@ const controllerName = ServicePrefix + "Controller"
 // RegisterController adds the service plugin.GRPCController.
 func RegisterController(r grpc.ServiceRegistrar, c Controller) {
 	shutdown := func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-		// plugin.Empty has no fields, so any empty message is it on the wire.
+		// plugin.Empty has no fields, so every empty message has its encoding.
 		if err := decode(&emptypb.Empty{}); err != nil {
 			return nil, err
 		}
@@ -58,23 +57,22 @@ func Shutdown(ctx context.Context, cc grpc.ClientConnInterface) error {
 	return cc.Invoke(ctx, "/"+controllerName+"/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
 }
 
-// Channel is where the plugin has printed something.
+// Channel is the standard stream that the plugin printed to.
 type Channel int32
 
-// The channels. 0 is none.
+// The channels. go-plugin never sends 0.
 const (
 	Stdout Channel = 1
 	Stderr Channel = 2
 )
 
-// StdioData is the message plugin.StdioData: something that the plugin has
-// printed.
+// StdioData is the message plugin.StdioData: a piece of the plugin's output.
 type StdioData struct {
 	Channel Channel `protobuf:"varint,1,opt,name=channel,proto3"`
 	Data    []byte  `protobuf:"bytes,2,opt,name=data,proto3"`
 }
 
-// Stdio hands out what the plugin prints.
+// Stdio sends what the plugin prints to a host.
 type Stdio interface {
 	// Stream sends to s until its context ends.
 	Stream(s Stream) error
@@ -96,8 +94,7 @@ func RegisterStdio(r grpc.ServiceRegistrar, s Stdio) {
 	r.RegisterService(&grpc.ServiceDesc{ServiceName: stdioName, HandlerType: (*Stdio)(nil), Streams: []grpc.StreamDesc{desc}}, s)
 }
 
-// StreamStdio opens the stream of what the plugin prints, from which a
-// [StdioData] is received at a time.
+// StreamStdio opens the stream of what the plugin prints: messages of type [StdioData].
 func StreamStdio(ctx context.Context, cc grpc.ClientConnInterface, opts ...grpc.CallOption) (Stream, error) {
 	s, err := cc.NewStream(ctx, &stdioStream, "/"+stdioName+"/"+stdioStream.StreamName, opts...)
 	if err != nil {
@@ -109,8 +106,8 @@ func StreamStdio(ctx context.Context, cc grpc.ClientConnInterface, opts ...grpc.
 	return s, s.CloseSend()
 }
 
-// ConnInfo is the message plugin.ConnInfo. Without a knock it says where the
-// sender listens for connections with this id.
+// ConnInfo is the message plugin.ConnInfo. Without a knock it says where the sender listens
+// for connections with this id.
 type ConnInfo struct {
 	ServiceID uint32 `protobuf:"varint,1,opt,name=service_id,json=serviceId,proto3"`
 	Network   string `protobuf:"bytes,2,opt,name=network,proto3"`
@@ -118,12 +115,12 @@ type ConnInfo struct {
 	Knock     *Knock `protobuf:"bytes,4,opt,name=knock,proto3"`
 }
 
-// Knock is the message plugin.ConnInfo.Knock, for one multiplexed connection:
-// who opens a stream knocks first, and waits for the acknowledgement.
+// Knock is the message plugin.ConnInfo.Knock, for the multiplexed mode. A side that opens a
+// stream sends a knock first, and waits for the acknowledgement.
 type Knock struct {
 	Knock bool   `protobuf:"varint,1,opt,name=knock,proto3"` // always true
-	Ack   bool   `protobuf:"varint,2,opt,name=ack,proto3"`   // it is the answer
-	Error string `protobuf:"bytes,3,opt,name=error,proto3"`  // in an answer: why not
+	Ack   bool   `protobuf:"varint,2,opt,name=ack,proto3"`   // set in the answer to a knock
+	Error string `protobuf:"bytes,3,opt,name=error,proto3"`  // in an answer, why the stream is refused
 }
 
 // Broker exchanges ConnInfo.
@@ -143,12 +140,12 @@ func RegisterBroker(r grpc.ServiceRegistrar, b Broker) {
 	r.RegisterService(&grpc.ServiceDesc{ServiceName: brokerName, HandlerType: (*Broker)(nil), Streams: []grpc.StreamDesc{desc}}, b)
 }
 
-// StartStream opens the stream on which [ConnInfo] goes both ways.
+// StartStream opens the stream that carries messages of type [ConnInfo] both ways.
 func StartStream(ctx context.Context, cc grpc.ClientConnInterface, opts ...grpc.CallOption) (Stream, error) {
 	return cc.NewStream(ctx, &brokerStream, "/"+brokerName+"/"+brokerStream.StreamName, opts...)
 }
 
-// The rest is what makes the structs messages.
+// protobuf needs the methods below.
 var (
 	_ protoadapt.MessageV1 = (*StdioData)(nil)
 	_ protoadapt.MessageV1 = (*ConnInfo)(nil)

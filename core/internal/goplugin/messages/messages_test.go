@@ -37,8 +37,8 @@ type messageVector struct {
 	Written bool
 }
 
-// TestVectors has the bytes as they are on the wire (field numbers and types of
-// grpc_broker.proto and grpc_stdio.proto in go-plugin).
+// TestVectors decodes and encodes bytes as they are on the wire. Field numbers and types are
+// those of grpc_broker.proto and grpc_stdio.proto in go-plugin.
 func TestVectors(t *testing.T) {
 	data, err := os.ReadFile("../../../handshake/testdata/vectors.json")
 	if err != nil {

@@ -88,7 +88,7 @@ func (l *launch) openSession(ctx context.Context, answer *negotiation.Answer) er
 		return &handshake.Error{Code: handshake.CodeSession, Reason: fmt.Sprintf("the plugin answered with session %q, which this transport does not have", answer.Session)}
 	}
 	l.trace.dial(transport.ID{Name: t.Name(), Version: dial.Version}, dial.Address)
-	l.session, err = session.Dial(ctx, session.Config{
+	cfg := session.Config{
 		Kind:        answer.Session,
 		Transport:   t,
 		Dial:        dial,
@@ -96,7 +96,12 @@ func (l *launch) openSession(ctx context.Context, answer *negotiation.Answer) er
 		Credentials: l.creds.WithALPN(rpc.ALPN(answer.Wire)),
 		Foreign:     !answer.Plugwire,
 		Identity:    l.identify(answer),
-	})
+	}
+	if cfg.Foreign && cfg.Kind == handshake.SessionYamux {
+		l.session, err = l.dialMultiplexed(ctx, cfg)
+	} else {
+		l.session, err = session.Dial(ctx, cfg)
+	}
 	return err
 }
 

@@ -13,7 +13,9 @@ import (
 	"github.com/plugwire/plugwire/core/broker"
 	"github.com/plugwire/plugwire/core/internal/goplugin"
 	brokering "github.com/plugwire/plugwire/core/internal/goplugin/broker"
+	"github.com/plugwire/plugwire/core/internal/goplugin/multiplex"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
+	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -45,6 +47,21 @@ func (l *launch) newGoPlugin(answer *negotiation.Answer, conn grpc.ClientConnInt
 // transport.
 func (l *launch) foreignAddress(ctx context.Context, network, address string) (string, error) {
 	return goplugin.Address(ctx, network, address, l.program.dir)
+}
+
+// multiplexedEnd is the host's end of go-plugin's multiplexed mode.
+type multiplexedEnd = multiplex.HostEnd
+
+// dialMultiplexed connects to a plugin in go-plugin's multiplexed mode.
+func (l *launch) dialMultiplexed(ctx context.Context, cfg session.Config) (*session.Session, error) {
+	conn, err := cfg.Transport.Dial(ctx, cfg.Dial)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	if l.multiplexed, err = multiplex.NewHostEnd(ctx, conn, cfg.Credentials); err != nil {
+		return nil, err
+	}
+	return l.multiplexed.Session(), nil
 }
 
 // brokerNetworks returns the networks over which the plugin can reach listeners of the
@@ -101,8 +118,8 @@ func (l *launch) newBroker(answer *negotiation.Answer) *brokering.Broker {
 		Stalled:        l.child.whyStopped,
 		Exited:         l.child.exited,
 	}
-	if l.session.Multiplexed() {
-		cfg.Streams = l.session
+	if l.multiplexed != nil {
+		cfg.Streams = l.multiplexed
 		return brokering.New(cfg)
 	}
 	addresses := &brokering.Addresses{

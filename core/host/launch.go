@@ -35,6 +35,8 @@ type launch struct {
 	creds    *secure.Credentials
 	session  *session.Session // nil until it is opened
 
+	multiplexed *multiplexedEnd // nil except in go-plugin's multiplexed mode
+
 	attaching bool // the process was there before
 	reached   bool // the first stream was opened, and peerPID is set
 	peerPID   int  // the process that the kernel names as the other end; 0 if none

@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"github.com/plugwire/plugwire/core/broker"
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/goplugin"
 	brokering "github.com/plugwire/plugwire/core/internal/goplugin/broker"
+	"github.com/plugwire/plugwire/core/internal/goplugin/multiplex"
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/self"
+	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/protocol"
 	"github.com/plugwire/plugwire/core/transport"
 )
@@ -84,6 +87,27 @@ func (noBroker) Serve(context.Context, uint32, ...protocol.Binding) error { retu
 // Dial implements [broker.Broker].
 func (noBroker) Dial(context.Context, uint32) (broker.Conn, error) { return nil, errNoBroker }
 
+// multiplexedEnd is the plugin's end of go-plugin's multiplexed mode.
+type multiplexedEnd = multiplex.PluginEnd
+
+// openSession accepts streams from the listener.
+func (s *server) openSession(cfg session.ListenerConfig) *session.Listener {
+	if !cfg.Foreign || cfg.Kind != handshake.SessionYamux {
+		return session.NewListener(s.listener, cfg)
+	}
+	s.multiplexed = multiplex.NewPluginEnd(s.listener, cfg.Credentials, cfg.Logger)
+	cfg.Kind = handshake.SessionDirect // the end yields streams that are authenticated
+	return session.NewListener(s.multiplexed, cfg)
+}
+
+// endSession ends what is left of the session.
+func (s *server) endSession() {
+	s.runtime.session.End()
+	if s.multiplexed != nil {
+		s.multiplexed.End()
+	}
+}
+
 var errStopped = errors.New("the plugin has stopped")
 
 // canBroker reports whether brokered connections can travel over a transport.
@@ -106,8 +130,8 @@ func (s *server) newBroker() *brokerEnd {
 		StreamClient:   s.streamClient,
 		ClientStats:    s.clientStats,
 	}
-	if rt.session.Multiplexed() {
-		cfg.Streams = rt.session
+	if s.multiplexed != nil {
+		cfg.Streams = s.multiplexed
 		return brokering.New(cfg)
 	}
 	addresses := &brokering.Addresses{

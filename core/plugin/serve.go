@@ -111,7 +111,9 @@ type server struct {
 	lifeline *lifeline
 	files    inherited
 	foreign  *foreign // nil under a Plugwire host
-	ready    *readiness
+
+	multiplexed *multiplexedEnd // nil except in go-plugin's multiplexed mode
+	ready       *readiness
 
 	// Set by listen.
 	protocol *protocol.Protocol
@@ -325,7 +327,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	rt := s.runtime
 	s.ready = newReadiness(s.config, rt)
 	s.answer.Ready = s.offer.Plugwire && len(s.onReady) > 0
-	rt.session = session.NewListener(s.listener, session.ListenerConfig{
+	rt.session = s.openSession(session.ListenerConfig{
 		Kind:        s.answer.Session,
 		Credentials: s.creds.WithALPN(rpc.ALPN(s.answer.Wire)),
 		Foreign:     !s.offer.Plugwire,
@@ -361,7 +363,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	var err error
 	rt.calls, err = rpc.Serve(s.plan(server))
 	if err != nil {
-		rt.session.End()
+		s.endSession()
 		return s.refuse(err)
 	}
 	if s.foreign != nil { // this host will not ask
@@ -376,7 +378,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 	rt.calls.Close()
 	rt.broker.Close(errStopped)
 	s.linger()
-	rt.session.End()
+	s.endSession()
 	return err
 }
 

@@ -13,6 +13,7 @@
 //
 //   - messages: how go-plugin's services look on the wire
 //   - stdio: what the plugin prints, on both sides of GRPCStdio
+//   - multiplex: the multiplexed mode, in which one connection carries all streams
 //   - broker: connections beside the one for calls, on both sides of GRPCBroker
 //
 // The handshake itself is common to both frameworks, and so it is in package handshake.

@@ -7,26 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/mux"
 	"github.com/plugwire/plugwire/core/internal/secure"
-)
-
-const (
-	// maxPending bounds the streams of one address, or of one yamux session,
-	// that have been accepted and not yet said who they are and what they are
-	// for, with those that [mux.Refuse] holds. More wait for their turn, as a host may
-	// open a thousand at once; the bound is for whoever else can reach the address.
-	maxPending = 64
-	// admitTimeout is how long a stream may take for that. Generous, because
-	// both ends are on one machine, which may be starting a hundred plugins.
-	admitTimeout = 10 * time.Second
-	// maxAcceptDelay bounds the pause after an Accept that failed for a reason
-	// which may pass, such as too many open files.
-	maxAcceptDelay = time.Second
 )
 
 // ListenerConfig says what a plugin accepts.
@@ -49,8 +34,6 @@ type Listener struct {
 	ln      net.Listener
 	meeting *meeting
 
-	expected *expected // nil but for go-plugin's multiplexed mode
-
 	calls  chan *Stream
 	failed chan struct{} // closed when accepting ended by itself; err is set then
 	err    error
@@ -59,12 +42,11 @@ type Listener struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	mu      sync.Mutex                    // guards the fields below
-	pending map[net.Conn]struct{}         // not yet admitted
-	muxes   map[*mux.Session]*atomic.Bool // set when somebody has authenticated on it; nil if that was before
-	current *mux.Session                  // in go-plugin's multiplexed mode, the one that the host has shown to be its own
-	closed  bool                          // by Close: nothing more is accepted
-	ended   bool                          // by End
+	mu      sync.Mutex                // guards the fields below
+	pending map[net.Conn]struct{}     // not yet admitted
+	muxes   map[*mux.Session]struct{} // of a yamux session
+	closed  bool                      // by Close: nothing more is accepted
+	ended   bool                      // by End
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -81,14 +63,10 @@ func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
 		calls:   make(chan *Stream),
 		failed:  make(chan struct{}),
 		pending: make(map[net.Conn]struct{}),
-		muxes:   make(map[*mux.Session]*atomic.Bool),
+		muxes:   make(map[*mux.Session]struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	top := admission{creds: cfg.Credentials, preamble: !cfg.Foreign, carrier: cfg.Kind == handshake.SessionYamux}
-	if cfg.Foreign && top.carrier {
-		l.expected = new(expected)
-		top.creds = secure.Plaintext() // each stream on it is authenticated by itself
-	}
 	l.tasks.Go(func() {
 		if err := l.acceptFrom(ln, top); err != nil {
 			l.err = err
@@ -149,59 +127,21 @@ type admission struct {
 	creds    *secure.Credentials
 	preamble bool          // it begins with one
 	carrier  bool          // it carries all others, and nothing else is let in
-	mux      *mux.Session  // that it came on, in go-plugin's multiplexed mode
-	turns    chan struct{} // holds one for each that is doing it
+	slots    chan struct{} // holds an item for each stream that is being admitted
 }
 
-// acceptFrom admits what ln accepts, each in a goroutine of its own, until ln
-// ends. Once this Listener is closed it drops what comes, and that end is no
-// error.
+// acceptFrom admits what ln accepts, each in a goroutine of its own, until ln ends.
 func (l *Listener) acceptFrom(ln net.Listener, a admission) error {
-	a.turns = make(chan struct{}, maxPending)
-	var delay time.Duration
-	for {
-		conn, err := ln.Accept()
-		if l.ctx.Err() != nil {
-			if err != nil {
-				return nil //nolint:nilerr // as it is to be
-			}
-			_ = conn.Close() // it came too late
-			continue
-		}
-		if isTemporary(err) {
-			if delay == 0 && l.cfg.Logger != nil {
-				l.cfg.Logger.Warn("no connection can be accepted; it is tried again", "error", err)
-			}
-			delay = min(max(2*delay, time.Millisecond), maxAcceptDelay)
-			select {
-			case <-time.After(delay):
-			case <-l.ctx.Done():
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		delay = 0
-		a.turns <- struct{}{} // waits for admitTimeout, and for who opened them to close yamux's streams that were refused
+	a.slots = make(chan struct{}, MaxPending)
+	return AcceptEach(l.ctx, ln, l.cfg.Logger, func(conn net.Conn) {
+		a.slots <- struct{}{} // blocks until a stream is admitted, or refused and closed by the host
 		if !l.begin(conn) {
-			<-a.turns
-			_ = conn.Close() // none is wanted any more
-			continue
+			<-a.slots
+			_ = conn.Close() // the listener is closed
+			return
 		}
-		var deliver func(*Stream)
-		if a.mux != nil && l.isCurrent(a.mux) { // who has announced a stream has authenticated before
-			deliver = l.expected.next() // in the order in which they come
-		}
-		l.tasks.Go(func() { l.admit(conn, a, deliver) })
-	}
-}
-
-// isTemporary reports whether Accept may work later, as grpc and net/http find
-// it out.
-func isTemporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
+		l.tasks.Go(func() { l.admit(conn, a) })
+	})
 }
 
 func (l *Listener) begin(conn net.Conn) bool {
@@ -214,45 +154,32 @@ func (l *Listener) begin(conn net.Conn) bool {
 	return true
 }
 
-func (l *Listener) isCurrent(m *mux.Session) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.current == m
-}
-
-// admit authenticates a stream and gives it to deliver or, if that is nil, sends it
-// where its purpose says. There is nobody to report a failure to but the other
-// end, which sees it closed.
-func (l *Listener) admit(conn net.Conn, a admission, deliver func(*Stream)) {
+// admit authenticates a stream and dispatches it. A stream that fails is refused, which its
+// opener notices.
+func (l *Listener) admit(conn net.Conn, a admission) {
 	p, s, err := authenticate(conn, a)
 	l.mu.Lock()
 	delete(l.pending, conn)
-	if known, lives := l.muxes[a.mux]; err == nil && lives {
-		l.current = a.mux
-		known.Store(true)
-	}
 	l.mu.Unlock()
 	if err != nil {
 		mux.Refuse(conn)
 	}
-	<-a.turns
-	switch {
-	case err != nil:
-	case deliver != nil:
-		deliver(s)
-	default:
-		if l.dispatch(p, s) != nil {
-			_ = conn.Close()
-		}
+	<-a.slots
+	if err == nil && l.dispatch(p, s) != nil {
+		_ = conn.Close()
 	}
 }
 
+// authenticate authenticates a stream. A stream that ln has authenticated already passes.
 func authenticate(conn net.Conn, a admission) (Preamble, *Stream, error) {
 	p := Preamble{Purpose: Calls}
+	if s, ok := conn.(*Stream); ok {
+		return p, s, nil
+	}
 	if a.carrier {
 		p.Purpose = Carrier
 	}
-	if err := conn.SetDeadline(time.Now().Add(admitTimeout)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(AdmitTimeout)); err != nil {
 		return p, nil, err
 	}
 	if a.preamble {
@@ -303,69 +230,32 @@ func (l *Listener) dispatch(p Preamble, s *Stream) error {
 
 // carry admits the streams of a yamux session until it ends.
 func (l *Listener) carry(s *Stream) error {
-	var known *atomic.Bool
-	if l.expected != nil {
-		known = new(atomic.Bool)
-	}
-	m, streams, err := l.newMux(s, known)
+	m, err := mux.Server(s.Conn, mux.PluginPolicy)
 	if err != nil {
 		return err
 	}
-	if !l.addMux(m, known) {
+	if !l.addMux(m) {
 		return m.Close()
 	}
-	if known != nil {
-		timer := time.AfterFunc(admitTimeout, func() { l.endStranger(m) })
-		defer timer.Stop()
-	}
-	if err := l.acceptFrom(m, streams); errors.Is(err, mux.ErrFlooded) && l.cfg.Logger != nil { // others end with the connection
+	err = l.acceptFrom(m, admission{creds: secure.Known(s.Info), preamble: true})
+	if errors.Is(err, mux.ErrFlooded) && l.cfg.Logger != nil { // all other errors are the end of the connection
 		l.cfg.Logger.Warn("a connection was ended", "error", err)
 	}
 	l.mu.Lock()
 	delete(l.muxes, m)
-	if l.current == m {
-		l.current = nil
-	}
 	l.mu.Unlock()
 	return m.Close()
 }
 
-// addMux reports whether m is let in. In go-plugin's multiplexed mode whoever can
-// connect gets that far, so there is a bound on those that have not authenticated.
-func (l *Listener) addMux(m *mux.Session, known *atomic.Bool) bool {
+// addMux reports false after End.
+func (l *Listener) addMux(m *mux.Session) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	strangers := 0
-	for _, other := range l.muxes {
-		if isStrange(other) {
-			strangers++
-		}
-	}
-	if l.ended || strangers == maxPending {
+	if l.ended {
 		return false
 	}
-	l.muxes[m] = known
+	l.muxes[m] = struct{}{}
 	return true
-}
-
-// endStranger ends a session on which nobody has authenticated in time.
-func (l *Listener) endStranger(m *mux.Session) {
-	l.mu.Lock()
-	known := l.muxes[m]
-	l.mu.Unlock()
-	if isStrange(known) {
-		_ = m.End() // nothing was said on it
-	}
-}
-
-// newMux begins a yamux session, and says what its streams have to do.
-func (l *Listener) newMux(s *Stream, known *atomic.Bool) (*mux.Session, admission, error) {
-	if l.expected != nil {
-		m, err := mux.Server(s.Conn, (&peerPolicy{known: known}).judge)
-		return m, admission{creds: l.cfg.Credentials, mux: m}, err
-	}
-	m, err := mux.Server(s.Conn, mux.PluginPolicy)
-	return m, admission{creds: secure.Known(s.Info), preamble: true}, err
 }
 
 // AcceptNamed returns the next stream with that name that the host of a session opens.

@@ -99,8 +99,8 @@ func TestListenerRefuses(t *testing.T) {
 				if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 					t.Errorf("read %d bytes, %v; want the end", n, err)
 				}
-				if took := time.Since(began); took != 0 && took != admitTimeout {
-					t.Errorf("it took %v, want no time or %v", took, admitTimeout)
+				if took := time.Since(began); took != 0 && took != AdmitTimeout {
+					t.Errorf("it took %v, want no time or %v", took, AdmitTimeout)
 				}
 				<-wrote // may have been cut off
 				synctest.Wait()
@@ -189,7 +189,7 @@ func TestAdmittedStreamHasNoDeadline(t *testing.T) {
 			t.Fatal(err)
 		}
 		read := start(func() (int, error) { return accepted.Read(make([]byte, 1)) })
-		<-time.After(10 * admitTimeout)
+		<-time.After(10 * AdmitTimeout)
 		if len(read) > 0 {
 			t.Errorf("the read ended: %v", (<-read).err)
 		}
@@ -225,18 +225,18 @@ func TestPendingStreamsAreBounded(t *testing.T) {
 		ln := newPipes()
 		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
 		var silent []net.Conn
-		for range maxPending {
+		for range MaxPending {
 			silent = append(silent, dialPipe(t, ln))
 		}
 		synctest.Wait()
-		if pending, _ := l.count(); pending != maxPending {
-			t.Fatalf("%d streams are pending, want %d", pending, maxPending)
+		if pending, _ := l.count(); pending != MaxPending {
+			t.Fatalf("%d streams are pending, want %d", pending, MaxPending)
 		}
 		next := dialPipe(t, ln)
 		wrote := start(func() (int64, error) { return Preamble{Purpose: Calls}.WriteTo(next) })
 		synctest.Wait()
-		if pending, _ := l.count(); pending != maxPending || len(wrote) > 0 {
-			t.Errorf("%d streams are pending, want %d and one that waits for its turn", pending, maxPending)
+		if pending, _ := l.count(); pending != MaxPending || len(wrote) > 0 {
+			t.Errorf("%d streams are pending, want %d and one that waits for its turn", pending, MaxPending)
 		}
 		checkClose(t, silent[0])
 		accepted, err := l.Accept()
@@ -253,8 +253,8 @@ func TestPendingStreamsAreBounded(t *testing.T) {
 			}
 			checkClose(t, conn)
 		}
-		if took := time.Since(began); took != admitTimeout {
-			t.Errorf("the silent streams ended after %v, want %v", took, admitTimeout)
+		if took := time.Since(began); took != AdmitTimeout {
+			t.Errorf("the silent streams ended after %v, want %v", took, AdmitTimeout)
 		}
 		l.End()
 		checkClose(t, next, accepted)
@@ -279,7 +279,7 @@ func TestCloseDropsPending(t *testing.T) {
 			t.Fatal(err)
 		}
 		var silent []net.Conn
-		for range maxPending {
+		for range MaxPending {
 			silent = append(silent, dialPipe(t, ln))
 		}
 		synctest.Wait()
@@ -502,7 +502,7 @@ func TestSlowHandshake(t *testing.T) {
 				t.Errorf("authenticated by %s, TLS state %v", got.Security, got.TLS)
 			}
 			checkPassing(t, conn, accepted)
-			if pending, _ := l.count(); pending != 1 && time.Since(began) < admitTimeout {
+			if pending, _ := l.count(); pending != 1 && time.Since(began) < AdmitTimeout {
 				t.Errorf("%d streams are pending, want the slow one", pending)
 			}
 			l.End() // which does not wait for it
@@ -547,7 +547,7 @@ func TestBurst(t *testing.T) {
 // burst has streams meet.
 func burst(t *testing.T, s *Session, l *Listener) {
 	t.Helper()
-	const streams = 4 * maxPending
+	const streams = 4 * MaxPending
 	done := make(chan error, 2*streams)
 	for range streams {
 		for _, open := range []func() (net.Conn, error){

@@ -187,3 +187,15 @@ func checkEnded(t *testing.T, conn net.Conn) {
 		t.Errorf("read %d bytes, %v; want the end", n, err)
 	}
 }
+
+// await polls for a state that nothing announces.
+func await(t *testing.T, otherwise string, state func() bool) {
+	t.Helper()
+	for ctx := bounded(t); !state(); {
+		select {
+		case <-ctx.Done():
+			t.Fatal(otherwise)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}

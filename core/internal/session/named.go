@@ -140,7 +140,7 @@ func (m *meeting) park(p Preamble, conn net.Conn) {
 	defer m.leave(p)
 	if m.count >= maxParked && len(pl.streams) >= pl.callers {
 		m.tasks.Go(func() {
-			_ = conn.SetDeadline(time.Now().Add(admitTimeout))
+			_ = conn.SetDeadline(time.Now().Add(AdmitTimeout))
 			_, _ = conn.Write([]byte{byteRefused})
 			_ = conn.Close()
 		})
@@ -245,7 +245,7 @@ func (m *meeting) take(ctx context.Context, p Preamble) (*parkedStream, error) {
 // shake tells the host that the two have met. It reports false if the host has gone
 // meanwhile.
 func (m *meeting) shake(ctx context.Context, s *parkedStream) (bool, error) {
-	if err := s.SetDeadline(time.Now().Add(admitTimeout)); err != nil {
+	if err := s.SetDeadline(time.Now().Add(AdmitTimeout)); err != nil {
 		return false, nil //nolint:nilerr // it is closed; the next stream may not be
 	}
 	if _, err := s.Write([]byte{byteMet}); err != nil {

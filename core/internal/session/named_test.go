@@ -385,8 +385,8 @@ func TestHostThatNeverAnswers(t *testing.T) {
 		}
 		began := time.Now()
 		checkEnded(t, host)
-		if took := time.Since(began); took != admitTimeout {
-			t.Errorf("it was dropped after %v, want %v", took, admitTimeout)
+		if took := time.Since(began); took != AdmitTimeout {
+			t.Errorf("it was dropped after %v, want %v", took, AdmitTimeout)
 		}
 		if r := <-plugin; r.value != nil || !errors.Is(r.err, context.DeadlineExceeded) {
 			t.Errorf("got %v, %v; want to wait for another until the context ends", r.value, r.err)
@@ -534,7 +534,7 @@ func TestParkedStreamsAreBounded(t *testing.T) {
 }
 
 // muxBatch is how many streams are opened at once, fewer than may be pending.
-const muxBatch = maxPending / 2
+const muxBatch = MaxPending / 2
 
 func TestEndEndsNamedStreams(t *testing.T) {
 	for _, c := range cases() {

@@ -63,9 +63,14 @@ type Session struct {
 	dial     func(ctx context.Context) (net.Conn, error) // opens a stream that says nothing yet
 	creds    *secure.Credentials                         // authenticate a stream
 	foreign  bool
-	identity string    // in every preamble
-	share    *share    // nil for a session whose streams share nothing
-	expected *expected // nil but for go-plugin's multiplexed mode
+	identity string // in every preamble
+	share    *share // nil for a session whose streams share nothing
+}
+
+// New returns a session with a foreign plugin, whose streams open returns and creds
+// authenticate. closeAll ends the streams. It is called once.
+func New(open func(ctx context.Context) (net.Conn, error), creds *secure.Credentials, closeAll func() error) *Session {
+	return &Session{dial: open, creds: creds, foreign: true, share: newShare(closeAll)}
 }
 
 // Dial opens a session. The context bounds only that. A direct one has no
@@ -87,9 +92,6 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 	case handshake.SessionYamux:
 		if cfg.Conn != nil {
 			s.dial = func(context.Context) (net.Conn, error) { return cfg.Conn, nil }
-		}
-		if cfg.Foreign {
-			return s.multiplex(ctx)
 		}
 		return s.carried(ctx)
 	default:
@@ -143,14 +145,8 @@ func (s *Session) Open(ctx context.Context, p Preamble) (*Stream, error) {
 
 // introduce says what a stream is for, and authenticates both sides. It owns conn.
 func (s *Session) introduce(ctx context.Context, conn net.Conn, p Preamble) (net.Conn, secure.Info, error) {
-	// A blocked write ends with the context.
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	stream, info, err := s.begin(ctx, conn, p)
-	if !stop() {
-		err = context.Cause(ctx)
-	}
+	stream, info, err := within(ctx, conn, func() (net.Conn, secure.Info, error) { return s.begin(ctx, conn, p) })
 	if err != nil {
-		_ = conn.Close()
 		return nil, secure.Info{}, err
 	}
 	if s.share != nil && p.Purpose == Calls && !s.foreign { // a foreign plugin may end that stream and take another
@@ -165,11 +161,7 @@ func (s *Session) begin(ctx context.Context, conn net.Conn, p Preamble) (net.Con
 			return nil, secure.Info{}, fmt.Errorf("write preamble: %w", err)
 		}
 	}
-	stream, info, err := s.creds.Client(ctx, conn)
-	if err != nil {
-		return nil, secure.Info{}, fmt.Errorf("authenticate by %s: %w", s.creds.Security(), err)
-	}
-	return stream, info, nil
+	return introduce(ctx, conn, s.creds)
 }
 
 // Close ends what the streams share, if anything, and with it the streams. Those

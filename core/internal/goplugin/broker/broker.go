@@ -79,15 +79,15 @@ type Config struct {
 	Exited <-chan struct{}
 }
 
-// Streams are those of one multiplexed connection: a *session.Session or a
-// *session.Listener.
+// Streams are one end of a multiplexed connection: a *multiplex.HostEnd or a
+// *multiplex.PluginEnd.
 type Streams interface {
 	// OpenStream opens a stream that the other side expects.
 	OpenStream(ctx context.Context) (net.Conn, error)
-	// Authenticate authenticates both sides of such a stream, which it owns.
+	// Authenticate authenticates both sides of a stream of OpenStream. It owns the stream.
 	Authenticate(ctx context.Context, stream net.Conn) (net.Conn, secure.Info, error)
-	// Expect has the next stream that the other side opens given to deliver. It
-	// reports false if too many are expected.
+	// Expect registers deliver for the next stream that the other side opens. It reports
+	// false if too many streams are expected.
 	Expect(deliver func(*session.Stream)) bool
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
+	"github.com/plugwire/plugwire/core/internal/goplugin/multiplex"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
 	"github.com/plugwire/plugwire/core/transport"
@@ -149,28 +150,31 @@ func multiplexed(t *testing.T) (host, plugin *Broker) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener := session.NewListener(ln, session.ListenerConfig{Kind: handshake.SessionYamux, Credentials: secure.Plaintext(), Foreign: true})
-	s, err := session.Dial(t.Context(), session.Config{
-		Kind: handshake.SessionYamux, Transport: u, Dial: transport.DialConfig{Address: ln.Addr().String()}, Credentials: secure.Plaintext(), Foreign: true,
-	})
+	plugins := multiplex.NewPluginEnd(ln, secure.Plaintext(), nil)
+	conn, err := net.Dial("unix", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
+	hosts, err := multiplex.NewHostEnd(t.Context(), conn, secure.Plaintext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := hosts.Session()
 	// The stream for calls comes first.
 	calls, err := s.Open(t.Context(), session.Preamble{Purpose: session.Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted, err := listener.Accept()
+	accepted, err := plugins.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = errors.Join(calls.Close(), accepted.Close(), s.Close())
-		listener.End()
+		plugins.End()
 	})
-	return New(Config{Side: "host", Other: "plugin", MaxMessageSize: 1 << 20, Streams: s, OnPanic: ignorePanic}),
-		New(Config{Side: "plugin", Other: "host", MaxMessageSize: 1 << 20, Streams: listener, OnPanic: ignorePanic})
+	return New(Config{Side: "host", Other: "plugin", MaxMessageSize: 1 << 20, Streams: hosts, OnPanic: ignorePanic}),
+		New(Config{Side: "plugin", Other: "host", MaxMessageSize: 1 << 20, Streams: plugins, OnPanic: ignorePanic})
 }
 
 // services registers what a test serves.

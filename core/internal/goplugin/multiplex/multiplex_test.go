@@ -1,4 +1,4 @@
-package session
+package multiplex
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -15,35 +16,61 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/mux"
 	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/session"
 )
 
-// multiplexedPair opens a session in go-plugin's multiplexed mode, with TLS in each
-// stream, and returns the two ends of its stream for calls too.
-func multiplexedPair(t *testing.T) (s *Session, l *Listener, calls, served net.Conn) {
+// pair connects both ends, with TLS in each stream, and returns them with the two ends of
+// the stream for calls.
+func pair(t *testing.T) (h *HostEnd, p *PluginEnd, calls, served net.Conn) {
 	t.Helper()
 	host, plugin := newIdentity(t), newIdentity(t)
-	s, l = connect(t, handshake.SessionYamux, func(cfg *Config, listening *ListenerConfig) {
-		cfg.Foreign, listening.Foreign = true, true
-		cfg.Credentials = secure.MutualTLS(host, plugin.DER())
-		listening.Credentials = secure.MutualTLS(plugin, host.DER())
-	})
-	stream, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	h, p = connect(t, secure.MutualTLS(host, plugin.DER()), secure.MutualTLS(plugin, host.DER()))
+	stream, err := h.Session().Open(bounded(t), session.Preamble{Purpose: session.Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if stream.Info.Security != handshake.SecurityMTLS {
 		t.Errorf("security %q", stream.Info.Security)
 	}
-	calls = stream
-	accepted, err := l.Accept()
+	accepted, err := p.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { checkClose(t, accepted, calls) }) // the latter ends the session
-	if !s.Multiplexed() || !l.Multiplexed() {
-		t.Error("the session does not count as multiplexed")
+	t.Cleanup(func() { checkClose(t, accepted, stream) })
+	return h, p, stream, accepted
+}
+
+// listen returns a plugin's end, which ends with the test.
+func listen(t *testing.T, creds *secure.Credentials) *PluginEnd {
+	t.Helper()
+	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return s, l, calls, accepted
+	p := NewPluginEnd(ln, creds, nil)
+	t.Cleanup(p.End)
+	return p
+}
+
+func dial(t *testing.T, p *PluginEnd) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", p.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// connect returns both ends, which end with the test.
+func connect(t *testing.T, host, plugin *secure.Credentials) (*HostEnd, *PluginEnd) {
+	t.Helper()
+	p := listen(t, plugin)
+	h, err := NewHostEnd(bounded(t), dial(t, p), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { checkClose(t, h.mux) })
+	return h, p
 }
 
 // opener is either end of a session.
@@ -72,13 +99,12 @@ func newIdentity(t *testing.T) *secure.Identity {
 	return id
 }
 
-// TestMultiplexed opens streams both ways, after they were announced, beside the
-// one for calls.
+// TestMultiplexed opens announced streams both ways, beside the one for calls.
 func TestMultiplexed(t *testing.T) {
-	s, l, calls, served := multiplexedPair(t)
+	s, l, calls, served := pair(t)
 	for range 3 {
-		came := make(chan *Stream, 2)
-		if !s.Expect(func(x *Stream) { came <- x }) || !l.Expect(func(x *Stream) { came <- x }) {
+		came := make(chan *session.Stream, 2)
+		if !s.Expect(func(x *session.Stream) { came <- x }) || !l.Expect(func(x *session.Stream) { came <- x }) {
 			t.Fatal("too many are expected")
 		}
 		fromPlugin, err := open(t, l)
@@ -99,7 +125,7 @@ func TestMultiplexed(t *testing.T) {
 		checkClose(t, fromPlugin, atHost, fromHost, atPlugin)
 	}
 	checkPassing(t, calls, served)
-	// A stream of the host's that nobody has announced is another one for calls.
+	// A stream of the host's that was not announced is another one for calls.
 	again, err := open(t, s)
 	if err != nil {
 		t.Fatal(err)
@@ -112,19 +138,19 @@ func TestMultiplexed(t *testing.T) {
 	checkClose(t, again, accepted)
 }
 
-// TestUnannouncedStreams closes what the plugin opens without having announced it,
-// however often, and goes on.
+// TestUnannouncedStreams opens streams that the plugin has not announced. The host refuses
+// each, and the connection goes on.
 func TestUnannouncedStreams(t *testing.T) {
-	s, l, calls, served := multiplexedPair(t)
-	for range 2 * maxPending {
+	s, l, calls, served := pair(t)
+	for range 2 * session.MaxPending {
 		if conn, err := open(t, l); err == nil {
 			t.Error("a stream that was not announced was let in")
 			checkClose(t, conn)
 		}
 	}
 	checkPassing(t, calls, served)
-	came := make(chan *Stream, 1)
-	if !s.Expect(func(x *Stream) { came <- x }) {
+	came := make(chan *session.Stream, 1)
+	if !s.Expect(func(x *session.Stream) { came <- x }) {
 		t.Fatal("too many are expected")
 	}
 	fromPlugin, err := open(t, l)
@@ -136,9 +162,9 @@ func TestUnannouncedStreams(t *testing.T) {
 	checkClose(t, fromPlugin, atHost)
 }
 
-// dialStranger connects as whoever can, and returns what comes of its connection,
-// the connection, and the session on it.
-func dialStranger(t *testing.T, l *Listener) (ended <-chan result[int64], conn net.Conn, m *mux.Session) {
+// dialStranger connects without a certificate. It returns how the connection ends, the
+// connection, and the session on it.
+func dialStranger(t *testing.T, l *PluginEnd) (ended <-chan result[int64], conn net.Conn, m *mux.Session) {
 	t.Helper()
 	conn, err := net.Dial("unix", l.Addr().String())
 	if err != nil {
@@ -148,8 +174,8 @@ func dialStranger(t *testing.T, l *Listener) (ended <-chan result[int64], conn n
 	await(t, "the connection is not accepted", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		for m = range l.muxes {
-			if isStrange(l.muxes[m]) {
+		for m = range l.carriers {
+			if !l.carriers[m].Load() {
 				return true
 			}
 		}
@@ -158,7 +184,7 @@ func dialStranger(t *testing.T, l *Listener) (ended <-chan result[int64], conn n
 	return ended, conn, m
 }
 
-// await polls for what nothing tells of.
+// await polls for a state that nothing announces.
 func await(t *testing.T, otherwise string, state func() bool) {
 	t.Helper()
 	for ctx := bounded(t); !state(); {
@@ -170,10 +196,10 @@ func await(t *testing.T, otherwise string, state func() bool) {
 	}
 }
 
-// TestStreamsOfStrangers ends a session on which many streams are opened before
-// anybody has authenticated, and not the host's.
+// TestStreamsOfStrangers opens many streams on a connection before it authenticates. The
+// plugin ends that connection, and not the host's.
 func TestStreamsOfStrangers(t *testing.T) {
-	_, l, calls, served := multiplexedPair(t)
+	_, l, calls, served := pair(t)
 	ended, conn, m := dialStranger(t, l)
 	for i := range uint32(maxStrange) {
 		if _, err := conn.Write(frame(1, flagSYN, 2*i+1, 0)); err != nil {
@@ -192,13 +218,13 @@ func TestStreamsOfStrangers(t *testing.T) {
 	checkPassing(t, calls, served)
 }
 
-// TestRefusedStreamsAreBounded has somebody open streams that are refused, and close
-// none of them: this side holds only so many of them at a time.
+// TestRefusedStreamsAreBounded opens streams that are refused, and closes none of them. The
+// plugin holds a bounded number of them.
 func TestRefusedStreamsAreBounded(t *testing.T) {
-	_, l, calls, served := multiplexedPair(t)
+	_, l, calls, served := pair(t)
 	ended, conn, m := dialStranger(t, l)
 	l.mu.Lock()
-	l.muxes[m].Store(true) // as if it had authenticated
+	l.carriers[m].Store(true) // as if it had authenticated
 	l.mu.Unlock()
 	const junk, opened = "junk!", 250 // fewer than what yamux holds for Accept; more would be reset
 	for i := range uint32(opened) {
@@ -207,8 +233,8 @@ func TestRefusedStreamsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const flagFIN, accepted = 4, maxPending + 1 // the last waits for its turn
-	await(t, "the streams do not wait for their turn", func() bool {
+	const flagFIN, accepted = 4, session.MaxPending + 1 // the last waits for a slot
+	await(t, "the streams do not wait for a slot", func() bool {
 		return m.Streams() == accepted
 	})
 	for i := range uint32(opened) {
@@ -222,13 +248,12 @@ func TestRefusedStreamsAreBounded(t *testing.T) {
 	checkPassing(t, calls, served)
 }
 
-// TestStreamOfAnother has somebody without the certificate connect: it neither gets
-// a stream nor the plugin's own, nor takes the place of one that the host has
-// announced.
+// TestStreamOfAnother connects without the host's certificate. That connection gets no stream,
+// and does not take the place of a stream that the host has announced.
 func TestStreamOfAnother(t *testing.T) {
-	s, l, calls, served := multiplexedPair(t)
-	came := make(chan *Stream, 1)
-	if !l.Expect(func(x *Stream) { came <- x }) {
+	s, l, calls, served := pair(t)
+	came := make(chan *session.Stream, 1)
+	if !l.Expect(func(x *session.Stream) { came <- x }) {
 		t.Fatal("too many are expected")
 	}
 	conn, err := net.Dial("unix", l.Addr().String())
@@ -239,8 +264,8 @@ func TestStreamOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger := &Session{dial: another.Open, creds: secure.MutualTLS(newIdentity(t), newIdentity(t).DER()), foreign: true}
-	if stream, err := stranger.Open(bounded(t), Preamble{Purpose: Calls}); err == nil {
+	stranger := session.New(another.Open, secure.MutualTLS(newIdentity(t), newIdentity(t).DER()), another.Close)
+	if stream, err := stranger.Open(bounded(t), session.Preamble{Purpose: session.Calls}); err == nil {
 		_ = stream.SetDeadline(time.Now().Add(hang)) // TLS 1.3 tells the client when it reads
 		if _, err := stream.Read(make([]byte, 1)); err == nil || errors.Is(err, io.ErrNoProgress) {
 			t.Errorf("a stranger was let in: %v", err)
@@ -259,13 +284,13 @@ func TestStreamOfAnother(t *testing.T) {
 	checkPassing(t, calls, served)
 }
 
-// TestStrangers lets in no more than so many who connect and say nothing, and ends
-// their sessions, and not the host's.
+// TestStrangers opens connections that say nothing. Their number is bounded, and the plugin
+// ends them but not the host's.
 func TestStrangers(t *testing.T) {
-	_, l, calls, served := multiplexedPair(t)
+	_, l, calls, served := pair(t)
 	began := time.Now()
 	ends := make(chan error)
-	for range maxPending + 1 {
+	for range session.MaxPending + 1 {
 		conn, err := net.Dial("unix", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -280,28 +305,27 @@ func TestStrangers(t *testing.T) {
 		t.Error("something was said to it")
 	}
 	l.mu.Lock()
-	muxes := slices.Collect(maps.Keys(l.muxes))
+	muxes := slices.Collect(maps.Keys(l.carriers))
 	l.mu.Unlock()
-	if len(muxes) != maxPending+1 && time.Since(began) < admitTimeout {
-		t.Errorf("%d sessions, want the host's and %d", len(muxes), maxPending)
+	if len(muxes) != session.MaxPending+1 && time.Since(began) < session.AdmitTimeout {
+		t.Errorf("%d sessions, want the host's and %d", len(muxes), session.MaxPending)
 	}
 	for _, m := range muxes {
 		l.endStranger(m) // as the timer of each does
 	}
-	for range maxPending {
+	for range session.MaxPending {
 		receive(t, "the end of a stranger", ends)
 	}
 	checkPassing(t, calls, served)
 }
 
-// TestExpected forgets in time what was announced and did not come, and keeps no
-// more than it may.
-func TestExpected(t *testing.T) {
+// TestAnnouncements checks that announcements expire, and that their number is bounded.
+func TestAnnouncements(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var e expected
+		var e announcements
 		var got []int
-		add := func(i int) bool { return e.add(func(*Stream) { got = append(got, i) }) }
-		for i := range maxExpected {
+		add := func(i int) bool { return e.add(func(*session.Stream) { got = append(got, i) }) }
+		for i := range maxAnnounced {
 			if !add(i) {
 				t.Fatalf("%d are too many", i)
 			}
@@ -312,7 +336,7 @@ func TestExpected(t *testing.T) {
 		for range 2 {
 			e.next()(nil)
 		}
-		time.Sleep(expectedFor + time.Second)
+		time.Sleep(announcedFor + time.Second)
 		if e.next() != nil {
 			t.Error("what was announced long ago is still expected")
 		}
@@ -326,8 +350,8 @@ func TestExpected(t *testing.T) {
 	})
 }
 
-// TestLimitedPings lets a peer ping as often as go-plugin does, for as long as it
-// likes, and not much more often.
+// TestLimitedPings checks that a peer may ping as often as go-plugin does, without end, and not
+// much more often.
 func TestLimitedPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var policy peerPolicy
@@ -349,8 +373,8 @@ func TestLimitedPings(t *testing.T) {
 	})
 }
 
-// FuzzMultiplexed has either side read anything from the other, which then leaves:
-// both end, and nothing is left.
+// FuzzMultiplexed sends random bytes to either side, and leaves. The side ends, and nothing of
+// it is left.
 func FuzzMultiplexed(f *testing.F) {
 	for _, data := range [][]byte{
 		[]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
@@ -364,28 +388,31 @@ func FuzzMultiplexed(f *testing.F) {
 	f.Add(append(frame(1, 1, 2, 0), frame(0, 1, 4, 0)...), false) // streams of the plugin's
 	f.Add(append(frame(2, 1, 0, 7), frame(3, 0, 0, 0)...), true)
 	f.Fuzz(func(t *testing.T, data []byte, host bool) {
-		cfg, ln, listening := socketConfigs(t, handshake.SessionYamux)
-		cfg.Foreign, listening.Foreign = true, true
-		var ours, theirs io.Closer
+		var ours io.Closer
 		var peer net.Conn
 		if host {
-			l := NewListener(ln, listening)
-			l.Expect(func(s *Stream) { _ = s.Close() })
+			p := listen(t, secure.Plaintext())
+			p.Expect(func(s *session.Stream) { _ = s.Close() })
+			peer, ours = dial(t, p), endFunc(p.End)
+		} else {
+			ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
 			conn, err := net.Dial("unix", ln.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}
-			peer, ours = conn, ended(l.End)
-		} else {
-			s, err := Dial(bounded(t), cfg)
+			h, err := NewHostEnd(bounded(t), conn, secure.Plaintext())
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.Expect(func(s *Stream) { _ = s.Close() })
+			h.Expect(func(s *session.Stream) { _ = s.Close() })
 			if peer, err = ln.Accept(); err != nil {
 				t.Fatal(err)
 			}
-			ours, theirs = s, ln
+			ours = h.mux
 		}
 		drained := start(func() (int64, error) { return io.Copy(io.Discard, peer) })
 		_, _ = peer.Write(data) // the other side may hang up before its end
@@ -393,16 +420,13 @@ func FuzzMultiplexed(f *testing.F) {
 		checkClose(t, ours)
 		receive(t, "the end of the connection", drained)
 		checkClose(t, peer)
-		if theirs != nil {
-			checkClose(t, theirs)
-		}
 	})
 }
 
-// ended is a function that closes.
-type ended func()
+// endFunc is a function that closes.
+type endFunc func()
 
-func (f ended) Close() error {
+func (f endFunc) Close() error {
 	f()
 	return nil
 }

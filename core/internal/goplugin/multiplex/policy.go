@@ -1,4 +1,4 @@
-package session
+package multiplex
 
 import (
 	"errors"
@@ -37,7 +37,7 @@ func (p *peerPolicy) judge(f mux.Frame) error {
 	switch {
 	case f.IsPing():
 		return p.ping()
-	case f.OpensStream() && isStrange(p.known):
+	case f.OpensStream() && p.known != nil && !p.known.Load():
 		if p.opened++; p.opened > maxStrange {
 			return errOpenedEarly
 		}
@@ -54,5 +54,3 @@ func (p *peerPolicy) ping() error {
 	}
 	return nil
 }
-
-func isStrange(known *atomic.Bool) bool { return known != nil && !known.Load() }

@@ -18,35 +18,38 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// networks are those that an address can be in (grpc_broker.go in go-plugin). Each is also the name of a transport, at version 1.
+// networks are the networks of addresses (grpc_broker.go in go-plugin). Each is also the name
+// of a transport, at version 1.
 var networks = []string{"unix", "tcp"}
 
 const addressVersion = 1
 
-// Addresses gives each id an address of its own.
+// Addresses gives each id an address of its own. It is for a connection that is not
+// multiplexed.
 type Addresses struct {
-	// Transports are this side's.
+	// Transports are the transports of this side.
 	Transports transport.Set
-	// Networks are where this side may listen, the best first (see [Networks]).
+	// Networks are the networks on which this side may listen, the best first (see
+	// [Networks]).
 	Networks []string
-	// Listening is how this side listens; the version is filled in.
+	// Listening says how this side listens. Listen sets its version.
 	Listening transport.ListenConfig
-	// Credentials authenticate the two sides, as on the connection for calls.
+	// Credentials authenticate the two sides, like those of the connection for calls.
 	Credentials *secure.Credentials
-	// Opened, if set, calls open, and is told so of every listener.
+	// Opened, if set, opens a listener by calling open, and so gets every listener.
 	Opened func(open func() (net.Listener, error)) (net.Listener, error)
-	// Dir is the working directory of the other side, if it is not this side's. A peer
-	// on go-plugin with a relative TMPDIR sends relative paths.
+	// Dir is the working directory of the other side, if it differs from this side's. A
+	// peer on go-plugin with a relative TMPDIR sends relative paths.
 	Dir string
-	// ToOther and FromOther, if set, translate this side's addresses and the other
-	// side's.
+	// ToOther translates addresses of this side for the other, and FromOther those of the
+	// other side. Either may be nil.
 	ToOther, FromOther func(network, address string) (string, string, error)
 }
 
-// Networks returns the networks that brokered connections can travel over, the best
-// first. chosen is the transport of the connection for calls: the other side has that,
-// and can reach this side over it. If it is none of these networks, it is those of
-// others, which the other side has too.
+// Networks returns the networks that brokered connections can travel over, the best first.
+// chosen is the transport of the connection for calls: the other side has it, and can reach
+// this side over it. If chosen is not one of the networks, Networks returns those among
+// others, which are transports that the other side has too.
 func Networks(chosen transport.ID, others []transport.ID) []string {
 	if isNetwork(chosen) {
 		return []string{chosen.Name}
@@ -97,7 +100,7 @@ func (a *Addresses) Listen(ctx context.Context) (own *session.Listener, network,
 	}), network, address, nil
 }
 
-// transport returns the one to listen on.
+// transport returns the transport to listen on.
 func (a *Addresses) transport() (transport.Transport, error) {
 	none := errNoNetwork
 	for _, name := range a.Networks {
@@ -105,7 +108,7 @@ func (a *Addresses) transport() (transport.Transport, error) {
 		switch {
 		case t == nil || !slices.Contains(t.Versions(), addressVersion):
 		case name == "tcp" && a.Credentials.Security() == handshake.SecurityPeerCred:
-			none = errNoTLS // nobody would vouch for the peer
+			none = errNoTLS // nothing would authenticate the peer
 		default:
 			return t, nil
 		}
@@ -113,7 +116,7 @@ func (a *Addresses) transport() (transport.Transport, error) {
 	return nil, none
 }
 
-// Dial dials an address of the other side's, and authenticates both.
+// Dial dials an address of the other side, and authenticates both sides.
 func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn, secure.Info, error) {
 	var err error
 	if a.FromOther != nil {
@@ -129,7 +132,7 @@ func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn
 	t := a.Transports.ByName(network)
 	switch {
 	case !slices.Contains(networks, network):
-		return nil, secure.Info{}, fmt.Errorf("the other side says that it listens on network %.64q, which is none of %q", network, networks)
+		return nil, secure.Info{}, fmt.Errorf("the other side says that it listens on network %.64q, and only %q are possible", network, networks)
 	case t == nil:
 		return nil, secure.Info{}, fmt.Errorf("the other side listens on %s, and this side does not have that transport: add it with host.WithTransports and plugin.WithTransports", network)
 	}
@@ -148,7 +151,7 @@ func (a *Addresses) Dial(ctx context.Context, network, address string) (net.Conn
 	}
 	stream, err := s.Open(ctx, session.Preamble{})
 	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w: the socket is for the user as whom the plugin was started, and this process runs as user %d: start the plugin as that user (SysProcAttr.Credential), or put transport tcp first with host.WithTransports", err, os.Geteuid())
+		err = fmt.Errorf("%w: the socket belongs to the user that the plugin was started as, and this process runs as user %d: start the plugin as that user (SysProcAttr.Credential), or put transport tcp first with host.WithTransports", err, os.Geteuid())
 	}
 	if err != nil {
 		return nil, secure.Info{}, err

@@ -1,11 +1,11 @@
-// Package broker is go-plugin's broker: connections beside the one for calls,
-// each found by a number that the two sides pass on in messages of their own
-// (grpc_broker.go and internal/grpcmux there; docs/protocol.md, "The broker").
-// Package core/broker is what users see of it.
+// Package broker is go-plugin's broker. It makes connections beside the one for calls. Each
+// is found by a number, which the two sides exchange in messages of their own (grpc_broker.go
+// and internal/grpcmux in go-plugin; docs/protocol.md, "The broker"). Package core/broker has
+// the interfaces that users see.
 //
-// There are two modes. With separate listeners the side that serves an id opens
-// an address for it and tells the other. With one multiplexed connection the side
-// that dials knocks, waits for the acknowledgement, and opens the next stream.
+// There are two modes. With separate listeners, the side that serves an id opens an address
+// for it and sends the address to the other side. With one multiplexed connection, the side
+// that dials sends a knock, waits for the acknowledgement, and opens the next stream.
 package broker
 
 import (
@@ -31,13 +31,13 @@ import (
 )
 
 const (
-	// timeout bounds what the context of a call leaves unbounded: the wait for the
-	// other side to do its half. It is twice as patient as go-plugin.
+	// timeout bounds the wait for the other side to do its half, if the context does not.
+	// It is twice that of go-plugin.
 	timeout = 10 * time.Second
-	// maxOffers bounds the addresses that the other side has announced and that
-	// are kept for a Dial, however late. The oldest go first.
+	// maxOffers bounds the addresses that the other side has announced and that are kept
+	// for a Dial, however late. The oldest are dropped first.
 	maxOffers = 1024
-	// maxMessage bounds a message of a plugin's, in bytes: an address, or a reason.
+	// maxMessage bounds a message of a plugin, in bytes: an address, or a reason.
 	maxMessage = 64 << 10
 	// sendQueue is how many messages may wait for the other side to read them.
 	sendQueue = 16
@@ -45,37 +45,37 @@ const (
 
 // Config says how a Broker reaches the other side.
 type Config struct {
-	// Side and Other are what this side and the other are called in errors.
+	// Side and Other name this side and the other in errors.
 	Side, Other string
 	// MaxMessageSize in bytes.
 	MaxMessageSize int
-	// Limits bound the calls of what is dialed under one id.
+	// Limits bound the calls that the other side makes under one id.
 	Limits calls.Limits
-	// Logger, if set, is told of what the other side does that it has no reason to.
+	// Logger, if set, gets warnings about what a sound peer never does.
 	Logger *slog.Logger
-	// Listen opens an address that the other side can dial, and says what that
-	// side calls it.
+	// Listen opens an address that the other side can dial, and returns it as that side
+	// calls it.
 	Listen func(ctx context.Context) (ln *session.Listener, network, address string, err error)
-	// Dial dials an address as the other side calls it, and authenticates both.
+	// Dial dials an address as the other side calls it, and authenticates both sides.
 	Dial func(ctx context.Context, network, address string) (net.Conn, secure.Info, error)
-	// Streams are those of the one multiplexed connection, which are then used
-	// instead of Listen and Dial; otherwise nil.
+	// Streams are the streams of a multiplexed connection, which are used instead of
+	// Listen and Dial; nil for any other connection.
 	Streams Streams
-	// UnaryServer, StreamServer and ServerStats intercept and see the calls that this side
-	// serves, UnaryClient, StreamClient and ClientStats those that it makes.
+	// UnaryServer, StreamServer and ServerStats intercept and observe the calls that this
+	// side serves. UnaryClient, StreamClient and ClientStats do so for the calls that it
+	// makes.
 	UnaryServer  []grpc.UnaryServerInterceptor
 	StreamServer []grpc.StreamServerInterceptor
 	ServerStats  []stats.Handler
 	UnaryClient  []grpc.UnaryClientInterceptor
 	StreamClient []grpc.StreamClientInterceptor
 	ClientStats  []stats.Handler
-	// OnPanic is told of a panic in a handler, with its stack.
+	// OnPanic gets a panic in a handler, with its stack.
 	OnPanic func(ctx context.Context, method string, value any, stack []byte)
-	// Stalled, if set, says what keeps the other side from answering, if that is
-	// known.
+	// Stalled, if set, returns why the other side does not answer, if that is known.
 	Stalled func() string
-	// Exited, if set, is closed when the other side's process has ended. Close
-	// follows, with how it ended.
+	// Exited, if set, is closed when the other side's process has ended. A call of Close
+	// follows, which says how the process ended.
 	Exited <-chan struct{}
 }
 
@@ -96,34 +96,34 @@ type Streams interface {
 type Broker struct {
 	cfg     Config
 	nextID  atomic.Uint32
-	dialing chan struct{} // holds one while a stream is opened: they are told apart by their order
+	dialing chan struct{} // holds an item while a stream is opened: only their order tells streams apart
 
 	ctx   context.Context //nolint:containedctx // the broker's own life, not a caller's
 	end   context.CancelCauseFunc
 	tasks sync.WaitGroup
 
 	mu        sync.Mutex    // guards the fields below
-	changed   chan struct{} // closed and made anew with every change
-	link      *link         // nil while there is none
-	refusal   error         // why there will never be one; may be nil
+	changed   chan struct{} // closed and replaced with every change
+	link      *link         // nil while there is no link
+	refusal   error         // why there will never be a link; may be nil
 	offers    map[uint32]messages.ConnInfo
 	order     []uint32 // of offers, the oldest first
 	acceptors map[uint32]*acceptor
-	knocks    map[uint32]*time.Timer // of the other side, for ids that nobody accepts yet
-	dials     map[uint32]*dial       // whose knocks this side waits for
+	knocks    map[uint32]*time.Timer // of the other side, for ids that this side does not serve yet
+	dials     map[uint32]*dial       // knocks of this side that wait for an answer
 	abandoned map[uint32]int         // knocks of this side that may still be acknowledged
 }
 
-// link is the stream on which messages go both ways.
+// link is the stream that carries messages both ways.
 type link struct {
 	out  chan outgoing
-	done chan struct{} // closed when nothing is sent any more
+	done chan struct{} // closed when the sending has ended
 }
 
 // outgoing is a message to the other side.
 type outgoing struct {
 	*messages.ConnInfo
-	acceptor *acceptor // of the stream that it has the other side open; else nil
+	acceptor *acceptor // gets the stream that the message makes the other side open; nil for none
 }
 
 var _ broker.Broker = (*Broker)(nil)
@@ -147,8 +147,8 @@ func New(cfg Config) *Broker {
 // NextID implements [broker.Broker].
 func (b *Broker) NextID() uint32 { return b.nextID.Add(1) }
 
-// Close ends everything: connections fail with reason, servers stop. It waits for
-// the goroutines.
+// Close ends everything: connections fail with reason, and servers stop. It waits for the
+// goroutines.
 func (b *Broker) Close(reason error) {
 	b.end(reason)
 	b.mu.Lock()
@@ -157,7 +157,7 @@ func (b *Broker) Close(reason error) {
 	b.tasks.Wait()
 }
 
-// dropKnocks forgets those that wait. The caller holds mu.
+// dropKnocks forgets the knocks that wait. The caller holds mu.
 func (b *Broker) dropKnocks() {
 	for _, timer := range b.knocks {
 		timer.Stop()
@@ -165,8 +165,8 @@ func (b *Broker) dropKnocks() {
 	clear(b.knocks)
 }
 
-// run runs f in a goroutine for which Close waits. It reports false, and does not
-// run f, after Close.
+// run runs f in a goroutine that Close waits for. After Close it reports false, and does not
+// run f.
 func (b *Broker) run(f func()) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -196,7 +196,7 @@ func (b *Broker) Start(cc grpc.ClientConnInterface) {
 	})
 }
 
-// refuse says why there will be no link.
+// refuse records why there will be no link.
 func (b *Broker) refuse(reason error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -209,8 +209,8 @@ func (b *Broker) change() {
 	b.changed = make(chan struct{})
 }
 
-// Exchange implements [messages.Broker]: it serves one link. A newer one, of a
-// host that has attached, takes over.
+// Exchange implements [messages.Broker]: it serves one link. A newer link, of a host that has
+// attached, replaces it.
 func (b *Broker) Exchange(s messages.Stream) error {
 	l := &link{out: make(chan outgoing, sendQueue), done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(b.ctx)
@@ -220,7 +220,7 @@ func (b *Broker) Exchange(s messages.Stream) error {
 	}
 	b.mu.Lock()
 	b.link = l
-	clear(b.offers) // of another host, which has the same numbers, as are the knocks
+	clear(b.offers) // they are, like the knocks, of another host, which uses the same numbers
 	b.order = nil
 	b.dropKnocks()
 	b.change()
@@ -235,12 +235,12 @@ func (b *Broker) Exchange(s messages.Stream) error {
 	}
 }
 
-// send sends what is queued until ctx or the stream ends. A SendMsg ends with the
-// stream. Its end is that of all who wait for room in the queue: whoever receives
-// may be one of them, and would not see the end of the stream.
+// send sends the queue until ctx or the stream ends. A SendMsg ends with the stream. When send
+// ends, each sender that waits for room in the queue gives up. The receiving goroutine may be
+// such a sender, and would otherwise never see the end of the stream.
 //
-// A stream is expected from when its acknowledgement is sent, and not before: they
-// are told apart by that order, and one that nobody opens would upset it.
+// A stream is expected only once its acknowledgement is sent. Streams are told apart by their
+// order, which an expectation without a stream would break.
 func (b *Broker) send(ctx context.Context, l *link, s messages.Stream) {
 	defer close(l.done)
 	for {
@@ -250,7 +250,7 @@ func (b *Broker) send(ctx context.Context, l *link, s messages.Stream) {
 				m.Knock.Error = fmt.Sprintf("the %s expects too many streams already", b.cfg.Side)
 			}
 			if err := s.SendMsg(m.ConnInfo); err != nil {
-				return // which receiving notices too
+				return // the receiving goroutine notices it too
 			}
 		case <-ctx.Done():
 			return
@@ -260,7 +260,7 @@ func (b *Broker) send(ctx context.Context, l *link, s messages.Stream) {
 	}
 }
 
-// receive takes a message in.
+// receive handles a message.
 func (b *Broker) receive(l *link, m *messages.ConnInfo) {
 	switch {
 	case m.Knock == nil:
@@ -272,10 +272,10 @@ func (b *Broker) receive(l *link, m *messages.ConnInfo) {
 	}
 }
 
-// offered keeps an address for as long as the link lives: go-plugin throws it away
-// after five seconds, and a Dial that comes later fails. One that is longer than any
-// that can be dialed is not kept, as there may be maxOffers of them. Nor is one of a
-// host that another has taken over from: their numbers are the same.
+// offered keeps an address for as long as the link lives. go-plugin drops an address after
+// five seconds, and a later Dial fails. offered ignores an address that is too long to be
+// dialed, since there may be maxOffers of them. It also ignores one of a host whose link
+// another host has replaced, since hosts use the same numbers.
 func (b *Broker) offered(l *link, m messages.ConnInfo) {
 	if len(m.Network)+len(m.Address) > transport.MaxAddressLen {
 		return
@@ -296,7 +296,7 @@ func (b *Broker) offered(l *link, m messages.ConnInfo) {
 	b.change()
 }
 
-// bound limits ctx to the broker's life, and to timeout if it has no deadline.
+// bound ends ctx with the broker, and after timeout if ctx has no deadline.
 func (b *Broker) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
@@ -314,8 +314,8 @@ func (b *Broker) bound(ctx context.Context) (context.Context, context.CancelFunc
 	}
 }
 
-// await calls find, with mu held, until it reports true, or ctx ends, or there will
-// be no link. late says what has not come.
+// await calls find, with mu held, until find reports true, ctx ends, or there will be no
+// link. late describes what has not come.
 func (b *Broker) await(ctx context.Context, late string, find func() bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -354,7 +354,7 @@ func (b *Broker) say(ctx context.Context, m *messages.ConnInfo) error {
 		select {
 		case l.out <- outgoing{ConnInfo: m}:
 			return nil
-		case <-l.done: // there may be another
+		case <-l.done: // there may be another link
 			b.forget(l)
 		case <-ctx.Done():
 			return fmt.Errorf("the %s does not read the broker's messages: %w", b.cfg.Other, context.Cause(ctx))

@@ -87,10 +87,9 @@ func (b *Broker) dial(ctx context.Context, id uint32) (*conn, error) {
 	return b.watched(peer, id)
 }
 
-// open opens the first connection to what the other side serves under an id, and says
-// how to open the next: a server may renew its connections, and with an address of its
-// own it is dialed there again. On one multiplexed connection the end of a stream is
-// that of what is served.
+// open opens the first connection to what the other side serves under an id, and says how to
+// open the next. A server may renew its connections, and is then dialed again at its address.
+// On a multiplexed connection the end of a stream is the end of the server.
 func (b *Broker) open(ctx context.Context, id uint32) (h2.Link, error) {
 	if b.cfg.Streams != nil {
 		conn, info, err := b.dialStream(ctx, id)
@@ -107,7 +106,7 @@ func (b *Broker) open(ctx context.Context, id uint32) (h2.Link, error) {
 	return link, err
 }
 
-// watched returns a connection whose calls end with it, or with the broker.
+// watched returns a connection. Its calls end with the connection or with the broker.
 func (b *Broker) watched(peer *h2.Client, id uint32) (*conn, error) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	c := &conn{peer: peer, close: cancel, done: make(chan struct{})}
@@ -120,7 +119,7 @@ func (b *Broker) watched(peer *h2.Client, id uint32) (*conn, error) {
 				peer.Fail(reason)
 			}
 			peer.Fail(fmt.Errorf("the connection with id %d to the %s has ended: %w", id, b.cfg.Other, net.ErrClosed))
-			<-ctx.Done() // until it is closed, calls say so
+			<-ctx.Done() // until the connection is closed, calls fail with the reason
 		case <-ctx.Done():
 			if reason := context.Cause(b.ctx); reason != nil {
 				peer.Fail(reason)
@@ -136,13 +135,12 @@ func (b *Broker) watched(peer *h2.Client, id uint32) (*conn, error) {
 	return c, nil
 }
 
-// exitPatience is how long the process of the other side may take to end after a
-// connection did, before the connection counts as one that ended alone. It bounds
-// how long a call waits to learn why it failed.
+// exitPatience is how long after a connection the process of the other side may end and still
+// count as the reason. It bounds how long a call waits to learn why it failed.
 const exitPatience = 500 * time.Millisecond
 
-// awaitEnd waits for the end of the broker if the other side's process ends now, so
-// that what fails with a connection is told how the process ended.
+// awaitEnd waits for the end of the broker if the other side's process ends now. Calls that
+// fail with a connection then say how the process ended.
 func (b *Broker) awaitEnd(ctx context.Context) {
 	if b.cfg.Exited == nil {
 		return
@@ -160,17 +158,16 @@ func (b *Broker) awaitEnd(ctx context.Context) {
 	}
 }
 
-// isLoss reports whether an error is one that the end of the other process can be the
-// reason of.
+// isLoss reports whether the end of the other process can be the reason of an error.
 func isLoss(err error) bool {
 	return status.Code(err) == codes.Unavailable || slices.ContainsFunc([]error{
 		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.EPIPE, syscall.ECONNRESET,
 	}, func(loss error) bool { return errors.Is(err, loss) })
 }
 
-// dialAddress waits for the address that the other side announces, and dials it. One
-// at which nobody listens any more is that of a server that has ended: another may be
-// about to begin, which announces an address of its own.
+// dialAddress waits for the address that the other side announces, and dials it. If no
+// process listens there any more, the server has ended. Another may be about to begin, and
+// then announces an address of its own.
 func (b *Broker) dialAddress(ctx context.Context, id uint32) (conn net.Conn, info secure.Info, offer messages.ConnInfo, err error) {
 	late := fmt.Sprintf("the %s has not accepted it", b.cfg.Other)
 	for {
@@ -190,7 +187,7 @@ func (b *Broker) dialAddress(ctx context.Context, id uint32) (conn net.Conn, inf
 	}
 }
 
-// withdraw forgets an address, unless there is another by now.
+// withdraw forgets an address, unless the other side has announced another by now.
 func (b *Broker) withdraw(id uint32, offer messages.ConnInfo) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -200,34 +197,34 @@ func (b *Broker) withdraw(id uint32, offer messages.ConnInfo) {
 	}
 }
 
-// dial is a knock that waits for its answer. The broker's mu guards it.
+// dial is a knock of this side that waits for its answer. The broker's mu guards it.
 type dial struct {
-	answered bool     // the answer has come, and done will
-	done     bool     // what follows is set
-	stream   net.Conn // the one that the other side expects; nil with an error
+	answered bool     // the answer has come, and done will be set
+	done     bool     // the fields below are set
+	stream   net.Conn // the stream that the other side expects; nil with an error
 	err      error
 }
 
 const (
-	// knockLife is how long a knock counts as on its way. go-plugin forgets one that
-	// nobody has accepted after five seconds, and says nothing.
+	// knockLife is how long this side waits for the answer to a knock. go-plugin forgets a
+	// knock that no server has accepted after five seconds, and does not answer it.
 	knockLife = 6 * time.Second
-	// knockPause is how long to wait after a knock that was refused: long beside
-	// what one costs, short beside what a person waits.
+	// knockPause is how long to wait after a knock that was refused: long compared with the
+	// cost of a knock, and short for a person.
 	knockPause = 100 * time.Millisecond
 )
 
 var errNoAnswer = fmt.Errorf("it has not answered within %v", knockLife)
 
-// notYetError is of a knock in vain: the other side may accept the id later.
+// notYetError is the error of a failed knock. The other side may accept the id later.
 type notYetError struct{ error }
 
 func (e *notYetError) Unwrap() error { return e.error }
 
-// dialStream knocks until the other side has accepted the id, as somebody may be
-// about to, and has the stream that the other side expects then.
+// dialStream knocks until the other side accepts the id, which it may be about to do. It then
+// returns the stream that the other side expects.
 func (b *Broker) dialStream(ctx context.Context, id uint32) (net.Conn, secure.Info, error) {
-	var refusal error // of the last knock in vain
+	var refusal error // of the last knock that failed
 	for {
 		stream, info, err := b.tryStream(ctx, id)
 		if _, later := errors.AsType[*notYetError](err); later {
@@ -245,7 +242,7 @@ func (b *Broker) dialStream(ctx context.Context, id uint32) (net.Conn, secure.In
 	}
 }
 
-// tryStream knocks once. Who else dials has his turn after that.
+// tryStream knocks once. Other dials wait until it has finished.
 func (b *Broker) tryStream(ctx context.Context, id uint32) (net.Conn, secure.Info, error) {
 	select {
 	case b.dialing <- struct{}{}:
@@ -280,7 +277,7 @@ func (b *Broker) knock(ctx context.Context, id uint32) (net.Conn, error) {
 	defer b.mu.Unlock()
 	delete(b.dials, id)
 	switch {
-	case d.done: // it may have come at the same moment
+	case d.done: // the answer may have come at the same moment
 		return d.stream, d.err
 	case sent && !d.answered && len(b.abandoned) < maxOffers:
 		b.abandoned[id]++
@@ -288,10 +285,10 @@ func (b *Broker) knock(ctx context.Context, id uint32) (net.Conn, error) {
 	return nil, err
 }
 
-// acknowledged takes in the answer to a knock of this side. If it says yes, the
-// other side takes the next stream for the one that it expects. So this opens it
-// here, where answers come one after another, and also if nobody waits for it any
-// more: then it is closed, and no other is taken for it.
+// acknowledged handles the answer to a knock of this side. If the other side has accepted, it
+// takes the next stream for the one that it expects. So acknowledged opens that stream here,
+// where answers come one after another. It does so even if the dial has been given up, and
+// then closes the stream: otherwise another stream would be taken for it.
 func (b *Broker) acknowledged(id uint32, refused string) {
 	if b.cfg.Streams == nil {
 		return
@@ -299,14 +296,14 @@ func (b *Broker) acknowledged(id uint32, refused string) {
 	b.mu.Lock()
 	d := b.dials[id]
 	switch {
-	case d != nil && !d.answered: // also to an earlier knock: go-plugin keeps one of several
+	case d != nil && !d.answered: // the answer may be to an earlier knock: go-plugin keeps only one
 		d.answered = true
 	case b.abandoned[id] > 0:
 		d = nil
 		if b.abandoned[id]--; b.abandoned[id] == 0 {
 			delete(b.abandoned, id)
 		}
-	default: // to no knock at all
+	default: // there was no knock
 		b.mu.Unlock()
 		return
 	}

@@ -4,5 +4,5 @@ package broker
 
 import "syscall"
 
-// errRefused is what the system says of an address at which nobody listens.
+// errRefused is the error of the system for an address at which no process listens.
 const errRefused = syscall.ECONNREFUSED

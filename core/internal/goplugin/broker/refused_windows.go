@@ -2,5 +2,5 @@ package broker
 
 import "golang.org/x/sys/windows"
 
-// errRefused is what the system says of an address at which nobody listens.
+// errRefused is the error of the system for an address at which no process listens.
 const errRefused = windows.WSAECONNREFUSED

@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	// knockPatience is how long a knock waits for this side to accept its id: less
-	// than the five seconds for which go-plugin waits for the answer.
+	// knockPatience is how long a knock waits for this side to accept its id. It is less
+	// than the five seconds that go-plugin waits for the answer.
 	knockPatience = 4 * time.Second
-	// maxKnocks bounds the knocks that wait. go-plugin has one at a time.
+	// maxKnocks bounds the knocks that wait. go-plugin sends one at a time.
 	maxKnocks = 64
-	// maxBacklog bounds the streams of one id that wait to be served, which is done
+	// maxBacklog bounds the streams of one id that wait for the server, which accepts them
 	// at once.
 	maxBacklog = 64
-	// drainTimeout is how long calls may take to end once Serve is told to.
+	// drainTimeout is how long calls may take to end once the context of Serve has.
 	drainTimeout = time.Second
 )
 
@@ -56,7 +56,7 @@ func (b *Broker) serve(ctx context.Context, id uint32, services application) err
 	ln, end, err := b.accept(ctx, id)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // as it was told to
+			return nil // the caller has ended serving
 		}
 		return err
 	}
@@ -89,7 +89,7 @@ func (b *Broker) serve(ctx context.Context, id uint32, services application) err
 	case <-b.ctx.Done():
 		err = context.Cause(b.ctx)
 	case <-ctx.Done():
-		// Handlers that go on all the same are their author's.
+		// Handlers that ignore their context go on: nothing can end them.
 		drain, cancel := context.WithTimeout(b.ctx, drainTimeout)
 		_ = server.Drain(drain)
 		_ = server.Stop(drain, drainTimeout)
@@ -99,13 +99,13 @@ func (b *Broker) serve(ctx context.Context, id uint32, services application) err
 	return errors.Join(err, <-served)
 }
 
-// accept makes a listener for one id, whose connections are *session.Stream, and
-// has the other side know. end ends it.
+// accept makes a listener for one id, and tells the other side. The connections are of type
+// *session.Stream. end ends the listener.
 func (b *Broker) accept(ctx context.Context, id uint32) (ln net.Listener, end func(), err error) {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
 	if b.cfg.Streams != nil {
-		if _, err := b.linked(ctx); err != nil { // nobody could knock
+		if _, err := b.linked(ctx); err != nil { // without a link no knock can come
 			return nil, nil, err
 		}
 		a, err := b.acceptStreams(ctx, id)
@@ -133,8 +133,8 @@ func (b *Broker) accept(ctx context.Context, id uint32) (ln net.Listener, end fu
 	return own, end, nil
 }
 
-// acceptor is what serves one id: on a multiplexed connection, a listener for its
-// streams.
+// acceptor stands for the serving of one id. On a multiplexed connection it is the listener
+// for the streams of that id.
 type acceptor struct {
 	broker  *Broker
 	id      uint32
@@ -145,7 +145,7 @@ type acceptor struct {
 
 var errIDInUse = errors.New("this side serves it already")
 
-// register notes that an id is served, once.
+// register records that an id is served. It fails if the id is served already.
 func (b *Broker) register(id uint32) (*acceptor, error) {
 	a := &acceptor{broker: b, id: id, streams: make(chan *session.Stream, maxBacklog), closed: make(chan struct{})}
 	b.mu.Lock()
@@ -179,8 +179,8 @@ func (b *Broker) forgetKnock(id uint32) {
 	delete(b.knocks, id)
 }
 
-// knocked takes in that the other side wants to open a stream for an id. A host that
-// another has taken over from has no answer.
+// knocked handles a knock: the other side wants to open a stream for an id. A host whose link
+// another host has replaced gets no answer.
 func (b *Broker) knocked(l *link, id uint32) {
 	b.mu.Lock()
 	if b.link != l {
@@ -203,8 +203,8 @@ func (b *Broker) knocked(l *link, id uint32) {
 	}
 }
 
-// answer acknowledges a knock, or says why not. It waits, until ctx ends, for an
-// other side that does not read.
+// answer accepts a knock, or says why not. It blocks while the other side does not read,
+// until ctx ends.
 func (b *Broker) answer(ctx context.Context, l *link, id uint32, a *acceptor) {
 	if l == nil {
 		return
@@ -230,7 +230,7 @@ func (a *acceptor) deliver(s *session.Stream) {
 	select {
 	case a.streams <- s:
 	default:
-		_ = s.Close() // whoever opened it sees that
+		_ = s.Close() // the opener sees that
 	}
 	select {
 	case <-a.closed:
@@ -239,7 +239,7 @@ func (a *acceptor) deliver(s *session.Stream) {
 	}
 }
 
-// drop closes what came too late.
+// drop closes streams that came too late.
 func (a *acceptor) drop() {
 	for {
 		select {
@@ -278,7 +278,7 @@ func (a *acceptor) Close() error {
 // Addr implements [net.Listener].
 func (a *acceptor) Addr() net.Addr { return announcedAddr{} }
 
-// announcedAddr is the address of streams that have none.
+// announcedAddr is the address of streams: they have none.
 type announcedAddr struct{}
 
 func (announcedAddr) Network() string { return "brokered" }

@@ -4,6 +4,7 @@ package after
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -136,4 +138,22 @@ func Dial(ctx context.Context, id uint32) (*hello.GreetResponse, error) {
 	}
 	response, err := hello.NewGreeterClient(conn).Greet(ctx, &hello.GreetRequest{Name: "host"})
 	return response, errors.Join(err, conn.Close())
+}
+
+// Checked is a host that runs only a program with a known checksum.
+func Checked(ctx context.Context, cmd *exec.Cmd, sum []byte) (*host.Plugin, error) {
+	return host.Launch(ctx, cmd,
+		host.WithProtocols(hello.GreeterProtocol),
+		host.WithTransports(unix.New()),
+		host.WithChecksum(crypto.SHA256, sum),
+		cookie)
+}
+
+// Attach is a host that calls a plugin which runs already.
+func Attach(ctx context.Context, text string) (*host.Plugin, error) {
+	info, err := handshake.ParseAttachInfo(text)
+	if err != nil {
+		return nil, err
+	}
+	return host.Attach(ctx, info, host.WithProtocols(hello.GreeterProtocol), host.WithTransports(unix.New()))
 }

@@ -3,6 +3,7 @@ package before
 import (
 	"crypto/sha256"
 	"io"
+	"net"
 	"os/exec"
 	"time"
 
@@ -87,4 +88,14 @@ func Dial(broker *plugin.GRPCBroker, id uint32) (hello.GreeterClient, func() err
 		return nil, nil, err
 	}
 	return hello.NewGreeterClient(conn), conn.Close, nil
+}
+
+// Reattach is a host that takes a plugin which runs already.
+func Reattach(addr net.Addr, pid int) *plugin.Client {
+	return plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  Handshake,
+		Plugins:          plugin.PluginSet{"greeter": &GreeterPlugin{}},
+		Reattach:         &plugin.ReattachConfig{Protocol: plugin.ProtocolGRPC, ProtocolVersion: 1, Addr: addr, Pid: pid, Test: true},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+	})
 }

@@ -3,9 +3,12 @@ package console
 import (
 	"context"
 	"crypto/rand"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/examples/weather"
@@ -35,4 +38,22 @@ func withRequestID(ctx context.Context) context.Context {
 		return ctx
 	}
 	return metadata.AppendToOutgoingContext(ctx, weather.RequestIDKey, rand.Text())
+}
+
+// Retry repeats a unary call that the plugin has refused because it has too many calls.
+// Such a call has not begun, so that repeating it does no harm.
+func Retry(pause time.Duration) host.Option {
+	return host.WithInterceptors(func(ctx context.Context, method string, request, response any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		for {
+			err := next(ctx, method, request, response, conn, opts...)
+			if status.Code(err) != codes.ResourceExhausted || !host.NotBegun(err) {
+				return err
+			}
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return err
+			}
+		}
+	}, nil)
 }

@@ -146,21 +146,21 @@ func (s *server) newBroker() *brokerEnd {
 			if err != nil {
 				return nil, err
 			}
-			return &forgotten{ln, s.lifeline}, nil
+			return &boundListener{ln, s.lifeline}, nil
 		},
 	}
 	cfg.Listen, cfg.Dial = addresses.Listen, addresses.Dial
 	return brokering.New(cfg)
 }
 
-// forgotten is a listener that its lifeline forgets once it is closed.
-type forgotten struct {
+// boundListener is a listener that its lifeline forgets once it is closed.
+type boundListener struct {
 	net.Listener
 	lifeline *lifeline
 }
 
 // Close implements [net.Listener].
-func (f *forgotten) Close() error {
+func (f *boundListener) Close() error {
 	f.lifeline.forget(f.Listener)
 	return f.Listener.Close()
 }

@@ -109,7 +109,7 @@ type server struct {
 	runtime  *runtime
 	families []protocol.Family
 	lifeline *lifeline
-	files    inherited
+	files    inheritedFiles
 	foreign  *foreign // nil under a Plugwire host
 
 	multiplexed *multiplexedEnd // nil except in go-plugin's multiplexed mode

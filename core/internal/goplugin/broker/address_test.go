@@ -11,7 +11,7 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// dialedTransport is a transport unix that fails with the address that it is given.
+// dialedTransport is a transport unix whose Dial fails with its address.
 type dialedTransport struct{ transport.Transport }
 
 func (dialedTransport) Name() string { return "unix" }
@@ -26,7 +26,7 @@ type dialedError string
 
 func (e dialedError) Error() string { return string(e) }
 
-// TestRelativeAddress has a peer with a relative TMPDIR.
+// TestRelativeAddress dials an address of a peer with a relative TMPDIR.
 func TestRelativeAddress(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// hang is more than anything here takes that is not stuck.
+// hang is how long a test waits before it fails.
 const hang = 20 * time.Second
 
 // memoryStream is one side of a link in memory.
@@ -78,9 +78,9 @@ func join(a, b *Broker) (unlink func()) {
 	}
 }
 
-// hand is one side whose other side is the test.
-// in sends to the broker, out takes what it sends. When the link has ended neither
-// waits, so that no goroutine of the test is left: in does nothing, out returns false.
+// hand links a broker with the test. in sends to the broker, and out returns what the broker
+// sends. Once the link has ended, in does nothing and out returns false, so that no goroutine
+// of the test blocks.
 func hand(b *Broker) (in func(messages.ConnInfo), out func() (messages.ConnInfo, bool), unlink func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	toBroker, fromBroker := make(chan messages.ConnInfo), make(chan messages.ConnInfo)
@@ -109,7 +109,7 @@ func hand(b *Broker) (in func(messages.ConnInfo), out func() (messages.ConnInfo,
 	}
 }
 
-// unixTransport is as much of a transport as is needed here.
+// unixTransport is the part of a transport that these tests need.
 type unixTransport struct{ dir string }
 
 func (unixTransport) Name() string    { return "unix" }
@@ -125,7 +125,7 @@ func (unixTransport) Dial(ctx context.Context, cfg transport.DialConfig) (net.Co
 	return d.DialContext(ctx, "unix", cfg.Address)
 }
 
-// modes are pairs of brokers, host and plugin, that are not linked.
+// modes returns, for each mode, a pair of brokers that are not linked: host and plugin.
 var modes = map[string]func(t *testing.T) (host, plugin *Broker){
 	"addresses":   addressed,
 	"multiplexed": multiplexed,
@@ -189,7 +189,7 @@ func (services) RequiresServer() bool { return false }
 
 var registerHealth = services(func(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, health.NewServer()) })
 
-// serve serves health until stop, which returns what Serve does.
+// serve serves health until stop is called, which returns the result of Serve.
 func serve(b *Broker, id uint32) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
@@ -219,8 +219,8 @@ func use(t *testing.T, b *Broker, id uint32) {
 	}
 }
 
-// TestBothWays serves and dials from both sides, under the same numbers, many
-// times and many at once, the dialing begun before the serving.
+// TestBothWays serves and dials from both sides under the same numbers: many times, many at
+// once, and also with the dialing before the serving.
 func TestBothWays(t *testing.T) {
 	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
@@ -269,7 +269,7 @@ func startUse(t *testing.T, b *Broker, id uint32) <-chan error {
 	return used
 }
 
-// TestManyAtOnce tells streams apart that are opened by many at the same time.
+// TestManyAtOnce dials many ids at the same time. Each dial gets its own stream.
 func TestManyAtOnce(t *testing.T) {
 	const ids = 16
 	for name, pair := range modes {
@@ -300,7 +300,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestServedTwice serves an id again only when it is no longer served.
+// TestServedTwice serves an id again. That works only once the id is no longer served.
 func TestServedTwice(t *testing.T) {
 	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
@@ -316,7 +316,7 @@ func TestServedTwice(t *testing.T) {
 			if err := stop(); err != nil {
 				t.Error(err)
 			}
-			// Who dials meanwhile waits, and does not make do with what was there before.
+			// A dial meanwhile waits for the new server, and does not use the old address.
 			early := startUse(t, host, 1)
 			stop = serve(plugin, 1)
 			if err := <-early; err != nil {
@@ -330,7 +330,7 @@ func TestServedTwice(t *testing.T) {
 	}
 }
 
-// TestEnd has what is in use fail with the reason for which the broker ends.
+// TestEnd ends brokers. Everything in use fails with the reason of the end.
 func TestEnd(t *testing.T) {
 	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
@@ -368,8 +368,8 @@ func serveForEver(b *Broker) <-chan error {
 	return served
 }
 
-// TestServerEnds has calls fail when the other side ends the server, and the
-// connection say so for as long as it is open.
+// TestServerEnds ends the server of the other side. Calls fail, also later ones, until the
+// connection is closed.
 func TestServerEnds(t *testing.T) {
 	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
@@ -408,8 +408,8 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
-// TestServerRenews has a server of another framework, which renews its connections: no
-// call fails until the server has ended.
+// TestServerRenews dials a server of another framework, which renews its connections. No call
+// fails until the server has ended.
 func TestServerRenews(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -419,7 +419,7 @@ func TestServerRenews(t *testing.T) {
 	server := grpc.NewServer(grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 20 * time.Millisecond}))
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(counted{ln, accepted}) }()
+	go func() { served <- server.Serve(reportingListener{ln, accepted}) }()
 	b := New(Config{Side: "host", Other: "plugin", MaxMessageSize: 1 << 20, Dial: func(ctx context.Context, network, address string) (net.Conn, secure.Info, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, network, address)
@@ -449,13 +449,13 @@ func TestServerRenews(t *testing.T) {
 	unlink()
 }
 
-// counted is a listener that says what it accepts.
-type counted struct {
+// reportingListener is a listener that reports what it accepts.
+type reportingListener struct {
 	net.Listener
 	accepted chan<- struct{}
 }
 
-func (c counted) Accept() (net.Conn, error) {
+func (c reportingListener) Accept() (net.Conn, error) {
 	conn, err := c.Listener.Accept()
 	if err == nil {
 		c.accepted <- struct{}{}
@@ -463,8 +463,8 @@ func (c counted) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// TestD10LateDial dials an hour after the address was announced: go-plugin drops
-// it after five seconds.
+// TestD10LateDial dials an hour after the address was announced. go-plugin drops an address
+// after five seconds.
 func TestD10LateDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dialed string
@@ -483,9 +483,9 @@ func TestD10LateDial(t *testing.T) {
 	})
 }
 
-// TestOffersOfAnother forgets the addresses of a host when another has attached, whose
-// numbers are the same, takes no more of the first, which may still be there, and keeps
-// none that is too long.
+// TestOffersOfAnother attaches a second host, which uses the same numbers. The addresses of
+// the first host are forgotten, and later ones from it ignored. An address that is too long
+// is ignored too.
 func TestOffersOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dialed []string
@@ -517,8 +517,8 @@ func TestOffersOfAnother(t *testing.T) {
 	})
 }
 
-// TestKnockOfAnother has nobody who serves answer a host that has not knocked, but the
-// one before it: its next stream would be taken for that one's.
+// TestKnockOfAnother attaches a host after another one has knocked. The new host gets no
+// answer to that knock, since its next stream would be taken for the stream of the first host.
 func TestKnockOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams := &fakeStreams{}
@@ -545,8 +545,8 @@ func TestKnockOfAnother(t *testing.T) {
 	})
 }
 
-// TestD16NoLink has a peer that never opens the broker's stream: go-plugin's Accept
-// hangs for ever.
+// TestD16NoLink plays a peer that never opens the broker's stream. go-plugin's Accept blocks
+// forever then.
 func TestD16NoLink(t *testing.T) {
 	for name, streams := range map[string]Streams{"addresses": nil, "multiplexed": &fakeStreams{}} {
 		t.Run(name, func(t *testing.T) {
@@ -572,25 +572,25 @@ func TestD16NoLink(t *testing.T) {
 }
 
 func listenNowhere(context.Context) (*session.Listener, string, string, error) {
-	return session.NewListener(&empty{make(chan struct{})}, session.ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext(), Foreign: true}), "unix", "/nowhere", nil
+	return session.NewListener(&idleListener{make(chan struct{})}, session.ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext(), Foreign: true}), "unix", "/nowhere", nil
 }
 
-// empty is a listener to which nobody comes.
-type empty struct {
+// idleListener is a listener that nothing connects to.
+type idleListener struct {
 	closed chan struct{}
 }
 
-func (e *empty) Accept() (net.Conn, error) {
+func (e *idleListener) Accept() (net.Conn, error) {
 	<-e.closed
 	return nil, net.ErrClosed
 }
 
-func (e *empty) Close() error {
+func (e *idleListener) Close() error {
 	close(e.closed)
 	return nil
 }
 
-func (e *empty) Addr() net.Addr { return &net.UnixAddr{Name: "/nowhere", Net: "unix"} }
+func (e *idleListener) Addr() net.Addr { return &net.UnixAddr{Name: "/nowhere", Net: "unix"} }
 
 // fakeStreams counts streams and has none.
 type fakeStreams struct {
@@ -615,8 +615,8 @@ func (f *fakeStreams) Expect(deliver func(*session.Stream)) bool {
 	return len(f.expected) < 100
 }
 
-// TestD16LostAcceptor has knocks for ids that nobody accepts, or no longer:
-// go-plugin's accepting loop blocks, and the knocker has no answer.
+// TestD16LostAcceptor sends knocks for ids that are not served, or no longer served. In
+// go-plugin the accepting loop blocks then, and the knock gets no answer.
 func TestD16LostAcceptor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams := &fakeStreams{}
@@ -640,7 +640,7 @@ func TestD16LostAcceptor(t *testing.T) {
 			t.Error(err)
 		}
 		answer("the host does not accept id 3")
-		// A knock that comes first is answered as soon as somebody accepts.
+		// A knock that comes first is answered as soon as its id is served.
 		in(knock)
 		synctest.Wait()
 		stop = serve(b, 3)
@@ -655,8 +655,8 @@ func TestD16LostAcceptor(t *testing.T) {
 	})
 }
 
-// TestD17KnocksAgain knocks for one id again and again, at intervals about which
-// go-plugin loses an acknowledgement.
+// TestD17KnocksAgain knocks for one id again and again, at intervals at which go-plugin loses
+// an acknowledgement.
 func TestD17KnocksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams := &fakeStreams{}
@@ -677,8 +677,8 @@ func TestD17KnocksAgain(t *testing.T) {
 	})
 }
 
-// TestLateAcknowledgement gives the other side the stream that it expects for a
-// dial that was given up, so that the next is not taken for it.
+// TestLateAcknowledgement gives up a dial before its acknowledgement comes. The other side
+// still gets the stream that it expects, so that it does not take the next stream for it.
 func TestLateAcknowledgement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams := &fakeStreams{}
@@ -701,7 +701,7 @@ func TestLateAcknowledgement(t *testing.T) {
 		if _, err := b.Dial(t.Context(), 2); !errors.Is(err, net.ErrClosed) || streams.opened != 2 {
 			t.Errorf("%v, %d streams opened, want one for each acknowledgement", err, streams.opened)
 		}
-		in(ack(1)) // again, and unasked
+		in(ack(1)) // a second answer, to no knock
 		in(ack(5))
 		synctest.Wait()
 		if streams.opened != 2 {
@@ -712,9 +712,8 @@ func TestLateAcknowledgement(t *testing.T) {
 	})
 }
 
-// TestAcknowledgedAsGivenUp has each acknowledgement followed by one stream, also
-// if the dial ends at that moment: the other side would take the stream of the next
-// one, for whatever that is, for the one that did not come.
+// TestAcknowledgedAsGivenUp checks that one stream follows each acknowledgement, also if the
+// dial ends at that moment. Otherwise the other side would take the next stream for it.
 func TestAcknowledgedAsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams := &fakeStreams{}
@@ -744,9 +743,9 @@ func TestAcknowledgedAsGivenUp(t *testing.T) {
 	})
 }
 
-// TestOtherSideReadsNothing has an other side that knocks without end and reads no
-// answer. Whoever serves an id that it has knocked for is bounded by his context all
-// the same, and the link ends with its stream.
+// TestOtherSideReadsNothing plays an other side that knocks without end and reads no answer.
+// A Serve of an id that it has knocked for still ends with its context, and the link ends
+// with its stream.
 func TestOtherSideReadsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams := &fakeStreams{}
@@ -761,11 +760,11 @@ func TestOtherSideReadsNothing(t *testing.T) {
 		knock := messages.ConnInfo{ServiceID: 1, Knock: &messages.Knock{Knock: true}}
 		in <- knock
 		synctest.Wait()
-		for range maxKnocks - 1 { // which wait
+		for range maxKnocks - 1 { // these wait
 			knock.ServiceID++
 			in <- knock
 		}
-		for range sendQueue + 2 { // which are answered at once: one is being sent, and one waits
+		for range sendQueue + 2 { // these are answered at once: one is being sent, and one waits
 			knock.ServiceID++
 			in <- knock
 		}
@@ -791,7 +790,7 @@ func TestOtherSideReadsNothing(t *testing.T) {
 	})
 }
 
-// TestRefusals has the other side say no for as long as the dial may take.
+// TestRefusals dials an id that the other side refuses until the dial gives up.
 func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(Config{Side: "host", Other: "plugin", Streams: &fakeStreams{}})
@@ -823,7 +822,7 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
-// TestNoAnswer has the other side say nothing.
+// TestNoAnswer dials an id for which the other side sends no answer.
 func TestNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(Config{Side: "host", Other: "plugin", Streams: &fakeStreams{}})
@@ -834,7 +833,7 @@ func TestNoAnswer(t *testing.T) {
 			dialed <- err
 		}()
 		out()
-		out() // another, in vain too
+		out() // another knock, without an answer
 		const want = "broker: dial id 1: the plugin has not accepted it: it has not answered within 6s: context deadline exceeded"
 		if err := <-dialed; err == nil || err.Error() != want || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Dial: %v, want %s", err, want)
@@ -854,7 +853,7 @@ func (n noStream) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.C
 	return nil, n.err
 }
 
-// TestNoBroker tells a plugin that has no broker from one whose stream has ended.
+// TestNoBroker dials a plugin that has no broker, and one whose stream has ended.
 func TestNoBroker(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
@@ -872,9 +871,8 @@ func TestNoBroker(t *testing.T) {
 	}
 }
 
-// TestKnocksUntilAccepted dials an id that the other side accepts at last, after it
-// has refused a knock and lost one, as go-plugin does. Who dials another id meanwhile
-// has a turn.
+// TestKnocksUntilAccepted dials an id that the other side accepts after it has refused one
+// knock and lost another, as go-plugin does. Dials of other ids go on between the knocks.
 func TestKnocksUntilAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams := &fakeStreams{}
@@ -898,7 +896,7 @@ func TestKnocksUntilAccepted(t *testing.T) {
 		}
 		go dial(1)
 		answer(1, "no listener")
-		out() // and no answer
+		out() // gets no answer
 		go dial(2)
 		answer(2, "")
 		if id := <-dialed; id != 2 {
@@ -914,7 +912,7 @@ func TestKnocksUntilAccepted(t *testing.T) {
 	})
 }
 
-// FuzzMessages takes in anything: it ends, and keeps no more than it may.
+// FuzzMessages receives random messages. The broker keeps a bounded number of them, and ends.
 func FuzzMessages(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7}, true)
 	f.Add([]byte("\x00\x01\x00\x02\x00\x03\x01\x01\x02\x01"), false)
@@ -928,7 +926,7 @@ func FuzzMessages(f *testing.F) {
 			}
 			b := New(cfg)
 			in, out, unlink := hand(b)
-			go func() { // what it says does not matter
+			go func() { // its result does not matter
 				for _, ok := out(); ok; _, ok = out() {
 				}
 			}()
@@ -948,7 +946,7 @@ func FuzzMessages(f *testing.F) {
 			}
 			b.mu.Unlock()
 			b.Close(net.ErrClosed)
-			_ = stop() // that it returns is what counts
+			_ = stop() // it has to return, whatever the result
 			unlink()
 		})
 	})

@@ -10,9 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestEndOfTheOtherProcess ends the process of the other side, by which a brokered
-// connection ends before the broker does: its calls, and dials, fail for what the broker
-// is closed with.
+// TestEndOfTheOtherProcess ends the process of the other side. A brokered connection then ends
+// before the broker does. Its calls, and dials, fail with the reason of the broker's end.
 func TestEndOfTheOtherProcess(t *testing.T) {
 	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +42,7 @@ func TestEndOfTheOtherProcess(t *testing.T) {
 			}()
 			close(exited)
 			reason := errors.New("the plugin has crashed")
-			plugin.Close(errors.New("it is not told why"))
+			plugin.Close(errors.New("no reason reaches the other side"))
 			<-dialed.peer.Lost()
 			select {
 			case err := <-ended:
@@ -62,7 +61,7 @@ func TestEndOfTheOtherProcess(t *testing.T) {
 				t.Errorf("a dial after that: %v, want %v", err, reason)
 			}
 			if err := <-served; err == nil {
-				t.Error("Serve = nil, and nobody has told it to end")
+				t.Error("Serve = nil, and its context has not ended")
 			}
 			if err := dialed.Close(); err != nil {
 				t.Error(err)

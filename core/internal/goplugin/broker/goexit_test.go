@@ -12,23 +12,23 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// leaving is a service whose handlers end their goroutines.
-type leaving struct {
+// goexitService is a service whose handlers end their goroutines.
+type goexitService struct {
 	healthpb.UnimplementedHealthServer
 }
 
-func (leaving) Check(context.Context, *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+func (goexitService) Check(context.Context, *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	runtime.Goexit()
 	return nil, nil
 }
 
-func (leaving) Watch(*healthpb.HealthCheckRequest, grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
+func (goexitService) Watch(*healthpb.HealthCheckRequest, grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	runtime.Goexit()
 	return nil
 }
 
-// TestGoexit ends the goroutine of a handler that is served through the broker: its
-// caller has an error at once, and Serve ends when it is told to.
+// TestGoexit ends the goroutine of a handler that is served through the broker. The caller gets
+// an error at once, and Serve still ends with its context.
 func TestGoexit(t *testing.T) {
 	for name, pair := range modes {
 		t.Run(name, func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestGoexit(t *testing.T) {
 			serving, stop := context.WithCancel(ctx)
 			served := make(chan error, 1)
 			go func() {
-				served <- plugin.serve(serving, id, services(func(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, leaving{}) }))
+				served <- plugin.serve(serving, id, services(func(r grpc.ServiceRegistrar) { healthpb.RegisterHealthServer(r, goexitService{}) }))
 			}()
 			conn, err := host.Dial(ctx, id)
 			if err != nil {

@@ -61,18 +61,27 @@ func (p plainConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method 
 func (c *Client) invoke(ctx context.Context, method string, args, reply any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	over := c.over.Load()
 	err := next(ctx, method, args, reply, conn, opts...)
-	if err == nil || isPlain(opts) {
+	if err == nil {
+		return nil
+	}
+	closing := err == grpc.ErrClientConnClosing //nolint:errorlint,staticcheck // a status of the other side that says the same is another value
+	err, unconnected := c.dialer.isOwn(err)
+	switch {
+	case isPlain(opts):
 		return err
-	}
-	if over || err == grpc.ErrClientConnClosing { //nolint:errorlint,staticcheck // a status of the other side that says the same is another value
+	case over || closing || unconnected:
 		return unsent(c.explain(ctx, err, true))
+	default:
+		return c.explain(ctx, err, true)
 	}
-	return c.explain(ctx, err, true)
 }
 
 // newStream is the innermost interceptor of streams. If it fails, grpc has sent nothing.
 func (c *Client) newStream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := next(ctx, desc, conn, method, opts...)
+	if err != nil {
+		err, _ = c.dialer.isOwn(err)
+	}
 	switch {
 	case isPlain(opts):
 		return s, err
@@ -139,6 +148,15 @@ func (e *CallError) Unwrap() error { return e.reason }
 // what to do. What a handler returned stays as it is. unary says that the call has one
 // message, so that its handler has not begun if there was no room for that.
 func (c *Client) explain(ctx context.Context, err error, unary bool) error {
+	explained := c.reasonOf(ctx, err, unary)
+	if calls.NotBegun(err) && !calls.NotBegun(explained) { // refused, right before the end
+		return unsent(explained)
+	}
+	return explained
+}
+
+// reasonOf returns the error that replaces err.
+func (c *Client) reasonOf(ctx context.Context, err error, unary bool) error {
 	switch status.Code(err) {
 	case codes.ResourceExhausted:
 		return c.explainSize(err, unary)

@@ -2,10 +2,12 @@ package h2
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +40,7 @@ var redialBackoff = backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier:
 // connection and live on, dialer dials another.
 type dialer struct {
 	other  string
+	mark   string                                      // ends the text of each error of dial, and of no other error
 	redial func(ctx context.Context) (net.Conn, error) // nil: the first connection is the only one
 
 	mu      sync.Mutex // guards the fields below
@@ -49,11 +52,34 @@ type dialer struct {
 }
 
 func newDialer(other string, link Link) *dialer {
-	return &dialer{other: other, redial: link.Redial, conns: []net.Conn{track(link.Stream.Conn)}}
+	return &dialer{other: other, mark: " (" + rand.Text() + ")", redial: link.Redial, conns: []net.Conn{track(link.Stream.Conn)}}
 }
 
 // dial is what grpc calls when it needs a connection.
 func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := d.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w%s", err, d.mark)
+	}
+	return conn, nil
+}
+
+// isOwn reports whether err is grpc's for a call that found no connection, because dial
+// had failed. grpc has the same code for a call whose connection was lost later, and says
+// which it was only in its text. The mark tells them apart with certainty: no handler
+// knows it. The returned error is err without the mark.
+func (d *dialer) isOwn(err error) (error, bool) {
+	s := status.Convert(err)
+	if !strings.Contains(s.Message(), d.mark) {
+		return err, false
+	}
+	p := s.Proto()
+	p.Message = strings.ReplaceAll(p.GetMessage(), d.mark, "")
+	return status.ErrorProto(p), true
+}
+
+// connect returns the first connection, or dials another.
+func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	d.mu.Lock()
 	first := d.conns[0]
 	taken := d.taken

@@ -22,6 +22,8 @@ func (c *config) contradiction() error {
 		return errCertificateNone
 	case c.checksum != nil && !runsPath(c.runner):
 		return both("WithChecksum", "WithRunner", "the runner does not say that it runs the program of the command (host.PathRunner), so only the runner can verify what it starts")
+	case len(c.wires) == 0 && c.services.RequiresServer():
+		return both("WithWire", "WithServices", `only the wire "h2" carries calls to what registers itself on a *grpc.Server (protocol.FromServer)`)
 	case c.limits.Buffered != 0 && c.limits.Buffered < c.maxMessageSize:
 		return both("WithMaxBuffered", "WithMaxMessageSize", fmt.Sprintf("there is no room for one message: %d bytes are less than the %d that a message may have", c.limits.Buffered, c.maxMessageSize))
 	default:

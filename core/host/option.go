@@ -98,6 +98,9 @@ func newConfig(name string, opts []Option) (*config, error) {
 	if cfg.runner == nil {
 		cfg.runner = LocalRunner()
 	}
+	if cfg.services.RequiresServer() {
+		cfg.wires = rpc.ServerNames(cfg.wires)
+	}
 	if err := cfg.contradiction(); err != nil {
 		return cfg, err
 	}

@@ -91,6 +91,9 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 	for _, family := range s.families {
 		err = errors.Join(err, control.CheckFamily(family))
 	}
+	if err == nil {
+		err = s.restrictWires(binding)
+	}
 	if err != nil {
 		return s.refuse(err)
 	}
@@ -151,6 +154,17 @@ func (s *server) writeAnswer(a *negotiation.Answer) error {
 	}
 	if _, err := io.WriteString(s.config.answer, line); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
+
+// restrictWires leaves the wires that can carry calls to what is bound.
+func (s *server) restrictWires(binding protocol.Binding) error {
+	if !slices.ContainsFunc(slices.Concat(s.families...), binding.RequiresServer) {
+		return nil
+	}
+	if s.wires = rpc.ServerNames(s.wires); len(s.wires) == 0 {
+		return errors.New(`plugin.WithWire and protocol.FromServer contradict each other: only the wire "h2" carries calls to what registers itself on a *grpc.Server`)
 	}
 	return nil
 }

@@ -36,6 +36,19 @@ func Check(names []string) error {
 	return nil
 }
 
+// ServerNames returns those of names that serve with a *grpc.Server, as protocol.FromServer
+// needs.
+func ServerNames(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		w, err := find(name)
+		if err != nil {
+			return true
+		}
+		_, ok := w.(interface{ HasServer() })
+		return !ok
+	})
+}
+
 // ALPN returns the wire's name in TLS handshakes.
 func ALPN(wire string) string {
 	w, err := find(wire)

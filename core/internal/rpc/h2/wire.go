@@ -23,6 +23,9 @@ var _ calls.Wire = Wire{}
 // Name implements [calls.Wire].
 func (Wire) Name() string { return handshake.WireH2 }
 
+// HasServer marks a wire that serves with a *grpc.Server.
+func (Wire) HasServer() {}
+
 // ALPN implements [calls.Wire].
 func (Wire) ALPN() string { return ALPN }
 

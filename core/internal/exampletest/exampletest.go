@@ -1,6 +1,5 @@
 // Package exampletest has what the Examples of core's packages need: a transport,
-// because core has none, and a test that an Example can pass to plugintest. It is
-// not for other tests.
+// because core has none, and a test that an Example can pass to plugintest.
 package exampletest
 
 import (

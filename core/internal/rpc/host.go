@@ -215,7 +215,7 @@ func (h *hosts) await(ctx context.Context, host *Host) (calls.Client, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, status.FromContextError(ctx.Err()).Err()
+			return nil, notSent(ctx)
 		case <-timeout:
 			return nil, calls.NotSent(codes.Unavailable, fmt.Sprintf("no host has opened the stream for calls to it within %v", callbacksTimeout)).Err()
 		}
@@ -235,4 +235,10 @@ func (h *hosts) find(host *Host) *link {
 		}
 	}
 	return last
+}
+
+// notSent returns the error of a call whose context has ended before it was sent.
+func notSent(ctx context.Context) error {
+	s := status.FromContextError(ctx.Err())
+	return calls.NotSent(s.Code(), s.Message()).Err()
 }

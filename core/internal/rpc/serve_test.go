@@ -143,26 +143,70 @@ func serveHealth(r grpc.ServiceRegistrar) {
 	healthpb.RegisterHealthServer(r, health.NewServer())
 }
 
+// eachWire runs a test on each wire of the table: all must behave the same.
+func eachWire(t *testing.T, test func(t *testing.T, wire string)) {
+	t.Helper()
+	for _, wire := range Names() {
+		t.Run(wire, func(t *testing.T) { test(t, wire) })
+	}
+}
+
 // Calls to a host that can no longer be reached end: those in flight, and new ones.
 func TestHostLost(t *testing.T) {
-	p := newTestPlugin(t, handshake.WireH2, serveNothing)
-	_, server := p.connect(handshake.WireH2, "", serveHealth)
-	client := healthpb.NewHealthClient(p.AnyHost())
-	watch, err := client.Watch(bounded(t), &healthpb.HealthCheckRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := watch.Recv(); err != nil {
-		t.Fatal(err)
-	}
-	server.Close()
-	_, inFlight := watch.Recv()
-	_, after := client.Check(bounded(t), &healthpb.HealthCheckRequest{})
-	for name, err := range map[string]error{"in flight": inFlight, "after": after} {
-		if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "the connection to the host was lost") {
-			t.Errorf("a call %s: %v", name, err)
+	eachWire(t, func(t *testing.T, wire string) {
+		p := newTestPlugin(t, wire, serveNothing)
+		_, server := p.connect(wire, "", serveHealth)
+		client := healthpb.NewHealthClient(p.AnyHost())
+		watch, err := client.Watch(bounded(t), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		if _, err := watch.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		server.Close()
+		_, inFlight := watch.Recv()
+		_, after := client.Check(bounded(t), &healthpb.HealthCheckRequest{})
+		for name, err := range map[string]error{"in flight": inFlight, "after": after} {
+			if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "the connection to the host was lost") {
+				t.Errorf("a call %s: %v", name, err)
+			}
+		}
+	})
+}
+
+// Calls to a plugin that has crashed end with the reason that the host finds: those in
+// flight, and new ones.
+func TestPluginLost(t *testing.T) {
+	eachWire(t, func(t *testing.T, wire string) {
+		p := newTestPlugin(t, wire, serveHealth)
+		client, _ := p.connect(wire, "", serveHealth)
+		watch, err := healthpb.NewHealthClient(client).Watch(bounded(t), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := watch.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		p.Close() // nothing is drained
+		select {
+		case <-client.Lost():
+		case <-time.After(hang):
+			t.Fatal("the host does not notice")
+		}
+		if !client.Broken() {
+			t.Error("the client is not broken")
+		}
+		reason := errors.New("the process was killed")
+		client.Fail(reason)
+		_, inFlight := watch.Recv()
+		_, after := healthpb.NewHealthClient(client).Check(bounded(t), &healthpb.HealthCheckRequest{})
+		for name, err := range map[string]error{"in flight": inFlight, "after": after} {
+			if status.Code(err) != codes.Unavailable || !errors.Is(err, reason) {
+				t.Errorf("a call %s: %v", name, err)
+			}
+		}
+	})
 }
 
 // A plugin whose host serves nothing refuses its callbacks, and its calls say why.
@@ -250,6 +294,10 @@ func (callBack) UnaryCall(ctx context.Context, _ *testpb.SimpleRequest) (*testpb
 // A plugin with several hosts calls back the one whose call it handles. What is no call of
 // a host goes to the host that has started the plugin, or that came last.
 func TestHostsByIdentity(t *testing.T) {
+	eachWire(t, testHostsByIdentity)
+}
+
+func testHostsByIdentity(t *testing.T, wire string) {
 	for name, tt := range map[string]struct {
 		launcher, anyHost string
 	}{
@@ -257,13 +305,13 @@ func TestHostsByIdentity(t *testing.T) {
 		"debugged": {"", "NOT_SERVING"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newTestPlugin(t, handshake.WireH2, func(r grpc.ServiceRegistrar) {
+			p := newTestPlugin(t, wire, func(r grpc.ServiceRegistrar) {
 				testpb.RegisterTestServiceServer(r, callBack{})
 			}, func(cfg *PluginConfig) { cfg.Launcher = tt.launcher })
 			states := []healthpb.HealthCheckResponse_ServingStatus{healthpb.HealthCheckResponse_SERVING, healthpb.HealthCheckResponse_NOT_SERVING}
 			clients := make([]testpb.TestServiceClient, len(states))
 			for i, identity := range []string{"one", "two"} {
-				client, _ := p.connect(handshake.WireH2, identity, func(r grpc.ServiceRegistrar) {
+				client, _ := p.connect(wire, identity, func(r grpc.ServiceRegistrar) {
 					s := health.NewServer()
 					s.SetServingStatus("", states[i])
 					healthpb.RegisterHealthServer(r, s)

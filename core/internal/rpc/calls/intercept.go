@@ -2,6 +2,7 @@ package calls
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 )
@@ -42,4 +43,26 @@ func each[T any](list []T, wrap func(T) T) []T {
 		wrapped[i] = wrap(x)
 	}
 	return wrapped
+}
+
+// ChainUnaryClient returns next with the interceptors around it, the first outermost.
+func ChainUnaryClient(list []grpc.UnaryClientInterceptor, next grpc.UnaryInvoker) grpc.UnaryInvoker {
+	for _, intercept := range slices.Backward(list) {
+		inner := next
+		next = func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
+			return intercept(ctx, method, req, reply, cc, inner, opts...)
+		}
+	}
+	return next
+}
+
+// ChainStreamClient returns next with the interceptors around it, the first outermost.
+func ChainStreamClient(list []grpc.StreamClientInterceptor, next grpc.Streamer) grpc.Streamer {
+	for _, intercept := range slices.Backward(list) {
+		inner := next
+		next = func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			return intercept(ctx, desc, cc, method, inner, opts...)
+		}
+	}
+	return next
 }

@@ -88,6 +88,15 @@ func tooManyControl(side string) error {
 	return exhausted(reasonCalls, "%d streams of the framework's own services are open in the %s, which is the limit", MaxControl, side)
 }
 
+// RaiseMessageSize is the end of an error about a message that is too large.
+const RaiseMessageSize = "; raise the limit on both sides with host.WithMaxMessageSize and plugin.WithMaxMessageSize"
+
+// TooLarge returns the error of a message that is larger than the limit on one message.
+// verb is what this side does with it: send or receive.
+func TooLarge(verb string, size, limit int) error {
+	return status.Errorf(codes.ResourceExhausted, "trying to %s a message larger than the limit (%d vs. %d bytes)%s", verb, size, limit, RaiseMessageSize)
+}
+
 // NoRoom is the status of a call whose message does not fit. other is the side that the
 // message was sent to. Its option begins with the first word of other, which the name of
 // a plugin may follow. begun says whether the handler can have begun: it has not if the

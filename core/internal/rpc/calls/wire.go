@@ -55,8 +55,9 @@ type Server interface {
 	// ended. If ctx ends first, the error says how many were left. The framework's own
 	// services go on until Stop.
 	Drain(ctx context.Context) error
-	// Stop ends the Server. Until ctx ends, it sends answers that handlers have given.
-	// Then it cuts off what is left. It ends the framework's own streams at once. An error says
+	// Stop ends the Server. Until ctx ends, it sends answers that handlers have given, and
+	// waits until the other side has read them: the other side ends its Client when this
+	// process ends. Then it cuts off what is left. It ends the framework's own streams at once. An error says
 	// what was cut off, and how many handlers ignore their context for longer than patience.
 	// Never call Stop from a handler.
 	Stop(ctx context.Context, patience time.Duration) error

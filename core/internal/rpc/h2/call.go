@@ -70,7 +70,7 @@ func (c *Client) invoke(ctx context.Context, method string, args, reply any, con
 	case isPlain(opts):
 		return err
 	case over || closing || unconnected:
-		return unsent(c.explain(ctx, err, true))
+		return calls.Unsent(c.explain(ctx, err, true))
 	default:
 		return c.explain(ctx, err, true)
 	}
@@ -86,20 +86,10 @@ func (c *Client) newStream(ctx context.Context, desc *grpc.StreamDesc, conn *grp
 	case isPlain(opts):
 		return s, err
 	case err != nil:
-		return nil, unsent(c.explain(ctx, err, false))
+		return nil, calls.Unsent(c.explain(ctx, err, false))
 	default:
 		return &clientStream{ClientStream: s, client: c, ctx: ctx}, nil
 	}
-}
-
-// unsent marks the error of a call that was never sent.
-func unsent(err error) error {
-	s := status.Convert(err)
-	marked := calls.NotSent(s.Code(), s.Message())
-	if e, ok := errors.AsType[*CallError](err); ok {
-		return &CallError{marked, e.reason}
-	}
-	return marked.Err()
 }
 
 // clientStream explains the errors of a stream.
@@ -125,32 +115,15 @@ func (s *clientStream) explain(err error) error {
 	return s.client.explain(s.ctx, err, false)
 }
 
-// CallError is the error of a call that the other side can no longer answer. It
-// unwraps to the reason, such as how the plugin's process ended. Its status is
-// codes.Unavailable, or that of the caller's context if that has ended too.
-type CallError struct {
-	status *status.Status
-	reason error
-}
-
-// Error returns the status and the reason.
-func (e *CallError) Error() string { return e.status.Err().Error() }
-
-// GRPCStatus makes status.FromError and status.Code work.
-func (e *CallError) GRPCStatus() *status.Status { return e.status }
-
-// Unwrap returns the reason.
-func (e *CallError) Unwrap() error { return e.reason }
-
-// explain is off the path of a call that succeeds. It replaces what grpc says
-// of a connection that is gone by the reason why it is gone, says of a deadline
-// the same whichever side has seen it pass first, and adds to an error about size
-// what to do. What a handler returned stays as it is. unary says that the call has one
-// message, so that its handler has not begun if there was no room for that.
+// explain improves grpc's error of a call. A call that succeeds does not come here.
+// For a connection that is lost, explain returns the reason of the loss. For a deadline, it
+// returns one text, whichever side saw the deadline pass first. To an error about size it
+// adds what to do. It does not change what a handler returned. unary says that the call has
+// one message: if there was no room for that, its handler has not begun.
 func (c *Client) explain(ctx context.Context, err error, unary bool) error {
 	explained := c.reasonOf(ctx, err, unary)
 	if calls.NotBegun(err) && !calls.NotBegun(explained) { // refused, right before the end
-		return unsent(explained)
+		return calls.Unsent(explained)
 	}
 	return explained
 }
@@ -180,30 +153,30 @@ func (c *Client) reasonOf(ctx context.Context, err error, unary bool) error {
 	}
 }
 
-// reasonPatience bounds the wait for the reason of a call's end whose context says
-// nothing of that.
+// reasonPatience bounds the wait for the reason of a loss, for a call whose own context
+// has ended with the connection.
 const reasonPatience = 5 * time.Second
 
-// lostCaller reports whether ctx is of a call that the other side has made, and was
-// cancelled because the connection of that call has ended, as it does with the other
-// side. grpc closes a connection before it cancels the calls on it.
+// lostCaller reports whether ctx is that of a call of the other side, and was cancelled
+// because the connection of that call has ended. That connection ends with the other side.
+// grpc closes a connection before it cancels the calls on it.
 func (c *Client) lostCaller(ctx context.Context) bool {
 	conn := callerConn(ctx)
 	return conn != nil && conn.server == c.callers && errors.Is(ctx.Err(), context.Canceled) && isLost(conn.stream)
 }
 
-// explainLoss returns the error of a call on a connection that is lost. grpc's code
-// is Unavailable for one that the loss has ended, and Canceled for that and for the
-// end of ctx, whatever that was.
+// explainLoss returns the error of a call on a connection that is lost. If grpc's code is
+// Unavailable, the loss has ended the call. If it is Canceled, that was the loss or the end
+// of ctx.
 func (c *Client) explainLoss(ctx context.Context, code codes.Code) error {
-	// Whoever owns the peer is finding out why; it calls Fail in bounded time
-	// after the connection was lost.
+	// The owner of the Client finds out why, and calls Fail in bounded time after the
+	// connection was lost.
 	select {
 	case <-c.failed:
 	case <-ctx.Done():
 	}
 	ended := ctx.Err()
-	if c.lostCaller(ctx) { // nobody has cancelled it
+	if c.lostCaller(ctx) { // the loss has cancelled ctx
 		ended = nil
 		patience := time.NewTimer(reasonPatience)
 		defer patience.Stop()
@@ -220,18 +193,16 @@ func (c *Client) explainLoss(ctx context.Context, code codes.Code) error {
 	return c.because(code, ended)
 }
 
-// because returns the error of a call that ended as the other side did: by grpc's
-// code, and by how the caller's context ended, if it did.
+// because returns the error of a call that ended because the other side did. code is
+// grpc's, and ended is how the caller's context ended, if it did.
 func (c *Client) because(code codes.Code, ended error) error {
-	if code == codes.Unavailable || ended == nil {
-		return &CallError{status.New(codes.Unavailable, c.reason.Error()), c.reason}
+	if code == codes.Unavailable {
+		ended = nil
 	}
-	s := status.FromContextError(ended)
-	return &CallError{status.New(s.Code(), s.Message()+"; meanwhile: "+c.reason.Error()), c.reason}
+	return calls.LostError(ended, c.reason)
 }
 
-// explainDeadline adds to the error of a call that was not answered in time what keeps
-// the other side from answering, if that is known.
+// explainDeadline adds what keeps the other side from answering, if that is known.
 func (c *Client) explainDeadline(err error) error {
 	s := status.Convert(err)
 	text := s.Message()
@@ -251,10 +222,9 @@ func (c *Client) explainDeadline(err error) error {
 	return status.ErrorProto(withText)
 }
 
-// Broken reports whether the connection for calls out is lost, as it always is
-// before grpc ends the calls on it. A handler that returns codes.Unavailable
-// over a live connection is told apart by this, as is a plugin that takes no new
-// calls while those in flight end.
+// Broken implements [calls.Client]. It is true before grpc ends the calls on a lost
+// connection. So it distinguishes these from a handler that returns codes.Unavailable, and
+// from a plugin that refuses new calls while it drains.
 func (c *Client) Broken() bool { return c.hasFailed() || c.dialer.isBroken() }
 
 // hasFailed reports whether reason is set.
@@ -267,12 +237,12 @@ func (c *Client) hasFailed() bool {
 	}
 }
 
-// resetMark begins grpc's text for a call that the other side has cut off, at the
-// deadline in this case (internal/transport/http2_client.go there).
+// resetMark begins grpc's text for a call that the other side has reset, here at its
+// deadline (internal/transport/http2_client.go in grpc).
 const resetMark = "stream terminated by RST_STREAM"
 
-// sizeMarks are in the messages of grpc's errors about size (rpc_util.go,
-// stream.go and server.go there).
+// sizeMarks are in grpc's errors about size (rpc_util.go, stream.go and server.go in
+// grpc).
 var sizeMarks = []string{"message larger than max", "message after decompression larger than max"}
 
 func (c *Client) explainSize(err error, unary bool) error {
@@ -283,7 +253,7 @@ func (c *Client) explainSize(err error, unary bool) error {
 	for _, mark := range sizeMarks {
 		if strings.Contains(s.Message(), mark) && !strings.Contains(s.Message(), "WithMaxMessageSize") {
 			more := s.Proto()
-			more.Message += "; raise the limit on both sides with host.WithMaxMessageSize and plugin.WithMaxMessageSize"
+			more.Message += calls.RaiseMessageSize
 			return status.ErrorProto(more)
 		}
 	}

@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
 const (
@@ -223,7 +224,7 @@ func (c *Client) explainCut(ctx context.Context, err error) error {
 	case dialErr == nil:
 		return err
 	}
-	return unavailable(fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", c.dialer.other, dialErr))
+	return calls.LostError(nil, fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", c.dialer.other, dialErr))
 }
 
 // awaitLoss waits until the other side has ended or calls can be made again, but no
@@ -254,9 +255,4 @@ func (c *Client) awaitLoss(ctx context.Context) (ended, reached bool) {
 		}
 	}
 	return true, false
-}
-
-// unavailable returns the error of a call that reason keeps from being answered.
-func unavailable(reason error) error {
-	return &CallError{status.New(codes.Unavailable, reason.Error()), reason}
 }

@@ -1,14 +1,9 @@
 package host
 
 import (
-	"debug/buildinfo"
 	"errors"
-	"io"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
-	"strconv"
-	"strings"
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/process"
@@ -45,25 +40,12 @@ func (l *launch) offersCertificate(cmd *exec.Cmd) bool {
 	case l.mutualTLS || !secure.PeerCredSupported || l.transports.ByName("unix") == nil || !runsPath(l.runner) || !keepsCredentials(l.runner):
 		return true
 	}
-	release, ok := l.goPlugin(cmd)
-	return !ok || !release.usesSocketDir() && !process.UmaskIsPrivate()
+	uses, usesDir := l.usesGoPlugin(cmd)
+	return !uses || !usesDir && !process.UmaskIsPrivate()
 }
 
-// goPlugin returns the release of go-plugin that the program is built with, if the
-// program names it.
-func (l *launch) goPlugin(cmd *exec.Cmd) (goPluginRelease, bool) {
-	program, err := l.openProgram(cmd)
-	if err != nil {
-		return goPluginRelease{}, false // the start fails too, or the program can be executed and not read
-	}
-	defer program.Close() //nolint:errcheck // opened for reading
-	info, err := buildinfo.Read(&readBudget{program, maxBuildInfo})
-	if err != nil {
-		return goPluginRelease{}, false // not a Go program, or one without module information
-	}
-	return goPluginIn(info)
-}
-
+// openProgram opens the program for reading. It fails if the program can be executed and not
+// read; a program that does not exist makes the start fail too.
 func (l *launch) openProgram(cmd *exec.Cmd) (process.Program, error) {
 	switch {
 	case l.verified != nil:
@@ -96,68 +78,4 @@ func (l *launch) explainSecurity(err error) error {
 	}
 	explained.Hint += ", or accept a plugin without TLS with host.WithPlaintext"
 	return &explained
-}
-
-const (
-	goPluginPath = "github.com/hashicorp/go-plugin"
-	corePath     = "github.com/plugwire/plugwire/core"
-)
-
-// goPluginIn returns the release of go-plugin that is part of a build. A program that
-// also contains Plugwire may be a plugin of either.
-func goPluginIn(info *debug.BuildInfo) (release goPluginRelease, ok bool) {
-	for _, m := range append(info.Deps, &info.Main) {
-		switch m.Path {
-		case corePath:
-			return goPluginRelease{}, false
-		case goPluginPath:
-			version := m.Version
-			if m.Replace != nil && m.Replace.Version != "" {
-				version = m.Replace.Version // a fork keeps the numbers of its origin
-			}
-			release, ok = parseGoPluginRelease(version)
-		}
-	}
-	return release, ok
-}
-
-// goPluginRelease is a release of go-plugin by its numbers.
-type goPluginRelease struct{ major, minor int }
-
-// parseGoPluginRelease reads a module's version, v1.4.0 or v1.4.1-0.20210101000000-abcdefabcdef.
-func parseGoPluginRelease(version string) (goPluginRelease, bool) {
-	numbers := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
-	if len(numbers) != 3 || !strings.HasPrefix(version, "v") {
-		return goPluginRelease{}, false
-	}
-	major, err := strconv.Atoi(numbers[0])
-	minor, minorErr := strconv.Atoi(numbers[1])
-	return goPluginRelease{major, minor}, err == nil && minorErr == nil
-}
-
-// usesSocketDir reports whether plugins make their sockets in the private directory
-// that the host names. v1.5.0 is the first release that does.
-func (r goPluginRelease) usesSocketDir() bool {
-	return r.major > 1 || r.major == 1 && r.minor >= 5
-}
-
-// maxBuildInfo bounds how many bytes of a program are read for its build information. A
-// Go program has it in a section of its own, so some kilobytes are enough. In any other
-// program the reader searches all of the data.
-const maxBuildInfo = 4 << 20
-
-// readBudget is a reader of at most so many bytes.
-type readBudget struct {
-	r    io.ReaderAt
-	left int
-}
-
-var errReadBudget = errors.New("too much would have to be read")
-
-// ReadAt implements [io.ReaderAt].
-func (b *readBudget) ReadAt(p []byte, off int64) (int, error) {
-	if b.left -= len(p); b.left < 0 {
-		return 0, errReadBudget
-	}
-	return b.r.ReadAt(p, off)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"slices"
 
 	"google.golang.org/grpc"
@@ -41,6 +42,18 @@ func (l *launch) newGoPlugin(answer *negotiation.Answer, conn grpc.ClientConnInt
 		})
 	}
 	return side
+}
+
+// usesGoPlugin reports whether the program says that it is built with go-plugin, and whether
+// that release makes its sockets in the host's private directory.
+func (l *launch) usesGoPlugin(cmd *exec.Cmd) (uses, usesDir bool) {
+	program, err := l.openProgram(cmd)
+	if err != nil {
+		return false, false
+	}
+	defer program.Close() //nolint:errcheck // opened for reading
+	release, ok := goplugin.ReleaseOf(program)
+	return ok, ok && release.UsesSocketDir()
 }
 
 // foreignAddress returns the address of a plugin on go-plugin in the syntax of its

@@ -1,12 +1,12 @@
-package host
+package goplugin
 
 import (
 	"runtime/debug"
 	"testing"
 )
 
-// TestGoPluginIn reads releases from build information.
-func TestGoPluginIn(t *testing.T) {
+// TestReleaseIn reads releases from build information.
+func TestReleaseIn(t *testing.T) {
 	module := func(path, version string) *debug.Module { return &debug.Module{Path: path, Version: version} }
 	replaced := func(version string, by debug.Module) *debug.Module {
 		m := module(goPluginPath, version)
@@ -36,8 +36,8 @@ func TestGoPluginIn(t *testing.T) {
 		{name: "beside Plugwire", deps: []*debug.Module{module(goPluginPath, "v1.8.0"), module(corePath, "v1.0.0")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			release, known := goPluginIn(&debug.BuildInfo{Deps: tt.deps})
-			if known != tt.known || known && release.usesSocketDir() == tt.ownTempDir {
+			release, known := releaseIn(&debug.BuildInfo{Deps: tt.deps})
+			if known != tt.known || known && release.UsesSocketDir() == tt.ownTempDir {
 				t.Errorf("%v, %t", release, known)
 			}
 		})

@@ -202,7 +202,7 @@ func WithMaxBuffered(bytes int) Option {
 func WithCookie(name, value string) Option {
 	return optionFunc(func(cfg *config) error {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			return fmt.Errorf("plugin.WithCookie: %q is no name of an environment variable", name)
+			return fmt.Errorf("plugin.WithCookie: %q is not a valid environment variable name", name)
 		}
 		cfg.cookie = negotiation.Cookie{Name: name, Value: value}
 		return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 )
 
-// TestAttachLeavesNoConnections has every connection of a host that has attached
-// be closed with it, at the plugin's end too.
+// TestAttachLeavesNoConnections checks that the end of an attached host closes
+// all its connections, at the plugin's end too.
 func TestAttachLeavesNoConnections(t *testing.T) {
 	t.Parallel()
 	sockets := func(pid int) int {
@@ -49,26 +49,26 @@ func TestAttachLeavesNoConnections(t *testing.T) {
 	}
 }
 
-// TestAttachProves has processes be sent signals only if they are the plugin's. It
+// TestAttachProves checks that only the plugin's process gets signals. The plugin
 // is stopped, so that asking it does not help.
 func TestAttachProves(t *testing.T) {
 	t.Parallel()
 	stranger := bystander(t)
-	type started func(t *testing.T) (*byHand, handshake.AttachInfo)
-	own := func(change func(*handshake.AttachInfo)) started {
+	type startFunc func(t *testing.T) (*byHand, handshake.AttachInfo)
+	own := func(change func(*handshake.AttachInfo)) startFunc {
 		return func(t *testing.T) (*byHand, handshake.AttachInfo) {
 			t.Helper()
 			b := debug(t, command("versions-plugin", "unix"))
 			info := mortal(b.info())
 			change(&info)
-			// It is killed before it can remove them.
+			// The plugin is killed before it can remove its files.
 			t.Cleanup(func() { _ = os.Remove(info.Address) })
 			return b, info
 		}
 	}
 	for _, tt := range []struct {
 		name   string
-		start  started
+		start  startFunc
 		proven bool
 	}{
 		{"its own start", own(func(*handshake.AttachInfo) {}), true},

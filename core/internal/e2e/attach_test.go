@@ -27,7 +27,7 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// runningOnGoPlugin starts a plugin on go-plugin as its host would, and returns the
+// runningOnGoPlugin starts a plugin on go-plugin like its host, and returns the
 // ReattachConfig that such a host makes of the answer.
 func runningOnGoPlugin(tb testing.TB, test bool, pid int) (*byHand, handshake.AttachInfo) {
 	tb.Helper()
@@ -35,7 +35,7 @@ func runningOnGoPlugin(tb testing.TB, test bool, pid int) (*byHand, handshake.At
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { // after the plugin, which leaves its socket when it is killed
+	tb.Cleanup(func() { // runs after the plugin's end, because a killed plugin leaves its socket
 		if err := os.RemoveAll(dir); err != nil {
 			tb.Error(err)
 		}
@@ -57,7 +57,7 @@ func runningOnGoPlugin(tb testing.TB, test bool, pid int) (*byHand, handshake.At
 	return b, info
 }
 
-// bystander is a process that has nothing to do with a plugin.
+// bystander is a process unrelated to any plugin.
 func bystander(tb testing.TB) *byHand {
 	tb.Helper()
 	return startByHand(tb, exec.Command("/bin/sh", "-c", "echo; exec sleep 600"))
@@ -77,7 +77,7 @@ func (b *byHand) assertLives(what string) {
 	}
 }
 
-// mortal returns the info of a plugin that is this host's to stop.
+// mortal returns the info of a plugin that this host may stop.
 func mortal(info handshake.AttachInfo) handshake.AttachInfo {
 	info.Stays = false
 	return info
@@ -103,8 +103,8 @@ func TestAttachGoPlugin(t *testing.T) {
 	taken.assert(t, host.StepAsk)
 }
 
-// TestAttachGoPluginThatStays attaches over and over to a plugin that is not its
-// hosts' to stop.
+// TestAttachGoPluginThatStays attaches repeatedly to a plugin that its hosts may
+// not stop.
 func TestAttachGoPluginThatStays(t *testing.T) {
 	t.Parallel()
 	b, info := runningOnGoPlugin(t, true, 0)
@@ -120,12 +120,13 @@ func TestAttachGoPluginThatStays(t *testing.T) {
 	b.assertLives("a plugin that stays")
 }
 
-// TestAttachedEnds has the end of the plugin end calls in flight, and be told.
+// TestAttachedEnds checks that the end of the plugin ends calls in flight, and
+// that the host reports it.
 func TestAttachedEnds(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name      string
-		bystander bool // the number given is that of another process
+		bystander bool // the info has the number of another process
 		start     func(t *testing.T) (*byHand, handshake.AttachInfo)
 	}{
 		{name: "stays", start: func(t *testing.T) (*byHand, handshake.AttachInfo) {
@@ -183,12 +184,14 @@ func TestAttachedEnds(t *testing.T) {
 				ended <- err
 			}()
 			if info.Transport.Name == quic.Name {
-				// An acknowledgement that is still to be sent would find nobody there at once.
+				// An acknowledgement that is not sent yet would find no process at
+				// once.
 				time.Sleep(300 * time.Millisecond)
 			}
 			b.signal(syscall.SIGKILL)
 			began := time.Now()
-			// The host may look at the other process, which runs, before it finds that nobody listens.
+			// The host may check the other process, which runs, before it finds that no
+			// process listens.
 			err = waitFor(t, "the end of the call", ended)
 			if !tt.bystander || !strings.Contains(err.Error(), "was lost while it went on running") {
 				if exit := asExit(t, err); !exit.Status.Unknown || exit.Status.String() != "exit status unknown" {
@@ -206,7 +209,8 @@ func TestAttachedEnds(t *testing.T) {
 	}
 }
 
-// TestAttachRefuses has what does not fit, and the plugin live on.
+// TestAttachRefuses attaches with infos that do not fit. The plugin keeps
+// running.
 func TestAttachRefuses(t *testing.T) {
 	t.Parallel()
 	unixPlugin, tcpPlugin := debug(t, echoPlugin()), debug(t, command("versions-plugin", "tcp"))
@@ -267,7 +271,7 @@ func TestAttachRefuses(t *testing.T) {
 			assertStartFails(t, err, tt.phase, append(tt.says, "could not be attached to")...)
 		})
 	}
-	t.Cleanup(func() { // after all of them
+	t.Cleanup(func() { // the plugin works after all attempts
 		for _, b := range []*byHand{unixPlugin, tcpPlugin} {
 			b.assertLives("a plugin that was not attached to")
 			b.stop(os.Interrupt)
@@ -275,7 +279,8 @@ func TestAttachRefuses(t *testing.T) {
 	})
 }
 
-// TestAttachedIsStopped has a host stop a plugin on Plugwire that is its to stop.
+// TestAttachedIsStopped checks that a host stops a plugin on Plugwire that it may
+// stop.
 func TestAttachedIsStopped(t *testing.T) {
 	t.Parallel()
 	b := debug(t, echoPlugin())
@@ -292,7 +297,8 @@ func TestAttachedIsStopped(t *testing.T) {
 	taken.assert(t, host.StepAsk)
 }
 
-// TestAttachedIsAsked has a plugin whose process is not proven end when it is asked.
+// TestAttachedIsAsked checks that a plugin whose process is not proven ends when the
+// host asks it.
 func TestAttachedIsAsked(t *testing.T) {
 	t.Parallel()
 	stranger := bystander(t)
@@ -322,8 +328,8 @@ func TestAttachedIsAsked(t *testing.T) {
 	})
 }
 
-// TestAttachedLetGo has a call in flight when a plugin that stays is let go: it
-// ends here, and in the plugin.
+// TestAttachedLetGo detaches from a plugin with a call in flight: the call ends
+// here, and in the plugin.
 func TestAttachedLetGo(t *testing.T) {
 	t.Parallel()
 	b := debug(t, echoPlugin())
@@ -344,5 +350,5 @@ func TestAttachedLetGo(t *testing.T) {
 	if _, err := chat.Recv(); status.Code(err) != codes.Unavailable || !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "this host has closed its connections") {
 		t.Errorf("the call ended with %v", err)
 	}
-	b.stop(os.Interrupt) // which waits for calls in flight
+	b.stop(os.Interrupt) // waits for calls in flight
 }

@@ -12,12 +12,13 @@ import (
 	"github.com/plugwire/plugwire/core/internal/leash"
 )
 
-// byScript returns a script that runs a plugin as "$0" "$@".
+// byScript returns the command of a script that runs a plugin as "$0" "$@".
 func byScript(plugin *exec.Cmd, script string) *exec.Cmd {
 	return exec.Command("/bin/sh", append([]string{"-c", script}, plugin.Args...)...)
 }
 
-// needLeash skips a test where host and plugin can die in one moment and leave something.
+// needLeash skips a test on systems where host and plugin can die in one moment and
+// leave files.
 func needLeash(tb testing.TB) {
 	tb.Helper()
 	l, err := leash.New()
@@ -43,7 +44,7 @@ func TestSoakHostKilledInClose(t *testing.T) {
 				place := newPlace(t)
 				h := startHost(t, place, append([]string{"close"}, plugin.Args...)...)
 				h.awaitWord("closing")
-				time.Sleep(upTo(rnd, 6*time.Millisecond)) // the moment is the random thing here
+				time.Sleep(upTo(rnd, 6*time.Millisecond)) // the moment is random
 				killHost(t, h.cmd)
 				eventually(t, goneWithin, func() string {
 					if name == "on go-plugin" { // which leaves its socket to the next sweep
@@ -56,8 +57,8 @@ func TestSoakHostKilledInClose(t *testing.T) {
 	}
 }
 
-// TestHostKilledAfterItsPlugin ends a plugin while its host does not look, and then
-// kills the host: it does not get to end what the plugin has left behind.
+// TestHostKilledAfterItsPlugin ends a plugin while its host is stopped, and then
+// kills the host: the host cannot end the processes that the plugin has left.
 func TestHostKilledAfterItsPlugin(t *testing.T) {
 	t.Parallel()
 	needLeash(t)
@@ -66,7 +67,7 @@ func TestHostKilledAfterItsPlugin(t *testing.T) {
 		name   string
 		plugin *exec.Cmd
 		flags  []string
-		leader bool // the plugin is what the host has started
+		leader bool // the plugin is the process that the host has started
 	}{
 		{name: "plugwire", plugin: plugin, leader: true},
 		{name: "in a session of its own", plugin: plugin, flags: []string{"-setsid"}, leader: true},
@@ -94,7 +95,7 @@ func TestHostKilledAfterItsPlugin(t *testing.T) {
 				if err := syscall.Kill(victim, signal); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, settleTime, func() string { // a script may not live on, either
+				eventually(t, settleTime, func() string { // a script must not outlive the host, either
 					if isRunning(victim) {
 						return describeProcess(victim)
 					}

@@ -33,17 +33,17 @@ type brokering struct {
 	served *sync.WaitGroup
 }
 
-// Fail knows more ways than echo's.
+// Fail has more ways than the handler of package echo.
 func (h brokering) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
 	how, id, _ := strings.Cut(req.GetHow(), ":")
 	switch how {
-	case "dial": // calls what the host serves under the id
+	case "dial": // calls the host's service under the id
 		n, err := strconv.ParseUint(id, 10, 32)
 		if err != nil {
 			return nil, err
 		}
 		return dialBrokered(ctx, plugin.Broker(ctx), uint32(n))
-	case "serve": // serves under the id that it returns, until the plugin ends
+	case "serve": // serves under the returned id, until the plugin ends
 		b := plugin.Broker(ctx)
 		id := b.NextID()
 		ctx := context.WithoutCancel(ctx)
@@ -55,7 +55,7 @@ func (h brokering) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.P
 	}
 }
 
-// dialBrokered calls what the other side serves under an id.
+// dialBrokered calls the other side's service under an id.
 func dialBrokered(ctx context.Context, b broker.Broker, id uint32) (*echopb.Payload, error) {
 	conn, err := b.Dial(ctx, id)
 	if err != nil {
@@ -68,7 +68,8 @@ func dialBrokered(ctx context.Context, b broker.Broker, id uint32) (*echopb.Payl
 	return resp, err
 }
 
-// pluginDials has the plugin call what the host serves, and returns the error of that.
+// pluginDials asks the plugin to call the host's service, and returns the error of the
+// call.
 func pluginDials(t *testing.T, p *host.Plugin) error {
 	t.Helper()
 	ctx, stop := context.WithCancel(testContext(t))
@@ -85,7 +86,7 @@ func pluginDials(t *testing.T, p *host.Plugin) error {
 		called <- result{resp, err}
 	}()
 	select {
-	case err := <-served: // the plugin has nothing to dial
+	case err := <-served: // the plugin has no service to dial
 		stop()
 		<-called
 		if err == nil {
@@ -104,7 +105,7 @@ func pluginDials(t *testing.T, p *host.Plugin) error {
 	}
 }
 
-// hostDials has the host call what the plugin serves, and returns the error of that.
+// hostDials calls the plugin's service, and returns the error of the call.
 func hostDials(t *testing.T, p *host.Plugin) error {
 	t.Helper()
 	ctx := testContext(t)
@@ -119,8 +120,8 @@ func hostDials(t *testing.T, p *host.Plugin) error {
 	return err
 }
 
-// TestBrokerNetworks has hosts and plugins with all kinds of transports. Whatever the
-// calls travel over, brokered connections travel over a network that both sides have.
+// TestBrokerNetworks runs hosts and plugins with all kinds of transports. Whatever
+// transport the calls use, brokered connections use a network that both sides have.
 func TestBrokerNetworks(t *testing.T) {
 	t.Parallel()
 	set := func(list ...transport.Transport) []transport.Transport { return list }
@@ -158,8 +159,8 @@ func TestBrokerNetworks(t *testing.T) {
 	}
 }
 
-// TestBrokerOfAnotherUser has a host that runs as root serve a plugin of another user, over
-// whatever their calls travel.
+// TestBrokerOfAnotherUser checks that a plugin of another user can call a host that
+// runs as root, whatever transport their calls use.
 func TestBrokerOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -183,8 +184,8 @@ func TestBrokerOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestBrokerWithoutNetwork has two sides with no network in common for the broker: the
-// one that would serve says so, and what to do.
+// TestBrokerWithoutNetwork runs two sides without a common network for the broker: the
+// error of the serving side says so, and what to do.
 func TestBrokerWithoutNetwork(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -15,7 +15,8 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 )
 
-// TestChecksumDescriptors has nothing of the copy in memory be left to the host.
+// TestChecksumDescriptors checks that the host keeps no descriptor of the copy
+// in memory.
 func TestChecksumDescriptors(t *testing.T) {
 	t.Parallel()
 	path := echoPlugin().Path
@@ -24,7 +25,7 @@ func TestChecksumDescriptors(t *testing.T) {
 	if err != nil || !strings.HasPrefix(exe, "/memfd:plugwire") {
 		t.Errorf("the plugin runs %s, %v; want a file in memory", exe, err)
 	}
-	// Other tests make theirs meanwhile, but give them back soon.
+	// Other tests open theirs meanwhile, but close them soon.
 	eventually(t, hang, func() string {
 		open, err := descriptors(os.Getpid())
 		if err != nil {
@@ -39,9 +40,9 @@ func TestChecksumDescriptors(t *testing.T) {
 	})
 }
 
-// TestChecksumWithoutMemory has a system that forbids files in memory: the copy is
-// a private file, which goes with the process, or, if the host was killed, with
-// the next start.
+// TestChecksumWithoutMemory runs on a system that forbids files in memory: the
+// copy is a private file, which is removed with the process, or, if the host was
+// killed, by the next start.
 func TestChecksumWithoutMemory(t *testing.T) {
 	t.Parallel()
 	if !canForbid {

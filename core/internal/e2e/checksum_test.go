@@ -52,16 +52,16 @@ func writeProgram(tb testing.TB, data []byte) string {
 		tb.Fatal(err)
 	}
 	// A child of this process that has not executed its program yet has the file
-	// open for writing, and as long as that is so nobody can execute it.
+	// open for writing, and until then no process can execute the file.
 	syscall.ForkLock.Lock()
 	syscall.ForkLock.Unlock() //nolint:staticcheck // to have had it is what counts
 	return path
 }
 
-// impostor is what takes a verified program's place: it is no plugin.
+// impostor replaces a verified program. It is not a plugin.
 const impostor = "#!/bin/sh\necho an impostor ran >&2\nexit 3\n"
 
-// TestD19_FileThatChanges has what runs be what was verified, whatever becomes of the
+// TestD19_FileThatChanges checks that the verified bytes run, whatever happens to the
 // file in between: go-plugin reads it once for the checksum and once to run it.
 func TestD19_FileThatChanges(t *testing.T) {
 	t.Parallel()
@@ -71,7 +71,7 @@ func TestD19_FileThatChanges(t *testing.T) {
 		name   string
 		hash   crypto.Hash
 		script bool
-		swap   func(path string) error // when it was verified and not yet started
+		swap   func(path string) error // when the program is verified and not started yet
 	}{
 		{name: "SHA-256", hash: crypto.SHA256, swap: none},
 		{name: "SHA-384", hash: crypto.SHA384, swap: none},
@@ -124,7 +124,7 @@ func overwrite(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// TestChecksumOfAnotherUser has a verified program, and a script, run as another
+// TestChecksumOfAnotherUser runs a verified program, and a script, as another
 // user.
 func TestChecksumOfAnotherUser(t *testing.T) {
 	t.Parallel()
@@ -145,7 +145,7 @@ func TestChecksumOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestChecksumRefuses has programs that are not run, and nothing started.
+// TestChecksumRefuses checks programs that the host refuses. No process starts.
 func TestChecksumRefuses(t *testing.T) {
 	t.Parallel()
 	path := copyOf(t)
@@ -160,14 +160,14 @@ func TestChecksumRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := copyOf(t)
-	if err := os.Truncate(large, 4<<30+1); err != nil { // most of it is not there
+	if err := os.Truncate(large, 4<<30+1); err != nil { // a sparse file
 		t.Fatal(err)
 	}
 	relative := exec.Command("./" + filepath.Base(path))
 	relative.Dir = filepath.Dir(path)
 	jailed := exec.Command(path)
 	jailed.SysProcAttr = &syscall.SysProcAttr{Chroot: "/"}
-	ended, cancel := context.WithCancel(t.Context()) // that of a test would run out while others have their turn
+	ended, cancel := context.WithCancel(t.Context()) // the test's own deadline would pass while other tests run
 	for _, tt := range []struct {
 		name string
 		cmd  *exec.Cmd
@@ -226,8 +226,8 @@ func (c cancels) Prepare(context.Context, transport.PrepareConfig) (*transport.P
 	return &transport.PreparedStart{Conn: ours}, theirs.Close()
 }
 
-// TestChecksumStartError has a program that was verified and cannot be executed:
-// the error is of the file that the user knows.
+// TestChecksumStartError starts a verified program that cannot be executed: the
+// error names the user's file.
 func TestChecksumStartError(t *testing.T) {
 	t.Parallel()
 	path := writeProgram(t, []byte("no program\n"))
@@ -238,7 +238,7 @@ func TestChecksumStartError(t *testing.T) {
 	assertSays(t, e.Error(), path, "neither a program of this system nor a script")
 }
 
-// TestChecksumExitError has errors name the program and not its copy.
+// TestChecksumExitError checks that errors name the program and not its copy.
 func TestChecksumExitError(t *testing.T) {
 	t.Parallel()
 	path := copyOf(t)

@@ -31,8 +31,8 @@ const (
 	crashSpread = 20 * time.Millisecond
 )
 
-// load calls in turn in each of the ways, until a call fails, and returns the errors.
-// It tells of the first answer.
+// load makes calls in each of the ways, until a call fails, and returns the errors.
+// It reports the first answer.
 func load(ways []func() error, answered chan<- struct{}) <-chan error {
 	ended := make(chan error, loadCallers)
 	for i := range loadCallers {
@@ -94,7 +94,7 @@ func TestCrashUnderLoad(t *testing.T) {
 							if err == nil {
 								err = stream.Send(data)
 							}
-							if err == nil || errors.Is(err, io.EOF) { // which says that Recv has the error
+							if err == nil || errors.Is(err, io.EOF) { // io.EOF means that Recv has the error
 								_, err = stream.Recv()
 							}
 						}
@@ -126,8 +126,8 @@ func TestCrashUnderLoad(t *testing.T) {
 	}
 }
 
-// TestCrashUnderCallbacks does the same with calls that go through the host and back to the
-// plugin: those that the host makes for the plugin have that error too.
+// TestCrashUnderCallbacks does the same with calls that go through the host and back to
+// the plugin: the host's own calls for the plugin have that error too.
 func TestCrashUnderCallbacks(t *testing.T) {
 	t.Parallel()
 	for _, name := range ways.Names() {
@@ -187,8 +187,9 @@ func TestCrashUnderCallbacks(t *testing.T) {
 	}
 }
 
-// TestDeadlineAtTheCrash has deadlines pass when the plugin ends: each call ends for
-// one of the two, and none for a cancellation that nobody made.
+// TestDeadlineAtTheCrash lets deadlines pass when the plugin ends: each call ends
+// for one of the two reasons, and none with a cancellation, which no caller asked
+// for.
 func TestDeadlineAtTheCrash(t *testing.T) {
 	t.Parallel()
 	for _, name := range ways.Names() {

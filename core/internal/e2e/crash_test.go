@@ -22,13 +22,13 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// prompt is how soon a call must end when the plugin is gone; a call that has
-// to wait for something else would take until its test hangs, or for ever.
+// prompt is how soon a call must end after the plugin has ended. A call that
+// waits for anything else would hang.
 const prompt = hang / 2
 
 func fail(how string) *echopb.FailRequest { return &echopb.FailRequest{How: how} }
 
-// asExit checks that err is what calls to a plugin that is gone end with.
+// asExit checks that err is the error of calls to a plugin that has ended.
 func asExit(tb testing.TB, err error) *host.ExitError {
 	tb.Helper()
 	if status.Code(err) != codes.Unavailable {
@@ -56,7 +56,7 @@ func assertCrashed(tb testing.TB, err error) {
 	}
 }
 
-// TestCrash has the plugin crash while calls of all kinds wait for it.
+// TestCrash crashes the plugin while calls of all kinds wait for it.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	logger, book := newJournal(t, 0)
@@ -64,7 +64,7 @@ func TestCrash(t *testing.T) {
 	client := echopb.NewEchoClient(p)
 	ctx := testContext(t)
 
-	// Two streams with something under way, and a call that waits.
+	// Open two streams with messages in flight, and a call that waits.
 	chat, err := client.Chat(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -96,11 +96,11 @@ func TestCrash(t *testing.T) {
 	_, err = chat.Recv()
 	assertCrashed(t, err)
 	for err = nil; err == nil; {
-		_, err = download.Recv() // what had arrived before may still come
+		_, err = download.Recv() // messages that arrived before may still come
 	}
 	assertCrashed(t, err)
 
-	// All calls after the end, and the handle itself.
+	// Check all calls after the end, and the handle itself.
 	_, err = client.Unary(ctx, &echopb.Payload{})
 	assertCrashed(t, err)
 	_, err = client.Unary(ctx, &echopb.Payload{}, grpc.WaitForReady(true))
@@ -127,12 +127,12 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestProcessEndsUnderCall has other ways for the process to end.
+// TestProcessEndsUnderCall ends the process in other ways.
 func TestProcessEndsUnderCall(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		end    func(p *host.Plugin) error // nil: the call does it
+		end    func(p *host.Plugin) error // nil if the call ends the process
 		how    string
 		status host.ExitStatus
 		says   string
@@ -160,8 +160,8 @@ func TestProcessEndsUnderCall(t *testing.T) {
 	}
 }
 
-// TestProcessEndsUnasked is an orderly end that nobody asked for: an error all
-// the same.
+// TestProcessEndsUnasked checks that an orderly end is an error if the host did
+// not ask for it.
 func TestProcessEndsUnasked(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin())
@@ -176,7 +176,7 @@ func TestProcessEndsUnasked(t *testing.T) {
 	assertSays(t, p.Err().Error(), "ended in good order, which this host had not asked for (exit code 0)")
 }
 
-// TestChildrenEndWithThePlugin has a plugin whose own child would outlive it.
+// TestChildrenEndWithThePlugin ends a plugin whose own child would outlive it.
 func TestChildrenEndWithThePlugin(t *testing.T) {
 	t.Parallel()
 	t.Run("in its group", func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestChildrenEndWithThePlugin(t *testing.T) {
 }
 
 // awaitOwnGroup waits until a process leads a group of its own, which setsid makes when
-// it has come to run.
+// it runs.
 func awaitOwnGroup(tb testing.TB, pid int) {
 	tb.Helper()
 	poll := time.NewTicker(10 * time.Millisecond)
@@ -263,7 +263,7 @@ func TestCallsAfterClose(t *testing.T) {
 }
 
 // TestCloseAmongCalls closes from many goroutines while others call: each call
-// ends in good order or with Unavailable.
+// succeeds or ends with Unavailable.
 func TestCloseAmongCalls(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin())

@@ -36,7 +36,7 @@ import (
 type byHand struct {
 	tb     testing.TB
 	cmd    *exec.Cmd
-	line   string // the first of its standard output
+	line   string // first line of its standard output
 	stderr lockedBuffer
 	exited chan struct{} // closed when it has ended; err is set then
 	err    error
@@ -61,7 +61,8 @@ func (b *lockedBuffer) String() string {
 }
 
 // startByHand starts a plugin with env added to its environment, and waits for the
-// first line that it prints. It is killed when the test ends, if it is still there.
+// first line that it prints. It is killed when the test ends, if it is still
+// running.
 func startByHand(tb testing.TB, cmd *exec.Cmd, env ...string) *byHand {
 	tb.Helper()
 	b := &byHand{tb: tb, cmd: cmd, exited: make(chan struct{})}
@@ -78,7 +79,7 @@ func startByHand(tb testing.TB, cmd *exec.Cmd, env ...string) *byHand {
 	go func() {
 		defer close(b.exited)
 		r := bufio.NewReader(stdout)
-		first, _ := r.ReadString('\n') // the test sees that it is empty
+		first, _ := r.ReadString('\n') // the test checks that it is empty
 		line <- strings.TrimSuffix(first, "\n")
 		_, _ = io.Copy(io.Discard, r)
 		b.err = cmd.Wait()
@@ -97,7 +98,7 @@ func debug(tb testing.TB, cmd *exec.Cmd, env ...string) *byHand {
 	return startByHand(tb, cmd, append(env, negotiation.EnvDebug+"=1")...)
 }
 
-// value returns what a shell makes of the assignment that the plugin has printed.
+// value returns the value that a shell assigns from the plugin's printed line.
 func (b *byHand) value() string {
 	b.tb.Helper()
 	value, ok := strings.CutPrefix(b.line, negotiation.EnvAttach+"=")
@@ -111,7 +112,7 @@ func (b *byHand) value() string {
 	return string(out)
 }
 
-// info returns what the plugin has printed.
+// info returns the AttachInfo that the plugin has printed.
 func (b *byHand) info() handshake.AttachInfo {
 	b.tb.Helper()
 	info, err := handshake.ParseAttachInfo(b.value())
@@ -121,8 +122,7 @@ func (b *byHand) info() handshake.AttachInfo {
 	return info
 }
 
-// stop sends a signal that ends the plugin in good order, and checks that nothing
-// is left.
+// stop ends the plugin by a signal, and checks that nothing is left.
 func (b *byHand) stop(signal os.Signal) {
 	b.tb.Helper()
 	address := b.info().Address
@@ -149,7 +149,7 @@ func attach(tb testing.TB, info handshake.AttachInfo, opts ...host.Option) *host
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		_ = p.Close() // the test says what it thinks of it
+		_ = p.Close() // the test checks the error
 		waitFor(tb, "Done", p.Done())
 	})
 	return p
@@ -163,7 +163,7 @@ func assertEcho(tb testing.TB, p *host.Plugin) {
 	}
 }
 
-// TestDebug has a plugin that a person has started, and hosts that come and go.
+// TestDebug attaches several hosts to a plugin that a person has started.
 func TestDebug(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -174,7 +174,7 @@ func TestDebug(t *testing.T) {
 		{"unix", handshake.SecurityPeerCred, []string{"unix", "tcp"}, os.Interrupt},
 		{"tcp", handshake.SecurityMTLS, []string{"tcp", "unix"}, syscall.SIGTERM},
 		{"quic", handshake.SecurityMTLS, []string{"quic"}, syscall.SIGTERM},
-		{"unix", handshake.SecurityPeerCred, []string{"socketpair", "unix"}, syscall.SIGTERM}, // whose connection cannot be made later
+		{"unix", handshake.SecurityPeerCred, []string{"socketpair", "unix"}, syscall.SIGTERM}, // its connection cannot be made later
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
 			t.Parallel()
@@ -206,7 +206,8 @@ func TestDebug(t *testing.T) {
 	}
 }
 
-// TestDebugTellsThePerson has the plugin's log and its help be for people.
+// TestDebugTellsThePerson checks that the plugin's log and its help are for
+// people.
 func TestDebugTellsThePerson(t *testing.T) {
 	t.Parallel()
 	b := debug(t, echoPlugin())
@@ -218,14 +219,14 @@ func TestDebugTellsThePerson(t *testing.T) {
 		t.Errorf("a key where none is needed: %s", b.line)
 	}
 	b.stop(os.Interrupt)
-	assertSays(t, b.stderr.String(), fmt.Sprintf("process %d, until Ctrl-C", b.cmd.Process.Pid), "WRN a word from the handler number=9007199254740993 who=echo")
+	assertSays(t, b.stderr.String(), fmt.Sprintf("process %d, until Ctrl-C", b.cmd.Process.Pid), "WRN a word from the handler number=9007199254740993 from=echo")
 
 	b = debug(t, command("versions-plugin", "tcp"))
 	b.stop(os.Interrupt)
 	assertSays(t, b.stderr.String(), "it holds a private key")
 }
 
-// TestDebugCallbacks has a plugin call each of the hosts that attach to it.
+// TestDebugCallbacks checks that a plugin can call each of the attached hosts.
 func TestDebugCallbacks(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"unix", "tcp", "quic"} {
@@ -250,7 +251,7 @@ func TestDebugCallbacks(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			// One that serves nothing says so at once.
+			// A host without services reports that at once.
 			p := attach(t, b.info(), over, host.WithProtocols(duplexpb.DuplexProtocol))
 			if _, err := duplexpb.NewDuplexClient(p).Descend(testContext(t), &duplexpb.Descent{Depth: 1}); status.Code(err) != codes.Unimplemented {
 				t.Errorf("a call back to a host that serves nothing: %v", err)
@@ -260,7 +261,8 @@ func TestDebugCallbacks(t *testing.T) {
 	}
 }
 
-// TestDebugRefuses has a person's mistakes, and what is not a person.
+// TestDebugRefuses starts plugins with a person's mistakes, and under a
+// program.
 func TestDebugRefuses(t *testing.T) {
 	t.Parallel()
 	cookie := handshake.DefaultCookieName + "=" + handshake.DefaultCookieValue
@@ -291,7 +293,7 @@ func TestDebugRefuses(t *testing.T) {
 		if answer, err := negotiation.ParseAnswer(b.line, ""); err != nil || answer.Plugwire {
 			t.Errorf("it answers %q: %+v, %v", b.line, answer, err)
 		}
-		// Ended by force, it would leave its directory.
+		// A killed plugin would leave its directory.
 		if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
@@ -299,7 +301,7 @@ func TestDebugRefuses(t *testing.T) {
 	})
 }
 
-// TestDebugGoPlugin has a plugin be debugged under hosts on go-plugin, and ours.
+// TestDebugGoPlugin debugs a plugin under hosts on go-plugin, and ours.
 func TestDebugGoPlugin(t *testing.T) {
 	t.Parallel()
 	b := startByHand(t, echoPlugin(), negotiation.EnvDebug+"="+negotiation.DebugGoPlugin)
@@ -331,7 +333,7 @@ func TestDebugGoPlugin(t *testing.T) {
 	}
 }
 
-// TestLaunchAttaches has the environment say that a plugin runs already.
+// TestLaunchAttaches launches with an environment that names a running plugin.
 func TestLaunchAttaches(t *testing.T) {
 	b := debug(t, echoPlugin())
 	started := host.WithTrace(&host.Trace{ProcessStart: func(host.ProcessStartEvent) { t.Error("a process is started") }})
@@ -350,7 +352,7 @@ func TestLaunchAttaches(t *testing.T) {
 			t.Error(err)
 		}
 		if r, ok := book.find("attaching to a plugin that runs already, instead of launching one"); !ok || r.Level != slog.LevelWarn {
-			t.Errorf("what is said of it: %+v", r)
+			t.Errorf("the record is %+v", r)
 		}
 	})
 	t.Run("another protocol", func(t *testing.T) {

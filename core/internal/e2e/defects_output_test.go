@@ -14,8 +14,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// In go-plugin, a log line in JSON whose members are of another type than
-// expected is the end of the host.
+// In go-plugin, a JSON log line whose members have an unexpected type ends the
+// host.
 func TestD05_HostileLogLines(t *testing.T) {
 	t.Parallel()
 	lines := []string{
@@ -35,7 +35,7 @@ func TestD05_HostileLogLines(t *testing.T) {
 	p := launch(t, scripted(script), host.WithLogger(logger))
 	book.await(t, "the last line")
 	assertAlive(t, p)
-	// Each line is a record, whatever it became.
+	// Each line is a record, in whatever form.
 	book.mu.Lock()
 	defer book.mu.Unlock()
 	records := 0
@@ -50,7 +50,7 @@ func TestD05_HostileLogLines(t *testing.T) {
 }
 
 // In go-plugin, the standard output is no longer read after a line of more than
-// 64 KiB, and who writes there is stuck.
+// 64 KiB, and writers block.
 func TestD07_LongLineOnStdout(t *testing.T) {
 	t.Parallel()
 	input, begin, err := os.Pipe()
@@ -61,7 +61,7 @@ func TestD07_LongLineOnStdout(t *testing.T) {
 	defer begin.Close()
 	logger, book := newJournal(t, slog.LevelInfo)
 	var stdout syncBuffer
-	// A process of the plugin's writes when it is told to, after the answer.
+	// After the answer, a child of the plugin writes when the test asks for it.
 	cmd := scripted(`exec 9<&0; (read word <&9; ` + longLine + ` echo after it) & exec "$0" "$@" </dev/null`)
 	p := launch(t, cmd, host.WithStdin(input), host.WithLogger(logger), host.WithStdout(&stdout))
 	if _, err := fmt.Fprintln(begin, "begin"); err != nil {
@@ -74,8 +74,8 @@ func TestD07_LongLineOnStdout(t *testing.T) {
 	assertAlive(t, p)
 }
 
-// In go-plugin, a plugin is not told which level its host shows, and a line
-// that is long, or begins with no level, has level debug.
+// In go-plugin, a plugin does not learn which level its host shows, and a line
+// that is long, or does not begin with a level, has level debug.
 func TestD22_LevelsOfLogLines(t *testing.T) {
 	t.Parallel()
 	t.Run("the host's level", func(t *testing.T) {

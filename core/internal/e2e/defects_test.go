@@ -31,9 +31,9 @@ import (
 )
 
 // The tests of the defects that hashicorp/go-plugin 1.8.0 has, which were all
-// reproduced with it or read in its source. Most have the same plugin as there,
-// one that is built on go-plugin. Further tests are of the same with plugins of
-// ours, and in more ways.
+// reproduced with it or read in its source. Most use the same plugin, which is
+// built on go-plugin. Further tests check the same with our plugins, and in
+// more ways.
 //
 //	D1   Kill of a stuck plugin              TestD01_KillOfAStuckPlugin; TestShutdownOfStoppedProcess
 //	D2   a descendant holds the output       TestD02_DescendantHoldsTheOutput; TestChildrenEndWithThePlugin
@@ -58,7 +58,7 @@ import (
 //	D21  global state                        TestD21_NoGlobalState
 //	D22  levels of log lines                 TestD22_LevelsOfLogLines; TestLevelsAndFields, TestLinesOfLoggers
 
-// scripted returns a script that is to run that plugin as "$0" "$@".
+// scripted returns the command of a script that runs the plugin as "$0" "$@".
 func scripted(script string) *exec.Cmd {
 	return exec.Command("/bin/sh", append([]string{"-c", script}, onGoPlugin().Args...)...)
 }
@@ -71,7 +71,8 @@ func assertAlive(tb testing.TB, p *host.Plugin) {
 	}
 }
 
-// In go-plugin, Kill asks a plugin to end and waits for its answer for ever.
+// In go-plugin, Kill asks a plugin to end and waits for its answer without a
+// bound.
 func TestD01_KillOfAStuckPlugin(t *testing.T) {
 	t.Parallel()
 	var taken steps
@@ -87,13 +88,13 @@ func TestD01_KillOfAStuckPlugin(t *testing.T) {
 	taken.assert(t, host.StepAsk, host.StepTerminate, host.StepKill)
 }
 
-// In go-plugin, Kill waits for the end of the output, which another process may
-// hold, for ever.
+// In go-plugin, Kill waits without a bound for the end of the output, which
+// another process may hold open.
 func TestD02_DescendantHoldsTheOutput(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, script string
-		outlives     bool // it is not the host's to kill
+		outlives     bool // the host must not kill it
 	}{
 		{name: "in its group", script: `sleep 1000 & echo $! >&2; exec "$0" "$@"`},
 		{name: "in another session", script: `setsid sleep 1000 & echo $! >&2; exec "$0" "$@"`, outlives: true},
@@ -103,7 +104,7 @@ func TestD02_DescendantHoldsTheOutput(t *testing.T) {
 			var stderr syncBuffer
 			p := launch(t, scripted(tt.script), host.WithStderr(&stderr))
 			var line string
-			eventually(t, hang, func() string { // another stream than the answer's
+			eventually(t, hang, func() string { // a stream other than the answer's
 				var ended bool
 				if line, _, ended = strings.Cut(stderr.String(), "\n"); !ended {
 					return "the script has not said which process it is"
@@ -125,7 +126,7 @@ func TestD02_DescendantHoldsTheOutput(t *testing.T) {
 				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 					t.Errorf("the process that has left the group: %v", err)
 				}
-			} // else launch checks that the group is gone
+			} // otherwise launch checks that the group is gone
 		})
 	}
 }
@@ -147,8 +148,8 @@ func TestD03_HostKilled(t *testing.T) {
 	}
 }
 
-// holdGoPlugin has a host on go-plugin launch a plugin, and keep it until it is
-// killed.
+// holdGoPlugin starts a host on go-plugin, which launches a plugin and keeps it
+// until the host is killed.
 func holdGoPlugin(t *testing.T, place *place, plugin string) (kill func()) {
 	t.Helper()
 	h := command("goplugin-peer", "host", "-hold", plugin)
@@ -174,13 +175,13 @@ func holdGoPlugin(t *testing.T, place *place, plugin string) (kill func()) {
 		if err := h.Process.Kill(); err != nil {
 			t.Error(err)
 		}
-		_ = h.Wait()      // it was killed
-		_ = stdin.Close() // as above
+		_ = h.Wait()      // the error is that of the kill
+		_ = stdin.Close() // the error is that of the kill
 	}
 }
 
-// A plugin of ours notices that a host on go-plugin was killed, which gives it
-// nothing to notice it by but the pipes that it prints to.
+// Our plugin notices that a host on go-plugin was killed. It can notice this
+// only by the pipes that it prints to.
 func TestD03_GoPluginKilled(t *testing.T) {
 	t.Parallel()
 	place := newPlace(t)
@@ -189,8 +190,8 @@ func TestD03_GoPluginKilled(t *testing.T) {
 	eventually(t, goneWithin, place.left)
 }
 
-// A plugin that is to outlive a host on go-plugin does, printing or not, and the
-// next host attaches to it and ends it.
+// A plugin with the option to outlive a host on go-plugin does so, printing or
+// not, and the next host attaches to it and ends it.
 func TestD15_OutlivesItsHost(t *testing.T) {
 	t.Parallel()
 	place := newPlace(t)
@@ -203,7 +204,7 @@ func TestD15_OutlivesItsHost(t *testing.T) {
 		t.Fatalf("processes %v, files %q: the plugin is not there any more", running, sockets)
 	}
 	info := fmt.Sprintf(`{"Protocol":"grpc","ProtocolVersion":1,"Pid":%d,"Addr":{"Network":"unix","String":%q}}`, running[0], sockets[0])
-	for _, how := range []string{"print", "log"} { // to pipes that nobody reads
+	for _, how := range []string{"print", "log"} { // to pipes without a reader
 		attached, err := handshake.ParseAttachInfo(info)
 		if err != nil {
 			t.Fatal(err)
@@ -227,7 +228,7 @@ func TestD15_OutlivesItsHost(t *testing.T) {
 }
 
 // In go-plugin, calls in flight are cut off when the host ends the plugin, and a
-// plugin has two seconds in all.
+// plugin has only two seconds to end.
 func TestD13_CallsInFlight(t *testing.T) {
 	t.Parallel()
 	if out := run(t, command("goplugin-peer", "host", "-drain", echoPlugin().Path)); !strings.HasSuffix(out, "drained\n") {
@@ -235,8 +236,8 @@ func TestD13_CallsInFlight(t *testing.T) {
 	}
 }
 
-// In go-plugin, a certificate from a plugin that was not asked for one is the
-// end of the host, by a nil pointer.
+// In go-plugin, a certificate from a plugin that was not asked for one ends the
+// host, by a nil pointer.
 func TestD04_UnexpectedCertificate(t *testing.T) {
 	t.Parallel()
 	_, ownTLS := ownCertificate(t)
@@ -246,7 +247,7 @@ func TestD04_UnexpectedCertificate(t *testing.T) {
 		field string
 		opts  []host.Option
 		phase host.Phase
-		code  handshake.Code // empty: the certificate is not what is wrong
+		code  handshake.Code // empty if the certificate is not the cause
 	}{
 		{name: "valid, and not asked for", field: valid, opts: []host.Option{host.WithTLSConfig(ownTLS)}, phase: host.PhaseConnect},
 		{name: "nonsense, and not asked for", field: strings.Repeat("QUJD", 20), opts: []host.Option{host.WithTLSConfig(ownTLS)}, phase: host.PhaseHandshake, code: handshake.CodeSecurity},
@@ -268,8 +269,8 @@ func TestD04_UnexpectedCertificate(t *testing.T) {
 	}
 }
 
-// In go-plugin, a host that is itself a plugin hands its own host's variables to
-// its plugins, and then crashes or does not understand them.
+// In go-plugin, a host that is itself a plugin passes its own host's variables
+// to its plugins, and then crashes or does not understand their answers.
 func TestD06_InheritedVariables(t *testing.T) {
 	file, _ := ownCertificate(t)
 	certificate, err := os.ReadFile(file)
@@ -295,7 +296,8 @@ func TestD06_InheritedVariables(t *testing.T) {
 		t.Errorf("%+v, want version 1 with mtls", info)
 	}
 	assertAlive(t, p)
-	// What this host has nothing to say about does not reach a plugin at all.
+	// Variables about which this host has no value do not reach a plugin at
+	// all.
 	seen := launch(t, command("misbehave"))
 	for name, value := range inherited {
 		resp, err := echopb.NewEchoClient(seen).Fail(testContext(t), fail("env:"+name))
@@ -305,7 +307,7 @@ func TestD06_InheritedVariables(t *testing.T) {
 	}
 }
 
-// In go-plugin, a plugin takes no message of more than 4 MiB, though its host
+// In go-plugin, a plugin refuses a message of more than 4 MiB, though its host
 // sends it.
 func TestD08_LargeMessages(t *testing.T) {
 	t.Parallel()
@@ -334,8 +336,8 @@ func TestD08_LargeMessages(t *testing.T) {
 	})
 }
 
-// In go-plugin, the socket of a plugin stays when the plugin has ended in good order in
-// the multiplexed mode, and whenever it was killed.
+// In go-plugin, the socket of a plugin stays when the plugin has ended normally in the
+// multiplexed mode, and whenever it was killed.
 func TestD09_Sockets(t *testing.T) {
 	t.Parallel()
 	t.Run("our plugin under go-plugin", func(t *testing.T) {
@@ -374,8 +376,8 @@ func TestD09_Sockets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cmd := onGoPlugin()
-			// It replaces os.Stderr (D21) while its multiplexer reads that, which the race
-			// detector would have it end with another code for.
+			// The plugin replaces os.Stderr (D21) while its multiplexer reads it. The
+			// race detector would end it with another exit code for that.
 			cmd.Env = append(os.Environ(), "GORACE=exitcode=0 atexit_sleep_ms=0")
 			p := launch(t, cmd, host.WithMultiplex())
 			assertAlive(t, p)
@@ -390,7 +392,7 @@ func TestD09_Sockets(t *testing.T) {
 // In go-plugin, what a plugin prints at its end may be lost.
 func TestD20_TailOfTheOutput(t *testing.T) {
 	t.Parallel()
-	const size = 32 << 10 // what the shutdown function prints
+	const size = 32 << 10 // the output of the shutdown function
 	plugin := command("misbehave", "-hooks", "print")
 	t.Run("our plugin under go-plugin", func(t *testing.T) {
 		t.Parallel()
@@ -427,7 +429,7 @@ func TestD11_SecondStart(t *testing.T) {
 }
 
 // In go-plugin, a plugin that cannot listen exits with code 0, and one that
-// cannot read its host's certificate goes on without.
+// cannot read its host's certificate serves without TLS.
 func TestD12_ExitCodeOfAFailedStart(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, variable, says string }{
@@ -460,7 +462,7 @@ func TestD14_ExpiredContexts(t *testing.T) {
 	if e := startError(expired, t, onGoPlugin()); e.Phase != host.PhasePrepare || !errors.Is(e, context.DeadlineExceeded) {
 		t.Errorf("Launch: %v", e)
 	}
-	// Nothing that a stopped process is asked would ever be answered.
+	// A stopped process would never answer a request.
 	p := launch(t, onGoPlugin())
 	stopProcess(t, p.Info().PID)
 	if err := p.Ping(expired); status.Code(err) != codes.DeadlineExceeded {
@@ -470,17 +472,17 @@ func TestD14_ExpiredContexts(t *testing.T) {
 	if err := p.Shutdown(expired); err == nil {
 		t.Error("Shutdown = nil for a plugin that was killed")
 	}
-	if took := time.Since(began); took > unhurried { // it waits after SIGTERM
+	if took := time.Since(began); took > unhurried { // the host waits after SIGTERM
 		t.Errorf("Shutdown took %v", took)
 	}
 }
 
-// In go-plugin, the process lives on if the host cannot connect to it.
+// In go-plugin, the process keeps running if the host cannot connect to it.
 func TestD18_FailedConnection(t *testing.T) {
 	t.Parallel()
 	// The plugin demands TLS, and the answer no longer says so.
 	cmd := scripted(`"$0" "$@" | sed -u 's/|grpc|.*/|grpc|/'`)
-	e := startError(testContext(t), t, cmd) // checks that the process and its group are gone
+	e := startError(testContext(t), t, cmd) // startError checks that the process and its group are gone
 	if e.Phase != host.PhaseConnect {
 		t.Errorf("phase %s, want %s: %v", e.Phase, host.PhaseConnect, e)
 	}

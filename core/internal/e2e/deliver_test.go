@@ -18,9 +18,9 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// TestShutdownDelivers stops a plugin that has just sent the last of a long
-// answer: also where its own process delivers, and not the kernel, all of it
-// arrives.
+// TestShutdownDelivers stops a plugin that has just sent the end of a long
+// answer. All of it arrives, even over a transport that delivers from the
+// plugin's own process and not from the kernel.
 func TestShutdownDelivers(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -56,8 +56,8 @@ func TestShutdownDelivers(t *testing.T) {
 	}
 }
 
-// TestStreamOutlivesShutdown reads what a plugin wrote to a stream when the
-// plugin has been stopped in good order.
+// TestStreamOutlivesShutdown reads a stream's data after the plugin that wrote
+// it was stopped normally.
 func TestStreamOutlivesShutdown(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,8 @@ func TestStreamOutlivesShutdown(t *testing.T) {
 	}
 }
 
-// TestStreamsAfterTheEnd says how the plugin ended to who asks for a stream then.
+// TestStreamsAfterTheEnd checks that opening a stream after the plugin's end
+// returns how the plugin ended.
 func TestStreamsAfterTheEnd(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +128,8 @@ func (unready) Prepare(context.Context, transport.PrepareConfig) (*transport.Pre
 	return nil, errors.New("not today")
 }
 
-// TestPrepareFails goes on without a transport that cannot prepare a start.
+// TestPrepareFails checks that the start continues without a transport that
+// cannot prepare it.
 func TestPrepareFails(t *testing.T) {
 	p := launch(t, command("versions-plugin", "unix"), host.WithTransports(unready{}, ways.Named("unix")))
 	if got := p.Info(); got.Transport.String() != "unix/1" || got.Skipped != "unready: not today" {

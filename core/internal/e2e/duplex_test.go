@@ -100,12 +100,12 @@ func TestCallbackStreams(t *testing.T) {
 	}
 }
 
-// shortDeadline is that of a call which is to be waited for: long enough that its
-// handlers have begun before that, also on a busy machine.
+// shortDeadline is a deadline that a test waits for: long enough for the handlers
+// to begin before, even on a busy machine.
 const shortDeadline = 3 * time.Second
 
-// TestCallbackCancelled ends the outermost of nested calls: the innermost, on
-// either side, learns of it.
+// TestCallbackCancelled cancels the outermost of nested calls: the innermost,
+// on either side, notices it.
 func TestCallbackCancelled(t *testing.T) {
 	t.Parallel()
 	for _, name := range ways.Names() {
@@ -119,7 +119,7 @@ func TestCallbackCancelled(t *testing.T) {
 			ctx, cancel := context.WithCancel(testContext(t))
 			outcome := make(chan error, 1)
 			go func() {
-				_, err := c.Hold(ctx, &duplexpb.Descent{Depth: 63}) // the last is the host's
+				_, err := c.Hold(ctx, &duplexpb.Descent{Depth: 63}) // the innermost handler is the host's
 				outcome <- err
 			}()
 			waitFor(t, "the innermost call", holding)
@@ -138,7 +138,7 @@ func TestCallbackCancelled(t *testing.T) {
 			waitFor(t, "the innermost call", holding)
 			waitFor(t, "the end of the innermost call", released)
 
-			// Nothing of it disturbs the next.
+			// The next call is not affected.
 			if resp, err := c.Descend(testContext(t), &duplexpb.Descent{Depth: 64}); err != nil || resp.GetDepth() != 64 {
 				t.Errorf("after that: %v, %v", resp, err)
 			}
@@ -146,7 +146,7 @@ func TestCallbackCancelled(t *testing.T) {
 	}
 }
 
-// TestCallbackAfterTheHandler has a handler call back when it has returned.
+// TestCallbackAfterTheHandler checks a callback after its handler has returned.
 func TestCallbackAfterTheHandler(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestCallbackFails(t *testing.T) {
 	}
 }
 
-// TestNoServices has a plugin call a host that serves nothing.
+// TestNoServices checks the error of a callback to a host without services.
 func TestNoServices(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -200,7 +200,7 @@ func TestNoServices(t *testing.T) {
 }
 
 // TestShutdownUnderCallback stops a plugin in the middle of nested calls, which
-// may end first; then with one that never ends.
+// may end first. Then it does the same with a call that never ends.
 func TestShutdownUnderCallback(t *testing.T) {
 	t.Parallel()
 	for _, name := range ways.Names() {
@@ -226,8 +226,8 @@ func TestShutdownUnderCallback(t *testing.T) {
 	}
 }
 
-// TestPluginDiesUnderCallback ends the handlers of the host when their caller is
-// gone.
+// TestPluginDiesUnderCallback checks that the handlers of the host end when
+// their caller has died.
 func TestPluginDiesUnderCallback(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -270,7 +270,8 @@ func TestServicesErrors(t *testing.T) {
 	}
 }
 
-// TestNamedStreamWaits has waits end by every other means than a meeting.
+// TestNamedStreamWaits ends the wait for a named stream in every way except by
+// the other side.
 func TestNamedStreamWaits(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -287,7 +288,7 @@ func TestNamedStreamWaits(t *testing.T) {
 					t.Errorf("%s with a long name: %v", name, err)
 				}
 			}
-			// What was given up does not meet those who come later.
+			// A cancelled wait does not affect later ones.
 			ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
 			defer cancel()
 			_, err := duplexpb.NewDuplexClient(p).Join(ctx, &duplexpb.StreamOrder{Name: "nobody"})

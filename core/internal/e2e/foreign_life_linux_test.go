@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// TestChildrenUnderGoPlugin checks that what our plugin starts under a host on go-plugin ends
-// with the plugin, however that ends. Such a host knows the plugin's process only.
+// TestChildrenUnderGoPlugin checks that processes that our plugin starts under a host
+// on go-plugin end with the plugin, however it ends. Such a host knows only the
+// plugin's process.
 func TestChildrenUnderGoPlugin(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -19,7 +20,7 @@ func TestChildrenUnderGoPlugin(t *testing.T) {
 		{"host killed", func(host, _ int, _ io.Closer) error { return syscall.Kill(host, syscall.SIGKILL) }},
 		{"plugin killed", func(_, plugin int, _ io.Closer) error { return syscall.Kill(plugin, syscall.SIGKILL) }},
 		{"both killed", func(host, plugin int, _ io.Closer) error {
-			_ = syscall.Kill(plugin, syscall.SIGSTOP) // it cannot do anything any more
+			_ = syscall.Kill(plugin, syscall.SIGSTOP) // the plugin cannot do anything any more
 			_ = syscall.Kill(host, syscall.SIGKILL)
 			return syscall.Kill(plugin, syscall.SIGKILL)
 		}},
@@ -43,7 +44,7 @@ func TestChildrenUnderGoPlugin(t *testing.T) {
 			}
 			lines := bufio.NewReader(stdout)
 			var child, plugin int
-			for range 2 { // the first says that the plugin was called
+			for range 2 { // the first line says that the plugin was called
 				line, err := lines.ReadString('\n')
 				if err != nil {
 					t.Fatal(err)
@@ -60,7 +61,7 @@ func TestChildrenUnderGoPlugin(t *testing.T) {
 				return ""
 			})
 			_ = stdin.Close() // it may be closed already
-			_ = h.Wait()      // it may have been killed, as its plugin
+			_ = h.Wait()      // it may have been killed, like its plugin
 		})
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// TestPluginOnGoPlugin has our host run a plugin that is built on go-plugin,
-// which answers with six fields and a certificate.
+// TestPluginOnGoPlugin runs a plugin that is built on go-plugin under our host.
+// Its answer has six fields and a certificate.
 func TestPluginOnGoPlugin(t *testing.T) {
 	t.Parallel()
 	var taken steps
@@ -44,8 +44,8 @@ func TestPluginOnGoPlugin(t *testing.T) {
 	taken.assert(t, host.StepAsk)
 }
 
-// TestCrashOnGoPlugin has the same error for a foreign plugin that crashes as
-// for one of ours.
+// TestCrashOnGoPlugin checks that the crash of a foreign plugin has the same
+// error as that of our plugin.
 func TestCrashOnGoPlugin(t *testing.T) {
 	t.Parallel()
 	p := launch(t, command("goplugin-peer", "serve"))
@@ -54,8 +54,8 @@ func TestCrashOnGoPlugin(t *testing.T) {
 	waitFor(t, "Done", p.Done())
 }
 
-// TestKilledOnGoPlugin has the same error as well for one that is killed: the system closes
-// its connections before the socket at which it listens, which looks like a server that
+// TestKilledOnGoPlugin checks the same error for a killed foreign plugin. The system
+// closes its connections before its listening socket, which looks like a server that
 // ends its connections.
 func TestKilledOnGoPlugin(t *testing.T) {
 	t.Parallel()
@@ -86,16 +86,16 @@ func TestKilledOnGoPlugin(t *testing.T) {
 	}
 }
 
-// run runs a host that is a command of its own, in a directory for temporary
-// files of its own, and returns what it prints.
+// run runs a host command with a directory for temporary files of its own, and
+// returns its output.
 func run(tb testing.TB, cmd *exec.Cmd) string {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "run-") //nolint:usetesting // the path of a socket has to be short
 	if err != nil {
 		tb.Fatal(err)
 	}
-	// go-plugin kills a plugin that has not its own service for shutdown, and
-	// then the socket stays.
+	// go-plugin kills a plugin without go-plugin's own service for shutdown,
+	// and then the socket stays.
 	tb.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			tb.Error(err)
@@ -112,7 +112,7 @@ func run(tb testing.TB, cmd *exec.Cmd) string {
 	return string(out)
 }
 
-// TestPluginUnderGoPlugin has a go-plugin host run our plugin.
+// TestPluginUnderGoPlugin runs our plugin under a go-plugin host.
 func TestPluginUnderGoPlugin(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -133,9 +133,9 @@ func TestPluginUnderGoPlugin(t *testing.T) {
 	}
 }
 
-// TestKillByGoPlugin has a go-plugin host kill our plugin, which it gives two seconds to
-// exit, while others have connections to the plugin that say something or nothing, and
-// then nothing more.
+// TestKillByGoPlugin checks Kill of a go-plugin host, which gives our plugin two
+// seconds to exit. Meanwhile other processes have idle connections to the plugin, on
+// which they have sent some bytes or none.
 func TestKillByGoPlugin(t *testing.T) {
 	t.Parallel()
 	const (
@@ -143,7 +143,7 @@ func TestKillByGoPlugin(t *testing.T) {
 		settings    = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 		settingsAck = "\x00\x00\x00\x04\x01\x00\x00\x00\x00"
 		halfHeaders = "\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82"
-		noMessage   = "\x00\x00\x05\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00" // the end of a request that is empty
+		noMessage   = "\x00\x00\x05\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00" // end of an empty request
 		yamuxStream = "\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00"
 	)
 	begin := preface + settings + settingsAck
@@ -193,8 +193,9 @@ func headers(path string) string {
 	return string([]byte{0, 0, byte(block.Len())}) + "\x01\x04\x00\x00\x00\x01" + block.String()
 }
 
-// TestLinksBothFrameworks has one program be a host and a plugin on both
-// frameworks. A message that both register with protobuf would end it at start.
+// TestLinksBothFrameworks runs one program as a host and a plugin on both
+// frameworks. If both registered the same message with protobuf, the program
+// would end at its start.
 func TestLinksBothFrameworks(t *testing.T) {
 	t.Parallel()
 	peer := command("goplugin-peer").Path

@@ -18,7 +18,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// witness is a user's interceptors that note the methods they see.
+// witness has a user's interceptors, which record the methods that they see.
 type witness struct {
 	mu   sync.Mutex // guards seen
 	seen []string
@@ -52,8 +52,8 @@ func (w *witness) assert(tb testing.TB, want ...string) {
 	}
 }
 
-// TestInterceptorsSeeNoFrameworkCalls has the calls that the framework makes for
-// itself, or offers beside the application's, over a whole life.
+// TestInterceptorsSeeNoFrameworkCalls makes all calls of the framework itself,
+// and to its services, over the whole life of a plugin.
 func TestInterceptorsSeeNoFrameworkCalls(t *testing.T) {
 	t.Parallel()
 	t.Run("a life", func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestInterceptorsSeeNoFrameworkCalls(t *testing.T) {
 				if err != nil {
 					return // closed below
 				}
-				_ = conn.Close() // is what the test is about
+				_ = conn.Close() // the test checks this
 			}
 		}()
 		var w witness

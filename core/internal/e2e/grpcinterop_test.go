@@ -8,8 +8,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
 )
 
-// TestGRPCInterop runs gRPC's own interoperability cases. They end the process
-// that they fail in, so a host of its own runs them.
+// TestGRPCInterop runs gRPC's own interoperability cases. They end their
+// process when they fail, so a separate host runs them.
 func TestGRPCInterop(t *testing.T) {
 	t.Parallel()
 	for _, name := range ways.Names() {

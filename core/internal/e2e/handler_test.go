@@ -31,7 +31,7 @@ import (
 
 func payload(s string) *echopb.Payload { return &echopb.Payload{Data: []byte(s)} }
 
-// TestKindsOfCalls has one call of each kind.
+// TestKindsOfCalls makes one call of each kind.
 func TestKindsOfCalls(t *testing.T) {
 	t.Parallel()
 	client := echopb.NewEchoClient(launch(t, echoPlugin()))
@@ -91,8 +91,8 @@ func TestKindsOfCalls(t *testing.T) {
 	}
 }
 
-// TestPanicInHandler has panics in unary and streaming handlers: the caller and
-// the log learn of it, and the plugin lives on.
+// TestPanicInHandler checks panics in unary and streaming handlers: the
+// caller's error and the log report it, and the plugin keeps running.
 func TestPanicInHandler(t *testing.T) {
 	t.Parallel()
 	logger, book := newJournal(t, 0)
@@ -137,8 +137,8 @@ func TestPanicInHandler(t *testing.T) {
 	}
 }
 
-// TestStatusArrivesUnchanged has statuses that a handler has set, one of them
-// the code that the framework itself uses.
+// TestStatusArrivesUnchanged checks statuses of handlers, one of them with a
+// code that the framework itself uses.
 func TestStatusArrivesUnchanged(t *testing.T) {
 	t.Parallel()
 	client := echopb.NewEchoClient(launch(t, echoPlugin()))
@@ -163,7 +163,7 @@ func TestStatusArrivesUnchanged(t *testing.T) {
 	}
 }
 
-// TestMetadataDeadlineCancel has what a call carries beside its message.
+// TestMetadataDeadlineCancel checks what a call carries beside its message.
 func TestMetadataDeadlineCancel(t *testing.T) {
 	t.Parallel()
 	logger, book := newJournal(t, 0)
@@ -214,8 +214,8 @@ func TestMetadataDeadlineCancel(t *testing.T) {
 	}
 }
 
-// TestMessageSize has messages beyond each side's limit, and a large one within
-// the default.
+// TestMessageSize sends messages beyond each side's limit, and a large one
+// within the default.
 func TestMessageSize(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20
@@ -287,8 +287,8 @@ func drain(stream grpc.ServerStreamingClient[echopb.Payload], err error) error {
 	return err
 }
 
-// TestInterceptors has them on both sides: they see the application's calls and
-// no others.
+// TestInterceptors checks that interceptors on both sides see only the
+// application's calls.
 func TestInterceptors(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -336,7 +336,7 @@ func TestInterceptors(t *testing.T) {
 	}
 }
 
-// TestBuiltInServices has health, reflection and information.
+// TestBuiltInServices calls health, reflection and information.
 func TestBuiltInServices(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin())
@@ -393,14 +393,14 @@ func TestBuiltInServices(t *testing.T) {
 	}
 }
 
-// TestContextOfOtherPeople has the functions for handlers with a context that
+// TestContextOfOtherPeople calls the functions for handlers with a context that
 // is not a handler's.
 func TestContextOfOtherPeople(t *testing.T) {
 	t.Parallel()
 	if plugin.Logger(t.Context()) == nil {
 		t.Error("Logger returns nil")
 	}
-	plugin.SetHealth(t.Context(), false) // does nothing, and so does not panic
+	plugin.SetHealth(t.Context(), false) // has no effect, and does not panic
 	if plugin.Stopping(t.Context()) != nil {
 		t.Error("Stopping outside of a plugin is not nil")
 	}

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestHostileHost has a host, as those on go-plugin are, open thousands of calls to a plugin
-// and end none, on a connection for calls and in the multiplexed mode. The plugin is a
-// process, whose memory the system tells.
+// TestHostileHost is a foreign host that opens thousands of calls to a plugin and ends
+// none, on a connection for calls and in the multiplexed mode. The plugin is a process,
+// so the system shows its memory.
 func TestHostileHost(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20
@@ -21,7 +21,7 @@ func TestHostileHost(t *testing.T) {
 		for _, tt := range []struct {
 			attack string
 			ended  int    // calls that are refused
-			says   string // of each
+			says   string // number of calls of each kind
 			most   int64  // memory, in bytes
 		}{
 			{attack: "calls", ended: 3000 - 2048, says: "plugin.WithMaxCalls", most: 200 * mib},
@@ -34,7 +34,7 @@ func TestHostileHost(t *testing.T) {
 				results := attackPlugin(t, path, mode, tt.attack, tt.ended)
 				grown := residentMemory(t, pid)
 				t.Logf("the plugin has %d MiB", grown/mib)
-				if grown > tt.most && !raceEnabled { // whose own memory is several times that
+				if grown > tt.most && !raceEnabled { // the race detector needs several times this memory
 					t.Errorf("the plugin has %d MiB in memory, want at most %d", grown/mib, tt.most/mib)
 				}
 				ended := 0
@@ -52,7 +52,8 @@ func TestHostileHost(t *testing.T) {
 	}
 }
 
-// startUnderGoPlugin starts a plugin as a host on go-plugin does, and ends it with the test.
+// startUnderGoPlugin starts a plugin like a host on go-plugin, and ends it with the
+// test.
 func startUnderGoPlugin(t *testing.T, mode string) (pid int, path string) {
 	t.Helper()
 	cmd := echoPlugin()
@@ -76,7 +77,7 @@ func attackPlugin(t *testing.T, path, mode, attack string, ended int) (results m
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = stay.Close() }) // it is killed
+	t.Cleanup(func() { _ = stay.Close() }) // the error is that of the kill
 	line, err := startProcess(t, cmd).ReadBytes('\n')
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// holder is the echo service with a method that never ends: it reads nothing.
+// holder is the echo service with a method that never ends and reads nothing.
 type holder struct{ echo.Handler }
 
 func (holder) Chat(stream grpc.BidiStreamingServer[echopb.Payload, echopb.Payload]) error {
@@ -34,16 +34,17 @@ func inUse() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// TestHostileCalls has a plugin that opens thousands of calls to its host and ends none,
-// in ways in which each takes as much memory as it can: the host has a limit on each, and
-// says which option raises it. It is not parallel, because it looks at the memory.
+// TestHostileCalls starts a plugin that opens thousands of calls to its host and ends
+// none. Each call uses as much memory as it can: the host has a limit on each, and its
+// error names the option that raises the limit. The test is not parallel, because it
+// measures the memory.
 func TestHostileCalls(t *testing.T) {
 	const mib = 1 << 20
 	for _, tt := range []struct {
 		attack string
 		opts   []host.Option
 		ended  int    // calls that are refused
-		says   string // of each
+		says   string // number of calls of each kind
 		most   int64  // memory, in bytes
 	}{
 		{attack: "calls", ended: 3000 - 2048, says: "8 2048 calls of the plugin hostile are in flight in the host, which is the limit: raise it with host.WithMaxCalls, or end calls", most: 100 * mib},
@@ -88,8 +89,8 @@ func TestHostileCalls(t *testing.T) {
 	}
 }
 
-// TestPeersDoNotWriteToStandardError has plugins that send what makes a library complain:
-// nothing of that is on the standard error of the host, which has a logger.
+// TestPeersDoNotWriteToStandardError starts plugins whose bytes make a library log
+// warnings: these go to the host's logger, not to its standard error.
 func TestPeersDoNotWriteToStandardError(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestHostOfWrappedPluginKilled has a plugin that a script has started: the
-// script leads the group, and has another child in it.
+// TestHostOfWrappedPluginKilled kills the host of a plugin that a script has
+// started. The script leads the group, and has another child in it.
 func TestHostOfWrappedPluginKilled(t *testing.T) {
 	t.Parallel()
 	const script = `sleep 600 & "$0" "$@"; exit $?`

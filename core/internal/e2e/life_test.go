@@ -40,7 +40,7 @@ func TestHostKilled(t *testing.T) {
 		name   string
 		flags  []string
 		plugin *exec.Cmd
-		until  string // what the host says when it is to be killed; "ready" if empty
+		until  string // word of the host at which it is killed; "ready" if empty
 		stop   bool   // stop the plugin's processes first
 		term   bool   // send them SIGTERM first
 		dirty  bool   // the plugin leaves its socket to the next sweep
@@ -55,7 +55,7 @@ func TestHostKilled(t *testing.T) {
 		{name: "stopped", plugin: plugin, stop: true},
 		{name: "stopped, in a session of its own", flags: []string{"-setsid"}, plugin: plugin, stop: true},
 		{name: "stopped, by a script", plugin: byScript(plugin, `sleep 600 & "$0" "$@"; exit $?`), stop: true},
-		{name: "stopped, out of its group", flags: []string{"-how", "leave the group"}, plugin: byScript(plugin, `"$0" "$@"; exit $?`), stop: true, dirty: true}, // its script is gone, and SIGHUP may be first
+		{name: "stopped, out of its group", flags: []string{"-how", "leave the group"}, plugin: byScript(plugin, `"$0" "$@"; exit $?`), stop: true, dirty: true}, // its script has ended, and SIGHUP may be first
 		{name: "stopped, foreign, in a session of its own", flags: []string{"-setsid"}, plugin: foreign(plugin), stop: true, dirty: true},
 		{name: "SIGTERM left to it", plugin: command("misbehave", "-ignores-sigterm"), term: true},
 		{name: "foreign, SIGTERM left to it", plugin: foreign(command("misbehave", "-ignores-sigterm")), term: true, dirty: true},
@@ -112,8 +112,8 @@ type runningHost struct {
 	stderr bytes.Buffer
 }
 
-// startHost starts a host as the leader of a session of its own, with a
-// standard input at which it can wait. It is killed when the test ends.
+// startHost starts a host as the leader of a session of its own, with an open
+// standard input. It is killed when the test ends.
 func startHost(tb testing.TB, place *place, args ...string) *runningHost {
 	tb.Helper()
 	return startHostBy(tb, place, []string{"life-host"}, args...)
@@ -152,7 +152,7 @@ func (h *runningHost) read(stdout io.Reader, stdin io.Closer) *runningHost {
 		}
 	}()
 	h.tb.Cleanup(func() {
-		_ = h.cmd.Process.Kill() // is what it may be already
+		_ = h.cmd.Process.Kill() // the host may have ended already
 		_ = h.cmd.Wait()
 		_ = stdin.Close()
 		for range h.words {
@@ -206,7 +206,7 @@ func TestInterruptOfThePlugin(t *testing.T) {
 	if err := syscall.Kill(p.Info().PID, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	// That many round trips take longer than a signal takes to end a process.
+	// So many round trips take longer than a signal takes to end a process.
 	for range 100 {
 		if err := p.Ping(testContext(t)); err != nil {
 			t.Fatal(err)
@@ -277,7 +277,8 @@ func (c *aChat) finish() {
 	}
 }
 
-// TestLastSteps has plugins that drain when they are asked, and then do not end.
+// TestLastSteps stops plugins that drain when the host asks them, and then do
+// not end.
 func TestLastSteps(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -303,7 +304,8 @@ func TestLastSteps(t *testing.T) {
 	}
 }
 
-// spawn has the plugin start a process that never ends, and returns its number.
+// spawn asks the plugin to start a process that never ends, and returns the
+// number of that process.
 func spawn(tb testing.TB, p *host.Plugin, how string) int {
 	tb.Helper()
 	got, err := echopb.NewEchoClient(p).Fail(testContext(tb), fail(how))
@@ -332,8 +334,8 @@ func TestChildEndsAfterClose(t *testing.T) {
 	})
 }
 
-// TestCrashWhileAnotherHoldsTheOutput has a plugin crash whose output does not
-// end with it: the reason is told all the same.
+// TestCrashWhileAnotherHoldsTheOutput crashes a plugin whose output does not
+// end with it: errors still have the reason.
 func TestCrashWhileAnotherHoldsTheOutput(t *testing.T) {
 	t.Parallel()
 	p := launch(t, lifePlugin(t))
@@ -348,8 +350,9 @@ func TestCrashWhileAnotherHoldsTheOutput(t *testing.T) {
 	}
 }
 
-// TestDisconnectedPlugin has a plugin that cuts its connection and lives on:
-// calls end at once, and the process when it has had time to end by itself.
+// TestDisconnectedPlugin starts a plugin that cuts its connection and keeps
+// running: calls end at once, and the host ends the process after it had time
+// to end by itself.
 func TestDisconnectedPlugin(t *testing.T) {
 	t.Parallel()
 	p := launch(t, lifePlugin(t))
@@ -384,7 +387,7 @@ func TestThreadOfTheLaunchEnds(t *testing.T) {
 			var p *host.Plugin
 			var err error
 			go func() {
-				runtime.LockOSThread() // for good: the thread ends with the goroutine
+				runtime.LockOSThread() // never unlocked, so the thread ends with the goroutine
 				p, err = host.Launch(testContext(t), plugin, options(t)...)
 				thread <- syscall.Gettid()
 			}()
@@ -441,9 +444,9 @@ func TestLaunchManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestLifelineIsNotPassedOn looks for the host's end of each lifeline, and of each leash,
-// in the other processes that the host has started: one who held it would keep the
-// plugin alive after the host.
+// TestLifelineIsNotPassedOn looks for the host's end of each lifeline, and of each
+// leash, in the other processes that the host has started: a process that held it would
+// keep the plugin running after the host's end.
 func TestLifelineIsNotPassedOn(t *testing.T) {
 	t.Parallel()
 	inherited, err := descriptors(os.Getpid())
@@ -457,7 +460,7 @@ func TestLifelineIsNotPassedOn(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		_ = other.Process.Kill()
-		_ = other.Wait() // was killed
+		_ = other.Wait() // the error is that of the kill
 	})
 	held, err := descriptors(os.Getpid())
 	if err != nil {
@@ -507,8 +510,8 @@ func isWriteOnly(tb testing.TB, fd int) bool {
 	return flags&syscall.O_ACCMODE == syscall.O_WRONLY
 }
 
-// TestSweep has the directories of hosts that were killed, and of others, lie
-// about.
+// TestSweep checks a sweep beside directories of killed hosts, and of other
+// programs.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	place := newPlace(t)
@@ -552,7 +555,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestSweepLeavesOtherUsersAlone sweeps as a user who is not root.
+// TestSweepLeavesOtherUsersAlone sweeps as a user other than root.
 func TestSweepLeavesOtherUsersAlone(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -577,7 +580,7 @@ func TestSweepLeavesOtherUsersAlone(t *testing.T) {
 	}
 }
 
-// runOnce has a host come and go.
+// runOnce starts a host, which stops its plugin and exits.
 func runOnce(tb testing.TB, place *place, attr *syscall.SysProcAttr) {
 	tb.Helper()
 	cmd := command("life-host", "once", lifePlugin(tb).Path)
@@ -611,7 +614,7 @@ func makeDir(tb testing.TB, path string, mode fs.FileMode) {
 	}
 }
 
-// makeSocket leaves a socket that nobody listens on.
+// makeSocket leaves a socket without a listening process.
 func makeSocket(tb testing.TB, path string) {
 	tb.Helper()
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

@@ -19,7 +19,7 @@ func testLogger(tb testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// record is a log record as a test looks at it.
+// record is a log record in the form for tests.
 type record struct {
 	Level   slog.Level
 	Time    time.Time
@@ -41,7 +41,7 @@ type book struct {
 	added   chan struct{} // has room for one: something was added
 }
 
-// newJournal returns a logger whose records a test can look at.
+// newJournal returns a logger whose records a test can check.
 func newJournal(tb testing.TB, level slog.Level) (*slog.Logger, *book) {
 	tb.Helper()
 	b := &book{added: make(chan struct{}, 1)}
@@ -57,7 +57,7 @@ func (j *journal) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &k
 }
 
-func (j *journal) WithGroup(string) slog.Handler { return j } // nobody here uses groups
+func (j *journal) WithGroup(string) slog.Handler { return j } // no test uses groups
 
 func (j *journal) Handle(ctx context.Context, r slog.Record) error {
 	kept := record{Level: r.Level, Time: r.Time, Message: r.Message, Attrs: map[string]any{}}

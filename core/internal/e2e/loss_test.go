@@ -9,7 +9,7 @@ import (
 
 // TestLoss makes calls over a network that loses packets. None may fail. With
 // PLUGWIRE_LOSS=full it measures how long they take, which takes minutes, and
-// fails if that is longer than the program loss aims at.
+// fails if they take longer than the aim of the program loss.
 func TestLoss(t *testing.T) {
 	full := os.Getenv("PLUGWIRE_LOSS") == "full"
 	if full && raceEnabled {

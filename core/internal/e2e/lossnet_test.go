@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// The two ends of a lossy network, and the rules by which each loses what
-// comes: two packets of a hundred.
+// These are the two ends of a lossy network, and the rules by which each drops
+// two of a hundred incoming packets.
 const (
 	hostIP   = "10.0.0.1"
 	pluginIP = "10.0.0.2"
@@ -36,9 +36,9 @@ table inet loss {
 // lossyNetwork is two network namespaces with a pair of interfaces.
 type lossyNetwork struct{ host, plugin *namespace }
 
-// newLossyNetwork makes a network that goes away with the test, in whatever
-// way that ends: the namespaces have no names, and live as long as somebody has
-// them open. It skips the test where there can be none.
+// newLossyNetwork makes a network that ends with the test, however the test
+// ends: the namespaces have no names, and exist only as long as a process has
+// them open. It skips the test if the system cannot make one.
 func newLossyNetwork(tb testing.TB) lossyNetwork {
 	tb.Helper()
 	for _, program := range []string{"ip", "nft", "nsenter"} {
@@ -55,7 +55,7 @@ func newLossyNetwork(tb testing.TB) lossyNetwork {
 		*namespace
 		ip string
 	}{{n.host, hostIP}, {n.plugin, pluginIP}} {
-		// What is lost is a packet as a wire would carry it, never one of those
+		// The rules must drop packets of the size on a wire, not the large ones
 		// that the kernel would split for a network card.
 		end.configure(tb, "", "ip", "link", "set", "veth", "gso_max_segs", "1", "up")
 		end.configure(tb, "", "ip", "address", "add", end.ip+"/24", "dev", "veth")
@@ -78,7 +78,7 @@ func newNamespace(tb testing.TB, name string) *namespace {
 	}
 	made := make(chan result)
 	go func() {
-		runtime.LockOSThread() // and never unlock it: the thread ends with this goroutine
+		runtime.LockOSThread() // never unlocked, so the thread ends with this goroutine
 		err := os.NewSyscallError("unshare", syscall.Unshare(syscall.CLONE_NEWNET))
 		var file *os.File
 		if err == nil {
@@ -101,7 +101,7 @@ func newNamespace(tb testing.TB, name string) *namespace {
 	return &namespace{name: name, file: r.file}
 }
 
-// path is where processes that this one has started find the namespace.
+// path is the path of the namespace for child processes.
 func (n *namespace) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd()) }
 
 // command returns a command that runs in the namespace.
@@ -110,7 +110,7 @@ func (n *namespace) command(name string, args ...string) *exec.Cmd {
 }
 
 // configure runs a command in the namespace. It skips the test if the kernel
-// has not what is asked for.
+// does not support it.
 func (n *namespace) configure(tb testing.TB, stdin, name string, args ...string) {
 	tb.Helper()
 	cmd := n.command(name, args...)

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package e2e_test runs hosts and plugins as the processes that they are: the
-// tests are the host, and the programs of package peer are the plugins.
+// Package e2e_test runs hosts and plugins as real processes: the tests are the
+// host, and the programs of package peer are the plugins.
 package e2e_test
 
 import (
@@ -27,16 +27,16 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// hang is the time after which a test that waits for something says that it
-// never came. Nothing is ever expected to take this long.
+// hang is the time after which a waiting test gives up. Nothing is expected to
+// take this long.
 const hang = time.Minute
 
 // binDir has the programs of package peer; set by TestMain.
 var binDir string
 
 // underTest is the environment variable that all processes inherit from the
-// tests. A program of another name than package peer has must not run the tests:
-// they would start it again.
+// tests. A program whose name is not in package peer must not run the tests,
+// because they would start it again.
 const underTest = "E2E_UNDER_TEST" // the framework removes names that begin with PLUGWIRE_
 
 func TestMain(m *testing.M) {
@@ -45,12 +45,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "there is no program", os.Args[0])
 		os.Exit(1)
 	}
-	scratch, err := os.MkdirTemp("", "e2e-") // short: a socket's path has to fit behind it
+	scratch, err := os.MkdirTemp("", "e2e-") // short, because the path of a socket is limited
 	if err == nil {
 		err = prepare(scratch)
 	}
 	if err == nil {
-		err = flag.Set("test.parallel", "6") // most tests wait, for a time that is to pass, most of theirs
+		err = flag.Set("test.parallel", "6") // most tests spend most of their time waiting
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -65,9 +65,9 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// prepare gives the binary of the tests the names of the programs that it is,
-// and gives this process, and so all plugins, a directory for temporary files of
-// their own, in which nothing may be left.
+// prepare makes copies of the tests' binary under the names of its programs. It
+// also makes a directory for the temporary files of this process and all
+// plugins, in which nothing may be left.
 func prepare(scratch string) error {
 	binDir = filepath.Join(scratch, "bin")
 	tmp := filepath.Join(scratch, "tmp")
@@ -76,8 +76,8 @@ func prepare(scratch string) error {
 			return err
 		}
 	}
-	// A plugin that runs as another user has to get at its binary, and at its
-	// socket.
+	// A plugin that runs as another user must be able to reach its binary and
+	// its socket.
 	if err := os.Chmod(scratch, 0o755); err != nil {
 		return err
 	}
@@ -100,16 +100,16 @@ func prepare(scratch string) error {
 			return err
 		}
 	}
-	if err := os.Unsetenv("XDG_RUNTIME_DIR"); err != nil { // it would be preferred
+	if err := os.Unsetenv("XDG_RUNTIME_DIR"); err != nil { // hosts would prefer this directory
 		return err
 	}
-	// A program with the race detector sleeps for a second before it exits,
-	// unless it is told not to.
+	// By default a program with the race detector sleeps for a second before it
+	// exits.
 	return errors.Join(os.Setenv(underTest, scratch), os.Setenv("TMPDIR", tmp), os.Setenv("GORACE", "atexit_sleep_ms=0"))
 }
 
-// cleanUp removes what prepare made and returns an error if the tests have left
-// something in it. Of a host that was killed an empty directory may stay.
+// cleanUp removes what prepare made, and returns an error if the tests have
+// left files in it. An empty directory of a killed host may stay.
 func cleanUp(scratch string) error {
 	left, err := filepath.Glob(filepath.Join(scratch, "tmp", "plug*", "*"))
 	if err != nil {
@@ -124,8 +124,8 @@ func cleanUp(scratch string) error {
 	return nil
 }
 
-// copyProgram copies a program. A link would not do: the binary can be on
-// another file system, and its directory closed to other users.
+// copyProgram copies a program. A link is not enough: the binary can be on
+// another file system, and other users may not be able to enter its directory.
 func copyProgram(from, to string) error {
 	program, err := os.ReadFile(from)
 	if err != nil {
@@ -144,7 +144,7 @@ func echoPlugin() *exec.Cmd { return command("echo-plugin") }
 // onGoPlugin is a plugin that is built on go-plugin.
 func onGoPlugin() *exec.Cmd { return command("goplugin-peer", "serve") }
 
-// options returns what every host here needs, and opts after it.
+// options returns the options that every host here needs, followed by opts.
 func options(tb testing.TB, opts ...host.Option) []host.Option {
 	tb.Helper()
 	return append([]host.Option{
@@ -154,9 +154,9 @@ func options(tb testing.TB, opts ...host.Option) []host.Option {
 	}, opts...)
 }
 
-// launch starts cmd, and when the test ends stops it, in good order if it is
-// still there, and checks that nothing is left of it. A trace among opts
-// replaces the one by which launch knows of the plugin's directory.
+// launch starts cmd. When the test ends, it stops the plugin if it is still
+// running, and checks that nothing is left. A trace among opts replaces the
+// trace by which launch learns the plugin's directory.
 func launch(tb testing.TB, cmd *exec.Cmd, opts ...host.Option) *host.Plugin {
 	tb.Helper()
 	var dir string
@@ -191,8 +191,8 @@ func assertGone(tb testing.TB, pid int, dir string) {
 	if pid != 0 && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		tb.Errorf("process %d is left", pid)
 	}
-	// Others of the group were killed, but are not ours to wait for: whoever
-	// adopted them takes a moment.
+	// This process cannot wait for the killed children of others in the group:
+	// the process that adopted them takes a moment.
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for deadline := time.Now().Add(hang); pid != 0 && !errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH); <-poll.C {
@@ -205,7 +205,8 @@ func assertGone(tb testing.TB, pid int, dir string) {
 	}
 }
 
-// testContext ends with the test, or when the test hangs.
+// testContext returns a context that ends with the test, or when the test
+// hangs.
 func testContext(tb testing.TB) context.Context {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), hang)
@@ -233,7 +234,7 @@ func isClosed(ch <-chan struct{}) bool {
 	}
 }
 
-// assertSays checks that a message has all that a person needs.
+// assertSays checks that a message has everything that a person needs.
 func assertSays(tb testing.TB, message string, words ...string) {
 	tb.Helper()
 	for _, word := range words {

@@ -57,7 +57,7 @@ func TestAddressInUse(t *testing.T) {
 			}
 			assertSays(t, e.Error(), name+"/1", "address already in use", port)
 
-			// With another transport, the plugin takes that.
+			// If there is another transport, the plugin uses that.
 			p := launchMatrixCmd(t, command("matrix-plugin", "-transports", "unix,"+name, "-listen", address),
 				host.WithTransports(ways.Named(name), ways.Named("unix")))
 			if _, err := p.Unary(testContext(t), &echopb.Payload{}); err != nil {

@@ -26,22 +26,22 @@ import (
 // inFlight is one call of each sort, none of which ends by itself.
 type inFlight struct {
 	names []string
-	ends  chan ended // one for each
+	ends  chan callEnd // one for each call
 }
 
-type ended struct {
+type callEnd struct {
 	name string
 	err  error
 }
 
-// startCalls starts them, and returns when the plugin has them all and the one
-// that sends can send no more.
+// startCalls starts the calls. It returns when all have reached the plugin and
+// the sending call is blocked.
 func startCalls(ctx context.Context, t *testing.T, p *matrixPlugin) *inFlight {
 	t.Helper()
-	calls := &inFlight{ends: make(chan ended, 10)}
+	calls := &inFlight{ends: make(chan callEnd, 10)}
 	run := func(name string, call func() error) {
 		calls.names = append(calls.names, name)
-		go func() { calls.ends <- ended{name, call()} }()
+		go func() { calls.ends <- callEnd{name, call()} }()
 	}
 	run("unary", func() error {
 		_, err := p.matrix.Wait(ctx, &matrixpb.Empty{})
@@ -138,14 +138,13 @@ func TestPluginKilledMidStream(t *testing.T) {
 	}
 }
 
-// TestPluginStopsReading has plugins that do not do anything any more, for ever.
-// Calls end by their deadlines, and the shutdown by its own; then nothing is
-// left.
+// TestPluginStopsReading checks plugins that are stopped for good. Calls end by
+// their deadlines, and the shutdown by its own; then nothing is left.
 func TestPluginStopsReading(t *testing.T) {
 	place := newPlace(t)
 	t.Setenv("TMPDIR", place.dir)
 	t.Setenv(markVariable, place.mark)
-	for _, name := range ways.Names() { // what is made once and kept is there after this
+	for _, name := range ways.Names() { // afterwards everything that is made only once exists
 		if err := launchMatrix(t, name).Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +160,8 @@ func TestPluginStopsReading(t *testing.T) {
 	})
 	eventually(t, settleTime, func() string {
 		after := takeFootprint(t, place)
-		// The first plugins may have left some that were about to end.
+		// The first plugins may have left some goroutines that were about to
+		// end.
 		after.Goroutines = max(after.Goroutines, before.Goroutines)
 		diff := cmp.Diff(before, after)
 		if diff != "" {
@@ -171,8 +171,8 @@ func TestPluginStopsReading(t *testing.T) {
 	})
 }
 
-// expiring is a context whose deadline passes when its test is ready for that: how
-// long it takes to begin the calls is not known.
+// expiring is a context whose deadline passes when the test says so, because the
+// time to begin the calls is not known.
 type expiring struct{ done chan struct{} }
 
 var _ context.Context = (*expiring)(nil)
@@ -199,7 +199,7 @@ func stopReading(t *testing.T, p *matrixPlugin) {
 		others.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 			defer cancel()
-			// Together they are more than all buffers on the way.
+			// Together the messages are more than all buffers can hold.
 			_, err := p.Unary(ctx, &echopb.Payload{Data: make([]byte, i*chunkSize)})
 			if status.Code(err) != codes.DeadlineExceeded {
 				t.Errorf("another call: %v", err)

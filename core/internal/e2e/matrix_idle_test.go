@@ -15,10 +15,10 @@ import (
 
 // idleTime is longer than any keepalive: that of quic is 25 s, that of TCP
 // connections in Go 15 s, and the others have none. Package quic has a test of
-// its own in which they are short.
+// its own with short keepalives.
 const idleTime = 30 * time.Second
 
-// TestSoakIdle leaves plugins alone, with a stream open that says nothing.
+// TestSoakIdle leaves plugins idle, with an open stream without messages.
 func TestSoakIdle(t *testing.T) {
 	if os.Getenv("PLUGWIRE_SOAK") != "full" {
 		t.Skipf("skipped, as it takes %v: PLUGWIRE_SOAK=full has it", idleTime)

@@ -26,8 +26,8 @@ import (
 // chunkSize is the length of a message of those tests that send many.
 const chunkSize = 64 << 10
 
-// TestConcurrentStreams has streams carry a lot each way at the same time. They
-// end in the opposite order to that in which they began.
+// TestConcurrentStreams sends much data each way over several streams at the
+// same time. They end in the reverse order of their start.
 func TestConcurrentStreams(t *testing.T) {
 	const count = 100
 	chunks := 1 << 20 / chunkSize
@@ -69,12 +69,13 @@ func TestConcurrentStreams(t *testing.T) {
 	}
 }
 
-// chunk returns what a stream carries as its nth chunk.
+// chunk returns the nth chunk of a stream.
 func chunk(stream, n int) []byte {
 	return bytes.Repeat([]byte{byte(stream), byte(n)}, chunkSize/2)
 }
 
-// sendChunks sends the last of them when it is its turn.
+// sendChunks sends chunks, and waits before the last one until the streams that
+// must end before have ended.
 func sendChunks(stream grpc.BidiStreamingClient[echopb.Payload, echopb.Payload], i, chunks int, turn <-chan struct{}) error {
 	for n := range chunks {
 		if n == chunks-1 {
@@ -103,15 +104,15 @@ func receiveChunks(stream grpc.BidiStreamingClient[echopb.Payload, echopb.Payloa
 	return nil
 }
 
-// maxUnread bounds what is on the way to a reader that does not read: windows of
-// the wire and of the session, and the buffers of the system.
+// maxUnread bounds the bytes in flight to a reader that does not read: the
+// windows of the wire and of the session, and the buffers of the system.
 const maxUnread = 4 << 20
 
-// maxStalledHeap bounds by how much either process grows by that.
+// maxStalledHeap bounds the growth of either process by unread bytes.
 const maxStalledHeap = 16 << 20
 
-// TestReaderThatWaits has a receiver on either side that does not read for a
-// while: the sender waits, nothing else does, and at last everything comes.
+// TestReaderThatWaits checks a receiver on either side that does not read for a
+// while: only the sender blocks, and at last everything arrives.
 func TestReaderThatWaits(t *testing.T) {
 	count := 64 << 20 / chunkSize
 	if raceEnabled {
@@ -136,7 +137,7 @@ func TestReaderThatWaits(t *testing.T) {
 				if after.GetHeap() > before.GetHeap()+maxStalledHeap {
 					t.Errorf("the heap of the plugin grew from %d to %d bytes", before.GetHeap(), after.GetHeap())
 				}
-				// Other calls, and large ones too, go on.
+				// Other calls, large ones too, still work.
 				for range 3 {
 					if got, err := p.Unary(testContext(t), &echopb.Payload{Data: make([]byte, 1<<20)}); err != nil || len(got.GetData()) != 1<<20 {
 						t.Errorf("a call beside a stream that waits: %d bytes, %v", len(got.GetData()), err)
@@ -189,12 +190,11 @@ func TestReaderThatWaits(t *testing.T) {
 	}
 }
 
-// settled waits until a number that only grows does not any more. It takes a
-// pause for the end: a test that was wrong in this would see too little, and
-// pass.
+// settled waits until a growing number stops growing. It treats a pause as the
+// end. If that is wrong, the test sees too little, and passes.
 func settled(t *testing.T, number func() int64) int64 {
 	t.Helper()
-	const interval, pause = 10 * time.Millisecond, 15 // of them
+	const interval, pause = 10 * time.Millisecond, 15 // number of equal reads
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	last, since := int64(0), 0
@@ -210,7 +210,7 @@ func settled(t *testing.T, number func() int64) int64 {
 	return last
 }
 
-// TestManyShortStreams looks at what is left of streams on either side: nothing.
+// TestManyShortStreams checks that nothing is left of streams on either side.
 func TestManyShortStreams(t *testing.T) {
 	count := 10_000
 	if raceEnabled {
@@ -227,7 +227,7 @@ func TestManyShortStreams(t *testing.T) {
 					}
 				}
 			}
-			run(200) // what is made once and kept is there after this
+			run(200) // afterwards everything that is made only once exists
 			before := takeMatrixFootprint(t, p)
 			began := time.Now()
 			run(count)
@@ -262,7 +262,7 @@ func shortStream(t *testing.T, p *matrixPlugin) error {
 	return nil
 }
 
-// matrixFootprint is what a host and its plugin take up.
+// matrixFootprint has the resources of a host and its plugin.
 type matrixFootprint struct {
 	HostDescriptors, PluginDescriptors map[int]string
 	hostGoroutines, pluginGoroutines   int
@@ -284,10 +284,11 @@ func takeMatrixFootprint(t *testing.T, p *matrixPlugin) matrixFootprint {
 	return f
 }
 
-// maxHeapGrowth is less than 1 KiB for each stream, also where there are fewest.
+// maxHeapGrowth is less than 1 KiB for each stream, even in the test with the
+// fewest.
 const maxHeapGrowth = 512 << 10
 
-// complaint says what is more than before.
+// complaint names the resources that have grown.
 func (f matrixFootprint) complaint(after matrixFootprint) string {
 	switch {
 	case after.hostGoroutines > f.hostGoroutines:

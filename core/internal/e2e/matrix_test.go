@@ -57,7 +57,7 @@ func (p *matrixPlugin) look(tb testing.TB) *matrixpb.State {
 }
 
 // ended waits for the end of a handler that waits for its context, and returns
-// why it has ended.
+// the reason.
 func (p *matrixPlugin) ended(tb testing.TB) string {
 	tb.Helper()
 	ending, err := p.matrix.Ended(testContext(tb), &matrixpb.Empty{})
@@ -81,7 +81,7 @@ func collect[T any](stream grpc.ServerStreamingClient[T]) (all []*T, err error) 
 	}
 }
 
-// payloads are of all sizes that matter: none, less than a packet and about as
+// payloads has all sizes that matter: empty, less than a packet and about as
 // much, as much as a frame, and more than the windows of a stream.
 func payloads() (all [][]byte) {
 	for i, size := range []int{0, 1, 1200, 1 << 14, 1<<16 + 1, 3 << 20} {
@@ -172,7 +172,7 @@ func chat(t *testing.T, p *matrixPlugin) {
 	}
 }
 
-// TestHalfClose ends one direction of a stream while the other goes on.
+// TestHalfClose ends one direction of a stream while the other is still used.
 func TestHalfClose(t *testing.T) {
 	t.Parallel()
 	for _, name := range ways.Names() {
@@ -194,7 +194,7 @@ func TestHalfClose(t *testing.T) {
 			if err := stream.CloseSend(); err != nil {
 				t.Fatal(err)
 			}
-			chunks, err := collect(stream) // there are none before the plugin has seen the end
+			chunks, err := collect(stream) // there are no answers before the plugin has seen the end
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -206,7 +206,8 @@ func TestHalfClose(t *testing.T) {
 				t.Errorf("got %d chunks that are not the %d that were sent", len(got), len(want))
 			}
 
-			// The plugin is done before its caller, who learns of it in the middle.
+			// The plugin ends the call before its caller, which notices it in the
+			// middle.
 			stream, err = p.matrix.Reverse(testContext(t))
 			if err != nil {
 				t.Fatal(err)
@@ -227,7 +228,8 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-// TestCancellation has the handlers of cancelled calls learn of it.
+// TestCancellation checks that the handlers of cancelled calls notice the
+// cancellation.
 func TestCancellation(t *testing.T) {
 	t.Parallel()
 	for _, name := range ways.Names() {
@@ -260,7 +262,7 @@ func TestCancellation(t *testing.T) {
 			}
 			assertEnded()
 
-			// Of many streams, every other one.
+			// Every other one of many streams is cancelled.
 			const count = 20
 			var streams []grpc.ServerStreamingClient[matrixpb.Remaining]
 			var cancels []context.CancelFunc
@@ -302,8 +304,8 @@ func TestDeadlines(t *testing.T) {
 			t.Parallel()
 			const limit = shortDeadline
 			p := launchMatrix(t, name)
-			// The handler has the deadline by its own clock, and is told when its
-			// caller gives up: whichever it learns of first.
+			// The handler's context ends by the deadline on its own clock or by
+			// the caller's cancellation, whichever comes first.
 			assertEnded := func() {
 				t.Helper()
 				if got := p.ended(t); got != context.DeadlineExceeded.Error() && got != context.Canceled.Error() {
@@ -341,7 +343,7 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// TestMetadata sends metadata of all forms and has it back, as header and as
+// TestMetadata sends metadata of all forms and gets it back, as header and as
 // trailer.
 func TestMetadata(t *testing.T) {
 	t.Parallel()

@@ -25,7 +25,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
-// TestName has two plugins of one program, which only their names tell apart.
+// TestName starts two plugins of one program, which differ only by their names.
 func TestName(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"east", "west 2"} {
@@ -62,7 +62,7 @@ func TestName(t *testing.T) {
 	}
 }
 
-// TestNameAfterClose has a call end with its host's Close.
+// TestNameAfterClose checks the error of a call that the host's Close ends.
 func TestNameAfterClose(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin(), host.WithName("mine"))
@@ -78,7 +78,8 @@ func TestNameAfterClose(t *testing.T) {
 	assertSays(t, err.Error(), "plugin mine (", "was stopped by its host")
 }
 
-// TestNameInStartError has the name in errors of starts, also those of options.
+// TestNameInStartError checks that errors of starts have the name, also those
+// of options.
 func TestNameInStartError(t *testing.T) {
 	t.Parallel()
 	for _, opts := range [][]host.Option{
@@ -102,8 +103,8 @@ func TestNameInStartError(t *testing.T) {
 	assertSays(t, err.Error(), "plugin mine (")
 }
 
-// TestNamesOfAttachedPlugins has the environment tell by name which of two plugins of
-// one protocol runs already.
+// TestNamesOfAttachedPlugins launches with an environment that tells by name which of
+// two plugins of one protocol is running.
 func TestNamesOfAttachedPlugins(t *testing.T) {
 	b := debug(t, echoPlugin())
 	var entries map[string]json.RawMessage
@@ -129,7 +130,7 @@ func TestNamesOfAttachedPlugins(t *testing.T) {
 		t.Errorf("%+v, want process %d", second.Info(), b.cmd.Process.Pid)
 	}
 	if r, ok := book.find("attaching to a plugin that runs already, instead of launching one"); !ok || r.text("plugin") != "second" {
-		t.Errorf("what is said of it: %+v", r)
+		t.Errorf("the record is %+v", r)
 	}
 	if err := second.Close(); err != nil {
 		t.Error(err)
@@ -137,8 +138,8 @@ func TestNamesOfAttachedPlugins(t *testing.T) {
 	b.stop(os.Interrupt)
 }
 
-// TestAttachByProtocol has an entry that names a protocol: it is for plugins of one
-// name.
+// TestAttachByProtocol checks an entry that names a protocol: it is for plugins of
+// one name.
 func TestAttachByProtocol(t *testing.T) {
 	b := debug(t, echoPlugin())
 	t.Setenv(negotiation.EnvAttach, b.value())
@@ -168,7 +169,7 @@ func TestAttachByProtocol(t *testing.T) {
 }
 
 // TestHostsLog prints hostile lines from a real plugin: each is one line of the host's
-// own log, which begins with the plugin's name and process.
+// own log, and begins with the plugin's name and process.
 func TestHostsLog(t *testing.T) {
 	t.Parallel()
 	forge := "all is well\n12:00:00.000 INF plugin=host pid=1 \u202eforged\u2028\x1b[2K\tend"

@@ -14,7 +14,7 @@ import (
 )
 
 // TestLaunchFromANamespace launches a plugin from a thread with a network namespace of
-// its own, as programs do that configure one (LockOSThread, then unshare or setns): the
+// its own, like programs that configure one (LockOSThread, then unshare or setns): the
 // plugin is in that namespace, and outlives the thread.
 func TestLaunchFromANamespace(t *testing.T) {
 	t.Parallel()
@@ -29,7 +29,7 @@ func TestLaunchFromANamespace(t *testing.T) {
 	launched := make(chan struct{})
 	go func() {
 		defer close(launched)
-		runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked, so the thread ends with the goroutine
 		if err = syscall.Unshare(syscall.CLONE_NEWNET); err == nil {
 			thread, err = os.Readlink("/proc/thread-self/ns/net")
 		}
@@ -72,7 +72,7 @@ func TestHostOfANamespaceKilled(t *testing.T) {
 			h := startHost(t, place, slices.Concat([]string{"-netns", "-how", "spawn", "hold"}, cmd.Args)...)
 			pid := atoi(t, h.awaitWord("started"))
 			h.awaitWord("ready")
-			// The parent's is not that of a thread that was changed.
+			// The namespace of the parent is not that of the changed thread.
 			if name := netNamespace(t, pid); name == netNamespace(t, os.Getppid()) {
 				t.Errorf("the plugin is in %s, the namespace of all", name)
 			}

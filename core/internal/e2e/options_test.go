@@ -24,8 +24,8 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// TestTemplate has fields of the command that the host refuses: each with the
-// name of what to use instead.
+// TestTemplate checks the fields of the command that the host refuses: each
+// error names the option to use instead.
 func TestTemplate(t *testing.T) {
 	t.Parallel()
 	with := func(change func(cmd *exec.Cmd)) *exec.Cmd {
@@ -64,7 +64,7 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// TestOptions has options that the host refuses.
+// TestOptions checks options that the host refuses.
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	other := protocol.New("other", 1, &echopb.Echo_ServiceDesc)
@@ -115,7 +115,7 @@ func TestTemplateIsReusable(t *testing.T) {
 	}
 }
 
-// TestWhatThePluginInherits has the environment, the working directory, the
+// TestWhatThePluginInherits checks the environment, the working directory, the
 // standard input and further files.
 func TestWhatThePluginInherits(t *testing.T) {
 	t.Parallel()
@@ -157,8 +157,8 @@ func TestWhatThePluginInherits(t *testing.T) {
 	}
 }
 
-// TestNestedHost has a plugin that is itself a host and passes its whole
-// environment on, in which its own host's offer stands.
+// TestNestedHost starts a plugin that is itself a host and passes its whole
+// environment on, including its own host's offer.
 func TestNestedHost(t *testing.T) {
 	t.Parallel()
 	for _, security := range []string{handshake.SecurityPeerCred, handshake.SecurityMTLS} {
@@ -191,7 +191,7 @@ func TestNestedHost(t *testing.T) {
 	}
 }
 
-// TestOtherUser runs the plugin as another user than the host.
+// TestOtherUser runs the plugin as a user other than the host's.
 func TestOtherUser(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -209,7 +209,8 @@ func TestOtherUser(t *testing.T) {
 	}
 }
 
-// TestSession runs the plugin as the leader of a session, as its user asks.
+// TestSession runs the plugin as the leader of a session, if the user asks for
+// it.
 func TestSession(t *testing.T) {
 	t.Parallel()
 	cmd := echoPlugin()
@@ -223,7 +224,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// TestInfo has what was agreed on.
+// TestInfo checks the negotiated values in Info.
 func TestInfo(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin())
@@ -245,7 +246,7 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// TestVersions has a plugin with two versions of its protocol, and hosts with
+// TestVersions runs a plugin with two versions of its protocol under hosts with
 // one, the other, both, and others beside them.
 func TestVersions(t *testing.T) {
 	t.Parallel()
@@ -281,8 +282,8 @@ func appendInts(b []byte, numbers []int) []byte {
 	return b
 }
 
-// TestTransportPreference has a transport that the host would rather have, and
-// the plugin has not.
+// TestTransportPreference checks a transport that the host prefers and the
+// plugin does not have.
 func TestTransportPreference(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin(), host.WithTransports(pigeon{}, unixTransport))
@@ -291,7 +292,7 @@ func TestTransportPreference(t *testing.T) {
 	}
 }
 
-// TestCookie has a cookie of the application's own.
+// TestCookie uses a cookie of the application's own.
 func TestCookie(t *testing.T) {
 	t.Parallel()
 	p := launch(t, command("misbehave", "-cookie", "MY_APP=please"), host.WithCookie("MY_APP", "please"))
@@ -300,7 +301,7 @@ func TestCookie(t *testing.T) {
 	}
 }
 
-// TestTrace has every hook, in order.
+// TestTrace checks every hook, in order.
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -350,20 +351,20 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// TestNoDirectory has no directory for the private one: the error is of that, not
-// of the program.
+// TestNoDirectory starts without a directory for the private one: the error is
+// about that, not about the program.
 func TestNoDirectory(t *testing.T) {
-	// Not parallel: it changes the environment.
+	// The test is not parallel, because it changes the environment.
 	t.Setenv("XDG_RUNTIME_DIR", "")
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "gone"))
 	e := startError(testContext(t), t, echoPlugin())
 	assertSays(t, e.Error(), "private directory: ", "no such file or directory: set XDG_RUNTIME_DIR or TMPDIR of the host")
 }
 
-// TestLongSocketPath has a directory for temporary files that is too deep for a
-// socket: the plugin says so, and what to do.
+// TestLongSocketPath uses a directory for temporary files that is too deep for
+// a socket: the plugin's error says so, and what to do.
 func TestLongSocketPath(t *testing.T) {
-	// Not parallel: it changes the environment.
+	// The test is not parallel, because it changes the environment.
 	deep := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
 	if err := os.Mkdir(deep, 0o700); err != nil {
 		t.Fatal(err)

@@ -16,8 +16,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// TestLongLines has lines far beyond any buffer on both streams, before and
-// after the answer: nothing is lost, and the plugin goes on.
+// TestLongLines prints lines far beyond any buffer on both streams, before and
+// after the answer: nothing is lost, and the plugin keeps running.
 func TestLongLines(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{64<<10 - 1, 64 << 10, 64<<10 + 1, 3 << 20} {
@@ -56,8 +56,8 @@ func TestLongLines(t *testing.T) {
 	}
 }
 
-// TestLevelsAndFields has records of the plugin's logger arrive as they were
-// written, and those below the host's level not at all.
+// TestLevelsAndFields checks that records of the plugin's logger arrive
+// unchanged, and those below the host's level not at all.
 func TestLevelsAndFields(t *testing.T) {
 	t.Parallel()
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelError} {
@@ -79,7 +79,8 @@ func TestLevelsAndFields(t *testing.T) {
 				if ok != (written >= level) {
 					t.Errorf("record %q: %t", name, ok)
 				}
-				// The plugin does not even write what nobody reads.
+				// The plugin does not even write records that the host would
+				// drop.
 				if sent := strings.Contains(stderr.String(), `"at":"`+name+`"`); sent != ok {
 					t.Errorf("record %q was written: %t", name, sent)
 				}
@@ -101,7 +102,8 @@ func TestLevelsAndFields(t *testing.T) {
 	}
 }
 
-// TestLinesOfLoggers has one line of each logger on a plugin's standard error.
+// TestLinesOfLoggers prints one line of each logger on a plugin's standard
+// error.
 func TestLinesOfLoggers(t *testing.T) {
 	t.Parallel()
 	logger, book := newJournal(t, slog.LevelDebug)
@@ -125,7 +127,7 @@ func TestLinesOfLoggers(t *testing.T) {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 		if tt.message == "" {
-			continue // that the host lives on is all
+			continue // only the end of the host matters
 		}
 		r := book.await(t, tt.message)
 		if r.Level != tt.level {
@@ -142,7 +144,7 @@ func TestLinesOfLoggers(t *testing.T) {
 	}
 }
 
-// TestLoggerOfHandler has one record with fields of a handler's own.
+// TestLoggerOfHandler logs one record with a handler's own fields.
 func TestLoggerOfHandler(t *testing.T) {
 	t.Parallel()
 	logger, book := newJournal(t, slog.LevelInfo)
@@ -153,7 +155,7 @@ func TestLoggerOfHandler(t *testing.T) {
 		}
 	}
 	r := book.await(t, "a word from the handler")
-	if r.Level != slog.LevelWarn || r.Attrs["number"] != int64(1<<53+1) || r.Attrs["who"] != "echo" {
+	if r.Level != slog.LevelWarn || r.Attrs["number"] != int64(1<<53+1) || r.Attrs["from"] != "echo" {
 		t.Errorf("%+v", r)
 	}
 	if r := book.await(t, "printed on stdout"); r.text("stream") != "stdout" {

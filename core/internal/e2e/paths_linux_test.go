@@ -21,8 +21,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
 )
 
-// hostIn runs a host that comes and goes, in an environment of its own, and returns
-// what it prints.
+// hostIn runs a host in an environment of its own, and returns its output.
 func hostIn(tb testing.TB, by, env []string, attr *syscall.SysProcAttr, args ...string) (string, error) {
 	tb.Helper()
 	plugin := lifePlugin(tb).Path
@@ -66,8 +65,8 @@ func requireRoot(t *testing.T) {
 	}
 }
 
-// TestDirectoryOfAnotherUser has hosts whose TMPDIR another user can replace: as root,
-// and as a user.
+// TestDirectoryOfAnotherUser runs hosts whose TMPDIR another user can replace: as
+// root, and as a user.
 func TestDirectoryOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	requireRoot(t)
@@ -98,15 +97,15 @@ func TestDirectoryOfAnotherUser(t *testing.T) {
 		{"another user's, private", func(t *testing.T) string { t.Helper(); return sharedDir(t, nobody, 0o700) }, 0, "user 65534 owns"},
 		{"another user's, sticky", func(t *testing.T) string { t.Helper(); return sharedDir(t, nobody, 0o777|fs.ModeSticky) }, 0, "user 65534 owns"},
 		{"below another user's", func(t *testing.T) string { t.Helper(); return below(t, nobody, 0o755) }, 0, "user 65534 owns"},
-		{"everybody may write", func(t *testing.T) string { t.Helper(); return sharedDir(t, 0, 0o777) }, 0, "chmod +t"},
+		{"every user may write", func(t *testing.T) string { t.Helper(); return sharedDir(t, 0, 0o777) }, 0, "chmod +t"},
 		{"a group may write", func(t *testing.T) string { t.Helper(); return sharedDir(t, 0, 0o775) }, 0, "chmod go-w"},
-		{"below one where everybody may write", func(t *testing.T) string { t.Helper(); return below(t, 0, 0o777) }, 0, "chmod +t"},
+		{"below one where every user may write", func(t *testing.T) string { t.Helper(); return below(t, 0, 0o777) }, 0, "chmod +t"},
 		{"another user's link", func(t *testing.T) string { t.Helper(); return linked(t, nobody) }, 0, "user 65534 owns"},
 		{"sticky", func(t *testing.T) string { t.Helper(); return sharedDir(t, 0, 0o777|fs.ModeSticky) }, 0, ""},
 		{"root's link", func(t *testing.T) string { t.Helper(); return linked(t, 0) }, 0, ""},
 		{"below a private one", func(t *testing.T) string { t.Helper(); return below(t, 0, 0o700) }, 0, ""},
 		{"another user's, for a user", func(t *testing.T) string { t.Helper(); return sharedDir(t, another, 0o777|fs.ModeSticky) }, nobody, "user 65533 owns"},
-		{"everybody may write, for a user", func(t *testing.T) string { t.Helper(); return sharedDir(t, 0, 0o777) }, nobody, "chmod +t"},
+		{"every user may write, for a user", func(t *testing.T) string { t.Helper(); return sharedDir(t, 0, 0o777) }, nobody, "chmod +t"},
 		{"root's, for a user", func(t *testing.T) string { t.Helper(); return sharedDir(t, 0, 0o777|fs.ModeSticky) }, nobody, ""},
 		{"the user's own", func(t *testing.T) string { t.Helper(); return sharedDir(t, nobody, 0o700) }, nobody, ""},
 	} {
@@ -127,8 +126,8 @@ func TestDirectoryOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestRuntimeDirectoryOfAnotherUser is what "su" leaves: XDG_RUNTIME_DIR is another
-// user's, and so is not used.
+// TestRuntimeDirectoryOfAnotherUser runs a host like after "su": XDG_RUNTIME_DIR
+// belongs to another user, and so is not used.
 func TestRuntimeDirectoryOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	requireRoot(t)
@@ -145,8 +144,8 @@ func TestRuntimeDirectoryOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestCopyInDirectoryOfAnotherUser has a host that cannot keep the verified copy of a
-// program in memory, and no directory for it that others cannot change.
+// TestCopyInDirectoryOfAnotherUser runs a host that can keep the verified copy of a
+// program neither in memory nor in a directory that only its user can change.
 func TestCopyInDirectoryOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	requireRoot(t)
@@ -162,8 +161,9 @@ func TestCopyInDirectoryOfAnotherUser(t *testing.T) {
 	assertSays(t, out, "user 65534 owns", "set XDG_RUNTIME_DIR or TMPDIR of the host")
 }
 
-// TestUmask has a host and its plugin with umasks that take permissions of the owner:
-// of root, whom they do not hold, and of a user. The copy of a program is a file too.
+// TestUmask runs a host and its plugin with umasks that remove permissions of the
+// owner: as root, which needs no permissions, and as a user. The copy of a program is
+// a file too.
 func TestUmask(t *testing.T) {
 	t.Parallel()
 	requireRoot(t)
@@ -198,8 +198,8 @@ func TestUmask(t *testing.T) {
 	}
 }
 
-// TestNamesOfDirectories has a TMPDIR with characters of all kinds, for hosts and
-// plugins of both frameworks.
+// TestNamesOfDirectories uses a TMPDIR with characters of all kinds, for hosts
+// and plugins of both frameworks.
 func TestNamesOfDirectories(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
@@ -221,8 +221,8 @@ func TestNamesOfDirectories(t *testing.T) {
 	}
 }
 
-// TestNamesThatCannotBeSent has a TMPDIR that no answer can hold: the error says so
-// before anything runs.
+// TestNamesThatCannotBeSent uses a TMPDIR that no answer can hold: the error says
+// so before a process starts.
 func TestNamesThatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"a|b", "a\nb", "a\x1b[2Jb"} {
@@ -241,10 +241,11 @@ func TestNamesThatCannotBeSent(t *testing.T) {
 	}
 }
 
-// TestRelativeDirectory has a relative TMPDIR, a plugin with a working directory of its
-// own, and a host that changes its own while the plugin runs.
+// TestRelativeDirectory uses a relative TMPDIR, a plugin with a working directory of
+// its own, and a host that changes its working directory while the plugin runs.
 func TestRelativeDirectory(t *testing.T) {
-	// Not parallel: it changes the environment and the working directory.
+	// The test is not parallel, because it changes the environment and the
+	// working directory.
 	base := newPlace(t).dir
 	for _, dir := range []string{"tmp", "plugin/tmp", "elsewhere"} {
 		if err := os.MkdirAll(filepath.Join(base, dir), 0o755); err != nil {
@@ -255,7 +256,7 @@ func TestRelativeDirectory(t *testing.T) {
 	t.Setenv("TMPDIR", "tmp")
 	commands := map[string]*exec.Cmd{
 		"ours": echoPlugin(), "on go-plugin": onGoPlugin(),
-		// As those that know no directory for sockets.
+		// This is like a host that passes no directory for sockets.
 		"on old go-plugin":        exec.Command("/bin/sh", "-c", `unset PLUGIN_UNIX_SOCKET_DIR; exec "$0" "$@"`, onGoPlugin().Path, "serve"),
 		"ours for a foreign host": exec.Command("/bin/sh", "-c", `unset PLUGIN_UNIX_SOCKET_DIR PLUGWIRE_OFFER; exec "$0"`, echoPlugin().Path),
 	}
@@ -278,12 +279,12 @@ func TestRelativeDirectory(t *testing.T) {
 	}
 }
 
-// TestNoWritableDirectory has a host that can write nowhere: only the transport unix
-// needs it to.
+// TestNoWritableDirectory runs a host that cannot write anywhere: only the transport
+// unix needs that.
 func TestNoWritableDirectory(t *testing.T) {
-	// Not parallel: it changes the environment.
+	// The test is not parallel, because it changes the environment.
 	t.Setenv("XDG_RUNTIME_DIR", "")
-	t.Setenv("TMPDIR", "/proc") // where even root makes nothing
+	t.Setenv("TMPDIR", "/proc") // even root cannot make files there
 	for _, names := range [][]string{{"tcp"}, {"quic"}, {"quic", "tcp"}, {"unix", "tcp"}, {"unix", "quic"}} {
 		t.Run(strings.Join(names, ","), func(t *testing.T) {
 			var offered []host.Option
@@ -305,7 +306,7 @@ func TestNoWritableDirectory(t *testing.T) {
 			assertSays(t, info.Skipped, "unix: private directory: TMPDIR=/proc", "/proc")
 		})
 	}
-	// A plugin that has only unix: its error says why that was not offered.
+	// For a plugin that has only unix, the error says why unix was not offered.
 	tmp := sharedDir(t, os.Geteuid(), 0o700)
 	for name, cmd := range map[string]*exec.Cmd{"ours": echoPlugin(), "on go-plugin": onGoPlugin(), "a script": shell("echo '1|1|unix|/tmp/x|grpc'" + asleep)} {
 		t.Run(name, func(t *testing.T) {
@@ -318,8 +319,8 @@ func TestNoWritableDirectory(t *testing.T) {
 	}
 }
 
-// TestDiagnoseOtherUser has programs that the plugin's user cannot run, and a user who
-// cannot run anything as another. The hint is about what is missing.
+// TestDiagnoseOtherUser starts programs that the plugin's user cannot run, and runs as
+// a user that cannot start programs as another user. The hint names what is missing.
 func TestDiagnoseOtherUser(t *testing.T) {
 	t.Parallel()
 	requireRoot(t)
@@ -361,8 +362,8 @@ func TestDiagnoseOtherUser(t *testing.T) {
 	})
 }
 
-// TestLeftInDirectory has something in the plugin's directory that cannot be removed:
-// the stop is in good order and says so in the log, and a later start removes it.
+// TestLeftInDirectory leaves a file in the plugin's directory that cannot be removed:
+// the stop succeeds and logs that, and a later start removes the file.
 func TestLeftInDirectory(t *testing.T) {
 	t.Parallel()
 	logger, book := newJournal(t, slog.LevelWarn)
@@ -407,8 +408,8 @@ func TestLeftInDirectory(t *testing.T) {
 	})
 }
 
-// TestPluginNamesARootSocket has a plugin of another user name a socket that only root
-// can reach: the host does not talk to that.
+// TestPluginNamesARootSocket starts a plugin of another user that names a socket which
+// only root can reach: the host does not connect to it.
 func TestPluginNamesARootSocket(t *testing.T) {
 	t.Parallel()
 	requireRoot(t)
@@ -425,7 +426,7 @@ func TestPluginNamesARootSocket(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		n, _ := conn.Read(make([]byte, 1)) // its end is what is wanted
+		n, _ := conn.Read(make([]byte, 1)) // the process ends as it should
 		received <- n
 	}()
 	cmd := shell("echo '1|1|unix|" + path + "|grpc'" + asleep)

@@ -25,17 +25,17 @@ func lifePlugin(tb testing.TB, ending ...string) *exec.Cmd {
 	return command("life-plugin", ending...)
 }
 
-// foreign returns the command of a plugin that takes its host for one of
-// go-plugin's, and so has no lifeline.
+// foreign returns the command of a plugin that treats its host as one on
+// go-plugin, and so has no lifeline.
 func foreign(cmd *exec.Cmd) *exec.Cmd {
 	script := `unset PLUGWIRE_OFFER; exec "$0" "$@"`
 	return exec.Command("/bin/sh", append([]string{"-c", script}, cmd.Args...)...)
 }
 
-// interval is how often a condition is looked at.
+// interval is the time between two checks of a condition.
 const interval = 5 * time.Millisecond
 
-// eventually waits until check returns nothing to complain of.
+// eventually waits until check returns no complaint.
 func eventually(tb testing.TB, within time.Duration, check func() (complaint string)) {
 	tb.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(interval) {
@@ -49,8 +49,8 @@ func eventually(tb testing.TB, within time.Duration, check func() (complaint str
 	}
 }
 
-// place is a directory for temporary files of a test's own, and a mark by which
-// every process that was started there, by whomever, is found again.
+// place is a test's own directory for temporary files, with a mark by which the
+// test finds every process that was started there.
 type place struct {
 	dir  string
 	mark string
@@ -59,8 +59,8 @@ type place struct {
 // markVariable holds the mark.
 const markVariable = "LIFE_MARK"
 
-// newPlace makes a place. When the test ends, nothing may be left there but
-// empty directories.
+// newPlace makes a place. When the test ends, only empty directories may be
+// left there.
 func newPlace(tb testing.TB) *place {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "l-") //nolint:usetesting // that one is too long for a socket's path
@@ -84,17 +84,17 @@ func newPlace(tb testing.TB) *place {
 	return p
 }
 
-// env returns the environment of a process that belongs to the place.
+// env returns the environment for a process that belongs to the place.
 func (p *place) env() []string {
 	return append(os.Environ(), markVariable+"="+p.mark, "TMPDIR="+p.dir, "XDG_RUNTIME_DIR=")
 }
 
-// processes returns those that were started here and have not ended.
+// processes returns the processes of the place that have not ended.
 func (p *place) processes() []int {
 	var found []int
 	variable := []byte(markVariable + "=" + p.mark + "\x00")
 	for _, pid := range allProcesses() {
-		// That of one that has ended, reaped or not, is empty.
+		// The environment of a process that has ended, reaped or not, is empty.
 		environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 		if bytes.Contains(environ, variable) {
 			found = append(found, pid)
@@ -110,17 +110,18 @@ func (p *place) files() []string {
 		if err == nil && !entry.IsDir() {
 			found = append(found, path)
 		}
-		return nil // what goes away meanwhile is not found
+		return nil // files may disappear meanwhile
 	})
 	return found
 }
 
-// left says what is still here, nothing if all is gone but for directories.
+// left describes what is still here, or returns nothing if only directories are
+// left.
 func (p *place) left() string {
 	return strings.TrimSpace(p.leftRunning() + " " + strings.Join(p.files(), " "))
 }
 
-// leftRunning says which processes are still here.
+// leftRunning describes which processes are still running.
 func (p *place) leftRunning() string {
 	var left []string
 	for _, pid := range p.processes() {
@@ -151,8 +152,8 @@ func children() []int {
 	return found
 }
 
-// stopProcess sends SIGSTOP and waits until it is heeded: a thread that runs at
-// that moment goes on until all are told.
+// stopProcess sends SIGSTOP and waits until all threads have stopped: a running
+// thread continues until the signal reaches it.
 func stopProcess(tb testing.TB, pid int) {
 	tb.Helper()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
@@ -183,7 +184,7 @@ func readState(path string) (state string, parent int, ok bool) {
 	if err != nil {
 		return "", 0, false
 	}
-	// The name, in parentheses, may hold anything.
+	// The name, in parentheses, may have any characters.
 	_, err = fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &parent)
 	return state, parent, err == nil
 }
@@ -215,7 +216,7 @@ func descriptors(pid int) (map[int]string, error) {
 		}
 		target, err := os.Readlink(filepath.Join(dir, entry.Name()))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // the one by which this was read, when it is of this process
+			continue // the descriptor of this directory itself, if it is this process's
 		}
 		if err != nil {
 			return nil, err

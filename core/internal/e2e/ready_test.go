@@ -36,7 +36,8 @@ func TestOnReadyFails(t *testing.T) {
 	}
 }
 
-// The start timeout bounds the functions too, and the error says what it waited for.
+// The start timeout bounds the functions too, and the error says what the host
+// waited for.
 func TestOnReadyHangs(t *testing.T) {
 	t.Parallel()
 	err := startError(testContext(t), t, command("misbehave", "-ready", "hang"), host.WithStartTimeout(2*time.Second))

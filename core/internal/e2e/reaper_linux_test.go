@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestHostThatReapsAll has a host that waits for all children, as the init of a
-// container does: it takes the status of its plugins.
+// TestHostThatReapsAll runs a host that waits for all children, like the init
+// of a container: it collects the status of its plugins.
 func TestHostThatReapsAll(t *testing.T) {
 	t.Parallel()
 	t.Run("an orderly end stays one", func(t *testing.T) {

@@ -22,9 +22,9 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// ask makes a call to a plugin that lives, which must succeed. On a busy machine it may
-// take longer than the plugin's server allows once it has given the connection up: that
-// is tried again.
+// ask makes a call to a running plugin, which must succeed. On a busy machine the call
+// may take longer than the server's grace for an ended connection: then ask tries
+// again.
 func ask(t *testing.T, client echopb.EchoClient, how string) *echopb.Payload {
 	t.Helper()
 	for {
@@ -44,7 +44,7 @@ func connections(t *testing.T, client echopb.EchoClient) int {
 	return atoi(t, string(ask(t, client, "connections").GetData()))
 }
 
-// outlive calls until the plugin has had so many connections.
+// outlive calls until the plugin has had the given number of connections.
 func outlive(t *testing.T, client echopb.EchoClient, want int) {
 	t.Helper()
 	poll := time.NewTicker(time.Millisecond)
@@ -56,17 +56,17 @@ func outlive(t *testing.T, client echopb.EchoClient, want int) {
 	}
 }
 
-// idleFor lets the server end a connection that is idle, as often as that.
+// idleFor lets the server end idle connections, n times.
 func idleFor(t *testing.T, client echopb.EchoClient, times int) {
 	t.Helper()
 	before := connections(t, client)
 	for pause := 5 * time.Millisecond; connections(t, client) < before+times; pause = min(2*pause, time.Second) {
-		time.Sleep(pause) // nothing is called meanwhile
+		time.Sleep(pause) // there is no call meanwhile
 	}
 }
 
-// TestRenewedConnections has foreign plugins whose servers renew or end connections: no
-// call fails, what they print arrives, and they stop when they are asked to.
+// TestRenewedConnections calls foreign plugins whose servers renew or end connections: no
+// call fails, their output arrives, and they stop when the host asks them.
 func TestRenewedConnections(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -98,7 +98,7 @@ func TestRenewedConnections(t *testing.T) {
 			} else {
 				outlive(t, client, 8)
 			}
-			// go-plugin loses what it is about to send when the connection ends.
+			// go-plugin loses unsent output when the connection ends.
 			for deadline := time.Now().Add(hang); !strings.Contains(stdout.String(), "printed on stdout"); time.Sleep(time.Millisecond) {
 				ask(t, client, "print")
 				if time.Now().After(deadline) {
@@ -120,8 +120,8 @@ func TestRenewedConnections(t *testing.T) {
 	}
 }
 
-// TestCallsOverRenewals has calls in flight on connections that the server has given up:
-// they go on as if nothing was.
+// TestCallsOverRenewals checks that calls in flight continue on connections that the
+// server has announced to end.
 func TestCallsOverRenewals(t *testing.T) {
 	t.Parallel()
 	p := launch(t, command("goplugin-peer", "renew", "-age", "30ms"))
@@ -150,8 +150,9 @@ func TestCallsOverRenewals(t *testing.T) {
 	}
 }
 
-// TestCutConnection has a server that ends its connections without a word, with an RST,
-// or takes no new ones for a while: the calls on them fail, and no other does.
+// TestCutConnection calls a server that ends its connections without an announcement,
+// with an RST, or that refuses new ones for a while: only the calls on these
+// connections fail.
 func TestCutConnection(t *testing.T) {
 	t.Parallel()
 	for network, ways := range map[string][]string{"unix": {"cut", "away", "mute"}, "tcp": {"cut", "reset", "mute"}} {
@@ -166,7 +167,7 @@ func TestCutConnection(t *testing.T) {
 					if _, err := client.Fail(testContext(t), fail(how)); status.Code(err) != codes.Unavailable {
 						t.Fatalf("the call that is cut: %v", err)
 					}
-					// While the server takes no connection, calls fail with the reason.
+					// While the server refuses connections, calls fail with the reason.
 					resp, err := client.Unary(testContext(t), payload("next"))
 					for deadline := time.Now().Add(hang); err != nil && how != "cut" && how != "reset"; time.Sleep(time.Millisecond) {
 						if status.Code(err) != codes.Unavailable || time.Now().After(deadline) {
@@ -189,8 +190,8 @@ func TestCutConnection(t *testing.T) {
 	}
 }
 
-// TestMutePlugin has a plugin that ends its connection and says nothing on the next: a
-// stop cannot ask it, and says why.
+// TestMutePlugin stops a plugin that ends its connection and sends nothing on the
+// next: the host cannot ask it, and logs why.
 func TestMutePlugin(t *testing.T) {
 	t.Parallel()
 	p, err := host.Launch(testContext(t), command("goplugin-peer", "renew", "-plain", "-away", "1h"), options(t)...)
@@ -214,8 +215,9 @@ func TestMutePlugin(t *testing.T) {
 	assertGone(t, p.Info().PID, "")
 }
 
-// TestUnreachablePlugin has a plugin that ends its connection, takes no other, and goes
-// on. Calls say so, and a stop, as it cannot be asked, is SIGTERM at once.
+// TestUnreachablePlugin stops a plugin that ends its connection, refuses others, and
+// keeps running. Errors of calls say so. The host cannot ask it to stop, so it sends
+// SIGTERM at once.
 func TestUnreachablePlugin(t *testing.T) {
 	t.Parallel()
 	var taken steps
@@ -249,8 +251,8 @@ func TestUnreachablePlugin(t *testing.T) {
 	assertGone(t, p.Info().PID, "")
 }
 
-// TestCrashAfterRenewals has the reason of a crash in the calls that it ended, though
-// the connection has been renewed before.
+// TestCrashAfterRenewals checks that calls that a crash has ended have its reason,
+// even after renewals of the connection.
 func TestCrashAfterRenewals(t *testing.T) {
 	t.Parallel()
 	p := launch(t, command("goplugin-peer", "renew", "-age", "30ms"))
@@ -264,8 +266,8 @@ func TestCrashAfterRenewals(t *testing.T) {
 	}
 }
 
-// TestAttachToRenewing attaches to a foreign plugin whose server renews connections, with
-// and without proof of which process it is, and learns of its end either way.
+// TestAttachToRenewing attaches to a foreign plugin whose server renews connections,
+// with and without proof of its process, and notices its end either way.
 func TestAttachToRenewing(t *testing.T) {
 	t.Parallel()
 	for _, proven := range []bool{true, false} {
@@ -302,7 +304,7 @@ func TestAttachToRenewing(t *testing.T) {
 				t.Errorf("the call in flight: %v", err)
 			}
 			waitFor(t, "Done", p.Done())
-			_ = p.Close() // it has ended already, as Done says
+			_ = p.Close() // the plugin has ended already, because Done is closed
 		})
 	}
 }

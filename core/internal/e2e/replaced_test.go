@@ -19,15 +19,15 @@ import (
 // byPython returns a Python program that runs a plugin as sys.argv[1:].
 func byPython(tb testing.TB, plugin *exec.Cmd, program string) *exec.Cmd {
 	tb.Helper()
-	const python = "/usr/bin/python3" // where other users have it too
+	const python = "/usr/bin/python3" // the path is the same for other users
 	if _, err := os.Stat(python); err != nil {
 		tb.Skipf("skipped, as it needs python3: %v", err)
 	}
 	return exec.Command(python, append([]string{"-c", program}, plugin.Args...)...)
 }
 
-// replacement is a program between a host and its plugin that does not pass on what
-// the plugin is to inherit: the lifeline, and then the leash.
+// replacement is a program between a host and its plugin that does not pass on the
+// inherited descriptors: the lifeline, and then the leash.
 type replacement struct {
 	name string
 	by   func(tb testing.TB, plugin *exec.Cmd) *exec.Cmd
@@ -64,7 +64,7 @@ os.execv(sys.argv[1], sys.argv[1:])`)},
 
 const replacedMessage = "what this plugin has to notice the end of its host by is not what the host passed on"
 
-// TestReplacedDescriptors launches plugins that do not get what they are to inherit.
+// TestReplacedDescriptors launches plugins that do not get the descriptors for them.
 func TestReplacedDescriptors(t *testing.T) {
 	t.Parallel()
 	for _, r := range replacements() {
@@ -114,7 +114,7 @@ func TestHostKilledWithReplacedDescriptors(t *testing.T) {
 			{name: ""},
 			{name: ", with a child", flags: []string{"-how", "spawn"}},
 			{name: ", stopped", stop: true},
-			// Nothing in the host's process can be opened.
+			// No file of the host's process can be opened.
 			{name: ", as another user", flags: []string{"-nobody"}, dirty: true},
 			{name: ", as another user, with a child", flags: []string{"-nobody", "-how", "spawn"}, dirty: true},
 		} {
@@ -150,8 +150,8 @@ func TestHostKilledWithReplacedDescriptors(t *testing.T) {
 	}
 }
 
-// TestReplacedConnection takes from a plugin the connection that it is to inherit: the
-// next transport is taken, and what is in its place is left alone.
+// TestReplacedConnection removes the connection that a plugin would inherit: the
+// plugin uses the next transport, and does not touch the file in its place.
 func TestReplacedConnection(t *testing.T) {
 	t.Parallel()
 	plugin := command("versions-plugin", "socketpair", "unix")

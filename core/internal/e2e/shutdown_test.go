@@ -19,8 +19,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// shutdown gives the plugin d, and returns what Shutdown did and how long that
-// took.
+// shutdown gives the plugin the grace d, and returns the error of Shutdown and
+// its time.
 func shutdown(p *host.Plugin, d time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
@@ -120,8 +120,8 @@ func TestShutdownDrains(t *testing.T) {
 	}
 }
 
-// TestHealthWatchDoesNotDelayShutdown leaves a watch open that never ends by
-// itself.
+// TestHealthWatchDoesNotDelayShutdown leaves a health watch open, which never
+// ends by itself.
 func TestHealthWatchDoesNotDelayShutdown(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin())
@@ -144,11 +144,12 @@ func TestHealthWatchDoesNotDelayShutdown(t *testing.T) {
 	}
 }
 
-// cutOffGrace is that of a shutdown which has to cut calls off, and is to be in good
-// order all the same: a third of it is left for that, also on a busy machine.
+// cutOffGrace is the grace of a shutdown that has to cut calls off and still
+// succeeds: a third of it is left for that, even on a busy machine.
 const cutOffGrace = 10 * time.Second
 
-// TestShutdownCutsOff has a call that outlives the grace but heeds its context.
+// TestShutdownCutsOff makes a call that outlives the grace but respects its
+// context.
 func TestShutdownCutsOff(t *testing.T) {
 	t.Parallel()
 	var taken steps
@@ -173,8 +174,8 @@ func TestShutdownCutsOff(t *testing.T) {
 	book.await(t, "shutdown function")
 }
 
-// TestShutdownOfStuckHandler has a handler that heeds nothing: everything else
-// of an orderly stop still happens.
+// TestShutdownOfStuckHandler calls a handler that ignores its context:
+// everything else of an orderly stop still happens.
 func TestShutdownOfStuckHandler(t *testing.T) {
 	t.Parallel()
 	var taken steps
@@ -203,7 +204,7 @@ func TestShutdownOfStuckHandler(t *testing.T) {
 	book.await(t, "shutdown function")
 }
 
-// TestShutdownOfStoppedProcess has a process that cannot do anything at all.
+// TestShutdownOfStoppedProcess shuts a plugin down whose process is stopped.
 func TestShutdownOfStoppedProcess(t *testing.T) {
 	t.Parallel()
 	var taken steps
@@ -226,7 +227,7 @@ func TestShutdownOfStoppedProcess(t *testing.T) {
 	}
 }
 
-// TestShutdownFunctions has functions that end in all ways.
+// TestShutdownFunctions runs shutdown functions that end in all ways.
 func TestShutdownFunctions(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -234,12 +235,12 @@ func TestShutdownFunctions(t *testing.T) {
 		grace time.Duration
 		order []any
 		code  int
-		log   string // what the plugin logs of it
+		log   string // the plugin's log record about it
 	}{
 		{hooks: "a,b,c", grace: hang, order: []any{"c", "b", "a"}},
 		{hooks: "a,error,b", grace: hang, order: []any{"b", "error", "a"}, code: 1, log: "could not save the state"},
 		{hooks: "a,panic,b", grace: hang, order: []any{"b", "panic", "a"}, code: 1, log: "panic: nothing to save"},
-		{hooks: "hang,b", grace: 2 * cutOffGrace, // of which the last tenth is left to exit in
+		{hooks: "hang,b", grace: 2 * cutOffGrace, // the last tenth of it is for the exit
 			order: []any{"b", "hang"}, code: 1, log: "it had not returned when its time was over"},
 	} {
 		t.Run(tt.hooks, func(t *testing.T) {
@@ -269,7 +270,7 @@ func TestShutdownFunctions(t *testing.T) {
 	}
 }
 
-// TestShortestGraceCounts has a patient and an impatient Shutdown at once.
+// TestShortestGraceCounts calls a patient and an impatient Shutdown at once.
 func TestShortestGraceCounts(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin())

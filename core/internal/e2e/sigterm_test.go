@@ -19,9 +19,10 @@ func terminate(t *testing.T, p *host.Plugin) {
 	}
 }
 
-// TestSIGTERMLeftToTheHost sends SIGTERM to a plugin that leaves it to its host, with a
-// call in flight: that goes on, others begin, and the plugin stops when it is asked to.
-// Ours and go-plugin's way of telling of the host make no difference.
+// TestSIGTERMLeftToTheHost sends SIGTERM, with a call in flight, to a plugin that
+// leaves the signal to its host: the call continues, others begin, and the plugin stops
+// when the host asks it. It makes no difference whether the host is ours or on
+// go-plugin.
 func TestSIGTERMLeftToTheHost(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"ours", "foreign"} {
@@ -65,8 +66,8 @@ func TestSIGTERMLeftToTheHost(t *testing.T) {
 	}
 }
 
-// TestSIGTERMDuringTheStop sends it when the host has just asked such a plugin to stop, as
-// a service manager may: the stop is orderly.
+// TestSIGTERMDuringTheStop sends SIGTERM when the host has just asked such a plugin to
+// stop, like a service manager: the stop is orderly.
 func TestSIGTERMDuringTheStop(t *testing.T) {
 	t.Parallel()
 	logger, book := newJournal(t, 0)
@@ -83,8 +84,8 @@ func TestSIGTERMDuringTheStop(t *testing.T) {
 	}
 }
 
-// TestSIGTERMWithoutALifeline has a plugin that nothing ends with its host, which is on
-// go-plugin: SIGTERM stops it all the same.
+// TestSIGTERMWithoutALifeline checks a plugin under go-plugin, which would outlive its
+// host: SIGTERM still stops it.
 func TestSIGTERMWithoutALifeline(t *testing.T) {
 	t.Parallel()
 	p := launch(t, foreign(command("misbehave", "-ignores-sigterm", "-outlives")))

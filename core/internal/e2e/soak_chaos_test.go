@@ -35,22 +35,24 @@ const chaosCallers = 64
 // after its death began. Nothing is expected to take this long.
 const endsWithin = hang / 2
 
-// A death is a way in which a plugin ends, or is made to.
+// A death is a way in which a plugin ends.
 type death struct {
 	name string
-	// by brings it about, from outside or by a call whose answer does not matter.
+	// by causes the death, from outside or by a call whose answer does not
+	// matter.
 	by func(pid int, client echopb.EchoClient) error
-	// lives: the process goes on, and the host has to end it.
+	// lives means that the process keeps running, and the host has to end it.
 	lives bool
-	// silent: what the plugin prints after it cannot arrive.
+	// silent means that output after the death cannot arrive.
 	silent bool
-	// orderly: calls may be refused, as the plugin was asked to end.
+	// orderly means that the plugin may refuse calls, because it was asked to
+	// end.
 	orderly bool
-	// cut: the connection is the first to go, and the process lives on.
+	// cut means that the connection ends first, and the process keeps running.
 	cut bool
 }
 
-// chaosDeaths are all of them.
+// chaosDeaths are all deaths.
 func chaosDeaths() []death {
 	signal := func(s syscall.Signal) func(int, echopb.EchoClient) error {
 		return func(pid int, _ echopb.EchoClient) error { return syscall.Kill(pid, s) }
@@ -63,7 +65,7 @@ func chaosDeaths() []death {
 			if errors.Is(err, context.DeadlineExceeded) {
 				return err
 			}
-			return nil // it ends as the plugin does
+			return nil // its error is the end of the plugin
 		}
 	}
 	deaths := []death{
@@ -90,7 +92,7 @@ func chaosDeaths() []death {
 	return deaths
 }
 
-// A chaosWay is how a plugin is connected to its host.
+// A chaosWay is a way to connect a plugin to its host.
 type chaosWay struct {
 	name string
 	own  bool // the plugin is on this framework
@@ -117,10 +119,10 @@ func (w chaosWay) command() *exec.Cmd {
 	return command("chaos-plugin", "go-plugin")
 }
 
-// TestSoakChaos has plugins die in every way, over every transport and in
+// TestSoakChaos lets plugins die in every way, over every transport and in
 // go-plugin's modes, under many callers of all kinds. No call ends late or without
-// the reason, nothing that was acknowledged is lost, no line that was printed, and
-// nothing is left.
+// the reason, no acknowledged write and no printed line is lost, and nothing is
+// left.
 func TestSoakChaos(t *testing.T) {
 	t.Parallel()
 	rnd := soakRandom(t)
@@ -131,7 +133,7 @@ func TestSoakChaos(t *testing.T) {
 	var cells []cell
 	for _, way := range chaosWays() {
 		for _, death := range chaosDeaths() {
-			if way.own || death.name != "Goexit" { // after which a call of a plugin on go-plugin never ends
+			if way.own || death.name != "Goexit" { // after such a death, a call of a plugin on go-plugin never ends
 				cells = append(cells, cell{way, death})
 			}
 		}
@@ -141,7 +143,7 @@ func TestSoakChaos(t *testing.T) {
 		cells = append(cells, cells[:all]...)
 	}
 	rnd.Shuffle(len(cells), func(i, j int) { cells[i], cells[j] = cells[j], cells[i] })
-	cells = cells[:soakLength(len(cells), 14)] // in short any of them, in full all
+	cells = cells[:soakLength(len(cells), 14)] // a short run uses any of them, a full one all
 
 	next := make(chan cell)
 	var workers sync.WaitGroup
@@ -164,7 +166,7 @@ func TestSoakChaos(t *testing.T) {
 
 // chaosCount counts broken promises.
 type chaosCount struct {
-	mu                               sync.Mutex // guards all below
+	mu                               sync.Mutex // guards the fields below
 	calls, late, lines, writes, left int
 }
 
@@ -184,7 +186,7 @@ func (c *chaosCount) String() string {
 
 type chaosOutcome struct{ calls, late, lines, writes, left int }
 
-// dieOnce is the life and death of one plugin.
+// dieOnce runs one plugin until it dies.
 func dieOnce(t *testing.T, way chaosWay, death death, rnd *rand.Rand) (o chaosOutcome) {
 	t.Helper()
 	complain := func(counter *int, format string, args ...any) {
@@ -218,7 +220,7 @@ func dieOnce(t *testing.T, way chaosWay, death death, rnd *rand.Rand) (o chaosOu
 		complain(&o.late, "%v", errors.Join(err, p.Close()))
 		return o
 	}
-	select { // the moment is the random thing here
+	select { // the moment is random
 	case <-time.After(upTo(rnd, 100*time.Millisecond)):
 	case <-p.Done():
 	}
@@ -230,7 +232,7 @@ func dieOnce(t *testing.T, way chaosWay, death death, rnd *rand.Rand) (o chaosOu
 	}
 	if death.lives {
 		ctx, cancel := context.WithTimeout(t.Context(), upTo(rnd, 2*time.Second))
-		_ = p.Shutdown(ctx) // what it had to do is not the point
+		_ = p.Shutdown(ctx) // its error does not matter
 		cancel()
 	}
 	select {
@@ -247,7 +249,7 @@ func dieOnce(t *testing.T, way chaosWay, death death, rnd *rand.Rand) (o chaosOu
 	if printed, err := chaos.PrintedLines(place.dir); err != nil {
 		complain(&o.lines, "%v", err)
 	} else if lost := lines.Lost(printed); len(lost) > 0 && !death.silent {
-		complain(&o.lines, "of %d lines %d are lost or come twice, the first is %d", printed, len(lost), lost[0])
+		complain(&o.lines, "of %d lines %d are lost or duplicate, the first is %d", printed, len(lost), lost[0])
 	}
 	if lost, err := chaos.LostWrites(place.dir); err != nil || len(lost) > 0 {
 		complain(&o.writes, "%d writes are lost, %v", len(lost), err)
@@ -257,13 +259,14 @@ func dieOnce(t *testing.T, way chaosWay, death death, rnd *rand.Rand) (o chaosOu
 	return o
 }
 
-// leftButFiles says what is left here but the files of package chaos.
+// leftButFiles describes what is left here beside the files of package chaos.
 func (p *place) leftButFiles() string {
 	files := slices.DeleteFunc(p.files(), func(path string) bool { return filepath.Dir(path) == p.dir })
 	return strings.TrimSpace(p.leftRunning() + " " + strings.Join(files, " "))
 }
 
-// awaitEmpty waits until nothing is left, and returns 1 if something stays.
+// awaitEmpty waits until nothing is left, and returns 1 if files or processes
+// stay.
 func (p *place) awaitEmpty(tb testing.TB, check func() string, complain func(left string)) int {
 	tb.Helper()
 	poll := time.NewTicker(interval)
@@ -282,7 +285,7 @@ func (p *place) awaitEmpty(tb testing.TB, check func() string, complain func(lef
 
 // TestSoakChaosHosts kills hosts at random moments, while their plugins start, work
 // and stop, with many callers and a child of the plugin's. No process is left, no
-// socket after the next host, and nothing that was acknowledged is lost.
+// socket after the next host, and no acknowledged write is lost.
 func TestSoakChaosHosts(t *testing.T) {
 	t.Parallel()
 	rnd := soakRandom(t)
@@ -314,7 +317,7 @@ func killHostOnce(t *testing.T, args []string, life time.Duration) (o chaosOutco
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	<-time.After(life) // the moment is the random thing here
+	<-time.After(life) // the moment is random
 	killHost(t, cmd)
 	if stderr.Len() > 0 {
 		o.late++

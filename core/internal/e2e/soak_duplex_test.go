@@ -22,8 +22,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
 )
 
-// TestSoakTransports has plugins on every transport come and go, in the middle
-// of all that they and their host can do with each other.
+// TestSoakTransports starts and ends plugins on every transport, in the middle
+// of everything that they and their host can do with each other.
 func TestSoakTransports(t *testing.T) {
 	for _, name := range ways.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestSoakTransports(t *testing.T) {
 	}
 }
 
-// bothDirections is an ordinary life with calls that nest.
+// bothDirections is an ordinary life with nested calls.
 func bothDirections(opts ...host.Option) cycle {
 	return func(tb testing.TB, common []host.Option, _ *rand.Rand) {
 		tb.Helper()
@@ -52,8 +52,8 @@ func bothDirections(opts ...host.Option) cycle {
 	}
 }
 
-// streamsAndKill is the end of a plugin in the middle of a call that nests and
-// of streams, some of which have met and some not.
+// streamsAndKill kills a plugin in the middle of a nested call and of streams,
+// some of which are accepted and some not.
 func streamsAndKill(opts ...host.Option) cycle {
 	return func(tb testing.TB, common []host.Option, rnd *rand.Rand) {
 		tb.Helper()
@@ -97,7 +97,7 @@ func streamsAndKill(opts ...host.Option) cycle {
 		if _, err := duplex.Receive(conn, copied); err != nil {
 			tb.Error(err)
 		}
-		select { // the moment is the random thing here
+		select { // the moment is random
 		case <-time.After(upTo(rnd, 5*time.Millisecond)):
 		case <-p.Done():
 		}
@@ -128,8 +128,8 @@ func startDuplex(tb testing.TB, common, opts []host.Option) (*host.Plugin, error
 	return p, err
 }
 
-// maxHeap is far more than two processes that copy need, and far less than what
-// they copy.
+// maxHeap is far more than two copying processes need, and far less than they
+// copy.
 const maxHeap = 64 << 20
 
 // TestSoakNamedStreams copies a gibibyte each way, on streams that either side
@@ -142,7 +142,7 @@ func TestSoakNamedStreams(t *testing.T) {
 			p := launchDuplex(t, &duplex.Handler{}, over)
 			for _, pluginOpens := range []bool{false, true} {
 				size := size
-				if pluginOpens { // which only the first bytes know of
+				if pluginOpens { // only the first bytes pass through the handler
 					size = min(size, 64<<20)
 				}
 				name := fmt.Sprintf("copy, opened by the plugin: %t", pluginOpens)

@@ -27,7 +27,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// The soak goes its full length when PLUGWIRE_SOAK=full, as mage soak has it.
+// The soak has its full length with PLUGWIRE_SOAK=full, which mage soak sets.
 func soakLength(full, short int) int {
 	if os.Getenv("PLUGWIRE_SOAK") == "full" {
 		return full
@@ -36,7 +36,7 @@ func soakLength(full, short int) int {
 }
 
 // soakRandom returns a source of randomness for one goroutine, whose seed is
-// logged. PLUGWIRE_SOAK_SEED repeats one; the timing of processes it cannot.
+// logged. PLUGWIRE_SOAK_SEED repeats a seed, but not the timing of processes.
 func soakRandom(tb testing.TB) *rand.Rand {
 	tb.Helper()
 	seed := rand.Uint64()
@@ -54,8 +54,8 @@ func upTo(rnd *rand.Rand, d time.Duration) time.Duration {
 	return time.Duration(rnd.Int64N(int64(d)))
 }
 
-// TestSoakCycles starts plugins over and over in this process, and looks at
-// what is left of them: nothing.
+// TestSoakCycles starts plugins repeatedly in this process, and checks that
+// nothing is left of them.
 func TestSoakCycles(t *testing.T) {
 	t.Run("default", func(t *testing.T) {
 		soak(t, soakLength(1000, 20), 1, callAndClose())
@@ -83,11 +83,11 @@ func TestSoakCycles(t *testing.T) {
 	})
 }
 
-// A cycle starts a plugin and brings about its end. It may call tb.Error only.
+// A cycle starts a plugin and ends it. It may only call tb.Error.
 type cycle func(tb testing.TB, opts []host.Option, rnd *rand.Rand)
 
-// soak goes through count cycles, of one kind after another and so many at
-// once, and checks that this process and its surroundings are as they were.
+// soak runs count cycles, one kind after another and several at once, and
+// checks that this process and its surroundings are unchanged.
 func soak(t *testing.T, count, atOnce int, kinds ...cycle) {
 	t.Helper()
 	place := newPlace(t)
@@ -95,7 +95,7 @@ func soak(t *testing.T, count, atOnce int, kinds ...cycle) {
 	t.Setenv(markVariable, place.mark)
 	rnd := soakRandom(t)
 	opts := options(t, host.WithLogger(slog.New(slog.DiscardHandler)))
-	for _, run := range kinds { // what is made once and kept is there after this
+	for _, run := range kinds { // afterwards everything that is made only once exists
 		run(t, opts, rnd)
 	}
 	before := takeFootprint(t, place)
@@ -120,7 +120,7 @@ func soak(t *testing.T, count, atOnce int, kinds ...cycle) {
 
 	eventually(t, settleTime, func() string {
 		after := takeFootprint(t, place)
-		// The warm-up may have left some that were about to end.
+		// The warm-up may have left some goroutines that were about to end.
 		after.Goroutines = max(after.Goroutines, before.Goroutines)
 		maps.DeleteFunc(before.Descriptors, func(fd int, _ string) bool { return after.Descriptors[fd] == "" })
 		diff := cmp.Diff(before, after)
@@ -131,12 +131,11 @@ func soak(t *testing.T, count, atOnce int, kinds ...cycle) {
 	})
 }
 
-// settleTime bounds how long what ends by itself may take to do so, such as a
-// goroutine that has said that it is done. It is long because nothing depends
-// on it.
+// settleTime bounds how long goroutines and processes that end by themselves
+// may take. It is long because nothing depends on it.
 const settleTime = hang
 
-// footprint is what a process takes up in the system.
+// footprint has the resources that a process uses.
 type footprint struct {
 	Goroutines  int
 	Descriptors map[int]string
@@ -159,7 +158,7 @@ func takeFootprint(tb testing.TB, place *place) footprint {
 
 func stacks() string {
 	var b bytes.Buffer
-	_ = pprof.Lookup("goroutine").WriteTo(&b, 1) // to memory
+	_ = pprof.Lookup("goroutine").WriteTo(&b, 1) // writes to memory do not fail
 	return b.String()
 }
 
@@ -193,8 +192,8 @@ func failingStart(cmd *exec.Cmd, opts ...host.Option) cycle {
 	}
 }
 
-// cancelledStart ends the start's context at some moment, which may also be
-// after the start: the context is not for the plugin's later life.
+// cancelledStart ends the start's context at a random moment, even after the
+// start: the context does not govern the plugin's later life.
 func cancelledStart(tb testing.TB, opts []host.Option, rnd *rand.Rand) {
 	tb.Helper()
 	const aboutOneStart = 30 * time.Millisecond
@@ -216,7 +215,7 @@ func cancelledStart(tb testing.TB, opts []host.Option, rnd *rand.Rand) {
 	}
 }
 
-// crash is the end of a plugin in the middle of a call.
+// crash ends a plugin in the middle of a call.
 func crash(how string) cycle {
 	return func(tb testing.TB, opts []host.Option, _ *rand.Rand) {
 		tb.Helper()
@@ -233,7 +232,7 @@ func crash(how string) cycle {
 	}
 }
 
-// killed is the end of an idle plugin.
+// killed kills an idle plugin.
 func killed(tb testing.TB, opts []host.Option, _ *rand.Rand) {
 	tb.Helper()
 	p, err := host.Launch(tb.Context(), echoPlugin(), opts...)
@@ -247,7 +246,7 @@ func killed(tb testing.TB, opts []host.Option, _ *rand.Rand) {
 	assertEnds(tb, p)
 }
 
-// assertEnds waits for the end that a plugin comes to by itself.
+// assertEnds waits for a plugin that ends by itself.
 func assertEnds(tb testing.TB, p *host.Plugin) {
 	tb.Helper()
 	<-p.Done()
@@ -258,12 +257,12 @@ func assertEnds(tb testing.TB, p *host.Plugin) {
 }
 
 // goneWithin is how long it may take after a host was killed until none of its
-// plugins is left, and none of their sockets. The promise is 2 s, to which nobody can
-// be held on a machine that does a hundred things beside; nothing else ends them.
+// plugins is left, and none of their sockets. The promise is 2 s, which no host can
+// keep on a machine that does a hundred other things. Nothing else ends the plugins.
 const goneWithin = hang / 2
 
 // TestSoakHostKilled kills a host that launches plugins without end, at random
-// moments from its very start on.
+// moments from its start on.
 func TestSoakHostKilled(t *testing.T) {
 	plugin := lifePlugin(t)
 	rnd := soakRandom(t)
@@ -282,7 +281,7 @@ func TestSoakHostKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(life) // the moment is the random thing here; nothing is awaited
+		time.Sleep(life) // the moment is random; the test waits for nothing
 		plugins := len(place.processes()) - 1
 		died := time.Now()
 		killHost(t, cmd)
@@ -296,7 +295,7 @@ func TestSoakHostKilled(t *testing.T) {
 	}
 	t.Logf("the slowest end took %v", slowest.Round(time.Millisecond))
 
-	// Directories may have stayed. The next start sweeps them.
+	// Directories may be left. The next start removes them.
 	once := command("life-host", "once", plugin.Path)
 	once.Env = place.env()
 	if out, err := once.CombinedOutput(); err != nil {

@@ -22,7 +22,8 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// startError launches what cannot be started, and checks that nothing is left.
+// startError launches a command that must not start, checks that nothing is
+// left, and returns the error.
 func startError(ctx context.Context, tb testing.TB, cmd *exec.Cmd, opts ...host.Option) *host.StartError {
 	tb.Helper()
 	var dir string
@@ -50,10 +51,11 @@ func startError(ctx context.Context, tb testing.TB, cmd *exec.Cmd, opts ...host.
 // shell returns a command that runs a script without a file.
 func shell(script string) *exec.Cmd { return exec.Command("/bin/sh", "-c", script) }
 
-// asleep is how a script stays alive.
+// asleep keeps a script running.
 const asleep = "\nexec sleep 1000"
 
-// echoed makes $i what an answer has to echo to count as Plugwire's.
+// echoed sets $i to the value that an answer has to echo to count as
+// Plugwire's.
 const echoed = `i=${PLUGWIRE_OFFER#*instance=}; i=${i%%|*}
 `
 
@@ -62,15 +64,15 @@ const longLine = `head -c 3145728 /dev/zero | tr '\0' x; echo; `
 
 func TestStartErrors(t *testing.T) {
 	t.Parallel()
-	short := host.WithStartTimeout(5 * time.Second) // in which a script has answered, also on a busy machine
+	short := host.WithStartTimeout(5 * time.Second) // long enough for a script to answer, even on a busy machine
 	quiet := host.WithLogger(slog.New(slog.DiscardHandler))
 	for _, tt := range []struct {
 		name  string
 		cmd   *exec.Cmd
 		opts  []host.Option
 		phase host.Phase
-		code  handshake.Code // empty: no *handshake.Error
-		exit  string         // how the process ended; empty: it had not
+		code  handshake.Code // empty if there is no *handshake.Error
+		exit  string         // how the process ended; empty if it had not
 		says  []string
 	}{
 		{
@@ -252,8 +254,8 @@ func exitText(e *host.StartError) string {
 }
 
 // TestStartErrorsOfFiles is not parallel to the tests that start processes: a
-// program that was just written is busy while another child of this process,
-// not yet executed, still holds it.
+// program that was just written is busy until no unexecuted child of this
+// process has it open.
 func TestStartErrorsOfFiles(t *testing.T) {
 	self, err := os.ReadFile(filepath.Join(binDir, "echo-plugin"))
 	if err != nil {
@@ -374,7 +376,7 @@ func TestStartIsBoundedByItsContext(t *testing.T) {
 	})
 	t.Run("a socket that never answers", func(t *testing.T) {
 		t.Parallel()
-		// The kernel completes the dial; nobody accepts.
+		// The kernel completes the dial, and no process accepts.
 		path := silentSocket(t)
 		e := startError(testContext(t), t, shell("echo '1|1|unix|"+path+"|grpc'"+asleep), host.WithStartTimeout(5*time.Second))
 		assertSays(t, e.Error(), "did not start (connect, after", "it was not ready within 5s (host.WithStartTimeout)")
@@ -420,8 +422,8 @@ func TestPluginRunByHand(t *testing.T) {
 	}
 }
 
-// TestNoiseBeforeTheAnswer has lines and a half before the answer: they are
-// logged, and the plugin starts.
+// TestNoiseBeforeTheAnswer prints lines and an unfinished line before the
+// answer: they are logged, and the plugin starts.
 func TestNoiseBeforeTheAnswer(t *testing.T) {
 	t.Parallel()
 	logger, book := newJournal(t, 0)

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// stopProcess sends SIGSTOP. Here nobody can see when all threads heed it.
+// stopProcess sends SIGSTOP. This system does not show when all threads have
+// stopped.
 func stopProcess(tb testing.TB, pid int) {
 	tb.Helper()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {

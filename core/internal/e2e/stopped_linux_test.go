@@ -14,8 +14,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// TestStoppedPlugin stops the plugin's process: errors of calls that time out say so, and
-// so does that of the stop. When the process goes on, so do calls.
+// TestStoppedPlugin stops the plugin's process: errors of calls that time out say so,
+// and so does the error of Close. When the process continues, so do calls.
 func TestStoppedPlugin(t *testing.T) {
 	t.Parallel()
 	const says = "is stopped (T), by a signal such as SIGSTOP"
@@ -73,7 +73,7 @@ func TestStoppedPlugin(t *testing.T) {
 	assertSays(t, err.Error(), says)
 }
 
-// stoppedTimeout is that of calls that a plugin which is stopped does not answer.
+// stoppedTimeout is the timeout of calls that a stopped plugin does not answer.
 const stoppedTimeout = 100 * time.Millisecond
 
 func asExitError(t *testing.T, err error) *host.ExitError {
@@ -85,7 +85,7 @@ func asExitError(t *testing.T, err error) *host.ExitError {
 	return exit
 }
 
-// TestStoppedAtTheStart has a process that stops itself before it answers.
+// TestStoppedAtTheStart launches a process that stops itself before it answers.
 func TestStoppedAtTheStart(t *testing.T) {
 	t.Parallel()
 	e := startError(testContext(t), t, shell("kill -STOP $$"), host.WithStartTimeout(time.Second))

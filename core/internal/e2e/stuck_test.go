@@ -21,12 +21,12 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// unhurried is how soon something must end that has nothing to wait for: before the
-// shortest limit that would otherwise end it, the grace.
+// unhurried is how soon an operation must end that has nothing to wait for: before
+// the grace, the shortest limit that would otherwise end it.
 const unhurried = host.DefaultGrace
 
-// TestSilentConnectionDoesNotDelayClose has a connection to the plugin's socket
-// that never says who it is.
+// TestSilentConnectionDoesNotDelayClose closes a plugin while a connection to
+// its socket never sends anything.
 func TestSilentConnectionDoesNotDelayClose(t *testing.T) {
 	t.Parallel()
 	var address string
@@ -37,7 +37,7 @@ func TestSilentConnectionDoesNotDelayClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	// That many round trips take longer than it takes to accept.
+	// So many round trips take longer than an accept.
 	for range 100 {
 		if err := p.Ping(testContext(t)); err != nil {
 			t.Fatal(err)
@@ -63,14 +63,13 @@ func (w *stuckWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestStuckWriter has a writer of the user's own block for ever: how the plugin
-// ended is told all the same.
+// TestStuckWriter uses a writer that never returns: the host still reports how
+// the plugin ended.
 func TestStuckWriter(t *testing.T) {
 	t.Parallel()
 	w := &stuckWriter{entered: make(chan struct{}, 1), release: make(chan struct{})}
 	t.Cleanup(func() { close(w.release) })
-	// What it printed is read on, and logged, when the writer goes on: after the
-	// test.
+	// Its output is read and logged when the writer returns: after the test.
 	logger := slog.New(slog.DiscardHandler)
 	p := launch(t, echoPlugin(), host.WithStdout(w), host.WithLogger(logger))
 	client := echopb.NewEchoClient(p)
@@ -95,7 +94,7 @@ func TestStuckWriter(t *testing.T) {
 }
 
 // TestTerminatedPluginRunsItsHooks sends SIGTERM to a plugin alone, with a call
-// that outlives the draining: the shutdown functions have the time that is left,
+// that outlives the draining: the shutdown functions get the rest of the time,
 // although the connection has ended. It waits for 3/4 of the default grace.
 func TestTerminatedPluginRunsItsHooks(t *testing.T) {
 	t.Parallel()
@@ -123,8 +122,8 @@ func TestTerminatedPluginRunsItsHooks(t *testing.T) {
 	}
 }
 
-// TestCloseAfterKill closes a plugin that somebody else has just killed: it did
-// not stop because it was asked to.
+// TestCloseAfterKill closes a plugin that another process has just killed:
+// Close reports that.
 func TestCloseAfterKill(t *testing.T) {
 	t.Parallel()
 	p := launch(t, echoPlugin())
@@ -141,8 +140,8 @@ func TestCloseAfterKill(t *testing.T) {
 	}
 }
 
-// TestSlowReader has a stream whose handler has long returned when its last
-// answers are read: a shutdown does not cut them off.
+// TestSlowReader reads a stream's last answers long after its handler has
+// returned: a shutdown does not cut them off.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	const count = 20
@@ -178,8 +177,8 @@ func answering(address, then string) string {
 	return echoed + `echo "1|1|unix|` + address + `|grpc|||instance=$i|transport=unix/1|session=direct|wire=h2|security=` + handshake.SecurityPeerCred + `"; ` + then
 }
 
-// TestAnswersAndExits has the end of the process, which says more than the
-// socket that is not there.
+// TestAnswersAndExits checks that the error reports the end of the process,
+// which says more than the missing socket.
 func TestAnswersAndExits(t *testing.T) {
 	t.Parallel()
 	script := answering("/no/such/socket", "sleep 0.1; echo 'the configuration is broken' >&2; exit 3")

@@ -43,7 +43,7 @@ func openTerminal(tb testing.TB) (person, terminal *os.File) {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = terminal.Close() })
-	go func() { _, _ = io.Copy(io.Discard, person) }() // ends with the last who has the terminal, or with person
+	go func() { _, _ = io.Copy(io.Discard, person) }() // ends when the last process closes the terminal, or with person
 	return person, terminal
 }
 
@@ -66,8 +66,8 @@ func startHostAt(tb testing.TB, terminal *os.File, place *place, args ...string)
 	return h.read(stdout, io.NopCloser(nil))
 }
 
-// TestTerminal has what a plugin starts, and the plugin itself, use the terminal of
-// the host in every way in which a process in the background is stopped for it.
+// TestTerminal checks that a plugin and its children may use the host's terminal in
+// every way for which a background process would be stopped.
 func TestTerminal(t *testing.T) {
 	t.Parallel()
 	plugin := lifePlugin(t)

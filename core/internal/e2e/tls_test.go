@@ -64,7 +64,7 @@ func ownCertificate(tb testing.TB) (file string, cfg *tls.Config) {
 	}
 }
 
-// TestSecurity has each kind that can be chosen over unix, with a call.
+// TestSecurity makes a call with each kind of security over unix.
 func TestSecurity(t *testing.T) {
 	t.Parallel()
 	file, cfg := ownCertificate(t)
@@ -93,7 +93,7 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
-// TestTLSMismatch has sides that were not told the same.
+// TestTLSMismatch starts sides with different TLS configurations.
 func TestTLSMismatch(t *testing.T) {
 	t.Parallel()
 	file, cfg := ownCertificate(t)

@@ -32,7 +32,7 @@ func (pigeon) Dial(context.Context, transport.DialConfig) (net.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// silentSocket returns the path of a socket on which nobody accepts.
+// silentSocket returns the path of a socket that never accepts.
 func silentSocket(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "silent-") //nolint:usetesting // the path of a socket has to be short

@@ -21,11 +21,11 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// TestTransportVersions has hosts and plugins of different ages meet.
+// TestTransportVersions runs hosts with plugins of different ages.
 func TestTransportVersions(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		host, plugin, want string // of want, a transport or words of the error
+		host, plugin, want string // a transport or words of the error
 	}{
 		{"unix", "unix", "unix/1"},
 		{"unix", "unix2", "unix/1"},
@@ -75,10 +75,10 @@ func TestTransportVersions(t *testing.T) {
 	}
 }
 
-// nobody is a user who is not root.
+// nobody is a user other than root.
 const nobody = 65534
 
-// TestFallback has a plugin that cannot open what its host prefers.
+// TestFallback starts a plugin that cannot open its host's preferred transport.
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	check := func(t *testing.T, cmd *exec.Cmd, want, skipped string, opts ...host.Option) {
@@ -122,7 +122,7 @@ func TestFallback(t *testing.T) {
 	t.Run("directory not writable", func(t *testing.T) {
 		t.Parallel()
 		cmd := command("versions-plugin", "unix", "tcp")
-		if os.Getuid() == 0 { // who could write everywhere
+		if os.Getuid() == 0 { // root could write everywhere
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		}
 		var dir string
@@ -157,7 +157,7 @@ func TestOffers(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		env  []string
-		want string // the answer holds it
+		want string // the answer has it
 	}{
 		{"unknown names and versions", offerOf(instance, "transports=carrier/7,unix/99,tcp/2,unix/2,unix/1"), "|unix|"},
 		{"a version that only the host has", offerOf(instance, "transports=unix/3"), "error=transport:"},
@@ -222,7 +222,7 @@ func answerOf(tb testing.TB, cmd *exec.Cmd) string {
 		tb.Fatal(err)
 	}
 	defer func() {
-		_ = cmd.Process.Kill() // it may have refused, and ended
+		_ = cmd.Process.Kill() // the plugin may have refused, and ended
 		_ = cmd.Wait()
 	}()
 	lines := bufio.NewScanner(io.LimitReader(stdout, 1<<20))

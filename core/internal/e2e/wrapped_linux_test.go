@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestHostKilledBehindAWrapper kills hosts whose plugins, with a child, are not in the
-// group that the host has made, or are in another PID namespace.
+// TestHostKilledBehindAWrapper kills hosts whose plugins, with a child, are outside of
+// the group that the host has made, or in another PID namespace.
 func TestHostKilledBehindAWrapper(t *testing.T) {
 	t.Parallel()
 	needLeash(t)
@@ -37,7 +37,7 @@ func TestHostKilledBehindAWrapper(t *testing.T) {
 	} {
 		for _, test := range []struct {
 			name        string
-			stop, crash bool // the plugin is stopped; was killed, and the host did not notice
+			stop, crash bool // the plugin is stopped, or was killed without the host's notice
 		}{
 			{name: ""},
 			{name: ", stopped", stop: true},

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package chaos has what the chaos soak runs: the handlers of a plugin that dies
-// in many ways, and the callers that hold its host to its promises. Begin with
+// Package chaos has the code of the chaos soak: the handlers of a plugin that
+// dies in many ways, and the callers that check its host's promises. Begin with
 // [NewPlugin] and [Start].
 package chaos
 
@@ -11,15 +11,15 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// Protocol is what the plugin serves. A plugin on go-plugin serves Echo only.
+// Protocol is the plugin's protocol. A plugin on go-plugin serves Echo only.
 var Protocol = protocol.New("plugwire.e2e.chaos", 1, &echopb.Echo_ServiceDesc, &duplexpb.Duplex_ServiceDesc)
 
 // Files that the plugin and its callers write, in the directory that EnvDir names.
 const (
 	EnvDir = "CHAOS_DIR"
 
-	ledgerFile = "ledger" // numbers that the plugin has written before it answered, a line each
-	ackedFile  = "acked"  // numbers that callers were told are written
+	ledgerFile = "ledger" // numbers that the plugin has written before it answered, one on each line
+	ackedFile  = "acked"  // numbers whose writes callers saw acknowledged
 	linesFile  = "lines"  // how many lines the plugin has printed, 8 bytes
 )
 

@@ -8,7 +8,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 )
 
-// What go-plugin has to be told on both sides.
+// Both sides of go-plugin need these values.
 var (
 	GoPluginHandshake = goplugin.HandshakeConfig{
 		ProtocolVersion: 1, MagicCookieKey: handshake.DefaultCookieName, MagicCookieValue: handshake.DefaultCookieValue,

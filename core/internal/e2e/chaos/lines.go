@@ -20,8 +20,8 @@ type Lines struct {
 func (*Lines) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle implements [slog.Handler]. A line may be part of a record: the runtime of a
-// plugin that crashes prints in pieces, between which a line may come, and all that
-// follows the first piece is one record.
+// crashing plugin prints in pieces, a line may come between these, and everything
+// after the first piece is one record.
 func (l *Lines) Handle(_ context.Context, r slog.Record) error {
 	l.look(r.Message)
 	r.Attrs(func(a slog.Attr) bool {
@@ -56,8 +56,8 @@ func (l *Lines) WithAttrs([]slog.Attr) slog.Handler { return l }
 // WithGroup implements [slog.Handler].
 func (l *Lines) WithGroup(string) slog.Handler { return l }
 
-// Lost returns which of the first n lines have not arrived just once. The line
-// after them may have: the plugin had no time to count it.
+// Lost returns which of the first n lines have not arrived exactly once. The
+// line after them may have arrived, because the plugin had no time to count it.
 func (l *Lines) Lost(n uint64) []uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

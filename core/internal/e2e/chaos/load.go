@@ -24,13 +24,13 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// Config is what the callers may expect of their plugin.
+// Config has the callers' expectations of their plugin.
 type Config struct {
-	Dir       string // with the files
+	Dir       string // directory with the files
 	Callers   int
-	Callbacks bool // the plugin calls back
-	// Dead reports whether an error is how a call may end that the end of the
-	// plugin ended.
+	Callbacks bool // whether the plugin calls back
+	// Dead reports whether an error is allowed for a call that the end of the
+	// plugin has ended.
 	Dead func(error) bool
 }
 
@@ -40,7 +40,7 @@ func ExitError(err error) bool {
 	return errors.As(err, &exit)
 }
 
-// A Load is many callers of one plugin, of all kinds. They go on until the plugin
+// A Load is many callers of one plugin, of all kinds. They call until the plugin
 // has ended or Stop is called.
 type Load struct {
 	cfg     Config
@@ -53,9 +53,9 @@ type Load struct {
 	callers sync.WaitGroup
 	orderly atomic.Bool
 
-	mu     sync.Mutex // guards all below
+	mu     sync.Mutex // guards the fields below
 	calls  int
-	broken []string // promises, with the call
+	broken []string // broken promises, with the call
 }
 
 // Start starts the callers.
@@ -65,7 +65,7 @@ func Start(conn grpc.ClientConnInterface, cfg Config) (*Load, error) {
 		return nil, err
 	}
 	l := &Load{cfg: cfg, echo: echopb.NewEchoClient(conn), duplex: duplexpb.NewDuplexClient(conn), acked: acked}
-	l.next.Store(uint64(time.Now().UnixNano())) // the files may be those of an earlier plugin too
+	l.next.Store(uint64(time.Now().UnixNano())) // the files may also be from an earlier plugin
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	kinds := l.kinds()
 	for i := range cfg.Callers {
@@ -77,8 +77,8 @@ func Start(conn grpc.ClientConnInterface, cfg Config) (*Load, error) {
 // Orderly says that the plugin is asked to end, and may refuse calls from now on.
 func (l *Load) Orderly() { l.orderly.Store(true) }
 
-// Wait waits until all callers have ended, but no longer than that, and returns
-// how many calls they made and what was not as promised.
+// Wait waits until all callers have ended, but at most for the given time. It
+// returns the number of their calls, and the broken promises.
 func (l *Load) Wait(within time.Duration) (calls int, broken []string) {
 	ended := make(chan struct{})
 	go func() {
@@ -106,7 +106,7 @@ func (l *Load) Wait(within time.Duration) (calls int, broken []string) {
 func (l *Load) breach(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	const enough = 5 // of one kind say what is wrong
+	const enough = 5 // a few of one kind show what is wrong
 	if len(l.broken) < enough {
 		l.broken = append(l.broken, fmt.Sprintf(format, args...))
 	}
@@ -116,7 +116,7 @@ func (l *Load) breach(format string, args ...any) {
 type kind struct {
 	name string
 	call func(ctx context.Context) error
-	// within bounds the call, zero: nothing does. cancelled is the same by a
+	// within bounds the call, unless it is zero. cancelled does the same by a
 	// cancellation.
 	within, cancelled time.Duration
 }
@@ -170,7 +170,7 @@ func (l *Load) repeat(k kind) {
 		err := k.call(ctx)
 		cause := ctx.Err()
 		if cause == nil && k.within > 0 && time.Since(began) >= k.within-time.Millisecond {
-			cause = context.DeadlineExceeded // by the plugin's clock, which may be first
+			cause = context.DeadlineExceeded // the plugin's clock may be first
 		}
 		cancel()
 		l.mu.Lock()
@@ -182,8 +182,8 @@ func (l *Load) repeat(k kind) {
 	}
 }
 
-// goesOn holds the outcome of a call against what is promised, and reports
-// whether the plugin is still there.
+// goesOn compares the outcome of a call with the promises, and reports whether
+// the plugin is still running.
 func (l *Load) goesOn(k kind, err, cause error) bool {
 	switch {
 	case err == nil:
@@ -195,7 +195,7 @@ func (l *Load) goesOn(k kind, err, cause error) bool {
 		return l.ctx.Err() == nil
 	case l.orderly.Load() && status.Code(err) == codes.Unavailable && (strings.Contains(err.Error(), "shutting down") || errors.Is(err, net.ErrClosed)):
 		return false
-	case l.orderly.Load() && k.name == "wait" && status.Code(err) == codes.Canceled: // by the handler, which was told to end
+	case l.orderly.Load() && k.name == "wait" && status.Code(err) == codes.Canceled: // the handler has ended the call, because it was asked to
 		return false
 	default:
 		l.breach("%s, whose context ended with %v: %v", k.name, cause, err)
@@ -241,7 +241,7 @@ func (l *Load) upload(ctx context.Context) error {
 	}
 	payload := &echopb.Payload{Data: make([]byte, size)}
 	for range count {
-		if err := stream.Send(payload); err != nil && !errors.Is(err, io.EOF) { // of which CloseAndRecv has the reason
+		if err := stream.Send(payload); err != nil && !errors.Is(err, io.EOF) { // CloseAndRecv has the reason
 			return err
 		}
 	}

@@ -35,7 +35,7 @@ type Plugin struct {
 
 	ledger *os.File
 	lines  *uint64     // shared with linesFile, which outlives the process
-	called atomic.Bool // by the host, which has the answer then
+	called atomic.Bool // closed by the host when it has the answer
 }
 
 // NewPlugin opens the plugin's files and begins to print lines.
@@ -75,9 +75,9 @@ func (p *Plugin) Serve() protocol.Binding {
 // linePause is how often a line is printed.
 const linePause = time.Millisecond
 
-// print prints numbered lines, on both streams in turn, but before the answer not on
-// standard output, of which a go-plugin host reads one line. A line counts when the
-// system has taken it.
+// print prints numbered lines, alternating between both streams. Before the answer
+// it does not print on standard output, where a go-plugin host reads only one line.
+// A line counts when the write has returned.
 func (p *Plugin) print() {
 	pause := time.NewTicker(linePause)
 	for n := uint64(1); ; n++ {
@@ -98,7 +98,7 @@ func (p *Plugin) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 	p.called.Store(true)
 	how, arg, _ := strings.Cut(req.GetHow(), ":")
 	switch how {
-	case "write": // acknowledged after the system has taken it
+	case "write": // acknowledged after the write has returned
 		_, err := fmt.Fprintln(p.ledger, arg)
 		return &echopb.Payload{}, err
 	case "wait":
@@ -110,12 +110,12 @@ func (p *Plugin) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 	case "exit quietly":
 		os.Exit(0)
 		return nil, nil
-	case "fatal error": // which no recover sees
+	case "fatal error": // no recover sees this panic
 		m := make(map[int]int)
 		for range 8 {
 			go func() {
 				for i := 0; ; i++ {
-					m[i%8] = i // the runtime notices
+					m[i%8] = i // the runtime detects this
 				}
 			}()
 		}
@@ -144,7 +144,8 @@ func (p *Plugin) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 	}
 }
 
-// maxStack is small, as to fill the 1 GB of the runtime takes many seconds.
+// maxStack is small, because filling the runtime's limit of 1 GB takes many
+// seconds.
 const maxStack = 1 << 20
 
 func overflow(n int) int { return overflow(n+1) + 1 } //nolint:staticcheck // that is how it goes wrong
@@ -152,7 +153,8 @@ func overflow(n int) int { return overflow(n+1) + 1 } //nolint:staticcheck // th
 // maxDescriptor is above every descriptor that the plugin has.
 const maxDescriptor = 4096
 
-// useUpDescriptors opens files until the system gives no more, and keeps them.
+// useUpDescriptors opens files until the system returns an error, and keeps
+// them.
 func useUpDescriptors() error {
 	limit := syscall.Rlimit{Cur: 256, Max: 256}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -165,7 +167,7 @@ func useUpDescriptors() error {
 	}
 }
 
-// fillDisk ends the process as a program does that cannot write.
+// fillDisk ends the process like a program that cannot write.
 func fillDisk() error {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -185,7 +187,7 @@ func startChild() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go func() { _ = cmd.Wait() }() // it is killed
+	go func() { _ = cmd.Wait() }() // the test kills it
 	return nil
 }
 

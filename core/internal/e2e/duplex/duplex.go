@@ -22,7 +22,8 @@ import (
 type Handler struct {
 	// Other returns the connection to the other side.
 	Other func(ctx context.Context) grpc.ClientConnInterface
-	// Open and Accept meet a named stream; nil on the side that is not asked to.
+	// Open and Accept open and accept a named stream; nil on the side that does
+	// not use them.
 	Open, Accept func(ctx context.Context, name string) (net.Conn, error)
 
 	// Holding, if not nil, is sent to by each Hold that has reached its depth,
@@ -119,7 +120,7 @@ func sendDown(from grpc.BidiStreamingServer[duplexpb.Chunk, duplexpb.Chunk], to 
 	}
 }
 
-// Detach goes on after it has returned.
+// Detach keeps working after it has returned.
 func (h *Handler) Detach(ctx context.Context, req *duplexpb.Descent) (*duplexpb.Descent, error) {
 	after := context.WithoutCancel(ctx)
 	go func() {
@@ -132,7 +133,7 @@ func (h *Handler) Detach(ctx context.Context, req *duplexpb.Descent) (*duplexpb.
 	return &duplexpb.Descent{}, nil
 }
 
-// Fail fails on the side that is asked for.
+// Fail fails on the side that the request names.
 func (h *Handler) Fail(ctx context.Context, req *duplexpb.Failure) (*duplexpb.Chunk, error) {
 	switch {
 	case req.GetDepth() > 0:
@@ -158,8 +159,8 @@ func (h *Handler) Join(ctx context.Context, req *duplexpb.StreamOrder) (*duplexp
 	return report, errors.Join(err, conn.Close())
 }
 
-// Exchange sends n bytes of [Pattern] and ends its direction, while it checks
-// and counts what comes until the other end does the same.
+// Exchange sends n bytes of [Pattern] and ends its direction. Meanwhile it
+// checks and counts the received bytes until the other end does the same.
 func Exchange(conn net.Conn, n int64) (*duplexpb.StreamReport, error) {
 	var report duplexpb.StreamReport
 	var sent, received error
@@ -188,7 +189,7 @@ func Receive(conn net.Conn, n int64) (*duplexpb.StreamReport, error) {
 	return &report, err
 }
 
-// patternLen is prime, so that a piece which is lost or comes twice is noticed.
+// patternLen is prime, so that a lost or duplicate piece is noticed.
 const patternLen = 65521
 
 var pattern = func() (p [2 * patternLen]byte) {
@@ -209,14 +210,14 @@ func (p *Pattern) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// checker is a writer that wants a Pattern.
+// checker is a writer that checks for a Pattern.
 type checker struct {
 	want   Pattern
 	buf    []byte
 	report *duplexpb.StreamReport
 }
 
-// heapEvery is how many bytes pass between two looks at the heap.
+// heapEvery is how many bytes pass between two measurements of the heap.
 const heapEvery = 16 << 20
 
 // Write implements [io.Writer].

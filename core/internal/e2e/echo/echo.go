@@ -22,7 +22,7 @@ type Handler struct{}
 
 var _ echopb.EchoHandler = Handler{}
 
-// Unary returns what it got.
+// Unary returns its payload.
 func (Handler) Unary(_ context.Context, req *echopb.Payload) (*echopb.Payload, error) {
 	return req, nil
 }
@@ -38,7 +38,7 @@ func (Handler) Download(req *echopb.DownloadRequest, stream grpc.ServerStreaming
 	return nil
 }
 
-// Upload counts what it gets.
+// Upload counts the received payloads.
 func (Handler) Upload(stream grpc.ClientStreamingServer[echopb.Payload, echopb.UploadSummary]) error {
 	var sum echopb.UploadSummary
 	for {
@@ -73,7 +73,7 @@ func (Handler) Chat(stream grpc.BidiStreamingServer[echopb.Payload, echopb.Paylo
 	}
 }
 
-// Fail fails in the way that is asked for.
+// Fail fails in the way that the request names.
 func (Handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
 	switch how := req.GetHow(); how {
 	case "panic":
@@ -103,7 +103,7 @@ func (Handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Paylo
 	case "hang for good":
 		select {}
 	case "log":
-		plugin.Logger(ctx).WarnContext(ctx, "a word from the handler", "number", 1<<53+1, "who", "echo")
+		plugin.Logger(ctx).WarnContext(ctx, "a word from the handler", "number", 1<<53+1, "from", "echo")
 		return &echopb.Payload{}, nil
 	case "not serving":
 		plugin.SetHealth(ctx, false)

@@ -1,4 +1,4 @@
-// Package matrix is what the plugin of the cross-transport tests serves.
+// Package matrix has the handlers of the plugin of the cross-transport tests.
 package matrix
 
 import (
@@ -22,7 +22,8 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// Protocol is the service of the other tests, and one that looks behind it.
+// Protocol has the service of the other tests, and one that shows the state of
+// the process.
 var Protocol = protocol.New("plugwire.e2e.matrix", 1, &echopb.Echo_ServiceDesc, &matrixpb.Matrix_ServiceDesc)
 
 // Serve binds the handlers of both.
@@ -36,7 +37,7 @@ func Serve() protocol.Binding {
 	)
 }
 
-// maxHolding is more calls that wait than any test makes.
+// maxHolding is more than the waiting calls of any test.
 const maxHolding = 1000
 
 type echoServer struct {
@@ -50,7 +51,7 @@ type server struct {
 	holding atomic.Int32
 	moved   atomic.Int64
 	ended   chan error    // why the contexts of Wait and Hold have ended
-	open    chan struct{} // lets a Dam go on
+	open    chan struct{} // opens a Dam
 }
 
 var _ matrixpb.MatrixServer = (*server)(nil)
@@ -189,7 +190,7 @@ func (s *server) state() *matrixpb.State {
 // Heap returns how many bytes of the heap are in use.
 func Heap() uint64 {
 	runtime.GC()
-	runtime.GC() // what pools hold goes with the second
+	runtime.GC() // the second collection empties pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc

@@ -1,6 +1,6 @@
 // Package peer has the programs that the end-to-end tests start: plugins,
-// hosts, and what runs them. The binary of the tests is all of them, so that
-// their code is built with that of the tests. Main is the way in.
+// hosts, and programs that run them. The binary of the tests contains all of
+// them, so that they are built together. Call Main first.
 package peer
 
 import (
@@ -46,7 +46,7 @@ func Names() []string {
 }
 
 // Main runs the program of that name as the main function of this process, and
-// does not return. If there is no such program it does nothing.
+// does not return. It returns if there is no such program.
 func Main(name string) {
 	if main, ok := all()[name]; ok {
 		main()
@@ -66,7 +66,7 @@ func echoPlugin() {
 }
 
 // versionsPlugin serves the echo service over the transports that its arguments
-// name. It is for the tests of what is negotiated.
+// name. It is for the tests of the negotiation.
 func versionsPlugin() {
 	plugin.Main(echopb.ServeEcho(echo.Handler{}), plugin.WithTransports(ways.Parse(os.Args[1:])...))
 }

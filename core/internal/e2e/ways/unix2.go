@@ -11,9 +11,9 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// Unix2 is the transport unix with a second version, in which the side that
-// dials says so in one byte before the session's first: a version that does not
-// change the address and yet cannot be confused with the other.
+// Unix2 is the transport unix with a second version. In it, the side that dials
+// sends one byte before the session's first: the address is the same, and yet
+// the versions cannot be confused.
 type Unix2 struct{ unix.Transport }
 
 var _ transport.Transport = (*Unix2)(nil)
@@ -21,7 +21,7 @@ var _ transport.Transport = (*Unix2)(nil)
 // Versions implements [transport.Transport].
 func (*Unix2) Versions() []int { return []int{1, 2} }
 
-// mark is what a connection of version 2 begins with.
+// mark is the first byte of a connection of version 2.
 const mark = 2
 
 // Listen implements [transport.Transport].

@@ -1,4 +1,4 @@
-// Package ways is all transports that the end-to-end tests run over.
+// Package ways has all transports of the end-to-end tests.
 package ways
 
 import (
@@ -36,8 +36,8 @@ func Named(name string) transport.Transport {
 	panic(fmt.Sprintf("no transport is named %q", name))
 }
 
-// Parse returns the transports that are named: those of All, and
-// "unix2" for one with a second version.
+// Parse returns the named transports: those of All, and "unix2" for unix with a
+// second version.
 func Parse(names []string) []transport.Transport {
 	var ts []transport.Transport
 	for _, name := range names {

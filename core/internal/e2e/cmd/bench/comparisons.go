@@ -16,23 +16,23 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// The aims. Those of quic leave room for what it does in the program, packet by
-// packet, and TCP in the kernel.
+// These are the aims. Those of quic leave room for the work that it does in the
+// program, packet by packet, and TCP in the kernel.
 const (
-	aimRatio      = 1.1  // of anything, in the default configuration, to plain grpc-go
-	aimTLSMillis  = 3    // of a start with TLS, more than of one by default
-	aimQUICUnary  = 1.35 // of a call over quic to one over tcp
-	aimQUICStream = 0.35 // of the throughput of quic to that of tcp
+	aimRatio      = 1.1  // ratio of any value, in the default configuration, to plain grpc-go
+	aimTLSMillis  = 3    // additional time of a start with TLS
+	aimQUICUnary  = 1.35 // ratio of a call over quic to one over tcp
+	aimQUICStream = 0.35 // ratio of the throughput of quic to that of tcp
 )
 
 const (
 	startName = "start to first answer"
 
 	chunk  = 64 << 10
-	chunks = 256 // a stream: 16 MiB, which hides what opening it costs
+	chunks = 256 // a stream has 16 MiB, which hides the cost of opening it
 )
 
-// comparisons is all that bench measures.
+// comparisons has everything that bench measures.
 var comparisons = []comparison{
 	{
 		name:  "grpc-go",
@@ -66,10 +66,10 @@ var comparisons = []comparison{
 		},
 	},
 	{
-		// One side has a yamux session, so this also shows what the ordinary
-		// call, over a direct session, does not pay for.
+		// One side has a yamux session, so this also shows the cost that an
+		// ordinary call over a direct session does not have.
 		name:  "transports",
-		title: "Transports beside unix, each as it is by default",
+		title: "Transports beside unix, each with its defaults",
 		open:  openTransports,
 		measurements: []measurement{
 			{startName, millis, aim{}, starting},

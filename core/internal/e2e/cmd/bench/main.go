@@ -1,7 +1,7 @@
-// Command bench compares what calls cost: over Plugwire and over plain grpc-go,
-// and over one transport and another. The sides of a comparison are measured in
-// turn, in the same minute, and their ratio is printed. The machines that it
-// runs on are noisy: only the ratios mean anything.
+// Command bench compares the cost of calls: over Plugwire and over plain
+// grpc-go, and over one transport and another. It measures the sides of a
+// comparison alternately, in the same minute, and prints their ratio. The
+// machines that it runs on are noisy: only the ratios are meaningful.
 //
 // It is the host, and starts itself as the other process of each side.
 package main
@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// role is the first argument of the processes that bench starts of itself.
+// role is the first argument when bench starts itself as another process.
 const (
 	roleEcho   = "echo"   // serves by Plugwire, and by plain grpc-go beside it
 	roleDuplex = "duplex" // serves by Plugwire and calls its host back
@@ -29,7 +29,7 @@ const (
 type config struct {
 	rounds int
 	slice  time.Duration
-	run    *regexp.Regexp // what to measure, by full name
+	run    *regexp.Regexp // selects measurements by full name
 }
 
 func main() {
@@ -46,10 +46,10 @@ func main() {
 		}
 	}
 	cfg := config{run: regexp.MustCompile("")}
-	asJSON := flag.Bool("json", false, "print one JSON object a line instead of tables")
-	flag.IntVar(&cfg.rounds, "rounds", 15, "how often each measurement is repeated, by all sides in turn")
+	asJSON := flag.Bool("json", false, "print JSON objects, one on each line, instead of tables")
+	flag.IntVar(&cfg.rounds, "rounds", 15, "how often each measurement is repeated, alternating between the sides")
 	flag.DurationVar(&cfg.slice, "slice", 200*time.Millisecond, "how long one round of one side lasts")
-	flag.Func("run", "measure only what has a name, as listed above, that matches this `regexp`", func(s string) (err error) {
+	flag.Func("run", "run only measurements whose name, as listed above, matches this `regexp`", func(s string) (err error) {
 		cfg.run, err = regexp.Compile(s)
 		return err
 	})
@@ -66,7 +66,7 @@ func main() {
 	case err == nil:
 		err = write(os.Stdout, tables, *asJSON)
 	case ctx.Err() != nil:
-		err = ctx.Err() // whatever failed, failed because of the signal
+		err = ctx.Err() // any error is a consequence of the signal
 	}
 	exit(err)
 }
@@ -74,7 +74,7 @@ func main() {
 func usage() {
 	_, _ = io.WriteString(flag.CommandLine.Output(), `usage: bench [-json] [-rounds N] [-slice D] [-run REGEXP]
 
-Measures what calls cost, and prints for each measurement the medians of its
+Measures the cost of calls, and prints for each measurement the medians of its
 rounds and their ratio to those of the first side. It measures:
 
 `+names()+`

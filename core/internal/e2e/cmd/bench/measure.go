@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// A comparison is measurements that all of its sides go through.
+// A comparison is a list of measurements of several sides.
 type comparison struct {
 	name, title  string
-	open         func(context.Context, *place) ([]side, error) // the base of the ratios first
+	open         func(context.Context, *place) ([]side, error) // the first is the base of the ratios
 	measurements []measurement
 	allocs       bool // whether to count allocations as well
 	allocsAim    aim
@@ -29,11 +29,11 @@ type measurement struct {
 	sample func(side) sample
 }
 
-// A sample does an operation again and again for about d, at least once, and
-// returns what one took.
+// A sample repeats an operation for about d, at least once, and returns the
+// time of one.
 type sample func(ctx context.Context, d time.Duration) (time.Duration, error)
 
-// A unit is how the time of one operation is shown.
+// A unit is the unit in which the time of one operation is shown.
 type unit struct {
 	name string
 	of   func(time.Duration) float64
@@ -55,7 +55,7 @@ func mebibytesASecond(bytes int) unit {
 	return unit{"MiB/s", func(d time.Duration) float64 { return perSecond(d) * float64(bytes) / (1 << 20) }}
 }
 
-// measure goes through what cfg asks for.
+// measure runs the measurements that cfg selects.
 func measure(ctx context.Context, cfg config, progress func(name string)) ([]table, error) {
 	var tables []table
 	for _, c := range comparisons {
@@ -115,8 +115,8 @@ func (c *comparison) measure(ctx context.Context, cfg config, progress func(name
 	return t, nil
 }
 
-// compare lets the sides work in turn, the order changing with each round, and
-// returns the medians of their rounds.
+// compare lets the sides work one after the other, in an order that changes
+// with each round, and returns the medians of their rounds.
 func (m measurement) compare(ctx context.Context, cfg config, sides []side) ([]float64, error) {
 	costs := make([][]time.Duration, len(sides))
 	for round := range cfg.rounds + 1 {
@@ -144,10 +144,10 @@ func median(times []time.Duration) time.Duration {
 	return times[len(times)/2]
 }
 
-// place is what a comparison needs while it lasts.
+// place has the resources of a comparison.
 type place struct {
-	self    string // this program
-	dir     string // for sockets
+	self    string // path of this program
+	dir     string // directory for sockets
 	closers []func() error
 }
 

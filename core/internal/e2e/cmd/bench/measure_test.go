@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The sides take turns to be first, and the round that warms up does not count.
+// The first side changes with each round, and the warm-up round does not count.
 func TestCompare(t *testing.T) {
 	costs := map[string][]time.Duration{"a": {100, 3, 1, 2}, "b": {100, 30, 10, 20}}
 	var order strings.Builder

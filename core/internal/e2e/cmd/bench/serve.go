@@ -25,7 +25,7 @@ const plainSocket = "BENCH_PLAIN_SOCKET"
 // howMallocs asks for the number of allocations.
 const howMallocs = "mallocs"
 
-// handler also tells how often its process has allocated.
+// handler also returns how often its process has allocated.
 type handler struct{ echo.Handler }
 
 func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
@@ -52,7 +52,7 @@ func serveDuplex() {
 	plugin.Main(duplexpb.ServeDuplex(&duplex.Handler{Other: plugin.Host}), plugin.WithTransports(ways.All()...))
 }
 
-// plainServer is what somebody would write who uses grpc-go alone.
+// plainServer is the code of a program that uses grpc-go alone.
 func plainServer(path string) (*grpc.Server, net.Listener, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(context.Background(), "unix", path)
@@ -69,7 +69,7 @@ type plainEcho struct {
 	echopb.UnsafeEchoServer
 }
 
-// servePlain serves and says when it can be dialed, the way a plugin does.
+// servePlain serves, and prints a line when it can be dialed, like a plugin.
 func servePlain(path string) error {
 	server, ln, err := plainServer(path)
 	if err != nil {

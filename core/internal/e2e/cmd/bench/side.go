@@ -19,18 +19,18 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// side is one way to do what is compared. A measurement of the comparison that
-// it is part of needs only some of what it can do; the rest is nil.
+// side is one of the compared ways. The measurements of its comparison need
+// only some of its functions; the others are nil.
 type side struct {
 	name, note string
 	echo       echopb.EchoClient
-	duplex     duplexpb.DuplexClient // of a plugin that calls back
+	duplex     duplexpb.DuplexClient // client of a plugin that calls back
 	start      func(context.Context) (time.Duration, error)
 }
 
 func echoClient(p *host.Plugin) echopb.EchoClient { return echopb.NewEchoClient(p) }
 
-// describe says what was negotiated.
+// describe returns what was negotiated.
 func describe(p *host.Plugin) string {
 	info := p.Info()
 	return fmt.Sprintf("%s, %s session, %s", info.Transport, info.Session, info.Security)
@@ -46,7 +46,7 @@ func (p *place) launchEcho(ctx context.Context, env []string, opts ...host.Optio
 }
 
 func (p *place) launchDuplex(ctx context.Context, opts ...host.Option) (duplexpb.DuplexClient, error) {
-	// The host is where descents end, so its handler calls nobody.
+	// Descents end at the host, so its handler calls no other side.
 	services := host.WithServices(duplexpb.ServeDuplex(&duplex.Handler{}))
 	plugin, err := launch(ctx, p.self, roleDuplex, nil, append(opts, services, host.WithProtocols(duplexpb.DuplexProtocol))...)
 	if err != nil {
@@ -67,8 +67,8 @@ func launch(ctx context.Context, self, role string, env []string, opts ...host.O
 func starter(self string, opts ...host.Option) func(context.Context) (time.Duration, error) {
 	opts = append(opts,
 		host.WithProtocols(echopb.EchoProtocol),
-		// A plugin that stays says what there is to say, such as that the
-		// system's buffers are small. Once is enough.
+		// The log of a plugin that stays has the warnings, such as about small
+		// buffers. Once is enough.
 		host.WithLogger(slog.New(slog.DiscardHandler)))
 	return func(ctx context.Context) (time.Duration, error) {
 		begin := time.Now()
@@ -82,7 +82,7 @@ func starter(self string, opts ...host.Option) func(context.Context) (time.Durat
 	}
 }
 
-// startPlain does what a starter does, without Plugwire.
+// startPlain is like a starter, without Plugwire.
 func startPlain(ctx context.Context, self, socket string) (time.Duration, error) {
 	begin := time.Now()
 	cmd := exec.CommandContext(ctx, self, rolePlain, socket)
@@ -99,7 +99,7 @@ func startPlain(ctx context.Context, self, socket string) (time.Duration, error)
 	}
 	took := time.Since(begin)
 	err = errors.Join(err, cmd.Process.Kill())
-	_ = cmd.Wait() // it was killed
+	_ = cmd.Wait() // the error is that of the kill
 	return took, err
 }
 

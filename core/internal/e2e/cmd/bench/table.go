@@ -9,11 +9,11 @@ import (
 	"text/tabwriter"
 )
 
-// table is what a comparison has found.
+// table has the results of a comparison.
 type table struct {
 	name, title string
-	sides       []string // the base of the ratios first
-	notes       []string // about the sides
+	sides       []string // the first is the base of the ratios
+	notes       []string // notes about the sides
 	rows        []row
 }
 
@@ -24,10 +24,10 @@ type row struct {
 	aim        aim
 }
 
-// ratio is that of one side to the base.
+// ratio is the ratio of one side to the base.
 func (r row) ratio(side int) float64 { return r.values[side] / r.values[0] }
 
-// aim is what every other side should keep to. The zero value is none.
+// aim is the limit for every side except the base. The zero value is no limit.
 type aim struct {
 	text string
 	met  func(base, value float64) bool
@@ -60,7 +60,7 @@ type result struct {
 	Met        *bool   `json:"met,omitempty"` // absent without an aim
 }
 
-// results are those of all sides but the base.
+// results returns the results of all sides except the base.
 func (t table) results(r row) []result {
 	var results []result
 	for i := 1; i < len(t.sides); i++ {
@@ -141,15 +141,15 @@ func (t table) String() string {
 		}
 		writeLine(tw, cells)
 	}
-	_ = tw.Flush() // to memory
+	_ = tw.Flush() // writes to memory do not fail
 	return text.String()
 }
 
 func writeLine(tw *tabwriter.Writer, cells []string) {
-	_, _ = io.WriteString(tw, strings.Join(cells, "\t")+"\t\n") // to memory
+	_, _ = io.WriteString(tw, strings.Join(cells, "\t")+"\t\n") // writes to memory do not fail
 }
 
-// verdict says whether all sides keep to the aim.
+// verdict describes whether all sides keep to the aim.
 func (r row) verdict() string {
 	if r.aim.met == nil {
 		return ""

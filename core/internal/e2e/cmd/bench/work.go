@@ -83,13 +83,14 @@ func echoOf(size int) func(context.Context, side) error {
 	}
 }
 
-// thereAndBack calls the plugin, which calls the host before it answers.
+// thereAndBack calls the plugin, and the plugin calls the host before it
+// answers.
 func thereAndBack(ctx context.Context, s side) error {
 	_, err := s.duplex.Descend(ctx, &duplexpb.Descent{Depth: 1})
 	return err
 }
 
-// download receives streams of so many messages.
+// download receives streams with the given number of messages.
 func download(size, count int32) func(side) sample {
 	return func(s side) sample {
 		return func(ctx context.Context, d time.Duration) (time.Duration, error) {
@@ -118,8 +119,8 @@ func download(size, count int32) func(side) sample {
 
 const allocsName = "allocations"
 
-// allocCalls is how many calls allocations are averaged over; enough for those
-// of timers and of the garbage collector to vanish.
+// allocCalls is how many calls allocations are averaged over; enough to hide
+// those of timers and of the garbage collector.
 const allocCalls = 5000
 
 // countAllocs compares the allocations per unary call of both processes.

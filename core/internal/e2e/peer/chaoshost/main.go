@@ -1,12 +1,12 @@
 //go:build linux
 
-// Package chaoshost is the command chaos-host. It launches a plugin over and over, has many callers call it,
-// and stops it, until it is killed:
+// Package chaoshost is the command chaos-host. It launches a plugin repeatedly, calls
+// it from many callers, and stops it, until the host is killed:
 //
 //	chaos-host plugwire TRANSPORT PLUGIN [ARGUMENT]...
 //	chaos-host go-plugin PLUGIN [ARGUMENT]...    is a host on hashicorp/go-plugin
 //
-// It ends by itself, with 1, if something goes wrong that is not the plugin's end.
+// It exits with 1 after any error other than the plugin's end.
 package chaoshost
 
 import (
@@ -41,7 +41,7 @@ const (
 	// often while it starts or stops one.
 	longest = 80 * time.Millisecond
 
-	// patience is more than anything here takes that is not stuck.
+	// patience is longer than any step takes that is not stuck.
 	patience = time.Minute
 )
 
@@ -51,7 +51,7 @@ func Main() {
 	os.Exit(1)
 }
 
-// run returns only if something goes wrong.
+// run returns only after an error.
 func run(args []string) error {
 	for {
 		var err error
@@ -143,7 +143,7 @@ func work(conn grpc.ClientConnInterface, callbacks bool, stop func() error) erro
 	if err != nil {
 		return err
 	}
-	<-time.After(rand.N(longest)) // the moment is the random thing here
+	<-time.After(rand.N(longest)) // the moment is random
 	load.Orderly()
 	err = stop()
 	_, broken := load.Wait(patience)
@@ -153,8 +153,8 @@ func work(conn grpc.ClientConnInterface, callbacks bool, stop func() error) erro
 	return err
 }
 
-// gone is how calls end that a stop has cut off. The reasons are for the soak of
-// plugins that die.
+// gone reports whether an error is that of a call that a stop has cut off. The
+// soak of dying plugins checks the reasons.
 func gone(err error) bool {
 	code := status.Code(err)
 	return chaos.ExitError(err) || code == codes.Unavailable || code == codes.Canceled

@@ -1,9 +1,8 @@
 //go:build linux
 
-// Package forbid is the command forbid. It runs a command that may not do something, as a sandbox may have
-// it: "forbid udp COMMAND" one that may open no UDP socket, "forbid memfd COMMAND"
-// one that may make no files in memory. End-to-end tests run hosts and plugins by
-// it.
+// Package forbid is the command forbid. It runs a command with a restriction like that
+// of a sandbox: "forbid udp COMMAND" forbids UDP sockets, "forbid memfd COMMAND"
+// forbids files in memory. End-to-end tests run hosts and plugins by it.
 package forbid
 
 import (
@@ -22,8 +21,8 @@ func Main() {
 	os.Exit(1)
 }
 
-// Offsets in struct seccomp_data of the call's number and of the low half of its
-// second argument, on little-endian machines.
+// These are the offsets in struct seccomp_data of the call's number and of the
+// low half of its second argument, on little-endian machines.
 const (
 	offsetNr   = 0
 	offsetArg1 = 16 + 8
@@ -32,8 +31,8 @@ const (
 // sockTypeMask is what the type of a socket has beside its flags.
 const sockTypeMask = 0xf
 
-// filters are the filters of system calls, by what they forbid. They let
-// everything else be.
+// filters are the filters of system calls, by what they forbid. They allow
+// everything else.
 var filters = map[string][]unix.SockFilter{
 	"udp": { // socket(_, SOCK_DGRAM, _)
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offsetNr},
@@ -62,7 +61,7 @@ func run(forbidden string, command []string) error {
 		return err
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	runtime.LockOSThread() // the filter is this thread's, which then execs
+	runtime.LockOSThread() // the filter belongs to this thread, which then calls exec
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no new privileges: %w", err)
 	}

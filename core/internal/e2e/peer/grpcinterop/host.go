@@ -60,13 +60,13 @@ func run(transport, plugin string) error {
 	return p.Close()
 }
 
-// cases are all of package interop but for these:
+// cases has all cases of package interop except these:
 //
 //   - DoComputeEngineCreds, DoServiceAccountCreds, DoJWTTokenCreds,
 //     DoOauth2TokenCreds, DoPerRPCCreds, DoGoogleDefaultCredentials and
 //     DoComputeEngineChannelCredentials need an account of a cloud.
-//   - DoUnimplementedMethod takes a *grpc.ClientConn, which a plugin is not. Its
-//     stand-in here makes the same call.
+//   - DoUnimplementedMethod takes a *grpc.ClientConn, and a plugin is not one.
+//     Its replacement here makes the same call.
 //   - DoSoakTest makes a *grpc.ClientConn of its own for each call.
 //   - DoORCAPerRPCTest and DoORCAOOBTest are about a load balancer that chooses
 //     a server by what servers report. A plugin is one server.
@@ -99,7 +99,8 @@ type testCase struct {
 	run  func(context.Context, *host.Plugin) error
 }
 
-// each is the form that most of them have. They end the process when they fail.
+// each adapts the form that most cases have. A case that fails ends the
+// process.
 func each(do func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOption)) func(context.Context, *host.Plugin) error {
 	return func(ctx context.Context, p *host.Plugin) error {
 		do(ctx, testgrpc.NewTestServiceClient(p))

@@ -24,13 +24,13 @@ func Plugin() {
 	)
 }
 
-// server is gRPC's with what two of the cases want and it does not do.
+// server is gRPC's server with additions that two of the cases need.
 type server struct {
 	testgrpc.TestServiceServer
 	id string
 }
 
-// UnaryCall says which server it is when it is asked, for DoPickFirstUnary.
+// UnaryCall names the server if the request asks for it, for DoPickFirstUnary.
 func (s server) UnaryCall(ctx context.Context, req *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
 	resp, err := s.TestServiceServer.UnaryCall(ctx, req)
 	if err == nil && req.GetFillServerId() {
@@ -39,9 +39,9 @@ func (s server) UnaryCall(ctx context.Context, req *testgrpc.SimpleRequest) (*te
 	return resp, err
 }
 
-// StreamingInputCall answers a stream of nothing only when it was cancelled:
-// DoCancelAfterBegin cancels it, and would take an answer that is quicker than
-// the cancellation, as it can be on one machine, for a failure.
+// StreamingInputCall answers an empty stream only after a cancellation.
+// DoCancelAfterBegin cancels the stream, and fails if the answer comes before
+// the cancellation, which can happen on one machine.
 func (s server) StreamingInputCall(stream testgrpc.TestService_StreamingInputCallServer) error {
 	first, err := stream.Recv()
 	if errors.Is(err, io.EOF) {

@@ -20,8 +20,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// attacker makes the attack on the stream for callbacks when it is called: the message says
-// how many calls are to end.
+// attacker makes the attack on the stream for callbacks when its host calls it. The
+// message has the number of calls that must end.
 type attacker struct {
 	echopb.UnimplementedEchoServer
 	attack    string
@@ -46,8 +46,8 @@ func (a *attacker) Unary(ctx context.Context, req *echopb.Payload) (*echopb.Payl
 	return &echopb.Payload{Data: data}, err
 }
 
-// attack makes an attack on a connection that nothing was said on. It returns what came of
-// it when so many calls have ended.
+// attack makes an attack on a new connection. It returns the result when the given
+// number of calls have ended.
 func attack(ctx context.Context, conn net.Conn, name, ended string) ([]byte, error) {
 	enough, err := strconv.Atoi(ended)
 	if err != nil {
@@ -64,7 +64,7 @@ func attack(ctx context.Context, conn net.Conn, name, ended string) ([]byte, err
 		}
 	case "metadata":
 		much := make([]hpack.HeaderField, 330)
-		for i := range much { // all but the first are one byte, and the host decodes each
+		for i := range much { // every field except the first is one byte, and the host decodes each
 			much[i] = hpack.HeaderField{Name: "x-bin", Value: strings.Repeat("x", 3<<10)}
 		}
 		for range heavyCalls {
@@ -78,7 +78,7 @@ func attack(ctx context.Context, conn net.Conn, name, ended string) ([]byte, err
 		var all sync.WaitGroup
 		for range messages {
 			stream := c.call("Unary")
-			all.Go(func() { c.data(stream, prefix(messageSize), messageSize) }) // a few bytes are missing
+			all.Go(func() { c.data(stream, prefix(messageSize), messageSize) }) // the message lacks a few bytes
 		}
 		all.Wait()
 	default:
@@ -94,22 +94,22 @@ func attack(ctx context.Context, conn net.Conn, name, ended string) ([]byte, err
 // prefix begins a message.
 func prefix(size uint32) []byte { return binary.BigEndian.AppendUint32([]byte{0}, size) }
 
-// client is a client that speaks HTTP/2 by hand. Of the limits it heeds the window of a
-// stream, because the host ends a stream otherwise.
+// client is a client that speaks HTTP/2 by hand. It respects only one limit, the window
+// of a stream, because otherwise the host ends the stream.
 type client struct {
 	framer  *http2.Framer
-	window  uint32 // of a stream, as the host has set it
+	window  uint32 // window of a stream, as set by the host
 	block   bytes.Buffer
 	encoder *hpack.Encoder
 	stream  uint32
 
-	mu      sync.Mutex // guards what follows, and writing
+	mu      sync.Mutex // guards the fields below, and writing
 	err     error
-	windows map[uint32]int64 // of streams; those that have ended have none
+	windows map[uint32]int64 // windows of the open streams
 	results map[string]int
 	ended   int
-	changed chan struct{} // closed and made anew with every change
-	settled chan struct{} // closed when the host has taken in all that was sent
+	changed chan struct{} // closed and replaced with every change
+	settled chan struct{} // closed when the host has received everything
 }
 
 func newClient(conn net.Conn) (*client, error) {
@@ -218,7 +218,8 @@ func (c *client) call(method string, fields ...hpack.HeaderField) (stream uint32
 	return c.stream
 }
 
-// data sends first, and then zeros, size bytes in all, or until the stream has ended.
+// data sends first, and then zeros, up to size bytes in all, or until the stream has
+// ended.
 func (c *client) data(stream uint32, first []byte, size int) {
 	piece := append(first, make([]byte, 16<<10)...)[:16<<10]
 	for size > 0 {
@@ -244,8 +245,8 @@ func (c *client) data(stream uint32, first []byte, size int) {
 	}
 }
 
-// settle returns when the host has taken in all that was sent, and so many calls have
-// ended: how many ended with what.
+// settle waits until the host has received everything and the given number of calls
+// have ended. It returns how many calls ended with each status.
 func (c *client) settle(ctx context.Context, ended int) (map[string]int, error) {
 	c.mu.Lock()
 	if c.err == nil {

@@ -6,7 +6,8 @@
 //	                                    plain or multiplexed. It prints what came of the attack when
 //	                                    so many calls have ended, and stays until its input ends
 //
-// It speaks the handshake and HTTP/2 by hand, to say what no library says.
+// It speaks the handshake and HTTP/2 by hand, to send bytes that no library
+// sends.
 package hostile
 
 import (
@@ -80,7 +81,7 @@ func attackPlugin(path, mode, name, ended string) error {
 	return err
 }
 
-// limit bounds the life of both.
+// limit bounds the life of host and plugin.
 const limit = time.Minute
 
 // launch launches a plugin that attacks, calls it, and waits for its end.
@@ -95,7 +96,7 @@ func launch(attack string) error {
 		host.WithProtocols(echopb.EchoProtocol), host.WithTransports(unix.New()), host.WithServices(echopb.ServeEcho(echopb.UnimplementedEchoServer{})),
 		host.WithLogger(slog.New(slog.NewJSONHandler(os.Stdout, nil))))
 	if err != nil {
-		fmt.Println("launch:", err) // as the attack would have it
+		fmt.Println("launch:", err) // the attack may end the plugin
 		return nil
 	}
 	_, err = echopb.NewEchoClient(p).Unary(ctx, &echopb.Payload{})
@@ -153,7 +154,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// The preamble of a stream (docs/protocol.md).
+// These are parts of the preamble of a stream (docs/protocol.md).
 const (
 	preambleLen      = 16
 	purposeAt        = 11
@@ -187,7 +188,8 @@ var onCalls = map[string]func(conn net.Conn) error{
 	"unknown": func(conn net.Conn) error {
 		f, err := serveByHand(conn)
 		for i := range 20_000 {
-			// Frames that nobody sends: of types that there are not, for streams that there are not.
+			// No library sends these frames: of unknown types, for streams that do not
+			// exist.
 			if err = errors.Join(err, f.WriteRawFrame(http2.FrameType(10+i%200), 0, uint32(i), []byte("x"))); err != nil {
 				return nil
 			}
@@ -200,8 +202,8 @@ var onCalls = map[string]func(conn net.Conn) error{
 	},
 }
 
-// serveByHand begins the server's side of HTTP/2, and reads on for as long as the
-// connection lives.
+// serveByHand begins the server's side of HTTP/2, and reads until the connection
+// ends.
 func serveByHand(conn net.Conn) (*http2.Framer, error) {
 	r := bufio.NewReader(conn)
 	preface := make([]byte, len(http2.ClientPreface))

@@ -18,7 +18,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 )
 
-// churn returns only if something goes wrong that is not the plugin's doing.
+// churn returns only after an error that the plugin has not caused.
 func (h *lifeHost) churn() error {
 	const workers = 3 // there are always some plugins starting and some stopping
 	failed := make(chan error, workers)
@@ -64,13 +64,14 @@ func (h *lifeHost) cycle() error {
 	linger, cancel := context.WithTimeout(ctx, rand.N(longest))
 	defer cancel()
 	<-linger.Done()
-	// Never by SIGKILL: of a plugin and a host that are killed in the same moment,
-	// neither is left to remove the socket.
+	// It never uses SIGKILL: if a plugin and its host are killed in the same
+	// moment, no process is left to remove the socket.
 	switch rand.IntN(3) {
 	case 0:
 		return p.Close()
 	case 1:
-		// How it ends is not the point: it may be in a call that stays.
+		// The error does not matter: the plugin may be in a call that never
+		// ends.
 		_ = p.Shutdown(linger)
 		return nil
 	default:
@@ -111,7 +112,7 @@ func exchange(c chat) error {
 	return err
 }
 
-// finish ends a call in good order.
+// finish ends a call normally.
 func finish(c chat) error {
 	if err := c.CloseSend(); err != nil {
 		return err

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package lifehost is the command life-host. It is a host for the end-to-end tests to interrupt and to
-// kill. It says on its standard output how far it is.
+// Package lifehost is the command life-host. It is a host that the end-to-end tests
+// interrupt and kill. It prints its state on standard output.
 package lifehost
 
 import (
@@ -29,7 +29,7 @@ import (
 func Main() {
 	how := flag.String("how", "", "with hold: a request to the plugin's method Fail, made once it is ready")
 	thread := flag.Bool("thread", false, "with hold: launch from a thread that ends then")
-	netns := flag.Bool("netns", false, "with hold: launch from a thread in a network namespace of its own, which ends then")
+	netns := flag.Bool("netns", false, "with hold: launch from a thread in its own network namespace, which ends then")
 	stdin := flag.Bool("stdin", false, "with hold: pass this host's standard input on")
 	session := flag.Bool("setsid", false, "ask for the plugin to lead a session")
 	group := flag.Bool("setpgid", false, "ask for the plugin to lead a process group")
@@ -105,7 +105,8 @@ func Main() {
 	}
 }
 
-// reap takes the status of every child, also of those that others wait for.
+// reap collects the status of every child, even if another goroutine waits for
+// it.
 func reap() {
 	for {
 		if _, err := syscall.Wait4(-1, nil, 0, nil); err != nil {
@@ -138,8 +139,8 @@ func (h *lifeHost) once() error {
 	return p.Close()
 }
 
-// hold says "started" when there is a process, and "ready" when the plugin is
-// where it should be.
+// hold prints "started" when there is a process, and "ready" when the plugin is
+// in the wanted state.
 func (h *lifeHost) hold(how string, thread, netns bool) error {
 	trace := host.WithTrace(&host.Trace{ProcessStarted: func(e host.ProcessStartedEvent) { fmt.Println("started", e.ID) }})
 	var p *host.Plugin
@@ -148,7 +149,7 @@ func (h *lifeHost) hold(how string, thread, netns bool) error {
 	go func() {
 		defer close(launched)
 		if thread || netns {
-			runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
+			runtime.LockOSThread() // never unlocked, so the thread ends with the goroutine
 		}
 		if netns {
 			if err = syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
@@ -171,14 +172,14 @@ func (h *lifeHost) hold(how string, thread, netns bool) error {
 	return fmt.Errorf("the plugin ended while its host held it: %w", p.Err())
 }
 
-// close says "closing" when it begins to stop the plugin, which has a child if that is
-// one of ours.
+// close prints "closing" when it begins to stop the plugin. Our own plugin has a child
+// then.
 func (h *lifeHost) close() error {
 	p, err := h.launch()
 	if err != nil {
 		return err
 	}
-	// A plugin that has no such way started its child before.
+	// A plugin without this way has started its child before.
 	_, _ = echopb.NewEchoClient(p).Fail(context.Background(), &echopb.FailRequest{How: "spawn"})
 	fmt.Println("closing")
 	if err := p.Close(); err != nil {
@@ -187,8 +188,8 @@ func (h *lifeHost) close() error {
 	select {}
 }
 
-// drain says "ready" when it is in a call, and "drained" when that, which goes
-// on after SIGINT, is over and the plugin has stopped.
+// drain prints "ready" during a call. The call continues after SIGINT. When it
+// is over and the plugin has stopped, drain prints "drained".
 func (h *lifeHost) drain() error {
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, syscall.SIGINT)
@@ -205,7 +206,7 @@ func (h *lifeHost) drain() error {
 	}
 	fmt.Println("ready")
 	<-interrupts
-	// That many round trips take longer than a signal takes to end a process.
+	// So many round trips take longer than a signal takes to end a process.
 	const roundTrips = 1000
 	for range roundTrips {
 		if err := exchange(chat); err != nil {

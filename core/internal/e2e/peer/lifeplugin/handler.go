@@ -43,7 +43,7 @@ func (handler) Chat(stream grpc.BidiStreamingServer[echopb.Payload, echopb.Paylo
 	}
 }
 
-// Fail adds to the ways of echo.Handler.
+// Fail adds ways to those of echo.Handler.
 func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
 	if script, ok := strings.CutPrefix(req.GetHow(), "run:"); ok {
 		return run(ctx, script)
@@ -56,10 +56,10 @@ func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 		return &echopb.Payload{}, nil
 	case "spawn":
 		return spawn(&syscall.SysProcAttr{})
-	case "spawn detached": // out of the group, with this process's output
+	case "spawn detached": // outside of the group, with this process's output
 		return spawn(&syscall.SysProcAttr{Setsid: true})
 	case "chatter":
-		for range 8 { // one of them is the first to find nobody reading
+		for range 8 { // one of these writes is the first without a reader
 			go chatter()
 		}
 		return &echopb.Payload{}, nil
@@ -75,8 +75,8 @@ func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 	}
 }
 
-// run runs a shell script to its end, with what this process has as standard input,
-// and returns what it printed. How it ends does not matter.
+// run runs a shell script with this process's standard input, and returns its
+// output. The error does not matter.
 func run(ctx context.Context, script string) (*echopb.Payload, error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script)
 	cmd.Stdin = os.Stdin
@@ -92,8 +92,8 @@ func spin() {
 	}
 }
 
-// chatter writes to standard error for as long as anybody reads it, and then
-// goes on.
+// chatter writes to standard error while it has a reader, and then ignores
+// errors.
 func chatter() {
 	for {
 		_, _ = fmt.Fprintln(os.Stderr, "nothing much to say")
@@ -108,7 +108,7 @@ func spawn(attr *syscall.SysProcAttr) (*echopb.Payload, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { _ = cmd.Wait() }() // it is killed
+	go func() { _ = cmd.Wait() }() // the test kills it
 	return &echopb.Payload{Data: []byte(strconv.Itoa(cmd.Process.Pid))}, nil
 }
 

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package lifeplugin is the command life-plugin. It serves the echo service of the end-to-end tests, and
-// beside what that can do, what is hard on a process's life: its handlers never
-// return, start other processes or cut the connection, and its main function
-// ends in the way that the first argument names.
+// Package lifeplugin is the command life-plugin. It serves the echo service of the
+// end-to-end tests, with handlers that make a process hard to end: they never return,
+// start other processes or cut the connection. Its main function ends in the way that
+// the first argument names.
 package lifeplugin
 
 import (
@@ -60,8 +60,8 @@ func Main() {
 	}
 }
 
-// offMainThread calls f on a thread that is not the process's first, which is
-// idle then.
+// offMainThread calls f on a thread other than the process's first, which is
+// then idle.
 func offMainThread(f func()) {
 	off, done := make(chan struct{}), make(chan struct{})
 	var try func()

@@ -13,8 +13,8 @@ import (
 	"github.com/plugwire/plugwire/transport/tcp"
 )
 
-// cubic is tcp with the congestion control that most systems have by default,
-// and that QUIC's is like. What this system has by default may be another.
+// cubic is tcp with the congestion control that is the default of most systems
+// and similar to QUIC's. This system's default may differ.
 type cubic struct{ *tcp.Transport }
 
 // Listen implements [transport.Transport].

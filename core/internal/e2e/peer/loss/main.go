@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package loss is the command loss. It measures unary calls over a network that loses packets, by two
-// transports in turn, and prints how their slowest calls compare. It is the
-// host, and starts itself as the plugin in another network namespace. Who runs
-// it has made the network: see the test of the same name.
+// Package loss is the command loss. It measures unary calls over a network that loses
+// packets, alternating between two transports, and compares their slowest calls. It is
+// the host, and starts itself as the plugin in another network namespace. The test of
+// the same name makes the network.
 package loss
 
 import (
@@ -24,12 +24,12 @@ import (
 	"github.com/plugwire/plugwire/transport/tcp"
 )
 
-// rolePlugin is the first argument of the process that loss starts of itself.
-// The name of a transport and where to listen follow.
+// rolePlugin is the first argument when loss starts itself as the plugin. The
+// name of a transport and the listen address follow.
 const rolePlugin = "plugin"
 
-// transports are compared: the second to the first. Each is opened by either
-// side, of which only the plugin listens.
+// transports has the two transports: the second is compared with the first.
+// Both sides open each, but only the plugin listens.
 var transports = [2]struct {
 	name string
 	open func(listen string) transport.Transport
@@ -51,7 +51,7 @@ func Main() {
 	var cfg config
 	flag.StringVar(&cfg.namespace, "netns", "", "the plugin's network namespace, a `path`")
 	flag.StringVar(&cfg.listen, "listen", "", "the `address` at which the plugin listens there")
-	flag.IntVar(&cfg.rounds, "rounds", 5, "how often each measurement is repeated, by both transports in turn")
+	flag.IntVar(&cfg.rounds, "rounds", 5, "how often each measurement is repeated, alternating between the transports")
 	flag.DurationVar(&cfg.length, "length", 20*time.Second, "how long one run lasts")
 	check := flag.Bool("check", false, "exit with code 1 if an aim is missed")
 	flag.Usage = func() {

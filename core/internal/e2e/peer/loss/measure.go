@@ -31,11 +31,11 @@ type config struct {
 // callers is how many calls are under way at any time.
 const callers = 64
 
-// work is what both transports do, and how the second is to compare.
+// work is the work of both transports, with the aim for the second.
 type work struct {
-	size int // bytes of payload, each way
-	// permille is which of a thousand calls, ordered by how long they took, is
-	// to take at most aim times as long as by the first transport.
+	size int // payload in bytes, each way
+	// permille selects one of a thousand calls, ordered by their times. Its
+	// time must be at most aim times that of the first transport.
 	permille int
 	aim      float64
 }
@@ -45,18 +45,19 @@ var works = []work{
 	{size: 4 << 10, permille: 990, aim: 0.6},
 }
 
-// permilles are those of a result's latencies; a thousand is the slowest.
+// permilles are the permilles of a result's latencies; a thousand is the
+// slowest.
 var permilles = [...]int{500, 990, 999, 1000}
 
-// result is that of one run, or of several the medians.
+// result has the figures of one run, or the medians of several.
 type result struct {
 	rate      float64                       // calls a second
-	cpu       float64                       // of what the machine has, both processes together
+	cpu       float64                       // share of the machine's processors, both processes together
 	latencies [len(permilles)]time.Duration // in the order of permilles
 }
 
-// measure lets both transports work in turn, the order changing with each
-// round.
+// measure lets both transports work one after the other, in an order that
+// changes with each round.
 func (w work) measure(ctx context.Context, cfg config) (medians [len(transports)]result, err error) {
 	var runs [len(transports)][]result
 	for round := range cfg.rounds {
@@ -77,10 +78,10 @@ func (w work) measure(ctx context.Context, cfg config) (medians [len(transports)
 	return medians, nil
 }
 
-// run starts a plugin and calls it from all callers until the time is over. A
-// call that fails is an error.
+// run starts a plugin and calls it from all callers until the time is over. It
+// returns an error if a call fails.
 func (w work) run(ctx context.Context, cfg config, which int) (_ result, err error) {
-	// More than any call that is not lost takes.
+	// This is longer than any call takes, unless it is lost.
 	const patience = 30 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, cfg.length+patience)
 	defer cancel()
@@ -113,7 +114,7 @@ func (w work) run(ctx context.Context, cfg config, which int) (_ result, err err
 	if err := errors.Join(append(errs, p.Close())...); err != nil {
 		return result{}, err
 	}
-	after, err := cpuTime() // with that of the plugin, which has ended
+	after, err := cpuTime() // includes the time of the plugin, which has ended
 	if err != nil {
 		return result{}, err
 	}
@@ -193,7 +194,7 @@ func (w work) report(results [len(transports)]result) (text string, met bool) {
 	}
 	var out strings.Builder
 	tw := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = io.WriteString(tw, table.String()) // to memory
+	_, _ = io.WriteString(tw, table.String()) // writes to memory do not fail
 	_ = tw.Flush()
 
 	i := slices.Index(permilles[:], w.permille)

@@ -28,23 +28,24 @@ import (
 // handler is the echo service with more ways to go wrong.
 type handler struct{ echo.Handler }
 
-// versioned answers every unary call with the version of its protocol.
-type versioned struct {
+// versionHandler answers every unary call with the version of its protocol.
+type versionHandler struct {
 	echopb.UnsafeEchoServer
 	handler
 	version int
 }
 
-func (v versioned) Unary(context.Context, *echopb.Payload) (*echopb.Payload, error) {
+func (v versionHandler) Unary(context.Context, *echopb.Payload) (*echopb.Payload, error) {
 	return text(strconv.Itoa(v.version)), nil
 }
 
 func text(s string) *echopb.Payload { return &echopb.Payload{Data: []byte(s)} }
 
-// metadataKey is what a caller sends, and finds in the header and the trailer.
+// metadataKey is the key that a caller sends, and finds in the header and the
+// trailer.
 const metadataKey = "x-e2e"
 
-// Unary returns what it got, with the metadata that it got.
+// Unary returns its payload, with the received metadata.
 func (handler) Unary(ctx context.Context, req *echopb.Payload) (*echopb.Payload, error) {
 	if values := metadata.ValueFromIncomingContext(ctx, metadataKey); len(values) > 0 {
 		if err := grpc.SetHeader(ctx, metadata.Pairs(metadataKey, "header "+values[0])); err != nil {
@@ -57,7 +58,7 @@ func (handler) Unary(ctx context.Context, req *echopb.Payload) (*echopb.Payload,
 	return req, nil
 }
 
-// Fail goes wrong in one more of the ways below, or in one that echo knows.
+// Fail goes wrong in one of these ways, or in one of package echo.
 func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
 	how, arg, _ := strings.Cut(req.GetHow(), ":")
 	logger := plugin.Logger(ctx)
@@ -68,18 +69,18 @@ func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 			printLine(n)
 		}
 		return text(""), err
-	case "deadline": // says how much time it has
+	case "deadline": // returns how much time it has
 		deadline, ok := ctx.Deadline()
 		if !ok {
 			return nil, status.Error(codes.FailedPrecondition, "no deadline")
 		}
 		return text(time.Until(deadline).String()), nil
-	case "wait": // says when it starts to wait for the caller's end, and when that came
+	case "wait": // logs when it starts to wait for the end of the caller, and when that has come
 		logger.InfoContext(ctx, "waiting")
 		<-ctx.Done()
 		logger.InfoContext(ctx, "waited", "cause", ctx.Err().Error())
 		return nil, ctx.Err()
-	case "stuck": // heeds nothing
+	case "stuck": // ignores its context
 		logger.InfoContext(ctx, "stuck")
 		select {}
 	case "levels":
@@ -103,7 +104,7 @@ func (h handler) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Pay
 		}
 		data, err := io.ReadAll(os.NewFile(uintptr(fd), "inherited"))
 		return text(string(data)), err
-	case "dial": // calls what the host serves through the broker under that id
+	case "dial": // calls the host through the broker under that id
 		id, err := strconv.ParseUint(arg, 10, 32)
 		if err != nil {
 			return nil, err
@@ -136,7 +137,7 @@ func child(program string) (*echopb.Payload, error) {
 }
 
 // nest launches the plugin of that path, with this process's own environment,
-// and returns what it says of itself.
+// and returns the plugin's information.
 func nest(ctx context.Context, logger *slog.Logger, path string) (*echopb.Payload, error) {
 	cmd := exec.Command(path)
 	cmd.Env = append(os.Environ(), "NESTED=yes")

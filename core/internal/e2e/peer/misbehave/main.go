@@ -1,5 +1,5 @@
-// Package misbehave is the command misbehave. It is a plugin whose flags and calls make it do what a plugin
-// may do and hardly any does. It serves the echo service.
+// Package misbehave is the command misbehave. It is a plugin whose flags and calls make
+// it do things that are allowed but rare. It serves the echo service.
 package misbehave
 
 import (
@@ -36,7 +36,7 @@ func Main() {
 		hooks      = flag.String("hooks", "", "comma-separated `ways` in which shutdown functions end, in order of addition")
 		ready      = flag.String("ready", "", "comma-separated `ways` in which functions of OnReady end, in order of addition")
 		ownTLS     = flag.String("tls", "", "PEM `file` with key, certificate and root")
-		outlives   = flag.Bool("outlives", false, "go on when a go-plugin host has died")
+		outlives   = flag.Bool("outlives", false, "keep running when a go-plugin host has died")
 		noTerm     = flag.Bool("ignores-sigterm", false, "leave SIGTERM to the host")
 		intercept  = flag.Bool("intercept", false, "log what interceptors see")
 	)
@@ -89,7 +89,7 @@ func Main() {
 
 func twoVersions(name string) protocol.Binding {
 	bind := func(version int) protocol.Binding {
-		return protocol.Bind(protocol.New(name, version, &echopb.Echo_ServiceDesc), versioned{version: version})
+		return protocol.Bind(protocol.New(name, version, &echopb.Echo_ServiceDesc), versionHandler{version: version})
 	}
 	return protocol.Join(bind(1), bind(2))
 }
@@ -103,10 +103,10 @@ func printLine(n int) {
 	}
 }
 
-// lastLine is the length of what a shutdown function prints: half of what a pipe holds.
+// lastLine is the length of a shutdown function's output: half of what a pipe holds.
 const lastLine = 32 << 10
 
-// shutDown is a shutdown function that says that it ran.
+// shutDown is a shutdown function that logs that it ran.
 func shutDown(ctx context.Context, way string) error {
 	plugin.Logger(ctx).InfoContext(ctx, "shutdown function", "way", way)
 	switch way {
@@ -119,7 +119,7 @@ func shutDown(ctx context.Context, way string) error {
 	case "print":
 		printLine(lastLine)
 		return nil
-	case "slow": // for longer than a host waits that takes its connection for lost
+	case "slow": // for longer than a host waits after its connection is lost
 		time.Sleep(time.Second)
 		plugin.Logger(ctx).InfoContext(ctx, "shutdown function is done")
 		return nil

@@ -18,14 +18,14 @@
 //	goplugin-peer reattach JSON       is a host on go-plugin of a plugin that runs already
 //	goplugin-peer both                is a host on both, of itself as both plugins
 //
-// All plugins serve the echo service. A host prints what it has done, one line
-// for each plugin, and exits with 0 if all of it went well. A large message has
-// twice the size that gRPC allows by default. -hold keeps the plugin until standard
-// input ends, and so does -child, which makes a life-plugin start a process before, and
-// prints the number of that. -drain has a call in flight when it ends the plugin, which then has
-// to let that finish. -mux is go-plugin's multiplexed mode. For each -idle a connection to
-// the plugin's address says that, in hexadecimal digits, and no more; the plugin has to
-// exit with 0 all the same.
+// All plugins serve the echo service. A host prints one line for each plugin, and exits
+// with 0 if everything succeeded. A large message has twice the size that gRPC allows
+// by default. -hold keeps the plugin until standard input ends. So does -child, which
+// before makes a life-plugin start a process, and prints the number of that process.
+// -drain ends the plugin with a call in flight, which the plugin has to finish. -mux is
+// go-plugin's multiplexed mode. Each -idle opens a connection to the plugin's address
+// and sends only these bytes, given in hexadecimal digits; the plugin still has to exit
+// with 0.
 package ongoplugin
 
 import (
@@ -119,10 +119,10 @@ func Main() {
 	}
 }
 
-// timeout bounds all that a host does with one plugin.
+// timeout bounds everything that a host does with one plugin.
 const timeout = 30 * time.Second
 
-// What go-plugin has to be told.
+// go-plugin needs these values.
 var (
 	cookie  = goplugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: handshake.DefaultCookieName, MagicCookieValue: handshake.DefaultCookieValue}
 	plugins = goplugin.PluginSet{"echo": echoPlugin{}}
@@ -147,7 +147,7 @@ func (echoPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *gr
 	return echopb.NewEchoClient(conn), nil
 }
 
-// newConfig is that of a host's end.
+// newConfig returns the configuration of a host.
 func newConfig(cmd *exec.Cmd, mutualTLS bool) *goplugin.ClientConfig {
 	return &goplugin.ClientConfig{
 		HandshakeConfig:  cookie,
@@ -181,7 +181,8 @@ func timeStart(mutualTLS bool) error {
 	return nil
 }
 
-// hostGoPlugin calls a plugin, and does last what may be given.
+// hostGoPlugin calls a plugin, and at last calls the given function, if there
+// is one.
 func hostGoPlugin(cfg *goplugin.ClientConfig, message string, last func(*goplugin.Client, echopb.EchoClient) error) error {
 	client := goplugin.NewClient(cfg)
 	defer client.Kill()
@@ -196,7 +197,7 @@ func hostGoPlugin(cfg *goplugin.ClientConfig, message string, last func(*goplugi
 	return nil
 }
 
-// reattachGoPlugin is given a ReattachConfig in the form of Terraform.
+// reattachGoPlugin gets a ReattachConfig in the form of Terraform.
 func reattachGoPlugin(text string) error {
 	var config struct {
 		Protocol        string
@@ -248,7 +249,7 @@ func callGoPlugin(client *goplugin.Client, message string) (echopb.EchoClient, e
 	return service.(echopb.EchoClient), nil
 }
 
-// idleArgs returns what the connections say that are asked for.
+// idleArgs returns the bytes to send on each idle connection.
 func idleArgs(args []string) (said []string) {
 	for _, arg := range args {
 		if text, ok := strings.CutPrefix(arg, "-idle="); ok {
@@ -258,7 +259,7 @@ func idleArgs(args []string) (said []string) {
 	return said
 }
 
-// killAmongIdle kills the plugin, with connections to its address that say what is given.
+// killAmongIdle kills the plugin while idle connections have sent the given bytes.
 func killAmongIdle(cmd *exec.Cmd, client *goplugin.Client, service echopb.EchoClient, said []string) error {
 	addr := client.ReattachConfig().Addr
 	for _, text := range said {
@@ -275,7 +276,7 @@ func killAmongIdle(cmd *exec.Cmd, client *goplugin.Client, service echopb.EchoCl
 			return err
 		}
 	}
-	// That many round trips take longer than it takes to accept.
+	// So many round trips take longer than an accept.
 	for range 100 {
 		if err := call(service, small); err != nil {
 			return err
@@ -294,7 +295,7 @@ func hold(*goplugin.Client, echopb.EchoClient) error {
 	return err
 }
 
-// holdWithChild waits as hold does, when the plugin has a child.
+// holdWithChild waits like hold, when the plugin has a child.
 func holdWithChild(client *goplugin.Client, service echopb.EchoClient) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -306,8 +307,9 @@ func holdWithChild(client *goplugin.Client, service echopb.EchoClient) error {
 	return hold(client, service)
 }
 
-// fetchTail has a plugin print at its end. It tries again: what has reached
-// go-plugin's host may be lost there, as Kill closes the connection, read or not.
+// fetchTail makes a plugin print at its end. It tries again, because go-plugin's
+// host may lose output that has reached it: Kill closes the connection, even if
+// output is unread.
 func fetchTail(text string, command []string) error {
 	size, err := strconv.Atoi(text)
 	if err != nil {
@@ -330,10 +332,10 @@ func tail(size int, command []string) error {
 	return errors.Join(hostGoPlugin(cfg, small, nil), stdout.wait(), stderr.wait())
 }
 
-// counter counts what is written until that is all.
+// counter counts the written bytes until all have come.
 type counter struct {
 	all  int
-	done chan struct{} // closed when it is there
+	done chan struct{} // closed when all bytes have come
 
 	mu sync.Mutex // guards n
 	n  int
@@ -350,7 +352,8 @@ func (c *counter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// wait waits a moment for what the host has received and not written yet.
+// wait waits a moment for output that the host has received and not written
+// yet.
 func (c *counter) wait() error {
 	select {
 	case <-c.done:
@@ -358,11 +361,11 @@ func (c *counter) wait() error {
 	case <-time.After(time.Second):
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return fmt.Errorf("of what the plugin printed last %d bytes arrived of %d", c.n, c.all)
+		return fmt.Errorf("%d of the last %d bytes of the plugin's output arrived", c.n, c.all)
 	}
 }
 
-// drain ends the plugin, and sees that a call goes on after that has begun.
+// drain ends the plugin, and checks that a call in flight continues.
 func drain(client *goplugin.Client, echo echopb.EchoClient) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -385,7 +388,7 @@ func drain(client *goplugin.Client, echo echopb.EchoClient) error {
 		defer close(killed)
 		client.Kill()
 	}()
-	for { // until it takes no new calls
+	for { // until the plugin refuses new calls
 		if _, err := echo.Unary(ctx, &echopb.Payload{}); err != nil {
 			break
 		}
@@ -422,10 +425,10 @@ func hostPlugwire(cmd *exec.Cmd) (err error) {
 	return nil
 }
 
-// small is what is sent where nothing else is asked for.
+// small is the message that is sent by default.
 const small = "hello"
 
-// call makes one call of two kinds, the first with the message.
+// call makes calls of two kinds, the first with the message.
 func call(client echopb.EchoClient, message string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -434,7 +437,7 @@ func call(client echopb.EchoClient, message string) error {
 		return err
 	}
 	if string(resp.GetData()) != message {
-		return fmt.Errorf("the answer of Unary is %d bytes that are not those sent", len(resp.GetData()))
+		return fmt.Errorf("the answer of Unary is %d bytes that differ from the sent ones", len(resp.GetData()))
 	}
 	chat, err := client.Chat(ctx)
 	if err != nil {

@@ -32,9 +32,9 @@ func renew(args []string) error {
 	flags.DurationVar(&params.MaxConnectionAgeGrace, "grace", 0, "how long calls may take after that")
 	flags.DurationVar(&params.MaxConnectionIdle, "idle", 0, "how long a connection may be idle")
 	plain := flags.Bool("plain", false, "without go-plugin, and without any of its services")
-	away := flags.Duration("away", 200*time.Millisecond, "how long -plain takes no connections, or says nothing on them, if it is asked to")
-	network := flags.String("network", "unix", "of -plain: unix or tcp")
-	_ = flags.Parse(args) // it exits with an error
+	away := flags.Duration("away", 200*time.Millisecond, "how long -plain refuses connections, or is mute on them, if a call asks for it")
+	network := flags.String("network", "unix", "network of -plain: unix or tcp")
+	_ = flags.Parse(args) // Parse exits on an error
 	r := &renewing{network: *network, away: *away}
 	opts := []grpc.ServerOption{grpc.KeepaliveParams(params), grpc.StatsHandler(r)}
 	if *plain {
@@ -49,7 +49,7 @@ func renew(args []string) error {
 	return nil
 }
 
-// renewingPlugin is renewing for go-plugin.
+// renewingPlugin serves renewing under go-plugin.
 type renewingPlugin struct {
 	goplugin.NetRPCUnsupportedPlugin
 	*renewing
@@ -71,39 +71,39 @@ type renewing struct {
 	echo.Handler
 	echopb.UnsafeEchoServer
 
-	// Of servePlain.
+	// Only servePlain uses these fields.
 	network, address string
 	away             time.Duration
 	server           *grpc.Server
 
 	mu    sync.Mutex   // guards the fields below
-	count int          // of connections so far
-	ln    net.Listener // of servePlain
-	conns []net.Conn   // of servePlain
+	count int          // number of connections so far
+	ln    net.Listener // listener of servePlain
+	conns []net.Conn   // connections of servePlain
 	mute  bool         // servePlain says nothing on new connections
 }
 
-// Fail knows more ways than echo's.
+// Fail has more ways than the handler of package echo.
 func (r *renewing) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
 	switch req.GetHow() {
-	case "connections": // says how many there were
+	case "connections": // returns how many connections there were
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return &echopb.Payload{Data: []byte(strconv.Itoa(r.count))}, nil
-	case "cut": // ends all connections without a word
+	case "cut": // ends all connections without an announcement
 		r.cut(false)
 	case "reset": // ends them with an RST
 		r.cut(true)
-	case "deaf": // takes no more either
+	case "deaf": // also accepts no more
 		r.refuse()
-	case "away": // takes no more for a while
+	case "away": // accepts no more for a while
 		r.refuse()
 		time.AfterFunc(r.away, func() {
 			if err := r.listen(); err != nil {
 				panic(err) // the path is this process's own
 			}
 		})
-	case "mute": // takes more, and for a while says nothing on them
+	case "mute": // accepts more, and for a while sends nothing on them
 		r.setMute(true)
 		time.AfterFunc(r.away, func() { r.setMute(false) })
 	default:
@@ -123,14 +123,14 @@ func (r *renewing) cut(reset bool) {
 func (r *renewing) cutLocked(reset bool) {
 	for _, conn := range r.conns {
 		if tcp, ok := conn.(*net.TCPConn); ok && reset {
-			_ = tcp.SetLinger(0) // else it is an orderly end, which the test notices
+			_ = tcp.SetLinger(0) // otherwise it is an orderly end, which the test notices
 		}
 		_ = conn.Close()
 	}
 	r.conns = nil
 }
 
-// refuse takes no new connection, and ends those that there are.
+// refuse accepts no new connection, and ends the existing ones.
 func (r *renewing) refuse() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,7 +138,8 @@ func (r *renewing) refuse() {
 	r.cutLocked(false)
 }
 
-// setMute ends all connections, and says whether something is said on new ones.
+// setMute ends all connections, and sets whether the server is mute on new
+// ones.
 func (r *renewing) setMute(mute bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,7 +167,7 @@ func (r *renewing) servePlain(opts []grpc.ServerOption) (err error) {
 	return nil
 }
 
-// listen serves on a new listener. The first time it says where.
+// listen serves on a new listener. The first time it prints the address.
 func (r *renewing) listen() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -179,7 +180,7 @@ func (r *renewing) listen() error {
 		fmt.Printf("1|1|%s|%s|grpc\n", r.network, r.address)
 	}
 	r.ln = ln
-	go func() { _ = r.server.Serve(tracking{ln, r}) }() // it ends with the listener, which may be wanted
+	go func() { _ = r.server.Serve(tracking{ln, r}) }() // Serve ends with the listener, which may be intended
 	return nil
 }
 

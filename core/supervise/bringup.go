@@ -1,0 +1,86 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/protocol"
+)
+
+// bringUp starts a plugin, and returns it when it is initialized and healthy. want is the
+// protocol that it must speak; nil for any. Nothing is left of a start that fails.
+func (c *config) bringUp(ctx context.Context, launch launcher, want *protocol.Protocol) (instance, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.startTimeout, &startTimeoutError{c})
+	defer cancel()
+	p, err := launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.makeReady(ctx, p, want); err != nil {
+		stop(p)
+		return nil, err
+	}
+	return p, nil
+}
+
+func (c *config) makeReady(ctx context.Context, p instance, want *protocol.Protocol) error {
+	if got := p.Protocol(); want != nil && (got.Name() != want.Name() || got.Version() != want.Version()) {
+		return &VersionError{Name: p.Name(), Want: want, Got: got}
+	}
+	if c.initialize != nil {
+		if err := c.initialize(ctx, p); err != nil {
+			return fmt.Errorf("initialize plugin %s: %w", p.Name(), endOf(ctx, p, err))
+		}
+	}
+	if err := c.health.awaitHealthy(ctx, p); err != nil {
+		return fmt.Errorf("plugin %s is not healthy: %w", p.Name(), endOf(ctx, p, err))
+	}
+	return nil
+}
+
+// endOf adds to an error of a start what ended the start.
+func endOf(ctx context.Context, p instance, err error) error {
+	select {
+	case <-p.Done():
+		if end := p.Err(); end != nil && !errors.Is(err, end) {
+			return fmt.Errorf("%w: %w", err, end)
+		}
+	default:
+		if timeout, ok := errors.AsType[*startTimeoutError](context.Cause(ctx)); ok {
+			return fmt.Errorf("%w: %w", err, timeout)
+		}
+	}
+	return err
+}
+
+// stop stops a plugin that takes no calls.
+func stop(p instance) {
+	ctx, cancel := context.WithTimeout(context.Background(), host.DefaultGrace)
+	defer cancel()
+	_ = p.Shutdown(ctx) // the reason why it is not wanted says more
+	<-p.Done()          // comes in bounded time after Shutdown
+}
+
+type startTimeoutError struct{ cfg *config }
+
+func (e *startTimeoutError) Error() string {
+	return fmt.Sprintf("it was not ready within %v (supervise.WithStartTimeout)", e.cfg.startTimeout)
+}
+
+// Is makes it a context.DeadlineExceeded.
+func (e *startTimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// VersionError is why a new plugin was refused: it speaks another version of the protocol
+// than the plugins before it, and so than the generated clients of the callers.
+type VersionError struct {
+	Name string
+	// Want is what the handle speaks, Got what the new plugin would.
+	Want, Got *protocol.Protocol
+}
+
+// Error names both versions.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("plugin %s speaks protocol %v, and the callers of the handle speak %v", e.Name, e.Got, e.Want)
+}

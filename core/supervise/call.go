@@ -1,0 +1,171 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/protocol"
+)
+
+// Invoke makes a unary call. It is for generated code.
+//
+// A call that has not begun when its plugin ends or is replaced goes to the next plugin.
+// So does a call that may have run, if its method is declared idempotent (option
+// idempotency_level in the .proto file). All others fail with the error of the plugin.
+func (h *Handle) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	t := h.target.Load()
+	var err error
+	if t.plugin != nil {
+		err = t.plugin.Invoke(ctx, method, args, reply, opts...)
+		if err == nil || !h.repeats(method, err) {
+			return err
+		}
+	}
+	return h.later(ctx, t, err, method, opts, func(p instance) error {
+		return p.Invoke(ctx, method, args, reply, opts...)
+	})
+}
+
+// NewStream begins a streaming call. It is for generated code. The call ends with the
+// plugin that took it: only a stream that could not be opened goes to the next plugin.
+func (h *Handle) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	t := h.target.Load()
+	var err error
+	if t.plugin != nil {
+		var stream grpc.ClientStream
+		stream, err = t.plugin.NewStream(ctx, desc, method, opts...)
+		if err == nil || !h.repeats(method, err) {
+			return stream, err
+		}
+	}
+	var stream grpc.ClientStream
+	err = h.later(ctx, t, err, method, opts, func(p instance) (err error) {
+		stream, err = p.NewStream(ctx, desc, method, opts...)
+		return err
+	})
+	return stream, err
+}
+
+// maxRepeats bounds how often a call that may have run goes to another plugin. It is less
+// than [DefaultMaxEnds], so that a request that crashes its plugin does not bring the
+// handle down alone.
+const maxRepeats = 3
+
+// repeats reports whether a call that failed at one plugin may go to the next. Errors of
+// handlers stay as they are, and so do those about a limit of a plugin that lives.
+func (h *Handle) repeats(method string, err error) bool {
+	if status.Code(err) != codes.Unavailable {
+		return false
+	}
+	return host.NotBegun(err) || h.idempotent[method] && errors.Is(err, net.ErrClosed)
+}
+
+// later makes a call that found no plugin at t, or failed there with err and may be
+// repeated.
+func (h *Handle) later(ctx context.Context, t *target, err error, method string, opts []grpc.CallOption, call func(instance) error) error {
+	var expired <-chan time.Time // nil: the call waits as long as its context
+	wait := true
+	if !waitsForReady(opts) {
+		if wait = h.hold > 0; wait {
+			timer := time.NewTimer(h.hold)
+			defer timer.Stop()
+			expired = timer.C
+		}
+	}
+	for repeats := 0; ; {
+		if err != nil && !host.NotBegun(err) {
+			if repeats == maxRepeats {
+				return err
+			}
+			repeats++
+		}
+		next := h.target.Load()
+		for next == t || next.plugin == nil {
+			if !wait {
+				return h.refused(next, err)
+			}
+			var waitErr error
+			if next, waitErr = h.await(ctx, next, expired); waitErr != nil {
+				if err != nil && status.Code(waitErr) == codes.Unavailable {
+					return err // which says what became of the call itself
+				}
+				return waitErr
+			}
+		}
+		t = next
+		if err = call(t.plugin); err == nil || !h.repeats(method, err) {
+			return err
+		}
+	}
+}
+
+// refused returns the error of a call that is not to wait: its own, or why no plugin took
+// it.
+func (h *Handle) refused(t *target, err error) error {
+	if err != nil {
+		return err
+	}
+	return &UnavailableError{Name: h.name, State: t.state}
+}
+
+// await waits until the handle has another target than t. expired ends the wait, beside
+// the context; it may be nil.
+func (h *Handle) await(ctx context.Context, t *target, expired <-chan time.Time) (*target, error) {
+	if !t.mayWait() {
+		return nil, h.refused(t, nil)
+	}
+	select {
+	case <-t.replaced:
+		return h.target.Load(), nil
+	case <-expired:
+		return nil, h.refused(t, nil)
+	case <-ctx.Done():
+		s := status.FromContextError(ctx.Err())
+		reason := &UnavailableError{Name: h.name, State: t.state}
+		return nil, status.Errorf(s.Code(), "%s: %v", s.Message(), reason)
+	}
+}
+
+// waitsForReady reports whether a call has grpc.WaitForReady(true).
+func waitsForReady(opts []grpc.CallOption) bool {
+	waits := false
+	for _, o := range opts {
+		if failFast, ok := o.(grpc.FailFastCallOption); ok {
+			waits = !failFast.FailFast
+		}
+	}
+	return waits
+}
+
+// idempotentMethods returns the full names of the methods that a protocol's .proto files
+// declare as idempotent.
+func idempotentMethods(p *protocol.Protocol) map[string]bool {
+	methods := make(map[string]bool)
+	for _, s := range p.Services() {
+		d := s.Descriptor()
+		if d == nil {
+			continue // it was not generated from a .proto file
+		}
+		for i := range d.Methods().Len() {
+			if m := d.Methods().Get(i); isIdempotent(m) {
+				methods[fmt.Sprintf("/%s/%s", s.Name, m.Name())] = true
+			}
+		}
+	}
+	return methods
+}
+
+func isIdempotent(m protoreflect.MethodDescriptor) bool {
+	options, _ := m.Options().(*descriptorpb.MethodOptions)
+	return options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+}

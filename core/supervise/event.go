@@ -1,0 +1,110 @@
+package supervise
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/plugwire/plugwire/core/host"
+)
+
+// Kind is what an event tells.
+type Kind string
+
+// The kinds of events.
+const (
+	KindStarting    Kind = "starting"     // a plugin is being started; Attempt counts restarts in a row
+	KindReady       Kind = "ready"        // Plugin takes calls
+	KindStartFailed Kind = "start failed" // Err says why; a swap that fails has this too
+	KindUnhealthy   Kind = "unhealthy"    // Err is an *UnhealthyError; Plugin is being stopped
+	KindExited      Kind = "exited"       // Err is a *host.ExitError, nil after an end in good order
+	KindRestarting  Kind = "restarting"   // the next start is in Delay; Attempt counts restarts in a row
+	KindGaveUp      Kind = "gave up"      // Err says why; the next start is in Delay, if that is not 0
+	KindSwapped     Kind = "swapped"      // Plugin has replaced the last one, which is draining
+	KindRetired     Kind = "retired"      // a plugin that was replaced has ended; Err as for KindExited
+	KindRolledBack  Kind = "rolled back"  // the launch function from before the last swap is used again
+	KindClosed      Kind = "closed"       // the handle is closed
+)
+
+// Event is something that happened to a handle. It may get more fields.
+type Event struct {
+	Kind Kind
+	// Name is the plugin's.
+	Name string
+	Time time.Time
+	// Attempt, Delay, Err and Plugin are set as the kind says.
+	Attempt int
+	Delay   time.Duration
+	Err     error
+	Plugin  *host.Plugin
+}
+
+// level returns the level of the event's record.
+func (e Event) level() slog.Level {
+	switch e.Kind {
+	case KindGaveUp:
+		return slog.LevelError
+	case KindUnhealthy, KindStartFailed, KindRolledBack, KindRestarting:
+		return slog.LevelWarn
+	case KindExited, KindRetired:
+		if e.Err != nil {
+			return slog.LevelWarn
+		}
+	}
+	return slog.LevelInfo
+}
+
+// record logs an event.
+func (h *Handle) record(e Event) {
+	attrs := []slog.Attr{slog.String("plugin", e.Name)}
+	if e.Attempt > 0 {
+		attrs = append(attrs, slog.Int("attempt", e.Attempt))
+	}
+	if e.Delay > 0 {
+		attrs = append(attrs, slog.Duration("delay", e.Delay))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.Any("error", e.Err))
+	}
+	h.logger.LogAttrs(context.Background(), e.level(), "supervised plugin: "+string(e.Kind), attrs...)
+}
+
+// queue hands events over, one at a time and in their order, and holds nobody up. It has a
+// goroutine only while it has events. Events are few: each start makes some, and the
+// policy delays starts.
+type queue struct {
+	handle func(Event) // nil: events are dropped
+
+	mu      sync.Mutex // guards the fields below
+	waiting []Event
+	busy    bool // a goroutine hands events over
+}
+
+func (q *queue) add(e Event) {
+	if q.handle == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, e)
+	if !q.busy {
+		q.busy = true
+		go q.run()
+	}
+}
+
+func (q *queue) run() {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) == 0 {
+			q.busy = false
+			q.mu.Unlock()
+			return
+		}
+		e := q.waiting[0]
+		q.waiting = q.waiting[1:]
+		q.mu.Unlock()
+		q.handle(e)
+	}
+}

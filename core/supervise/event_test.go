@@ -1,0 +1,126 @@
+package supervise
+
+import (
+	"bytes"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// A listener gets each event once and in order, however slow it is, and holds nobody up.
+func TestSlowListener(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const restarts = 30
+		f, events := new(factory), new(recorder)
+		h := startFake(t, f, WithPolicy(Policy{MaxEnds: 2 * restarts}), WithListener(func(e Event) {
+			time.Sleep(time.Hour)
+			events.listen(e)
+		}))
+		want := []Kind{KindReady}
+		for range restarts {
+			f.last().kill()
+			synctest.Wait()
+			if _, err := call(t.Context(), h, grpc.WaitForReady(true)); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, KindExited, KindRestarting, KindStarting, KindReady)
+		}
+		closeHandle(t, h)
+		want = append(want, KindClosed)
+		time.Sleep(time.Duration(len(want)) * time.Hour)
+		synctest.Wait()
+		last := time.Time{}
+		for _, e := range events.events {
+			if e.Time.Before(last) || e.Name != "fake" {
+				t.Errorf("%+v after %v", e, last)
+			}
+			last = e.Time
+		}
+		if got := events.take(); !slices.Equal(got, want) {
+			t.Errorf("got  %v\nwant %v", got, want)
+		}
+	})
+}
+
+// lockedBuffer is a buffer that a handle's log is written to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// The handle logs its events, and no others.
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log lockedBuffer
+		f := new(factory)
+		text := slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}})
+		h := startFake(t, f, WithLogger(slog.New(text)))
+		f.last().kill()
+		synctest.Wait()
+		closeHandle(t, h)
+		synctest.Wait()
+		const want = `level=INFO msg="supervised plugin: ready" plugin=fake
+level=WARN msg="supervised plugin: exited" plugin=fake error="plugin fake ended (signal: killed)"
+level=WARN msg="supervised plugin: restarting" plugin=fake attempt=1 error="plugin fake ended (signal: killed)"
+level=INFO msg="supervised plugin: starting" plugin=fake attempt=1
+level=INFO msg="supervised plugin: ready" plugin=fake
+level=INFO msg="supervised plugin: closed" plugin=fake
+`
+		if got := log.String(); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// State tells a status page what there is to know.
+func TestState(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := new(factory)
+		h := startFake(t, f)
+		began := time.Now()
+		if s := h.State(); s.Phase != PhaseReady || s.Starts != 1 || s.Attempt != 0 || s.Err != nil || !s.Since.Equal(began) {
+			t.Errorf("at first: %+v", s)
+		}
+		time.Sleep(time.Second)
+		f.last().kill()
+		synctest.Wait()
+		if s := h.State(); s.Phase != PhaseReady || s.Starts != 2 || s.Attempt != 1 || s.Err == nil || !s.Since.Equal(began.Add(time.Second)) {
+			t.Errorf("after a restart: %+v", s)
+		}
+		closeHandle(t, h)
+		s := h.State()
+		if s.Phase != PhaseClosed {
+			t.Errorf("at the end: %+v", s)
+		}
+		_, err := call(t.Context(), h)
+		if want := "plugin fake takes no calls: the handle is closed: "; err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	})
+}

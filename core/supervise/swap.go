@@ -1,0 +1,167 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/plugwire/plugwire/core/host"
+)
+
+// SwapOption changes one [Handle.Swap].
+type SwapOption interface {
+	apply(s *swap)
+}
+
+type swapOptionFunc func(*swap)
+
+func (f swapOptionFunc) apply(s *swap) { f(s) }
+
+// WithGrace sets how long calls and streams of the old plugin may take to end. The
+// default is [host.DefaultGrace].
+func WithGrace(d time.Duration) SwapOption {
+	return swapOptionFunc(func(s *swap) { s.grace = d })
+}
+
+// WithRollback makes a handle go back to the launch function from before the swap if the
+// new plugin ends, or is unhealthy, within d after the switch.
+func WithRollback(d time.Duration) SwapOption {
+	return swapOptionFunc(func(s *swap) { s.rollback = d })
+}
+
+// WithQuiesce sets a function for plugins that hold something that only one process can
+// have, such as a port or a lock. It runs before the new plugin is started, and makes the
+// old one give that thing up. If the swap fails later, undo makes the old plugin take it
+// again; undo may be nil. The function does not run in a gap.
+func WithQuiesce(quiesce func(ctx context.Context, old *host.Plugin) (undo func(), err error)) SwapOption {
+	return swapOptionFunc(func(s *swap) { s.quiesce = quiesce })
+}
+
+// swap is a request to replace the plugin.
+type swap struct {
+	ctx      context.Context //nolint:containedctx // that of the call, which waits for result
+	launch   launcher        // nil: the one that the handle has
+	grace    time.Duration
+	rollback time.Duration
+	quiesce  func(ctx context.Context, old *host.Plugin) (undo func(), err error)
+	result   chan error // has room for it
+
+	attempt *attempt // set when the swap is under way
+}
+
+// Swap replaces the plugin by one that launch starts, with no call lost. When the new
+// plugin is initialized and healthy, all new calls go to it at once. Swap then returns, and
+// the old plugin is stopped with a grace for its calls and streams. Later restarts use
+// launch.
+//
+// An error means that nothing was replaced: the old plugin goes on as it was. ctx bounds
+// the start of the new one. A plugin that speaks another version of the protocol is
+// refused with a [*VersionError]. Swaps of one handle happen one after the other.
+func (h *Handle) Swap(ctx context.Context, launch LaunchFunc, opts ...SwapOption) error {
+	if launch == nil {
+		return errors.New("supervise.Handle.Swap: the launch function is nil")
+	}
+	return h.replace(ctx, launch.launcher(), opts...)
+}
+
+// Restart replaces the plugin by a new one of the same launch function, as [Handle.Swap]
+// does. If the handle is down or waits for its next start, Restart starts one at once.
+func (h *Handle) Restart(ctx context.Context, opts ...SwapOption) error {
+	return h.replace(ctx, nil, opts...)
+}
+
+func (h *Handle) replace(ctx context.Context, launch launcher, opts ...SwapOption) error {
+	s := &swap{ctx: ctx, launch: launch, grace: host.DefaultGrace, result: make(chan error, 1)}
+	for _, o := range opts {
+		o.apply(s)
+	}
+	var err error
+	select {
+	case h.swaps <- s:
+		err = <-s.result
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-h.closed:
+		err = errClosed
+	}
+	if err != nil {
+		return fmt.Errorf("replace plugin %s: %w", h.name, err)
+	}
+	return nil
+}
+
+func (m *machine) beginSwap(s *swap) {
+	if s.launch == nil {
+		s.launch = m.launch
+	}
+	old, quiesces := m.state.Plugin, s.quiesce != nil && m.state.Phase == PhaseReady
+	m.tell(Event{Kind: KindStarting})
+	m.swap = s
+	s.attempt = m.begin(s.ctx, func(ctx context.Context) (p instance, err error) {
+		if quiesces {
+			var undo func()
+			if undo, err = s.quiesce(ctx, old); err != nil {
+				return nil, fmt.Errorf("quiesce: %w", err)
+			}
+			defer func() {
+				if err != nil && undo != nil {
+					undo()
+				}
+			}()
+		}
+		return m.bringUp(ctx, s.launch, m.protocol)
+	})
+}
+
+// endSwap switches to the new plugin, if there is one.
+func (m *machine) endSwap(o outcome) {
+	s := m.swap
+	m.swap = nil
+	if o.err != nil {
+		m.tell(Event{Kind: KindStartFailed, Err: o.err})
+		s.result <- o.err
+		return
+	}
+	m.timer.Stop()
+	if m.start != nil {
+		m.start.abandon()
+		m.start = nil
+	}
+	old, before := m.current, m.launch
+	m.history.forget()
+	m.state.Err = nil
+	m.adopt(o.plugin, s.launch)
+	m.tell(Event{Kind: KindSwapped, Plugin: m.state.Plugin})
+	if s.rollback > 0 {
+		m.current.rollback = &rollback{launch: before, until: time.Now().Add(s.rollback)}
+	}
+	if old != nil {
+		m.retire(old, s.grace)
+	}
+	s.result <- nil
+}
+
+// retire stops a plugin that takes no new calls.
+func (m *machine) retire(old *life, grace time.Duration) {
+	old.stopProbe()
+	m.retired[old.instance] = true
+	m.working.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		_ = old.Shutdown(ctx) // Err says how it ended
+		<-old.Done()
+		select {
+		case m.gone <- old.instance:
+		case <-m.closing:
+		}
+	})
+}
+
+// rollback is what a handle goes back to if the plugin of a swap does not live long.
+type rollback struct {
+	launch launcher
+	until  time.Time
+}
+
+func (r *rollback) due(now time.Time) bool { return r != nil && now.Before(r.until) }

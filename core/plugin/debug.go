@@ -24,22 +24,21 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// debugger has a plugin that a person has started serve the hosts that attach to
-// it: it makes the offer that a host would have made, and turns the answer into
-// what a host needs.
+// debugger is for a plugin that a person has started, and that serves the hosts that
+// attach to it. It makes the offer that a host would have made, and turns the answer into
+// what a host needs to attach.
 type debugger struct {
 	goPlugin bool // serve hosts on go-plugin
 	cfg      *config
 	family   protocol.Family
 	offer    *negotiation.Offer
-	identity *secure.Identity // of every host
-	out      io.Writer        // for the shell
-	help     io.Writer        // for the person
+	identity *secure.Identity // the certificate and key that every host uses
+	out      io.Writer        // text for the shell
+	help     io.Writer        // text for the person
 }
 
-// debugMode returns the value of PLUGWIRE_DEBUG in a process that no host has
-// started, else nothing: a host of another framework passes its own environment
-// on.
+// debugMode returns the value of PLUGWIRE_DEBUG in a process that no host has started. It
+// returns nothing under a host: a host of another framework passes its own environment on.
 func debugMode(cfg *config) string {
 	if cookie, ok := cfg.lookupEnv(cfg.cookie.Name); ok && cookie == cfg.cookie.Value {
 		return ""
@@ -51,7 +50,7 @@ func debugMode(cfg *config) string {
 	return mode
 }
 
-// serveDebug serves binding to whoever attaches, until SIGINT or SIGTERM.
+// serveDebug serves binding to the hosts that attach, until SIGINT or SIGTERM.
 func serveDebug(mode string, cfg *config, binding protocol.Binding, opts []Option) (err error) {
 	d := &debugger{cfg: cfg, goPlugin: mode == negotiation.DebugGoPlugin, out: os.Stdout, help: os.Stderr}
 	if on, err := strconv.ParseBool(mode); !d.goPlugin && (err != nil || !on) {
@@ -61,7 +60,7 @@ func serveDebug(mode string, cfg *config, binding protocol.Binding, opts []Optio
 	if err != nil {
 		return err
 	}
-	d.family = families[0] // hosts attach to what is served, and ask for nothing
+	d.family = families[0] // a host that attaches does not ask for a protocol
 	if err := d.makeOffer(); err != nil {
 		return err
 	}
@@ -78,21 +77,21 @@ func serveDebug(mode string, cfg *config, binding protocol.Binding, opts []Optio
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second one ends it at once
-	// Before the user's, which may have a logger too.
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// These come before the user's options, which may set a logger too.
 	own := []Option{WithLogger(logs.ForPeople(os.Stderr, slog.LevelDebug))}
 	err = serve(ctx, binding, slices.Concat(own, opts, []Option{optionFunc(func(cfg *config) error {
-		cfg.lookupEnv, cfg.answer, cfg.debug = d.lookup(), d, true // instead of the user's
+		cfg.lookupEnv, cfg.answer, cfg.debug = d.lookup(), d, true // these replace the user's
 		return nil
 	})}), func(bool) {})
 	if refused, ok := errors.AsType[*refusedError](err); ok {
-		return refused.err // there is no host that has it from the answer
+		return refused.err // no host has read the answer
 	}
 	return err
 }
 
-// makeOffer makes the offer of a host that has all that this plugin has. What a
-// host on go-plugin sets beside, such as a range of ports, may be set by hand.
+// makeOffer makes the offer of a host that has all that this plugin has. A person may set
+// the variables that only hosts on go-plugin set, such as a range of ports.
 func (d *debugger) makeOffer() error {
 	byHand := func(name string) (string, bool) {
 		switch name {
@@ -116,8 +115,8 @@ func (d *debugger) makeOffer() error {
 		return fmt.Errorf("%s=%s: this plugin serves %s", negotiation.EnvVersions, asked, d.family)
 	}
 	if d.goPlugin {
-		// unix, or TCP where such a host has no other. Beside unix it would
-		// only be open to everybody.
+		// This is unix, or TCP on systems where such a host has nothing else. TCP beside
+		// unix would open the plugin to every user of the machine for no gain.
 		offer.Transports = offer.Transports[:1]
 		return nil
 	}
@@ -127,7 +126,7 @@ func (d *debugger) makeOffer() error {
 	offer.ClientCert = d.identity.PEM()
 	offer.Transports = d.transports()
 	offer.Plugwire = true
-	offer.Callbacks = true // a host that attaches always serves
+	offer.Callbacks = true // a host that attaches always opens the stream for callbacks
 	offer.Protocol = d.family.Name()
 	offer.Sessions = []string{handshake.SessionDirect, handshake.SessionYamux, handshake.SessionNative}
 	offer.Wires = d.cfg.wires
@@ -141,8 +140,8 @@ func usesDir(t transport.Transport) bool {
 	return ok && d.UsesDir()
 }
 
-// transports are the plugin's in its own order, without those whose connection
-// comes with the start of a process.
+// transports returns the plugin's transports in its own order, without those whose
+// connection is made at the start of a process.
 func (d *debugger) transports() []transport.ID {
 	var set transport.Set
 	for _, t := range d.cfg.transports {
@@ -164,7 +163,7 @@ func (d *debugger) security() []string {
 	}
 }
 
-// lookup finds the variables of the offer, and no others.
+// lookup returns a function that finds the variables of the offer only.
 func (d *debugger) lookup() func(string) (string, bool) {
 	env := make(map[string]string)
 	for _, variable := range d.offer.Environ() {
@@ -177,19 +176,19 @@ func (d *debugger) lookup() func(string) (string, bool) {
 	}
 }
 
-// Write takes the answer and prints what a host needs instead of it.
+// Write takes the answer, and prints what a host needs to attach.
 func (d *debugger) Write(line []byte) (int, error) {
 	answer, err := negotiation.ParseAnswer(string(line), d.offer.Instance)
 	if err != nil {
 		return 0, err
 	}
-	if answer.Refusal == nil { // else serveDebug returns it
+	if answer.Refusal == nil { // otherwise serveDebug returns the refusal
 		err = d.serving(answer)
 	}
 	return len(line), err
 }
 
-// serving prints how a host gets to the plugin, which serves.
+// serving prints how a host attaches.
 func (d *debugger) serving(answer *negotiation.Answer) error {
 	info, err := d.info(answer)
 	if err != nil {
@@ -204,8 +203,8 @@ func (d *debugger) info(answer *negotiation.Answer) (handshake.AttachInfo, error
 		Session: answer.Session, Wire: answer.Wire, Security: answer.Security, Preamble: answer.Preamble, Cert: answer.Cert,
 		PID: os.Getpid(), Stays: true,
 	}
-	// Without it a host does not know when this process ends, only that the
-	// connection does.
+	// Without the start time a host does not notice the end of this process, only the end
+	// of the connection.
 	info.Started, _ = process.StartTime(info.PID)
 	if answer.Security != handshake.SecurityMTLS {
 		return info, nil

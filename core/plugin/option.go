@@ -19,8 +19,8 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Option changes how a plugin serves. Options that contradict each other are an error that
-// names both. Of one that is given twice, the last one counts.
+// Option changes how a plugin serves. Two options that contradict each other are an error
+// that names both. If an option is given twice, the last one counts.
 type Option interface {
 	apply(cfg *config) error
 }
@@ -49,7 +49,7 @@ type config struct {
 	answer           io.Writer
 	outlives         bool
 	ignoresTerminate bool
-	debug            bool // hosts come and go, and standard output is a person's
+	debug            bool // hosts come and go, and a person reads standard output
 }
 
 func newConfig(opts []Option) (*config, error) {
@@ -71,13 +71,13 @@ func newConfig(opts []Option) (*config, error) {
 	return cfg, errors.Join(append(errs, cfg.contradiction())...)
 }
 
-// errTwice is the error of an option that connects the plugin with its host: of two, one
-// leads nowhere.
+// errTwice returns the error of a duplicate option that connects the plugin with its
+// host. The plugin has one host, so one of the two would have no effect.
 func errTwice(option string) error {
 	return fmt.Errorf("plugin.%s is given twice, and there is one host (plugintest gives the option too, so a test cannot)", option)
 }
 
-// contradiction returns an error for two options that cannot both be meant.
+// contradiction returns an error for two options that cannot both take effect.
 func (c *config) contradiction() error {
 	if c.limits.Buffered != 0 && c.limits.Buffered < c.maxMessageSize {
 		return fmt.Errorf("plugin.WithMaxBuffered and plugin.WithMaxMessageSize contradict each other: there is no room for one message: %d bytes are less than the %d that a message may have", c.limits.Buffered, c.maxMessageSize)
@@ -87,8 +87,8 @@ func (c *config) contradiction() error {
 
 var errNoTransports = errors.New(`no transport given: go get github.com/plugwire/plugwire/transport/unix, import "github.com/plugwire/plugwire/transport/unix", and add plugin.WithTransports(unix.New())`)
 
-// WithTransports sets the transports that the plugin can listen on. The host's
-// order of preference decides which is taken. Required.
+// WithTransports sets the transports that the plugin can listen on. It is required. The
+// host's order of preference decides which one is taken.
 func WithTransports(transports ...transport.Transport) Option {
 	return optionFunc(func(cfg *config) (err error) {
 		cfg.transports, err = transport.NewSet(transports...)
@@ -96,10 +96,10 @@ func WithTransports(transports ...transport.Transport) Option {
 	})
 }
 
-// WithLogger sets the logger that [Logger] returns and that the framework logs
-// to. By default it writes JSON lines to standard error, at the level that the
-// host's logger has, and the host turns them into records of its own. Under a
-// go-plugin host they are hclog's, at every level.
+// WithLogger sets the logger that [Logger] returns and that the framework logs to. By
+// default it writes JSON lines to standard error, at the level of the host's logger. The
+// host makes its own records from them. Under a go-plugin host the lines have hclog's
+// form, at every level.
 func WithLogger(logger *slog.Logger) Option {
 	return optionFunc(func(cfg *config) error {
 		if logger == nil {
@@ -110,9 +110,10 @@ func WithLogger(logger *slog.Logger) Option {
 	})
 }
 
-// WithInterceptors adds interceptors around the application's handlers, outside
-// those added later. Either may be nil. They never see calls of the framework's
-// own services (health, reflection, shutdown).
+// WithInterceptors adds interceptors around the application's handlers, and around those
+// that Broker.Serve serves. Interceptors that are added first are outermost. Either may be
+// nil. They never see calls of the framework's own services (health, reflection,
+// shutdown).
 func WithInterceptors(unary grpc.UnaryServerInterceptor, stream grpc.StreamServerInterceptor) Option {
 	return optionFunc(func(cfg *config) error {
 		if unary != nil {
@@ -125,9 +126,10 @@ func WithInterceptors(unary grpc.UnaryServerInterceptor, stream grpc.StreamServe
 	})
 }
 
-// WithHostInterceptors adds interceptors around the plugin's calls to its host
-// ([Host]), outside those added later. Either may be nil. The *grpc.ClientConn
-// that they are given is for identification only.
+// WithHostInterceptors adds interceptors around the plugin's calls to its host ([Host]),
+// and around calls on connections of [Broker]. Interceptors that are added first are
+// outermost. Either may be nil. They get a *grpc.ClientConn to identify the host, and must
+// not call it.
 func WithHostInterceptors(unary grpc.UnaryClientInterceptor, stream grpc.StreamClientInterceptor) Option {
 	return optionFunc(func(cfg *config) error {
 		if unary != nil {
@@ -152,10 +154,10 @@ func WithMaxMessageSize(bytes int) Option {
 	})
 }
 
-// WithMaxCalls sets how many calls of the host may be in flight in the plugin. A call
-// over the limit fails at once with codes.ResourceExhausted: it never waits, because
-// calls that are nested could then wait for each other without an end. The default is
-// 2048. The host has a limit of its own for the plugin's calls (host.WithMaxCalls).
+// WithMaxCalls sets how many calls of the host may be in flight in the plugin. The default
+// is 2048. A call over the limit fails at once with codes.ResourceExhausted, and has not
+// begun (host.NotBegun). It never waits: nested calls that wait for each other would never
+// end. The host has a limit of its own for the plugin's calls (host.WithMaxCalls).
 func WithMaxCalls(calls int) Option {
 	return optionFunc(func(cfg *config) error {
 		if calls < 1 {
@@ -181,12 +183,14 @@ func WithWire(wires ...string) Option {
 }
 
 // WithMaxBuffered sets how many bytes the plugin holds for the host's calls before its
-// handlers have them: messages larger than 128 KiB that are on their way, and, up to a
-// sixteenth of it, metadata. A message that is compressed counts as what it becomes,
-// until its call ends or has its next message. A call over the limit fails with codes.ResourceExhausted.
-// The default is four messages of the size that [WithMaxMessageSize] allows (1 GiB), and
-// at least 64 MiB. Less than one such message is an error. The host has a limit of its
-// own (host.WithMaxBuffered).
+// handlers have them. Messages larger than 128 KiB count while they are on their way.
+// Metadata counts up to a sixteenth of the limit. A compressed message counts with its
+// size after decompression, until its call ends or gets its next message.
+//
+// A call over the limit fails with codes.ResourceExhausted. The default is four messages
+// of the size that [WithMaxMessageSize] allows (1 GiB), and at least 64 MiB. A limit below
+// the size of one such message is an error. The host has a limit of its own
+// (host.WithMaxBuffered).
 func WithMaxBuffered(bytes int) Option {
 	return optionFunc(func(cfg *config) error {
 		if bytes < 1 {
@@ -197,8 +201,8 @@ func WithMaxBuffered(bytes int) Option {
 	})
 }
 
-// WithCookie sets the environment variable by which the plugin recognizes its
-// host. The default is PLUGIN_MAGIC_COOKIE=plugwire. It must be the host's.
+// WithCookie sets the environment variable by which the plugin recognizes its host. The
+// host must use the same (host.WithCookie). The default is PLUGIN_MAGIC_COOKIE=plugwire.
 func WithCookie(name, value string) Option {
 	return optionFunc(func(cfg *config) error {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
@@ -209,8 +213,8 @@ func WithCookie(name, value string) Option {
 	})
 }
 
-// WithTLSConfig serves with the given configuration, which is cloned, instead
-// of one-time certificates. The host must use host.WithTLSConfig.
+// WithTLSConfig makes the plugin serve with a clone of the given configuration instead of
+// one-time certificates. The host must use host.WithTLSConfig.
 func WithTLSConfig(cfg *tls.Config) Option {
 	return optionFunc(func(c *config) error {
 		if cfg == nil {
@@ -221,10 +225,10 @@ func WithTLSConfig(cfg *tls.Config) Option {
 	})
 }
 
-// OnShutdown adds a function that runs when the plugin stops, after the calls
-// in flight have ended. Functions run one after another, the last added first.
-// The context ends when the host's patience does. An error is logged and makes
-// the exit code 1. They do not run when the host was killed.
+// OnShutdown adds a function that runs when the plugin stops, after the calls in flight
+// have ended. Functions run one after another, the last added first. The context ends when
+// the grace of the stop does. An error is logged and makes the exit code 1. The functions
+// do not run when the host was killed.
 func OnShutdown(f func(ctx context.Context) error) Option {
 	return optionFunc(func(cfg *config) error {
 		if f == nil {
@@ -235,10 +239,11 @@ func OnShutdown(f func(ctx context.Context) error) Option {
 	})
 }
 
-// OutlivesHost has the plugin go on when a go-plugin host ends without stopping it,
-// as those do that leave their plugins running and attach to them again
-// (ReattachConfig there; Nomad, for example). [Main] otherwise ends it then, with what
-// it has started. It changes nothing under a Plugwire host, whose plugins end with it.
+// OutlivesHost keeps the plugin running when a go-plugin host ends without stopping it.
+// Some of these hosts, Nomad for example, leave their plugins running and attach to them
+// again (ReattachConfig there). Without the option [Main] then ends the plugin and all
+// that it has started. The option has no effect under a Plugwire host, whose plugins end
+// with it.
 func OutlivesHost() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.outlives = true
@@ -246,16 +251,16 @@ func OutlivesHost() Option {
 	})
 }
 
-// IgnoresSIGTERM leaves SIGTERM to the host, for a plugin that runs [Main]. By default the
-// plugin begins to stop at that signal and takes no new calls. That is wrong where a
-// service manager sends SIGTERM to all processes of a service at once, as systemd does:
-// the last calls of a host that still has work to finish then failed.
+// IgnoresSIGTERM makes a plugin that runs [Main] ignore SIGTERM. By default the signal
+// begins a stop, and the plugin refuses new calls. That is wrong under a service manager
+// that sends SIGTERM to all processes of a service at once, such as systemd: the last
+// calls of a host that still had work to finish failed.
 //
-// The plugin ends when its host asks it to, or when its host ends, however that is. A
-// host that has to end it by force sends SIGTERM in vain and SIGKILL a second later.
-// The option has no effect where only a signal ends a plugin whose host is gone: with
-// [OutlivesHost] under a go-plugin host, under a host with a Runner of its own, when the
-// plugin is debugged, and on Windows.
+// The plugin then ends when its host asks it to, or when its host ends. A host that ends
+// the plugin by force sends SIGTERM without effect, and SIGKILL a second later. The option
+// has no effect where only a signal ends a plugin whose host is gone: with [OutlivesHost]
+// under a go-plugin host, under a host with a Runner of its own, when the plugin is
+// debugged, and on Windows.
 func IgnoresSIGTERM() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.ignoresTerminate = true
@@ -263,8 +268,8 @@ func IgnoresSIGTERM() Option {
 	})
 }
 
-// WithLookupEnv sets where the host's offer is looked up. The default is
-// [os.LookupEnv].
+// WithLookupEnv sets the function that finds the variables of the host's offer. The
+// default is [os.LookupEnv].
 func WithLookupEnv(lookup func(name string) (value string, ok bool)) Option {
 	return optionFunc(func(cfg *config) error {
 		if lookup == nil {
@@ -278,7 +283,7 @@ func WithLookupEnv(lookup func(name string) (value string, ok bool)) Option {
 	})
 }
 
-// WithAnswerWriter sets where the one-line answer is written, in one Write. The
+// WithAnswerWriter sets the writer that gets the one-line answer, in one Write. The
 // default is [os.Stdout].
 func WithAnswerWriter(w io.Writer) Option {
 	return optionFunc(func(cfg *config) error {

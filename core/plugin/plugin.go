@@ -1,5 +1,5 @@
-// Package plugin is the plugin's side: it reads the host's offer, negotiates,
-// listens, answers, serves, and drains when it is told to stop.
+// Package plugin is the plugin's side. It reads the host's offer, negotiates, listens,
+// answers, serves, and drains when the host asks it to stop.
 //
 // A plugin's main function is one call:
 //
@@ -7,9 +7,10 @@
 //		plugin.Main(example.ServeDataProcessor(&processor{}), plugin.WithTransports(unix.New()))
 //	}
 //
-// [Serve] is the same for a program that owns its main. In handlers, [Logger]
-// writes to the host's log, [Host] calls the host's services, and [SetHealth]
-// changes what the host sees.
+// [Serve] does the same for a program that has a main of its own. In handlers, [Logger]
+// writes to the host's log, [Host] calls the host's services, and [SetHealth] changes the
+// health that the host sees. [OnReady] and [OnShutdown] add functions that run at the
+// beginning and at the end.
 package plugin
 
 import (
@@ -24,30 +25,28 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// Main serves binding until the host says stop, and exits the process: with 0
+// Main serves binding until the host asks it to stop, and exits the process: with 0
 // after an orderly stop, with 1 when it cannot serve. It does not return.
 //
-// SIGINT is swallowed, because a terminal sends it to the plugin as well as to
-// the host, and the host decides when to stop. SIGTERM begins an orderly stop
-// with [DefaultGrace]; a second one, or one during a stop, ends it. [IgnoresSIGTERM]
-// leaves it to the host too.
+// Main ignores SIGINT. A terminal sends that signal to the plugin as well as to the host,
+// and the host decides when to stop. SIGTERM begins an orderly stop with [DefaultGrace]. A
+// second SIGTERM, or one during a stop, ends the process. [IgnoresSIGTERM] makes Main
+// ignore SIGTERM too.
 //
-// Under a host that is on go-plugin, what this process prints on standard output,
-// and through os.Stderr, goes to the host as such hosts fetch it (GRPCStdio); the
-// crash of the process still goes to its own standard error. What was printed
-// right before [os.Exit] or a crash may not arrive. When such a host is gone, and
-// nobody reads either any more, the process ends. On Unix it leads a session of its
-// own, without the terminal of its host, so that it ends with what it has started: on
-// Linux also when it is killed. With [OutlivesHost] it goes on, and so does what it has started.
+// Under a host on go-plugin, the host gets what this process prints on standard output and
+// through os.Stderr (GRPCStdio). The text of a crash still goes to standard error. What
+// was printed right before [os.Exit] or a crash may not arrive. When such a host has
+// ended, the process ends too. On Unix the process leads a session of its own, without the
+// host's terminal, so that what it has started ends with it. On Linux that is so also when
+// the process is killed. With [OutlivesHost] it goes on, together with what it has
+// started.
 //
-// Run by hand, without a host, it says so on standard error and exits with 1. But
-// with PLUGWIRE_DEBUG=1 in the environment it serves the hosts that attach to it,
-// one after another, until SIGINT or SIGTERM: it prints on standard output the
-// variable by which host.Launch attaches instead of launching. With
-// PLUGWIRE_DEBUG=go-plugin it serves hosts on go-plugin and prints the
-// ReattachConfig, for Terraform for example. It serves the highest version of its
-// protocol, of several the first, unless PLUGIN_PROTOCOL_VERSIONS names other
-// versions, over the first of its transports.
+// Without a host, Main says so on standard error and exits with 1. With PLUGWIRE_DEBUG=1
+// in the environment it serves the hosts that attach to it instead, until SIGINT or
+// SIGTERM. It prints on standard output the variable that makes host.Launch attach. With
+// PLUGWIRE_DEBUG=go-plugin it serves hosts on go-plugin, Terraform for example, and prints
+// the ReattachConfig. It serves the first of its protocols, over the first of its
+// transports, in the highest version unless PLUGIN_PROTOCOL_VERSIONS names others.
 func Main(binding protocol.Binding, opts ...Option) {
 	if cfg, err := newConfig(opts); err == nil { // serve reports it otherwise
 		if mode := debugMode(cfg); mode != "" {
@@ -73,7 +72,8 @@ func Main(binding protocol.Binding, opts ...Option) {
 	os.Exit(exitCode(err))
 }
 
-// exitCode reports err where a person or a foreign host looks for it.
+// exitCode returns the exit code for err, and prints err to standard error, where a person
+// or a foreign host looks for it.
 func exitCode(err error) int {
 	if err == nil {
 		return 0
@@ -82,7 +82,7 @@ func exitCode(err error) int {
 	var mismatch *handshake.Error
 	switch {
 	case errors.As(err, &refusal):
-		// The host has it from the answer.
+		// The answer has told the host.
 	case errors.As(err, &mismatch) && mismatch.Code == handshake.CodeCookie:
 		fmt.Fprintf(os.Stderr, "%s: %s.\nRun the host application instead; %s.\n", os.Args[0], mismatch.Reason, mismatch.Hint)
 	default:
@@ -91,7 +91,8 @@ func exitCode(err error) int {
 	return 1
 }
 
-// refusedError marks an error that the answer has already told the host.
+// refusedError marks an error that the host knows already, from the answer or from the
+// status of a call.
 type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }

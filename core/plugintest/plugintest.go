@@ -1,12 +1,12 @@
-// Package plugintest runs a plugin inside a test's own process, through the
-// real handshake and over a real transport, so that handlers are tested exactly
-// as a host calls them, with the race detector and the debugger at hand.
+// Package plugintest runs a plugin inside a test's own process, through the real
+// handshake and over a real transport. A test calls handlers exactly as a host does, and
+// the race detector and the debugger see both sides.
 //
 //	p := plugintest.Start(t, example.ServeDataProcessor(&processor{}), unix.New())
 //	resp, err := example.NewDataProcessorClient(p).ProcessData(ctx, req)
 //
-// What a process alone has is not there: a crash of the plugin is one of the
-// test, and there is no standard output or error to read logs from.
+// The plugin has no process of its own. Its crash is a crash of the test, and it has no
+// standard output or error to read logs from.
 package plugintest
 
 import (
@@ -24,20 +24,20 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// Start serves binding over tr and returns the host's handle on it. The plugin
-// is stopped when the test ends, and the test fails if it cannot be started or
-// does not stop in good order.
+// Start serves binding over tr and returns the host's handle on the plugin. The plugin
+// stops when the test ends. The test fails if the plugin cannot be started or does not
+// stop in good order.
 //
-// The host speaks every version of the protocol that the binding has, of several
-// protocols those of the first: host.WithProtocols asks for another. Both sides
-// log to the test. Options change the host; use [StartWith] to change the plugin
-// too.
+// The host speaks every version of the protocol that the binding has. If the binding has
+// several protocols, the host speaks the first, unless host.WithProtocols names another.
+// Both sides log to the test. Options change the host. Use [StartWith] to change the
+// plugin too.
 func Start(tb testing.TB, binding protocol.Binding, tr transport.Transport, opts ...host.Option) *host.Plugin {
 	tb.Helper()
 	return StartWith(tb, binding, tr, nil, opts...)
 }
 
-// StartWith is [Start] with options for the plugin.
+// StartWith works like [Start], and takes options for the plugin too.
 func StartWith(tb testing.TB, binding protocol.Binding, tr transport.Transport, pluginOpts []plugin.Option, hostOpts ...host.Option) *host.Plugin {
 	tb.Helper()
 	families, err := binding.Families()
@@ -94,8 +94,8 @@ func (r *runner) Start(ctx context.Context, cfg host.StartConfig) (host.Process,
 	return p, nil
 }
 
-// lookup finds a variable in env, where the last of several counts, as for a
-// process.
+// lookup returns a function that finds a variable in env. If env has a variable twice, the
+// last one counts, as it does for a process.
 func lookup(env []string) func(string) (string, bool) {
 	values := make(map[string]string, len(env))
 	for _, variable := range env {

@@ -40,8 +40,11 @@ func (l *launch) awaitReady(ctx context.Context, e ends) error {
 }
 
 // outlastingExit returns a context that ends like ctx, but a little later if ctx ends
-// because the process does. A plugin that is not ready says why and then ends: without
-// that time its answer was lost when the end was noticed first.
+// because the process does. A plugin that is not ready says why and then ends. Without the
+// delay its answer was lost if the host noticed the end first.
+//
+// The context has no deadline. The plugin would notice a deadline at the same moment as
+// the host, and the host's error then had one of two texts.
 func outlastingExit(ctx context.Context) (context.Context, context.CancelFunc) {
 	call, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {

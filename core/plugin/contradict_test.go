@@ -16,8 +16,8 @@ import (
 	"testing"
 )
 
-// TestPairsOfOptions has each pair of options be accepted, but for those of which both
-// cannot be meant: the error names both.
+// TestPairsOfOptions gives each pair of options. Only pairs that contradict each other are
+// an error, which names both.
 func TestPairsOfOptions(t *testing.T) {
 	t.Parallel()
 	options := map[string]Option{

@@ -12,7 +12,7 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// TestDebugVersions has the highest version be served unless others are asked for.
+// A debugged plugin serves the highest version unless the environment names others.
 func TestDebugVersions(t *testing.T) {
 	t.Parallel()
 	var protocols []*protocol.Protocol
@@ -25,8 +25,8 @@ func TestDebugVersions(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		asked string
-		want  int    // the version that is chosen
-		err   string // instead of one
+		want  int    // the chosen version
+		err   string // the expected error, if no version is chosen
 	}{
 		{"", 3, ""},
 		{"2", 2, ""},
@@ -72,7 +72,7 @@ func TestDebugVersions(t *testing.T) {
 	}
 }
 
-// TestDebugMode has it be a person who started the plugin.
+// Only a plugin that a person has started is debugged.
 func TestDebugMode(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -18,7 +18,7 @@ import (
 	"github.com/plugwire/plugwire/core/plugintest"
 )
 
-// greet is a handler: a plugin has a type with a method for each of the service's.
+// greet is a handler: a type with a method for each method of the service.
 type greet func(ctx context.Context, name string) (string, error)
 
 func (f greet) Greet(ctx context.Context, request *greeter.GreetRequest) (*greeter.GreetResponse, error) {
@@ -41,8 +41,8 @@ func callOnce(handler greet, pluginOptions []plugin.Option, hostOptions ...host.
 
 func hello(_ context.Context, name string) (string, error) { return "Hello, " + name + "!", nil }
 
-// The main function of a plugin is one call. Started by hand, it tells that it is
-// a plugin.
+// The main function of a plugin is one call. If a person starts it, it says that it is a
+// plugin.
 func ExampleServe() {
 	// A program that has no main function of its own calls Main instead.
 	err := plugin.Serve(context.Background(), greeter.ServeGreeter(greet(hello)),
@@ -81,7 +81,7 @@ func ExampleHost() {
 	// Output: The host says: Hello, Ada!
 }
 
-// Functions run at the end, the last added first, when no call is in flight.
+// Functions run when the plugin stops, after the last call, the last added first.
 func ExampleOnShutdown() {
 	say := func(text string) plugin.Option {
 		return plugin.OnShutdown(func(context.Context) error {
@@ -127,7 +127,7 @@ func ExampleSetHealth() {
 	// true
 }
 
-// Bytes go from the host to a handler beside the call.
+// A host sends bytes to a handler on a stream of their own.
 func ExampleAcceptStream() {
 	t := exampletest.NewT()
 	defer t.End()

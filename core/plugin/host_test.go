@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// hang bounds what a test waits for.
+// hang bounds each wait of a test.
 const hang = 20 * time.Second
 
 func TestHostOutsideOfAHandler(t *testing.T) {

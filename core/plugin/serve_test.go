@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // loop is a transport over the loopback interface.
 type loop struct {
 	name   string
-	err    error // of Listen
+	err    error // the error of Listen
 	closed chan struct{}
 }
 
@@ -53,7 +53,7 @@ func (loop) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error
 	return d.DialContext(ctx, "tcp", cfg.Address)
 }
 
-// closing tells when a listener is closed.
+// closing is a listener that reports when it is closed.
 type closing struct {
 	net.Listener
 	closed chan struct{}
@@ -74,7 +74,7 @@ func binding() protocol.Binding {
 	return protocol.Bind(testProtocol, testpb.UnimplementedTestServiceServer{})
 }
 
-// environment looks variables up in a map, with the cookie.
+// environment finds variables in a map, and the cookie.
 func environment(variables map[string]string) plugin.Option {
 	return plugin.WithLookupEnv(func(name string) (string, bool) {
 		if name == handshake.DefaultCookieName {
@@ -85,7 +85,7 @@ func environment(variables map[string]string) plugin.Option {
 	})
 }
 
-// answers is where a plugin writes its answer.
+// answers receives the answer of a plugin.
 type answers chan string
 
 func (a answers) Write(p []byte) (int, error) {
@@ -95,8 +95,8 @@ func (a answers) Write(p []byte) (int, error) {
 
 var quiet = plugin.WithLogger(slog.New(slog.DiscardHandler))
 
-// serve serves until the answer has come, and returns that and what Serve
-// returns once its context has ended.
+// serve serves until the answer has come. It returns the answer, and the result of Serve
+// after the end of its context.
 func serve(t *testing.T, b protocol.Binding, opts ...plugin.Option) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -112,7 +112,7 @@ func serve(t *testing.T, b protocol.Binding, opts ...plugin.Option) (string, err
 		return line, <-done
 	case err := <-done:
 		select {
-		case line := <-written: // both were there at once
+		case line := <-written: // the answer and the end came together
 			return line, err
 		default:
 			return "", err
@@ -123,7 +123,7 @@ func serve(t *testing.T, b protocol.Binding, opts ...plugin.Option) (string, err
 	}
 }
 
-// TestServeByHand has no host.
+// A person starts the plugin, without a host.
 func TestServeByHand(t *testing.T) {
 	t.Parallel()
 	line, err := serve(t, binding(), plugin.WithTransports(loop{name: "loop"}), plugin.WithLookupEnv(func(string) (string, bool) { return "", false }))
@@ -132,7 +132,7 @@ func TestServeByHand(t *testing.T) {
 	}
 }
 
-// TestAnswerToForeignHost has the fields exactly as go-plugin wants them.
+// A host on go-plugin gets exactly the fields that it expects.
 func TestAnswerToForeignHost(t *testing.T) {
 	t.Parallel()
 	identity, err := secure.NewIdentity()
@@ -189,8 +189,8 @@ func offered(change ...func(*negotiation.Offer)) plugin.Option {
 	return environment(variables)
 }
 
-// TestRefusals has the reason reach a Plugwire host in the answer, and the
-// caller of Serve as its error.
+// The answer tells a Plugwire host why the plugin refuses, and Serve returns the same
+// reason.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	tcp := plugin.WithTransports(loop{name: "loop"})
@@ -262,8 +262,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestSeveralProtocols has a host that does not say which protocol it wants, and
-// one that wants another; those that the plugin has are in package plugintest.
+// A host may name no protocol, or one that the plugin does not have. Package plugintest
+// tests hosts that name one of the plugin's.
 func TestSeveralProtocols(t *testing.T) {
 	t.Parallel()
 	other := protocol.Bind(protocol.New("other", 7, &testpb.UnimplementedService_ServiceDesc), testpb.UnimplementedUnimplementedServiceServer{})
@@ -286,7 +286,7 @@ func TestSeveralProtocols(t *testing.T) {
 	}
 }
 
-// TestFallback has a preferred transport that cannot be opened.
+// If the preferred transport cannot be opened, the plugin takes the next.
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	first := loop{name: "first", err: errors.New("no room")}
@@ -296,8 +296,7 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// TestAnswerCannotBeWritten has a host that is gone already: nothing is left
-// listening.
+// If the host has ended before the answer, no listener is left.
 func TestAnswerCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
@@ -317,8 +316,8 @@ func TestAnswerCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestShutdownFunctions has their order and their errors when Serve's context
-// ends.
+// Shutdown functions run in order when the context of Serve ends, and Serve returns their
+// errors.
 func TestShutdownFunctions(t *testing.T) {
 	t.Parallel()
 	var order []string
@@ -345,7 +344,7 @@ func TestShutdownFunctions(t *testing.T) {
 	}
 }
 
-// TestOptions has what each option refuses: the error names the option.
+// The error of an option names the option.
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	for want, opt := range map[string]plugin.Option{

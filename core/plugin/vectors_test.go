@@ -28,8 +28,8 @@ type pluginVector struct {
 	Line string
 }
 
-// TestVectorsPlugins has a plugin answer hosts of other frameworks. In the line of
-// a vector, ADDRESS and CERT stand for what is new at each start.
+// A plugin answers hosts of other frameworks. In the line of a vector, ADDRESS and CERT
+// stand for values that differ at each start.
 func TestVectorsPlugins(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("../handshake/testdata/vectors.json")
@@ -46,7 +46,7 @@ func TestVectorsPlugins(t *testing.T) {
 	run := 0
 	for _, v := range all.Plugins {
 		if (v.OS == "windows") != (runtime.GOOS == "windows") {
-			continue // which transports there are differs between these two
+			continue // these systems have other transports
 		}
 		run++
 		t.Run(v.Name, func(t *testing.T) {
@@ -92,8 +92,8 @@ func (v *pluginVector) transports() []transport.Transport {
 	return transports
 }
 
-// anonymous returns a line with words for an address and a certificate, which must
-// be one.
+// anonymous returns a line with a word in place of its address and of its certificate. It
+// fails the test if the certificate does not parse.
 func anonymous(t *testing.T, line string) string {
 	t.Helper()
 	parts := strings.Split(line, "|")
@@ -104,7 +104,7 @@ func anonymous(t *testing.T, line string) string {
 	parts[3] = "ADDRESS"
 	if answer.Cert != nil {
 		end := strings.TrimLeft(parts[5], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-		parts[5] = "CERT" + end // an end of line, or what does not belong there
+		parts[5] = "CERT" + end // an end of line, or characters that are not base64
 	}
 	return strings.Join(parts, "|")
 }

@@ -28,7 +28,7 @@ func (greeting) Greet(_ context.Context, request *greeter.GreetRequest) (*greete
 // A test calls a handler as a host does.
 func Example() {
 	t := exampletest.NewT() // the argument of a test
-	defer t.End()           // a test ends by itself
+	defer t.End()           // package testing does that for a test
 
 	client := greeter.NewGreeterClient(plugintest.Start(t, greeter.ServeGreeter(greeting{}),
 		exampletest.Loopback{})) // unix.New(), for example
@@ -42,7 +42,7 @@ func Example() {
 	// rpc error: code = InvalidArgument desc = name is empty
 }
 
-// A test of what a plugin does at its end, with an option for each side.
+// A test can give options to each side, and test what the plugin does when it stops.
 func ExampleStartWith() {
 	t := exampletest.NewT()
 	defer t.End()

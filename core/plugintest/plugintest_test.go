@@ -29,7 +29,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // loop is a transport over the loopback interface.
-type loop struct{ err error } // of Listen
+type loop struct{ err error } // the error of Listen
 
 func (loop) Name() string    { return "loop" }
 func (loop) Versions() []int { return []int{1} }
@@ -47,7 +47,7 @@ func (loop) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, error
 	return d.DialContext(ctx, "tcp", cfg.Address)
 }
 
-// handler counts.
+// handler returns the payload that it gets.
 type handler struct {
 	testpb.UnimplementedTestServiceServer
 }
@@ -94,7 +94,7 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestStartWith has options for both sides, and the end by hand.
+// StartWith takes options for both sides. The test may stop the plugin itself.
 func TestStartWith(t *testing.T) {
 	t.Parallel()
 	stopped := make(chan struct{})
@@ -121,8 +121,7 @@ func TestStartWith(t *testing.T) {
 	}
 }
 
-// TestStopping has a call that goes on until the plugin stops: it ends by itself,
-// and is not cut off.
+// A call that lasts until the plugin stops ends by itself, and is not cut off.
 func TestStopping(t *testing.T) {
 	t.Parallel()
 	p := plugintest.Start(t, protocol.Bind(testProtocol, handler{}), loop{})
@@ -141,8 +140,8 @@ func TestStopping(t *testing.T) {
 	}
 }
 
-// leaving ends the goroutines of its calls, as a failed assertion of package testing
-// does in a handler. With a payload it calls the same handler at the host first.
+// leaving is a handler that ends the goroutine of a call, as a failed assertion of package
+// testing does. With a payload it calls the same handler at the host first.
 type leaving struct {
 	testpb.UnimplementedTestServiceServer
 }
@@ -188,7 +187,7 @@ func (noRunner) Start(context.Context, host.StartConfig) (host.Process, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// failing is a test that notes how it fails.
+// failing is a test that records how it fails.
 type failing struct {
 	testing.TB
 	messages []string
@@ -209,7 +208,7 @@ func (f *failing) Fatalf(format string, args ...any) {
 	panic(failed{})
 }
 
-// failure runs f as a test of its own and returns what it complains of.
+// failure runs f as a test of its own and returns the text of its failure.
 func failure(t *testing.T, f func(tb testing.TB)) string {
 	t.Helper()
 	tb := &failing{TB: t}
@@ -227,8 +226,7 @@ func failure(t *testing.T, f func(tb testing.TB)) string {
 	return strings.Join(tb.messages, "\n")
 }
 
-// TestFailures has plugins that cannot start and that do not stop in good
-// order: the test fails and says why.
+// A test whose plugin cannot start, or does not stop in good order, fails and says why.
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	good := protocol.Bind(testProtocol, handler{})
@@ -311,7 +309,7 @@ func TestOneProtocolOfSeveral(t *testing.T) {
 	}
 }
 
-// A plugin may leave an optional service out; a call to it says so.
+// A plugin may leave an optional service unbound. The error of a call says so.
 func TestOptionalService(t *testing.T) {
 	t.Parallel()
 	p := protocol.New("optional", 1, &testpb.TestService_ServiceDesc).Optional(&testpb.UnimplementedService_ServiceDesc)

@@ -99,7 +99,6 @@ func TestFromServer(t *testing.T) {
 	var intercepted, seen, seenByHost record
 	p := plugintest.StartWith(t, fromServer(h), loop{},
 		[]plugin.Option{
-			plugin.WithMaxCalls(1),
 			plugin.WithInterceptors(
 				func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 					intercepted.add(info.FullMethod)
@@ -138,9 +137,6 @@ func TestFromServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-h.holding
-	if _, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{}); status.Code(err) != codes.ResourceExhausted || !host.NotBegun(err) {
-		t.Errorf("above the limit on calls: %v, not begun %t", err, host.NotBegun(err))
-	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
@@ -152,11 +148,51 @@ func TestFromServer(t *testing.T) {
 	if got := intercepted.sorted(); !slices.Equal(got, calls) {
 		t.Errorf("intercepted %q, want %q", got, calls)
 	}
-	refused := append(calls, unaryCall) // a stats handler sees it, and no interceptor
 	for side, r := range map[string]*record{"plugin": &seen, "host": &seenByHost} {
-		if got := r.sorted(); !slices.Equal(got, refused) {
-			t.Errorf("the stats handler of the %s saw %q, want %q", side, got, refused)
+		if got := r.sorted(); !slices.Equal(got, calls) {
+			t.Errorf("the stats handler of the %s saw %q, want %q", side, got, calls)
 		}
+	}
+}
+
+// The limit on calls counts such a handler's, and refuses others before they begin. A
+// stats handler sees a refused call, and no interceptor does.
+func TestFromServerLimit(t *testing.T) {
+	t.Parallel()
+	h := sdkHandler{holding: make(chan struct{}, 1)}
+	var intercepted, seen record
+	p := plugintest.StartWith(t, fromServer(h), loop{}, []plugin.Option{
+		plugin.WithMaxCalls(1),
+		plugin.WithInterceptors(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			intercepted.add(info.FullMethod)
+			return next(ctx, req)
+		}, nil),
+		plugin.WithStatsHandler(nil, recordStats{&seen}),
+	})
+	client := testpb.NewTestServiceClient(p)
+	if _, err := client.FullDuplexCall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-h.holding
+	_, unary := client.UnaryCall(t.Context(), &testpb.SimpleRequest{})
+	stream, err := client.FullDuplexCall(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, streaming := stream.Recv()
+	for _, err := range []error{unary, streaming} {
+		if status.Code(err) != codes.ResourceExhausted || !host.NotBegun(err) {
+			t.Errorf("above the limit on calls: %v, not begun %t", err, host.NotBegun(err))
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := intercepted.sorted(); len(got) > 0 {
+		t.Errorf("intercepted %q", got)
+	}
+	if got, want := seen.sorted(), []string{duplexCall, duplexCall, unaryCall}; !slices.Equal(got, want) {
+		t.Errorf("the stats handler saw %q, want %q", got, want)
 	}
 }
 

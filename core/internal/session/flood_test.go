@@ -46,7 +46,7 @@ func newFlooder(t *testing.T, change func(*ListenerConfig)) (*flooder, *Listener
 	return &flooder{t, conn, session}, l
 }
 
-// open opens a stream and writes data to it. The error is that of a session that ended.
+// open opens a stream and writes data to it. It fails once the session has ended.
 func (f *flooder) open(data []byte) (*yamux.Stream, error) {
 	s, err := f.session.OpenStream()
 	if err == nil {
@@ -55,8 +55,8 @@ func (f *flooder) open(data []byte) (*yamux.Stream, error) {
 	return s, err
 }
 
-// TestParkedStreamsHoldLittle has a host that opens named streams, fills each as far as
-// it may, and closes none, whatever the plugin says.
+// TestParkedStreamsHoldLittle plays a host that opens named streams, fills each up to its
+// window, and closes none, whatever the plugin says.
 func TestParkedStreamsHoldLittle(t *testing.T) {
 	const streams = 1200
 	f, l := newFlooder(t, func(*ListenerConfig) {})
@@ -64,14 +64,14 @@ func TestParkedStreamsHoldLittle(t *testing.T) {
 	if _, err := (Preamble{Purpose: Offered, Name: "n"}).WriteTo(&data); err != nil {
 		t.Fatal(err)
 	}
-	data.Write(make([]byte, 100<<10)) // less than the first window: nothing has to be read
+	data.Write(make([]byte, 100<<10)) // less than the first window, so the plugin need not read
 	before := inUse()
 	for range streams {
 		if _, err := f.open(data.Bytes()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// The plugin still serves: a stream comes after all the others.
+	// The plugin still works: it accepts one more stream.
 	waiting := start(func() (net.Conn, error) { return l.AcceptNamed(bounded(t), "", "last") })
 	var last bytes.Buffer
 	_, _ = Preamble{Purpose: Offered, Name: "last"}.WriteTo(&last)
@@ -87,7 +87,7 @@ func TestParkedStreamsHoldLittle(t *testing.T) {
 		t.Fatal(r.err)
 	}
 	checkClose(t, r.value)
-	// What it discards gets less as the plugin comes to it.
+	// The memory shrinks as the plugin discards the streams.
 	var grown int64
 	for deadline := time.Now().Add(hang); ; time.Sleep(10 * time.Millisecond) {
 		if grown = inUse() - before; grown < 60<<20 || time.Now().After(deadline) {
@@ -107,7 +107,7 @@ func inUse() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// TestFloodOfStreams has a host that leaves all of its streams open: the session ends, and
+// TestFloodOfStreams plays a host that leaves all of its streams open. The session ends, and
 // the log says why.
 func TestFloodOfStreams(t *testing.T) {
 	var log lockedBuffer
@@ -131,7 +131,7 @@ func TestFloodOfStreams(t *testing.T) {
 	await(t, "the log does not say why", func() bool { return strings.Contains(log.String(), "holds more than 4096 streams") })
 }
 
-// lockedBuffer is a buffer for several goroutines.
+// lockedBuffer is a buffer that several goroutines may use.
 type lockedBuffer struct {
 	mu   sync.Mutex // guards text
 	text strings.Builder

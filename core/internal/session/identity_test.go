@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Two hosts open streams with one name. Each stream of the plugin meets the one of the
-// session that it asks for.
+// TestSessionsMeetByIdentity opens streams of one name by two hosts. Each stream of the plugin
+// meets the stream of the session that it asks for.
 func TestSessionsMeetByIdentity(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {

@@ -20,22 +20,22 @@ type ListenerConfig struct {
 	Kind string
 	// Credentials authenticate the two sides.
 	Credentials *secure.Credentials
-	// Foreign is set for a host that knows nothing of preambles.
+	// Foreign is set for a host that sends no preambles. Its session is direct.
 	Foreign bool
-	// Logger, if set, is told when nothing can be accepted, for a reason which may
-	// pass: who connects then only waits, and does not learn why.
+	// Logger, if set, gets a warning when no connection can be accepted for a temporary
+	// reason. A host that connects meanwhile only waits, and does not learn why.
 	Logger *slog.Logger
 }
 
-// Listener is a plugin's end. As a net.Listener it yields the streams that a wire
-// carries calls on, each a *Stream. No stream blocks another while it is authenticated.
+// Listener is a plugin's end. As a net.Listener it yields the streams on which a wire carries
+// calls, each a *Stream. No stream blocks another while it is authenticated.
 type Listener struct {
 	cfg     ListenerConfig
 	ln      net.Listener
 	meeting *meeting
 
 	calls  chan *Stream
-	failed chan struct{} // closed when accepting ended by itself; err is set then
+	failed chan struct{} // closed after err is set, when accepting has ended by itself
 	err    error
 
 	ctx    context.Context //nolint:containedctx // the listener's own life, not a caller's
@@ -43,15 +43,15 @@ type Listener struct {
 	tasks  sync.WaitGroup
 
 	mu      sync.Mutex                // guards the fields below
-	pending map[net.Conn]struct{}     // not yet admitted
-	muxes   map[*mux.Session]struct{} // of a yamux session
-	closed  bool                      // by Close: nothing more is accepted
-	ended   bool                      // by End
+	pending map[net.Conn]struct{}     // streams that are not yet admitted
+	muxes   map[*mux.Session]struct{} // connections of yamux sessions
+	closed  bool                      // set by Close: no stream is accepted any more
+	ended   bool                      // set by End
 }
 
 var _ net.Listener = (*Listener)(nil)
 
-// NewListener accepts streams from ln, which it owns from then on. End it.
+// NewListener accepts streams from ln, which the Listener owns. End it.
 func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
 	if cfg.Kind == handshake.SessionNative {
 		cfg.Credentials = cfg.Credentials.ByTransport()
@@ -91,8 +91,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 // Addr implements [net.Listener].
 func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 
-// Close implements [net.Listener]: nothing more is accepted, what is not
-// admitted yet is dropped, and what is goes on.
+// Close implements [net.Listener]. No stream is accepted any more, and streams that are not
+// admitted yet are closed. Admitted streams go on.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	if l.closed {
@@ -101,32 +101,32 @@ func (l *Listener) Close() error {
 	}
 	l.closed = true
 	for conn := range l.pending {
-		_ = conn.Close() // who admits it closes it again, and has nobody to tell either
+		_ = conn.Close() // the goroutine that admits it closes it too
 	}
 	l.mu.Unlock()
 	l.cancel()
 	return l.ln.Close()
 }
 
-// End closes the listener, what streams share, and named streams that have not
-// met, and waits for its goroutines.
+// End closes the listener, connections that streams share, and named streams that have not
+// met. It waits for its goroutines.
 func (l *Listener) End() {
-	_ = l.Close() // it may be closed already, and what is left of a socket the host removes
+	_ = l.Close() // it may be closed already; the host removes what is left of a socket
 	l.mu.Lock()
 	l.ended = true
 	for m := range l.muxes {
 		_ = m.Close() // nothing is left to say on it
 	}
 	l.mu.Unlock()
-	l.meeting.end() // after the muxes, on which it may be writing
+	l.meeting.end() // after the muxes, since it may be writing on them
 	l.tasks.Wait()
 }
 
-// admission is what a stream has to do to be let in.
+// admission says what a stream has to do before it is admitted.
 type admission struct {
 	creds    *secure.Credentials
-	preamble bool          // it begins with one
-	carrier  bool          // it carries all others, and nothing else is let in
+	preamble bool          // the stream begins with a preamble
+	carrier  bool          // the stream carries all others, and no other is admitted
 	slots    chan struct{} // holds an item for each stream that is being admitted
 }
 
@@ -198,7 +198,7 @@ func authenticate(conn net.Conn, a admission) (Preamble, *Stream, error) {
 	return p, &Stream{Conn: stream, Info: info, Purpose: p.Purpose, Session: p.Session}, stream.SetDeadline(time.Time{})
 }
 
-// check reports whether a stream may say that it is for this.
+// check returns an error if a stream may not have this preamble.
 func (p Preamble) check(carrier bool) error {
 	switch {
 	case carrier != (p.Purpose == Carrier):
@@ -210,7 +210,7 @@ func (p Preamble) check(carrier bool) error {
 	return fmt.Errorf("preamble: purpose %d with name %q is not known here", p.Purpose, p.Name)
 }
 
-// dispatch hands a stream on. With an error it is still the caller's.
+// dispatch passes a stream on by its purpose. With an error the stream is still the caller's.
 func (l *Listener) dispatch(p Preamble, s *Stream) error {
 	switch p.Purpose {
 	case Calls, Callbacks:

@@ -41,16 +41,15 @@ func dialPipe(t *testing.T, ln *pipes) net.Conn {
 	return conn
 }
 
-// count returns how many streams are not yet admitted, and how many yamux sessions
-// there are.
+// count returns the number of streams that are not yet admitted, and of yamux sessions.
 func (l *Listener) count() (pending, muxes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.pending), len(l.muxes)
 }
 
-// eventually waits until the listener has so many of both: it polls, as nothing
-// tells of either.
+// eventually waits until the listener has that many of both. It polls, because nothing
+// announces either.
 func (l *Listener) eventually(t *testing.T, wantPending, wantMuxes int) {
 	t.Helper()
 	ctx := bounded(t)
@@ -114,7 +113,8 @@ func TestListenerRefuses(t *testing.T) {
 	}
 }
 
-// Only the carrier comes by itself, and it comes only so.
+// TestPurposesOfYamuxSessions opens streams with each purpose. Only the carrier may be a
+// connection of its own, and it must be one.
 func TestPurposesOfYamuxSessions(t *testing.T) {
 	for _, purpose := range []Purpose{Calls, Callbacks, Offered, Awaited} {
 		host, ln, plugin := socketConfigs(t, handshake.SessionYamux)
@@ -128,7 +128,7 @@ func TestPurposesOfYamuxSessions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkEnded(t, conn) // only the carrier may come by itself
+		checkEnded(t, conn) // only the carrier may be a connection of its own
 		checkClose(t, conn)
 		l.End()
 	}
@@ -138,13 +138,13 @@ func TestPurposesOfYamuxSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	checkEnded(t, conn) // and none may come in it
+	checkEnded(t, conn) // a carrier may not be a stream on another
 	m := meet(t, s, l, Offered, "n")
 	checkPassing(t, m.host, m.plugin)
 }
 
-// The listener yields every stream on which a wire carries calls, and says what the host
-// opened it for.
+// TestListenerYieldsStreams opens the streams on which a wire carries calls. The listener
+// yields each, with its purpose.
 func TestListenerYieldsStreams(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestListenerYieldsStreams(t *testing.T) {
 	}
 }
 
-// The deadline of the admission is not one of the stream.
+// TestAdmittedStreamHasNoDeadline checks that the deadline of the admission is removed.
 func TestAdmittedStreamHasNoDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := newPipes()
@@ -202,7 +202,7 @@ func TestAdmittedStreamHasNoDeadline(t *testing.T) {
 	})
 }
 
-// A foreign host sends no preamble: its streams are all for calls.
+// TestForeignHost connects a host that sends no preamble. All of its streams are for calls.
 func TestForeignHost(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect, func(host *Config, plugin *ListenerConfig) { host.Foreign, plugin.Foreign = true, true })
 	conn, err := s.Open(bounded(t), Preamble{Purpose: Calls})
@@ -218,8 +218,8 @@ func TestForeignHost(t *testing.T) {
 	checkPassing(t, conn, accepted)
 }
 
-// As many silent streams as there may be wait; another is let in as soon as one
-// of them has gone.
+// TestPendingStreamsAreBounded opens as many silent streams as may be pending. The next stream
+// is admitted as soon as one of them has gone.
 func TestPendingStreamsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := newPipes()
@@ -236,7 +236,7 @@ func TestPendingStreamsAreBounded(t *testing.T) {
 		wrote := start(func() (int64, error) { return Preamble{Purpose: Calls}.WriteTo(next) })
 		synctest.Wait()
 		if pending, _ := l.count(); pending != MaxPending || len(wrote) > 0 {
-			t.Errorf("%d streams are pending, want %d and one that waits for its turn", pending, MaxPending)
+			t.Errorf("%d streams are pending, want %d and one that waits", pending, MaxPending)
 		}
 		checkClose(t, silent[0])
 		accepted, err := l.Accept()
@@ -261,7 +261,7 @@ func TestPendingStreamsAreBounded(t *testing.T) {
 	})
 }
 
-// A silent stream does not hold a shutdown up.
+// TestCloseDropsPending closes a listener with a silent stream, which does not delay the close.
 func TestCloseDropsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := newPipes()
@@ -308,7 +308,7 @@ func TestCloseDropsPending(t *testing.T) {
 		}
 		select {
 		case conn := <-ln.conns:
-			checkClose(t, conn) // it was never accepted
+			checkClose(t, conn) // it was not accepted
 		default:
 		}
 		checkClose(t, late, calls, admitted)
@@ -328,8 +328,8 @@ func TestCloseUnblocksAccept(t *testing.T) {
 	})
 }
 
-// A yamux session goes on after Close, as connections do; nothing more is opened
-// on it. End ends it.
+// TestCloseAndEndOfYamux checks that a yamux session goes on after Close, without new streams,
+// and that End ends it.
 func TestCloseAndEndOfYamux(t *testing.T) {
 	s, l := connect(t, handshake.SessionYamux)
 	calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
@@ -363,7 +363,8 @@ func TestCloseAndEndOfYamux(t *testing.T) {
 	}
 }
 
-// A yamux session that the host ends is forgotten, and another may come.
+// TestYamuxSessionsComeAndGo ends yamux sessions by the host. The plugin forgets each, and
+// accepts the next.
 func TestYamuxSessionsComeAndGo(t *testing.T) {
 	host, ln, plugin := socketConfigs(t, handshake.SessionYamux)
 	l := NewListener(ln, plugin)
@@ -416,7 +417,7 @@ func TestTemporaryErrorsOfAccept(t *testing.T) {
 		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "no connection can be accepted") || !strings.Contains(got, "too many open files") {
 			t.Errorf("the log is %q, want one record that says why", got)
 		}
-		// 1, 2, 4 ... 512 ms, and then a second each.
+		// 1, 2, 4 ... 512 ms, and then a second for each.
 		if took, want := time.Since(began), 1023*time.Millisecond+(errs-10)*maxAcceptDelay; took != want {
 			t.Errorf("it paused for %v, want %v", took, want)
 		}
@@ -428,7 +429,7 @@ func TestTemporaryErrorsOfAccept(t *testing.T) {
 	})
 }
 
-// Close does not wait for a pause to pass.
+// TestCloseDuringAPause closes a listener during a pause, which Close does not wait for.
 func TestCloseDuringAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := errListener{newPipes(), make(chan error, 1)}
@@ -456,7 +457,7 @@ func TestPermanentErrorOfAccept(t *testing.T) {
 	l.End()
 }
 
-// A stream that is slow to authenticate keeps nobody waiting.
+// TestSlowHandshake opens a stream that is slow to authenticate. It delays no other stream.
 func TestSlowHandshake(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -505,7 +506,7 @@ func TestSlowHandshake(t *testing.T) {
 			if pending, _ := l.count(); pending != 1 && time.Since(began) < AdmitTimeout {
 				t.Errorf("%d streams are pending, want the slow one", pending)
 			}
-			l.End() // which does not wait for it
+			l.End() // does not wait for the slow stream
 			if _, err := slow.Read(make([]byte, 1)); err == nil {
 				t.Error("the slow one is still open")
 			}
@@ -522,10 +523,10 @@ func identity(t *testing.T) *secure.Identity {
 	return id
 }
 
-// Many streams at once are all served, however many may be pending.
+// TestBurst opens more streams at once than may be pending. All of them are admitted.
 func TestBurst(t *testing.T) {
 	t.Run(handshake.SessionDirect, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { // so many handshakes may take a busy machine a while
+		synctest.Test(t, func(t *testing.T) { // many handshakes may take long on a busy machine
 			host, plugin := identity(t), identity(t)
 			ln := newPipes()
 			l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.MutualTLS(plugin, host.DER())})
@@ -539,12 +540,12 @@ func TestBurst(t *testing.T) {
 		})
 	})
 	t.Run(handshake.SessionYamux, func(t *testing.T) {
-		s, l := connect(t, handshake.SessionYamux) // yamux keeps timers, which may be of no bubble of synctest's
+		s, l := connect(t, handshake.SessionYamux) // yamux shares its timers, so it cannot be in a bubble of synctest
 		burst(t, s, l)
 	})
 }
 
-// burst has streams meet.
+// burst opens many named streams at once.
 func burst(t *testing.T, s *Session, l *Listener) {
 	t.Helper()
 	const streams = 4 * MaxPending
@@ -557,7 +558,7 @@ func burst(t *testing.T, s *Session, l *Listener) {
 			go func() {
 				conn, err := open()
 				if err == nil {
-					_ = conn.Close() // TLS wants to say so to the other end, which has gone
+					_ = conn.Close() // TLS fails to notify the other end, which has gone
 				}
 				done <- err
 			}()

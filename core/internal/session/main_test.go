@@ -19,10 +19,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// hang is the time after which a test says that what it waits for never came.
+// hang is how long a test waits before it fails.
 const hang = time.Minute
 
-// pipes is a transport without a kernel: what it dials, its listener accepts. Its
+// pipes is a transport within this process: its listener accepts what it dials. Its
 // connections have no buffer.
 type pipes struct {
 	transport.Transport
@@ -81,7 +81,7 @@ func (sockets) Dial(ctx context.Context, cfg transport.DialConfig) (net.Conn, er
 	return new(net.Dialer).DialContext(ctx, "unix", cfg.Address)
 }
 
-// socketConfigs are the configurations of both sides for a unix socket.
+// socketConfigs returns the configurations of both sides for a unix socket.
 func socketConfigs(t *testing.T, kind string) (Config, net.Listener, ListenerConfig) {
 	t.Helper()
 	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))

@@ -11,7 +11,7 @@ import (
 // Purpose is what a stream is for.
 type Purpose byte
 
-// The purposes. The host opens every stream, whoever speaks first on it.
+// The purposes. The host opens every stream, whichever side then sends first.
 const (
 	Calls     Purpose = 1 // the host is gRPC's client and the plugin its server
 	Callbacks Purpose = 2 // the plugin is gRPC's client and the host its server
@@ -78,7 +78,7 @@ func (p Preamble) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-// ReadPreamble reads exactly the preamble and not a byte more.
+// ReadPreamble reads the preamble, and not a byte more.
 func ReadPreamble(r io.Reader) (Preamble, error) {
 	var b [preambleLen]byte
 	if _, err := io.ReadFull(r, b[:]); err != nil {

@@ -85,7 +85,7 @@ func checkWritten(t *testing.T, p Preamble, want []byte) {
 	}
 }
 
-// A connection carries the preamble in one packet, before TLS or HTTP/2 begin.
+// TestPreambleIsOneWrite checks that a connection can carry the preamble in one packet.
 func TestPreambleIsOneWrite(t *testing.T) {
 	var w countingWriter
 	if _, err := (Preamble{Purpose: Calls, Name: "name"}).WriteTo(&w); err != nil {

@@ -1,13 +1,11 @@
-// Package session is what a host and a plugin have between them as the rest of
-// core sees it: streams, each with a purpose, each of which has been
-// authenticated.
+// Package session connects a host and a plugin by streams. Each stream has a purpose, and
+// both of its sides are authenticated.
 //
-// The host opens every stream ([Session.Open]) and the plugin accepts it
-// ([Listener]). There are three kinds of session. In a direct one each stream is
-// a connection of its own, and is the transport's own net.Conn, unwrapped, with
-// no goroutine of this package reading it. In a native one the streams are those
-// of the transport's one connection. Where a transport has a single connection
-// without streams, yamux makes them.
+// The host opens every stream ([Session.Open]), and the plugin accepts it ([Listener]). There
+// are three kinds of session. In a direct session each stream is a connection of its own: the
+// transport's own net.Conn, unwrapped, without a goroutine of this package that reads it. In
+// a native session the transport makes the streams of its one connection. In a yamux session
+// the transport has one connection without streams, and yamux makes them.
 package session
 
 import (
@@ -22,12 +20,12 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// NoAddress stands in the answer of a plugin whose connection was made before
-// it was started.
+// NoAddress is the address in the answer of a plugin whose connection was made before the
+// plugin was started.
 const NoAddress = "-"
 
-// Kinds returns the kinds of session that this package can make of a transport,
-// the best first.
+// Kinds returns the kinds of session that this package can make with a transport, the best
+// first.
 func Kinds(t transport.Transport) []string {
 	switch t.(type) {
 	case transport.Native:
@@ -43,15 +41,15 @@ func Kinds(t transport.Transport) []string {
 type Config struct {
 	// Kind is one of the handshake.Session values.
 	Kind string
-	// Transport and Dial are how the plugin is reached.
+	// Transport and Dial say how to reach the plugin.
 	Transport transport.Transport
 	Dial      transport.DialConfig
-	// Conn is the connection that a [transport.Preparer] has made; nil for any
-	// other transport. The session owns it.
+	// Conn is the connection that a [transport.Preparer] has made, nil for any other
+	// transport. The session owns it.
 	Conn net.Conn
 	// Credentials authenticate the two sides.
 	Credentials *secure.Credentials
-	// Foreign is set for a plugin that knows nothing of preambles.
+	// Foreign is set for a plugin that expects no preambles. Its session is direct.
 	Foreign bool
 	// Identity of the session, of at most 64 bytes. It is empty for a plugin that reads only
 	// version 1 of the preamble.
@@ -60,20 +58,20 @@ type Config struct {
 
 // Session is a host's end. Its methods are safe for concurrent use.
 type Session struct {
-	dial     func(ctx context.Context) (net.Conn, error) // opens a stream that says nothing yet
+	dial     func(ctx context.Context) (net.Conn, error) // opens a stream, which has carried no byte yet
 	creds    *secure.Credentials                         // authenticate a stream
 	foreign  bool
 	identity string // in every preamble
 	share    *share // nil for a session whose streams share nothing
 }
 
-// New returns a session with a foreign plugin, whose streams open returns and creds
-// authenticate. closeAll ends the streams. It is called once.
+// New returns a session with a foreign plugin. open opens its streams, which creds
+// authenticate. closeAll ends them. The session calls closeAll once.
 func New(open func(ctx context.Context) (net.Conn, error), creds *secure.Credentials, closeAll func() error) *Session {
 	return &Session{dial: open, creds: creds, foreign: true, share: newShare(closeAll)}
 }
 
-// Dial opens a session. The context bounds only that. A direct one has no
+// Dial opens a session. The context bounds only the dialing. A direct session has no
 // connection before its first stream.
 func Dial(ctx context.Context, cfg Config) (*Session, error) {
 	dial := func(ctx context.Context) (net.Conn, error) {
@@ -112,8 +110,8 @@ func (s *Session) native(ctx context.Context, cfg Config) (*Session, error) {
 	return &Session{dial: conn.OpenStream, creds: s.creds.ByTransport(), identity: s.identity, share: newShare(conn.Close)}, nil
 }
 
-// carried opens the one connection of a yamux session, by the means of a direct
-// one, and returns a session of the streams on it.
+// carried opens the one connection of a yamux session, like a stream of a direct session. It
+// returns a session of the streams on that connection.
 func (s *Session) carried(ctx context.Context) (*Session, error) {
 	carrier, err := s.Open(ctx, Preamble{Purpose: Carrier})
 	if err != nil {
@@ -126,10 +124,12 @@ func (s *Session) carried(ctx context.Context) (*Session, error) {
 	return &Session{dial: m.Open, creds: secure.Known(carrier.Info), identity: s.identity, share: newShare(m.Close)}, nil
 }
 
-// Open opens a stream, says what it is for, and authenticates both sides. The
-// context bounds only that. The caller closes the stream; what the streams share
-// ends with the one for calls, once the named ones are closed. A foreign plugin may
-// end its stream for calls and be opened another: what these share ends by Close.
+// Open opens a stream, says what it is for, and authenticates both sides. The context bounds
+// only that. The caller closes the stream.
+//
+// The streams may share a connection. It ends with the stream for calls, once the named
+// streams are closed. A foreign plugin may end its stream for calls, and the host then opens
+// another. The connection of a foreign plugin ends by Close.
 func (s *Session) Open(ctx context.Context, p Preamble) (*Stream, error) {
 	conn, err := s.dial(ctx)
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *Session) introduce(ctx context.Context, conn net.Conn, p Preamble) (net
 	if err != nil {
 		return nil, secure.Info{}, err
 	}
-	if s.share != nil && p.Purpose == Calls && !s.foreign { // a foreign plugin may end that stream and take another
+	if s.share != nil && p.Purpose == Calls && !s.foreign { // a foreign plugin may end that stream and accept another
 		stream = &callsStream{stream, s.share}
 	}
 	return stream, info, nil
@@ -164,8 +164,8 @@ func (s *Session) begin(ctx context.Context, conn net.Conn, p Preamble) (net.Con
 	return introduce(ctx, conn, s.creds)
 }
 
-// Close ends what the streams share, if anything, and with it the streams. Those
-// of a direct session stay open.
+// Close ends the connection that the streams share, and so the streams. The streams of a
+// direct session share nothing, and stay open.
 func (s *Session) Close() error {
 	if s.share == nil {
 		return nil

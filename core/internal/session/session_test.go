@@ -16,7 +16,7 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// direct is a session over p, which has no connection yet.
+// direct returns a session over p, which has no connection yet.
 func direct(t *testing.T, p *pipes, foreign bool) *Session {
 	t.Helper()
 	s, err := Dial(t.Context(), Config{
@@ -57,7 +57,7 @@ func TestOpenWritesThePreamble(t *testing.T) {
 	checkEnded(t, conn)
 }
 
-// A direct stream is the transport's own connection.
+// TestDirectStreamIsNotWrapped checks that a direct stream is the transport's own connection.
 func TestDirectStreamIsNotWrapped(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect)
 	conn, err := s.Open(bounded(t), Preamble{Purpose: Calls})
@@ -86,7 +86,7 @@ func TestDirectStreamIsNotWrapped(t *testing.T) {
 	checkPassing(t, conn, accepted)
 }
 
-// A foreign plugin's first bytes are HTTP/2's or TLS's.
+// TestOpenForeignWritesNothing checks that a foreign plugin gets no preamble.
 func TestOpenForeignWritesNothing(t *testing.T) {
 	p := newPipes()
 	conn, err := direct(t, p, true).Open(t.Context(), Preamble{Purpose: Calls})
@@ -130,7 +130,8 @@ func TestOpenReturnsTheErrorOfAuthentication(t *testing.T) {
 	checkEnded(t, theirs)
 }
 
-// A plugin that does not read never holds its host longer than the context.
+// TestOpenEndsWithItsContext opens streams of a plugin that does not read. The context bounds
+// Open all the same.
 func TestOpenEndsWithItsContext(t *testing.T) {
 	errGivenUp := errors.New("given up")
 	yamux := func(ctx context.Context, p *pipes) (io.Closer, error) {
@@ -181,7 +182,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// The context of Open bounds that, not the connection.
+// TestStreamOutlivesItsContext checks that the context of Open does not end the stream.
 func TestStreamOutlivesItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
@@ -230,8 +231,8 @@ func TestContextOfDialDoesNotEndAYamuxSession(t *testing.T) {
 	checkPassing(t, conn, accepted)
 }
 
-// A plugin may wait for the stream for calls before it exits, so that what the
-// streams share ends with it, once the named ones are closed.
+// TestSessionEndsWithItsCalls closes the stream for calls. The shared connection ends with it,
+// once the named streams are closed: a plugin may wait for that before it exits.
 func TestSessionEndsWithItsCalls(t *testing.T) {
 	s, l := connect(t, handshake.SessionYamux)
 	calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
@@ -257,7 +258,7 @@ func TestSessionEndsWithItsCalls(t *testing.T) {
 	}
 }
 
-// What a plugin wrote before its end can be read until the user of the stream
+// TestFinish reads what a plugin wrote before its end. That works until the user of the stream
 // closes it, or the context ends.
 func TestFinish(t *testing.T) {
 	for name, finish := range map[string]func(*Session, net.Conn) error{
@@ -293,7 +294,8 @@ func TestFinish(t *testing.T) {
 	}
 }
 
-// Streams of a direct session share nothing.
+// TestCloseOfADirectSessionLeavesItsStreams closes a direct session, whose streams share
+// nothing and go on.
 func TestCloseOfADirectSessionLeavesItsStreams(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect)
 	calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
@@ -341,8 +343,7 @@ func TestDialRefuses(t *testing.T) {
 	}
 }
 
-// native is a transport with streams of its own. They are not what they should
-// be: nothing has been encrypted.
+// native is a transport with streams of its own, which it wrongly does not encrypt.
 type native struct {
 	*pipes
 }
@@ -356,7 +357,8 @@ type nativeSession struct{ *pipes }
 
 func (s nativeSession) OpenStream(ctx context.Context) (net.Conn, error) { return s.Dial(ctx, s.got) }
 
-// Each side of a native session checks what the transport says of a stream.
+// TestNativeStreamWithoutTLS checks that each side of a native session refuses a stream that
+// the transport has not encrypted.
 func TestNativeStreamWithoutTLS(t *testing.T) {
 	id, err := secure.NewIdentity()
 	if err != nil {
@@ -398,7 +400,8 @@ func TestNativeStreamWithoutTLS(t *testing.T) {
 	checkEnded(t, ours)
 }
 
-type prepared struct {
+// preparedTransport is a transport that prepares a start.
+type preparedTransport struct {
 	transport.Preparer
 }
 
@@ -408,7 +411,7 @@ func TestKinds(t *testing.T) {
 		want      []string
 	}{
 		{newPipes(), []string{handshake.SessionDirect}},
-		{prepared{}, []string{handshake.SessionYamux}},
+		{preparedTransport{}, []string{handshake.SessionYamux}},
 		{native{}, []string{handshake.SessionNative}},
 	} {
 		if got := Kinds(tt.transport); !slices.Equal(got, tt.want) {

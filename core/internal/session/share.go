@@ -7,16 +7,16 @@ import (
 	"sync"
 )
 
-// share is what the streams of a native or a yamux session share at the host's
-// end: the connection. It ends when the stream for calls is closed and no named
-// stream is open: a plugin that is about to exit may wait for that, and what it
-// wrote to a named stream can be read until then.
+// share is the connection that the streams of a native or a yamux session share, at the
+// host's end. It ends when the stream for calls is closed and no named stream is open. A
+// plugin that is about to exit may wait for the end. Until then the host can read what the
+// plugin wrote to named streams.
 type share struct {
 	close  func() error  // closes the connection, once
-	closed chan struct{} // closed with it
+	closed chan struct{} // closed after the connection
 
 	mu     sync.Mutex // guards the fields below
-	named  int        // streams that are open
+	named  int        // named streams that are open
 	ending bool       // the stream for calls is closed
 }
 
@@ -32,7 +32,8 @@ func newShare(closeConn func() error) *share {
 // end ends the connection as soon as no named stream is open.
 func (s *share) end() error { return s.change(func() { s.ending = true }) }
 
-// name returns a stream that has met, which keeps the connection open.
+// name returns a named stream that has met. The connection stays open until the stream is
+// closed.
 func (s *share) name(conn net.Conn) net.Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,7 +41,7 @@ func (s *share) name(conn net.Conn) net.Conn {
 	return &namedStream{Conn: conn, share: s}
 }
 
-// change changes the fields, and ends the connection if nothing needs it then.
+// change changes the fields, and then ends the connection if nothing needs it.
 func (s *share) change(f func()) error {
 	s.mu.Lock()
 	f()
@@ -84,8 +85,8 @@ func (s *namedStream) CloseWrite() error {
 	return half.CloseWrite()
 }
 
-// Finish ends the session when its named streams are closed, or ctx ends. Call
-// it when the plugin has ended in good order: what it wrote last is still read.
+// Finish ends the session when its named streams are closed, or ctx ends. Call Finish when the
+// plugin has ended in good order: the host may still read what the plugin wrote last.
 func (s *Session) Finish(ctx context.Context) error {
 	if s.share == nil {
 		return nil

@@ -9,7 +9,7 @@ import (
 // Stream is an authenticated stream of a session.
 type Stream struct {
 	net.Conn
-	// Info is what is known of the other end.
+	// Info describes the other side.
 	Info secure.Info
 	// Purpose is what the host opened the stream for.
 	Purpose Purpose

@@ -168,3 +168,45 @@ func TestLifecyclesNameEveryState(t *testing.T) {
 		t.Error("package host has no phases and steps")
 	}
 }
+
+// TestOnlyOnePackageKnowsGRPC checks that, of core, only h2 imports what makes grpc-go work.
+// Others import types that generated code, interceptors and stats handlers have, and
+// package control the services that grpc brings.
+func TestOnlyOnePackageKnowsGRPC(t *testing.T) {
+	const engine = "core/internal/rpc/h2"
+	types := []string{"", "/codes", "/metadata", "/stats", "/status"}
+	more := map[string][]string{
+		"core/host":               {"/health/grpc_health_v1"},
+		"core/internal/control":   {"/health", "/health/grpc_health_v1", "/reflection", "/reflection/grpc_reflection_v1"},
+		"core/internal/rpc/calls": {"/credentials", "/peer"}, // types that a handler finds in its context
+	}
+	// What package grpc has beside types: it makes servers, connections and their options.
+	working := regexp.MustCompile(`\bgrpc\.(New(Client|Server|GracefulSwitchBalancer)|Dial\w*|With\w+|Creds|Connection\w+|Keepalive\w+|Max(Recv|Send|Header|Concurrent)\w+|StatsHandler|InTapHandle|Static\w+|Initial\w+|UnknownServiceHandler|ChainUnary\w+|ChainStream\w+)\(`)
+	imported := regexp.MustCompile(`"google\.golang\.org/grpc(/[\w/]+)?"`)
+	for _, dir := range packagesOf(t, "core") {
+		if dir == engine || strings.HasSuffix(dir, "pb") || strings.HasPrefix(dir, "core/internal/exampletest") || strings.HasPrefix(dir, "core/internal/e2e") {
+			continue
+		}
+		names, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(dir), "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range imported.FindAllStringSubmatch(string(data), -1) {
+				if !slices.Contains(types, m[1]) && !slices.Contains(more[dir], m[1]) {
+					t.Errorf("%s imports google.golang.org/grpc%s, which is for %s only", name, m[1], engine)
+				}
+			}
+			if used := working.FindString(string(data)); used != "" {
+				t.Errorf("%s uses %s), which is for %s only", name, used, engine)
+			}
+		}
+	}
+}

@@ -3,7 +3,6 @@
 package weather_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,8 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
+
+	"google.golang.org/grpc"
 
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/examples/weather"
@@ -61,50 +61,22 @@ func TestStations(t *testing.T) {
 	}
 }
 
-// TestKeep kills a plugin twice, and then ends the loop.
-func TestKeep(t *testing.T) {
+// TestSupervise calls a station after a call has ended its process.
+func TestSupervise(t *testing.T) {
 	t.Parallel()
-	program := writeStation(t, t.TempDir(), "station-north")
-	launch := func(ctx context.Context) (*host.Plugin, error) { return network.Launch(ctx, program) }
-	started := make(chan *host.Plugin, 1)
-	reported := make(chan error, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() {
-		ended <- network.Keep(ctx, launch, func(p *host.Plugin) { started <- p }, func(err error) { reported <- err })
-	}()
-	for range 2 {
-		p := <-started
-		if err := syscall.Kill(p.Info().PID, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		if exit, ok := errors.AsType[*host.ExitError](<-reported); !ok || exit.Name != "north" || exit.Status.Signal != "killed" {
-			t.Errorf("%v", exit)
-		}
+	h, err := network.Supervise(t.Context(), writeStation(t, t.TempDir(), "station-north"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	p := <-started
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
+	client := weather.NewStationClient(h)
+	_, err = client.GetReading(t.Context(), &weather.GetReadingRequest{Sensor: "exit"})
+	if exit, ok := errors.AsType[*host.ExitError](err); !ok || exit.Name != "north" || exit.Status.Code != 3 {
+		t.Errorf("the call that ended the process: %v", err)
 	}
-	<-p.Done()
-}
-
-// TestKeepStopped stops a plugin, which is then not started again.
-func TestKeepStopped(t *testing.T) {
-	t.Parallel()
-	program := writeStation(t, t.TempDir(), "station-north")
-	launch := func(ctx context.Context) (*host.Plugin, error) { return network.Launch(ctx, program) }
-	started := make(chan *host.Plugin, 1)
-	ended := make(chan error, 1)
-	go func() {
-		ended <- network.Keep(t.Context(), launch, func(p *host.Plugin) { started <- p }, func(err error) { t.Error(err) })
-	}()
-	if err := (<-started).Close(); err != nil {
-		t.Error(err)
+	if _, err := client.GetReading(t.Context(), &weather.GetReadingRequest{Sensor: "nothing"}, grpc.WaitForReady(true)); err != nil {
+		t.Errorf("the next call: %v", err)
 	}
-	if err := <-ended; err != nil {
+	if err := h.Close(); err != nil {
 		t.Error(err)
 	}
 }

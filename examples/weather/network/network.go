@@ -1,5 +1,5 @@
 // Package network is a host of many weather stations: it finds them in a directory,
-// starts and stops them together, and starts one again that has ended.
+// starts and stops them together, and keeps one up.
 package network
 
 import (
@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/supervise"
 	"github.com/plugwire/plugwire/examples/weather"
 	"github.com/plugwire/plugwire/transport/unix"
 )
@@ -84,44 +84,10 @@ func (s Stations) Close() error {
 	return errors.Join(errs...)
 }
 
-const (
-	// minPause is the wait before a plugin that has just ended is started again.
-	minPause = 100 * time.Millisecond
-	// maxPause is the longest wait, for a plugin that ends again and again.
-	maxPause = time.Minute
-	// steady is how long a plugin has to run before its next end counts as the first.
-	steady = time.Minute
-)
-
-// Keep starts a plugin again whenever it ends by itself, until ctx ends or another
-// caller stops the plugin. It gives each new handle to use, which must not block, and
-// each error to report.
-func Keep(ctx context.Context, launch func(context.Context) (*host.Plugin, error), use func(*host.Plugin), report func(error)) error {
-	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		started := time.Now()
-		p, err := launch(ctx)
-		if err == nil {
-			use(p)
-			select {
-			case <-p.Done():
-				err = p.Err()
-			case <-ctx.Done():
-				return p.Close()
-			}
-		}
-		switch {
-		case err == nil: // it was stopped
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case time.Since(started) >= steady:
-			pause = minPause
-		}
-		report(err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+// Supervise starts one station and keeps it up: when its process ends, another one takes
+// its place.
+func Supervise(ctx context.Context, program string, opts ...host.Option) (*supervise.Handle, error) {
+	return supervise.Start(ctx, func(ctx context.Context) (*host.Plugin, error) {
+		return Launch(ctx, program, opts...)
+	})
 }

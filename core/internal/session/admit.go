@@ -76,7 +76,10 @@ func Admit(conn net.Conn, creds *secure.Credentials) (*Stream, error) {
 // preamble. The context bounds only that. Introduce owns conn.
 func Introduce(ctx context.Context, conn net.Conn, creds *secure.Credentials) (*Stream, error) {
 	stream, info, err := within(ctx, conn, func() (net.Conn, secure.Info, error) { return introduce(ctx, conn, creds) })
-	return &Stream{Conn: stream, Info: info}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Stream{Conn: stream, Info: info}, nil
 }
 
 func introduce(ctx context.Context, conn net.Conn, creds *secure.Credentials) (net.Conn, secure.Info, error) {

@@ -28,26 +28,25 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// DefaultGrace is how long a stop may take in all when nobody said otherwise:
-// when the context of [Serve] ends, or the host asks without a limit.
+// DefaultGrace is how long a stop may take in all if neither side sets a limit: when the
+// context of [Serve] ends, or the host asks without a limit.
 const DefaultGrace = 10 * time.Second
 
-// Serve serves binding to the host that started this process, until the host
-// says stop or ctx ends, and returns nil after an orderly stop. A stop lets
-// calls in flight finish, for three quarters of the time it has; what is left
-// of it is for OnShutdown functions. When the host asked for the stop, the end
-// of ctx cuts it short.
+// Serve serves binding to the host that started this process, until the host stops the
+// plugin or ctx ends. It returns nil after an orderly stop. A stop lets calls in flight
+// finish, for three quarters of its time. The rest is for OnShutdown functions. If the host
+// asked for the stop, the end of ctx cuts the stop short.
 //
-// An error that satisfies errors.As with [*handshake.Error] means that no host
-// started this process or that the two did not agree. Serve changes nothing
-// outside of itself but for one case: when the host dies, it removes the
-// listener and kills its own process group, also after it has returned. On Linux
-// the kernel kills what is left of the group when both have ended. So that Serve
-// can clean up, writes to a broken standard output or error fail instead of ending
-// the process, and the parent-death signal that the host has set is turned off. In a
-// program with cgo that fails on Linux once signal.Notify was called: use [Main], or
-// call Serve first, or the socket of a killed host's plugin stays until the next host
-// sweeps it.
+// An error that satisfies errors.As with [*handshake.Error] means that no host started this
+// process, or that the two did not agree.
+//
+// Serve changes nothing outside of itself, with one exception. When the host dies, Serve
+// removes the listener and kills its own process group, also after it has returned. On Linux
+// the kernel kills what is left of the group when both have ended. So that Serve can clean
+// up, writes to a broken standard output or error fail instead of ending the process, and
+// Serve turns off the parent-death signal that the host has set. On Linux, in a program with
+// cgo, that fails once signal.Notify was called: use [Main], or call Serve first. Otherwise
+// the socket of a killed host's plugin stays until the next host sweeps it.
 func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error {
 	return serve(ctx, binding, opts, nil)
 }

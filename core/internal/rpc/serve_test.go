@@ -291,8 +291,8 @@ func (callBack) UnaryCall(ctx context.Context, _ *testpb.SimpleRequest) (*testpb
 	return &testpb.SimpleResponse{Username: resp.GetStatus().String()}, nil
 }
 
-// A plugin with several hosts calls back the one whose call it handles. What is no call of
-// a host goes to the host that has started the plugin, or that came last.
+// A plugin with several hosts calls back the one whose call it handles. Its other calls go to
+// the host that has started the plugin, or to the one that came last.
 func TestHostsByIdentity(t *testing.T) {
 	eachWire(t, testHostsByIdentity)
 }

@@ -125,7 +125,7 @@ func newToyServer(cfg calls.ServerConfig) *toyServer {
 		Unary: calls.ChainUnary(cfg.Unary), Stream: calls.ChainStream(cfg.Stream),
 		OnPanic: cfg.OnPanic,
 		End: func(ctx context.Context, err error) {
-			if c, ok := ctx.Value(toyCallKey{}).(*toyServed); ok {
+			if c, ok := ctx.Value(toyCallKey{}).(*toyHandling); ok {
 				c.end(err)
 			}
 		},
@@ -218,7 +218,7 @@ type toyConn struct {
 
 	mu     sync.Mutex // guards the fields below
 	made   map[uint32]*inbox
-	served map[uint32]*toyServed
+	served map[uint32]*toyHandling
 	next   uint32
 	broken bool
 
@@ -232,7 +232,7 @@ type toyConn struct {
 func newToyConn(stream *session.Stream, cfg calls.ClientConfig, server *toyServer, first uint32) *toyConn {
 	c := &toyConn{
 		stream: stream, cfg: cfg, server: server, auth: calls.NewAuthInfo(stream.Info), next: first,
-		made: make(map[uint32]*inbox), served: make(map[uint32]*toyServed),
+		made: make(map[uint32]*inbox), served: make(map[uint32]*toyHandling),
 		lost: make(chan struct{}), failed: make(chan struct{}),
 	}
 	c.unary = calls.ChainUnaryClient(calls.ApplicationUnary(cfg.Unary, cfg.IsControl), c.invoke)
@@ -322,8 +322,8 @@ func (c *toyConn) take(kind byte, id uint32, payload []byte) {
 	}
 }
 
-// toyServed is a call of the other side. It is a [grpc.ServerStream].
-type toyServed struct {
+// toyHandling is a call of the other side. It is a [grpc.ServerStream].
+type toyHandling struct {
 	conn    *toyConn
 	id      uint32
 	ctx     context.Context //nolint:containedctx // the call's
@@ -332,14 +332,14 @@ type toyServed struct {
 	endOnce sync.Once
 }
 
-var _ grpc.ServerStream = (*toyServed)(nil)
+var _ grpc.ServerStream = (*toyHandling)(nil)
 
 type toyCallKey struct{}
 
 // serve begins a call of the other side.
 func (c *toyConn) serve(id uint32, payload []byte) {
 	var b beginning
-	s := &toyServed{conn: c, id: id, in: newInbox(), cancel: func() {}}
+	s := &toyHandling{conn: c, id: id, in: newInbox(), cancel: func() {}}
 	if err := json.Unmarshal(payload, &b); err != nil || c.server == nil {
 		go s.end(status.Errorf(codes.Unimplemented, "this side serves nothing: %v", err))
 		return
@@ -367,7 +367,7 @@ func (c *toyConn) serve(id uint32, payload []byte) {
 	c.server.handlers.Go(func() { s.run(m) })
 }
 
-func (s *toyServed) run(m calls.Method) {
+func (s *toyHandling) run(m calls.Method) {
 	var err error
 	defer func() { s.end(err) }()
 	if m.Stream != nil {
@@ -382,7 +382,7 @@ func (s *toyServed) run(m calls.Method) {
 }
 
 // end sends the status of the call.
-func (s *toyServed) end(err error) {
+func (s *toyHandling) end(err error) {
 	s.endOnce.Do(func() {
 		s.cancel()
 		s.conn.mu.Lock()
@@ -398,24 +398,24 @@ func (s *toyServed) end(err error) {
 }
 
 // Context implements [grpc.ServerStream].
-func (s *toyServed) Context() context.Context { return s.ctx }
+func (s *toyHandling) Context() context.Context { return s.ctx }
 
 // SetHeader implements [grpc.ServerStream].
-func (*toyServed) SetHeader(metadata.MD) error { return nil }
+func (*toyHandling) SetHeader(metadata.MD) error { return nil }
 
 // SendHeader implements [grpc.ServerStream].
-func (*toyServed) SendHeader(metadata.MD) error { return nil }
+func (*toyHandling) SendHeader(metadata.MD) error { return nil }
 
 // SetTrailer implements [grpc.ServerStream].
-func (*toyServed) SetTrailer(metadata.MD) {}
+func (*toyHandling) SetTrailer(metadata.MD) {}
 
 // SendMsg implements [grpc.ServerStream].
-func (s *toyServed) SendMsg(m any) error {
+func (s *toyHandling) SendMsg(m any) error {
 	return s.conn.send(s.id, m, s.conn.server.cfg.MaxMessageSize)
 }
 
 // RecvMsg implements [grpc.ServerStream].
-func (s *toyServed) RecvMsg(m any) error {
+func (s *toyHandling) RecvMsg(m any) error {
 	return receive(s.ctx, s.in, m, s.conn.server.cfg.MaxMessageSize)
 }
 

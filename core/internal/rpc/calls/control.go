@@ -8,10 +8,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Control registers the framework's own services. Their streams, a health watch
-// or one of reflection, would last as long as the connection; here they end when
-// the peer stops, so that stopping need not tell them from answers that are
-// still on their way.
+// Control registers the framework's own services. Their streams, such as a health
+// watch, would last as long as the connection. Here they end when the server stops, so that
+// a stop waits for answers only.
 type Control struct {
 	Registrar
 	side     string
@@ -26,7 +25,7 @@ type Registrar interface {
 }
 
 // NewControl returns a registrar of the framework's own services. side is what
-// this side is called in errors, and stopping is closed when the peer stops.
+// this side is called in errors, and stopping is closed when the server stops.
 func NewControl(r Registrar, side string, stopping <-chan struct{}) *Control {
 	return &Control{Registrar: r, side: side, stopping: stopping, gate: Gate{Limit: MaxControl}}
 }
@@ -41,9 +40,8 @@ func (c *Control) RegisterService(desc *grpc.ServiceDesc, handler any) {
 	c.Registrar.RegisterService(&ending, handler)
 }
 
-// end returns a handler that returns when next does or when the peer stops. next
-// then ends too, since its stream has: grpc cancels the context of a stream
-// whose handler has returned.
+// end returns a handler that returns when next does, or when the server stops. Then next
+// ends too, because the wire cancels the context of a stream whose handler has returned.
 func (c *Control) end(next grpc.StreamHandler) grpc.StreamHandler {
 	return func(srv any, ss grpc.ServerStream) error {
 		if c.gate.Enter() != Entered {

@@ -2,7 +2,7 @@ package calls
 
 import "sync"
 
-// Gate counts calls in flight, up to a limit, and can be shut.
+// Gate counts calls in flight, up to a limit, and can be closed.
 type Gate struct {
 	Limit int // 0 means none
 
@@ -12,17 +12,17 @@ type Gate struct {
 	empty chan struct{} // made by Close, closed when calls reaches 0
 }
 
-// A Verdict is what a gate says to a call that wants to enter.
+// Verdict is the result of [Gate.Enter].
 type Verdict int
 
 const (
 	Entered Verdict = iota
-	IsFull          // as many calls as the limit allows are inside
+	IsFull          // the limit is reached
 	IsShut
 )
 
-// Enter never waits. A call that waits for another to leave is what nested calls
-// must not do: the one that it waits for may be waiting for it.
+// Enter lets a call in, or not. It never blocks: a nested call must not wait for another
+// call to leave, because that call may be waiting for it.
 func (g *Gate) Enter() Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -37,7 +37,7 @@ func (g *Gate) Enter() Verdict {
 	}
 }
 
-// Leave is the end of a call that has entered.
+// Leave ends a call that has entered.
 func (g *Gate) Leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -47,8 +47,8 @@ func (g *Gate) Leave() {
 	}
 }
 
-// Close shuts the gate and returns a channel that is closed when the last call
-// has left.
+// Close lets no more calls in. It returns a channel that is closed when the last call has
+// left.
 func (g *Gate) Close() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -12,13 +12,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Guard registers the application's services with every handler wrapped: a
-// panic does not end the process, a call ends when its goroutine does, calls are
-// counted so that they can drain and have a limit, and the user's interceptors see
-// these calls and no others.
+// Guard registers the application's services, and wraps every handler. A panic does not
+// end the process. A call ends when its goroutine does. Calls are counted, so that they can
+// drain and have a limit. The user's interceptors see these calls and no others.
 //
-// It wraps handlers at registration instead of intercepting calls: that costs a
-// call no allocation and no look at its name.
+// Guard wraps handlers at registration and does not intercept calls. So a call costs no
+// allocation, and Guard needs not look at its name.
 type Guard struct {
 	Server  grpc.ServiceRegistrar
 	Gate    *Gate
@@ -123,8 +122,8 @@ func (g *Guard) RegisterServer(register func(*grpc.Server) error) error {
 
 var errNoServer = errors.New("protocol.FromServer needs a *grpc.Server, which only the wire h2 has")
 
-// enter lets a call in, or returns the status with which it is refused. The handler
-// has not read a message of it then.
+// enter lets a call in, or returns the status that refuses it. The handler has not read a
+// message of a refused call.
 func (g *Guard) enter() error {
 	switch g.Gate.Enter() {
 	case IsShut:
@@ -140,7 +139,7 @@ func (g *Guard) draining() error {
 	return refused(reasonShuttingDown, codes.Unavailable, fmt.Sprintf("the %s is shutting down and takes no new calls", g.Side)).Err()
 }
 
-// finish is deferred by every call, and has the last word on its error.
+// finish is deferred by every call. It returns the error that the caller gets.
 func (g *Guard) finish(ctx context.Context, method string, returned *bool, err *error) {
 	if !*returned {
 		*err = g.lost(ctx, method, recover())
@@ -153,11 +152,11 @@ func (g *Guard) finish(ctx context.Context, method string, returned *bool, err *
 	}
 }
 
-// errGoexit is what OnPanic is told of a handler that ended its goroutine.
+// errGoexit is the value that OnPanic gets for a handler that ended its goroutine.
 var errGoexit = errors.New("called runtime.Goexit, as testing's FailNow does")
 
-// lost returns the error of a call whose handler did not return. value is what
-// recover returned: nil for a goroutine that is ending.
+// lost returns the error of a call whose handler did not return. value is what recover
+// returned. It is nil for a goroutine that ends.
 func (g *Guard) lost(ctx context.Context, method string, value any) error {
 	text := fmt.Sprintf("panic in the handler of %s: %v", method, value)
 	if value == nil {

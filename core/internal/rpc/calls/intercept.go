@@ -7,9 +7,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// The functions here keep a user's interceptors away from the framework's own
-// methods: one that demands a token must not keep the host from stopping the
-// plugin.
+// The functions here hide the framework's own methods from a user's interceptors. An
+// interceptor that demands a token must not prevent the host from stopping the plugin.
 
 // ApplicationUnary returns the interceptors for the calls of which isControl says
 // that they are not the framework's own.

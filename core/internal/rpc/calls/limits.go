@@ -31,10 +31,10 @@ const (
 	// memory as a megabyte that is sent in full, so a peer pays little for it.
 	metadataShare = 16
 
-	// MaxMetadata bounds the metadata of a call, in bytes. It is said to the other
-	// side, so that what is too large is the end of a call there and not of the
-	// connection here. Who calls says how many calls there are, and a few hundred bytes
-	// of compressed headers are all that one needs to take as much memory here.
+	// MaxMetadata bounds the metadata of a call, in bytes. It is sent to the other
+	// side, so that metadata that is too large ends a call there and not the connection
+	// here. The caller decides how many calls there are, and a few hundred bytes of
+	// compressed headers take a megabyte of memory here.
 	MaxMetadata = 1 << 20
 
 	// MaxControl is how many streams of the framework's own services may be open.

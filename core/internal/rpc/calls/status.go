@@ -8,19 +8,18 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// maxStatus is the largest text of a handler's error, and the largest details, in
-// bytes. They travel as headers, encoded, which makes them up to three times as
-// long, and headers have a limit of their own (maxHeaders), beyond which the call
-// would end without a word.
+// maxStatus is the largest text of a handler's error, and the largest size of its details,
+// in bytes. On HTTP/2 they are encoded in headers, which makes them up to three times as
+// long. Headers have a limit too, and above it the call would end without the error.
 const maxStatus = 1 << 20
 
-// bounded returns an error of a handler whose text and details have a size that
-// can be sent. What is left out is said.
+// bounded returns the error of a handler with a text and details that can be sent. The text
+// says what was left out.
 func bounded(err error) error {
 	s := status.Convert(err)
 	text := s.Message()
 	if len(text) <= maxStatus && len(s.Details()) == 0 {
-		return err // as nearly all are, without a copy
+		return err // nearly all errors, without a copy
 	}
 	p := s.Proto()
 	size := proto.Size(p) - len(text)

@@ -37,8 +37,8 @@ func (c *heldCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return c.CodecV2.Marshal(v)
 }
 
-// TestDrainAnswers has a call whose handler has returned and whose answer is not
-// on its way yet.
+// TestDrainAnswers checks that a drain waits for an answer that is not sent yet, although
+// its handler has returned.
 func TestDrainAnswers(t *testing.T) {
 	p := connect(t, &service{}, func(_ *clientConfig, server *serverConfig) { server.DrainAnswers = true })
 	called := make(chan error, 1)

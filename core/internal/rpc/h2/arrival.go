@@ -6,15 +6,14 @@ import (
 	"fmt"
 )
 
-// A server of grpc's takes memory for a message as it arrives, up to the limit on one
-// message, in each of the calls in flight. It has no limit for all of them together. So a
-// servedConn looks at the length that each message begins with. If there is no room for
-// that many bytes, it replaces the length by one that grpc refuses. That ends this call
-// and no other.
+// A server of grpc allocates memory for a message while it arrives, up to the limit on one
+// message, in each call in flight. It has no limit for all calls together. So a servedConn
+// reads the length at the beginning of each message. If there is no room for that many bytes,
+// it replaces the length by one that grpc refuses. That ends this call and no other.
 
 const (
-	// prefixLen is the length of what a message of gRPC begins with: a flag and the
-	// length of the message (gRPC over HTTP/2, "Length-Prefixed-Message").
+	// prefixLen is the length of the prefix of a message of gRPC: a flag and the length of
+	// the message (gRPC over HTTP/2, "Length-Prefixed-Message").
 	prefixLen = 5
 	lengthLen = 4
 	// refusedLength replaces the length of a message that does not fit. It is larger than
@@ -28,7 +27,7 @@ const (
 // refusedMark is in grpc's text for a call that was refused by refusedLength.
 var refusedMark = fmt.Sprintf("message larger than max (%d vs.", uint32(refusedLength))
 
-// arrival is what has come of a stream's current message.
+// arrival is the part of a stream's current message that has come.
 type arrival struct {
 	prefix  [prefixLen]byte
 	have    int    // bytes of prefix
@@ -38,9 +37,8 @@ type arrival struct {
 
 var errSplitLength = errors.New("there is no room for a message, and its length came in two frames")
 
-// takeIn looks at what has come, and returns how much of it the reader gets now. With
-// hold it keeps the beginning of a length back until the rest has come. The caller
-// holds mu.
+// takeIn reads the frames in b, and returns how many bytes the reader gets now. With hold it
+// keeps the beginning of a length back until the rest has come. The caller holds mu.
 func (c *servedConn) takeIn(b []byte, hold bool) (int, error) {
 	s := &c.incoming
 	for at := 0; at < len(b); {
@@ -68,7 +66,7 @@ func (c *servedConn) takeIn(b []byte, hold bool) (int, error) {
 	return len(b), nil
 }
 
-// begin takes in the header of a frame. Streams are opened in the order of their numbers.
+// begin handles the header of a frame. Streams are opened in the order of their numbers.
 func (c *servedConn) begin(s *frameScanner) {
 	switch {
 	case s.kind == frameHeaders && s.stream > c.last:
@@ -87,7 +85,8 @@ func (c *servedConn) end(stream uint32) {
 	}
 }
 
-// sendOut looks at what this side sends: it ends streams. The caller holds mu.
+// sendOut reads the frames that this side sends, because they end streams. The caller holds
+// mu.
 func (c *servedConn) sendOut(b []byte) {
 	s := &c.outgoing
 	for at := 0; at < len(b); {
@@ -106,8 +105,8 @@ func (c *servedConn) sendOut(b []byte) {
 	}
 }
 
-// takeBody takes in a part of the body of a frame with data, and returns how much of
-// it the reader gets now.
+// takeBody handles a part of the body of a frame with data, and returns how many bytes of it
+// the reader gets now.
 func (c *servedConn) takeBody(body []byte, hold bool) (int, error) {
 	s := &c.incoming
 	begin := 0
@@ -124,12 +123,12 @@ func (c *servedConn) takeBody(body []byte, hold bool) (int, error) {
 	return len(body), nil
 }
 
-// takeData takes in the next bytes of a stream's messages. With more, other bytes of
-// the same frame follow.
+// takeData handles the next bytes of a stream's messages. With more, other bytes of the same
+// frame follow.
 func (c *servedConn) takeData(data []byte, more bool) (used int, err error) {
 	a, open := c.streams[c.incoming.stream]
 	if !open {
-		return len(data), nil // it has ended, or never begun: grpc knows what to do
+		return len(data), nil // it has ended, or never begun, and grpc handles that
 	}
 	for used < len(data) {
 		rest := data[used:]
@@ -160,8 +159,8 @@ func (c *servedConn) takeData(data []byte, more bool) (used int, err error) {
 	return used, nil
 }
 
-// announced takes in the length of a message, or refuses the message. length is what
-// the reader has not got of it yet.
+// announced handles the length of a message, or refuses the message. length is the part of
+// it that the reader does not have yet.
 func (c *servedConn) announced(a *arrival, length []byte) error {
 	size := binary.BigEndian.Uint32(a.prefix[prefixLen-lengthLen:])
 	a.have, a.missing, a.taken = 0, size, 0

@@ -61,8 +61,8 @@ func openStream(w *http2.Framer, id uint32) {
 	_ = w.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: []byte{0x82}, EndHeaders: true})
 }
 
-// TestRefusedMessages has messages come in pieces of each size: what the reader gets is
-// what was sent, but for the lengths of messages that do not fit.
+// TestRefusedMessages sends messages in pieces of each size. The reader gets what was sent,
+// except for the lengths of messages that do not fit.
 func TestRefusedMessages(t *testing.T) {
 	t.Parallel()
 	const large = smallMessage + 1
@@ -94,8 +94,8 @@ func TestRefusedMessages(t *testing.T) {
 	}
 }
 
-// TestSplitLength has the length of a message that does not fit come in two frames: it
-// can no longer be refused alone, so the connection ends.
+// TestSplitLength sends the length of a message that does not fit in two frames. The
+// message can no longer be refused alone, so the connection ends.
 func TestSplitLength(t *testing.T) {
 	t.Parallel()
 	m := message(smallMessage+1, nil)
@@ -112,8 +112,8 @@ func TestSplitLength(t *testing.T) {
 	}
 }
 
-// FuzzServedConn has anything come, and go, in pieces: with room for all, the reader gets
-// what came. Nothing is held after Close.
+// FuzzServedConn passes any bytes, in pieces, in both directions. With room for all of them
+// the reader gets what came. After Close nothing is held.
 func FuzzServedConn(f *testing.F) {
 	f.Add(frames(func(w *http2.Framer) {
 		openStream(w, 1)
@@ -154,8 +154,8 @@ func FuzzServedConn(f *testing.F) {
 	})
 }
 
-// TestRefusalIsToldWithoutLock has what is told of a refused message, as a log handler is,
-// write to the same connection.
+// TestRefusalIsToldWithoutLock checks that a log handler can write to the connection whose
+// refused message it logs.
 func TestRefusalIsToldWithoutLock(t *testing.T) {
 	t.Parallel()
 	data := frames(func(w *http2.Framer) {

@@ -10,8 +10,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
-// bounds registers services with every handler wrapped, outside of [calls.Guard]: what
-// a call over HTTP/2 holds of this side is bounded.
+// bounds registers services, and wraps every handler, outside of [calls.Guard]. It bounds
+// what a call over HTTP/2 holds on this side.
 type bounds struct {
 	server   *grpc.Server
 	services *serverServices // nil if no service registers itself
@@ -42,7 +42,7 @@ func (b *bounds) boundUnary(next grpc.MethodHandler) grpc.MethodHandler {
 			return nil, err
 		}
 		if isCompressed(ctx) {
-			room, read := &inflated{bounds: b}, decode
+			room, read := &messageRoom{bounds: b}, decode
 			defer room.end()
 			decode = func(m any) error { return room.receive(m, read) }
 		}
@@ -56,7 +56,7 @@ func (b *bounds) boundStream(next grpc.StreamHandler) grpc.StreamHandler {
 			return err
 		}
 		if isCompressed(ss.Context()) {
-			inflating := &inflatedStream{ss, inflated{bounds: b}}
+			inflating := &inflatedStream{ss, messageRoom{bounds: b}}
 			defer inflating.room.end()
 			ss = inflating
 		}
@@ -70,7 +70,7 @@ func (b *bounds) enter(ctx context.Context) error {
 		return calls.TooMuchMetadata(b.side, b.other, b.limits.Metadata())
 	}
 	if b.answers != nil {
-		answered{b.answers}.enter(ctx)
+		answerGate{b.answers}.enter(ctx)
 	}
 	return nil
 }

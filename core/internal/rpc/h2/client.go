@@ -1,7 +1,7 @@
 // Package h2 carries calls over HTTP/2, with grpc-go. No other package knows HTTP/2.
 //
-// Of a session it wants one stream for calls, and one for callbacks if the host serves
-// something: HTTP/2 has a client end and a server end.
+// It wants one stream of a session for calls. If the host serves something, it wants another
+// for callbacks, because a connection of HTTP/2 has a client and a server.
 package h2
 
 import (

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxLogLines is how many lines about what peers do are logged in logInterval. A peer
-	// can cause one with a few bytes, as often as it likes.
+	// maxLogLines is how many lines about peers are logged in logInterval. A peer can cause
+	// a line with a few bytes, as often as it likes.
 	maxLogLines = 10
 	logInterval = time.Minute
 	// maxLogText is the length of such a line, in bytes. It may quote what a peer has sent.
@@ -25,9 +25,9 @@ const (
 // given this framework, and it has one logger for all connections. A plugin that sent
 // GOAWAY frames in a loop could fill the standard error of its host with them.
 //
-// So this package replaces that logger, before anything can use it. It does not if a
-// person has asked for grpc's log by its environment variables. A program that wants
-// grpc's lines itself calls [grpclog.SetLoggerV2] in its main function.
+// So this package replaces that logger before any code can use it. It does not if grpc's
+// environment variables ask for its log. A program that wants grpc's lines itself calls
+// [grpclog.SetLoggerV2] in its main function.
 var reports = func() *reporter {
 	r := new(reporter)
 	for _, name := range []string{"GRPC_GO_LOG_SEVERITY_LEVEL", "GRPC_GO_LOG_VERBOSITY_LEVEL"} {

@@ -15,12 +15,11 @@ import (
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
-// A compressed message becomes up to a thousand times as large as it was on its way, and
-// the room for what arrives does not show that: 60 calls with 15 KiB each took half a
-// gigabyte. So the room is taken for what a message becomes: while it is decompressed,
-// and then until its call ends or has its next message. A program accepts compressed
-// messages if a compressor is registered with grpc, which a package that the program
-// links may do.
+// A decompressed message is up to a thousand times as large as the compressed one. The room
+// for what arrives does not show that: 60 calls with 15 KiB each took half a gigabyte. So
+// the room is taken for the decompressed message: while it is decompressed, and then until
+// its call ends or receives its next message. A program accepts compressed messages if a
+// compressor is registered with grpc. A package that the program links may register one.
 
 // gzipName is the name that grpc's package encoding/gzip registers.
 const gzipName = "gzip"
@@ -29,12 +28,12 @@ const gzipName = "gzip"
 // begins.
 const firstInflated = 4 << 10
 
-// inflateMark is in the text of a call whose message could not be decompressed for want of
-// room. grpc gives that call codes.Internal, whatever the error of a decompressor is.
+// inflateMark is in the error of a call for whose decompressed message there is no room.
+// grpc gives that call codes.Internal, whatever the error of a decompressor is.
 const inflateMark = "there is no room for what a compressed message becomes"
 
-// inflater decompresses messages of gzip, the one compressor that grpc brings. It stops
-// as soon as there is no room for more.
+// inflater decompresses messages of gzip, the only compressor in grpc. It stops as soon as
+// there is no room for more.
 type inflater struct {
 	side    string
 	room    *room
@@ -97,15 +96,15 @@ func isCompressed(ctx context.Context) bool {
 	return ok && s.RecvCompress() != "" && s.RecvCompress() != encoding.Identity
 }
 
-// inflated is the room that a call has taken for its last message.
-type inflated struct {
+// messageRoom is the room that a call has taken for its last message.
+type messageRoom struct {
 	bounds *bounds
 	taken  uint32
 }
 
-// receive has a message read into m, and takes the room for it instead of that for the
-// message before it.
-func (i *inflated) receive(m any, read func(m any) error) error {
+// receive reads a message into m. It gives back the room of the message before it, and
+// takes the room of this one.
+func (i *messageRoom) receive(m any, read func(m any) error) error {
 	i.end()
 	if err := read(m); err != nil {
 		return err
@@ -126,7 +125,7 @@ func (i *inflated) receive(m any, read func(m any) error) error {
 	return nil
 }
 
-func (i *inflated) end() {
+func (i *messageRoom) end() {
 	i.bounds.room.give(i.taken)
 	i.taken = 0
 }
@@ -134,7 +133,7 @@ func (i *inflated) end() {
 // inflatedStream is a stream of a call whose messages are compressed.
 type inflatedStream struct {
 	grpc.ServerStream
-	room inflated
+	room messageRoom
 }
 
 // RecvMsg implements [grpc.ServerStream].

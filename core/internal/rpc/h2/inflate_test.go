@@ -16,8 +16,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
-// TestCompressedMessages has calls whose messages are small on their way, and large when
-// they are decompressed: the limit is on what they become, until their calls end.
+// TestCompressedMessages sends messages that are small while they are compressed and large
+// after that. The limit bounds the decompressed ones, until their calls end.
 func TestCompressedMessages(t *testing.T) {
 	t.Parallel()
 	const (
@@ -112,8 +112,8 @@ func TestCompressedMessages(t *testing.T) {
 	}
 }
 
-// TestCompressedMessageIsTooLarge has a message that is larger than the limit on one
-// message when it is decompressed.
+// TestCompressedMessageIsTooLarge sends a message that is larger than the limit on one
+// message after decompression.
 func TestCompressedMessageIsTooLarge(t *testing.T) {
 	t.Parallel()
 	p := connect(t, holding(), func(_ *clientConfig, server *serverConfig) { server.MaxMessageSize = 64 << 10 })

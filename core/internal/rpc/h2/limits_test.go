@@ -95,8 +95,8 @@ func TestMaxCalls(t *testing.T) {
 	}
 }
 
-// TestFarTooManyCalls has a client that opens many more calls at once than are allowed:
-// none of them waits, though none of those that came first ends.
+// TestFarTooManyCalls opens many more calls at once than are allowed. No call waits,
+// although the first ones do not end.
 func TestFarTooManyCalls(t *testing.T) {
 	const limit = 8
 	p := connect(t, holding(), limited(calls.Limits{Calls: limit}))
@@ -120,8 +120,8 @@ func TestFarTooManyCalls(t *testing.T) {
 	}
 }
 
-// TestNestedCalls has two sides that call each other without an end: the limit ends it.
-// And under the default a thousand callers at once nest their calls.
+// TestNestedCalls checks that the limit ends calls that two sides nest without an end, and
+// that the default limit lets a thousand callers nest their calls.
 func TestNestedCalls(t *testing.T) {
 	var there, back *pair
 	relay := func(next **pair) *service {
@@ -201,8 +201,8 @@ func TestMaxConnections(t *testing.T) {
 	}
 }
 
-// TestMaxBuffered has calls announce large messages and send little of them. The room is
-// taken by those that came first, until they end.
+// TestMaxBuffered announces large messages and sends little of them. The first calls take
+// the room, until they end.
 func TestMaxBuffered(t *testing.T) {
 	const size = 1 << 20
 	p := connect(t, &service{}, limited(calls.Limits{Buffered: 3 * size}))
@@ -238,9 +238,9 @@ func TestMaxBuffered(t *testing.T) {
 	}
 }
 
-// TestMetadataIsBounded has a peer that sends a few hundred bytes for a megabyte of
-// metadata in each of many calls, with and without a deadline, reading the answers
-// or not.
+// TestMetadataIsBounded sends a few hundred bytes that become a megabyte of metadata, in
+// each of many calls: with and without a deadline, by a peer that reads the answers and by
+// one that does not.
 func TestMetadataIsBounded(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -260,7 +260,7 @@ func TestMetadataIsBounded(t *testing.T) {
 				h.read()
 			}
 			value := strings.Repeat("x", 3<<10)
-			for range 330 { // all but the first are one byte, and the server decodes each
+			for range 330 { // after the first, each is one byte, and the server decodes it
 				tt.fields = append(tt.fields, hpack.HeaderField{Name: "x-bin", Value: value})
 			}
 			for range inFlight {
@@ -275,9 +275,8 @@ func TestMetadataIsBounded(t *testing.T) {
 				return err
 			}
 			eventually(t, "the limit is reached", func() bool { return much() != nil })
-			if grown := heap() - before; grown > 30<<20 {
-				t.Errorf("the memory in use has grown by %d MiB", grown>>20)
-			}
+			// The server may still decode calls that it refuses.
+			eventually(t, "the memory in use has grown by at most 30 MiB", func() bool { return heap()-before <= 30<<20 })
 			if _, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{}); err != nil {
 				t.Errorf("a call with little metadata: %v", err)
 			}
@@ -289,8 +288,8 @@ func TestMetadataIsBounded(t *testing.T) {
 	}
 }
 
-// TestMuchMetadata has the metadata of a call be what it was, and the room for it be
-// free when the call has ended.
+// TestMuchMetadata checks that a handler gets much metadata unchanged, and that its room is
+// free after the call.
 func TestMuchMetadata(t *testing.T) {
 	value := strings.Repeat("y", 700<<10)
 	p := connect(t, &service{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {

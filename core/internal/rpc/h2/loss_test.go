@@ -40,9 +40,9 @@ func (c *halfDeadConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// TestWriteFailsBeforeRead has a connection whose end grpc learns when it writes, and
-// not yet when it reads, as there is much to read: calls that fail for that wait for
-// the reason too, and their wait is bounded.
+// TestWriteFailsBeforeRead uses a connection on which a write fails while reads still
+// succeed, because there is much to read. Calls that fail with the write wait for the reason
+// too, and their wait is bounded.
 func TestWriteFailsBeforeRead(t *testing.T) {
 	t.Parallel()
 	conn := &halfDeadConn{deadline: make(chan time.Time, 1)}
@@ -79,8 +79,8 @@ func TestWriteFailsBeforeRead(t *testing.T) {
 	}
 }
 
-// TestDeadlineWhileTheReasonIsAwaited has the deadline and the cancellation of calls come
-// when the connection is lost, and it is not yet known why.
+// TestDeadlineWhileTheReasonIsAwaited ends the contexts of calls, by deadline and by
+// cancellation, after the connection is lost and before the reason is known.
 func TestDeadlineWhileTheReasonIsAwaited(t *testing.T) {
 	t.Parallel()
 	p := connect(t, &service{})
@@ -99,9 +99,9 @@ func TestDeadlineWhileTheReasonIsAwaited(t *testing.T) {
 	}
 }
 
-// TestDeadlineAtTheEnd has the deadlines of calls pass when the other side is found to
-// have ended: none is reported as a cancellation, and each that passed in vain names
-// the reason.
+// TestDeadlineAtTheEnd lets the deadlines of calls pass at the moment when the other side
+// turns out to have ended. No error is a cancellation, and the error of each call that could
+// not be answered names the reason.
 func TestDeadlineAtTheEnd(t *testing.T) {
 	t.Parallel()
 	reason := errors.New("the plugin has ended")
@@ -141,8 +141,8 @@ func TestDeadlineAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestStalled has a call time out: its error says what keeps the other side from
-// answering, if that is known.
+// TestStalled checks that the error of a call that timed out says what keeps the other side
+// from answering, if that is known.
 func TestStalled(t *testing.T) {
 	t.Parallel()
 	for _, why := range []string{"", "its process is stopped"} {

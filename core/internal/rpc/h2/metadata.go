@@ -12,24 +12,23 @@ import (
 
 const (
 	// lightMetadata is the size, in bytes, up to which the metadata of a call is not
-	// counted: what nearly all calls have. The limit on calls bounds it.
+	// counted. Nearly all calls have less. The limit on calls bounds it.
 	lightMetadata = 8 << 10
-	// fieldOverhead is what a field costs beside its bytes, as HTTP/2 counts it
+	// fieldOverhead is the cost of a field beside its bytes, as HTTP/2 counts it
 	// (RFC 9113, section 6.5.2).
 	fieldOverhead = 32
 )
 
-// metadataHold bounds the metadata of all calls in flight. A call that would exceed
-// the limit loses its metadata before it has a goroutine, and is refused as soon as
-// it has one.
+// metadataHold bounds the metadata of all calls in flight. A call that would exceed the
+// limit loses its metadata before grpc starts a goroutine for it. That goroutine refuses it.
 type metadataHold struct {
 	limit int64
 	held  atomic.Int64
 }
 
-// tap looks at each call before grpc makes a goroutine for it (package tap). It never
-// returns an error: grpc then keeps the timer of the call's deadline for as long as
-// the caller has asked for.
+// tap looks at each call before grpc starts a goroutine for it (package tap). It never
+// returns an error, because grpc then keeps the timer of the call's deadline, for as long as
+// the caller asked for.
 func (h *metadataHold) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	noteCall(ctx)
 	size := metadataSize(info.Header)
@@ -60,10 +59,9 @@ func metadataSize(md metadata.MD) (size int64) {
 	return size
 }
 
-// heavyCall is the context of a call with much metadata. It drops the metadata when
-// the call ends, because grpc keeps the context until the other side has read the
-// answer, which may be never. A goroutine that goes on after the call finds all other
-// values in it.
+// heavyCall is the context of a call with much metadata. It drops the metadata when the
+// call ends. grpc keeps the context until the other side has read the answer, and the other
+// side may never do that. A goroutine that outlives the call finds all other values in it.
 type heavyCall struct {
 	rest     context.Context //nolint:containedctx // holds what is left of the values
 	full     atomic.Pointer[context.Context]

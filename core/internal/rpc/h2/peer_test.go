@@ -236,7 +236,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestDrain has a call in flight: new ones are refused, it finishes.
+// TestDrain drains while a call is in flight: it finishes, and new calls are refused.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	begun, release := make(chan struct{}, 1), make(chan struct{})
@@ -273,7 +273,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestStop has a watch that never ends, and a handler that is cut off.
+// TestStop stops while a watch goes on that never ends, and cuts a handler off.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	begun := make(chan struct{}, 1)
@@ -307,7 +307,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestStopOfStuckHandler has a handler that heeds nothing: Stop is bounded.
+// TestStopOfStuckHandler checks that Stop does not wait for a handler that ignores its
+// context.
 func TestStopOfStuckHandler(t *testing.T) {
 	t.Parallel()
 	begun, release := make(chan struct{}, 1), make(chan struct{})
@@ -334,7 +335,8 @@ func TestStopOfStuckHandler(t *testing.T) {
 	}
 }
 
-// TestFail has every kind of call end with the reason, in flight and later.
+// TestFail checks that every kind of call ends with the reason: those in flight, and later
+// ones.
 func TestFail(t *testing.T) {
 	t.Parallel()
 	begun := make(chan struct{}, 1)
@@ -394,8 +396,7 @@ func TestFail(t *testing.T) {
 	}
 }
 
-// TestCallerGoesFirst has a caller whose context ends while the reason is still
-// being found out.
+// TestCallerGoesFirst ends the context of a caller before the reason of a loss is known.
 func TestCallerGoesFirst(t *testing.T) {
 	t.Parallel()
 	p := connect(t, &service{})
@@ -427,8 +428,8 @@ func TestUnavailableOfHandler(t *testing.T) {
 	}
 }
 
-// TestMessageSize has messages above the limit of either side, in all
-// directions: each error says what to do, once.
+// TestMessageSize sends messages above the limit of either side, in all directions. Each
+// error says what to do, once.
 func TestMessageSize(t *testing.T) {
 	t.Parallel()
 	const limit = 1000
@@ -470,7 +471,8 @@ func TestMessageSize(t *testing.T) {
 	}
 }
 
-// TestInterceptorOrder has several on both sides, around application calls only.
+// TestInterceptorOrder checks the order of several interceptors on both sides. They see calls
+// of the application only.
 func TestInterceptorOrder(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -526,7 +528,7 @@ func TestInterceptorOrder(t *testing.T) {
 	}
 }
 
-// TestConnectFails has a server that hangs up, and one that says nothing.
+// TestConnectFails connects to a server that hangs up, and to one that is silent.
 func TestConnectFails(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -60,10 +60,9 @@ func (p *pinger) read() {
 	}
 }
 
-// TestPings has clients that ping. Those of gRPC do so every 10 seconds at the
-// soonest in Go, every 30 in pyvider-rpcplugin, and as often as they are told to
-// elsewhere. A connection with nothing else on it must outlive that, but not a
-// flood.
+// TestPings pings as clients of gRPC do: in Go at most every 10 seconds, in
+// pyvider-rpcplugin every 30, and elsewhere as often as they are configured to. A connection
+// with nothing else on it must survive that, but not a flood.
 func TestPings(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

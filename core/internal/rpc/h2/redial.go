@@ -23,13 +23,12 @@ const (
 	// side's first bytes of HTTP/2. It is grpc's limit on the first attempt as well,
 	// which the context of Connect bounds too.
 	redialTimeout = time.Minute
-	// redialPause is how long a connection has to last before the next one may be
-	// dialed without a call that needs it: a server that accepts and ends connections
-	// at once costs ten of them a second.
+	// redialPause is how long a connection must last before the next one may be dialed
+	// without a call that needs it. So a server that accepts and ends connections at once
+	// causes ten dials a second.
 	redialPause = 100 * time.Millisecond
-	// lossPatience is how long a call that has failed waits to learn why, when the
-	// other side cannot be dialed and has not ended either. Calls that come later
-	// do not wait for that again.
+	// lossPatience is how long a failed call waits for the reason, when the other side
+	// cannot be dialed and has not ended either. Later calls do not wait again.
 	lossPatience = time.Second
 )
 

@@ -136,8 +136,8 @@ func hold(t *testing.T, p *h2.Client) testpb.TestService_FullDuplexCallClient {
 	return stream
 }
 
-// TestRedial has connections that are cut: the calls on them fail, and others do not,
-// until there is nobody to dial any more.
+// TestRedial cuts connections. The calls on them fail, and others do not, until the other
+// side can no longer be dialed.
 func TestRedial(t *testing.T) {
 	t.Parallel()
 	for name, gone := range map[string]chan struct{}{"watched": make(chan struct{}), "by its connection": nil} {
@@ -173,8 +173,8 @@ func TestRedial(t *testing.T) {
 	}
 }
 
-// TestRedialInVain has a side that lives and cannot be dialed: calls say so, only the
-// first of them wait, and when it can be dialed again they succeed.
+// TestRedialInVain makes calls to a side that lives and cannot be dialed. Their errors say
+// that, and only the first calls wait. When the side can be dialed again, calls succeed.
 func TestRedialInVain(t *testing.T) {
 	t.Parallel()
 	e, p := newEnding(t, make(chan struct{}))
@@ -196,7 +196,7 @@ func TestRedialInVain(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := testpb.NewTestServiceClient(p).UnaryCall(ended, &testpb.SimpleRequest{}); status.Code(err) != codes.Canceled {
-		t.Errorf("a call of a caller who has gone: %v", err)
+		t.Errorf("a call of a caller that has gone: %v", err)
 	}
 	e.start()
 	for err = call(t, p); err != nil; err = call(t, p) {
@@ -210,8 +210,8 @@ func TestRedialInVain(t *testing.T) {
 	}
 }
 
-// TestRedialAtTheEndOfACall has the context of a call end while it is not known yet whether
-// the other side, which has ended the connection, has ended too.
+// TestRedialAtTheEndOfACall ends the context of a call while this side does not know yet
+// whether the other side, which has ended the connection, has ended too.
 func TestRedialAtTheEndOfACall(t *testing.T) {
 	t.Parallel()
 	const soon = 20 * time.Millisecond
@@ -249,8 +249,8 @@ func TestRedialAtTheEndOfACall(t *testing.T) {
 	}
 }
 
-// TestRedialIsLazy has connections that end when nobody calls: a side whose end is known
-// otherwise is not dialed for that.
+// TestRedialIsLazy ends connections without calls. A side whose end is known by other means
+// is not dialed then.
 func TestRedialIsLazy(t *testing.T) {
 	t.Parallel()
 	e, p := newEnding(t, make(chan struct{}))

@@ -12,13 +12,13 @@ import (
 // hosts that attach, and clients that are not Go, have a few.
 const maxConns = 64
 
-// room is what all connections of a server share.
+// room bounds what all connections of a server hold together.
 type room struct {
 	conns   atomic.Int32
 	held    atomic.Int64 // bytes that are taken for messages
 	limit   int64        // of held
-	largest uint32       // the limit on one message, which grpc looks after
-	refused func()       // is called for each message that does not fit
+	largest uint32       // the limit on one message, which grpc enforces
+	refused func()       // called for each message that does not fit
 }
 
 // newRoom returns the room of a server.
@@ -48,13 +48,13 @@ func (r *room) take(size uint32) bool {
 
 func (r *room) give(size uint32) { r.held.Add(-int64(size)) }
 
-// servedConn is a connection of a server. It looks at the frames as they go by, and
-// refuses messages for which there is no room.
+// servedConn is a connection of a server. It reads the headers of frames in both
+// directions, and refuses messages for which there is no room.
 type servedConn struct {
 	net.Conn
 	room *room
 
-	kept []byte // was read, and the reader does not have it yet; belongs to Read
+	kept []byte // read, and not yet given to the reader; belongs to Read
 
 	mu       sync.Mutex // guards the fields below
 	closed   bool
@@ -88,7 +88,7 @@ func (c *servedConn) Read(b []byte) (int, error) {
 		c.refusals = 0
 		c.mu.Unlock()
 		for range refusals {
-			c.room.refused() // may log, for which a handler may call the other side
+			c.room.refused() // may log, and a log handler may call the other side
 		}
 		if broken != nil {
 			return 0, broken

@@ -61,7 +61,7 @@ func newServer(cfg calls.ServerConfig, timeout time.Duration) (*Server, error) {
 	}
 	if cfg.DrainAnswers {
 		s.answers = new(calls.Gate)
-		opts = append(opts, grpc.StatsHandler(answered{s.answers}))
+		opts = append(opts, grpc.StatsHandler(answerGate{s.answers}))
 	}
 	for _, h := range calls.ApplicationStats(cfg.Stats, cfg.IsControl) {
 		opts = append(opts, grpc.StatsHandler(h))
@@ -156,7 +156,7 @@ func (s *Server) Stop(ctx context.Context, patience time.Duration) error {
 	if cut > 0 {
 		return nil // Drain has said so
 	}
-	return errors.New("the other side did not read its last answers in time")
+	return errors.New("the other side did not read its last answers before the stop had to end")
 }
 
 // inFlight returns how many calls have not ended, or have an answer that is not sent.

@@ -75,7 +75,7 @@ func (r *serverServices) serveUnary(ctx context.Context, req any, info *grpc.Una
 		return nil, err
 	}
 	if isCompressed(ctx) {
-		room := &inflated{bounds: r.bounds}
+		room := &messageRoom{bounds: r.bounds}
 		defer room.end()
 		if err := room.receive(req, func(any) error { return nil }); err != nil {
 			return nil, err

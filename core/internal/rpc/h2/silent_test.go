@@ -15,8 +15,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 )
 
-// TestConnectIsBoundedByItsContext has a plugin that accepts and says nothing:
-// no limit of grpc's own comes before the caller's.
+// TestConnectIsBoundedByItsContext connects to a plugin that accepts and is silent. No limit
+// of grpc comes before the caller's.
 func TestConnectIsBoundedByItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 5 * time.Minute
@@ -78,8 +78,8 @@ const (
 	halfHeaders = "\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82" // more is to follow
 )
 
-// TestEndWithIdleStreams has streams for calls that say something or nothing, and then
-// nothing more: neither Stop nor Close waits for them.
+// TestEndWithIdleStreams opens streams for calls that stay silent, some after a few bytes.
+// Neither Stop nor Close waits for them.
 func TestEndWithIdleStreams(t *testing.T) {
 	ends := map[string]func(ctx context.Context, p *h2.Server) error{
 		"Stop":  func(ctx context.Context, p *h2.Server) error { return p.Stop(ctx, 0) },
@@ -148,8 +148,8 @@ func testEndWithIdleStream(t *testing.T, end func(context.Context, *h2.Server) e
 	}
 }
 
-// TestIdleStreamsThatEnd has many streams come and go on which there was no call, on
-// plain sockets and others: none is kept.
+// TestIdleStreamsThatEnd opens and closes many streams without calls, on plain sockets and
+// on other connections. None is kept.
 func TestIdleStreamsThatEnd(t *testing.T) {
 	t.Parallel()
 	const count = 1000

@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestLargeHeaders has what travels as headers be larger than those may be, each
-// way: it is the end of the call, and the connection lives on.
+// TestLargeHeaders sends headers that are larger than allowed, in each direction. The call
+// ends, and the connection lives on.
 func TestLargeHeaders(t *testing.T) {
 	text := strings.Repeat("ä", 1<<20) // twice as much as a status may have
 	var answer func(ctx context.Context) error
@@ -63,8 +63,8 @@ func TestLargeHeaders(t *testing.T) {
 	}
 }
 
-// TestDeadlineText has grpc's word for a deadline that the other side saw pass
-// first, which chance decides: the text is that of a deadline all the same.
+// TestDeadlineText checks the text for a deadline that the other side saw pass first, which
+// is chance. It is the same as for any deadline.
 func TestDeadlineText(t *testing.T) {
 	p := connect(t, &service{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 		return nil, status.Error(codes.DeadlineExceeded, "stream terminated by RST_STREAM with error code: CANCEL")

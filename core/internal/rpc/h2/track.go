@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// lastReadTimeout bounds how long what the other side sent before it went away may
-// take to be read. It waits in a buffer of the system, and for no application.
+// lastReadTimeout bounds the reading of what the other side sent before it ended. That is in
+// a buffer of the system, so no application delays it.
 const lastReadTimeout = 10 * time.Second
 
-// track returns a connection of which [isLost] can tell: conn itself if it is a socket that
-// the system can be asked about.
+// track returns a connection that [isLost] takes. It is conn itself if that is a socket that
+// the system can report on.
 func track(conn net.Conn) net.Conn {
 	if _, ok := conn.(syscall.Conn); ok && socketsTell {
 		return conn
@@ -35,9 +35,9 @@ func (t *trackedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write implements [net.Conn]. grpc fails calls as soon as it cannot write, and gives
-// the connection up when it cannot read. A peer that ends only one direction must
-// not keep the two apart: calls wait until the connection was given up.
+// Write implements [net.Conn]. grpc fails calls as soon as it cannot write, and gives the
+// connection up when it cannot read. Calls wait until grpc has given it up, so a peer that
+// ends only one direction must not delay that without a bound.
 func (t *trackedConn) Write(b []byte) (int, error) {
 	n, err := t.Conn.Write(b)
 	if err != nil && !t.lost.Swap(true) {
@@ -52,10 +52,10 @@ func (t *trackedConn) Close() error {
 	return t.Conn.Close()
 }
 
-// isLost reports whether nothing can be sent on a connection of track any more: this
-// side has closed it, or the other side is gone. grpc learns the latter twice, first
-// when it writes and, after all that is still there to read, when it reads: calls
-// that fail in between are failed by a connection that looks whole.
+// isLost reports whether nothing can be sent on a connection of track any more: this side
+// has closed it, or the other side is gone. grpc learns the latter first when it writes, and
+// again when it has read all that is left. A call that fails in between fails on a
+// connection that grpc still takes for whole.
 func isLost(conn net.Conn) bool {
 	switch c := conn.(type) {
 	case *trackedConn:

@@ -43,7 +43,10 @@ func NotSent(code codes.Code, message string) *status.Status {
 // NotBegun reports whether err is of a call that has certainly not begun.
 func NotBegun(err error) bool {
 	s, ok := status.FromError(err)
-	return ok && err != nil && slices.ContainsFunc(s.Proto().GetDetails(), isRefusal)
+	if !ok || len(s.Details()) == 0 { // as nearly all have none, without a copy
+		return false
+	}
+	return slices.ContainsFunc(s.Proto().GetDetails(), isRefusal)
 }
 
 func isRefusal(detail *anypb.Any) bool {

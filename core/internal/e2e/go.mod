@@ -8,6 +8,7 @@ require (
 	github.com/hashicorp/go-plugin v1.8.0
 	github.com/hashicorp/yamux v0.1.2
 	github.com/plugwire/plugwire/core v0.1.0
+	github.com/plugwire/plugwire/examples/runners v0.1.0
 	github.com/plugwire/plugwire/examples/socketpair v0.1.0
 	github.com/plugwire/plugwire/transport/quic v0.1.0
 	github.com/plugwire/plugwire/transport/tcp v0.1.0

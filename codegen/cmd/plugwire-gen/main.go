@@ -1,11 +1,11 @@
-// Command plugwire-gen goes from .proto files to a running plugin, with nothing
-// but Go installed: there is no protoc.
+// Command plugwire-gen makes a running plugin from .proto files. It needs Go and
+// nothing else: no protoc.
 //
 //	plugwire-gen new NAME
 //	plugwire-gen generate [DIR|FILE...]
 //	plugwire-gen check [DIR|FILE...]
 //
-// See -h of each for its flags.
+// Each of these commands lists its flags with -h.
 package main
 
 import (

@@ -1,8 +1,8 @@
 // Command protoc-gen-go-plugwire is a plugin of protoc and buf. For each .proto
 // file with services it writes FILE_plugwire.pb.go, which binds the code of
 // protoc-gen-go and protoc-gen-go-grpc to Plugwire. It takes the parameters of
-// protoc-gen-go, and protocol=FILE=NAME/VERSION, which gives the services of a
-// file a protocol in place of what the file says.
+// protoc-gen-go. A further parameter, protocol=FILE=NAME/VERSION, sets the protocol
+// of all services of a file; it overrides the file.
 //
 //	protoc --go_out=. --go-grpc_out=. --go-plugwire_out=. FILE.proto
 package main
@@ -21,15 +21,15 @@ import (
 
 const usage = `usage: protoc --go_out=. --go-grpc_out=. --go-plugwire_out=. FILE.proto
 
-protoc-gen-go-plugwire is run by protoc or buf, beside protoc-gen-go and
-protoc-gen-go-grpc. Without either, run plugwire-gen generate.
+protoc or buf runs protoc-gen-go-plugwire beside protoc-gen-go and
+protoc-gen-go-grpc. Without protoc and buf, run plugwire-gen generate.
 
 `
 
 func main() {
 	flags := flag.NewFlagSet("protoc-gen-go-plugwire", flag.ContinueOnError)
 	flags.Usage = func() {
-		_, _ = fmt.Fprint(flags.Output(), usage) // nowhere to report a failure
+		_, _ = fmt.Fprint(flags.Output(), usage) // a failed write cannot be reported
 		flags.PrintDefaults()
 	}
 	version := flags.Bool("version", false, "print the version")
@@ -40,7 +40,7 @@ func main() {
 		flags.Usage()
 		os.Exit(2)
 	case *version:
-		info, _ := debug.ReadBuildInfo() // nil has no version, and is not in a command
+		info, _ := debug.ReadBuildInfo() // a command always has it
 		fmt.Println("protoc-gen-go-plugwire", info.Main.Version)
 		return
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/plugwire/plugwire/codegen/internal/compile"
 )
 
-// asCommand in the environment makes the test binary the command.
+// asCommand is an environment variable that turns the test binary into the command.
 const asCommand = "PROTOC_GEN_GO_PLUGWIRE_TEST"
 
 func TestMain(m *testing.M) {
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// command runs the command, and returns what it prints.
+// command runs the command and returns its output.
 func command(t *testing.T, stdin []byte, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -38,8 +38,8 @@ func command(t *testing.T, stdin []byte, args ...string) (stdout, stderr string,
 	return out.String(), errs.String(), err
 }
 
-// newRequest returns what protoc writes to the command, for the repository's
-// .proto files.
+// newRequest returns the request that protoc would write to the command for .proto
+// files of the repository.
 func newRequest(t *testing.T, parameter string, names ...string) []byte {
 	t.Helper()
 	source := compile.Source{
@@ -87,7 +87,7 @@ func TestUnderProtoc(t *testing.T) {
 		t.Fatal(response.GetError())
 	}
 	if n := len(response.GetFile()); n != len(names) {
-		t.Errorf("%d files, want %d", n, len(names))
+		t.Errorf("got %d files, want %d", n, len(names))
 	}
 	for _, f := range response.GetFile() {
 		golden, err := os.ReadFile(filepath.Join("..", "..", "..", filepath.FromSlash(f.GetName())))
@@ -104,20 +104,20 @@ func TestParametersOfProtocGenGo(t *testing.T) {
 	const name = "codegen/internal/e2e/multi/multi.proto"
 	response := generate(t, "module=github.com/plugwire/plugwire/codegen,M"+name+"=github.com/plugwire/plugwire/codegen/moved;other", name)
 	if len(response.GetFile()) != 1 || response.GetFile()[0].GetName() != "moved/multi_plugwire.pb.go" {
-		t.Fatalf("generated %v", response)
+		t.Fatalf("got %v", response)
 	}
 	if content := response.GetFile()[0].GetContent(); !strings.Contains(content, "\npackage other\n") {
-		t.Errorf("generated\n%s", content)
+		t.Errorf("want package other, got\n%s", content)
 	}
 }
 
-// A protocol in the parameters replaces that of the file, as others' files cannot
-// be edited.
+// TestParameterProtocol checks that a protocol in the parameters overrides the
+// protocol in the file. Users cannot edit other people's files.
 func TestParameterProtocol(t *testing.T) {
 	const name = "codegen/internal/e2e/named/named.proto"
 	response := generate(t, "paths=source_relative,protocol="+name+"=tfplugin/6", name)
 	if len(response.GetFile()) != 1 || strings.Count(response.GetFile()[0].GetContent(), `protocol.New("tfplugin", 6, `) != 1 {
-		t.Fatalf("generated %v", response)
+		t.Fatalf("got %v", response)
 	}
 	request := newRequest(t, "protocol="+name+"=tfplugin", name)
 	if _, stderr, err := command(t, request); err == nil || !strings.Contains(stderr, "want FILE=NAME/VERSION") {
@@ -132,6 +132,7 @@ func TestUnknownParameter(t *testing.T) {
 	}
 }
 
+// TestByHand runs the command as a person may: without protoc and buf.
 func TestByHand(t *testing.T) {
 	if _, stderr, err := command(t, nil, "-h"); err != nil || !strings.Contains(stderr, "plugwire-gen generate") {
 		t.Errorf("-h: %v, %q", err, stderr)

@@ -1,5 +1,5 @@
-// Package accept reads the file of breaking changes that people have agreed on.
-// Begin with [Read].
+// Package accept reads the file that lists accepted breaking changes. Begin with
+// [Read].
 package accept
 
 import (
@@ -12,33 +12,33 @@ import (
 
 // An Entry is one accepted change.
 type Entry struct {
-	// Line is the number of the line, counted from 1.
+	// Line is the number of the line in the list. The first line is 1.
 	Line int
-	// File is the name of the .proto file relative to the root, and Text what the
-	// change is.
+	// File is the name of the .proto file relative to the root. Text describes the
+	// change.
 	File, Text string
-	// Reason is the comment above the entry, in one line.
+	// Reason is the comment above the entry, as one line.
 	Reason string
-	// Used is for the caller.
+	// Used is true after [Set.Find] has returned the entry.
 	Used bool
 }
 
-// A Set is the entries of a file.
+// A Set holds the entries of a file.
 type Set struct {
 	Path    string
 	Entries []*Entry
 }
 
-// entry matches a line such as a report has it, with the place or without.
+// entry matches a line of a report, with or without line and column.
 var entry = regexp.MustCompile(`^(.+?\.proto)(?::[0-9]+:[0-9]+)?: (.+)$`)
 
-// Read reads the entries of a file, which messages call path:
+// Read reads the entries of a file. Errors name the file by path. An entry is
 //
 //	# Nobody ever called it.
 //	words/words.proto: method words.Words.Drop: removed
 //
-// The comment is the reason, and ends at an empty line. An entry without one is an
-// error, as is a line that is neither.
+// The comment is the reason of the entries below it, until an empty line. An entry
+// without a reason is an error. So is a line that is neither entry nor comment.
 func Read(file io.Reader, path string) (*Set, error) {
 	set := &Set{Path: path}
 	known := make(map[[2]string]int)
@@ -63,7 +63,7 @@ func Read(file io.Reader, path string) (*Set, error) {
 			}
 			why := strings.TrimSpace(strings.Join(reason, " "))
 			if why == "" {
-				return nil, fmt.Errorf("%s:%d:1: accepted without a reason: write it above, after #", path, number)
+				return nil, fmt.Errorf("%s:%d:1: no reason: write the reason in a comment above this line, after #", path, number)
 			}
 			key := [2]string{m[1], m[2]}
 			if first := known[key]; first > 0 {
@@ -79,12 +79,12 @@ func Read(file io.Reader, path string) (*Set, error) {
 	return set, nil
 }
 
-// Find returns the entry that accepts a change, and notes that it is used. It
-// returns nil if there is none.
+// Find returns the entry that accepts a change, and marks the entry as used. It
+// returns nil if there is no such entry.
 func (s *Set) Find(file, text string) *Entry {
 	for _, e := range s.Entries {
-		// A line that was printed below the root has the end of the file's name. The text has
-		// the full name of what changed, so no other file is meant.
+		// A check below the root prints only the end of the file's name. That is enough,
+		// because Text has the full name of what changed.
 		if e.Text == text && (e.File == file || strings.HasSuffix(file, "/"+e.File)) {
 			e.Used = true
 			return e

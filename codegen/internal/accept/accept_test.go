@@ -37,18 +37,18 @@ c d.proto: service y: removed
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if e := set.Find("a/b.proto", "method a.S.M: removed"); e == nil || !e.Used {
-		t.Errorf("found %v", e)
+		t.Errorf("Find returned %v", e)
 	}
 	if e := set.Find("a/b.proto", "method a.S.N: removed"); e != nil {
-		t.Errorf("found %v", e)
+		t.Errorf("Find returned %v", e)
 	}
 }
 
 func TestReadMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		"a.proto: x":                      "f:1:1: accepted without a reason: write it above, after #",
-		"#\na.proto: x":                   "f:2:1: accepted without a reason: write it above, after #",
-		"# r\n\na.proto: x":               "f:3:1: accepted without a reason: write it above, after #",
+		"a.proto: x":                      "f:1:1: no reason: write the reason in a comment above this line, after #",
+		"#\na.proto: x":                   "f:2:1: no reason: write the reason in a comment above this line, after #",
+		"# r\n\na.proto: x":               "f:3:1: no reason: write the reason in a comment above this line, after #",
 		"# r\nnonsense":                   "f:2:1: want a line that plugwire-gen check prints, FILE.proto: CHANGE",
 		"# r\na.proto: x\na.proto:1:2: x": "f:3:1: duplicate of line 2",
 		"# r\na.proto: " + strings.Repeat("x", 1<<20): "f: bufio.Scanner: token too long",
@@ -59,8 +59,8 @@ func TestReadMistakes(t *testing.T) {
 	}
 }
 
-// FuzzRead shows that no file makes Read panic, and that each entry has what it
-// promises.
+// FuzzRead checks that no file makes Read panic, that each entry has a text and a
+// reason, and that Find finds it.
 func FuzzRead(f *testing.F) {
 	f.Add("# r\na.proto: x\n")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -1,6 +1,6 @@
-// Package breaking finds the changes of .proto files that break programs which
-// were built before them. Begin with [Compare]. It looks at what is on the wire:
-// a field or an enum's value may be renamed or added.
+// Package breaking finds the changes of .proto files that break programs built
+// before them. Begin with [Compare]. It compares what is on the wire, so a field or
+// an enum's value may be renamed or added.
 package breaking
 
 import (
@@ -13,23 +13,25 @@ import (
 	"github.com/plugwire/plugwire/codegen/internal/glue"
 )
 
-// A Finding is one change that breaks something.
+// A Finding is one breaking change.
 type Finding struct {
-	// File is the file's name, and Line and Column count from 1. They are where
-	// the changed thing is now, or what it is missing from.
+	// File, Line and Column are the place of the changed declaration now. For a
+	// removed declaration they are the place of its parent. Line and Column count
+	// from 1.
 	File         string
 	Line, Column int
 	Text         string
-	// Unstable is the package that the change is in, if that is unstable and no
-	// service of a stable package uses what changed.
+	// Unstable is the package of the change if the package is unstable and no service
+	// of a stable package uses what changed. Otherwise it is empty.
 	Unstable string
 }
 
-// Compare returns what breaks when old becomes changed. A service whose protocol
-// has a higher version is a new one, so neither its methods are compared nor
-// messages that only such services use. What the files import is compared if
-// one of their other services uses it. The function unstable says which packages
-// promise nothing.
+// Compare returns the breaking changes from old to changed, sorted by place.
+//
+// A service whose protocol has a higher version counts as a new service. Compare
+// ignores its methods, and the messages that only such services use. Imported
+// messages are compared if one of the other services uses them. The function
+// unstable reports which packages may change in any way.
 func Compare(old, changed []protoreflect.FileDescriptor, unstable func(protoreflect.FullName) bool) []Finding {
 	c := comparison{now: newIndex(changed)}
 	before := newIndex(old)
@@ -86,7 +88,7 @@ func ByPlace(a, b Finding) int {
 	return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Text, b.Text))
 }
 
-// reach adds the names of all messages and enums that a message consists of.
+// reach adds the names of a message and of all messages and enums in it.
 func reach(m protoreflect.MessageDescriptor, names map[protoreflect.FullName]bool) {
 	if names[m.FullName()] {
 		return
@@ -106,11 +108,11 @@ func reach(m protoreflect.MessageDescriptor, names map[protoreflect.FullName]boo
 // A comparison collects findings.
 type comparison struct {
 	now      index
-	unstable string // the package of what is compared now, if it is unstable
+	unstable string // package of the declaration that is compared now, if the package is unstable
 	findings []Finding
 }
 
-// found adds a finding at a descriptor of the changed files.
+// found adds a finding. Its place is that of a descriptor in the changed files.
 func (c *comparison) found(at protoreflect.Descriptor, format string, args ...any) {
 	file := at.ParentFile()
 	place := file.SourceLocations().ByDescriptor(at)
@@ -120,8 +122,8 @@ func (c *comparison) found(at protoreflect.Descriptor, format string, args ...an
 	})
 }
 
-// service compares a service with what it is now, and reports whether its
-// protocol has a higher version.
+// service compares a service with its present form, and reports whether its
+// protocol has a higher version now.
 func (c *comparison) service(was protoreflect.ServiceDescriptor) (raised bool) {
 	is, ok := c.now.services[was.FullName()]
 	if !ok {
@@ -131,7 +133,7 @@ func (c *comparison) service(was protoreflect.ServiceDescriptor) (raised bool) {
 	before, beforeErr := glue.IdentityOf(was)
 	now, nowErr := glue.IdentityOf(is)
 	switch {
-	case beforeErr != nil || nowErr != nil: // without a protocol, methods still count
+	case beforeErr != nil || nowErr != nil: // without a protocol, compare the methods only
 	case before.Name == now.Name && before.Version < now.Version:
 		return true
 	case before != now:

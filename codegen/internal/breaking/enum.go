@@ -2,7 +2,7 @@ package breaking
 
 import "google.golang.org/protobuf/reflect/protoreflect"
 
-// enum compares an enum with what it is now.
+// enum compares an enum with its present form.
 func (c *comparison) enum(was, is protoreflect.EnumDescriptor) {
 	values := was.Values()
 	for i := range values.Len() {
@@ -20,10 +20,10 @@ func (c *comparison) enum(was, is protoreflect.EnumDescriptor) {
 		v := values.Get(i)
 		kept = append(kept, span{int64(v.Number()), int64(v.Number()) + 1})
 		if was.ReservedRanges().Has(v.Number()) {
-			c.found(v, "value %s: number %d was reserved, for what older programs use it for", v.FullName(), v.Number())
+			c.found(v, "value %s: number %d was reserved, because older programs use it for another value", v.FullName(), v.Number())
 		}
 	}
 	for _, s := range missing(enumSpans(was.ReservedRanges()), kept) {
-		c.found(is, "enum %s: what was reserved can be used again: add reserved %s;", is.FullName(), s)
+		c.found(is, "enum %s: reserved numbers can be used again: add reserved %s;", is.FullName(), s)
 	}
 }

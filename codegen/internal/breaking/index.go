@@ -2,7 +2,7 @@ package breaking
 
 import "google.golang.org/protobuf/reflect/protoreflect"
 
-// An index is what files declare, by name.
+// An index holds what files declare, by name.
 type index struct {
 	files      map[string]bool // by path
 	services   map[protoreflect.FullName]protoreflect.ServiceDescriptor
@@ -11,8 +11,8 @@ type index struct {
 	extensions map[protoreflect.FullName]protoreflect.ExtensionDescriptor
 }
 
-// newIndex returns the index of files. Messages and enums of what they import
-// are in it too, as services use them.
+// newIndex returns the index of files. It includes the messages and enums of
+// imported files, because services use them.
 func newIndex(files []protoreflect.FileDescriptor) index {
 	x := index{
 		files:      make(map[string]bool),
@@ -35,8 +35,8 @@ func newIndex(files []protoreflect.FileDescriptor) index {
 	return x
 }
 
-// addFile adds what a file declares, and what those declare that it imports,
-// but for files that were added before.
+// addFile adds what a file and its imports declare, unless the file was added
+// before.
 func (x index) addFile(f protoreflect.FileDescriptor, added map[string]bool) {
 	if added[f.Path()] {
 		return
@@ -48,8 +48,8 @@ func (x index) addFile(f protoreflect.FileDescriptor, added map[string]bool) {
 	}
 }
 
-// declares reports whether one of the files, and none that they import,
-// declares d.
+// declares reports whether d is declared in one of the files themselves, not in an
+// imported file.
 func (x index) declares(d protoreflect.Descriptor) bool { return x.files[d.ParentFile().Path()] }
 
 // add adds the messages, enums and extensions that a file or a message declares.
@@ -69,7 +69,7 @@ func (x index) add(parent interface {
 	}
 	messages := parent.Messages()
 	for i := range messages.Len() {
-		if m := messages.Get(i); !m.IsMapEntry() { // is compared as its field's type
+		if m := messages.Get(i); !m.IsMapEntry() { // a map entry is compared as the type of its field
 			x.messages[m.FullName()] = m
 			x.add(m)
 		}

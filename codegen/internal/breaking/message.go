@@ -4,7 +4,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// message compares a message with what it is now.
+// message compares a message with its present form.
 func (c *comparison) message(was, is protoreflect.MessageDescriptor) {
 	fields := was.Fields()
 	oneofs := make(pairs)
@@ -17,14 +17,14 @@ func (c *comparison) message(was, is protoreflect.MessageDescriptor) {
 		f := fields.Get(i)
 		kept = append(kept, span{int64(f.Number()), int64(f.Number()) + 1})
 		if was.ReservedRanges().Has(f.Number()) {
-			c.found(f, "field %s: number %d was reserved, for what older programs use it for", f.FullName(), f.Number())
+			c.found(f, "field %s: number %d was reserved, because older programs use it for another field", f.FullName(), f.Number())
 		}
 		if f.Cardinality() == protoreflect.Required && was.Fields().ByNumber(f.Number()) == nil {
 			c.found(f, "field %s: new and required", f.FullName())
 		}
 	}
 	for _, s := range missing(fieldSpans(was.ReservedRanges()), kept) {
-		c.found(is, "message %s: what was reserved can be used again: add reserved %s;", is.FullName(), s)
+		c.found(is, "message %s: reserved numbers can be used again: add reserved %s;", is.FullName(), s)
 	}
 }
 
@@ -49,15 +49,15 @@ func (c *comparison) field(was protoreflect.FieldDescriptor, message protoreflec
 			c.found(is, "field %s: was in oneof %s, is in %s, with other fields than before", is.FullName(), before, now)
 		}
 	case before != now:
-		state := map[bool]string{true: "in a oneof", false: "in none"}
+		state := map[bool]string{true: "in a oneof", false: "in no oneof"}
 		c.found(is, "field %s: was %s, is %s", is.FullName(), state[before != ""], state[now != ""])
 	}
 }
 
-// extension compares a field that is declared outside of its message.
+// extension compares an extension with its present form.
 func (c *comparison) extension(was, is protoreflect.ExtensionDescriptor) {
 	if before, now := was.ContainingMessage().FullName(), is.ContainingMessage().FullName(); before != now {
-		c.found(is, "extension %s: was of %s, is of %s", is.FullName(), before, now)
+		c.found(is, "extension %s: extended %s, extends %s", is.FullName(), before, now)
 	}
 	if was.Number() != is.Number() {
 		c.found(is, "extension %s: number was %d, is %d", is.FullName(), was.Number(), is.Number())
@@ -67,8 +67,8 @@ func (c *comparison) extension(was, is protoreflect.ExtensionDescriptor) {
 	}
 }
 
-// typeOf returns a field's type as in a .proto file, with its label where that
-// is seen on the wire.
+// typeOf returns a field's type as a .proto file spells it. It includes the label
+// if the label changes the wire.
 func typeOf(f protoreflect.FieldDescriptor) string {
 	if f.IsMap() {
 		return "map<" + typeOf(f.MapKey()) + ", " + typeOf(f.MapValue()) + ">"
@@ -88,7 +88,7 @@ func typeOf(f protoreflect.FieldDescriptor) string {
 	return f.Cardinality().String() + " " + name
 }
 
-// oneofOf returns the name of the oneof that a field is in, or nothing.
+// oneofOf returns the name of the oneof that a field is in, or an empty name.
 func oneofOf(f protoreflect.FieldDescriptor) protoreflect.Name {
 	if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {
 		return o.Name()
@@ -96,11 +96,12 @@ func oneofOf(f protoreflect.FieldDescriptor) protoreflect.Name {
 	return ""
 }
 
-// pairs are the names of oneofs before and now, which may differ.
+// pairs maps the former name of each oneof to its present name. A oneof may be
+// renamed.
 type pairs map[protoreflect.Name]protoreflect.Name
 
-// fit reports whether the oneof now is the only one that has fields of the one
-// before, and has none of another.
+// fit reports whether two oneofs match: the present one has all fields of the former
+// one, and no field of another former oneof. Otherwise fields joined or left it.
 func (p pairs) fit(before, now protoreflect.Name) bool {
 	for b, n := range p {
 		if (b == before) != (n == now) {

@@ -9,10 +9,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// A span is the numbers from the first to, but not with, the second.
+// A span is the numbers from from up to to, without to.
 type span struct{ from, to int64 }
 
-// String returns the span as after reserved.
+// String returns the span in the syntax of a reserved statement.
 func (s span) String() string {
 	if s.to == s.from+1 {
 		return strconv.FormatInt(s.from, 10)
@@ -32,13 +32,13 @@ func fieldSpans(ranges protoreflect.FieldRanges) []span {
 func enumSpans(ranges protoreflect.EnumRanges) []span {
 	spans := make([]span, ranges.Len())
 	for i := range spans {
-		r := ranges.Get(i) // with its end, unlike that of fields
+		r := ranges.Get(i) // includes its end, unlike a range of fields
 		spans[i] = span{int64(r[0]), int64(r[1]) + 1}
 	}
 	return spans
 }
 
-// missing returns the parts of was that are in none of is.
+// missing returns the parts of was that no span of is covers.
 func missing(was, is []span) []span {
 	is = slices.SortedFunc(slices.Values(is), func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	var parts []span

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -23,26 +24,30 @@ import (
 
 const checkUsage = `usage: plugwire-gen check [flags] [DIR|FILE...]
 
-Compares .proto files with what git has of them, and reports changes that break
-hosts and plugins which run already: a service or a method that was removed, a
-method of another kind or with other messages, a field or an enum's value with
-another number, a field of another type, one that was removed but not reserved,
-a number that was reserved, a field that joins or leaves a oneof.
+Compares .proto files with a commit in git. Reports changes that break hosts and
+plugins in use:
 
-The names of fields and of enums' values may change, as they are not on the wire.
+  - a service or a method is removed
+  - a method has other messages, or is of another kind (unary, streaming)
+  - a service belongs to another protocol
+  - a field or an enum's value has another number, or is removed without reserved
+  - a field has another type, or joins or leaves a oneof
+  - a reserved number is used, or is no longer reserved
+
+Names of fields and of enums' values may change, because they are not on the wire.
 A service whose protocol has a higher version may change in any way. Changes in
-packages that are unstable, such as acme.v1beta1, are printed and do not fail, if
-no service of another package uses what changed.
+unstable packages, such as acme.v1beta1, are printed. They do not fail the check,
+unless a service of a stable package uses what changed.
 
-A change that people have agreed on is accepted by a line of a file, as it is
-printed, below a comment that says why:
+To accept a change, copy its line from the output into a file, below a comment
+with the reason:
 
-  # Nobody ever called it.
+  # No released host calls it.
   words/words.proto: method words.Words.Drop: removed
 
 `
 
-// acceptedFile is the file that is read from the root if there is one.
+// acceptedFile is the default name of the list of accepted changes, in the root.
 const acceptedFile = "plugwire-accepted.txt"
 
 // A checker holds the flags of check.
@@ -55,19 +60,8 @@ type checker struct {
 
 func runCheck(ctx context.Context, args []string, s streams) error {
 	flags := newFlags("check", checkUsage, s)
-	c := checker{Options: generate.Options{Warnings: io.Discard}, format: formats[0]} // generate reports warnings
-	sourceFlags(flags, &c.Options)
-	flags.StringVar(&c.against, "against", "HEAD", "`revision` to compare with")
-	flags.StringVar(&c.accepted, "accept", "", "`file` of changes that are accepted; by default "+acceptedFile+" in the root, if there is one")
-	flags.Func("format", "`text`, json (an object in each line) or github (annotations); text by default", func(name string) error {
-		c.format = name
-		return checkFormat(name)
-	})
-	flags.Func("unstable", "`package` that is unstable, with those in it; can be repeated", func(name string) error {
-		c.unstable = append(c.unstable, name)
-		return nil
-	})
-	flags.BoolVar(&c.strict, "strict", false, "fail for changes in unstable packages too")
+	var c checker
+	c.addFlags(flags)
 	if err := parse(flags, args, s); err != nil {
 		return err
 	}
@@ -83,8 +77,7 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	named := func(file string) bool { return slices.Contains(oldNames, file) || slices.Contains(names, file) }
-	old, err := compileAll(ctx, asItWas(revision, c.Options), withMoved(revision, c.Root, oldNames, names))
+	old, err := compileAll(ctx, sourceAt(revision, c.Options), withMoved(revision, c.Root, oldNames, names))
 	if err != nil {
 		return err
 	}
@@ -93,10 +86,35 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 		return err
 	}
 	isElsewhere := func(file string) bool {
+		isNamed := slices.Contains(oldNames, file) || slices.Contains(names, file)
 		_, err := os.Stat(filepath.Join(c.Root, filepath.FromSlash(file)))
-		return !named(file) && (err == nil || revision.Has(file))
+		return !isNamed && (err == nil || revision.Has(file))
 	}
 	items := c.judge(c.compare(old.Sets, changed.Sets, oldNames, names), accepted, isElsewhere)
+	return c.print(items, len(oldNames), revision, s)
+}
+
+// addFlags adds the flags of check, and sets the defaults.
+func (c *checker) addFlags(flags *flag.FlagSet) {
+	c.Warnings = io.Discard // command generate prints the warnings
+	sourceFlags(flags, &c.Options)
+	flags.StringVar(&c.against, "against", "HEAD", "`revision` to compare with")
+	flags.StringVar(&c.accepted, "accept", "", "`file` with accepted changes; by default "+acceptedFile+" in the root, if it exists")
+	c.format = formats[0]
+	flags.Func("format", "`text`, json (one object a line) or github (annotations); text by default", func(name string) error {
+		c.format = name
+		return checkFormat(name)
+	})
+	flags.Func("unstable", "`package` that is unstable, with the packages below it; can be repeated", func(name string) error {
+		c.unstable = append(c.unstable, name)
+		return nil
+	})
+	flags.BoolVar(&c.strict, "strict", false, "fail on changes in unstable packages too")
+}
+
+// print prints the items, and returns an error if one of them is a breaking change.
+// files is the number of compared files.
+func (c *checker) print(items []item, files int, revision *history.Revision, s streams) error {
 	counts := make(map[string]int)
 	for _, i := range items {
 		counts[i.State]++
@@ -105,17 +123,17 @@ func runCheck(ctx context.Context, args []string, s streams) error {
 		}
 	}
 	if broken := counts[stateBreaking]; broken > 0 {
-		return errors.New(count(broken, "change") + " since " + c.against + " (" + revision.String() + ") would break what runs already; " +
-			"take back what you can, or make a new version of the protocol: a package that ends in the next .vN, or a service with that version in its option, beside the old one")
+		return errors.New(count(broken, "breaking change") + " since " + c.against + " (" + revision.String() + "): " +
+			"restore the old declarations, or make a new version of the protocol beside the old one: a package that ends in the next .vN, or a service with that version in its option")
 	}
 	if c.format == formats[0] {
-		s.say("nothing in %s breaks what runs since %s (%s)%s\n", count(len(oldNames), ".proto file"), c.against, revision, excepted(counts))
+		s.say("no breaking change in %s since %s (%s)%s\n", count(files, ".proto file"), c.against, revision, exceptions(counts))
 	}
 	return nil
 }
 
-// excepted says what did not fail the check.
-func excepted(counts map[string]int) string {
+// exceptions describes the changes that did not fail the check.
+func exceptions(counts map[string]int) string {
 	var parts []string
 	if n := counts[stateAccepted]; n > 0 {
 		parts = append(parts, count(n, "accepted change"))
@@ -126,10 +144,11 @@ func excepted(counts map[string]int) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return ", but for " + strings.Join(parts, " and ")
+	return ", except " + strings.Join(parts, " and ")
 }
 
-// readAccepted reads the accepted changes, if there is a file of them.
+// readAccepted reads the file of accepted changes. Without the -accept flag the file
+// may be missing.
 func (c *checker) readAccepted() (*accept.Set, error) {
 	isDefault := c.accepted == ""
 	if isDefault {
@@ -150,8 +169,9 @@ func (c *checker) isUnstable(name protoreflect.FullName) bool {
 	return !c.strict && breaking.Unstable(name, c.unstable)
 }
 
-// compare returns what the named files changed. The old sets may also have files that
-// no longer exist, so of these only what is in a named file now counts.
+// compare returns the breaking changes of the named files. The old sets may also have
+// files that no longer exist. From these, only findings in a file of names count: a
+// declaration that moved there.
 func (c *checker) compare(old, now [][]protoreflect.FileDescriptor, oldNames, names []string) []breaking.Finding {
 	isOld := func(f protoreflect.FileDescriptor) bool { return slices.Contains(oldNames, f.Path()) }
 	var known [][]protoreflect.FileDescriptor
@@ -174,8 +194,8 @@ func (c *checker) compare(old, now [][]protoreflect.FileDescriptor, oldNames, na
 	return slices.Compact(findings)
 }
 
-// judge returns an item for each finding, and for each acceptance of none, but not if
-// that is about a file that was not compared.
+// judge returns an item for each finding, and for each unused entry of the accepted
+// changes. It ignores an entry about a file that exists and was not compared.
 func (c *checker) judge(findings []breaking.Finding, accepted *accept.Set, isElsewhere func(file string) bool) []item {
 	var items []item
 	for _, f := range findings {
@@ -192,21 +212,21 @@ func (c *checker) judge(findings []breaking.Finding, accepted *accept.Set, isEls
 		if !e.Used && !isElsewhere(e.File) {
 			items = append(items, item{
 				File: accepted.Path, Line: e.Line, Column: 1, State: stateUnused,
-				Text: fmt.Sprintf("accepts nothing, as there is no such change since %s: remove it", c.against),
+				Text: fmt.Sprintf("unused: there is no such change since %s: remove the line", c.against),
 			})
 		}
 	}
 	return items
 }
 
-// shown returns the item with the name of its file as the format wants it.
+// shown returns the item with the path of its file in the form that the format needs.
 func (c *checker) shown(i item, revision *history.Revision) item {
 	isProto := i.State != stateUnused
 	switch {
 	case c.format != "github" && isProto:
 		i.File = c.Source().Path(i.File)
 	case isProto:
-		i.File = revision.Prefix() + i.File // relative to the repository, as GitHub wants it
+		i.File = revision.Prefix() + i.File // GitHub needs a path relative to the repository
 	case c.format == "github":
 		if name, err := relative(c.Root, i.File); err == nil {
 			i.File = revision.Prefix() + name
@@ -215,9 +235,9 @@ func (c *checker) shown(i item, revision *history.Revision) item {
 	return i
 }
 
-// compareAll compares files that were compiled in several sets because they declare
-// the same names. Each set is compared with all files of now. If two of these declare
-// the same name, the file in a directory of the set counts.
+// compareAll compares each old set with all files of now. There are several sets when
+// directories declare the same names. If two files of now declare the same name,
+// compareAll uses the file that is in a directory of the set.
 func compareAll(old, now [][]protoreflect.FileDescriptor, unstable func(protoreflect.FullName) bool) []breaking.Finding {
 	var findings []breaking.Finding
 	for _, set := range old {
@@ -227,7 +247,7 @@ func compareAll(old, now [][]protoreflect.FileDescriptor, unstable func(protoref
 		}
 		all := slices.Concat(now...)
 		slices.SortStableFunc(all, func(a, b protoreflect.FileDescriptor) int {
-			rank := map[bool]int{true: 1} // the last counts
+			rank := map[bool]int{true: 1} // breaking.Compare uses the last file that declares a name
 			return rank[inSet[path.Dir(a.Path())]] - rank[inSet[path.Dir(b.Path())]]
 		})
 		findings = append(findings, breaking.Compare(set, all, unstable)...)
@@ -236,8 +256,8 @@ func compareAll(old, now [][]protoreflect.FileDescriptor, unstable func(protoref
 	return slices.Compact(findings)
 }
 
-// compileAll compiles files. Any mistake is an error: a file that is left out would
-// look like a removed one.
+// compileAll compiles files. Any mistake is an error, because a file without a result
+// would look like a removed file.
 func compileAll(ctx context.Context, source compile.Source, names []string) (*compile.Result, error) {
 	result, err := compile.Files(ctx, source, names)
 	if err != nil {
@@ -246,9 +266,9 @@ func compileAll(ctx context.Context, source compile.Source, names []string) (*co
 	return result, result.Mistakes.Error(source)
 }
 
-// asItWas is the source of files at a revision. Files that git did not have, such as
-// imports from outside of the root, are read from disk.
-func asItWas(revision *history.Revision, o generate.Options) compile.Source {
+// sourceAt returns the source of files at a revision. It reads files that are not in
+// git from disk, such as imports from outside of the root.
+func sourceAt(revision *history.Revision, o generate.Options) compile.Source {
 	now := o.Source()
 	return compile.Source{
 		Open: func(name string) (io.ReadCloser, error) {
@@ -261,8 +281,8 @@ func asItWas(revision *history.Revision, o generate.Options) compile.Source {
 	}
 }
 
-// filesToCompare returns the .proto files that the arguments name, as they were
-// and as they are. A file or a directory may exist at one time only.
+// filesToCompare returns the names of the .proto files that the arguments name, at the
+// revision and now. A file or a directory may exist only then or only now.
 func filesToCompare(revision *history.Revision, root string, args []string, s streams) (old, now []string, err error) {
 	if len(args) == 0 {
 		args = []string{"."}
@@ -279,7 +299,7 @@ func filesToCompare(revision *history.Revision, root string, args []string, s st
 		}
 		s.saySkipped(found)
 		if len(before)+len(found.files) == 0 {
-			return nil, nil, fmt.Errorf("%s: no .proto file there, now or at %s", arg, revision)
+			return nil, nil, fmt.Errorf("%s: no .proto file, neither now nor at %s", arg, revision)
 		}
 		old = append(old, before...)
 		for _, path := range found.files {
@@ -295,8 +315,8 @@ func filesToCompare(revision *history.Revision, root string, args []string, s st
 	return slices.Compact(old), slices.Compact(now), nil
 }
 
-// withMoved returns the files as they were and, if one of now is not among these,
-// the files that no longer exist: it may have been one of them.
+// withMoved returns the old files. If a file of now is new, withMoved adds all files
+// that no longer exist, because the new file may be one of them under another name.
 func withMoved(revision *history.Revision, root string, old, now []string) []string {
 	isOld := func(name string) bool { return slices.Contains(old, name) }
 	if !slices.ContainsFunc(now, func(name string) bool { return !isOld(name) }) {
@@ -313,7 +333,7 @@ func withMoved(revision *history.Revision, root string, old, now []string) []str
 	return all
 }
 
-// filesAt returns the .proto files that walk would find at a revision.
+// filesAt returns the .proto files at a revision that walk would find below wanted.
 func filesAt(revision *history.Revision, wanted string) []string {
 	var found []string
 	for _, name := range revision.Files() {
@@ -324,7 +344,7 @@ func filesAt(revision *history.Revision, wanted string) []string {
 	return found
 }
 
-// within reports whether walk would find the file in the directory.
+// within reports whether walk would find the file below the directory wanted.
 func within(revision *history.Revision, name, wanted string) bool {
 	rest := name
 	if wanted != "." {

@@ -1,5 +1,5 @@
-// Package cli is command plugwire-gen: its flags, and what it prints. Begin with
-// [Main]. It is a package of its own so that tests in other modules can run it.
+// Package cli is command plugwire-gen: its flags and its output. Begin with [Main].
+// It is a package of its own so that tests in other modules can run the command.
 package cli
 
 import (
@@ -18,29 +18,30 @@ import (
 
 const usage = `usage: plugwire-gen COMMAND [ARGUMENT...]
 
-From a .proto file to a running plugin, with nothing but Go installed.
+Makes a running plugin from .proto files. Needs Go and nothing else.
 
   new NAME                  make a module with a service, a plugin and a host
   generate [DIR|FILE...]    write the Go code of .proto files beside them
-  check [DIR|FILE...]       report changes that break what runs already
+  check [DIR|FILE...]       report changes that break hosts and plugins in use
   version                   print the version
 
-plugwire-gen COMMAND -h says more. Exit codes: 0 done, 1 an error or a finding,
+plugwire-gen COMMAND -h lists flags. Exit codes: 0 success, 1 an error or a finding,
 2 wrong usage.
 `
 
-// A streams is where a command prints: results and errors.
+// A streams has the outputs of a command: for results and for errors.
 type streams struct{ out, err io.Writer }
 
 func (s streams) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(s.out, format, args...) // nowhere to report a failure
+	_, _ = fmt.Fprintf(s.out, format, args...) // a failed write cannot be reported
 }
 
 func (s streams) complain(format string, args ...any) {
-	_, _ = fmt.Fprintf(s.err, format, args...) // nowhere to report a failure
+	_, _ = fmt.Fprintf(s.err, format, args...) // a failed write cannot be reported
 }
 
-// progress returns the terminal for notes about slow steps, or nil without one.
+// progress returns the terminal for notes about slow steps. It returns nil if there
+// is no terminal.
 func (s streams) progress() io.Writer {
 	file, ok := s.err.(*os.File)
 	if !ok {
@@ -53,22 +54,22 @@ func (s streams) progress() io.Writer {
 	return file
 }
 
-// errUsage ends a command whose arguments have been explained already.
+// errUsage ends a command after it has printed its usage.
 var errUsage = errors.New("wrong usage")
 
-// Main runs the command with the program's arguments until it is done or
-// interrupted. It returns the exit code.
+// Main runs the command with the program's arguments until the command ends or a
+// signal interrupts it. It returns the exit code.
 func Main() int {
-	// If the shell followed a link to this directory, PWD names the link. Without PWD,
-	// names and open calls agree on what .. means.
-	_ = os.Unsetenv("PWD") // its name is valid
+	// If the shell followed a link to this directory, PWD names the link. Then .. in a
+	// computed path means another directory than .. in a call of open.
+	_ = os.Unsetenv("PWD") // fails only for an invalid name
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends what the first does not reach
+	context.AfterFunc(ctx, stop) // a second signal kills the process
 	return run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
 }
 
-// run is the whole command. It returns the exit code.
+// run runs the command with args and returns the exit code.
 func run(ctx context.Context, args []string, s streams) int {
 	if len(args) == 0 {
 		s.complain("%s", usage)
@@ -83,7 +84,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	case "check":
 		err = runCheck(ctx, rest, s)
 	case "version", "-version", "--version":
-		info, _ := debug.ReadBuildInfo() // nil is not in a command
+		info, _ := debug.ReadBuildInfo() // a command always has it
 		s.say("plugwire-gen %s\n", info.Main.Version)
 	case "help", "-h", "-help", "--help":
 		s.say("%s", usage)
@@ -102,12 +103,12 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 }
 
-// newFlags returns the flags of a command. Their help begins with text.
+// newFlags returns the flags of a command. The help of the command begins with text.
 func newFlags(name, text string, s streams) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(s.err)
 	flags.Usage = func() {
-		_, _ = io.WriteString(flags.Output(), text) // nowhere to report a failure
+		_, _ = io.WriteString(flags.Output(), text) // a failed write cannot be reported
 		flags.PrintDefaults()
 	}
 	return flags
@@ -116,7 +117,7 @@ func newFlags(name, text string, s streams) *flag.FlagSet {
 // parse parses a command's flags.
 func parse(flags *flag.FlagSet, args []string, s streams) error {
 	explain := flags.Usage
-	flags.Usage = func() {} // printed below, to the stream that fits
+	flags.Usage = func() {} // explain prints the help below, to the stream that fits
 	err := flags.Parse(args)
 	flags.Usage = explain
 	switch {

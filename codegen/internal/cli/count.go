@@ -2,7 +2,7 @@ package cli
 
 import "strconv"
 
-// count puts a number before a noun.
+// count returns a number and a noun, in the plural unless the number is 1.
 func count(n int, noun string) string {
 	if n != 1 {
 		noun += "s"

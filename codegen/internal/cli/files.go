@@ -18,19 +18,19 @@ import (
 // sourceFlags adds the flags that say where .proto files are.
 func sourceFlags(flags *flag.FlagSet, o *generate.Options) {
 	o.Root = moduleRoot()
-	flags.Func("root", "root `directory` of the .proto files; by default that of the go.mod at or above the working directory", func(dir string) error {
+	flags.Func("root", "root `directory` of the .proto files; by default the directory of the go.mod at or above the working directory", func(dir string) error {
 		o.Root = dir
 		return checkDir(dir)
 	})
-	flags.Func("I", "`directory` in which to look for imports, after the root; can be repeated", func(dir string) error {
+	flags.Func("I", "`directory` to search for imports after the root; can be repeated", func(dir string) error {
 		o.Imports = append(o.Imports, dir)
 		return checkDir(dir)
 	})
 }
 
-// packageFlag adds the flag that gives a file a Go package.
+// packageFlag adds the flag that sets the Go package of a file.
 func packageFlag(flags *flag.FlagSet, o *generate.Options) {
-	flags.Func("M", "`FILE=IMPORTPATH[;NAME]`: the Go package of a file, by the name by which others import it, in place of its option go_package; can be repeated", func(text string) error {
+	flags.Func("M", "`FILE=IMPORTPATH[;NAME]`: set the Go package of a file, instead of its option go_package; FILE is its name in import statements; can be repeated", func(text string) error {
 		file, pkg, ok := cutLast(text, "=")
 		if !ok || file == "" || pkg == "" {
 			return errors.New("want FILE=IMPORTPATH, such as words/words.proto=example.com/module/words")
@@ -43,12 +43,12 @@ func packageFlag(flags *flag.FlagSet, o *generate.Options) {
 	})
 }
 
-// protocolFlag adds the flag that gives a file a protocol.
+// protocolFlag adds the flag that sets the protocol of a file.
 func protocolFlag(flags *flag.FlagSet, o *generate.Options) {
-	flags.Func("protocol", "`FILE=NAME/VERSION`: the protocol of all services of a file, by the name by which others import it, in place of what the file says; can be repeated", o.Glue.Add)
+	flags.Func("protocol", "`FILE=NAME/VERSION`: set the protocol of all services of a file, instead of the one in the file; FILE is its name in import statements; can be repeated", o.Glue.Add)
 }
 
-// cutLast cuts a text around the last separator.
+// cutLast is like strings.Cut, and cuts at the last separator.
 func cutLast(text, separator string) (before, after string, ok bool) {
 	if i := strings.LastIndex(text, separator); i >= 0 {
 		return text[:i], text[i+len(separator):], true
@@ -64,11 +64,11 @@ func checkDir(dir string) error {
 	return err
 }
 
-// moduleRoot returns the nearest directory above the working one, or this
-// itself, that has a go.mod; without one, the working directory.
+// moduleRoot returns the nearest directory with a go.mod, at or above the working
+// directory. Without a go.mod it returns the working directory.
 func moduleRoot() string {
 	dir := "."
-	for range 64 { // deeper than any path
+	for range 64 { // no directory is deeper
 		if hasModule(dir) {
 			return dir
 		}
@@ -77,9 +77,9 @@ func moduleRoot() string {
 	return "."
 }
 
-// findFiles returns the .proto files that the arguments name, each of which is
-// a file or a directory, as slash-separated paths relative to the root. It notes
-// what the user calls their directories.
+// findFiles returns the .proto files that the arguments name, as slash-separated paths
+// relative to the root. An argument is a file or a directory. findFiles stores in
+// o.Dirs how the user spelled each directory.
 func findFiles(o *generate.Options, args []string, s streams) ([]string, error) {
 	if len(args) == 0 {
 		args = []string{"."}
@@ -93,15 +93,15 @@ func findFiles(o *generate.Options, args []string, s streams) ([]string, error) 
 		}
 		s.saySkipped(found)
 		if len(found.files) == 0 {
-			return nil, fmt.Errorf("%s: no .proto file there", arg)
+			return nil, fmt.Errorf("%s: no .proto file", arg)
 		}
 		for _, file := range found.files {
 			name, err := relative(o.Root, file)
 			if err != nil {
 				return nil, err
 			}
-			// The Go code of google/protobuf/*.proto is in protobuf's module. A copy of
-			// such a file helps editors, and is generated only if the user names it.
+			// The Go code of google/protobuf/*.proto is in protobuf's module. Copies of these
+			// files help editors. Generate a copy only if the user names it.
 			if compile.IsStandard(name) && file != arg {
 				continue
 			}
@@ -112,13 +112,14 @@ func findFiles(o *generate.Options, args []string, s streams) ([]string, error) 
 		}
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: only copies of protobuf's own files, whose Go code is in google.golang.org/protobuf", strings.Join(args, ", "))
+		return nil, fmt.Errorf("%s: only copies of protobuf's own files: their Go code is in google.golang.org/protobuf", strings.Join(args, ", "))
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
 }
 
-// relative returns the name by which other files import the file.
+// relative returns the slash-separated name of a file relative to the root. Other
+// files import it by this name.
 func relative(root, path string) (string, error) {
 	base, err := filepath.Abs(root)
 	if err != nil {
@@ -130,7 +131,7 @@ func relative(root, path string) (string, error) {
 	if name, ok := below(base, path); ok {
 		return name, nil
 	}
-	// Either path may contain a link.
+	// Each path may contain a link.
 	realBase, baseErr := filepath.EvalSymlinks(base)
 	realDir, dirErr := filepath.EvalSymlinks(filepath.Dir(path))
 	if baseErr == nil && dirErr == nil {
@@ -138,23 +139,24 @@ func relative(root, path string) (string, error) {
 			return name, nil
 		}
 	}
-	return "", fmt.Errorf("%s: lies outside of %s, the root: work in the module that it belongs to, or name its root with -root", path, base)
+	return "", fmt.Errorf("%s: not below the root %s: run plugwire-gen in the module of the file, or set the root with -root", path, base)
 }
 
-// below returns the slash-separated name of what lies in a directory, or is it.
+// below returns the slash-separated name of path relative to base, and whether path is
+// base or below it.
 func below(base, path string) (string, bool) {
 	name, err := filepath.Rel(base, path)
 	return filepath.ToSlash(name), err == nil && filepath.IsLocal(name)
 }
 
-// A finding is what walk finds.
+// A finding is the result of a walk.
 type finding struct {
 	files   []string // .proto files
-	modules []string // directories of other modules that have some
+	modules []string // skipped directories: other modules that have .proto files
 }
 
-// walk returns the .proto files at or below path. It leaves out other modules,
-// hidden directories and those that hold test data or the code of others.
+// walk returns the .proto files at or below path. It skips other modules, hidden
+// directories, test data and vendored code.
 func walk(path string) (finding, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -167,7 +169,7 @@ func walk(path string) (finding, error) {
 		return finding{files: []string{path}}, nil
 	}
 	var found finding
-	start := path + string(filepath.Separator) // if path is a link, walk its target
+	start := path + string(filepath.Separator) // if path is a link, this walks its target
 	err = filepath.WalkDir(start, func(at string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -187,20 +189,20 @@ func walk(path string) (finding, error) {
 	return found, err
 }
 
-// saySkipped names the modules that walk left out, as users may miss them.
+// saySkipped names the modules that walk skipped. Users may expect their files.
 func (s streams) saySkipped(found finding) {
 	for _, dir := range found.modules {
-		s.complain("%s: skipped, as it is a module of its own: run plugwire-gen in it\n", dir)
+		s.complain("%s: skipped, because it is another module: run plugwire-gen there\n", dir)
 	}
 }
 
-// hasProto reports whether there is a .proto file in a module that walk skips.
+// hasProto reports whether a module that walk skips has a .proto file.
 func hasProto(module string) bool {
 	errFound := errors.New("found")
 	err := filepath.WalkDir(module, func(at string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return filepath.SkipDir // the module is skipped anyway
+			return filepath.SkipDir // an unreadable directory of a skipped module does not matter
 		case entry.IsDir() && at != module && (skip(entry.Name()) || hasModule(at)):
 			return filepath.SkipDir
 		case !entry.IsDir() && filepath.Ext(at) == ".proto":
@@ -217,6 +219,7 @@ func hasModule(dir string) bool {
 	return err == nil
 }
 
+// skip reports whether walk skips directories of that name.
 func skip(dir string) bool {
 	return strings.HasPrefix(dir, ".") || strings.HasPrefix(dir, "_") || slices.Contains([]string{"testdata", "node_modules", "vendor"}, dir)
 }

@@ -12,17 +12,17 @@ import (
 
 const generateUsage = `usage: plugwire-gen generate [flags] [DIR|FILE...]
 
-Writes FILE.pb.go beside each FILE.proto and, if it has services, FILE_grpc.pb.go
-and FILE_plugwire.pb.go. A directory stands for all .proto files below it; no
-argument stands for the working directory.
+Writes FILE.pb.go beside each FILE.proto. If the file has services, also writes
+FILE_grpc.pb.go and FILE_plugwire.pb.go. A directory stands for all .proto files
+below it. The default argument is the working directory.
 
-A file that has a mistake is left out, with the files that import it; all others
-are generated. The exit code is 1 then.
+If a file has a mistake, no code is written for it, nor for the files that import
+it. The code of all other files is written, and the exit code is 1.
 
-A file without option go_package belongs to the Go package of its directory, as
-the module's go.mod says. The path of a file relative to the root is its name in protobuf's registry, which
-must be unique in a program, and the name by which other files import it.
-google/protobuf/*.proto and plugwire/options.proto can be imported from anywhere.
+A file without option go_package gets the Go package of its directory, from the
+module path in go.mod. Files import each other by their path relative to the root.
+This path is also the name in protobuf's registry, and must be unique in a program.
+Any file can import google/protobuf/*.proto and plugwire/options.proto.
 
 `
 
@@ -32,15 +32,15 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 	sourceFlags(flags, &o)
 	packageFlag(flags, &o)
 	protocolFlag(flags, &o)
-	flags.StringVar(&o.Out, "out", "", "`directory` below which each Go package gets a directory, that of its import path; by default code lies beside the .proto files")
-	flags.StringVar(&o.Module, "module", "", "`prefix` that import paths lose with -out, such as the module's path")
-	flags.BoolVar(&o.Check, "check", false, "write nothing; list the files that are stale, missing or too many")
-	flags.BoolVar(&o.GRPCOnly, "grpc-only", false, "write no FILE_plugwire.pb.go, for services that are not a plugin's")
+	flags.StringVar(&o.Out, "out", "", "`directory` for the code: each Go package gets the subdirectory of its import path; by default code is written beside the .proto files")
+	flags.StringVar(&o.Module, "module", "", "with -out, `prefix` to remove from import paths, such as the module path")
+	flags.BoolVar(&o.Check, "check", false, "write nothing; list stale, missing and stray files")
+	flags.BoolVar(&o.GRPCOnly, "grpc-only", false, "write no FILE_plugwire.pb.go, for services that no plugin serves")
 	if err := parse(flags, args, s); err != nil {
 		return err
 	}
 	if o.Module != "" && o.Out == "" {
-		s.complain("plugwire-gen generate: -module says what -out leaves out of directories: give -out too\n")
+		s.complain("plugwire-gen generate: -module needs -out\n")
 		return errUsage
 	}
 	names, err := findFiles(&o, flags.Args(), s)
@@ -56,12 +56,12 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 	}
 	if err != nil {
 		if changed.Current > 0 && !o.Check {
-			err = fmt.Errorf("%w\nof %s, the code of %d is current", err, count(changed.All, ".proto file"), changed.Current)
+			err = fmt.Errorf("%w\nthe generated code of %d of %s is current", err, changed.Current, count(changed.All, ".proto file"))
 		}
 		return err
 	}
 	if changed.Missing > 0 {
-		s.say("the code of %s is generated, and compiles when the code of imports is where Go looks for it: see %s\n", count(changed.Current, ".proto file"), count(changed.Missing, "warning"))
+		s.say("the code of %s is generated, but does not compile without the code of its imports: see %s\n", count(changed.Current, ".proto file"), count(changed.Missing, "warning"))
 		return nil
 	}
 	s.say("the generated code of %s is current\n", count(changed.Current, ".proto file"))
@@ -71,10 +71,11 @@ func runGenerate(ctx context.Context, args []string, s streams) error {
 	return nil
 }
 
-// afterGenerate names the command that shows what the generated code does.
+// afterGenerate returns the next step for the user: to run the host of the module, if
+// the module has exactly one.
 func afterGenerate(root string) string {
 	var hosts []string
-	found, _ := filepath.Glob(filepath.Join(root, "cmd", "*-host")) // a bad pattern finds none
+	found, _ := filepath.Glob(filepath.Join(root, "cmd", "*-host")) // an invalid pattern finds no host
 	for _, dir := range found {
 		if isCommand(dir) {
 			hosts = append(hosts, dir)

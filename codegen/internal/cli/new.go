@@ -16,16 +16,16 @@ import (
 
 const newUsage = `usage: plugwire-gen new [flags] NAME
 
-Makes the directory NAME with a module in it: a .proto file and its Go code, a
-handler, a plugin and a host, tests, and a README. If that fails nothing is left.
-The protocol and its Go package have the name without dashes.
+Makes the directory NAME with a module: a .proto file and its Go code, a handler, a
+plugin, a host, tests, and a README. If a step fails, nothing is left. The protocol
+and its Go package have the name without dashes.
 
 `
 
 func runNew(ctx context.Context, args []string, s streams) error {
 	flags := newFlags("new", newUsage, s)
 	module := flags.String("module", "", "module `path`; by default example.com/NAME")
-	clone := flags.String("clone", "", "copy Plugwire's modules from the clone in this `directory`, instead of using a release")
+	clone := flags.String("clone", "", "copy Plugwire's modules from a clone in this `directory`, instead of using a release")
 	if err := parse(flags, args, s); err != nil {
 		return err
 	}
@@ -58,17 +58,17 @@ func runNew(ctx context.Context, args []string, s streams) error {
 	return sayNext(ctx, m, s)
 }
 
-// checkClone says whether a directory is a clone of Plugwire.
+// checkClone returns an error if a directory is not a clone of Plugwire.
 func checkClone(dir string) error {
 	for _, module := range scaffold.Modules {
 		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(module), "go.mod")); err != nil {
-			return fmt.Errorf("-clone %s: no clone of Plugwire is there: %w", dir, err)
+			return fmt.Errorf("-clone %s: not a clone of Plugwire: %w", dir, err)
 		}
 	}
 	return nil
 }
 
-// sayNext prints what to do with the new module.
+// sayNext prints the next steps in the new module.
 func sayNext(ctx context.Context, m scaffold.Module, s streams) error {
 	workspace, err := otherWorkspace(ctx, m.Name)
 	if err != nil {
@@ -76,10 +76,10 @@ func sayNext(ctx context.Context, m scaffold.Module, s streams) error {
 	}
 	s.say("next:\n    cd %s\n", m.Name)
 	switch {
-	case workspace != "" && m.Clone != "": // a workspace may have the modules that this one has copies of
-		s.say("    export GOWORK=off    # %s is in force, and does not know this module\n", workspace)
+	case workspace != "" && m.Clone != "": // the workspace may have the modules that this module has copies of
+		s.say("    export GOWORK=off    # %s does not use this module\n", workspace)
 	case workspace != "":
-		s.say("    go work use .    # %s is in force, and does not know this module\n", workspace)
+		s.say("    go work use .    # %s does not use this module\n", workspace)
 	}
 	s.say(`    go test ./...
     go run ./cmd/%[1]s-host
@@ -89,8 +89,8 @@ then change %[2]s, and:
 	return nil
 }
 
-// otherWorkspace returns the go.work that is in force in a module, if there is
-// one and it is not the module's own.
+// otherWorkspace returns the go.work that the go command uses in a module. It is empty
+// if there is none, or if the go.work is in the module itself.
 func otherWorkspace(ctx context.Context, dir string) (string, error) {
 	out, err := gocmd.Command(ctx, dir, "env", "GOWORK").Output()
 	if err != nil {
@@ -106,7 +106,7 @@ func otherWorkspace(ctx context.Context, dir string) (string, error) {
 	return workspace, nil
 }
 
-// tidy adds the module's indirect requirements, and all sums.
+// tidy adds the module's indirect requirements and all checksums.
 func tidy(ctx context.Context, dir string) error {
 	var out bytes.Buffer
 	cmd := gocmd.Command(ctx, dir, "mod", "tidy")
@@ -114,9 +114,9 @@ func tidy(ctx context.Context, dir string) error {
 	cmd.Stdout, cmd.Stderr = &out, &out
 	switch err := cmd.Run(); {
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted, and nothing was written: %w", ctx.Err())
+		return fmt.Errorf("interrupted; nothing was written: %w", ctx.Err())
 	case err != nil:
-		return fmt.Errorf("go mod tidy: %w\n%s%s is not made: try again when this is solved, or use -clone, which needs no release of Plugwire", gocmd.Explain(err), out.Bytes(), dir)
+		return fmt.Errorf("go mod tidy: %w\n%s%s was not made: solve this and try again, or use -clone, which needs no release of Plugwire", gocmd.Explain(err), out.Bytes(), dir)
 	default:
 		return nil
 	}

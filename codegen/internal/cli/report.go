@@ -7,25 +7,25 @@ import (
 	"strings"
 )
 
-// formats are how check prints what it found.
+// formats are the output formats of check. The first is the default.
 var formats = []string{"text", "json", "github"}
 
 // The states of an item.
 const (
 	stateBreaking = "breaking" // fails the check
-	stateAccepted = "accepted" // people have agreed on it
-	stateUnstable = "unstable" // the package promises nothing
-	stateUnused   = "unused"   // accepts a change that does not exist
+	stateAccepted = "accepted" // listed in the file of accepted changes
+	stateUnstable = "unstable" // in an unstable package
+	stateUnused   = "unused"   // an accepted change that does not exist
 )
 
-// An item is one thing that check found. Its JSON is for programs.
+// An item is one line of check's output. Its JSON is for programs.
 type item struct {
-	File   string `json:"file"` // relative to the working directory, but for github
+	File   string `json:"file"` // relative to the working directory; in format github, to the repository
 	Line   int    `json:"line"`
 	Column int    `json:"column"`
 	Text   string `json:"text"`
 	State  string `json:"state"`
-	Reason string `json:"reason,omitempty"` // why it does not fail the check
+	Reason string `json:"reason,omitempty"` // why the item does not fail the check
 }
 
 // report prints an item.
@@ -54,17 +54,17 @@ func (s streams) report(format string, i item) error {
 	return nil
 }
 
-// escapeData escapes a message as GitHub's workflow commands demand.
+// escapeData escapes a message for GitHub's workflow commands.
 func escapeData(text string) string {
 	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(text)
 }
 
-// escapeProperty escapes a property of a command.
+// escapeProperty escapes a property of GitHub's workflow commands.
 func escapeProperty(text string) string {
 	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(escapeData(text))
 }
 
-// checkFormat says whether there is such a format.
+// checkFormat returns an error if there is no such format.
 func checkFormat(format string) error {
 	if !slices.Contains(formats, format) {
 		return fmt.Errorf("want one of %s", strings.Join(formats, ", "))

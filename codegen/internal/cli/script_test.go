@@ -13,10 +13,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"plugwire-gen": func() { os.Exit(Main()) }})
 }
 
-// TestScripts runs the command as testdata/script says.
+// TestScripts runs the scripts in testdata/script.
 func TestScripts(t *testing.T) {
-	// The scripts have a home of their own, but the go command's caches are the
-	// user's, so that they need no network and little time.
+	// Each script has an empty home. It uses the caches of the user's go command, so
+	// that it needs no network and little time.
 	out, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -31,12 +31,12 @@ func TestScripts(t *testing.T) {
 			}
 			e.Setenv("GOTOOLCHAIN", "local")
 			e.Setenv("CGO_ENABLED", "0")
-			// git, for check.
+			// Command check runs git.
 			e.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
 			e.Setenv("GIT_CONFIG_NOSYSTEM", "1")
-			for _, who := range []string{"AUTHOR", "COMMITTER"} {
-				e.Setenv("GIT_"+who+"_NAME", "test")
-				e.Setenv("GIT_"+who+"_EMAIL", "test@localhost")
+			for _, role := range []string{"AUTHOR", "COMMITTER"} {
+				e.Setenv("GIT_"+role+"_NAME", "test")
+				e.Setenv("GIT_"+role+"_EMAIL", "test@localhost")
 			}
 			return nil
 		},

@@ -75,7 +75,7 @@ func Run(ctx context.Context, names []string, o Options) (Result, error) {
 	}
 	made, err := generate(ctx, names, o)
 	if ctx.Err() != nil {
-		return Result{}, fmt.Errorf("interrupted, and nothing was written: %w", ctx.Err())
+		return Result{}, fmt.Errorf("interrupted; nothing was written: %w", ctx.Err())
 	}
 	if err != nil {
 		return Result{}, err

@@ -48,7 +48,7 @@ func findTools(ctx context.Context, o Options) *programs {
 	p.dir = dir
 	for i, tool := range tools {
 		p.done.Go(func() {
-			stop := announce(o.Progress, "compiling "+tool+", which is done once")
+			stop := announce(o.Progress, "compiling "+tool+" (first run only)")
 			defer stop()
 			p.paths[i], p.errs[i] = findTool(ctx, p.dir, tool)
 		})

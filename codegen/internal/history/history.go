@@ -14,22 +14,22 @@ import (
 	"strings"
 )
 
-// A Revision is a directory of a repository as it was.
+// A Revision is a directory of a repository at a commit.
 type Revision struct {
-	ctx    context.Context //nolint:containedctx // of one command; compile.Source has no place for it
+	ctx    context.Context //nolint:containedctx // bounds one run of the command; compile.Source cannot pass a context
 	dir    string
 	commit string
 	prefix string
 	files  []string // sorted
 }
 
-// At returns dir as it was at a revision, which is any name that git knows. The
-// context is for the life of the Revision.
+// At returns dir at a revision, which is any name of a commit that git knows. The
+// context bounds the life of the Revision.
 func At(ctx context.Context, dir, revision string) (*Revision, error) {
 	r := &Revision{ctx: ctx, dir: dir}
 	switch shallow, err := r.git("rev-parse", "--is-shallow-repository"); {
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, fmt.Errorf("what the files were is read through git: %w", err)
+		return nil, fmt.Errorf("check reads the former files through git: %w", err)
 	case err != nil:
 		return nil, fmt.Errorf("no git repository to compare with: %w", err)
 	default:
@@ -56,8 +56,8 @@ func At(ctx context.Context, dir, revision string) (*Revision, error) {
 	return r, nil
 }
 
-// Commit returns the commit that is checked out in a directory, or nothing if git
-// does not know one.
+// Commit returns the commit that is checked out in a directory. It is empty if git
+// knows no commit there.
 func Commit(ctx context.Context, dir string) string {
 	r := &Revision{ctx: ctx, dir: dir}
 	commit, err := r.git("rev-parse", "--verify", "--quiet", "HEAD")
@@ -70,27 +70,26 @@ func Commit(ctx context.Context, dir string) string {
 // String returns the short name of the commit.
 func (r *Revision) String() string { return r.commit[:min(12, len(r.commit))] }
 
-// Prefix returns the directory's name in the repository, with a slash at its end.
-// It is empty for the root.
+// Prefix returns the path of the directory in the repository, with a slash at its
+// end. The prefix of the root is empty.
 func (r *Revision) Prefix() string { return r.prefix }
 
 // Files returns the slash-separated names of all files, relative to the
-// directory, sorted. The slice is not to be changed.
+// directory, sorted. Do not change the slice.
 func (r *Revision) Files() []string { return r.files }
 
-// Has reports whether there was a file.
+// Has reports whether the file existed.
 func (r *Revision) Has(name string) bool {
 	_, ok := slices.BinarySearch(r.files, name)
 	return ok
 }
 
-// Open opens a file, or the one that a link leads to. The error is
-// [fs.ErrNotExist] if there was none in the repository, and another one if git
-// cannot read it.
+// Open opens a file, and follows links. The error is [fs.ErrNotExist] if the
+// repository had no such file, and another error if git cannot read the file.
 func (r *Revision) Open(name string) (io.ReadCloser, error) {
 	object := r.commit + ":./" + name
 	if strings.Contains(name, "\n") {
-		return nil, fmt.Errorf("%q: git is asked for a file in one line", name)
+		return nil, fmt.Errorf("%q: git cannot read a file with a line break in its name", name)
 	}
 	out, err := r.gitWith(object+"\n", "cat-file", "--batch", "--follow-symlinks")
 	if err != nil {
@@ -99,7 +98,7 @@ func (r *Revision) Open(name string) (io.ReadCloser, error) {
 	header, content, _ := bytes.Cut(out, []byte("\n"))
 	var id string
 	var size int
-	switch n, _ := fmt.Sscanf(string(header), "%s blob %d", &id, &size); { // anything else says why there is none
+	switch n, _ := fmt.Sscanf(string(header), "%s blob %d", &id, &size); { // any other header says why there is no content
 	case n == 2 && size <= len(content):
 		return io.NopCloser(bytes.NewReader(content[:size])), nil
 	case r.Has(name) && bytes.HasSuffix(header, []byte(" missing")):
@@ -114,7 +113,7 @@ func (r *Revision) git(args ...string) ([]byte, error) { return r.gitWith("", ar
 // gitWith runs git with a standard input, and returns its standard output.
 func (r *Revision) gitWith(stdin string, args ...string) ([]byte, error) {
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(r.ctx, "git", args...) //nolint:gosec // nothing here is an option but what is meant to be
+	cmd := exec.CommandContext(r.ctx, "git", args...) //nolint:gosec // no user input can become an option
 	cmd.Dir = r.dir
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Stderr = &stderr

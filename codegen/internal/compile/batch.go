@@ -9,16 +9,15 @@ import (
 	"github.com/bufbuild/protocompile/ast"
 )
 
-// A symbol is a name, or a number of an extension, that exists once in a
-// registry.
+// A symbol is a name, or the number of an extension. A registry has each symbol once.
 type symbol struct {
 	name      string
 	at        ast.SourcePos
-	isPackage bool // and may be of several files
+	isPackage bool // several files may declare the same package
 }
 
-// symbolsOf returns the symbols of a file that another file could have as well:
-// those that are not in a message of it.
+// symbolsOf returns the symbols of a file that another file could also declare. It
+// ignores declarations inside messages.
 func symbolsOf(tree *ast.FileNode) []symbol {
 	var found []symbol
 	prefix := ""
@@ -69,8 +68,8 @@ func symbolsOf(tree *ast.FileNode) []symbol {
 	return found
 }
 
-// servicesOf returns the package of a file that declares services. A ";"
-// is added, so that it is empty without services only.
+// servicesOf returns the package of a file and a ";" if the file declares services.
+// Otherwise it returns an empty text.
 func servicesOf(tree *ast.FileNode) string {
 	name, serves := "", false
 	for _, decl := range tree.Decls {
@@ -87,19 +86,19 @@ func servicesOf(tree *ast.FileNode) string {
 	return name + ";"
 }
 
-// An owner is the file that declares a symbol.
+// An owner is a symbol with the file that declares it.
 type owner struct {
 	file string
 	symbol
 }
 
-// A registry is what several files declare.
+// A registry holds the symbols of several files.
 type registry struct {
 	files map[string]bool
 	names map[string]owner
 }
 
-// conflict returns the symbol of another file that a file declares as well.
+// conflict returns a symbol of a file that another file of the registry declares too.
 func (r registry) conflict(n *node) (own symbol, other owner, ok bool) {
 	for _, s := range n.symbols {
 		if o, exists := r.names[s.name]; exists && o.file != n.name && (!s.isPackage || !o.isPackage) {
@@ -118,11 +117,12 @@ func (r registry) add(n *node) {
 	}
 }
 
-// batches distributes the named files that have no mistakes, so that no two
-// files of a batch declare the same symbol. The files of a directory stay
-// together, as they are one Go package: a conflict among them and what they
-// import is a mistake. A conflict of two directories is a warning, as a program
-// can have the Go code of one of them only.
+// batches splits the named files without mistakes into batches. No two files of a
+// batch declare the same symbol.
+//
+// The files of a directory are one Go package, so they stay together. A conflict among
+// them and their imports is a mistake. A conflict between two directories is a
+// warning, because no program can link the Go code of both.
 func (g *graph) batches(names []string) [][]string {
 	dirs := make(map[string][]string)
 	var order []string
@@ -148,7 +148,7 @@ func (g *graph) batches(names []string) [][]string {
 				own, other, ok := r.conflict(n)
 				if ok {
 					g.warnings = append(g.warnings, Mistake{File: n.name, Line: own.at.Line, Column: own.at.Col, Text: fmt.Sprintf(
-						"warning: %s is also declared at %s:%d:%d, so no program can link the Go code of both: give one of them another package",
+						"warning: %s is also declared at %s:%d:%d: no program can link the Go code of both: use another package in one of them",
 						own.name, g.source.Path(other.file), other.at.Line, other.at.Col)})
 				}
 				return ok
@@ -173,8 +173,8 @@ func (g *graph) batches(names []string) [][]string {
 	return batches
 }
 
-// unit returns the files among names that have no mistakes, and what they
-// import. A symbol of two of them is a mistake.
+// unit returns the named files without mistakes, and their imports. If two of these
+// files declare the same symbol, unit adds a mistake.
 func (g *graph) unit(names []string) []*node {
 	for {
 		all := registry{make(map[string]bool), make(map[string]owner)}
@@ -193,7 +193,7 @@ func (g *graph) unit(names []string) []*node {
 			if own, other, ok := all.conflict(n); ok {
 				isGood = false
 				g.add(Mistake{File: name, Line: own.at.Line, Column: own.at.Col, Text: fmt.Sprintf(
-					"%s: declared at %s:%d:%d too", own.name, g.source.Path(other.file), other.at.Line, other.at.Col)})
+					"%s is also declared at %s:%d:%d", own.name, g.source.Path(other.file), other.at.Line, other.at.Col)})
 				return
 			}
 			all.add(n)

@@ -1,12 +1,11 @@
-// Package compile parses .proto files and says where a mistake in one is. Begin
-// with [Files]. It writes nothing.
+// Package compile compiles .proto files to descriptors, and reports the place of each
+// mistake. Begin with [Files]. It writes no files.
 package compile
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 
@@ -17,16 +16,16 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// A Result is what became of the named files.
+// A Result is the result of [Files].
 type Result struct {
-	// Sets are the files that compile. Files of one directory are in one set.
-	// Directories that declare the same names without importing each other are
-	// in different sets, as one set is one registry of names.
+	// Sets are the named files that compile. Each set is one registry of names. The files
+	// of a directory are in one set. Directories that declare the same names without
+	// importing each other are in different sets.
 	Sets [][]protoreflect.FileDescriptor
-	// Mistakes are those of all files, sorted by place.
+	// Mistakes are the mistakes of all files, sorted by place.
 	Mistakes Mistakes
-	// Left are the named files that do not compile, sorted. Each has a mistake,
-	// or imports a file that has one.
+	// Left are the named files that do not compile, sorted. Each has a mistake, or
+	// imports a file with a mistake.
 	Left []string
 	// Warnings are sorted by place.
 	Warnings Mistakes
@@ -34,10 +33,10 @@ type Result struct {
 	nodes map[string]*node
 }
 
-// Related reports whether two of the named files can have services of one
-// protocol: both have services and lie in one directory, and both are of one
-// package or import the options with which a file names its protocol. Related
-// works for files with mistakes too.
+// Related reports whether two of the named files may have services of one protocol.
+// They must be in one directory and have services. In addition they must have the same
+// package, or both import the options that name a protocol. Related works for files
+// with mistakes too.
 func (r *Result) Related(a, b string) bool {
 	one, other := r.nodes[a], r.nodes[b]
 	if one == nil || other == nil || one.services == "" || other.services == "" || path.Dir(a) != path.Dir(b) {
@@ -49,11 +48,12 @@ func (r *Result) Related(a, b string) bool {
 // All returns the files of all sets.
 func (r *Result) All() []protoreflect.FileDescriptor { return slices.Concat(r.Sets...) }
 
-// Files compiles the named files. They can import each other, other files of
-// the source, plugwire/options.proto and google/protobuf/*.proto. Comments are
-// kept. Mistakes in files are in the result; they leave out only the files that
-// have them, and the files that import those. The error is for what is not a
-// mistake in a file, such as the end of ctx.
+// Files compiles the named files and keeps their comments. The files can import each
+// other, other files of the source, plugwire/options.proto and google/protobuf/*.proto.
+//
+// Mistakes are part of the result. The sets lack only files with a mistake, and files
+// that import them. Files returns an error for any other failure, such as the end of
+// ctx.
 func Files(ctx context.Context, source Source, names []string) (*Result, error) {
 	g, err := load(ctx, source, names)
 	if err != nil {
@@ -83,23 +83,23 @@ func Files(ctx context.Context, source Source, names []string) (*Result, error) 
 	return result, nil
 }
 
-// compile links the files of one batch that have no mistakes. It adds the
-// mistakes that it finds to the graph, and begins again without these files.
+// compile links the files of a batch. It adds mistakes to the graph, and then starts
+// again without the files that have them.
 func (g *graph) compile(ctx context.Context, batch []string) ([]protoreflect.FileDescriptor, error) {
 	for {
 		batch = slices.DeleteFunc(batch, g.isBad)
 		if len(batch) == 0 {
 			return nil, nil
 		}
-		var found, odd Mistakes
+		var found, warnings Mistakes
 		compiler := protocompile.Compiler{
 			Resolver: g,
 			Reporter: reporter.NewReporter(
 				func(err reporter.ErrorWithPos) error {
 					found = append(found, mistakeOf(err))
-					return nil // go on, to report them all
+					return nil // continue, to report all mistakes
 				},
-				func(warning reporter.ErrorWithPos) { odd = append(odd, mistakeOf(warning)) },
+				func(warning reporter.ErrorWithPos) { warnings = append(warnings, mistakeOf(warning)) },
 			),
 			SourceInfoMode: protocompile.SourceInfoStandard,
 		}
@@ -108,7 +108,7 @@ func (g *graph) compile(ctx context.Context, batch []string) ([]protoreflect.Fil
 			return nil, ctx.Err()
 		}
 		if err == nil && len(found) == 0 {
-			g.warnings = append(g.warnings, odd...)
+			g.warnings = append(g.warnings, warnings...)
 			files := make([]protoreflect.FileDescriptor, len(compiled))
 			for i, f := range compiled {
 				files[i] = f
@@ -125,13 +125,13 @@ func (g *graph) compile(ctx context.Context, batch []string) ([]protoreflect.Fil
 			g.add(m)
 		}
 		if !slices.ContainsFunc(batch, g.isBad) {
-			return nil, fmt.Errorf("%w\nno file that was named has it", found.Sorted().Error(g.source)) // or this would not end
+			return nil, fmt.Errorf("%w\nthe mistake is in no named file", found.Sorted().Error(g.source)) // without this, the loop would never end
 		}
 	}
 }
 
-// Descriptors returns the descriptors of files and of all that they import,
-// each after what it imports, which is the order that a protoc plugin expects.
+// Descriptors returns the descriptors of files and of all their imports. Each is after
+// its imports: protoc plugins require that order.
 func Descriptors(files []protoreflect.FileDescriptor) []*descriptorpb.FileDescriptorProto {
 	var all []*descriptorpb.FileDescriptorProto
 	for _, f := range Closure(files) {
@@ -140,7 +140,7 @@ func Descriptors(files []protoreflect.FileDescriptor) []*descriptorpb.FileDescri
 	return all
 }
 
-// Closure returns files and all that they import, each after what it imports.
+// Closure returns files and all their imports, each after its own imports.
 func Closure(files []protoreflect.FileDescriptor) []protoreflect.FileDescriptor {
 	var all []protoreflect.FileDescriptor
 	seen := make(map[string]bool)
@@ -160,14 +160,4 @@ func Closure(files []protoreflect.FileDescriptor) []protoreflect.FileDescriptor 
 		add(f)
 	}
 	return all
-}
-
-// read returns the content of a file.
-func (s Source) read(name string) ([]byte, error) {
-	file, err := s.open(name)
-	if err != nil {
-		return nil, err
-	}
-	content, err := io.ReadAll(file)
-	return content, errors.Join(err, file.Close())
 }

@@ -17,29 +17,29 @@ import (
 	"github.com/bufbuild/protocompile/reporter"
 )
 
-// standard has the files that come with protobuf.
+// standard resolves the files that are part of protobuf.
 var standard = protocompile.WithStandardImports(protocompile.ResolverFunc(func(string) (protocompile.SearchResult, error) {
 	return protocompile.SearchResult{}, fs.ErrNotExist
 }))
 
-// IsStandard reports whether a file of that name comes with protobuf.
+// IsStandard reports whether protobuf has a file of that name.
 func IsStandard(name string) bool {
 	_, err := standard.FindFileByPath(name)
 	return err == nil
 }
 
-// A node is a file of a graph.
+// A node is a file in a graph.
 type node struct {
 	name     string
-	tree     *ast.FileNode // nil for a file that comes with protobuf or cannot be read
+	tree     *ast.FileNode // nil for a file of protobuf, and for an unreadable file
 	imports  []importNode
 	symbols  []symbol
-	services string // the package, if there are services
+	services string // result of servicesOf
 	mistakes Mistakes
-	err      error // why it cannot be read
+	err      error // why the file is unreadable
 }
 
-// An importNode is an import at its place.
+// An importNode is an import statement.
 type importNode struct {
 	name string
 	at   ast.SourcePos
@@ -50,18 +50,18 @@ func (n *node) imported(name string) bool {
 	return slices.ContainsFunc(n.imports, func(i importNode) bool { return i.name == name })
 }
 
-// A graph is files and all that they import.
+// A graph holds files and all their imports.
 type graph struct {
 	source   Source
 	nodes    map[string]*node
-	bad      map[string]bool // files that have mistakes
-	spoiled  map[string]bool // the cache of isBad; nil after a new mistake
+	bad      map[string]bool // files with mistakes
+	spoiled  map[string]bool // cache of isBad; nil after a new mistake
 	mistakes Mistakes
 	warnings Mistakes
 }
 
-// load parses the named files and all that they import. Every import of a file
-// that does not exist becomes a mistake.
+// load parses the named files and all their imports. An import of a missing file is a
+// mistake.
 func load(ctx context.Context, source Source, names []string) (*graph, error) {
 	g := &graph{source: source, nodes: make(map[string]*node), bad: make(map[string]bool)}
 	for next := names; len(next) > 0; {
@@ -101,7 +101,7 @@ func load(ctx context.Context, source Source, names []string) (*graph, error) {
 	return g, nil
 }
 
-// parseAll parses files, several at a time.
+// parseAll parses files, one on each processor.
 func (s Source) parseAll(files []*node) {
 	todo := make(chan *node)
 	var workers sync.WaitGroup
@@ -129,11 +129,11 @@ func (s Source) parse(n *node) {
 		return
 	}
 	if line, column, ok := invalid(string(content)); ok {
-		n.mistakes = append(n.mistakes, Mistake{File: n.name, Line: line, Column: column, Text: "not UTF-8: save the file in that encoding"})
+		n.mistakes = append(n.mistakes, Mistake{File: n.name, Line: line, Column: column, Text: "not UTF-8: save the file as UTF-8"})
 	}
 	handler := reporter.NewHandler(reporter.NewReporter(func(err reporter.ErrorWithPos) error {
 		n.mistakes = append(n.mistakes, mistakeOf(err))
-		return nil // go on, to report them all
+		return nil // continue, to report all mistakes
 	}, nil)) // the compiler repeats the warnings
 	tree, err := parser.Parse(n.name, bytes.NewReader(content), handler)
 	if tree == nil {
@@ -150,7 +150,7 @@ func (s Source) parse(n *node) {
 	n.services = servicesOf(tree)
 }
 
-// missing returns the mistake of an import that is not found.
+// missing returns the mistake for an import of an unreadable file.
 func missing(file string, i importNode, err error) Mistake {
 	m := Mistake{File: file, Line: i.at.Line, Column: i.at.Col, Text: fmt.Sprintf("import %q: %v", i.name, err)}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -159,7 +159,7 @@ func missing(file string, i importNode, err error) Mistake {
 	return m
 }
 
-// FindFileByPath implements [protocompile.Resolver] with what was parsed.
+// FindFileByPath implements [protocompile.Resolver] with the files of the graph.
 func (g *graph) FindFileByPath(name string) (protocompile.SearchResult, error) {
 	if n := g.nodes[name]; n != nil && n.tree != nil {
 		return protocompile.SearchResult{AST: n.tree}, nil
@@ -174,7 +174,7 @@ func (g *graph) add(m Mistake) {
 	g.spoiled = nil
 }
 
-// isBad reports whether a file has a mistake or imports a file that has one.
+// isBad reports whether a file has a mistake, or imports a file with a mistake.
 func (g *graph) isBad(name string) bool {
 	if g.spoiled == nil {
 		g.spoiled = make(map[string]bool)
@@ -201,8 +201,8 @@ func (g *graph) isBad(name string) bool {
 	return g.spoiled[name]
 }
 
-// invalid returns the place, counted from 1, of what is not UTF-8 in a text. The
-// parser accepts that in comments, and Go does not.
+// invalid returns the place of the first byte that is not UTF-8. Line and column count
+// from 1. The parser accepts such bytes in comments, but the Go compiler does not.
 func invalid(text string) (line, column int, ok bool) {
 	if utf8.ValidString(text) {
 		return 0, 0, false

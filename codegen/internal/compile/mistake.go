@@ -9,25 +9,25 @@ import (
 	"github.com/bufbuild/protocompile/reporter"
 )
 
-// A Mistake is what is wrong or odd at a place in a file.
+// A Mistake is an error or a warning at a place in a file.
 type Mistake struct {
-	// File is the name by which others import the file. Line and Column count
-	// from 1; a Line of 0 stands for the file as a whole.
+	// File is the name of the file in import statements. Line and Column count from 1. A
+	// Line of 0 stands for the whole file.
 	File         string
 	Line, Column int
 	Text         string
-	// Missing is the name of the file that is imported at the place and does not
-	// exist. It is empty for every other mistake.
+	// Missing is the name of a missing file, if the mistake is its import. Otherwise it
+	// is empty.
 	Missing string
-	// IsPlacement is true if only the code of the file itself has no place: files
-	// that import it can be generated.
+	// IsPlacement is true if the only problem is where to write the code of the file.
+	// Files that import it can be generated.
 	IsPlacement bool
 }
 
-// Mistakes are those of several files.
+// Mistakes are the mistakes of several files.
 type Mistakes []Mistake
 
-// Describe returns file:line:column: text, and below it the line.
+// Describe returns file:line:column: text, and in a second line the line of the file.
 func (m Mistake) Describe(source Source) string {
 	if m.Line == 0 {
 		return m.Text
@@ -48,7 +48,7 @@ func (all Mistakes) Error(source Source) error {
 	return errors.Join(errs...)
 }
 
-// Sorted returns the mistakes in the order of their places, each once.
+// Sorted returns the mistakes in the order of their places, without duplicates.
 func (all Mistakes) Sorted() Mistakes {
 	slices.SortStableFunc(all, func(a, b Mistake) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Text, b.Text))

@@ -4,24 +4,26 @@ import (
 	"bufio"
 	"bytes"
 	"embed"
+	"errors"
 	"io"
 	"strings"
 )
 
-// builtin holds the options that every file can import. It is a copy of
-// core/proto, as no module can embed another's files; a test compares the two.
+// builtin holds the options that every file can import. It is a copy of core/proto,
+// because a module can embed only its own files. A test compares the two.
 //
 //go:embed plugwire/options.proto
 var builtin embed.FS
 
-// optionsFile is the name by which files import the options.
+// optionsFile is the name of the options in import statements.
 const optionsFile = "plugwire/options.proto"
 
-// A Source is where .proto files come from.
+// A Source provides .proto files. It names a file as import statements do, with
+// slashes.
 type Source struct {
-	// Open opens a file by the slash-separated name by which others import it.
+	// Open opens a file.
 	Open func(name string) (io.ReadCloser, error)
-	// Path returns what messages call the file.
+	// Path returns the path of a file for messages.
 	Path func(name string) string
 }
 
@@ -36,7 +38,17 @@ func (s Source) open(name string) (io.ReadCloser, error) {
 	return nil, err
 }
 
-// line returns a line of a file, counted from 1, without the space around it.
+// read returns the content of a file.
+func (s Source) read(name string) ([]byte, error) {
+	file, err := s.open(name)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(file)
+	return content, errors.Join(err, file.Close())
+}
+
+// line returns a line of a file without the space around it. The first line is 1.
 func (s Source) line(name string, number int) (string, bool) {
 	content, err := s.read(name)
 	if err != nil {

@@ -15,11 +15,11 @@ import (
 	"strings"
 )
 
-// clashes returns an error that lists the names which generated files declare, and
-// which other Go code of their directories declares too: code that a person wrote,
-// or that was generated from .proto files outside of this run.
+// clashes returns an error that lists duplicate declarations: names that both the
+// generated files and other Go code of their directories declare. The other code is
+// handwritten, or generated from .proto files outside of this run.
 func (o Options) clashes(made []file, surplus []string) (list, err error) {
-	known := make(map[string]bool) // files that are written or removed
+	known := make(map[string]bool) // files that this run removes
 	for _, path := range surplus {
 		known[filepath.Base(path)+"\x00"+filepath.Dir(path)] = true
 	}
@@ -53,11 +53,11 @@ func (o Options) clashes(made []file, surplus []string) (list, err error) {
 	if len(errs) == 0 {
 		return nil, nil
 	}
-	return errors.Join(append([]error{errors.New("the code does not compile: remove or rename what is declared twice, or generate all .proto files of the directory in one run")}, errs...)...), nil
+	return errors.Join(append([]error{errors.New("the code does not compile: remove or rename the duplicate declarations, or generate all .proto files of the directory in one run")}, errs...)...), nil
 }
 
-// otherCode returns the paths of the Go files in a directory that Go compiles on
-// this platform, without those that skip names.
+// otherCode returns the paths of the Go files in a directory that Go compiles on this
+// platform, except those for which skip is true.
 func otherCode(dir string, skip func(name string) bool) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -83,15 +83,15 @@ func isBuilt(dir, name string) bool {
 	return err == nil && is
 }
 
-// compareCode returns an error for each name that a generated file declares and
-// another file too, and for each other file of another package.
+// compareCode returns an error for each name that both a generated file and another
+// file declare, and for each other file with another package name.
 func compareCode(made []file, others []string, output func(string) string) ([]error, error) {
 	set := token.NewFileSet()
 	ours := make(map[string]token.Position)
 	pkg := ""
 	for _, f := range made {
 		if strings.HasSuffix(f.name, "_protoopaque.pb.go") {
-			continue // is compiled in place of another
+			continue // a build tag compiles this file in place of another
 		}
 		code, err := parser.ParseFile(set, output(f.name), f.content, parser.SkipObjectResolution)
 		if err != nil {
@@ -109,8 +109,8 @@ func compareCode(made []file, others []string, output func(string) string) ([]er
 			return nil, err
 		}
 		if code.Name.Name != pkg {
-			if code.Name.Name != "documentation" { // which the go command ignores
-				errs = append(errs, fmt.Errorf("%s: package %s, but the generated code beside it is package %s", set.Position(code.Name.Pos()), code.Name.Name, pkg))
+			if code.Name.Name != "documentation" { // the go command ignores this package
+				errs = append(errs, fmt.Errorf("%s: package %s, but the generated code of the directory is package %s", set.Position(code.Name.Pos()), code.Name.Name, pkg))
 			}
 			continue
 		}
@@ -119,7 +119,7 @@ func compareCode(made []file, others []string, output func(string) string) ([]er
 			of, _, isMember := strings.Cut(name, ".")
 			_, isTheirs := theirs[of]
 			if _, isOurs := ours[of]; isMember && isTheirs && isOurs {
-				continue // the types clash, and so do all their members
+				continue // the types clash already, and with them all their members
 			}
 			if our, ok := ours[name]; ok {
 				errs = append(errs, fmt.Errorf("%s: %s is also declared in %s", set.Position(theirs[name]), name, our))
@@ -129,8 +129,8 @@ func compareCode(made []file, others []string, output func(string) string) ([]er
 	return errs, nil
 }
 
-// declarations returns the names that a file declares for its package, and where.
-// The name of a method or a field comes after that of its type.
+// declarations returns the names that a file declares in its package, with their
+// places. A method or a field is TYPE.NAME.
 func declarations(code *ast.File) map[string]token.Pos {
 	found := make(map[string]token.Pos)
 	for _, decl := range code.Decls {
@@ -153,7 +153,7 @@ func declarations(code *ast.File) map[string]token.Pos {
 	return found
 }
 
-// receiver returns the name of the type of a method.
+// receiver returns the name of a method's type. It is empty for a function.
 func receiver(decl *ast.FuncDecl) string {
 	if decl.Recv == nil || len(decl.Recv.List) == 0 {
 		return ""
@@ -168,7 +168,8 @@ func receiver(decl *ast.FuncDecl) string {
 	return ""
 }
 
-// addSpec adds what a type, a variable or a constant declares.
+// addSpec adds the names that a specification declares: a type with its fields,
+// variables or constants.
 func addSpec(found map[string]token.Pos, spec ast.Spec) {
 	switch spec := spec.(type) {
 	case *ast.ValueSpec:

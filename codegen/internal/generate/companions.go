@@ -11,11 +11,11 @@ import (
 	"github.com/bufbuild/protocompile/reporter"
 )
 
-// withCompanions returns the names, and those of the files that have to be
-// generated with them: the files of the same package and directory, if any of
-// them has services. A protocol may have services in several files, and the names
-// of its identifiers must be free in all of them. The generated code must not
-// depend on which of the files was named.
+// withCompanions returns the names, and the names of files that must be generated with
+// them. These are the files of the same package and directory, if one of them has
+// services. The services of a protocol may be in several files, and its identifiers
+// must be unique in all of them. So the code must not depend on which of the files the
+// user named.
 func (o Options) withCompanions(names []string) []string {
 	all := slices.Clone(names)
 	seen := make(map[string]bool)
@@ -25,8 +25,8 @@ func (o Options) withCompanions(names []string) []string {
 			continue
 		}
 		seen[dir] = true
-		// Read the directory below the root, even if the named file comes from
-		// an import directory: only what lies beside it there is beside it for Go.
+		// Read the directory below the root, even if the named file is in an import
+		// directory, because the Go code is written below the root.
 		at := filepath.Join(o.Root, filepath.FromSlash(dir))
 		entries, err := os.ReadDir(at)
 		if err != nil {
@@ -38,7 +38,7 @@ func (o Options) withCompanions(names []string) []string {
 			if path.Ext(file) != ".proto" || slices.Contains(names, file) {
 				continue
 			}
-			// A link to a file counts: the walk of a directory finds links too.
+			// Include links to files, because a walk of the directory finds them too.
 			if info, err := os.Stat(filepath.Join(at, entry.Name())); err == nil && info.Mode().IsRegular() {
 				beside = append(beside, file)
 			}
@@ -50,8 +50,8 @@ func (o Options) withCompanions(names []string) []string {
 	return all
 }
 
-// companions returns those files beside the named ones of a directory that have
-// to be generated with them.
+// companions returns the files among beside that must be generated with the named files
+// of a directory.
 func (o Options) companions(dir string, names, beside []string) []string {
 	named := make(map[string]bool)  // by package
 	serves := make(map[string]bool) // by package
@@ -79,7 +79,7 @@ func (o Options) outline(name string) (pkg string, services bool) {
 	if err != nil {
 		return "", false
 	}
-	defer func() { _ = file.Close() }() // was only read
+	defer func() { _ = file.Close() }() // cannot lose data: the file was only read
 	ignore := reporter.NewReporter(func(reporter.ErrorWithPos) error { return nil }, nil)
 	root, err := parser.Parse(name, file, reporter.NewHandler(ignore))
 	if err != nil || root == nil {

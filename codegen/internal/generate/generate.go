@@ -1,5 +1,5 @@
-// Package generate goes from .proto files to Go code beside them. Begin with
-// [Run]. It needs the go command, and nothing else that is installed.
+// Package generate writes the Go code of .proto files. Begin with [Run]. It needs the
+// go command and no other program.
 package generate
 
 import (
@@ -20,55 +20,59 @@ import (
 	"github.com/plugwire/plugwire/codegen/internal/glue"
 )
 
-// Options say how to generate.
+// Options say how to generate. The name of a .proto file is its path relative to the
+// root.
 type Options struct {
-	// Root is the directory to which the names of files are relative.
+	// Root is the root directory of the .proto files.
 	Root string
-	// Imports are further directories in which imports are looked for.
+	// Imports are directories to search for imports after the root.
 	Imports []string
-	// Dirs are the directories of files as the user named them, by name. All other
-	// paths are given relative to the working directory.
+	// Dirs maps the directory in a file's name to the spelling of the user. Messages use
+	// it. They print all other paths relative to the working directory.
 	Dirs map[string]string
-	// Out is the directory below which each Go package has a directory, that of its
-	// import path without Module. If it is empty code lies beside the .proto files.
+	// Out is the directory for generated code. Each Go package gets the subdirectory of
+	// its import path, without the prefix Module. If Out is empty, code is written beside
+	// the .proto files.
 	Out, Module string
-	// Packages are the Go packages of files, by name, as import path or as import
-	// path;package name. They replace the option go_package.
+	// Packages are Go packages by the name of the file: IMPORTPATH or IMPORTPATH;NAME.
+	// They override the option go_package.
 	Packages map[string]string
-	// Glue has the protocols of files that do not say theirs.
+	// Glue has protocols that override those in the files.
 	Glue glue.Options
-	// GRPCOnly leaves out what binds services to Plugwire.
+	// GRPCOnly writes no FILE_plugwire.pb.go.
 	GRPCOnly bool
-	// Check writes nothing; what is not current is an error.
+	// Check writes no files. Code that is not current is an error.
 	Check bool
-	// Warnings is where warnings go.
+	// Warnings receives warnings.
 	Warnings io.Writer
-	// Progress is where it is said what takes long. It may be nil.
+	// Progress receives a line for each step that takes long. It may be nil.
 	Progress io.Writer
 }
 
-// A file is a generated one; its name is relative to the root.
+// A file is a generated file. Its name is relative to the root, or to Out.
 type file struct {
 	name    string
 	content []byte
 }
 
-// A Result is what changed on disk: paths, sorted. Current is the number of
-// .proto files whose code is current now, of all that were named or have to be
-// generated with those.
+// A Result is the result of [Run].
 type Result struct {
+	// Written and Removed are the paths of changed files, sorted.
 	Written, Removed []string
-	Current, All     int
-	// Missing is the number of imports whose Go code is not there: without it the
-	// code does not compile.
+	// All is the number of .proto files in the run: the named files, and those that must
+	// be generated with them. Current is how many of these have current code now.
+	Current, All int
+	// Missing is the number of imports without Go code. The generated code does not
+	// compile without them.
 	Missing int
 }
 
-// Run brings the Go code of the named .proto files up to date. A file that has a
-// mistake, or imports a file that has one, is left out: the error lists these,
-// and the code of the others is written nevertheless. It is also written if it
-// declares names that other Go code of the directory has: the error lists these.
-// Any other error means that nothing was written.
+// Run updates the Go code of the named .proto files.
+//
+// Run writes no code for a file with a mistake, nor for files that import it. It still
+// writes the code of all other files, and returns an error that lists the mistakes.
+// Names that other Go code of a directory declares too are also an error, but the code
+// is written. After any other error nothing was written.
 func Run(ctx context.Context, names []string, o Options) (Result, error) {
 	if !o.GRPCOnly {
 		names = o.withCompanions(names)
@@ -95,7 +99,7 @@ func Run(ctx context.Context, names []string, o Options) (Result, error) {
 		return Result{}, err
 	}
 	if clashes != nil {
-		result.Current = 0 // the code of a package compiles as a whole, or not at all
+		result.Current = 0 // a package with a clash does not compile at all
 	}
 	if o.Check {
 		return result, errors.Join(made.mistakes, clashes, compare(made.files, surplus, o))
@@ -112,13 +116,13 @@ func Run(ctx context.Context, names []string, o Options) (Result, error) {
 	return result, errors.Join(made.mistakes, clashes)
 }
 
-// An outcome is what generate made.
+// An outcome is the result of generate.
 type outcome struct {
-	names    []string // of the .proto files whose code is in files
+	names    []string // .proto files whose code is in files
 	packages goPackages
 	files    []file
-	missing  int   // imports whose Go code is not there
-	mistakes error // of all other .proto files
+	missing  int   // number of imports without Go code
+	mistakes error // mistakes of all other .proto files
 }
 
 // generate returns the Go code of the named files.
@@ -153,8 +157,8 @@ func generate(ctx context.Context, names []string, o Options) (made outcome, err
 	return made, nil
 }
 
-// generateSet returns the files of a set that can be generated, and their code. It
-// adds the mistakes that only the generator of the glue finds.
+// generateSet returns the names of the files in a set that it can generate, and their
+// code. It adds the mistakes that only package glue finds.
 func (o Options) generateSet(ctx context.Context, p *programs, set []protoreflect.FileDescriptor, packages goPackages, compiled *compile.Result, mistakes *compile.Mistakes) (names []string, made []file, err error) {
 	bad, alone := make(map[string]bool), make(map[string]bool)
 	for _, m := range *mistakes {
@@ -176,7 +180,7 @@ func (o Options) generateSet(ctx context.Context, p *programs, set []protoreflec
 		found, ok := errors.AsType[glue.Errors](err)
 		before := len(bad)
 		for _, m := range found {
-			bad[m.File] = true // a file of the set, as only these are generated
+			bad[m.File] = true // always a file of the set: no other file was generated
 			*mistakes = append(*mistakes, compile.Mistake{File: m.File, Line: m.Line, Column: m.Column, Text: m.Text(o.path)})
 		}
 		switch {
@@ -185,14 +189,14 @@ func (o Options) generateSet(ctx context.Context, p *programs, set []protoreflec
 				names = append(names, f.Path())
 			}
 			return names, made, nil
-		case !ok || len(bad) == before: // or this would not end
+		case !ok || len(bad) == before: // without a new bad file, the loop would never end
 			return nil, nil, err
 		}
 	}
 }
 
-// spread adds to the bad files those of a set whose protocol may have services in
-// one of them: it would be generated without these.
+// spread adds to the bad files each file of a set whose protocol may have services in a
+// bad file. Without these services the code would be wrong.
 func spread(set []protoreflect.FileDescriptor, compiled *compile.Result, bad map[string]bool) {
 	for _, name := range slices.Concat(slices.Collect(maps.Keys(bad)), compiled.Left) {
 		for _, f := range set {
@@ -203,7 +207,7 @@ func spread(set []protoreflect.FileDescriptor, compiled *compile.Result, bad map
 	}
 }
 
-// without returns the files that are not bad and import none that is.
+// without returns the files that neither are bad nor import a bad file.
 func without(set []protoreflect.FileDescriptor, bad map[string]bool) []protoreflect.FileDescriptor {
 	spoiled := make(map[string]bool)
 	for _, f := range compile.Closure(set) { // imports come first
@@ -215,11 +219,11 @@ func without(set []protoreflect.FileDescriptor, bad map[string]bool) []protorefl
 	return slices.DeleteFunc(slices.Clone(set), func(f protoreflect.FileDescriptor) bool { return spoiled[f.Path()] })
 }
 
-// maxListed is how many files are listed by name that have no mistake.
+// maxListed is how many files explain lists by name.
 const maxListed = 10
 
-// explain returns an error that lists the mistakes, and the files that have none
-// and are left out nevertheless. It is nil if there are no mistakes.
+// explain returns an error that lists the mistakes, and the other files that are not
+// generated because of them. It is nil if there are no mistakes.
 func (o Options) explain(names, made []string, mistakes compile.Mistakes) error {
 	if len(mistakes) == 0 {
 		return nil
@@ -244,13 +248,13 @@ func (o Options) explain(names, made []string, mistakes compile.Mistakes) error 
 		if len(others) > maxListed {
 			text += fmt.Sprintf(" and %d more", len(others)-maxListed)
 		}
-		errs = append(errs, fmt.Errorf("without a mistake of their own, but not generated, as they import such a file, or have services of the same package beside it: %s", text))
+		errs = append(errs, fmt.Errorf("not generated either, because they import a file with a mistake or have services of its package: %s", text))
 	}
 	return errors.Join(errs...)
 }
 
-// strays returns the files on disk that were generated from the named ones, and
-// that their code no longer has: those of services, and those of another name.
+// strays returns generated files on disk that the code of the named files no longer
+// has: code of services that are gone, and code under a former file name.
 func strays(made outcome, o Options) ([]string, error) {
 	current := make(map[string]bool)
 	for _, f := range made.files {
@@ -281,8 +285,8 @@ func strays(made outcome, o Options) ([]string, error) {
 	return found, nil
 }
 
-// compare returns an error that lists the files which differ from what is on
-// disk, and those that should not be there.
+// compare returns an error that lists the files on disk that are missing, stale or
+// stray.
 func compare(files []file, surplus []string, o Options) error {
 	var problems []string
 	for _, path := range surplus {

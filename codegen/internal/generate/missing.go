@@ -13,15 +13,16 @@ import (
 	"github.com/plugwire/plugwire/codegen/internal/compile"
 )
 
-// importField is the number of the imports in a descriptor.
+// importField is the field number of the imports in a file descriptor.
 const importField = 3
 
-// missingCode returns a warning for each import whose Go code belongs to this
-// module and is not there, and for each imported file whose Go code is in another
-// directory than its Go package: the code of the importing file does not compile.
+// missingCode returns a warning for each import whose Go code should be in this module
+// and does not exist. It also returns a warning for each imported file whose Go code is
+// not in the directory of its Go package. In both cases the code of the importing file
+// does not compile.
 func (o Options) missingCode(files []protoreflect.FileDescriptor, packages goPackages, made []string) compile.Mistakes {
-	dirs := make(map[string]string)  // of the code of the files in made
-	written := make(map[string]bool) // directories
+	dirs := make(map[string]string)  // directory of the code, by file of made
+	written := make(map[string]bool) // directories with generated code
 	for _, name := range made {
 		dirs[name] = o.codeDir(name, packages)
 		written[dirs[name]] = true
@@ -48,19 +49,19 @@ func (o Options) missingCode(files []protoreflect.FileDescriptor, packages goPac
 			}
 			if dirs[name] != "" {
 				imported := f.Imports().Get(i).FileDescriptor
-				warnings = append(warnings, mistakeAt(imported, fmt.Sprintf("its Go code is in %s, but other files import Go package %s, which is that of %s: use -out, or give the package of the directory with -M",
+				warnings = append(warnings, mistakeAt(imported, fmt.Sprintf("its Go code is in %s, but other files import its Go package %s, which belongs in %s: use -out, or set the package of the directory with -M",
 					fromHere(dirs[name]), known.path, fromHere(dir))))
 				continue
 			}
 			at := f.SourceLocations().ByPath(protoreflect.SourcePath{importField, int32(i)})
 			warnings = append(warnings, compile.Mistake{File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1, Text: fmt.Sprintf(
-				"import %q: its Go code, package %s, is not there: generate %s too", name, known.path, o.path(name))})
+				"import %q: its Go code, package %s, does not exist: generate %s too", name, known.path, o.path(name))})
 		}
 	}
-	return warnings.Sorted() // each once
+	return warnings.Sorted() // removes duplicates
 }
 
-// codeDir returns the absolute directory of the code of a file.
+// codeDir returns the absolute directory for the code of a file.
 func (o Options) codeDir(name string, packages goPackages) string {
 	if o.Out == "" {
 		return absolute(filepath.Join(o.Root, filepath.FromSlash(path.Dir(name))))
@@ -68,15 +69,15 @@ func (o Options) codeDir(name string, packages goPackages) string {
 	return absolute(filepath.Join(o.Out, filepath.FromSlash(path.Dir(o.stem(name, packages)))))
 }
 
-// A module is the path of a Go module, and its absolute directory. The zero value
-// is none.
+// A module is a Go module: its path, and its absolute directory. The zero value stands
+// for no module.
 type module struct{ path, dir string }
 
 // moduleAt returns the module of an absolute directory.
 func moduleAt(dir string) module {
 	found, below, err := moduleOf(dir)
 	if err != nil || found == "" {
-		return module{} // the derived package has the error
+		return module{} // derivePackage reports the error
 	}
 	if below != "." {
 		dir = strings.TrimSuffix(dir, string(filepath.Separator)+filepath.FromSlash(below))
@@ -84,9 +85,9 @@ func moduleAt(dir string) module {
 	return module{found, dir}
 }
 
-// importedDir returns the absolute directory in which Go looks for the code of an
-// imported file, if that is known: in the module of the importing code, or where
-// the package was derived from.
+// importedDir returns the absolute directory where Go expects the code of an imported
+// file. The directory is known if it is in the module of the importing code, or if the
+// package was derived from the directory. Otherwise it is empty.
 func (o Options) importedDir(from module, name string, known goPackage) string {
 	if rest, ok := strings.CutPrefix(known.path+"/", from.path+"/"); ok && from.path != "" {
 		return filepath.Join(from.dir, filepath.FromSlash(rest))
@@ -97,7 +98,7 @@ func (o Options) importedDir(from module, name string, known goPackage) string {
 	return ""
 }
 
-// exists reports whether a file lies on disk: others come with the compiler.
+// exists reports whether a file is on disk. Other files are built into the compiler.
 func (o Options) exists(name string) bool {
 	_, err := os.Stat(o.locate(name))
 	return err == nil
@@ -105,11 +106,11 @@ func (o Options) exists(name string) bool {
 
 // hasCode reports whether a directory has Go code.
 func hasCode(dir string) bool {
-	entries, _ := os.ReadDir(dir) // what cannot be read has none
+	entries, _ := os.ReadDir(dir) // an unreadable directory has no code
 	return slices.ContainsFunc(entries, func(entry os.DirEntry) bool { return isCode(entry.Name()) })
 }
 
-// isCode reports whether a file can belong to a package that others import.
+// isCode reports whether a file can belong to an importable package.
 func isCode(name string) bool {
 	return strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
 }

@@ -20,18 +20,18 @@ func (o Options) warn(warnings compile.Mistakes) {
 		if !strings.HasPrefix(w.Text, "warning: ") {
 			w.Text = "warning: " + w.Text
 		}
-		_, _ = fmt.Fprintln(o.Warnings, w.Describe(source)) // nowhere to report a failure
+		_, _ = fmt.Fprintln(o.Warnings, w.Describe(source)) // a failed write cannot be reported
 	}
 }
 
-// checkNames returns an error if a protocol is given to a file that is not among
-// the names. A Go package that is given to a file that nothing imports is a
-// warning.
+// checkNames returns an error for each -protocol flag with a file that is not among the
+// names. It prints a warning for each -M flag with a file that is neither named nor
+// imported.
 func (o Options) checkNames(names []string, files []protoreflect.FileDescriptor) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(o.Glue.Protocols)) {
 		if !slices.Contains(names, name) {
-			errs = append(errs, fmt.Errorf("-protocol %s: no such file is generated: want its name relative to the root, such as %s", name, names[0]))
+			errs = append(errs, fmt.Errorf("-protocol %s: no generated file has this name: want a name relative to the root, such as %s", name, names[0]))
 		}
 	}
 	known := make(map[string]bool)
@@ -43,20 +43,21 @@ func (o Options) checkNames(names []string, files []protoreflect.FileDescriptor)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Packages)) {
 		if !known[name] {
-			o.warn(compile.Mistakes{{Text: fmt.Sprintf("-M %s: no such file is generated or imported", name)}})
+			o.warn(compile.Mistakes{{Text: fmt.Sprintf("-M %s: no generated or imported file has this name", name)}})
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// checkOutputs returns a mistake for each file whose code would have the name of
-// another file's, as those of words.proto and words_grpc.proto.
+// checkOutputs returns a mistake for each file whose code would overwrite the code of
+// another file. For example, words.proto and words_grpc.proto both have a
+// words_grpc.pb.go.
 func (o Options) checkOutputs(files []protoreflect.FileDescriptor, packages goPackages) compile.Mistakes {
 	var mistakes compile.Mistakes
 	owners := make(map[string]string)
 	for _, f := range files {
 		if _, ok := packages[f.Path()]; !ok {
-			continue // has a mistake already
+			continue // the file has a mistake already
 		}
 		stem := o.stem(f.Path(), packages)
 		outputs := []string{stem + ".pb.go"}
@@ -64,10 +65,10 @@ func (o Options) checkOutputs(files []protoreflect.FileDescriptor, packages goPa
 			outputs = append(outputs, stem+"_grpc.pb.go", stem+"_plugwire.pb.go")
 		}
 		for _, name := range outputs {
-			key := path.Join(path.Dir(name), strings.ToLower(path.Base(name))) // the go command refuses two names that differ in case only
+			key := path.Join(path.Dir(name), strings.ToLower(path.Base(name))) // the go command refuses names that differ only in case
 			if other, ok := owners[key]; ok {
 				mistakes = append(mistakes, compile.Mistake{File: f.Path(), Line: 1, Column: 1, Text: fmt.Sprintf(
-					"%s would be generated from this file and from %s: rename one of them", o.output(name), o.path(other))})
+					"both this file and %[2]s generate %[1]s: rename one of them", o.output(name), o.path(other))})
 				break
 			}
 			owners[key] = f.Path()

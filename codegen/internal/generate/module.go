@@ -9,16 +9,15 @@ import (
 	"strings"
 )
 
-// moduleOf returns the path of the module that an absolute directory belongs to,
-// and the slash-separated directory relative to the module's. Without a module
-// both are empty.
+// moduleOf returns the path of the module of an absolute directory, and the
+// slash-separated directory relative to the module. Without a module both are empty.
 func moduleOf(dir string) (module, below string, err error) {
 	for at := dir; ; at = filepath.Dir(at) {
 		switch content, err := os.ReadFile(filepath.Join(at, "go.mod")); { //nolint:gosec // the user's module
 		case err == nil:
 			below, err := filepath.Rel(at, dir)
 			if module = modulePath(string(content)); module == "" && err == nil {
-				err = errors.New(filepath.Join(at, "go.mod") + ": it has no line module")
+				err = errors.New(filepath.Join(at, "go.mod") + ": has no module line")
 			}
 			return module, filepath.ToSlash(below), err
 		case !errors.Is(err, fs.ErrNotExist):
@@ -29,7 +28,7 @@ func moduleOf(dir string) (module, below string, err error) {
 	}
 }
 
-// modulePath returns the path of the module that a go.mod describes.
+// modulePath returns the module path in a go.mod, or an empty path if it has none.
 func modulePath(goMod string) string {
 	inBlock := false
 	for line := range strings.Lines(goMod) {

@@ -18,24 +18,25 @@ import (
 	"github.com/plugwire/plugwire/codegen/internal/compile"
 )
 
-// goPackagePath is where the option go_package stands in a descriptor.
+// goPackagePath is the path of the option go_package in a file descriptor.
 var goPackagePath = protoreflect.SourcePath{8, 11}
 
 // A goPackage is the Go package of a .proto file.
 type goPackage struct {
 	path, name string
-	// isDerived is true if the file does not say it, so that generators have to
-	// be told.
+	// isDerived is true if the package is not from the file's option go_package. Then
+	// generators need a parameter with it.
 	isDerived bool
 }
 
-// String returns the package as after M in the parameter of a generator.
+// String returns the package as the value of the generators' parameter M.
 func (p goPackage) String() string { return p.path + ";" + p.name }
 
-// goPackages are those of files, by name.
+// goPackages are Go packages by the name of the .proto file.
 type goPackages map[string]goPackage
 
-// parameters returns what tells a generator those that the files do not say.
+// parameters returns the generators' parameters for packages that are not in the
+// files.
 func (p goPackages) parameters(files []protoreflect.FileDescriptor) string {
 	var b strings.Builder
 	for _, f := range compile.Closure(files) {
@@ -46,10 +47,13 @@ func (p goPackages) parameters(files []protoreflect.FileDescriptor) string {
 	return b.String()
 }
 
-// goPackages returns the Go packages of files and of all that they import: what
-// the user says, or the option go_package. A file that has none gets the package
-// of a file beside it that has one, or else its directory in the module that it
-// lies in.
+// goPackages returns the Go packages of files and of all their imports. The package of
+// a file is the first that exists of:
+//
+//   - the package in the flag -M
+//   - the option go_package
+//   - for a named file, the package of a named file beside it
+//   - the package of its directory, from the module's go.mod
 func (o Options) goPackages(files []protoreflect.FileDescriptor) (goPackages, compile.Mistakes) {
 	found := make(goPackages)
 	var mistakes compile.Mistakes
@@ -89,41 +93,41 @@ func (o Options) goPackages(files []protoreflect.FileDescriptor) (goPackages, co
 	}
 	for _, f := range files {
 		if known := found[f.Path()]; known.isDerived && strings.ContainsAny(f.Path(), ",=") {
-			mistakes = append(mistakes, mistakeAt(f, "no Go package can be given to a file with ',' or '=' in its name: rename it, or add option go_package"))
+			mistakes = append(mistakes, mistakeAt(f, "a file with ',' or '=' in its name cannot get a Go package: rename it, or add option go_package"))
 		}
 	}
 	mistakes = append(mistakes, o.checkDirs(files, found)...)
 	mistakes = append(mistakes, checkPaths(files, found)...)
 	for _, f := range files {
 		if p := found[f.Path()].path; o.Module != "" && p != "" && p != o.Module && !strings.HasPrefix(p, o.Module+"/") {
-			mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s lies outside of -module %s", p, o.Module)))
+			mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s is not below -module %s", p, o.Module)))
 		}
 	}
 	return found, mistakes
 }
 
-// unique returns the files, each once: two sets can have a file in common.
+// unique returns the files without duplicates: two sets can share a file.
 func unique(files []protoreflect.FileDescriptor) []protoreflect.FileDescriptor {
 	seen := make(map[string]bool)
 	return slices.DeleteFunc(files, func(f protoreflect.FileDescriptor) bool {
-		is := seen[f.Path()]
+		isDuplicate := seen[f.Path()]
 		seen[f.Path()] = true
-		return is
+		return isDuplicate
 	})
 }
 
-// givenPackage returns the Go package that the user or the file says. It has no
-// path if they do not say it.
+// givenPackage returns the Go package in the flag -M or in the file. Its path is empty
+// if there is none. The text is empty, or describes a mistake.
 func (o Options) givenPackage(f protoreflect.FileDescriptor) (goPackage, string) {
 	option, isOurs := o.option(f)
 	importPath, name, _ := strings.Cut(option, ";")
 	if name != "" && !token.IsIdentifier(name) {
-		return goPackage{}, fmt.Sprintf("go_package %q: %q cannot be the name of a Go package", option, name)
+		return goPackage{}, fmt.Sprintf("go_package %q: %q is not a valid name of a Go package", option, name)
 	}
 	if isRelative(importPath) {
 		return goPackage{}, ""
 	}
-	if clean := path.Clean(importPath); clean != importPath { // the Go compiler refuses example.com/words/
+	if clean := path.Clean(importPath); clean != importPath { // Go refuses example.com/words/
 		importPath, isOurs = clean, true
 	}
 	if why := unimportable(importPath); why != "" {
@@ -132,23 +136,23 @@ func (o Options) givenPackage(f protoreflect.FileDescriptor) (goPackage, string)
 	return goPackage{importPath, cmp.Or(name, sanitize(path.Base(importPath))), isOurs}, ""
 }
 
-// isRelative reports whether an import path is none, as it is a directory or the
-// bare name of a package. The only such packages of Go are in the standard
-// library.
+// isRelative reports whether a text is not an import path but a directory or a bare
+// package name. Only packages of the standard library have such import paths.
 func isRelative(importPath string) bool {
 	return !strings.ContainsAny(importPath, "./") || strings.HasPrefix(importPath, ".") || strings.HasPrefix(importPath, "/")
 }
 
-// optionsOnly stands for the Go package of a file that comes with protobuf and has
-// none, such as google/protobuf/cpp_features.proto: it has options for generators
-// of other languages. Generated code imports the package, and uses nothing of it.
+// optionsOnly is the Go package for files of protobuf that have none, such as
+// google/protobuf/cpp_features.proto. These files only have options for generators of
+// other languages, so generated code imports this package and uses nothing of it.
 var optionsOnly = goPackage{path: "google.golang.org/protobuf/types/descriptorpb", name: "descriptorpb"}
 
-// derivePackage returns the Go package of the directory in which a file lies,
-// which the module says. The name is used if no Go code there has another one.
+// derivePackage returns the Go package of the directory of a file, from the module's
+// go.mod. It uses name unless handwritten Go code or the option has another name. The
+// text is empty, or describes a mistake.
 func (o Options) derivePackage(f protoreflect.FileDescriptor, name string) (goPackage, string) {
 	if !o.exists(f.Path()) {
-		return optionsOnly, "" // comes with the compiler
+		return optionsOnly, "" // a file of protobuf
 	}
 	at, err := filepath.Abs(filepath.Dir(o.locate(f.Path())))
 	if err != nil {
@@ -159,18 +163,18 @@ func (o Options) derivePackage(f protoreflect.FileDescriptor, name string) (goPa
 		return goPackage{}, err.Error()
 	}
 	if module == "" {
-		return goPackage{}, fmt.Sprintf("no Go package: run go mod init in the root of your module, which gives each directory one, give one with -M %s=example.com/module/directory, or add option go_package", f.Path())
+		return goPackage{}, fmt.Sprintf("no Go package: run go mod init in the root of your module, set the package with -M %s=example.com/module/directory, or add option go_package", f.Path())
 	}
 	importPath := path.Join(module, dir)
 	if why := unimportable(dir); dir != "." && why != "" {
-		return goPackage{}, fmt.Sprintf("directory %s: Go cannot import it: %s: rename it, or give the Go package with -M %s=example.com/module/directory", dir, why, f.Path())
+		return goPackage{}, fmt.Sprintf("directory %s: Go cannot import it: %s: rename it, or set the Go package with -M %s=example.com/module/directory", dir, why, f.Path())
 	}
 	option, _ := o.option(f)
 	return goPackage{path: importPath, name: cmp.Or(nameInDir(at), saidName(option), name, defaultName(importPath))}, ""
 }
 
-// saidName returns the name of a package in an option go_package without an
-// import path, such as ./proto.
+// saidName returns the package name in an option go_package without an import path,
+// such as ./proto.
 func saidName(option string) string {
 	importPath, name, _ := strings.Cut(option, ";")
 	if name == "" && strings.Trim(importPath, "./") != "" {
@@ -179,12 +183,12 @@ func saidName(option string) string {
 	return name
 }
 
-// versionName matches the end of a protobuf package that is a version.
+// versionName matches a protobuf package that ends with a version.
 var versionName = regexp.MustCompile(`(?:^|\.)([A-Za-z_][A-Za-z0-9_]*)\.(v[0-9]+(?:(?:alpha|beta|test|p[0-9]+alpha|p[0-9]+beta)[0-9]*)?)$`)
 
-// derivedNames returns the names of Go packages by directory: of acme.words.v1
-// it is wordsv1, as v1 says too little. A directory has none if its files do not
-// agree.
+// derivedNames returns the names of Go packages by directory. The name for package
+// acme.words.v1 is wordsv1, because v1 alone says too little. A directory has no name
+// if its files disagree.
 func derivedNames(files []protoreflect.FileDescriptor) map[string]string {
 	names := make(map[string]string)
 	for _, f := range files {
@@ -201,26 +205,26 @@ func derivedNames(files []protoreflect.FileDescriptor) map[string]string {
 	return names
 }
 
-// majorVersion matches the end of a module's path from version 2 on.
+// majorVersion matches the major version at the end of a module path.
 var majorVersion = regexp.MustCompile(`[/.]v[0-9]+$`)
 
-// defaultName returns the name of a package as people expect it from its path.
+// defaultName returns the name that people expect for a package with this path.
 func defaultName(importPath string) string {
 	base := path.Base(importPath)
 	if strings.Contains(importPath, "/") {
 		base = path.Base(majorVersion.ReplaceAllString(importPath, ""))
 	}
 	name := sanitize(base)
-	if slices.Contains([]string{"main", "init", "documentation", "_"}, name) { // Go imports no package of these names
+	if slices.Contains([]string{"main", "init", "documentation", "_"}, name) { // Go cannot import packages of these names
 		name += "pb"
 	}
 	return name
 }
 
-// notInName matches what protoc-gen-go makes a '_' of in the name of a package.
+// notInName matches a character that protoc-gen-go replaces with '_' in a package name.
 var notInName = regexp.MustCompile(`[^\p{L}\p{Nd}_]`)
 
-// sanitize returns the name of a package as protoc-gen-go makes it.
+// sanitize returns the package name that protoc-gen-go makes of a text.
 func sanitize(name string) string {
 	name = notInName.ReplaceAllString(name, "_")
 	if token.IsKeyword(name) || name == "" || name[0] >= '0' && name[0] <= '9' {
@@ -229,12 +233,12 @@ func sanitize(name string) string {
 	return name
 }
 
-// nameInDir returns the name of the package that a person has in a directory. It
-// is empty if there is no Go code of a person, or the code of several packages.
+// nameInDir returns the package name of the handwritten Go code in a directory. It is
+// empty if there is no handwritten code, or code of several packages.
 func nameInDir(dir string) string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return "" // what is written there tells
+		return "" // write reports the error
 	}
 	found := ""
 	for _, entry := range entries {
@@ -254,8 +258,8 @@ func nameInDir(dir string) string {
 	return found
 }
 
-// checkDirs returns a mistake for each file whose Go package is not that of the
-// files or of the Go code beside it: all code of a directory is one package.
+// checkDirs returns a mistake for each file whose Go package differs from that of other
+// files or of handwritten code in its directory. A directory is one Go package.
 func (o Options) checkDirs(files []protoreflect.FileDescriptor, packages goPackages) compile.Mistakes {
 	var mistakes compile.Mistakes
 	first := make(map[string]string) // file by directory
@@ -276,33 +280,33 @@ func (o Options) checkDirs(files []protoreflect.FileDescriptor, packages goPacka
 		}
 		switch want := packages[other]; {
 		case known.name != want.name:
-			mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.name, o.path(other), want.name)))
+			mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s, but %s beside it has package %s: use the same in both, or use -out, which gives each package a directory", known.name, o.path(other), want.name)))
 		case known.path != want.path:
-			mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s, but %s beside it is of package %s: give both the same, or use -out, which gives each package a directory", known.path, o.path(other), want.path)))
+			mistakes = append(mistakes, placement(f, fmt.Sprintf("Go package %s, but %s beside it has package %s: use the same in both, or use -out, which gives each package a directory", known.path, o.path(other), want.path)))
 		}
 	}
 	return mistakes
 }
 
-// checkPaths returns a mistake for each file whose Go package the go command does
-// not compile together with the others.
+// checkPaths returns a mistake for each file whose Go package the go command ignores, or
+// refuses because of another package.
 func checkPaths(files []protoreflect.FileDescriptor, packages goPackages) compile.Mistakes {
 	var mistakes compile.Mistakes
-	first := make(map[string]string) // import path by the same in lower case
+	first := make(map[string]string) // import path by its lower-case form
 	for _, f := range files {
 		known, ok := packages[f.Path()]
 		if !ok {
 			continue
 		}
 		if known.name == "documentation" {
-			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package documentation: the go command ignores code of a package of that name: choose another with -M %s=%s;NAME", f.Path(), known.path)))
+			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package documentation: the go command ignores packages of this name: choose another name with -M %s=%s;NAME", f.Path(), known.path)))
 		}
 		folded := strings.ToLower(known.path)
 		if first[folded] == "" {
 			first[folded] = known.path
 		}
 		if other := first[folded]; other != known.path {
-			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s: differs from %s in case only, which the go command refuses: rename a directory, or give another Go package with -M", known.path, other)))
+			mistakes = append(mistakes, mistakeAt(f, fmt.Sprintf("Go package %s: differs only in case from %s, which the go command refuses: rename a directory, or set another Go package with -M", known.path, other)))
 		}
 	}
 	return mistakes
@@ -310,19 +314,20 @@ func checkPaths(files []protoreflect.FileDescriptor, packages goPackages) compil
 
 // mistakeAt returns a mistake about the Go package of a file.
 func mistakeAt(f protoreflect.FileDescriptor, text string) compile.Mistake {
-	at := f.SourceLocations().ByPath(goPackagePath) // the file's first line, if there is none
+	at := f.SourceLocations().ByPath(goPackagePath) // the file's first line, without the option
 	return compile.Mistake{File: f.Path(), Line: at.StartLine + 1, Column: at.StartColumn + 1, Text: text}
 }
 
-// placement returns a mistake that does not concern the files that import f.
+// placement returns a mistake about where to write the code of f. Files that import f
+// can be generated.
 func placement(f protoreflect.FileDescriptor, text string) compile.Mistake {
 	m := mistakeAt(f, text)
 	m.IsPlacement = true
 	return m
 }
 
-// option returns the Go package of a file as the user gives it or, otherwise, as
-// its option go_package says it.
+// option returns the Go package of a file from the flag -M, or else from its option
+// go_package.
 func (o Options) option(f protoreflect.FileDescriptor) (text string, isOurs bool) {
 	if text, ok := o.Packages[f.Path()]; ok {
 		return text, true

@@ -16,27 +16,26 @@ import (
 	"github.com/plugwire/plugwire/codegen/internal/gocmd"
 )
 
-// tools are the protoc plugins that are commands of other modules, which can be
-// run but not imported. This module's go.mod says which releases.
+// tools are the protoc plugins of other modules. This module's go.mod pins their
+// releases.
 var tools = []string{"protoc-gen-go", "protoc-gen-go-grpc"}
 
-// patience is how long a step may take before the command says what it waits for.
-// A tool that is compiled already starts in a fraction of this time.
+// patience is how long a step may take before the command announces it. A compiled tool
+// is found in a fraction of this time.
 const patience = 2 * time.Second
 
-// programs are the tools as the go command compiled them.
+// programs are the compiled tools.
 type programs struct {
 	cancel context.CancelFunc
 	dir    string
 	done   sync.WaitGroup
-	// Set when done:
-	paths []string
-	errs  []error
+	paths  []string // by index of tools; valid after done
+	errs   []error  // by index of tools; valid after done
 }
 
-// findTools starts to find the tools, and compiles a tool that is not compiled yet.
-// The caller parses .proto files meanwhile, which takes about as long, and then
-// calls close.
+// findTools starts to find the tools in the background. It compiles a tool that the go
+// command's cache does not have. Meanwhile the caller parses .proto files, which takes
+// about as long. The caller must call close at the end.
 func findTools(ctx context.Context, o Options) *programs {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &programs{cancel: cancel, paths: make([]string, len(tools)), errs: make([]error, len(tools))}
@@ -56,7 +55,7 @@ func findTools(ctx context.Context, o Options) *programs {
 	return p
 }
 
-// wait returns the paths of the tools.
+// wait waits until the tools are found, and returns their paths.
 func (p *programs) wait() ([]string, error) {
 	p.done.Wait()
 	for i, err := range p.errs {
@@ -67,7 +66,7 @@ func (p *programs) wait() ([]string, error) {
 	return p.paths, nil
 }
 
-// close ends what is still compiled, and removes temporary files.
+// close ends the search for tools and removes temporary files.
 func (p *programs) close() error {
 	p.cancel()
 	p.done.Wait()
@@ -78,9 +77,9 @@ func (p *programs) close() error {
 func findTool(ctx context.Context, dir, tool string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := gocmd.Command(ctx, dir, "tool", "-n", tool)
-	// A workspace would choose other releases, and the tool runs here even if
-	// its user compiles for another platform, from a vendor directory, with
-	// another go.mod or without modules.
+	// The user's settings are for the user's module. A workspace would choose other
+	// releases. The tool must be for this platform, whatever the user compiles for, and
+	// must not come from a vendor directory or another go.mod.
 	cmd.Env = append(cmd.Env, "GOWORK=off", "GO111MODULE=on", "GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH,
 		"GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=readonly -modfile=")
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -90,8 +89,8 @@ func findTool(ctx context.Context, dir, tool string) (string, error) {
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// announce writes a line to w, which may be nil, if stop is not called within
-// patience. Nothing is written after stop has returned.
+// announce writes a line to w unless the caller calls stop within patience. It writes
+// nothing after stop has returned. w may be nil.
 func announce(w io.Writer, line string) (stop func()) {
 	if w == nil {
 		return func() {}
@@ -99,7 +98,7 @@ func announce(w io.Writer, line string) (stop func()) {
 	written := make(chan struct{})
 	timer := time.AfterFunc(patience, func() {
 		defer close(written)
-		_, _ = fmt.Fprintln(w, line) // nowhere to report a failure
+		_, _ = fmt.Fprintln(w, line) // a failed write cannot be reported
 	})
 	return func() {
 		if !timer.Stop() {
@@ -108,8 +107,8 @@ func announce(w io.Writer, line string) (stop func()) {
 	}
 }
 
-// toolsDir makes a directory in which the go command finds the tools' releases,
-// and is independent of the module that plugwire-gen is run in.
+// toolsDir makes a directory with this module's go.mod. The go command finds the pinned
+// releases there, whatever the user's module requires.
 func toolsDir() (string, error) {
 	dir, err := os.MkdirTemp("", "plugwire-gen-")
 	if err != nil {

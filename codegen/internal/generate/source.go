@@ -10,7 +10,7 @@ import (
 	"github.com/plugwire/plugwire/codegen/internal/compile"
 )
 
-// Source returns the files that the options name.
+// Source returns the .proto files below the root and the import directories.
 func (o Options) Source() compile.Source {
 	return compile.Source{
 		Open: func(name string) (io.ReadCloser, error) { return open(o.locate(name)) },
@@ -18,7 +18,7 @@ func (o Options) Source() compile.Source {
 	}
 }
 
-// open opens a file. Another thing of that name might be read without end.
+// open opens a regular file. Reading anything else, such as a pipe, might never end.
 func open(path string) (io.ReadCloser, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -27,11 +27,11 @@ func open(path string) (io.ReadCloser, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: not a regular file", display(path))
 	}
-	return os.Open(path) //nolint:gosec // reading what the user names is the purpose
+	return os.Open(path) //nolint:gosec // the user names the file
 }
 
-// locate returns the path of the file of that name: below the root or, if it is
-// not there, below the first of the other directories that has it.
+// locate returns the path of a file below the root, or else below the first import
+// directory that has it. A missing file has a path below the root.
 func (o Options) locate(name string) string {
 	for _, dir := range append([]string{o.Root}, o.Imports...) {
 		path := filepath.Join(dir, filepath.FromSlash(name))
@@ -42,7 +42,7 @@ func (o Options) locate(name string) string {
 	return filepath.Join(o.Root, filepath.FromSlash(name))
 }
 
-// path returns what messages call a .proto file.
+// path returns the path of a .proto file for messages.
 func (o Options) path(name string) string {
 	if typed, ok := o.typed(name); ok {
 		return typed
@@ -50,7 +50,7 @@ func (o Options) path(name string) string {
 	return display(o.locate(name))
 }
 
-// output returns the path of a generated file, or of the directory of some.
+// output returns the path of a generated file or of its directory.
 func (o Options) output(name string) string {
 	if o.Out != "" {
 		return filepath.Join(o.Out, filepath.FromSlash(name))
@@ -61,7 +61,7 @@ func (o Options) output(name string) string {
 	return display(filepath.Join(o.Root, filepath.FromSlash(name)))
 }
 
-// layout returns the parameter that tells generators where code lies.
+// layout returns the generators' parameter for the directories of generated code.
 func (o Options) layout() string {
 	switch {
 	case o.Out == "":
@@ -73,15 +73,15 @@ func (o Options) layout() string {
 	}
 }
 
-// typed returns the path of a file in a directory that the user named, in the
-// user's words.
+// typed returns the path of a file in the spelling of the user. It returns false if the
+// user did not name the directory.
 func (o Options) typed(name string) (string, bool) {
 	dir, ok := o.Dirs[path.Dir(name)]
 	return filepath.Join(dir, path.Base(name)), ok
 }
 
-// display returns a path as the user would write it: relative to the working
-// directory, if it is not absolute.
+// display returns a relative path in its shortest form relative to the working
+// directory. It does not change an absolute path.
 func display(path string) string {
 	if filepath.IsAbs(path) {
 		return path

@@ -10,18 +10,17 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// suffixes are how the names of files end that are generated from one .proto
-// file.
+// suffixes are the ends of the names of generated files.
 var suffixes = []string{".pb.go", "_protoopaque.pb.go", "_grpc.pb.go", "_plugwire.pb.go"}
 
-// stem returns what the names of the files begin with that are generated from a
-// .proto file.
+// stem returns the beginning of the names of the files that are generated from a .proto
+// file.
 func (o Options) stem(name string, packages goPackages) string {
 	dir, base := path.Split(o.toolStem(name, packages))
 	return dir + visible(base)
 }
 
-// toolStem returns the stem that the tools use.
+// toolStem returns the stem that the generators use.
 func (o Options) toolStem(name string, packages goPackages) string {
 	stem := strings.TrimSuffix(name, ".proto")
 	if o.Out == "" {
@@ -30,15 +29,15 @@ func (o Options) toolStem(name string, packages goPackages) string {
 	return path.Join(strings.TrimPrefix(strings.TrimPrefix(packages[name].path, o.Module), "/"), path.Base(stem))
 }
 
-// everywhere is no platform: it matches only files that are for all platforms.
+// everywhere matches only files that Go compiles on all platforms.
 var everywhere = build.Context{
 	GOOS: "none", GOARCH: "none", Compiler: "gc",
 	OpenFile: func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("package p\n")), nil },
 }
 
-// visible returns a stem with which the go command compiles a file everywhere. The
-// go command ignores _words.pb.go, refuses -words.pb.go, and compiles
-// words_windows.pb.go on Windows only.
+// visible changes a stem if necessary so that the go command compiles its files on
+// every platform. The go command ignores _words.pb.go, refuses -words.pb.go, and
+// compiles words_windows.pb.go on Windows only.
 func visible(base string) string {
 	first, _ := utf8.DecodeRuneInString(base)
 	if base == "" || first < utf8.RuneSelf && !isWord.MatchString(string(first)) {
@@ -50,7 +49,7 @@ func visible(base string) string {
 	return base
 }
 
-// rename gives the tools' files the names that stem chooses.
+// rename changes the names of generated files from toolStem to stem.
 func (o Options) rename(files []file, set []protoreflect.FileDescriptor, packages goPackages) {
 	names := make(map[string]string)
 	for _, f := range set {

@@ -22,15 +22,16 @@ import (
 	"github.com/plugwire/plugwire/codegen/internal/glue"
 )
 
-// minShard is how many files a tool gets at least if it runs several times at
-// once: parsing what the files of each import takes time too.
+// minShard is the least number of files for one run of a tool. Each run also parses all
+// imports of its files, so many small runs would take longer.
 const minShard = 32
 
-// runAll returns what all generators make of the files of a set, in gofmt's style.
-// They run at the same time, and the tools several times, each for some packages.
+// runAll returns the code that all generators make of the files of a set, in gofmt's
+// style. The generators run at the same time. Each tool runs several times, for a part
+// of the packages each.
 func (o Options) runAll(ctx context.Context, p *programs, set []protoreflect.FileDescriptor, packages goPackages) ([]file, error) {
 	for _, f := range compile.Descriptors(set) {
-		glue.TameComments(f) // in place, so before they are read at the same time
+		glue.TameComments(f) // changes f, so this comes before the workers read it
 	}
 	shards := split(set, min(runtime.GOMAXPROCS(0), len(set)/minShard+1))
 	made := make([][]file, len(tools)*len(shards)+1)
@@ -60,7 +61,7 @@ func (o Options) runAll(ctx context.Context, p *programs, set []protoreflect.Fil
 	if !o.GRPCOnly {
 		workers.Go(func() error {
 			var encoded []byte
-			if encoded, glueErr = o.encode(set, packages); glueErr == nil { // all, as names are chosen among those of a package
+			if encoded, glueErr = o.encode(set, packages); glueErr == nil { // all files, because names must be unique in a package
 				made[len(made)-1], glueErr = runGlue(encoded, o)
 			}
 			return glueErr
@@ -68,7 +69,7 @@ func (o Options) runAll(ctx context.Context, p *programs, set []protoreflect.Fil
 	}
 	err := workers.Wait()
 	if glueErr != nil {
-		return nil, glueErr // says more than what a tool makes of the same mistake
+		return nil, glueErr // explains a mistake better than the error of a tool
 	}
 	if err != nil {
 		return nil, err
@@ -78,7 +79,7 @@ func (o Options) runAll(ctx context.Context, p *programs, set []protoreflect.Fil
 	return all, nil
 }
 
-// split distributes files, those of a directory together.
+// split splits files into shards. The files of a directory stay together.
 func split(set []protoreflect.FileDescriptor, shards int) [][]protoreflect.FileDescriptor {
 	all := make([][]protoreflect.FileDescriptor, 1)
 	for i, f := range set {
@@ -92,7 +93,7 @@ func split(set []protoreflect.FileDescriptor, shards int) [][]protoreflect.FileD
 	return all
 }
 
-// encode returns the request for files.
+// encode returns the encoded request to generate the files of a set.
 func (o Options) encode(set []protoreflect.FileDescriptor, packages goPackages) ([]byte, error) {
 	request := &pluginpb.CodeGeneratorRequest{
 		Parameter: new(o.layout() + packages.parameters(set)),
@@ -125,8 +126,8 @@ func runTool(ctx context.Context, dir, path string, request []byte) ([]file, err
 	return contents(&response)
 }
 
-// runGlue runs this module's own generator. It decodes the request anew, as the
-// tools do, so that its options look the same as under protoc.
+// runGlue runs this module's own generator. Like the tools it decodes the request, so
+// that options have the same form as under protoc.
 func runGlue(encoded []byte, o Options) ([]file, error) {
 	var request pluginpb.CodeGeneratorRequest
 	if err := proto.Unmarshal(encoded, &request); err != nil {
@@ -149,9 +150,9 @@ func contents(response *pluginpb.CodeGeneratorResponse) ([]file, error) {
 	var files []file
 	for _, f := range response.GetFile() {
 		if !fs.ValidPath(f.GetName()) {
-			return nil, fmt.Errorf("file %q lies outside the root", f.GetName())
+			return nil, fmt.Errorf("file %q is not below the root", f.GetName())
 		}
-		content, err := format.Source([]byte(f.GetContent())) // also shows that Go can read it
+		content, err := format.Source([]byte(f.GetContent())) // also checks the syntax
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.GetName(), err)
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestAnnounce has a person told of what takes long, and of nothing else.
+// TestAnnounce checks that announce writes its line for a long step only.
 func TestAnnounce(t *testing.T) {
 	for took, want := range map[time.Duration]string{0: "", patience - 1: "", patience + 1: "compiling\n", time.Hour: "compiling\n"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -15,11 +15,11 @@ func TestAnnounce(t *testing.T) {
 			stop := announce(&shown, "compiling")
 			time.Sleep(took)
 			stop()
-			time.Sleep(time.Hour) // nothing is written later
+			time.Sleep(time.Hour) // a later write would be a mistake
 			if got := shown.String(); got != want {
-				t.Errorf("of what took %v this is shown: %q, want %q", took, got, want)
+				t.Errorf("a step of %v writes %q, want %q", took, got, want)
 			}
 		})
 	}
-	announce(nil, "compiling")() // nobody watches
+	announce(nil, "compiling")() // without a terminal
 }

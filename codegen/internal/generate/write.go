@@ -10,25 +10,25 @@ import (
 	"slices"
 )
 
-// A replacement is the new content of a file. It stays beside the file until all
-// new contents are on disk.
+// A replacement is the new content of a file. It is in a temporary file beside the file
+// until all new contents are on disk.
 type replacement struct{ path, staged string }
 
-// write writes the files that are not current, and returns their paths, sorted.
-// If an error occurs, or the process dies before the last of them is on disk, no
-// file is changed.
+// write writes the files that are not current, and returns their paths, sorted. It
+// changes no file before all contents are in temporary files, so that a full disk or a
+// killed process changes none.
 func write(files []file, o Options) (written []string, err error) {
 	var staged []replacement
 	defer func() {
-		for _, r := range staged { // none, or those that were not renamed
-			_ = os.Remove(r.staged) // err already explains the cause
+		for _, r := range staged { // after an error: temporary files without a rename
+			_ = os.Remove(r.staged) // err already explains the failure
 		}
 	}()
 	for _, f := range files {
 		path := o.output(f.name)
 		switch have, err := os.ReadFile(path); { //nolint:gosec // beside the user's file
 		case err == nil && bytes.Equal(have, f.content):
-			continue // and keeps its modification time
+			continue // keep the modification time
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}

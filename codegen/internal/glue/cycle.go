@@ -6,14 +6,14 @@ import (
 	"google.golang.org/protobuf/compiler/protogen"
 )
 
-// cycles returns an error for each import with which Go packages import each
-// other in a circle. Files may: a.proto of one package imports b.proto of
-// another, which imports c.proto of the first.
+// cycles returns an error for each import that makes Go packages import each other. The
+// files themselves need not: a.proto of one package may import b.proto of another
+// package, which imports c.proto of the first.
 func cycles(plugin *protogen.Plugin) Errors {
 	type edge struct {
 		to   protogen.GoImportPath
 		file *protogen.File
-		at   int32 // the index of the import
+		at   int32 // index of the import in file
 	}
 	edges := make(map[protogen.GoImportPath][]edge)
 	var order []protogen.GoImportPath
@@ -31,8 +31,8 @@ func cycles(plugin *protogen.Plugin) Errors {
 		}
 	}
 	const (
-		open = iota + 1 // on the way from where the search began
-		done
+		open = iota + 1 // on the path from the start of the search
+		done            // completely searched
 	)
 	var mistakes Errors
 	state := make(map[protogen.GoImportPath]int)
@@ -46,7 +46,7 @@ func cycles(plugin *protogen.Plugin) Errors {
 			case state[e.to] == open && e.file.Generate:
 				mistakes = append(mistakes, &Error{
 					Place:  placeAt(e.file.Desc, dependency, e.at),
-					before: fmt.Sprintf("this import makes the Go packages %s and %s import each other, which Go does not allow: give their files one go_package, or move what both need into a third", from, e.to),
+					before: fmt.Sprintf("this import makes the Go packages %s and %s import each other, which Go does not allow: use one go_package for both, or move the common parts to a third package", from, e.to),
 				})
 			}
 		}

@@ -9,9 +9,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// A Place is where something stands in a .proto file.
+// A Place is a place in a .proto file.
 type Place struct {
-	// File is the file's name in protobuf's registry; Line and Column count from 1.
+	// File is the file's name in protobuf's registry. Line and Column count from 1.
 	File         string
 	Line, Column int
 }
@@ -19,13 +19,13 @@ type Place struct {
 // String returns file:line:column.
 func (p Place) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
 
-// Fields of FileDescriptorProto, in the paths of places.
+// Field numbers of FileDescriptorProto, for placeAt.
 const (
 	packageField = 2
 	dependency   = 3
 )
 
-// placeOf returns where d is declared. A file is declared by its package.
+// placeOf returns the place where d is declared. For a file it is the package statement.
 func placeOf(d protoreflect.Descriptor) Place {
 	if file, ok := d.(protoreflect.FileDescriptor); ok {
 		return placeAt(file, packageField)
@@ -33,8 +33,8 @@ func placeOf(d protoreflect.Descriptor) Place {
 	return newPlace(d.ParentFile(), d.ParentFile().SourceLocations().ByDescriptor(d))
 }
 
-// placeAt returns where the element of a file with that path is, or the file's
-// first line if there is none.
+// placeAt returns the place of the element of a file with that path. Without such an
+// element it returns the file's first line.
 func placeAt(file protoreflect.FileDescriptor, path ...int32) Place {
 	return newPlace(file, file.SourceLocations().ByPath(path))
 }
@@ -43,23 +43,22 @@ func newPlace(file protoreflect.FileDescriptor, at protoreflect.SourceLocation) 
 	return Place{file.Path(), at.StartLine + 1, at.StartColumn + 1}
 }
 
-// An Error is a mistake in a .proto file that its compiler does not know of.
+// An Error is a mistake in a .proto file that only a generator of Go code can find.
 type Error struct {
 	Place
-	// Other is a second place that the mistake has to do with, if its File is not
-	// empty.
+	// Other is the place of a second declaration that is part of the mistake. Its File is
+	// empty if there is none.
 	Other Place
 
-	before, after string // what is said before and after the other place
+	before, after string // text before and after the other place
 }
 
-// newError returns an error about what is declared as d.
+// newError returns an error about the declaration of d.
 func newError(d protoreflect.Descriptor, text string) *Error {
 	return &Error{Place: placeOf(d), before: text}
 }
 
-// Text says what the mistake is. The other place's file is called what path
-// returns for its name.
+// Text describes the mistake. It calls path for the spelling of the other file's name.
 func (e *Error) Text(path func(name string) string) string {
 	if e.Other.File == "" {
 		return e.before
@@ -74,8 +73,7 @@ func (e *Error) Error() string {
 	return e.String() + ": " + e.Text(func(name string) string { return name })
 }
 
-// Errors are all mistakes in the files of a request, in the order of their
-// places.
+// Errors are all mistakes in the files of a request, sorted by place.
 type Errors []*Error
 
 // Error returns a line for each mistake.
@@ -87,7 +85,8 @@ func (errs Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted returns the mistakes as an error: each once, or nil if there is none.
+// sorted returns the mistakes as an error, without duplicates. It returns nil if there
+// are none.
 func (errs Errors) sorted() error {
 	slices.SortStableFunc(errs, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)

@@ -4,10 +4,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// knows reports whether a file can use an option of plugwire/options.proto: the
-// file, or one that it imports, declares an extension with that name and number.
-// An extension with the number alone belongs to another program: the number is from
-// the range that every organization may use internally.
+// knows reports whether a file can use an option of plugwire/options.proto: whether the
+// file or one of its imports declares an extension with that name and number. The
+// number alone is not enough. It is in the range for internal use, so another project's
+// option may have it.
 func knows(file protoreflect.FileDescriptor, extension protoreflect.FullName) bool {
 	seen := make(map[string]bool)
 	var search func(f protoreflect.FileDescriptor) bool

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// FuzzFields feeds the decoder of options what no compiler writes.
+// FuzzFields checks that the decoder of options accepts any bytes.
 func FuzzFields(f *testing.F) {
 	encoded := protowire.AppendString(protowire.AppendTag(nil, nameField, protowire.BytesType), "acme")
 	encoded = protowire.AppendVarint(protowire.AppendTag(encoded, versionField, protowire.VarintType), 2)
@@ -23,7 +23,7 @@ func FuzzFields(f *testing.F) {
 			return nil
 		})
 		if total > len(data) {
-			t.Errorf("%d bytes of text in %d", total, len(data))
+			t.Errorf("decoded %d bytes of text from %d bytes", total, len(data))
 		}
 	})
 }

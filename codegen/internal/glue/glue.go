@@ -1,7 +1,7 @@
-// Package glue generates the Go code between a service's stubs and core: a
-// Protocol value, a handler interface and a Serve function. Begin with
-// [Generate]. What is generated imports core/protocol, grpc and its own package
-// only.
+// Package glue generates the Go code between a service's stubs and core: a Protocol
+// value, a handler interface and a Serve function. Begin with [Options.Generate]. Apart
+// from the packages of messages, the generated code imports only core/protocol, grpc
+// and context.
 package glue
 
 import (
@@ -20,22 +20,23 @@ const (
 	grpcPackage     = protogen.GoImportPath("google.golang.org/grpc")
 	protocolPackage = protogen.GoImportPath("github.com/plugwire/plugwire/core/protocol")
 
-	// suffix replaces .proto in the name of what is generated.
+	// suffix replaces .proto in the name of the generated file.
 	suffix = "_plugwire.pb.go"
 
-	// assertions are the constants of core/protocol that generated code refers
-	// to. The first names the oldest core that has what the code uses; a core
-	// that can no longer serve code of this form drops the second.
+	// coreAssertion is the constant of core/protocol that names the oldest core with
+	// everything that generated code uses.
 	coreAssertion = "IsAtLeastVersion0_1_0"
+	// formAssertion is the constant of core/protocol that exists as long as core supports
+	// this form of generated code.
 	formAssertion = "SupportsGeneratedV1"
 )
 
 // Generate generates one file for each file of the request that has services of a
-// protocol. If it returns an error, that is [Errors], and nothing was generated.
+// protocol. Its error is of type [Errors]; then nothing was generated.
 //
-// All files of one Go package have to be in the request, as what is generated for
-// one depends on the others: names are chosen that no other file has, and the
-// services of a protocol may lie in several files.
+// All files of a Go package must be in the request, because the code of one file
+// depends on the others. The generated names must be unique in the package, and the
+// services of a protocol may be in several files.
 func (o *Options) Generate(plugin *protogen.Plugin) error {
 	plugin.SupportedFeatures = uint64(pluginpb.CodeGeneratorResponse_FEATURE_PROTO3_OPTIONAL |
 		pluginpb.CodeGeneratorResponse_FEATURE_SUPPORTS_EDITIONS)
@@ -98,7 +99,7 @@ func generateFile(plugin *protogen.Plugin, file *protogen.File, p *goPackage) {
 	w.P("_ = ", protocolPackage.Ident(formAssertion))
 	for _, g := range p.groups {
 		if g.owner() == file {
-			w.P(g.mark(), " = true // redeclared: the protocol's files were not generated in one run")
+			w.P(g.mark(), " = true // if redeclared: the protocol's files were not generated in one run")
 		}
 	}
 	w.P(")")
@@ -140,7 +141,7 @@ func (w writer) protocol(g *group) {
 		w.optional(optional))
 }
 
-// noun returns what comes before the names of services.
+// noun returns the words before the names of services.
 func noun(services []*member) string {
 	if len(services) == 1 {
 		return "the service "
@@ -156,8 +157,8 @@ func goNames(services []*member) []string {
 	return names
 }
 
-// descs returns the descriptions of services as arguments, each after before or,
-// but for the first, a comma.
+// descs returns the descriptions of services as arguments, with before in front of the
+// first.
 func descs(before string, services []*member) string {
 	var b strings.Builder
 	for _, m := range services {
@@ -167,7 +168,7 @@ func descs(before string, services []*member) string {
 	return b.String()
 }
 
-// optional returns what adds services that a plugin may leave out.
+// optional returns the method call that adds optional services to a Protocol value.
 func (writer) optional(services []*member) string {
 	if len(services) == 0 {
 		return ""
@@ -175,7 +176,7 @@ func (writer) optional(services []*member) string {
 	return ".Optional(" + descs("", services) + ")"
 }
 
-// serve says in a comment which functions serve the protocol.
+// serve returns the part of a comment that names the functions to serve the protocol.
 func (g *group) serve() string {
 	var names []string
 	for _, m := range g.members {
@@ -194,7 +195,7 @@ func (g *group) serve() string {
 	return text
 }
 
-// service writes what serves one service.
+// service writes the handler interface, the Serve function and the adaptor of a service.
 func (w writer) service(g *group, m *member) {
 	handler, adaptor, serve := handlerName(m.base), adaptorName(m.base), serveName(m.base)
 	server := m.GoName + "Server"
@@ -228,7 +229,7 @@ func (w writer) service(g *group, m *member) {
 	w.P("}")
 
 	w.P()
-	w.P(comment(fmt.Sprintf("%s makes %s %s. Its only method is a mark that %s demands and that nobody calls; unlike Unimplemented%s it has no RPC methods that could hide a missing one.",
+	w.P(comment(fmt.Sprintf("%s makes %s %s. Its only method is a mark that %s requires, and is never called. Unlike Unimplemented%s it has no RPC methods, which could hide a missing one.",
 		adaptor, article(handler), article(server), server, server)), "type ", adaptor, " struct{ ", handler, " }")
 	w.P()
 	w.P("func (", adaptor, ") mustEmbedUnimplemented", server, "() {}")
@@ -236,7 +237,8 @@ func (w writer) service(g *group, m *member) {
 	w.P("var _ ", server, " = ", adaptor, "{}")
 }
 
-// all writes what serves every required service of a protocol with one handler.
+// all writes the handler interface and the Serve function for all required services of
+// a protocol together.
 func (w writer) all(g *group) {
 	required := g.required()
 	old := !slices.ContainsFunc(required, func(m *member) bool { return !isDeprecated(m.Service) })
@@ -269,7 +271,7 @@ func (w writer) all(g *group) {
 	w.P("}")
 }
 
-// signature returns the handler's method for an RPC method.
+// signature returns the handler's Go method for an RPC method.
 func (w writer) signature(m *protogen.Method) string {
 	in, out := w.QualifiedGoIdent(m.Input.GoIdent), w.QualifiedGoIdent(m.Output.GoIdent)
 	stream := func(kind string, types ...string) string {

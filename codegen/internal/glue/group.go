@@ -13,20 +13,20 @@ import (
 type member struct {
 	*protogen.Service
 	file     *protogen.File
-	optional bool   // a plugin may leave it out
-	base     string // what the names of its identifiers begin with
+	optional bool   // a plugin may leave out the service
+	base     string // beginning of the service's identifiers
 }
 
-// A group is the services of one Go package that belong to one protocol, in the
-// order of their files' names, and then of the file.
+// A group is the services of one protocol in one Go package, in the order of the names
+// of their files, and then in the order of the file.
 type group struct {
 	Identity
 	members []*member
-	base    string // what the names of the protocol's identifiers begin with
+	base    string // beginning of the protocol's identifiers
 }
 
-// owner is the file whose code has the protocol's value: the first by name, so
-// that it is the same whatever the order of the files in a request.
+// owner returns the file whose code has the Protocol value. This is the first file by
+// name, so that it does not depend on the order of a request.
 func (g *group) owner() *protogen.File { return g.members[0].file }
 
 // required returns the services that a plugin has to serve.
@@ -34,13 +34,13 @@ func (g *group) required() []*member {
 	return slices.DeleteFunc(slices.Clone(g.members), func(m *member) bool { return m.optional })
 }
 
-// optional returns those that it may leave out.
+// optional returns the services that a plugin may leave out.
 func (g *group) optional() []*member {
 	return slices.DeleteFunc(slices.Clone(g.members), func(m *member) bool { return !m.optional })
 }
 
-// lead is the service by which the protocol is called, as it is the only one, or
-// the only one that is not optional; otherwise nil.
+// lead returns the service that gives the protocol's identifiers their name: the only
+// required service, or the only service. It returns nil if there are several.
 func (g *group) lead() *member {
 	if required := g.required(); len(required) == 1 {
 		return required[0]
@@ -51,8 +51,8 @@ func (g *group) lead() *member {
 	return nil
 }
 
-// together reports whether one handler can serve all required services, of which
-// there are several: no two have a method of the same name.
+// together reports whether there are several required services and one handler can
+// serve them: no two services have a method of the same name.
 func (g *group) together() bool {
 	required := g.required()
 	seen := make(map[string]bool)
@@ -67,24 +67,23 @@ func (g *group) together() bool {
 	return len(required) > 1
 }
 
-// A goPackage is the files of a request whose code is one Go package.
+// A goPackage is the files of a request that belong to one Go package.
 type goPackage struct {
-	files  []*protogen.File // in the order of their names; they need not all be generated
-	groups []*group
-	scope  *scope
-	// imports has the names under which files import other packages.
-	imports map[string]bool
+	files   []*protogen.File // sorted by name; some may not be generated in this run
+	groups  []*group
+	scope   *scope
+	imports map[string]bool // names under which the files import other packages
 }
 
-// goPackages returns the packages of which at least one file is generated.
+// goPackages returns the packages with at least one generated file.
 func goPackages(plugin *protogen.Plugin) []*goPackage {
 	type key struct{ importPath, dir string }
 	byKey := make(map[key]*goPackage)
 	generated := make(map[*goPackage]bool)
 	var all []*goPackage
 	for _, file := range plugin.Files {
-		// With paths=source_relative two directories are two packages, whatever
-		// their files say.
+		// With paths=source_relative, two directories are two packages even if their files
+		// have the same go_package.
 		k := key{string(file.GoImportPath), path.Dir(file.GeneratedFilenamePrefix)}
 		p := byKey[k]
 		if p == nil {
@@ -102,7 +101,7 @@ func goPackages(plugin *protogen.Plugin) []*goPackage {
 	return all
 }
 
-// group finds the protocols of a package, in the order of their first services.
+// group fills the protocols of a package, in the order of their first services.
 func (p *goPackage) group(o *Options) Errors {
 	var mistakes Errors
 	byIdentity := make(map[Identity]*group)
@@ -120,7 +119,7 @@ func (p *goPackage) group(o *Options) Errors {
 				continue
 			}
 			if id == (Identity{}) {
-				continue // left out
+				continue // LEFT_OUT
 			}
 			g := byIdentity[id]
 			if g == nil {
@@ -137,9 +136,8 @@ func (p *goPackage) group(o *Options) Errors {
 	return mistakes
 }
 
-// checkRun returns an error if a protocol has services in a file that is
-// generated, and in one that is not: its value would lack the latter, or be
-// generated without the former.
+// checkRun returns an error if a run generates only some of the files with services of
+// the protocol. The Protocol value would lack services, or would not be generated.
 func (g *group) checkRun() Errors {
 	generated := func(m *member) bool { return m.file.Generate }
 	in := slices.IndexFunc(g.members, generated)

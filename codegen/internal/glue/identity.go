@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// The options of plugwire/options.proto. Their Go code is in core, which this
-// module does not depend on, so they are read from the wire.
+// The options of plugwire/options.proto. Their Go code is in core, and this module does
+// not depend on core, so it decodes the wire format itself.
 const (
 	fileOption    = "plugwire.file_protocol"
 	serviceOption = "plugwire.service_protocol"
@@ -30,18 +30,19 @@ const (
 	leftOut  = 3
 )
 
-// maxNameLen and validName are what core/protocol accepts.
+// maxNameLen is the limit of core/protocol.
 const maxNameLen = 256
 
 var (
+	// validName matches what core/protocol accepts.
 	validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 
-	// versioned matches a package whose last element is a version.
+	// versioned matches a package with a version as its last element.
 	versioned = regexp.MustCompile(`^(.+)\.v([1-9][0-9]*)$`)
 )
 
-// An Identity is what a host and a plugin have to agree on. A field with the zero
-// value is not set.
+// An Identity is the name and the version of a protocol, on which host and plugin must
+// agree. A field with the zero value is not set.
 type Identity struct {
 	Name    string
 	Version int
@@ -55,14 +56,14 @@ func (id Identity) String() string {
 	return id.Name + "/" + strconv.Itoa(id.Version)
 }
 
-// settings are what options say about a service. A field with the zero value is
+// settings are the values of the options of a service. A field with the zero value is
 // not set.
 type settings struct {
 	Identity
 	presence uint64
 }
 
-// or returns the settings with what is not set taken from other.
+// or returns the settings, with unset fields from other.
 func (s settings) or(other settings) settings {
 	return settings{
 		Identity{cmp.Or(s.Name, other.Name), cmp.Or(s.Version, other.Version)},
@@ -70,8 +71,8 @@ func (s settings) or(other settings) settings {
 	}
 }
 
-// settingsOf returns what holds for a service: what its own option says, then its
-// file's option.
+// settingsOf returns the settings of a service: each field from its own option, or else
+// from its file's option.
 func settingsOf(service protoreflect.ServiceDescriptor) (settings, error) {
 	own, err := fromOptions(service, serviceOption)
 	if err != nil {
@@ -81,9 +82,9 @@ func settingsOf(service protoreflect.ServiceDescriptor) (settings, error) {
 	return own.or(file), err
 }
 
-// IdentityOf returns the protocol that a service belongs to: what its own option
-// says, then its file's option, then its package. The zero value is that of a
-// service that is left out.
+// IdentityOf returns the protocol of a service: each field from its own option, or else
+// from its file's option, or else from its package. A service that is LEFT_OUT has the
+// zero value.
 func IdentityOf(service protoreflect.ServiceDescriptor) (Identity, error) {
 	set, err := settingsOf(service)
 	if err != nil {
@@ -105,9 +106,9 @@ func (s settings) identityOf(service protoreflect.ServiceDescriptor) (Identity, 
 func (id Identity) check() error {
 	switch {
 	case id.Name == "":
-		return errors.New("a protocol is named by the package, and the file has none: add a package, or option (plugwire.file_protocol).name")
+		return errors.New("the protocol has no name, because the file has no package: add a package, or option (plugwire.file_protocol).name")
 	case len(id.Name) > maxNameLen || !validName.MatchString(id.Name):
-		return fmt.Errorf("protocol name %q: want 1 to %d letters, digits, '_', '-' or '.', starting with a letter or '_'", id.Name, maxNameLen)
+		return fmt.Errorf("protocol name %q: want 1 to %d letters, digits, '_', '-' or '.', beginning with a letter or '_'", id.Name, maxNameLen)
 	case id.Version < 1:
 		return fmt.Errorf("protocol %s: version %d: want 1 or higher", id.Name, id.Version)
 	}
@@ -124,7 +125,7 @@ func fromPackage(name string) Identity {
 	return Identity{Name: name, Version: 1}
 }
 
-// fromOptions reads the option of a file or of a service.
+// fromOptions decodes the option of a file or of a service.
 func fromOptions(of protoreflect.Descriptor, option protoreflect.FullName) (settings, error) {
 	if !knows(of.ParentFile(), option) {
 		return settings{}, nil
@@ -138,7 +139,7 @@ func fromOptions(of protoreflect.Descriptor, option protoreflect.FullName) (sett
 		if number != optionField {
 			return nil
 		}
-		// An option that is set field by field comes in several pieces.
+		// If a file sets an option field by field, the encoding has a message for each.
 		return fields(message, func(number protowire.Number, text []byte, value uint64) error {
 			switch number {
 			case nameField:
@@ -147,7 +148,7 @@ func fromOptions(of protoreflect.Descriptor, option protoreflect.FullName) (sett
 				set.Version = int(int32(value)) //nolint:gosec // the field is an int32
 			case presenceField:
 				set.presence = value
-			default: // a field of a newer version of the option
+			default: // a field that a newer version of the options added
 			}
 			return nil
 		})
@@ -155,8 +156,8 @@ func fromOptions(of protoreflect.Descriptor, option protoreflect.FullName) (sett
 	return set, err
 }
 
-// fields calls visit for each field of an encoded message that is a string or
-// message, or a number.
+// fields calls visit for each field of an encoded message. The text is that of a string,
+// bytes or message; the number is that of a varint. Fields of other types have neither.
 func fields(encoded []byte, visit func(protowire.Number, []byte, uint64) error) error {
 	for len(encoded) > 0 {
 		number, kind, n := protowire.ConsumeTag(encoded)

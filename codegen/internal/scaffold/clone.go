@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Modules are the directories of Plugwire's modules that the code imports.
+// Modules are the directories of Plugwire's modules that a new module imports.
 var Modules = []string{"core", "transport/tcp", "transport/unix"}
 
-// copied is where copies of them are put.
+// copied is the directory for copies of Plugwire's modules.
 const copied = "third_party/plugwire"
 
 // copyModules copies Plugwire's modules from a clone, without the files that only
-// their tests need. It adds their sums to the go.sum in dir, so that the go command
-// does not look them up.
+// their tests need. It writes their checksums into the go.sum in dir, so that the go
+// command does not look them up.
 func copyModules(dir, clone string) error {
 	var sums []string
 	for _, module := range Modules {
@@ -37,9 +37,9 @@ func copyModules(dir, clone string) error {
 	return os.WriteFile(filepath.Join(dir, "go.sum"), []byte(strings.Join(slices.Compact(sums), "")), 0o644) //nolint:gosec // source files are for everyone to read
 }
 
-// copyModule copies what others need of a module.
+// copyModule copies the files of a module that importing modules need.
 func copyModule(to, from string) error {
-	start := from + string(filepath.Separator) // if from is a link, walk its target
+	start := from + string(filepath.Separator) // if from is a link, this walks its target
 	return filepath.WalkDir(start, func(at string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -70,7 +70,7 @@ func copyModule(to, from string) error {
 	})
 }
 
-// isLeftOut reports whether a directory of a module is no package of it.
+// isLeftOut reports whether a directory does not belong to the packages of a module.
 func isLeftOut(dir, name string) bool {
 	if name == "testdata" || name[0] == '.' || name[0] == '_' {
 		return true

@@ -1,5 +1,5 @@
-// Package scaffold writes the files of a new module that has a service, a plugin
-// and a host. Begin with [Write]. It does not generate code from the .proto file.
+// Package scaffold writes the files of a new module with a service, a plugin and a
+// host. Begin with [Write]. It does not generate code from the .proto file.
 package scaffold
 
 import (
@@ -19,24 +19,23 @@ import (
 	"text/template"
 )
 
-// Version is the release of core and of the transports that the module begins
-// with.
+// Version is the release of core and of the transports that a new module requires.
 const Version = "v0.1.0"
 
 //go:embed template
 var templates embed.FS
 
-// A Module is what is to be written.
+// A Module describes a new module.
 type Module struct {
-	// Name is that of its directory and its commands and, without dashes, of its
-	// protocol and its Go package.
+	// Name is the name of the directory and of the commands. Without dashes it is also
+	// the name of the protocol and of the Go package.
 	Name string
-	// Module is its path.
+	// Module is the module path.
 	Module string
-	// Clone is the directory of a clone of Plugwire from which its modules are
-	// copied. It may be empty, for released ones.
+	// Clone is the directory of a clone of Plugwire. If it is not empty, the new module
+	// gets copies of Plugwire's modules. Otherwise it requires their release.
 	Clone string
-	// Commit is the clone's commit. It may be empty.
+	// Commit is the commit of the clone. It may be empty.
 	Commit string
 }
 
@@ -46,44 +45,45 @@ func (m Module) Package() string { return strings.ReplaceAll(m.Name, "-", "") }
 // Proto returns the slash-separated name of the module's .proto file.
 func (m Module) Proto() string { return m.Package() + "/" + m.Package() + ".proto" }
 
-// maxName keeps the longest name of a file, NAME_plugwire.pb.go, below the 255
-// bytes of file systems, with room to spare.
+// maxName is the greatest length of a name. The longest file name in the module is
+// NAME_plugwire.pb.go, and file systems allow 255 bytes.
 const maxName = 100
 
 var (
 	validName = regexp.MustCompile(`^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$`)
 
-	// validModule is what the go command accepts, and what needs no quotes in Go
-	// and in a .proto file.
+	// validModule matches a module path that the go command accepts, and that needs no
+	// escapes in a string of Go or of a .proto file.
 	validModule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
 
-	// taken are the names of packages that the code imports, and of directories.
+	// taken are names with another meaning in the module: imported packages, and
+	// directories.
 	taken = []string{
 		"bin", "cmd", "codes", "context", "errors", "exec", "filepath", "flag", "fmt", "handler", "host", "init", "internal", "log",
 		"main", "os", "plugin", "plugintest", "runtime", "signal", "status", "tcp", "testing", "testdata", "unix", "vendor",
-		// Names of variables in the code.
+		// Variables in the code.
 		"build", "client", "ctx", "dir", "err", "found", "name", "out", "p", "path", "remove", "request", "response", "run", "self", "stop", "t",
 	}
 )
 
-// Check says whether Write accepts the module.
+// Check returns an error if Write does not accept the module.
 func (m Module) Check() error {
 	switch {
 	case !validName.MatchString(m.Name):
-		return fmt.Errorf("name %q: want lower-case letters and digits, with a letter first and dashes between them, as it names a directory and, without the dashes, a Go package", m.Name)
+		return fmt.Errorf("name %q: want lower-case letters, digits and single dashes between them, beginning with a letter: it names a directory and a Go package", m.Name)
 	case len(m.Name) > maxName:
 		return fmt.Errorf("name %q: want at most %d characters", m.Name, maxName)
 	case token.IsKeyword(m.Package()) || types.Universe.Lookup(m.Package()) != nil || slices.Contains(taken, m.Package()):
-		return fmt.Errorf("name %q: %s has another meaning in the code of the module; choose another", m.Name, m.Package())
+		return fmt.Errorf("name %q: %s has another meaning in the code of the module: choose another name", m.Name, m.Package())
 	case !validModule.MatchString(m.Module) || m.Module == "go" || m.Module == "toolchain":
-		return fmt.Errorf("module path %q: want one like example.com/%s", m.Module, m.Name)
+		return fmt.Errorf("module path %q: not valid: want a path like example.com/%s", m.Module, m.Name)
 	default:
 		return nil
 	}
 }
 
-// Write writes the files below dir, which must be empty or not exist, and calls
-// complete to finish them. If anything fails dir is as it was.
+// Write writes the files below dir, which must be empty or must not exist. Then it
+// calls complete, which finishes the module. After an error dir is as it was before.
 func Write(dir string, m Module, complete func() error) error {
 	if err := m.Check(); err != nil {
 		return err
@@ -94,7 +94,7 @@ func Write(dir string, m Module, complete func() error) error {
 	case err != nil && !isNew:
 		return err
 	case len(entries) > 0:
-		return fmt.Errorf("%s: it exists and is not empty", dir)
+		return fmt.Errorf("%s: directory is not empty", dir)
 	}
 	err = m.write(dir)
 	if err == nil && m.Clone != "" {
@@ -109,7 +109,7 @@ func Write(dir string, m Module, complete func() error) error {
 	return nil
 }
 
-// undo empties a directory, or removes it if it is new.
+// undo removes a new directory, and empties any other.
 func undo(dir string, isNew bool) error {
 	if isNew {
 		return os.RemoveAll(dir)
@@ -142,18 +142,18 @@ func (m Module) write(dir string) error {
 	})
 }
 
-// fileName returns where a template's file goes.
+// fileName returns the path of a template's file in the module.
 func (m Module) fileName(name string) string {
 	return strings.NewReplacer(
 		"proto/service.proto", m.Proto(),
 		"cmd/plugin/", "cmd/"+m.Name+"-plugin/",
 		"cmd/host/", "cmd/"+m.Name+"-host/",
-		"gitignore", ".gitignore", // which embed leaves out
+		"gitignore", ".gitignore", // go:embed ignores names with a dot
 	).Replace(name)
 }
 
-// render executes a template. Go code is formatted, as the order of imports
-// depends on the names.
+// render executes a template. It formats Go code, because the order of imports
+// depends on the module's names.
 func (m Module) render(path string) ([]byte, error) {
 	t, err := template.ParseFS(templates, path)
 	if err != nil {

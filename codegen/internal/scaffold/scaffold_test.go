@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// A name that the code uses for something else would hide it, or be hidden.
+// TestNamesInTheCode checks that Check refuses every name that the templates use.
+// Otherwise the module's package could hide another identifier.
 func TestNamesInTheCode(t *testing.T) {
 	const probe = "probe"
 	m := Module{Name: probe, Module: "example.com/m"}
@@ -45,7 +46,7 @@ func TestNamesInTheCode(t *testing.T) {
 	delete(used, probe)
 	for _, name := range slices.Sorted(maps.Keys(used)) {
 		if validName.MatchString(name) && (Module{Name: name, Module: m.Module}).Check() == nil {
-			t.Errorf("the name %q is accepted, and the code has another use for it", name)
+			t.Errorf("Check accepts the name %q, which the templates use", name)
 		}
 	}
 }
@@ -91,7 +92,7 @@ func TestCheck(t *testing.T) {
 		{Name: "hello", Module: "toolchain"},
 	} {
 		if err := m.Check(); err == nil {
-			t.Errorf("%+v is accepted", m)
+			t.Errorf("Check accepts %+v", m)
 		}
 	}
 }

@@ -16,11 +16,11 @@ import (
 const (
 	_                          = protocol.IsAtLeastVersion0_1_0
 	_                          = protocol.SupportsGeneratedV1
-	generateInOneRun_weather_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_weather_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // StationProtocol is version 1 of the protocol "weather", which consists of the
-// service Station. A host offers it with host.WithProtocols, a plugin serves it
+// service Station. A host offers it with host.WithProtocols. A plugin serves it
 // with ServeStation.
 var StationProtocol = protocol.New("weather", 1, &Station_ServiceDesc)
 
@@ -62,8 +62,8 @@ func ServeStation(handler StationHandler) protocol.Binding {
 }
 
 // stationAdaptor makes a StationHandler a StationServer. Its only method is a
-// mark that StationServer demands and that nobody calls; unlike
-// UnimplementedStationServer it has no RPC methods that could hide a missing
+// mark that StationServer requires, and is never called. Unlike
+// UnimplementedStationServer it has no RPC methods, which could hide a missing
 // one.
 type stationAdaptor struct{ StationHandler }
 

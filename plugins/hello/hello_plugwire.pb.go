@@ -15,11 +15,11 @@ import (
 const (
 	_                        = protocol.IsAtLeastVersion0_1_0
 	_                        = protocol.SupportsGeneratedV1
-	generateInOneRun_hello_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_hello_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // GreeterProtocol is version 1 of the protocol "hello", which consists of the
-// service Greeter. A host offers it with host.WithProtocols, a plugin serves it
+// service Greeter. A host offers it with host.WithProtocols. A plugin serves it
 // with ServeGreeter.
 var GreeterProtocol = protocol.New("hello", 1, &Greeter_ServiceDesc)
 
@@ -42,8 +42,8 @@ func ServeGreeter(handler GreeterHandler) protocol.Binding {
 }
 
 // greeterAdaptor makes a GreeterHandler a GreeterServer. Its only method is a
-// mark that GreeterServer demands and that nobody calls; unlike
-// UnimplementedGreeterServer it has no RPC methods that could hide a missing
+// mark that GreeterServer requires, and is never called. Unlike
+// UnimplementedGreeterServer it has no RPC methods, which could hide a missing
 // one.
 type greeterAdaptor struct{ GreeterHandler }
 

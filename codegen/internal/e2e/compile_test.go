@@ -12,8 +12,8 @@ import (
 // generated is the package that these tests compile.
 const generated = "./multi"
 
-// buildWith compiles generated as if the file of that path had other content,
-// and returns what the compiler says.
+// buildWith compiles the package generated with other content for the file at path. It
+// returns the compiler's output.
 func buildWith(t *testing.T, path, content string) (string, error) {
 	t.Helper()
 	path, err := filepath.Abs(path)
@@ -33,13 +33,13 @@ func buildWith(t *testing.T, path, content string) (string, error) {
 		t.Fatal(err)
 	}
 	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, generated)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as go tool mage build, with whose results it shares the cache
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // like go tool mage build, so that both share the build cache
 	out, err := build.CombinedOutput()
 	return string(out), err
 }
 
-// Generated code does not compile against a core that does not fit, and the
-// compiler's message has the name that says why.
+// TestCoreThatDoesNotFit checks that generated code does not compile with a core that is
+// too old or too new. The compiler's error has the name that says why.
 func TestCoreThatDoesNotFit(t *testing.T) {
 	path := filepath.Join("..", "..", "..", "core", "protocol", "protocol.go")
 	source, err := os.ReadFile(path)
@@ -47,7 +47,7 @@ func TestCoreThatDoesNotFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := buildWith(t, path, string(source)); err != nil {
-		t.Fatalf("the core as it is: %v\n%s", err, out)
+		t.Fatalf("with the present core: %v\n%s", err, out)
 	}
 	for _, name := range []string{"IsAtLeastVersion0_1_0", "SupportsGeneratedV1"} {
 		other := strings.Replace(string(source), "const "+name+" ", "const Other ", 1)
@@ -61,7 +61,8 @@ func TestCoreThatDoesNotFit(t *testing.T) {
 	}
 }
 
-// A handler that lacks a method does not compile, and the message names it.
+// TestMissingMethod checks that a handler without one of the methods does not compile.
+// The compiler's error names the method.
 func TestMissingMethod(t *testing.T) {
 	const handler = `package multi
 

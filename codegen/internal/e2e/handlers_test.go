@@ -61,7 +61,7 @@ func (*editor) Echo(stream grpc.BidiStreamingServer[words.Text, words.Text]) err
 	return echo(stream)
 }
 
-// echo sends what it receives.
+// echo sends back every message that it receives.
 func echo[T any](stream grpc.BidiStreamingServer[T, T]) error {
 	for {
 		message, err := stream.Recv()

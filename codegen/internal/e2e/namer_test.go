@@ -7,23 +7,21 @@ import (
 	"strings"
 )
 
-// words are what names are made of: what the generators add to names, and what is
-// left of a name beside that.
+// nameWords are the parts of names: words that the generators add to names, and others.
 var nameWords = []string{
 	"item", "order", "line", "a", "b", "x", "2", "get", "name", "value", "default", "is", "e",
 	"handler", "server", "client", "service", "serve", "protocol", "adaptor", "new", "register", "unsafe", "unimplemented",
 	"reset", "string", "proto", "message", "reflect", "descriptor", "build", "which", "has", "set", "clear", "case",
 }
 
-// A namer makes .proto files of one Go package, the names in which are likely to
-// clash.
+// A namer makes .proto files of one Go package. Their names are likely to clash.
 type namer struct {
 	*rand.Rand
 	strings.Builder
 	declared int
-	joins    int // how many words a name has at most, beside the first
+	joins    int // the greatest number of words in a name after the first
 	syntax   string
-	messages []string // that methods may take
+	messages []string // the messages that methods can use
 }
 
 // word returns a word in one of its spellings.
@@ -39,7 +37,7 @@ func (r *namer) word(words []string) string {
 	}
 }
 
-// name returns a name that is not among used, and adds it there.
+// name returns a name that is not in used, and adds it to used.
 func (r *namer) name(used *[]string, words []string) string {
 	for {
 		name := r.word(words)
@@ -61,15 +59,14 @@ func (r *namer) name(used *[]string, words []string) string {
 	}
 }
 
-// reserved are words that the grammar has its own meaning for at a place where a
-// name stands.
+// reserved are words with another meaning in the grammar where a name is possible.
 var reserved = []string{"message", "service", "default", "reserved", "option", "optional", "string"}
 
 // tree returns files of one directory.
 func (r *namer) tree(dir string) tree {
 	files := make(tree)
 	var names []string
-	words := make([]string, 3+r.IntN(4)) // few, so that they meet
+	words := make([]string, 3+r.IntN(4)) // few words, so that names clash often
 	r.joins = 1 + r.IntN(2)
 	for i := range words {
 		words[i] = nameWords[r.IntN(len(nameWords))]
@@ -174,7 +171,7 @@ func (r *namer) service(used *[]string, words []string) {
 	r.WriteString("}\n")
 }
 
-// packageName returns the package of the file that is being written, and a dot.
+// packageName returns the package of the present file and a dot.
 func (r *namer) packageName() string {
 	_, rest, _ := strings.Cut(r.String(), "package ")
 	name, _, _ := strings.Cut(rest, ";")

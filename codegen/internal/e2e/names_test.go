@@ -32,10 +32,10 @@ import (
 	"github.com/plugwire/plugwire/codegen/internal/glue"
 )
 
-// A tree is .proto files, by name.
+// A tree holds .proto files by name.
 type tree map[string]string
 
-// source returns a source that has the files of the tree.
+// source returns the tree as a source of files.
 func (t tree) source() compile.Source {
 	return compile.Source{
 		Open: func(name string) (io.ReadCloser, error) {
@@ -49,7 +49,7 @@ func (t tree) source() compile.Source {
 	}
 }
 
-// request compiles all files of a tree.
+// request compiles all files of a tree, and returns the request to generate them.
 func (t tree) request(ctx context.Context) (*pluginpb.CodeGeneratorRequest, error) {
 	names := slices.Sorted(maps.Keys(t))
 	result, err := compile.Files(ctx, t.source(), names)
@@ -64,15 +64,15 @@ func (t tree) request(ctx context.Context) (*pluginpb.CodeGeneratorRequest, erro
 	}, nil
 }
 
-// A world type-checks generated packages, against the code that they import.
+// A world type-checks generated packages with the packages that they import.
 type world struct {
 	fset     *token.FileSet
 	compiled types.Importer
-	packages map[string]map[string]string // the code of each directory, by file
+	packages map[string]map[string]string // code by directory and file
 	checked  map[string]*types.Package
 }
 
-// newWorld asks the go command for the packages that generated code imports.
+// newWorld returns a world with the packages that generated code imports.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}",
@@ -108,7 +108,7 @@ func (w *world) Import(name string) (*types.Package, error) {
 	return w.checked[dir], nil
 }
 
-// check compiles those files of a directory that want says.
+// check type-checks the files of a directory for which want is true.
 func (w *world) check(dir string, want func(name string) bool) []error {
 	var errs []error
 	var files []*ast.File
@@ -141,8 +141,8 @@ func (w *world) add(files []*pluginpb.CodeGeneratorResponse_File) {
 	}
 }
 
-// isVariant reports whether a file is for the build tag protoopaque, with which
-// one beside it is not compiled.
+// isVariant reports whether a file is for the build tag protoopaque. With that tag it
+// replaces another file.
 func isVariant(name string) bool { return strings.HasSuffix(name, "_protoopaque.pb.go") }
 
 func isOurs(name string) bool { return strings.HasSuffix(name, "_plugwire.pb.go") }
@@ -185,8 +185,8 @@ func (w *world) generateForeign(t *testing.T, request *pluginpb.CodeGeneratorReq
 	w.add(response.GetFile())
 }
 
-// generateOurs adds our code of all directories but those with mistakes, which it
-// returns.
+// generateOurs adds the code of package glue. It returns the mistakes by directory, and
+// adds no code for a directory with a mistake.
 func (w *world) generateOurs(t *testing.T, request *pluginpb.CodeGeneratorRequest) map[string]glue.Errors {
 	t.Helper()
 	run := func() error {
@@ -194,7 +194,7 @@ func (w *world) generateOurs(t *testing.T, request *pluginpb.CodeGeneratorReques
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := glue.Generate(plugin); err != nil {
+		if err := new(glue.Options).Generate(plugin); err != nil {
 			return err
 		}
 		w.add(plugin.Response().GetFile())
@@ -220,33 +220,33 @@ func (w *world) generateOurs(t *testing.T, request *pluginpb.CodeGeneratorReques
 	return byDir
 }
 
-// twice matches what Go's compiler says of a name that is declared twice.
-var twice = regexp.MustCompile(`^(?:field and method with the same name |method (?:(\w+)\.)?|duplicate method )?(\w+)(?: redeclared in this block| already declared |$)`)
+// duplicate matches the errors of Go's compiler about duplicate names.
+var duplicate = regexp.MustCompile(`^(?:field and method with the same name |method (?:(\w+)\.)?|duplicate method )?(\w+)(?: redeclared in this block| already declared |$)`)
 
-// verify holds what was told against what the compiler says: code of which
-// nothing was told compiles, and the code of others does not, for the very names
-// that were told.
-func (w *world) verify(t *testing.T, files tree, told map[string]glue.Errors) {
+// verify compares the reported mistakes with the errors of Go's compiler. Code without
+// a reported mistake compiles. Code with mistakes does not compile, because of the
+// reported names.
+func (w *world) verify(t *testing.T, files tree, reported map[string]glue.Errors) {
 	t.Helper()
 	for dir := range w.packages {
-		mistakes := told[dir]
+		mistakes := reported[dir]
 		if mistakes == nil {
 			if w.checked[dir] != nil {
 				continue
 			}
 			if errs := w.check(dir, func(name string) bool { return !isVariant(name) }); len(errs) > 0 {
-				t.Errorf("%s does not compile: %v\n%s", dir, errs, files.show(dir))
+				t.Errorf("%s does not compile, but no mistake was reported: %v\n%s", dir, errs, files.show(dir))
 			}
 			continue
 		}
 		errs := w.check(dir, func(name string) bool { return !isOurs(name) && !isVariant(name) })
 		if len(errs) == 0 {
-			t.Errorf("%s compiles, but was refused: %v\n%s", dir, mistakes, files.show(dir))
+			t.Errorf("%s compiles, but mistakes were reported: %v\n%s", dir, mistakes, files.show(dir))
 		}
 		for _, m := range mistakes {
 			for _, place := range []glue.Place{m.Place, m.Other} {
 				if lines := strings.Split(files[place.File], "\n"); place.File != "" && (place.Line > len(lines) || place.Column > len(lines[place.Line-1])) {
-					t.Errorf("%s: no such place %s", m, place)
+					t.Errorf("%s: the file has no place %s", m, place)
 				}
 			}
 		}
@@ -258,17 +258,17 @@ func (w *world) verify(t *testing.T, files tree, told map[string]glue.Errors) {
 			if strings.HasPrefix(wrong.Msg, "field and method ") && sameMessage.MatchString(mistakes.Error()) {
 				continue
 			}
-			if name := twice.FindStringSubmatch(wrong.Msg); name != nil && !isTold(mistakes, name[1]) && !isTold(mistakes, name[2]) {
-				t.Errorf("%s: the compiler says %v, but only this was told:\n%v\n%s", dir, err, mistakes, files.show(dir))
+			if name := duplicate.FindStringSubmatch(wrong.Msg); name != nil && !isReported(mistakes, name[1]) && !isReported(mistakes, name[2]) {
+				t.Errorf("%s: the compiler says %v, but only these mistakes were reported:\n%v\n%s", dir, err, mistakes, files.show(dir))
 			}
 		}
 	}
 }
 
-// isTold reports whether a Go name is among those that were told. Two methods of
-// one name have many more in common, and two messages of one name have fields and
-// methods that clash, and these are not told.
-func isTold(mistakes glue.Errors, name string) bool {
+// isReported reports whether a mistake names a Go name. Two methods of one name cause
+// many further clashes, which are not reported. The caller handles the same case for two
+// messages.
+func isReported(mistakes glue.Errors, name string) bool {
 	text := mistakes.Error()
 	if name == "" {
 		return false
@@ -281,11 +281,14 @@ func isTold(mistakes glue.Errors, name string) bool {
 	})
 }
 
-var sameMessage = regexp.MustCompile(`: message .* and for message `)
+// sameMessage matches a mistake about two messages of one Go name. Their fields and
+// methods clash too.
+var sameMessage = regexp.MustCompile(`: message \S+: has the same Go name \S+ as message `)
 
+// method matches the Go name in a mistake about two methods of one name.
 var method = regexp.MustCompile(`\b(\w+)Client\.(\w+)`)
 
-// show returns the files of a directory, for a message.
+// show returns the files of a directory as a text for messages.
 func (t tree) show(dir string) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(t)) {
@@ -296,12 +299,12 @@ func (t tree) show(dir string) string {
 	return b.String()
 }
 
-// namesEnv is how many packages TestNames tries, if that is set.
+// namesEnv is an environment variable with the number of packages that TestNames tries.
 const namesEnv = "PLUGWIRE_NAMES"
 
-// TestNames generates code for files whose names are made of a few words, in all
-// ways that .proto files can nest, join and spell them. The code compiles, or it
-// is told which two things have the same name in Go.
+// TestNames generates code for files with names of a few words, which are nested, joined
+// and spelled in all ways that .proto files allow. The code compiles, or a mistake names
+// two declarations with the same Go name.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	count := 120 // about 4000 declarations
@@ -337,16 +340,16 @@ func TestNames(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.generateForeign(t, request)
-	told := w.generateOurs(t, request)
-	w.verify(t, files, told)
-	t.Logf("%d declarations in %d packages, %d of which have clashes", declared, count, len(told))
-	if len(told) == 0 || len(told) == count {
-		t.Error("this tries one side of it only")
+	reported := w.generateOurs(t, request)
+	w.verify(t, files, reported)
+	t.Logf("%d declarations in %d packages, %d of which have clashes", declared, count, len(reported))
+	if len(reported) == 0 || len(reported) == count {
+		t.Error("want packages with clashes and packages without, got only one kind")
 	}
 }
 
-// TestNamesOfPackages generates code that imports Go packages whose names are
-// those of variables in generated code, or of what the file declares.
+// TestNamesOfPackages generates code that imports Go packages whose names are also names
+// of variables or declarations in generated code.
 func TestNamesOfPackages(t *testing.T) {
 	t.Parallel()
 	files := make(tree)
@@ -389,14 +392,14 @@ func TestNamesOfPackages(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.generateForeign(t, request)
-	told := w.generateOurs(t, request)
-	w.verify(t, files, told)
-	if len(told) == 0 {
-		t.Error("nothing was told")
+	reported := w.generateOurs(t, request)
+	w.verify(t, files, reported)
+	if len(reported) == 0 {
+		t.Error("no mistake was reported")
 	}
 }
 
-// split are files of one protocol, of which one imports another.
+// split holds files of one protocol. One file imports another.
 var split = tree{
 	"split/a.proto": `syntax = "proto3";
 package split.words;
@@ -419,7 +422,8 @@ message N {}
 `,
 }
 
-// What is generated is the same in whatever order the files are in a request.
+// TestOrderOfFiles checks that the generated code does not depend on the order of files
+// in a request.
 func TestOrderOfFiles(t *testing.T) {
 	t.Parallel()
 	request, err := split.request(t.Context())
@@ -428,28 +432,28 @@ func TestOrderOfFiles(t *testing.T) {
 	}
 	w, want := newWorld(t), &world{packages: make(map[string]map[string]string)}
 	w.generateForeign(t, request)
-	for _, told := range []map[string]glue.Errors{w.generateOurs(t, request), want.generateOurs(t, request)} {
-		if told != nil {
-			t.Fatal(told)
+	for _, mistakes := range []map[string]glue.Errors{w.generateOurs(t, request), want.generateOurs(t, request)} {
+		if mistakes != nil {
+			t.Fatal(mistakes)
 		}
 	}
 	w.verify(t, split, nil)
 
-	files := request.ProtoFile // b.proto has to come after a.proto
+	files := request.ProtoFile // b.proto must be after a.proto
 	files[0], files[1], files[2] = files[2], files[0], files[1]
 	slices.Reverse(request.FileToGenerate)
 	got := &world{packages: make(map[string]map[string]string)}
-	if told := got.generateOurs(t, request); told != nil {
-		t.Fatal(told)
+	if mistakes := got.generateOurs(t, request); mistakes != nil {
+		t.Fatal(mistakes)
 	}
 	if diff := cmp.Diff(want.packages, got.packages); diff != "" {
 		t.Errorf("in another order (-want +got):\n%s", diff)
 	}
 }
 
-// Files of one protocol that are generated in several runs, as protoc does when it
-// is called for each: that is told if one file imports the other, and otherwise
-// Go's compiler finds it.
+// TestSeveralRuns generates files of one protocol in several runs, as if a user called
+// protoc for each. If one file imports another, that is a mistake. Otherwise the code
+// does not compile.
 func TestSeveralRuns(t *testing.T) {
 	t.Parallel()
 	request, err := split.request(t.Context())
@@ -463,8 +467,8 @@ func TestSeveralRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if told := w.generateOurs(t, one); told != nil {
-			t.Fatal(told)
+		if mistakes := w.generateOurs(t, one); mistakes != nil {
+			t.Fatal(mistakes)
 		}
 	}
 	const redeclared = "generateInOneRun_split_words_1 redeclared"
@@ -478,7 +482,7 @@ func TestSeveralRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "split/b.proto:5:1: service B: protocol split.words/1 also has service A (split/a.proto:5:1), whose code is not generated: generate both files in one run"
-	if err := glue.Generate(plugin); err == nil || err.Error() != want {
+	if err := new(glue.Options).Generate(plugin); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

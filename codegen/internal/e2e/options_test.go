@@ -13,7 +13,7 @@ import (
 	"github.com/plugwire/plugwire/core/proto/plugwire"
 )
 
-// The Go code of the options is in core, so that a program sees them without
+// TestOptionsInCore checks that a program can read the options with core alone, without
 // codegen.
 func TestOptionsInCore(t *testing.T) {
 	file, ok := proto.GetExtension(named.File_codegen_internal_e2e_named_named_proto.Options(), plugwire.E_FileProtocol).(*plugwire.Protocol)
@@ -39,6 +39,6 @@ func TestEmbeddedOptionsAreCores(t *testing.T) {
 	core := read("..", "..", "..", "core", "proto", "plugwire", "options.proto")
 	embedded := read("..", "compile", "plugwire", "options.proto")
 	if diff := cmp.Diff(core, embedded); diff != "" {
-		t.Errorf("codegen's copy of plugwire/options.proto differs; copy core's (-core +copy):\n%s", diff)
+		t.Errorf("codegen's copy of plugwire/options.proto differs: copy core's file (-core +copy):\n%s", diff)
 	}
 }

@@ -57,27 +57,27 @@ func TestBindings(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		binding protocol.Binding
-		want    string // the family, or a part of the error
+		want    string // the family, or part of the error
 	}{
 		{"one service", words.ServeEditor(&editor{}), "plugwire.golden.words 2"},
 		{"one handler for all", multi.ServeMulti(users), "plugwire.golden.multi 1"},
-		//nolint:staticcheck // the service is deprecated to see that its mark is generated
+		//nolint:staticcheck // the service is deprecated to test its mark in generated code
 		{"a handler for each", protocol.Join(multi.ServeUserService(users), multi.ServeDataService(users)), "plugwire.golden.multi 1"},
 		{"only one of two", multi.ServeUserService(users), "service plugwire.golden.multi.DataService is not bound"},
-		{"one of two twice", protocol.Join(multi.ServeMulti(users), multi.ServeUserService(users)), "service plugwire.golden.multi.UserService is bound 2 times"},
+		{"one of two, bound 2 times", protocol.Join(multi.ServeMulti(users), multi.ServeUserService(users)), "service plugwire.golden.multi.UserService is bound 2 times"},
 		{
-			"three versions, some by one handler",
+			"three versions, one handler for two services",
 			protocol.Join(versions.ServeProcessorV1(processor{}), versions.ServeProcessorV2(processor{}), versions.ServeVersionsV3(processor{})),
 			"plugwire.golden.versions 3, 2, 1",
 		},
-		{"methods that collide", protocol.Join(named.ServeKeyValueStoreV7(getter{}), named.ServeAdmin(getter{})), "plugwire.golden.key-value_store 7"},
+		{"methods of the same name", protocol.Join(named.ServeKeyValueStoreV7(getter{}), named.ServeAdmin(getter{})), "plugwire.golden.key-value_store 7"},
 		{"services of several files, without the optional one", housepb.ServeHouse(&library{}), "plugwire.golden.house 1"},
 		{"services of several files", protocol.Join(housepb.ServeHouse(&library{}), housepb.ServeSearchService(&library{})), "plugwire.golden.house 1"},
 		{"the optional one alone", housepb.ServeSearchService(&library{}), "service plugwire.golden.house.v1.ArchiveService is not bound"},
-		{"the optional one twice", protocol.Join(housepb.ServeHouse(&library{}), housepb.ServeSearchService(&library{}), housepb.ServeSearchService(&library{})), "SearchService is bound 2 times"},
-		{"names that were taken", runtime.ServeRuntimeServices2(containers{}), "plugwire.golden.runtime 1"},
+		{"the optional one, bound 2 times", protocol.Join(housepb.ServeHouse(&library{}), housepb.ServeSearchService(&library{}), housepb.ServeSearchService(&library{})), "SearchService is bound 2 times"},
+		{"taken names", runtime.ServeRuntimeServices2(containers{}), "plugwire.golden.runtime 1"},
 		{
-			"names that were taken, a handler for each",
+			"taken names, a handler for each",
 			protocol.Join(runtime.ServeRuntimeService(containers{}), runtime.ServeImageServiceService(containers{}), runtime.ServeEventsService(containers{})),
 			"plugwire.golden.runtime 1",
 		},

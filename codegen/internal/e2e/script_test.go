@@ -16,15 +16,15 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"plugwire-gen": func() { os.Exit(cli.Main()) }})
 }
 
-// TestScripts uses plugwire-gen as testdata/script says, and compiles and runs
-// what it makes.
+// TestScripts runs the scripts in testdata/script. They compile and run the code that
+// plugwire-gen writes.
 func TestScripts(t *testing.T) {
 	clone, err := filepath.Abs(filepath.Join("..", "..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The scripts have a home of their own, but the go command's caches are the
-	// user's, so that they need no network and little time.
+	// Each script has an empty home. It uses the caches of the user's go command, so
+	// that it needs no network and little time.
 	names := []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GONOSUMDB", "GOFLAGS"}
 	out, err := exec.CommandContext(t.Context(), "go", append([]string{"env"}, names...)...).Output()
 	if err != nil {
@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 			}
 			e.Setenv("CGO_ENABLED", "0")
 			e.Setenv("CLONE", clone)
-			e.Setenv("FULL", values[1]) // GOMODCACHE, for a script that has an empty one
+			e.Setenv("FULL", values[1]) // GOMODCACHE, for a script that uses an empty one first
 			return nil
 		},
 	})

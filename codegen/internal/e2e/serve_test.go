@@ -69,7 +69,7 @@ func TestEveryKindOfMethod(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := echo.Recv(); !errors.Is(err, io.EOF) {
-		t.Errorf("the echo ends with %v", err)
+		t.Errorf("echo ended with %v, want EOF", err)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestOneHandlerForAllServices(t *testing.T) {
 		t.Errorf("GetUser = %v, %v", user, err)
 	}
 
-	//nolint:staticcheck // the service is deprecated to see that its mark is generated
+	//nolint:staticcheck // the service is deprecated to test its mark in generated code
 	store, err := multi.NewDataServiceClient(p).Store(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -96,8 +96,8 @@ func TestOneHandlerForAllServices(t *testing.T) {
 	}
 }
 
-// A library has its services in several files; a search is optional, and payment
-// is no part of it.
+// TestServicesOfSeveralFiles serves a protocol with services in several files. The
+// search service is optional, and the payment service does not belong to the protocol.
 func TestServicesOfSeveralFiles(t *testing.T) {
 	for _, tt := range []struct {
 		binding protocol.Binding
@@ -127,9 +127,9 @@ func TestServicesOfSeveralFiles(t *testing.T) {
 	}
 }
 
-// Names that are generated give way to those of the file, and a plugin of two
-// protocols serves the one that its host has.
-func TestNamesThatWereTaken(t *testing.T) {
+// TestTakenNames calls services whose generated names differ, because the file declares
+// the usual names. The plugin has two protocols and serves the host's.
+func TestTakenNames(t *testing.T) {
 	both := protocol.Join(housepb.ServeHouse(&library{}), runtime.ServeRuntimeServices2(containers{}))
 	p := plugintest.Start(t, both, unix.New(), host.WithProtocols(runtime.RuntimeServices2Protocol))
 	if got, err := runtime.NewImageServiceClient(p).ListImages(t.Context(), &runtime.Empty{}); err != nil || len(got.GetImages()) != 1 {
@@ -143,6 +143,6 @@ func TestNamesThatWereTaken(t *testing.T) {
 		t.Errorf("EventsHandler: %v", err)
 	}
 	if _, err := housepb.NewLibraryServiceClient(p).GetBook(t.Context(), &housepb.Book{}); status.Code(err) != codes.Unimplemented {
-		t.Errorf("a service of the protocol that was not chosen: %v", err)
+		t.Errorf("a service of the other protocol: %v, want Unimplemented", err)
 	}
 }

@@ -122,31 +122,28 @@ func generateFile(plugin *protogen.Plugin, file *protogen.File, p *goPackage) {
 func (w writer) protocol(g *group) {
 	required, optional := g.required(), g.optional()
 	allDeprecated := !slices.ContainsFunc(g.members, func(m *member) bool { return !isDeprecated(m.Service) })
-	consists := ""
+	var parts []string
 	if len(required) > 0 {
-		consists = noun(required) + list(goNames(required))
+		parts = append(parts, describe("the service", required))
 	}
 	if len(optional) > 0 {
-		if consists != "" {
-			consists += ", and of "
-		}
-		consists += noun(optional) + list(goNames(optional)) + ", which a plugin may leave out"
+		parts = append(parts, describe("the optional service", optional))
 	}
 	w.P()
 	w.P(paragraphs(
-		comment(fmt.Sprintf("%s is version %d of the protocol %q, which consists of %s. A host offers it with host.WithProtocols, a plugin serves it with %s.",
-			protocolName(g.base), g.Version, g.Name, consists, g.serve())),
+		comment(fmt.Sprintf("%s is version %d of the protocol %q, which consists of %s. A host offers it with host.WithProtocols. A plugin serves it with %s.",
+			protocolName(g.base), g.Version, g.Name, strings.Join(parts, ", and of "), g.serve())),
 		deprecation(allDeprecated),
 	), "var ", protocolName(g.base), " = ", protocolPackage.Ident("New"), "(", strconv.Quote(g.Name), ", ", g.Version, descs(", ", required), ")",
 		w.optional(optional))
 }
 
-// noun returns the words before the names of services.
-func noun(services []*member) string {
-	if len(services) == 1 {
-		return "the service "
+// describe returns the noun, in the plural for several services, and their names.
+func describe(noun string, services []*member) string {
+	if len(services) > 1 {
+		noun += "s"
 	}
-	return "the services "
+	return noun + " " + list(goNames(services))
 }
 
 func goNames(services []*member) []string {

@@ -108,7 +108,7 @@ func (id Identity) check() error {
 	case id.Name == "":
 		return errors.New("the protocol has no name, because the file has no package: add a package, or option (plugwire.file_protocol).name")
 	case len(id.Name) > maxNameLen || !validName.MatchString(id.Name):
-		return fmt.Errorf("protocol name %q: want 1 to %d letters, digits, '_', '-' or '.', beginning with a letter or '_'", id.Name, maxNameLen)
+		return fmt.Errorf("protocol name %q: want 1 to %d letters, digits, '_', '-' or '.', starting with a letter or '_'", id.Name, maxNameLen)
 	case id.Version < 1:
 		return fmt.Errorf("protocol %s: version %d: want 1 or higher", id.Name, id.Version)
 	}

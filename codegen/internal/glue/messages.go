@@ -8,11 +8,11 @@ import (
 	"google.golang.org/protobuf/types/gofeaturespb"
 )
 
-// This file knows what protoc-gen-go declares. It resolves some clashes itself,
-// and leaves others to Go's compiler.
+// This file knows which names protoc-gen-go declares. protoc-gen-go resolves some
+// clashes of names itself. The other clashes are errors of the Go compiler.
 
-// declareFile adds what protoc-gen-go declares for a file, but not for those that
-// it imports.
+// declareFile adds the names that protoc-gen-go declares for a file, without names for
+// its imports.
 func (s *scope) declareFile(file *protogen.File) {
 	s.declare(file.GoDescriptorIdent.GoName, "file", file.Desc)
 	s.declareEnums(file.Enums)
@@ -20,11 +20,11 @@ func (s *scope) declareFile(file *protogen.File) {
 	s.declareExtensions(file.Extensions)
 }
 
-// declarePublicImports adds the names that stand for those of files of other Go
-// packages which file imports publicly.
+// declarePublicImports adds the names that protoc-gen-go declares for public imports:
+// aliases of all exported names of the imported file.
 func (s *scope) declarePublicImports(plugin *protogen.Plugin, file *protogen.File) {
 	for imported, at := range publicImports(plugin, file) {
-		theirs := newScope(func(string, declaration, declaration) {}) // their package's mistake
+		theirs := newScope(func(string, declaration, declaration) {}) // a clash there is a mistake of the other package
 		theirs.declareFile(imported)
 		for name := range theirs.names {
 			if exported(name) && name != imported.GoDescriptorIdent.GoName {
@@ -34,8 +34,8 @@ func (s *scope) declarePublicImports(plugin *protogen.Plugin, file *protogen.Fil
 	}
 }
 
-// publicImports returns the files of other Go packages that a file imports
-// publicly, and where.
+// publicImports returns the files of other Go packages that a file imports publicly,
+// with the place of the import.
 func publicImports(plugin *protogen.Plugin, file *protogen.File) iter.Seq2[*protogen.File, Place] {
 	return func(yield func(*protogen.File, Place) bool) {
 		list := file.Desc.Imports()
@@ -121,14 +121,13 @@ func (s *scope) declareMessage(m *protogen.Message) {
 	s.checkMembers(m)
 }
 
-// isOpen reports whether the fields of a message's struct are all that there is:
-// the hybrid and the opaque API have more methods, and builders.
+// isOpen reports whether a message has the open API. The hybrid and the opaque API have
+// more methods, and builders.
 func isOpen(m *protogen.Message) bool {
 	return m.APILevel != gofeaturespb.GoFeatures_API_OPAQUE && m.APILevel != gofeaturespb.GoFeatures_API_HYBRID
 }
 
-// checkMembers looks for clashes among the fields and methods of a message's
-// struct.
+// checkMembers reports clashes among the fields and methods of a message's struct.
 func (s *scope) checkMembers(m *protogen.Message) {
 	members := newScope(func(name string, first, second declaration) {
 		s.reported(m.GoIdent.GoName+"."+name, first, second)
@@ -143,7 +142,7 @@ func (s *scope) checkMembers(m *protogen.Message) {
 			o = nil
 		}
 		switch {
-		case opaque: // fields have names that no method has
+		case opaque: // the names of fields cannot clash with those of methods
 		case o == nil:
 			members.declare(f.GoName, "field", f.Desc)
 		case o.Fields[0] == f:
@@ -182,9 +181,9 @@ func (s *scope) checkMembers(m *protogen.Message) {
 	}
 }
 
-// importsOf returns the names under which protoc-gen-go's file imports the Go
-// packages of what file refers to, and calls hidden for a field of an enum whose
-// package's name means something else where it is used.
+// importsOf returns the names under which the code of protoc-gen-go imports the Go
+// packages that a file uses. It calls hidden for each enum field if a variable hides the
+// package name of the enum.
 func importsOf(plugin *protogen.Plugin, file *protogen.File, hidden func(f *protogen.Field)) *imports {
 	found := newImports()
 	use := func(ident protogen.GoIdent) string {
@@ -203,7 +202,7 @@ func importsOf(plugin *protogen.Plugin, file *protogen.File, hidden func(f *prot
 		if f.Enum == nil {
 			return
 		}
-		// A getter's receiver is called x, and ends with the enum's zero value.
+		// A getter has a receiver x, and its last line uses the enum's zero value.
 		if name := use(f.Enum.GoIdent); name == "x" && f.Extendee == nil && !f.Desc.IsList() && !f.Desc.HasDefault() && !f.Parent.Desc.IsMapEntry() {
 			hidden(f)
 		}

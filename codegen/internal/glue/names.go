@@ -17,7 +17,7 @@ func serveName(base string) string { return "Serve" + base }
 
 func adaptorName(base string) string { return unexported(base) + "Adaptor" }
 
-// names returns what is declared for the service.
+// names returns the identifiers that glue declares for the service.
 func (m *member) names(g *group, base string) []string {
 	names := []string{handlerName(base), serveName(base), adaptorName(base)}
 	if g.lead() == m {
@@ -26,7 +26,8 @@ func (m *member) names(g *group, base string) []string {
 	return names
 }
 
-// names returns what is declared for all services of the protocol together.
+// names returns the identifiers that glue declares for all services of the protocol
+// together.
 func (g *group) names(base string) []string {
 	names := []string{protocolName(base)}
 	if g.together() {
@@ -35,9 +36,9 @@ func (g *group) names(base string) []string {
 	return names
 }
 
-// preferred returns what the names of a protocol of several services begin with,
-// if they are free: the last part of its name, and its version unless the package
-// says it.
+// preferred returns the preferred beginning of the identifiers of a protocol with
+// several services: the last part of the protocol's name, and its version unless the
+// package has the version.
 func (g *group) preferred() string {
 	last := g.Name[strings.LastIndex(g.Name, ".")+1:]
 	parts := strings.FieldsFunc(last, func(r rune) bool { return r == '-' || r == '_' })
@@ -54,17 +55,17 @@ func (g *group) preferred() string {
 	return base
 }
 
-// mark is the name of a constant that the code of each protocol declares once. If
-// files of one protocol are generated in several runs, it is declared again, and
-// Go's compiler says so.
+// mark returns the name of a constant that the code of each protocol declares once. If
+// the files of a protocol are generated in several runs, there are two declarations, and
+// the code does not compile.
 func (g *group) mark() string {
 	name := strings.NewReplacer(".", "_", "_", "__", "-", "___").Replace(g.Name)
 	return fmt.Sprintf("generateInOneRun_%s_%d", name, g.Version)
 }
 
-// declare fills the package's scope with what the other generators declare, and
-// returns an error for each clash among that, which is in the .proto files: the
-// names of the other generators cannot be changed.
+// declare fills the package's scope with the names that the other generators declare. It
+// returns an error for each clash among them. Only a change of the .proto files can
+// resolve such a clash.
 func (p *goPackage) declare(plugin *protogen.Plugin) Errors {
 	var mistakes Errors
 	generated := make(map[string]bool)
@@ -97,12 +98,13 @@ func (p *goPackage) declare(plugin *protogen.Plugin) Errors {
 	return mistakes
 }
 
-// checkImports notes the names of the Go packages that the file's code imports, and
-// returns an error for each that is also the name of something else.
+// checkImports fills p.imports with the names under which the file's code imports Go
+// packages. It returns an error for each that Go does not allow, or that another
+// declaration hides.
 func (p *goPackage) checkImports(plugin *protogen.Plugin, file *protogen.File) Errors {
 	var mistakes Errors
 	hidden := func(at protoreflect.Descriptor, kind string, of protoreflect.Descriptor, importPath protogen.GoImportPath) {
-		mistakes = append(mistakes, newError(at, fmt.Sprintf("%s: the Go package of %s is %s, whose name is that of a variable in the code of protoc-gen-go or protoc-gen-go-grpc: let the path in its go_package end with another word",
+		mistakes = append(mistakes, newError(at, fmt.Sprintf("%s: the Go package of %s is %s, and the code of protoc-gen-go or protoc-gen-go-grpc has a variable of the same name: end the path in its go_package with another word",
 			declaration{kind: kind, of: at}, of.FullName(), importPath)))
 	}
 	all := []*imports{
@@ -115,19 +117,19 @@ func (p *goPackage) checkImports(plugin *protogen.Plugin, file *protogen.File) E
 	for i := range list.Len() {
 		imported := plugin.FilesByPath[list.Get(i).Path()]
 		if imported != nil && imported.GoImportPath != file.GoImportPath && imported.GoPackageName == "main" {
-			mistakes = append(mistakes, p.unimportable(plugin, file, imported.GoImportPath, "is package main, which Go does not import: give it another name in its go_package"))
+			mistakes = append(mistakes, p.unimportable(plugin, file, imported.GoImportPath, "is package main, which Go cannot import: use another name in its go_package"))
 		}
 	}
 	for _, found := range all {
 		for importPath, name := range found.names {
 			p.imports[name] = true
-			if name == "init" { // which Go allows for functions only
-				mistakes = append(mistakes, p.unimportable(plugin, file, importPath, "is imported under the name init, which Go does not allow: let the path in its go_package end with another word"))
+			if name == "init" { // Go allows only functions of this name
+				mistakes = append(mistakes, p.unimportable(plugin, file, importPath, "is imported under the name init, which Go does not allow: end the path in its go_package with another word"))
 			}
 			if other, ok := p.scope.names[name]; ok {
 				e := sameName(name, other, declaration{kind: "file", of: file.Desc})
 				e.before = fmt.Sprintf("the Go package %s is imported under the name %s, which is generated for %s", importPath, name, other)
-				e.after = ": rename it, or let the path in the package's go_package end with another word"
+				e.after = ": rename it, or end the path in the package's go_package with another word"
 				mistakes = append(mistakes, e)
 			}
 		}
@@ -135,8 +137,8 @@ func (p *goPackage) checkImports(plugin *protogen.Plugin, file *protogen.File) E
 	return mistakes
 }
 
-// unimportable returns an error about a Go package that the file imports, at the
-// import.
+// unimportable returns an error about a Go package that the file imports. Its place is
+// the import.
 func (p *goPackage) unimportable(plugin *protogen.Plugin, file *protogen.File, importPath protogen.GoImportPath, text string) *Error {
 	at := placeAt(file.Desc, packageField)
 	list := file.Desc.Imports()
@@ -148,18 +150,18 @@ func (p *goPackage) unimportable(plugin *protogen.Plugin, file *protogen.File, i
 	return &Error{Place: at, before: fmt.Sprintf("the Go package %s %s", importPath, text)}
 }
 
-// sameName returns an error about a Go name that is generated twice.
+// sameName returns an error about two declarations with the same Go name.
 func sameName(name string, first, second declaration) *Error {
 	return &Error{
 		Place: second.place(), Other: first.place(),
-		before: fmt.Sprintf("%s: the Go name %s is generated for it, and for %s", second, name, first),
+		before: fmt.Sprintf("%s: has the same Go name %s as %s", second, name, first),
 		after:  ": rename one of them",
 	}
 }
 
-// name chooses names that are free: in the whole package, which is why all of its
-// files have to be in one request. Services come first, those whose own name will
-// do before the others.
+// name chooses unused identifiers for services and protocols. They must be unused in the
+// whole package, so the request must have all of its files. Services choose first: those
+// that can use their own name, then the others.
 func (p *goPackage) name() Errors {
 	taken := make(map[string]bool)
 	free := func(names []string) bool {
@@ -209,7 +211,7 @@ func (p *goPackage) name() Errors {
 		if other := marks[g.mark()]; other != nil && g.owner().Generate {
 			mistakes = append(mistakes, &Error{
 				Place: placeOf(g.members[0].Desc), Other: placeOf(other.members[0].Desc),
-				before: fmt.Sprintf("protocol %s differs from protocol %s in punctuation only", g, other), after: ": give one of them another name",
+				before: fmt.Sprintf("protocol %s differs only in punctuation from protocol %s", g, other), after: ": choose another name for one of them",
 			})
 		}
 		marks[g.mark()] = g
@@ -217,7 +219,7 @@ func (p *goPackage) name() Errors {
 	return mistakes
 }
 
-// firstFree returns base, or base and a number.
+// firstFree returns the first name that fits: base, or base with a number.
 func firstFree(base string, fits func(string) bool) string {
 	name := base
 	for n := 2; !fits(name); n++ {
@@ -226,8 +228,8 @@ func firstFree(base string, fits func(string) bool) string {
 	return name
 }
 
-// hidesMethod reports whether the service has a method called as the field by
-// which its adaptor embeds the handler: the field would hide it.
+// hidesMethod reports whether a method of the service has the name of the embedded
+// handler in the service's adaptor. Then the field would hide the method.
 func hidesMethod(m *member, base string) bool {
 	return slices.ContainsFunc(m.Methods, func(method *protogen.Method) bool { return method.GoName == handlerName(base) })
 }

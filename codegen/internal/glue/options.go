@@ -5,19 +5,17 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Options are what is said outside of the files.
+// Options are the parameters of the generator.
 type Options struct {
-	// Protocols are the protocols of all services of a file, by its name in
-	// protobuf's registry. They replace what the file says, as others' files
-	// cannot be edited.
+	// Protocols maps the name of a file in protobuf's registry to the protocol of all its
+	// services. It overrides the file, because users cannot edit other people's files.
 	Protocols map[string]Identity
 }
 
-// Add adds a protocol as it is written in a flag: FILE=NAME/VERSION.
+// Add adds a protocol from the value of a flag, FILE=NAME/VERSION.
 func (o *Options) Add(text string) error {
 	file, protocol, ok := cutLast(text, "=")
 	name, number, hasVersion := cutLast(protocol, "/")
@@ -36,7 +34,7 @@ func (o *Options) Add(text string) error {
 	return nil
 }
 
-// Set sets a parameter of the generator by its name, for protogen.
+// Set sets a parameter of the generator. It has the form that protogen needs.
 func (o *Options) Set(name, value string) error {
 	if name != "protocol" {
 		return fmt.Errorf("unknown parameter %q", name)
@@ -44,7 +42,7 @@ func (o *Options) Set(name, value string) error {
 	return o.Add(value)
 }
 
-// cutLast cuts a text around the last separator.
+// cutLast is like strings.Cut, and cuts at the last separator.
 func cutLast(text, separator string) (before, after string, ok bool) {
 	if i := strings.LastIndex(text, separator); i >= 0 {
 		return text[:i], text[i+len(separator):], true
@@ -52,10 +50,7 @@ func cutLast(text, separator string) (before, after string, ok bool) {
 	return text, "", false
 }
 
-// Generate generates without options: see [Options.Generate].
-func Generate(plugin *protogen.Plugin) error { return new(Options).Generate(plugin) }
-
-// settingsOf returns what holds for a service.
+// settingsOf returns the settings of a service. The options override those in its file.
 func (o *Options) settingsOf(service protoreflect.ServiceDescriptor) (settings, error) {
 	set, err := settingsOf(service)
 	if id, ok := o.Protocols[service.ParentFile().Path()]; ok {

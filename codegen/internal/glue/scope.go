@@ -13,11 +13,11 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// A declaration is what a Go name is generated for.
+// A declaration is the reason for a Go name in generated code.
 type declaration struct {
 	kind string
 	of   protoreflect.Descriptor
-	at   Place // empty: where of is declared
+	at   Place // the zero value stands for the place of of
 }
 
 func (d declaration) String() string {
@@ -34,7 +34,7 @@ func (d declaration) place() Place {
 	return placeOf(d.of)
 }
 
-// file returns the name of the file whose code has the declaration.
+// file returns the name of the .proto file whose code has the declaration.
 func (d declaration) file() string {
 	if d.at.File != "" {
 		return d.at.File
@@ -42,11 +42,11 @@ func (d declaration) file() string {
 	return d.of.ParentFile().Path()
 }
 
-// A scope holds the names that are declared together: those of a Go package, of
-// a type's fields and methods, or of an interface.
+// A scope holds names that must differ: those of a Go package, of a type's fields and
+// methods, or of an interface's methods.
 type scope struct {
 	names    map[string]declaration
-	reported func(name string, first, second declaration) // is called for a name that is declared twice
+	reported func(name string, first, second declaration) // called for each duplicate name
 }
 
 func newScope(reported func(name string, first, second declaration)) *scope {
@@ -80,8 +80,8 @@ func newImports() *imports {
 	return i
 }
 
-// use returns the name of a package, as protogen.GeneratedFile.QualifiedGoIdent
-// chooses it.
+// use returns the name of an imported package. It chooses like
+// protogen.GeneratedFile.QualifiedGoIdent.
 func (i *imports) use(importPath protogen.GoImportPath) string {
 	if name, ok := i.names[importPath]; ok {
 		return name
@@ -96,7 +96,7 @@ func (i *imports) use(importPath protogen.GoImportPath) string {
 	return name
 }
 
-// sanitized makes a Go identifier of any text, as protogen does.
+// sanitized makes a Go identifier of any text, like protogen.
 func sanitized(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {

@@ -7,9 +7,9 @@ import (
 	"google.golang.org/protobuf/compiler/protogen"
 )
 
-// This file knows what protoc-gen-go-grpc declares.
+// This file knows which names protoc-gen-go-grpc declares.
 
-// declareStubs adds what is declared for a service.
+// declareStubs adds the names that protoc-gen-go-grpc declares for a service.
 func (s *scope) declareStubs(service *protogen.Service) {
 	name := service.GoName
 	for _, ident := range []string{
@@ -24,7 +24,7 @@ func (s *scope) declareStubs(service *protogen.Service) {
 	for _, m := range service.Methods {
 		methods.declare(m.GoName, "method", m.Desc)
 		if methods.names[m.GoName].of != m.Desc {
-			continue // told once
+			continue // the clash is reported already
 		}
 		s.declare(name+"_"+m.GoName+"_FullMethodName", "method", m.Desc)
 		s.declare("_"+name+"_"+m.GoName+"_Handler", "method", m.Desc)
@@ -37,9 +37,9 @@ func (s *scope) declareStubs(service *protogen.Service) {
 
 func unexported(name string) string { return strings.ToLower(name[:1]) + name[1:] }
 
-// stubImports returns the names under which protoc-gen-go-grpc's file imports
-// packages, and calls hidden for each method and message whose package's name
-// means something else where it is used.
+// stubImports returns the names under which the code of protoc-gen-go-grpc imports
+// packages. It calls hidden for each method and message if a variable hides the package
+// name of the message.
 func stubImports(file *protogen.File, hidden func(*protogen.Method, *protogen.Message)) *imports {
 	found := newImports()
 	found.use(grpcPackage)
@@ -50,7 +50,7 @@ func stubImports(file *protogen.File, hidden func(*protogen.Method, *protogen.Me
 		return found.use(m.GoIdent.GoImportPath)
 	}
 	for _, service := range file.Services {
-		for _, m := range service.Methods { // in the order of the code
+		for _, m := range service.Methods { // the order of the code decides about names
 			found.use(contextPackage)
 			use(m.Input)
 			use(m.Output)
@@ -72,9 +72,8 @@ func stubImports(file *protogen.File, hidden func(*protogen.Method, *protogen.Me
 	return found
 }
 
-// variables returns the names of variables in the functions of
-// protoc-gen-go-grpc, where these use the type of a method's input, and of its
-// output.
+// variables returns the variables in the functions of protoc-gen-go-grpc that use the
+// type of a method's input, and in those that use the type of its output.
 func variables(m *protogen.Method) (input, output []string) {
 	stream := []string{"c", "ctx", "opts", "cOpts", "stream", "err", "srv"}
 	switch {

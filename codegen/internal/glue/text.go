@@ -11,11 +11,11 @@ import (
 // commentWidth is the length of the longest line of a comment.
 const commentWidth = 80
 
-// deprecated is the paragraph that marks what is deprecated, as in the code of
-// protoc-gen-go-grpc.
+// deprecated is the paragraph that marks a deprecated declaration. protoc-gen-go-grpc
+// writes the same.
 const deprecated = "Deprecated: Do not use."
 
-// comment makes a comment of paragraphs, broken into lines.
+// comment returns a comment with these paragraphs, broken into lines.
 func comment(paragraphs ...string) protogen.Comments {
 	var b strings.Builder
 	for i, p := range paragraphs {
@@ -38,7 +38,7 @@ func comment(paragraphs ...string) protogen.Comments {
 	return protogen.Comments(b.String())
 }
 
-// paragraphs joins comments, with an empty line between those that are not empty.
+// paragraphs joins the comments that are not empty, with an empty line between them.
 func paragraphs(parts ...protogen.Comments) protogen.Comments {
 	var joined protogen.Comments
 	for _, p := range parts {
@@ -53,7 +53,8 @@ func paragraphs(parts ...protogen.Comments) protogen.Comments {
 	return joined
 }
 
-// deprecation returns the paragraph that says so, or nothing.
+// deprecation returns the paragraph that marks a deprecated declaration, or an empty
+// comment.
 func deprecation(is bool) protogen.Comments {
 	if !is {
 		return ""
@@ -62,22 +63,23 @@ func deprecation(is bool) protogen.Comments {
 }
 
 var (
-	// directive matches a line of a comment that Go would read as an instruction
-	// if it followed // without a space: //go:build, //line, //export and the like.
+	// directive matches a line of a comment that would be a directive of Go directly after
+	// //, such as //go:build, //line and //export.
 	directive = regexp.MustCompile(`(?m)^(?:[a-z0-9]+:[a-z0-9]|(?:line|export|extern) )`)
 
-	// plusBuild matches the beginning of one for which a space changes nothing.
+	// plusBuild matches the beginning of a build constraint, which Go also accepts after a
+	// space.
 	plusBuild = regexp.MustCompile(`(?m)^([ \t]*\+)(build)\b`)
 )
 
-// tame returns a comment in which no line is an instruction to Go.
+// tame changes a comment so that no line of it is a directive of Go.
 func tame(c protogen.Comments) protogen.Comments {
 	tamed := directive.ReplaceAllString(string(c), " $0")
 	return protogen.Comments(plusBuild.ReplaceAllString(tamed, "$1 $2"))
 }
 
-// TameComments makes all comments of a file such that no line of them is an
-// instruction to Go. Generators copy them into Go code.
+// TameComments changes all comments of a file so that no line of them is a directive of
+// Go. Generators copy comments into Go code.
 func TameComments(file *descriptorpb.FileDescriptorProto) {
 	tamed := func(c *string) *string {
 		if c == nil {
@@ -94,7 +96,7 @@ func TameComments(file *descriptorpb.FileDescriptorProto) {
 	}
 }
 
-// article puts "a" or "an" before a name, by its sound: an Uploader, a User.
+// article returns a name after "a" or "an", by its sound: an Uploader, a User.
 func article(name string) string {
 	asYou := strings.HasPrefix(name, "Us") || strings.HasPrefix(name, "Uni") || strings.HasPrefix(name, "Eu")
 	if strings.ContainsRune("AEIOU", rune(name[0])) && !asYou {
@@ -103,7 +105,7 @@ func article(name string) string {
 	return "a " + name
 }
 
-// list joins names as in a sentence.
+// list joins names with commas and "and".
 func list(names []string) string {
 	last := len(names) - 1
 	if last == 0 {

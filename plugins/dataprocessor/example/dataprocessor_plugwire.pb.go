@@ -16,11 +16,11 @@ import (
 const (
 	_                          = protocol.IsAtLeastVersion0_1_0
 	_                          = protocol.SupportsGeneratedV1
-	generateInOneRun_example_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_example_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // DataProcessorProtocol is version 1 of the protocol "example", which consists
-// of the service DataProcessor. A host offers it with host.WithProtocols, a
+// of the service DataProcessor. A host offers it with host.WithProtocols. A
 // plugin serves it with ServeDataProcessor.
 var DataProcessorProtocol = protocol.New("example", 1, &DataProcessor_ServiceDesc)
 
@@ -53,9 +53,9 @@ func ServeDataProcessor(handler DataProcessorHandler) protocol.Binding {
 }
 
 // dataProcessorAdaptor makes a DataProcessorHandler a DataProcessorServer. Its
-// only method is a mark that DataProcessorServer demands and that nobody calls;
-// unlike UnimplementedDataProcessorServer it has no RPC methods that could hide
-// a missing one.
+// only method is a mark that DataProcessorServer requires, and is never called.
+// Unlike UnimplementedDataProcessorServer it has no RPC methods, which could
+// hide a missing one.
 type dataProcessorAdaptor struct{ DataProcessorHandler }
 
 func (dataProcessorAdaptor) mustEmbedUnimplementedDataProcessorServer() {}

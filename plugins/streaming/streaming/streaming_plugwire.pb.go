@@ -16,12 +16,12 @@ import (
 const (
 	_                            = protocol.IsAtLeastVersion0_1_0
 	_                            = protocol.SupportsGeneratedV1
-	generateInOneRun_streaming_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_streaming_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // StreamingServiceProtocol is version 1 of the protocol "streaming", which
 // consists of the service StreamingService. A host offers it with
-// host.WithProtocols, a plugin serves it with ServeStreamingService.
+// host.WithProtocols. A plugin serves it with ServeStreamingService.
 var StreamingServiceProtocol = protocol.New("streaming", 1, &StreamingService_ServiceDesc)
 
 // StreamingServiceHandler is what a plugin implements to serve
@@ -121,8 +121,8 @@ func ServeStreamingService(handler StreamingServiceHandler) protocol.Binding {
 
 // streamingServiceAdaptor makes a StreamingServiceHandler a
 // StreamingServiceServer. Its only method is a mark that StreamingServiceServer
-// demands and that nobody calls; unlike UnimplementedStreamingServiceServer it
-// has no RPC methods that could hide a missing one.
+// requires, and is never called. Unlike UnimplementedStreamingServiceServer it
+// has no RPC methods, which could hide a missing one.
 type streamingServiceAdaptor struct{ StreamingServiceHandler }
 
 func (streamingServiceAdaptor) mustEmbedUnimplementedStreamingServiceServer() {}

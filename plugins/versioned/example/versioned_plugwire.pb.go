@@ -15,13 +15,13 @@ import (
 const (
 	_                            = protocol.IsAtLeastVersion0_1_0
 	_                            = protocol.SupportsGeneratedV1
-	generateInOneRun_versioned_1 = true // redeclared: the protocol's files were not generated in one run
-	generateInOneRun_versioned_2 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_versioned_1 = true // if redeclared: the protocol's files were not generated in one run
+	generateInOneRun_versioned_2 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // DataProcessorV1Protocol is version 1 of the protocol "versioned", which
 // consists of the service DataProcessorV1. A host offers it with
-// host.WithProtocols, a plugin serves it with ServeDataProcessorV1.
+// host.WithProtocols. A plugin serves it with ServeDataProcessorV1.
 var DataProcessorV1Protocol = protocol.New("versioned", 1, &DataProcessorV1_ServiceDesc)
 
 // DataProcessorV1Handler is what a plugin implements to serve DataProcessorV1.
@@ -51,8 +51,8 @@ func ServeDataProcessorV1(handler DataProcessorV1Handler) protocol.Binding {
 
 // dataProcessorV1Adaptor makes a DataProcessorV1Handler a
 // DataProcessorV1Server. Its only method is a mark that DataProcessorV1Server
-// demands and that nobody calls; unlike UnimplementedDataProcessorV1Server it
-// has no RPC methods that could hide a missing one.
+// requires, and is never called. Unlike UnimplementedDataProcessorV1Server it
+// has no RPC methods, which could hide a missing one.
 type dataProcessorV1Adaptor struct{ DataProcessorV1Handler }
 
 func (dataProcessorV1Adaptor) mustEmbedUnimplementedDataProcessorV1Server() {}
@@ -61,7 +61,7 @@ var _ DataProcessorV1Server = dataProcessorV1Adaptor{}
 
 // DataProcessorV2Protocol is version 2 of the protocol "versioned", which
 // consists of the service DataProcessorV2. A host offers it with
-// host.WithProtocols, a plugin serves it with ServeDataProcessorV2.
+// host.WithProtocols. A plugin serves it with ServeDataProcessorV2.
 var DataProcessorV2Protocol = protocol.New("versioned", 2, &DataProcessorV2_ServiceDesc)
 
 // DataProcessorV2Handler is what a plugin implements to serve DataProcessorV2.
@@ -99,8 +99,8 @@ func ServeDataProcessorV2(handler DataProcessorV2Handler) protocol.Binding {
 
 // dataProcessorV2Adaptor makes a DataProcessorV2Handler a
 // DataProcessorV2Server. Its only method is a mark that DataProcessorV2Server
-// demands and that nobody calls; unlike UnimplementedDataProcessorV2Server it
-// has no RPC methods that could hide a missing one.
+// requires, and is never called. Unlike UnimplementedDataProcessorV2Server it
+// has no RPC methods, which could hide a missing one.
 type dataProcessorV2Adaptor struct{ DataProcessorV2Handler }
 
 func (dataProcessorV2Adaptor) mustEmbedUnimplementedDataProcessorV2Server() {}

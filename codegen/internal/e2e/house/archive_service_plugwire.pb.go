@@ -15,13 +15,13 @@ import (
 const (
 	_                                        = protocol.IsAtLeastVersion0_1_0
 	_                                        = protocol.SupportsGeneratedV1
-	generateInOneRun_plugwire_golden_house_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_house_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // HouseProtocol is version 1 of the protocol "plugwire.golden.house", which
 // consists of the services ArchiveService, LendingService and LibraryService,
-// and of the service SearchService, which a plugin may leave out. A host offers
-// it with host.WithProtocols, a plugin serves it with ServeHouse and
+// and of the optional service SearchService. A host offers it with
+// host.WithProtocols. A plugin serves it with ServeHouse and
 // ServeSearchService, joined by protocol.Join.
 var HouseProtocol = protocol.New("plugwire.golden.house", 1, &ArchiveService_ServiceDesc, &LendingService_ServiceDesc, &LibraryService_ServiceDesc).Optional(&SearchService_ServiceDesc)
 
@@ -43,8 +43,8 @@ func ServeArchiveService(handler ArchiveServiceHandler) protocol.Binding {
 }
 
 // archiveServiceAdaptor makes an ArchiveServiceHandler an ArchiveServiceServer.
-// Its only method is a mark that ArchiveServiceServer demands and that nobody
-// calls; unlike UnimplementedArchiveServiceServer it has no RPC methods that
+// Its only method is a mark that ArchiveServiceServer requires, and is never
+// called. Unlike UnimplementedArchiveServiceServer it has no RPC methods, which
 // could hide a missing one.
 type archiveServiceAdaptor struct{ ArchiveServiceHandler }
 

@@ -135,7 +135,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// PaymentService is nobody's business.
+// PaymentService does not belong to the protocol.
 type PaymentServiceClient interface {
 	Pay(ctx context.Context, in *Book, opts ...grpc.CallOption) (*Book, error)
 }
@@ -162,7 +162,7 @@ func (c *paymentServiceClient) Pay(ctx context.Context, in *Book, opts ...grpc.C
 // All implementations must embed UnimplementedPaymentServiceServer
 // for forward compatibility.
 //
-// PaymentService is nobody's business.
+// PaymentService does not belong to the protocol.
 type PaymentServiceServer interface {
 	Pay(context.Context, *Book) (*Book, error)
 	mustEmbedUnimplementedPaymentServiceServer()

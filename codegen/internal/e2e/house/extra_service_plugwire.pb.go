@@ -36,9 +36,9 @@ func ServeSearchService(handler SearchServiceHandler) protocol.Binding {
 }
 
 // searchServiceAdaptor makes a SearchServiceHandler a SearchServiceServer. Its
-// only method is a mark that SearchServiceServer demands and that nobody calls;
-// unlike UnimplementedSearchServiceServer it has no RPC methods that could hide
-// a missing one.
+// only method is a mark that SearchServiceServer requires, and is never called.
+// Unlike UnimplementedSearchServiceServer it has no RPC methods, which could
+// hide a missing one.
 type searchServiceAdaptor struct{ SearchServiceHandler }
 
 func (searchServiceAdaptor) mustEmbedUnimplementedSearchServiceServer() {}
@@ -63,8 +63,8 @@ func ServeLendingService(handler LendingServiceHandler) protocol.Binding {
 }
 
 // lendingServiceAdaptor makes a LendingServiceHandler a LendingServiceServer.
-// Its only method is a mark that LendingServiceServer demands and that nobody
-// calls; unlike UnimplementedLendingServiceServer it has no RPC methods that
+// Its only method is a mark that LendingServiceServer requires, and is never
+// called. Unlike UnimplementedLendingServiceServer it has no RPC methods, which
 // could hide a missing one.
 type lendingServiceAdaptor struct{ LendingServiceHandler }
 

@@ -26,7 +26,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AuditService is served by something else.
+// AuditService does not belong to the protocol.
 type AuditServiceClient interface {
 	Audit(ctx context.Context, in *Book, opts ...grpc.CallOption) (*Book, error)
 }
@@ -53,7 +53,7 @@ func (c *auditServiceClient) Audit(ctx context.Context, in *Book, opts ...grpc.C
 // All implementations must embed UnimplementedAuditServiceServer
 // for forward compatibility.
 //
-// AuditService is served by something else.
+// AuditService does not belong to the protocol.
 type AuditServiceServer interface {
 	Audit(context.Context, *Book) (*Book, error)
 	mustEmbedUnimplementedAuditServiceServer()

@@ -35,8 +35,8 @@ func ServeLibraryService(handler LibraryServiceHandler) protocol.Binding {
 }
 
 // libraryServiceAdaptor makes a LibraryServiceHandler a LibraryServiceServer.
-// Its only method is a mark that LibraryServiceServer demands and that nobody
-// calls; unlike UnimplementedLibraryServiceServer it has no RPC methods that
+// Its only method is a mark that LibraryServiceServer requires, and is never
+// called. Unlike UnimplementedLibraryServiceServer it has no RPC methods, which
 // could hide a missing one.
 type libraryServiceAdaptor struct{ LibraryServiceHandler }
 

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: codegen/internal/e2e/house/resources.proto
 
-// In the style of large APIs: a file for each service, and one for what they share.
+// In the style of large APIs: a file for each service, and a file for common messages.
 
 package housepb
 

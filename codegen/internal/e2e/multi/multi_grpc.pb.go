@@ -138,7 +138,7 @@ const (
 //
 // DataService keeps data.
 //
-// It is not to be used any more.
+// Do not use it any more.
 //
 // Deprecated: Do not use.
 type DataServiceClient interface {
@@ -174,7 +174,7 @@ type DataService_StoreClient = grpc.ClientStreamingClient[Data, Data]
 //
 // DataService keeps data.
 //
-// It is not to be used any more.
+// Do not use it any more.
 //
 // Deprecated: Do not use.
 type DataServiceServer interface {

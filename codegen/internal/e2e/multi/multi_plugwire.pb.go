@@ -16,12 +16,12 @@ import (
 const (
 	_                                        = protocol.IsAtLeastVersion0_1_0
 	_                                        = protocol.SupportsGeneratedV1
-	generateInOneRun_plugwire_golden_multi_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_multi_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // MultiProtocol is version 1 of the protocol "plugwire.golden.multi", which
 // consists of the services UserService and DataService. A host offers it with
-// host.WithProtocols, a plugin serves it with ServeMulti.
+// host.WithProtocols. A plugin serves it with ServeMulti.
 var MultiProtocol = protocol.New("plugwire.golden.multi", 1, &UserService_ServiceDesc, &DataService_ServiceDesc)
 
 // UserServiceHandler is what a plugin implements to serve UserService. Its
@@ -43,8 +43,8 @@ func ServeUserService(handler UserServiceHandler) protocol.Binding {
 }
 
 // userServiceAdaptor makes a UserServiceHandler a UserServiceServer. Its only
-// method is a mark that UserServiceServer demands and that nobody calls; unlike
-// UnimplementedUserServiceServer it has no RPC methods that could hide a
+// method is a mark that UserServiceServer requires, and is never called. Unlike
+// UnimplementedUserServiceServer it has no RPC methods, which could hide a
 // missing one.
 type userServiceAdaptor struct{ UserServiceHandler }
 
@@ -57,7 +57,7 @@ var _ UserServiceServer = userServiceAdaptor{}
 //
 // DataService keeps data.
 //
-// It is not to be used any more.
+// Do not use it any more.
 //
 // Deprecated: Do not use.
 type DataServiceHandler interface {
@@ -77,8 +77,8 @@ func ServeDataService(handler DataServiceHandler) protocol.Binding {
 }
 
 // dataServiceAdaptor makes a DataServiceHandler a DataServiceServer. Its only
-// method is a mark that DataServiceServer demands and that nobody calls; unlike
-// UnimplementedDataServiceServer it has no RPC methods that could hide a
+// method is a mark that DataServiceServer requires, and is never called. Unlike
+// UnimplementedDataServiceServer it has no RPC methods, which could hide a
 // missing one.
 type dataServiceAdaptor struct{ DataServiceHandler }
 

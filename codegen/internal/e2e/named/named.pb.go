@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: codegen/internal/e2e/named/named.proto
 
-// A protocol that the file's option names. Its services have a method of the
-// same name, so no handler can serve both; and one is called as the protocol is.
+// An option of the file sets the protocol. Its services have a method of the same name,
+// so no handler can serve both. One service has the name of the protocol.
 
 package named
 

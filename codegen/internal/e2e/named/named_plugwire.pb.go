@@ -15,13 +15,13 @@ import (
 const (
 	_                                                     = protocol.IsAtLeastVersion0_1_0
 	_                                                     = protocol.SupportsGeneratedV1
-	generateInOneRun_plugwire_golden_key___value__store_7 = true // redeclared: the protocol's files were not generated in one run
-	generateInOneRun_plugwire_golden_other_7              = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_key___value__store_7 = true // if redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_other_7              = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // KeyValueStoreV7ServicesProtocol is version 7 of the protocol
 // "plugwire.golden.key-value_store", which consists of the services
-// KeyValueStoreV7 and Admin. A host offers it with host.WithProtocols, a plugin
+// KeyValueStoreV7 and Admin. A host offers it with host.WithProtocols. A plugin
 // serves it with ServeKeyValueStoreV7 and ServeAdmin, joined by protocol.Join.
 var KeyValueStoreV7ServicesProtocol = protocol.New("plugwire.golden.key-value_store", 7, &KeyValueStoreV7_ServiceDesc, &Admin_ServiceDesc)
 
@@ -43,8 +43,8 @@ func ServeKeyValueStoreV7(handler KeyValueStoreV7Handler) protocol.Binding {
 
 // keyValueStoreV7Adaptor makes a KeyValueStoreV7Handler a
 // KeyValueStoreV7Server. Its only method is a mark that KeyValueStoreV7Server
-// demands and that nobody calls; unlike UnimplementedKeyValueStoreV7Server it
-// has no RPC methods that could hide a missing one.
+// requires, and is never called. Unlike UnimplementedKeyValueStoreV7Server it
+// has no RPC methods, which could hide a missing one.
 type keyValueStoreV7Adaptor struct{ KeyValueStoreV7Handler }
 
 func (keyValueStoreV7Adaptor) mustEmbedUnimplementedKeyValueStoreV7Server() {}
@@ -67,8 +67,9 @@ func ServeAdmin(handler AdminHandler) protocol.Binding {
 }
 
 // adminAdaptor makes an AdminHandler an AdminServer. Its only method is a mark
-// that AdminServer demands and that nobody calls; unlike
-// UnimplementedAdminServer it has no RPC methods that could hide a missing one.
+// that AdminServer requires, and is never called. Unlike
+// UnimplementedAdminServer it has no RPC methods, which could hide a missing
+// one.
 type adminAdaptor struct{ AdminHandler }
 
 func (adminAdaptor) mustEmbedUnimplementedAdminServer() {}
@@ -76,7 +77,7 @@ func (adminAdaptor) mustEmbedUnimplementedAdminServer() {}
 var _ AdminServer = adminAdaptor{}
 
 // OtherProtocol is version 7 of the protocol "plugwire.golden.other", which
-// consists of the service Other. A host offers it with host.WithProtocols, a
+// consists of the service Other. A host offers it with host.WithProtocols. A
 // plugin serves it with ServeOther.
 var OtherProtocol = protocol.New("plugwire.golden.other", 7, &Other_ServiceDesc)
 
@@ -98,8 +99,9 @@ func ServeOther(handler OtherHandler) protocol.Binding {
 }
 
 // otherAdaptor makes an OtherHandler an OtherServer. Its only method is a mark
-// that OtherServer demands and that nobody calls; unlike
-// UnimplementedOtherServer it has no RPC methods that could hide a missing one.
+// that OtherServer requires, and is never called. Unlike
+// UnimplementedOtherServer it has no RPC methods, which could hide a missing
+// one.
 type otherAdaptor struct{ OtherHandler }
 
 func (otherAdaptor) mustEmbedUnimplementedOtherServer() {}

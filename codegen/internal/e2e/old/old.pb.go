@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // codegen/internal/e2e/old/old.proto is a deprecated file.
 
-// A file that is not to be used any more.
+// A deprecated file.
 
 package old
 

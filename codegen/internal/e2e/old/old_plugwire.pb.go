@@ -15,11 +15,11 @@ import (
 const (
 	_                                      = protocol.IsAtLeastVersion0_1_0
 	_                                      = protocol.SupportsGeneratedV1
-	generateInOneRun_plugwire_golden_old_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_old_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // OldProtocol is version 1 of the protocol "plugwire.golden.old", which
-// consists of the service Old. A host offers it with host.WithProtocols, a
+// consists of the service Old. A host offers it with host.WithProtocols. A
 // plugin serves it with ServeOld.
 var OldProtocol = protocol.New("plugwire.golden.old", 1, &Old_ServiceDesc)
 
@@ -40,8 +40,8 @@ func ServeOld(handler OldHandler) protocol.Binding {
 }
 
 // oldAdaptor makes an OldHandler an OldServer. Its only method is a mark that
-// OldServer demands and that nobody calls; unlike UnimplementedOldServer it has
-// no RPC methods that could hide a missing one.
+// OldServer requires, and is never called. Unlike UnimplementedOldServer it has
+// no RPC methods, which could hide a missing one.
 type oldAdaptor struct{ OldHandler }
 
 func (oldAdaptor) mustEmbedUnimplementedOldServer() {}

@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: codegen/internal/e2e/runtime/api.proto
 
-// In the style of the container runtimes' API: two services of one protocol, and
-// messages that are called as what is generated for them would be.
+// In the style of the container runtimes' API: several services of one protocol, and
+// messages with names that the generator would otherwise use.
 
 package runtime
 
@@ -191,7 +191,7 @@ func (x *VersionResponse) GetVersion() string {
 	return ""
 }
 
-// The name that ServeRuntime's interface would have.
+// RuntimeHandler has the name that ServeRuntime's interface would have.
 type RuntimeHandler struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`

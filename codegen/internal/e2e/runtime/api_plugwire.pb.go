@@ -16,12 +16,12 @@ import (
 const (
 	_                                          = protocol.IsAtLeastVersion0_1_0
 	_                                          = protocol.SupportsGeneratedV1
-	generateInOneRun_plugwire_golden_runtime_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_runtime_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // RuntimeServices2Protocol is version 1 of the protocol
 // "plugwire.golden.runtime", which consists of the services RuntimeService,
-// ImageService and Events. A host offers it with host.WithProtocols, a plugin
+// ImageService and Events. A host offers it with host.WithProtocols. A plugin
 // serves it with ServeRuntimeServices2.
 var RuntimeServices2Protocol = protocol.New("plugwire.golden.runtime", 1, &RuntimeService_ServiceDesc, &ImageService_ServiceDesc, &Events_ServiceDesc)
 
@@ -43,8 +43,8 @@ func ServeRuntimeService(handler RuntimeServiceHandler) protocol.Binding {
 }
 
 // runtimeServiceAdaptor makes a RuntimeServiceHandler a RuntimeServiceServer.
-// Its only method is a mark that RuntimeServiceServer demands and that nobody
-// calls; unlike UnimplementedRuntimeServiceServer it has no RPC methods that
+// Its only method is a mark that RuntimeServiceServer requires, and is never
+// called. Unlike UnimplementedRuntimeServiceServer it has no RPC methods, which
 // could hide a missing one.
 type runtimeServiceAdaptor struct{ RuntimeServiceHandler }
 
@@ -70,9 +70,9 @@ func ServeImageServiceService(handler ImageServiceServiceHandler) protocol.Bindi
 }
 
 // imageServiceServiceAdaptor makes an ImageServiceServiceHandler an
-// ImageServiceServer. Its only method is a mark that ImageServiceServer demands
-// and that nobody calls; unlike UnimplementedImageServiceServer it has no RPC
-// methods that could hide a missing one.
+// ImageServiceServer. Its only method is a mark that ImageServiceServer
+// requires, and is never called. Unlike UnimplementedImageServiceServer it has
+// no RPC methods, which could hide a missing one.
 type imageServiceServiceAdaptor struct{ ImageServiceServiceHandler }
 
 func (imageServiceServiceAdaptor) mustEmbedUnimplementedImageServiceServer() {}
@@ -95,8 +95,8 @@ func ServeEventsService(handler EventsServiceHandler) protocol.Binding {
 }
 
 // eventsServiceAdaptor makes an EventsServiceHandler an EventsServer. Its only
-// method is a mark that EventsServer demands and that nobody calls; unlike
-// UnimplementedEventsServer it has no RPC methods that could hide a missing
+// method is a mark that EventsServer requires, and is never called. Unlike
+// UnimplementedEventsServer it has no RPC methods, which could hide a missing
 // one.
 type eventsServiceAdaptor struct{ EventsServiceHandler }
 

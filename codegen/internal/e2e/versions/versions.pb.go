@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: codegen/internal/e2e/versions/versions.proto
 
-// Two versions of one protocol, which one plugin serves, by the services'
-// options; and one of two services, which their names tell apart.
+// Three versions of one protocol, for one plugin. Options of the services set the
+// versions. Version 3 has two services.
 
 package versions
 

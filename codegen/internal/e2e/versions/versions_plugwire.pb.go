@@ -16,14 +16,14 @@ import (
 const (
 	_                                           = protocol.IsAtLeastVersion0_1_0
 	_                                           = protocol.SupportsGeneratedV1
-	generateInOneRun_plugwire_golden_versions_1 = true // redeclared: the protocol's files were not generated in one run
-	generateInOneRun_plugwire_golden_versions_2 = true // redeclared: the protocol's files were not generated in one run
-	generateInOneRun_plugwire_golden_versions_3 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_versions_1 = true // if redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_versions_2 = true // if redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_versions_3 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // ProcessorV1Protocol is version 1 of the protocol "plugwire.golden.versions",
 // which consists of the service ProcessorV1. A host offers it with
-// host.WithProtocols, a plugin serves it with ServeProcessorV1.
+// host.WithProtocols. A plugin serves it with ServeProcessorV1.
 var ProcessorV1Protocol = protocol.New("plugwire.golden.versions", 1, &ProcessorV1_ServiceDesc)
 
 // ProcessorV1Handler is what a plugin implements to serve ProcessorV1. Its
@@ -42,8 +42,8 @@ func ServeProcessorV1(handler ProcessorV1Handler) protocol.Binding {
 }
 
 // processorV1Adaptor makes a ProcessorV1Handler a ProcessorV1Server. Its only
-// method is a mark that ProcessorV1Server demands and that nobody calls; unlike
-// UnimplementedProcessorV1Server it has no RPC methods that could hide a
+// method is a mark that ProcessorV1Server requires, and is never called. Unlike
+// UnimplementedProcessorV1Server it has no RPC methods, which could hide a
 // missing one.
 type processorV1Adaptor struct{ ProcessorV1Handler }
 
@@ -53,7 +53,7 @@ var _ ProcessorV1Server = processorV1Adaptor{}
 
 // ProcessorV2Protocol is version 2 of the protocol "plugwire.golden.versions",
 // which consists of the service ProcessorV2. A host offers it with
-// host.WithProtocols, a plugin serves it with ServeProcessorV2.
+// host.WithProtocols. A plugin serves it with ServeProcessorV2.
 var ProcessorV2Protocol = protocol.New("plugwire.golden.versions", 2, &ProcessorV2_ServiceDesc)
 
 // ProcessorV2Handler is what a plugin implements to serve ProcessorV2. Its
@@ -73,8 +73,8 @@ func ServeProcessorV2(handler ProcessorV2Handler) protocol.Binding {
 }
 
 // processorV2Adaptor makes a ProcessorV2Handler a ProcessorV2Server. Its only
-// method is a mark that ProcessorV2Server demands and that nobody calls; unlike
-// UnimplementedProcessorV2Server it has no RPC methods that could hide a
+// method is a mark that ProcessorV2Server requires, and is never called. Unlike
+// UnimplementedProcessorV2Server it has no RPC methods, which could hide a
 // missing one.
 type processorV2Adaptor struct{ ProcessorV2Handler }
 
@@ -84,7 +84,7 @@ var _ ProcessorV2Server = processorV2Adaptor{}
 
 // VersionsV3Protocol is version 3 of the protocol "plugwire.golden.versions",
 // which consists of the services ProcessorV3 and BatcherV3. A host offers it
-// with host.WithProtocols, a plugin serves it with ServeVersionsV3.
+// with host.WithProtocols. A plugin serves it with ServeVersionsV3.
 var VersionsV3Protocol = protocol.New("plugwire.golden.versions", 3, &ProcessorV3_ServiceDesc, &BatcherV3_ServiceDesc)
 
 // ProcessorV3Handler is what a plugin implements to serve ProcessorV3. Its
@@ -103,8 +103,8 @@ func ServeProcessorV3(handler ProcessorV3Handler) protocol.Binding {
 }
 
 // processorV3Adaptor makes a ProcessorV3Handler a ProcessorV3Server. Its only
-// method is a mark that ProcessorV3Server demands and that nobody calls; unlike
-// UnimplementedProcessorV3Server it has no RPC methods that could hide a
+// method is a mark that ProcessorV3Server requires, and is never called. Unlike
+// UnimplementedProcessorV3Server it has no RPC methods, which could hide a
 // missing one.
 type processorV3Adaptor struct{ ProcessorV3Handler }
 
@@ -128,9 +128,9 @@ func ServeBatcherV3(handler BatcherV3Handler) protocol.Binding {
 }
 
 // batcherV3Adaptor makes a BatcherV3Handler a BatcherV3Server. Its only method
-// is a mark that BatcherV3Server demands and that nobody calls; unlike
-// UnimplementedBatcherV3Server it has no RPC methods that could hide a missing
-// one.
+// is a mark that BatcherV3Server requires, and is never called. Unlike
+// UnimplementedBatcherV3Server it has no RPC methods, which could hide a
+// missing one.
 type batcherV3Adaptor struct{ BatcherV3Handler }
 
 func (batcherV3Adaptor) mustEmbedUnimplementedBatcherV3Server() {}

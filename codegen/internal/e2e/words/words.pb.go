@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: codegen/internal/e2e/words/words.proto
 
-// One service with a method of each kind, whose version is the package's.
+// One service with a method of each kind. The version is in the package's name.
 
 package words
 

@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: codegen/internal/e2e/words/words.proto
 
-// One service with a method of each kind, whose version is the package's.
+// One service with a method of each kind. The version is in the package's name.
 
 package words
 
@@ -49,7 +49,7 @@ type EditorClient interface {
 	// Whose takes and returns messages of other Go packages.
 	Whose(ctx context.Context, in *emptypb.Empty, opts ...grpc.CallOption) (*multi.User, error)
 	// Deprecated: Do not use.
-	// Size is what Count was called.
+	// Size is the former name of Count.
 	Size(ctx context.Context, in *Text, opts ...grpc.CallOption) (*Number, error)
 }
 
@@ -155,7 +155,7 @@ type EditorServer interface {
 	// Whose takes and returns messages of other Go packages.
 	Whose(context.Context, *emptypb.Empty) (*multi.User, error)
 	// Deprecated: Do not use.
-	// Size is what Count was called.
+	// Size is the former name of Count.
 	Size(context.Context, *Text) (*Number, error)
 	mustEmbedUnimplementedEditorServer()
 }

@@ -18,11 +18,11 @@ import (
 const (
 	_                                        = protocol.IsAtLeastVersion0_1_0
 	_                                        = protocol.SupportsGeneratedV1
-	generateInOneRun_plugwire_golden_words_2 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_golden_words_2 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // EditorProtocol is version 2 of the protocol "plugwire.golden.words", which
-// consists of the service Editor. A host offers it with host.WithProtocols, a
+// consists of the service Editor. A host offers it with host.WithProtocols. A
 // plugin serves it with ServeEditor.
 var EditorProtocol = protocol.New("plugwire.golden.words", 2, &Editor_ServiceDesc)
 
@@ -42,7 +42,7 @@ type EditorHandler interface {
 	Echo(grpc.BidiStreamingServer[Text, Text]) error
 	// Whose takes and returns messages of other Go packages.
 	Whose(context.Context, *emptypb.Empty) (*multi.User, error)
-	// Size is what Count was called.
+	// Size is the former name of Count.
 	//
 	// Deprecated: Do not use.
 	Size(context.Context, *Text) (*Number, error)
@@ -58,8 +58,8 @@ func ServeEditor(handler EditorHandler) protocol.Binding {
 }
 
 // editorAdaptor makes an EditorHandler an EditorServer. Its only method is a
-// mark that EditorServer demands and that nobody calls; unlike
-// UnimplementedEditorServer it has no RPC methods that could hide a missing
+// mark that EditorServer requires, and is never called. Unlike
+// UnimplementedEditorServer it has no RPC methods, which could hide a missing
 // one.
 type editorAdaptor struct{ EditorHandler }
 

@@ -16,11 +16,11 @@ import (
 const (
 	_                                      = protocol.IsAtLeastVersion0_1_0
 	_                                      = protocol.SupportsGeneratedV1
-	generateInOneRun_plugwire_e2e_duplex_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_e2e_duplex_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // DuplexProtocol is version 1 of the protocol "plugwire.e2e.duplex", which
-// consists of the service Duplex. A host offers it with host.WithProtocols, a
+// consists of the service Duplex. A host offers it with host.WithProtocols. A
 // plugin serves it with ServeDuplex.
 var DuplexProtocol = protocol.New("plugwire.e2e.duplex", 1, &Duplex_ServiceDesc)
 
@@ -55,8 +55,8 @@ func ServeDuplex(handler DuplexHandler) protocol.Binding {
 }
 
 // duplexAdaptor makes a DuplexHandler a DuplexServer. Its only method is a mark
-// that DuplexServer demands and that nobody calls; unlike
-// UnimplementedDuplexServer it has no RPC methods that could hide a missing
+// that DuplexServer requires, and is never called. Unlike
+// UnimplementedDuplexServer it has no RPC methods, which could hide a missing
 // one.
 type duplexAdaptor struct{ DuplexHandler }
 

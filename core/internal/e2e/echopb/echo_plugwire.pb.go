@@ -16,11 +16,11 @@ import (
 const (
 	_                               = protocol.IsAtLeastVersion0_1_0
 	_                               = protocol.SupportsGeneratedV1
-	generateInOneRun_plugwire_e2e_1 = true // redeclared: the protocol's files were not generated in one run
+	generateInOneRun_plugwire_e2e_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // EchoProtocol is version 1 of the protocol "plugwire.e2e", which consists of
-// the service Echo. A host offers it with host.WithProtocols, a plugin serves
+// the service Echo. A host offers it with host.WithProtocols. A plugin serves
 // it with ServeEcho.
 var EchoProtocol = protocol.New("plugwire.e2e", 1, &Echo_ServiceDesc)
 
@@ -51,8 +51,8 @@ func ServeEcho(handler EchoHandler) protocol.Binding {
 }
 
 // echoAdaptor makes an EchoHandler an EchoServer. Its only method is a mark
-// that EchoServer demands and that nobody calls; unlike UnimplementedEchoServer
-// it has no RPC methods that could hide a missing one.
+// that EchoServer requires, and is never called. Unlike UnimplementedEchoServer
+// it has no RPC methods, which could hide a missing one.
 type echoAdaptor struct{ EchoHandler }
 
 func (echoAdaptor) mustEmbedUnimplementedEchoServer() {}

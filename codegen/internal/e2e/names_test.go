@@ -283,7 +283,7 @@ func isReported(mistakes glue.Errors, name string) bool {
 
 // sameMessage matches a mistake about two messages of one Go name. Their fields and
 // methods clash too.
-var sameMessage = regexp.MustCompile(`: message \S+: has the same Go name \S+ as message `)
+var sameMessage = regexp.MustCompile(`: message \S+: shares the Go name \S+ with message `)
 
 // method matches the Go name in a mistake about two methods of one name.
 var method = regexp.MustCompile(`\b(\w+)Client\.(\w+)`)

@@ -154,7 +154,7 @@ func (p *goPackage) unimportable(plugin *protogen.Plugin, file *protogen.File, i
 func sameName(name string, first, second declaration) *Error {
 	return &Error{
 		Place: second.place(), Other: first.place(),
-		before: fmt.Sprintf("%s: has the same Go name %s as %s", second, name, first),
+		before: fmt.Sprintf("%s: shares the Go name %s with %s", second, name, first),
 		after:  ": rename one of them",
 	}
 }

@@ -261,3 +261,6 @@ func (e *lostError) Unwrap() error              { return e.error }
 func lost() error { return &lostError{exitError()} }
 
 var errBroken = errors.New("broken")
+
+// discard drops all records.
+var discard = slog.New(slog.DiscardHandler)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,18 +26,18 @@ func TestLateAnswerKillsNothing(t *testing.T) {
 		f := new(factory)
 		h := startFake(t, f)
 		defer closeHandle(t, h)
-		probes := 0
+		var probes atomic.Int64
 		f.last().set(func() {
 			f.last().health = func(ctx context.Context) error {
-				if probes++; probes%DefaultFailures != 0 {
+				if probes.Add(1)%DefaultFailures != 0 {
 					return hang(ctx)
 				}
 				return nil
 			}
 		})
 		time.Sleep(time.Hour)
-		if s := h.State(); s.Starts != 1 || s.Phase != PhaseReady || probes < 100 {
-			t.Errorf("%d probes, %+v", probes, s)
+		if s := h.State(); s.Starts != 1 || s.Phase != PhaseReady || probes.Load() < 100 {
+			t.Errorf("%d probes, %+v", probes.Load(), s)
 		}
 	})
 }
@@ -68,6 +69,7 @@ func TestUnhealthyPluginIsReplaced(t *testing.T) {
 			t.Errorf("plugin %d, %v", n, err)
 		}
 		<-first.Done()
+		synctest.Wait() // the listener has all events
 		want := []Kind{KindReady, KindUnhealthy, KindExited, KindRestarting, KindStarting, KindReady}
 		if got := events.take(); !slices.Equal(got, want) {
 			t.Errorf("events %v, want %v", got, want)

@@ -18,9 +18,9 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// The first restart is at once. The second waits for the delay, and each further one
-// twice as long.
-func TestDelays(t *testing.T) {
+// A plugin that ends is started again. The first restart is at once. The second waits for
+// the delay, and each further one twice as long.
+func TestPluginIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := new(factory)
@@ -189,8 +189,8 @@ func TestAskedFor(t *testing.T) {
 	})
 }
 
-// The error of the first start is that of Start, which has stopped what it started.
-func TestFirstStartFails(t *testing.T) {
+// A plugin that does not start at first is an error of Start, which leaves nothing.
+func TestRequiredPluginIsNotSkipped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := new(factory)

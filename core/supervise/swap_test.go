@@ -94,6 +94,42 @@ func TestSwap(t *testing.T) {
 	})
 }
 
+// A plugin that is swapped in is initialized before a call reaches it. A plugin that is not
+// initialized fails each call.
+func TestInitializationAfterASwap(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := new(factory)
+		h := startFake(t, f, withInit(func(context.Context, *fakePlugin) error {
+			time.Sleep(time.Second)
+			return nil
+		}))
+		defer closeHandle(t, h)
+		stop := make(chan struct{})
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+					if _, err := call(t.Context(), h); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+		for range 3 {
+			if err := h.Restart(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		close(stop)
+		callers.Wait()
+		synctest.Wait()
+	})
+}
+
 // A swap that fails in whatever way leaves the old plugin as it was, and no other.
 func TestReloadHalfDone(t *testing.T) {
 	t.Parallel()

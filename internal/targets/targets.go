@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	benchCommand = "./core/internal/e2e/cmd/bench"
-	e2ePackages  = "./core/internal/e2e/..."
+	benchCommand     = "./core/internal/e2e/cmd/bench"
+	supervisePackage = "./core/supervise"
+	e2ePackages      = "./core/internal/e2e/..."
 
 	streamingPackages = "./plugins/streaming/cmd/..."
 
@@ -87,7 +88,7 @@ func benchOnce(ctx context.Context) error {
 
 // Soak runs the long life tests: plugins that die 1,000 times in every way, hosts that are killed 600 times, file transfers that are killed.
 func Soak(ctx context.Context) error {
-	soaked := []string{e2ePackages, streamingPackages}
+	soaked := []string{e2ePackages, supervisePackage, streamingPackages}
 	full := root.with("PLUGWIRE_SOAK=full")
 	for _, packages := range soaked {
 		found, err := tests(ctx, scope{full, packages}, "Soak")

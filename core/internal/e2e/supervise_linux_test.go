@@ -1,0 +1,305 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/exec"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/e2e/duplex"
+	"github.com/plugwire/plugwire/core/internal/e2e/duplexpb"
+	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
+	"github.com/plugwire/plugwire/core/internal/e2e/matrix"
+	"github.com/plugwire/plugwire/core/internal/e2e/ways"
+	"github.com/plugwire/plugwire/core/supervise"
+)
+
+// launching returns a launch function for the program.
+func launching(tb testing.TB, cmd *exec.Cmd, opts ...host.Option) supervise.LaunchFunc {
+	tb.Helper()
+	all := options(tb, opts...)
+	return func(ctx context.Context) (*host.Plugin, error) { return host.Launch(ctx, cmd, all...) }
+}
+
+// superviseTest keeps a plugin up until the test ends.
+func superviseTest(tb testing.TB, launch supervise.LaunchFunc, opts ...supervise.Option) *supervise.Handle {
+	tb.Helper()
+	h, err := supervise.Start(testContext(tb), launch, append([]supervise.Option{supervise.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			tb.Errorf("Close: %v", err)
+		}
+		waitFor(tb, "Done", h.Done())
+	})
+	return h
+}
+
+// eager restarts without a pause, however often a plugin ends.
+var eager = supervise.WithPolicy(supervise.Policy{
+	Delay: time.Millisecond, MaxDelay: 2 * time.Millisecond, StableAfter: time.Nanosecond, MaxEnds: 1 << 20,
+})
+
+// superviseLoad calls until the test stops it, and checks each answer. Each call has a payload
+// of its own, so that an answer to another call is noticed. refused says which errors a
+// call may have.
+func superviseLoad(t *testing.T, h *supervise.Handle, refused func(error) bool) (stop func() (answered, failed int64)) {
+	t.Helper()
+	ctx := testContext(t)
+	var answers, failures atomic.Int64
+	var stopping atomic.Bool
+	var callers sync.WaitGroup
+	client := echopb.NewEchoClient(h)
+	for i := range chaosCallers {
+		callers.Go(func() {
+			for n := 0; !stopping.Load(); n++ {
+				data := binary.BigEndian.AppendUint64(nil, uint64(i)<<32|uint64(n))
+				answer, err := client.Unary(ctx, &echopb.Payload{Data: data})
+				switch {
+				case err == nil && bytes.Equal(answer.GetData(), data):
+					answers.Add(1)
+				case err == nil:
+					t.Errorf("call %x was answered %x", data, answer.GetData())
+				case refused(err):
+					failures.Add(1)
+				default:
+					t.Errorf("call %x: %v", data, err)
+					return
+				}
+			}
+		})
+	}
+	return func() (int64, int64) {
+		stopping.Store(true)
+		callers.Wait()
+		return answers.Load(), failures.Load()
+	}
+}
+
+// crashed reports whether an error is that of a call whose plugin has crashed.
+func crashed(err error) bool {
+	_, exit := errors.AsType[*host.ExitError](err)
+	return exit && status.Code(err) == codes.Unavailable && !host.NotBegun(err)
+}
+
+// TestSoakSupervisedKills kills a supervised plugin at random moments, in the middle of
+// calls and of starts. Each call is answered by its own answer, or fails because it was in
+// flight. It reports how long the gap was.
+func TestSoakSupervisedKills(t *testing.T) {
+	t.Parallel()
+	for name, program := range map[string]struct {
+		cmd  *exec.Cmd
+		opts []host.Option
+	}{
+		"unix":      {echoPlugin(), nil},
+		"go-plugin": {onGoPlugin(), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rnd := soakRandom(t)
+			var process atomic.Int64
+			started := make(chan struct{}, 1)
+			trace := &host.Trace{ProcessStarted: func(e host.ProcessStartedEvent) {
+				var pid int64
+				if _, err := fmt.Sscan(e.ID, &pid); err == nil {
+					process.Store(pid)
+				}
+				select {
+				case started <- struct{}{}:
+				default:
+				}
+			}}
+			h := superviseTest(t, launching(t, program.cmd, append(program.opts, host.WithTrace(trace))...), eager, supervise.WithHold(hang))
+			stop := superviseLoad(t, h, crashed)
+			client := echopb.NewEchoClient(h)
+			ctx := testContext(t)
+			var gaps []time.Duration
+			for round := range soakLength(1000, 30) {
+				<-started
+				if round%2 == 0 { // otherwise it is killed while it starts
+					if _, err := client.Unary(ctx, &echopb.Payload{}); err != nil && !crashed(err) {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(upTo(rnd, 20*time.Millisecond)) // the moment is the random thing here; nothing is awaited
+				if err := syscall.Kill(int(process.Load()), syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				if round%2 == 0 {
+					died := time.Now()
+					for {
+						if _, err := client.Unary(ctx, &echopb.Payload{}); err == nil {
+							break
+						} else if !crashed(err) {
+							t.Fatal(err)
+						}
+					}
+					gaps = append(gaps, time.Since(died))
+				}
+			}
+			for { // so that a plugin lives when the handle is closed
+				if _, err := client.Unary(ctx, &echopb.Payload{}); err == nil {
+					break
+				} else if !crashed(err) {
+					t.Fatal(err)
+				}
+			}
+			answered, failed := stop()
+			slices.Sort(gaps)
+			t.Logf("%d calls answered, %d lost; from crash to next answer: p50 %v, p99 %v, longest %v",
+				answered, failed, gaps[len(gaps)/2], gaps[len(gaps)*99/100], gaps[len(gaps)-1])
+			if answered == 0 {
+				t.Error("no call was answered")
+			}
+		})
+	}
+}
+
+// TestSoakSupervisedSwaps swaps the plugin under load, and programs that cannot replace
+// it. No call fails.
+func TestSoakSupervisedSwaps(t *testing.T) {
+	t.Parallel()
+	good := launching(t, echoPlugin())
+	h := superviseTest(t, good)
+	stop := superviseLoad(t, h, func(error) bool { return false })
+	broken := map[string]supervise.LaunchFunc{
+		"a program that is missing":       launching(t, exec.Command("/nonexistent")),
+		"a program that is not a plugin":  launching(t, exec.Command("/bin/true")),
+		"another version of the protocol": launching(t, command("matrix-plugin"), host.WithProtocols(matrix.Protocol)),
+	}
+	ctx := testContext(t)
+	for range soakLength(1000, 10) {
+		if err := h.Swap(ctx, good); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range soakLength(60, 2) {
+		for name, launch := range broken {
+			before := h.State()
+			if err := h.Swap(ctx, launch); err == nil {
+				t.Errorf("%s was swapped in", name)
+			}
+			if after := h.State(); after != before {
+				t.Errorf("%s changed the handle from %+v to %+v", name, before, after)
+			}
+		}
+	}
+	if answered, failed := stop(); answered == 0 || failed > 0 {
+		t.Errorf("%d calls answered, %d failed", answered, failed)
+	}
+}
+
+// TestSupervisedStreams checks what each kind of stream sees when its plugin ends: all
+// end with the plugin, say how it ended, and the next ones are opened at the next plugin.
+func TestSupervisedStreams(t *testing.T) {
+	t.Parallel()
+	for _, name := range ways.Names() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			launch := launching(t, command("matrix-plugin"), host.WithProtocols(matrix.Protocol), host.WithTransports(ways.Named(name)))
+			h := superviseTest(t, launch, supervise.WithHold(hang))
+			client := echopb.NewEchoClient(h)
+			ctx := testContext(t)
+			chat := func() echopb.Echo_ChatClient {
+				t.Helper()
+				stream, err := client.Chat(ctx)
+				if err == nil {
+					err = stream.Send(&echopb.Payload{Data: []byte("x")})
+				}
+				if err == nil {
+					_, err = stream.Recv()
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return stream
+			}
+			stream := chat()
+			p, err := h.Plugin(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(p.Info().PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			_, err = stream.Recv()
+			asExit(t, err)
+			if _, err := p.OpenStream(ctx, "any"); !errors.Is(err, io.EOF) && err == nil {
+				t.Error("a named stream was opened at a plugin that has ended")
+			}
+			next := chat()
+			if err := next.CloseSend(); err != nil {
+				t.Error(err)
+			}
+			q, err := h.Plugin(ctx)
+			if err != nil || q == p {
+				t.Errorf("the plugin is the one that has ended, %v", err)
+			}
+		})
+	}
+}
+
+// TestConfigurationIsUsedAgain checks that each start has the command and the options of
+// the first: among them the services that the plugin calls at its host.
+func TestConfigurationIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	h := superviseTest(t, launching(t, command("duplex-plugin"), host.WithProtocols(duplexpb.DuplexProtocol),
+		host.WithServices(duplexpb.ServeDuplex(&duplex.Handler{}))), eager, supervise.WithHold(hang))
+	ctx := testContext(t)
+	for range 3 {
+		if _, err := duplexpb.NewDuplexClient(h).Descend(ctx, &duplexpb.Descent{Depth: 1}); err != nil {
+			t.Fatal(err)
+		}
+		p, err := h.Plugin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(p.Info().PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the end of the plugin", p.Done())
+	}
+	if _, err := h.Plugin(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSupervisedHang stops a plugin with SIGSTOP: the handle notices it, and starts
+// another one.
+func TestSupervisedHang(t *testing.T) {
+	t.Parallel()
+	h := superviseTest(t, launching(t, echoPlugin()), eager, supervise.WithHold(hang),
+		supervise.WithHealth(supervise.Health{Interval: 50 * time.Millisecond, Timeout: time.Second, Failures: 2}))
+	ctx := testContext(t)
+	p, err := h.Plugin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(p.Info().PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	_, err = echopb.NewEchoClient(h).Unary(ctx, &echopb.Payload{})
+	if err != nil {
+		asExit(t, err) // it was in flight when the plugin was killed
+	}
+	waitFor(t, "the end of the first plugin", p.Done())
+	if _, err := echopb.NewEchoClient(h).Unary(ctx, &echopb.Payload{}); err != nil {
+		t.Error(err)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -255,6 +256,50 @@ func TestDebugCallbacks(t *testing.T) {
 			p := attach(t, b.info(), over, host.WithProtocols(duplexpb.DuplexProtocol))
 			if _, err := duplexpb.NewDuplexClient(p).Descend(testContext(t), &duplexpb.Descent{Depth: 1}); status.Code(err) != codes.Unimplemented {
 				t.Errorf("a call back to a host that serves nothing: %v", err)
+			}
+			b.stop(os.Interrupt)
+		})
+	}
+}
+
+// TestDebugCallsBackTheCaller attaches two hosts at the same time. The plugin calls back the
+// host whose call it handles.
+func TestDebugCallsBackTheCaller(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"unix", "tcp", "quic"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := debug(t, command("duplex-plugin", name))
+			over := host.WithTransports(ways.Parse([]string{name})...)
+			hosts := make([]*host.Plugin, 2)
+			calledBack := make([]atomic.Int32, len(hosts))
+			var attached sync.WaitGroup
+			attached.Add(len(hosts))
+			for i := range hosts {
+				h := &duplex.Handler{}
+				h.Other = func(context.Context) grpc.ClientConnInterface {
+					attached.Wait()
+					calledBack[i].Add(1)
+					return hosts[i]
+				}
+				hosts[i] = attach(t, b.info(), over, host.WithProtocols(duplexpb.DuplexProtocol), host.WithServices(duplexpb.ServeDuplex(h)))
+				attached.Done()
+			}
+			for i, p := range hosts {
+				for j := range calledBack {
+					calledBack[j].Store(0)
+				}
+				if resp, err := duplexpb.NewDuplexClient(p).Descend(testContext(t), &duplexpb.Descent{Depth: 9}); err != nil || resp.GetDepth() != 9 {
+					t.Errorf("%v, %v", resp, err)
+				}
+				if own, other := calledBack[i].Load(), calledBack[1-i].Load(); own == 0 || other != 0 {
+					t.Errorf("host %d was called back %d times, the other host %d times", i, own, other)
+				}
+			}
+			for _, p := range hosts {
+				if err := p.Close(); err != nil {
+					t.Error(err)
+				}
 			}
 			b.stop(os.Interrupt)
 		})

@@ -72,7 +72,7 @@ type runner struct {
 	opts    []plugin.Option
 }
 
-// Start implements [host.Runner]. Of the command, only the environment counts.
+// Start implements [host.Runner]. It uses only the environment of the command.
 func (r *runner) Start(ctx context.Context, cfg host.StartConfig) (host.Process, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // which ends with the start
 	stdout, answers := io.Pipe()

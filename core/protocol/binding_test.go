@@ -40,9 +40,9 @@ type (
 	}
 	pointerGreeter struct{ count int }
 	// Values of sliceGreeter and funcGreeter cannot be compared.
-	sliceGreeter []int
-	funcGreeter  func()
-	marked       struct{ greeter }
+	sliceGreeter  []int
+	funcGreeter   func()
+	markedGreeter struct{ greeter }
 )
 
 func (greeter) Greet(context.Context, *string) (*string, error) { return new(string), nil }
@@ -60,7 +60,7 @@ func (p *pointerGreeter) Greet(context.Context, *string) (*string, error) {
 func (sliceGreeter) Greet(context.Context, *string) (*string, error) { return new(string), nil }
 func (funcGreeter) Greet(context.Context, *string) (*string, error)  { return new(string), nil }
 
-func (marked) mustEmbedUnimplementedMarkedServer() {}
+func (markedGreeter) mustEmbedUnimplementedMarkedServer() {}
 
 // Handlers that do not fit.
 type (
@@ -117,7 +117,7 @@ func TestBind(t *testing.T) {
 		{"a slice", protocol.Bind(greeting, sliceGreeter{1}), map[int][]string{1: {"test.Greeter"}}},
 		{"an empty slice", protocol.Bind(greeting, sliceGreeter{}), map[int][]string{1: {"test.Greeter"}}},
 		{"a func", protocol.Bind(greeting, funcGreeter(func() {})), map[int][]string{1: {"test.Greeter"}}},
-		{"a marked interface", protocol.Bind(markedP, marked{}), map[int][]string{3: {"test.Marked"}}},
+		{"a marked interface", protocol.Bind(markedP, markedGreeter{}), map[int][]string{3: {"test.Marked"}}},
 		{"generated code", protocol.Bind(healthProtocol, &health{}), map[int][]string{1: {"grpc.health.v1.Health"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

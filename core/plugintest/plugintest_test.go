@@ -194,7 +194,7 @@ type failing struct {
 	cleanups []func()
 }
 
-type failed struct{}
+type testFailure struct{}
 
 func (f *failing) Helper()          {}
 func (f *failing) Cleanup(c func()) { f.cleanups = append(f.cleanups, c) }
@@ -205,7 +205,7 @@ func (f *failing) Errorf(format string, args ...any) {
 
 func (f *failing) Fatalf(format string, args ...any) {
 	f.Errorf(format, args...)
-	panic(failed{})
+	panic(testFailure{})
 }
 
 // failure runs f as a test of its own and returns the text of its failure.
@@ -214,7 +214,7 @@ func failure(t *testing.T, f func(tb testing.TB)) string {
 	tb := &failing{TB: t}
 	func() {
 		defer func() {
-			if value := recover(); value != nil && value != any(failed{}) {
+			if value := recover(); value != nil && value != any(testFailure{}) {
 				panic(value)
 			}
 		}()

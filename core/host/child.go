@@ -47,9 +47,12 @@ const (
 	// pipes and in the collectors. They take milliseconds, or seconds if many processes
 	// share few processors. They take longer only if the user's log handler is slow.
 	drainTimeout = 5 * time.Second
-	// hurryTimeout bounds how long the host then reads what is left in the pipe, without
-	// logging it, until it notices that the pipe is closed.
+	// hurryTimeout bounds how long the host then waits for the next read of what is left
+	// in the pipe. The host does not log that any more.
 	hurryTimeout = time.Second
+	// maxHurries is how often that can happen. The pipes hold 64 KiB each, so only a
+	// process that still writes to them needs more.
+	maxHurries = 10
 	// heldTimeout is how long another process may hold the output before the host stops
 	// reading it. A process that has left the group may be ending too.
 	heldTimeout = 500 * time.Millisecond
@@ -115,6 +118,7 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 	c.stderr = logs.NewCollector(logger, logs.CollectorConfig{Stream: "stderr", Copy: c.copies.stderr})
 	read := make(chan struct{}) // closed when both streams were read to their end
 	var held atomic.Pointer[string]
+	var cut atomic.Bool
 	var readers sync.WaitGroup
 	collect := func(collector *logs.Collector, r io.Reader) {
 		if err := collector.Run(r); err != nil {
@@ -127,6 +131,8 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 		defer close(read)
 		readers.Wait()
 		switch by := held.Load(); { // logged by this goroutine, because the handler may not return
+		case cut.Load():
+			logger.Warn("the end of the plugin's output is lost: this machine, or a writer of the host, is too slow")
 		case by == nil:
 		case *by == "":
 			logger.Warn("the plugin's output did not end with the plugin, and is no longer read")
@@ -144,6 +150,8 @@ func (c *child) watch(cfg *config, p Process, instance string) {
 		deadline := time.Now().Add(drainTimeout)
 		if by, isHeld := c.awaitOutput(read, deadline); isHeld {
 			held.Store(&by)
+		} else {
+			cut.Store(!closesWithin(read, 0))
 		}
 		_ = errors.Join(stdout.Close(), stderr.Close()) // nothing was written
 		if !closesWithin(read, max(hurryTimeout, time.Until(deadline))) {
@@ -172,11 +180,19 @@ func (c *child) awaitOutput(read <-chan struct{}, deadline time.Time) (holder st
 		case late:
 			c.stdout.Hurry()
 			c.stderr.Hurry()
-			closesWithin(read, hurryTimeout) // the caller looks at the result
+			for range maxHurries {
+				before := c.reads()
+				if closesWithin(read, hurryTimeout) || c.reads() == before {
+					break // the caller looks at which it was
+				}
+			}
 			return "", false
 		}
 	}
 }
+
+// reads is how often the output was read.
+func (c *child) reads() int64 { return c.stdout.Reads() + c.stderr.Reads() }
 
 // outputHolder is a [Process] that knows whether another process holds its output.
 type outputHolder interface {
@@ -288,11 +304,17 @@ func (c *child) whyStopped() string {
 	return ""
 }
 
-// isEnding reports whether the system has ended the process, but the host has not
-// noticed yet.
+// isEnding reports whether the system is ending the process, or has ended it and the host
+// has not noticed yet.
 func (c *child) isEnding() bool {
 	pid := c.localProcessID()
-	return pid != 0 && process.IsZombie(pid)
+	return pid != 0 && process.IsEnding(pid)
+}
+
+// exitsAfterLoss reports whether the process ends within exitAfterLoss, or when the system
+// is ending it by then.
+func (c *child) exitsAfterLoss() bool {
+	return c.exitsWithin(exitAfterLoss) || c.isEnding() && c.exitsWithin(killTimeout)
 }
 
 func (c *child) hasExited() bool {

@@ -60,6 +60,14 @@ func (p *pipe) Close() error {
 	return nil
 }
 
+// slowWriter takes so long for each Write.
+type slowWriter time.Duration
+
+func (w slowWriter) Write(b []byte) (int, error) {
+	time.Sleep(time.Duration(w))
+	return len(b), nil
+}
+
 // handlerFunc is called with each message.
 type handlerFunc func(message string)
 
@@ -81,6 +89,7 @@ func TestOutputOfTheDead(t *testing.T) {
 		name    string
 		lines   int
 		held    bool
+		pause   time.Duration // of each write to the user's copy
 		delay   time.Duration // of each record; negative if it never ends
 		within  time.Duration
 		says    string // the log
@@ -91,6 +100,7 @@ func TestOutputOfTheDead(t *testing.T) {
 		{name: "quick", lines: many},
 		{name: "a full pipe on a busy machine", lines: 4000, delay: time.Millisecond, within: 4001 * time.Millisecond},
 		{name: "slow", lines: many, delay: time.Millisecond, within: drainTimeout + 5*time.Millisecond, says: "the log handler was too slow", cut: true},
+		{name: "slow copy", lines: 2 * many, pause: 900 * time.Millisecond, within: drainTimeout + maxHurries*hurryTimeout, says: "the log handler was too slow", cut: true},
 		{name: "stuck", lines: many, delay: -1, within: drainTimeout + 2*hurryTimeout, stuck: true, unknown: true, cut: true},
 		{name: "held", lines: many, held: true, within: drainTimeout, says: "did not end with the plugin"},
 		{name: "held, and slow", lines: 1000, delay: time.Millisecond, held: true, within: drainTimeout + 5*time.Millisecond, says: "did not end with the plugin"},
@@ -115,7 +125,7 @@ func TestOutputOfTheDead(t *testing.T) {
 					log = append(log, message)
 				}))
 				began := time.Now()
-				c := newChild(&config{name: "name", logger: logger, trace: newTracer(nil, "")}, dead{stderr: p}, "command", "")
+				c := newChild(&config{name: "name", logger: logger, stderr: slowWriter(tt.pause), trace: newTracer(nil, "")}, dead{stderr: p}, "command", "")
 				<-c.gone.Done()
 				if took := time.Since(began); took > tt.within {
 					t.Errorf("it took %v, want at most %v", took, tt.within)

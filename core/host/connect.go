@@ -27,7 +27,7 @@ func (l *launch) ready(ctx context.Context, answer *negotiation.Answer) (*Plugin
 	l.trace.connected(err)
 	if err != nil {
 		if ctx.Err() == nil {
-			l.child.exitsWithin(exitAfterLoss) // a process that ends says more than its socket
+			l.child.exitsAfterLoss() // a process that ends says more than its socket
 		}
 		return nil, err
 	}

@@ -214,7 +214,7 @@ func (l *launch) awaitAnswer(ctx context.Context) (*negotiation.Answer, error) {
 		}
 	}
 	var none *noAnswerError
-	if errors.As(result.err, &none) && l.child.exitsWithin(exitAfterLoss) {
+	if errors.As(result.err, &none) && l.child.exitsAfterLoss() {
 		// The output ended because the process did, which says more.
 		return nil, errors.Join(errExited, ifHalf(none))
 	}

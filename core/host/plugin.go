@@ -119,7 +119,7 @@ func (p *Plugin) named(ctx context.Context, purpose session.Purpose, verb, name 
 		return conn, nil
 	}
 	switch {
-	case p.child.hasExited(), ctx.Err() == nil && isLoss(err) && p.child.exitsWithin(exitAfterLoss):
+	case p.child.hasExited(), ctx.Err() == nil && isLoss(err) && p.child.exitsAfterLoss():
 		err = p.ended(ctx, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		if why := p.child.whyStopped(); why != "" {
@@ -276,7 +276,7 @@ func (p *Plugin) awaitHandlers() {
 // plugin to stop, the plugin first takes no new calls. It may go on until the last call
 // is answered.
 func (p *Plugin) outlivesConnection() bool {
-	if p.child.exitsWithin(exitAfterLoss) || p.child.isEnding() && p.child.exitsWithin(killTimeout) {
+	if p.child.exitsAfterLoss() {
 		return false
 	}
 	if p.step.Load() == nil && p.client.Broken() {

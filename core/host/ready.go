@@ -34,7 +34,7 @@ func (l *launch) awaitReady(ctx context.Context, e ends) error {
 	e.close()
 	err = errors.Join(err, l.session.Close())
 	if ctx.Err() == nil && !l.attaching {
-		l.child.exitsWithin(exitAfterLoss) // the plugin ends by itself, and how it ends says more
+		l.child.exitsAfterLoss() // the plugin ends by itself, and how it ends says more
 	}
 	return err
 }

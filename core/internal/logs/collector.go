@@ -91,7 +91,8 @@ type Collector struct {
 	failed  bool   // a panic of the handler has been reported
 	skipped int    // records that were not logged after Hurry
 
-	waiting atomic.Bool // Run waits for more to read
+	waiting atomic.Bool  // Run waits for more to read
+	reads   atomic.Int64 // reads that have returned
 	hurried atomic.Bool
 
 	mu        sync.Mutex // guards the fields below
@@ -131,6 +132,7 @@ func (c *Collector) Run(r io.Reader) error {
 		c.waiting.Store(true)
 		n, err := r.Read(buf)
 		c.waiting.Store(false)
+		c.reads.Add(1)
 		c.write(buf[:n])
 		switch {
 		case err == nil:
@@ -148,6 +150,9 @@ func (c *Collector) Run(r io.Reader) error {
 // Waiting reports whether everything that Run has read is logged. It may be called
 // at any time, from any goroutine.
 func (c *Collector) Waiting() bool { return c.waiting.Load() }
+
+// Reads returns how often Run has read. It may be called at any time, from any goroutine.
+func (c *Collector) Reads() int64 { return c.reads.Load() }
 
 // Hurry is for a stream whose writer has ended and whose handler is slow. Run then
 // reads the rest at once, so that Tail and Panic know the end of the stream. It logs

@@ -3,6 +3,7 @@ package process
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -20,10 +21,26 @@ func WhyStopped(pid int) string {
 	}
 }
 
-// IsZombie reports whether a process has ended and was not waited for.
-func IsZombie(pid int) bool {
-	state, _ := state(pid)
-	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
+// exitingFlag is PF_EXITING among the flags of /proc/PID/stat: the kernel is ending the
+// thread. The kernel sets it before it closes the thread's descriptors.
+const exitingFlag = 0x4
+
+// flagsField is the index of the flags among what [statFields] returns.
+const flagsField = 6
+
+// IsEnding reports whether the kernel is ending a process, or has ended it and nothing
+// has waited for it yet. On a busy machine that takes a process with many threads longer
+// than its peers take to notice that its connections are closed.
+func IsEnding(pid int) bool {
+	fields, err := statFields(pid)
+	if err != nil {
+		return false
+	}
+	if state := fields[0]; state == "Z" || state == "X" {
+		return true
+	}
+	flags, err := strconv.ParseUint(fields[flagsField], 10, 32)
+	return err == nil && flags&exitingFlag != 0
 }
 
 // state returns the state of a process, which begins with a letter, and the number of the

@@ -72,16 +72,23 @@ func TestWhyStopped(t *testing.T) {
 	default:
 		t.Logf("no tracer: %v", err)
 	}
-	if IsZombie(pid) {
-		t.Error("it counts as a zombie")
+	if IsEnding(pid) {
+		t.Error("it counts as ending")
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); !IsZombie(pid); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !IsEnding(pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it is no zombie")
 		}
+	}
+	fields, err := statFields(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if flags, err := strconv.ParseUint(fields[flagsField], 10, 32); err != nil || flags&exitingFlag == 0 {
+		t.Errorf("a zombie has flags %s (%v), want %#x among them", fields[flagsField], err, exitingFlag)
 	}
 	if why := WhyStopped(pid); why != "" {
 		t.Errorf("a zombie: %q", why)
@@ -90,7 +97,7 @@ func TestWhyStopped(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Error("it ended in good order")
 	}
-	if why := WhyStopped(pid); why != "" || IsZombie(pid) {
+	if why := WhyStopped(pid); why != "" || IsEnding(pid) {
 		t.Errorf("a process that is gone: %q", why)
 	}
 }

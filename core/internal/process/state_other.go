@@ -6,5 +6,5 @@ package process
 // call to a plugin that is stopped times out without this reason.
 func WhyStopped(int) string { return "" }
 
-// IsZombie returns false: this package reads the state of a process on Linux only.
-func IsZombie(int) bool { return false }
+// IsEnding returns false: this package reads the state of a process on Linux only.
+func IsEnding(int) bool { return false }

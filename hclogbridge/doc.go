@@ -1,6 +1,6 @@
-// Package hclogbridge connects hclog and log/slog, both ways: [NewHandler] makes a
+// Package hclogbridge connects hclog and log/slog, both ways. [NewHandler] makes a
 // [slog.Handler] that writes to an [hclog.Logger], for a host or a plugin that logs
-// with hclog, and [NewLogger] makes an hclog.Logger that writes to a slog.Handler, for
+// with hclog. [NewLogger] makes an hclog.Logger that writes to a slog.Handler, for
 // code that accepts only such a logger.
 //
 // It is not for reading the lines that a plugin prints with hclog: a host does that

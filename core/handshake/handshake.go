@@ -1,6 +1,6 @@
 // Package handshake has what a user meets of the handshake, by which a host and a
-// plugin agree: [Error] says why they did not, [AttachInfo] is how a host reaches a
-// plugin that runs already, and the constants are the values in host.Info.
+// plugin agree. [Error] says why they did not, and [AttachInfo] is how a host
+// reaches a plugin that runs already. The constants are the values in host.Info.
 //
 // Packages host and plugin do the handshake. docs/protocol.md is its normative text,
 // for an implementation in another language.

@@ -11,9 +11,9 @@ type ExitStatus struct {
 	Code int
 	// Signal is the name of the signal that ended the process; empty if none did.
 	Signal string
-	// Unknown is set if the system does not tell this host how the process ended: another
-	// process has started it ([Attach]), or other code of the host has waited for it, as
-	// the init of a container waits for all children.
+	// Unknown is set if the system does not tell this host how the process ended.
+	// Either another process has started it ([Attach]), or other code of the host has
+	// waited for it, like the init of a container.
 	Unknown bool
 }
 

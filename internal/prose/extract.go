@@ -98,8 +98,8 @@ func extractGo(name string, content []byte) ([]passage, error) {
 
 var testFunc = regexp.MustCompile(`^(Test|Fuzz|Benchmark)[A-Z]`)
 
-// comment takes in a line of a comment. Indented lines are code, and end a
-// passage as empty lines do; an item of a list begins one.
+// comment takes in a line of a comment. Indented lines are code or a table,
+// and end a passage like empty lines. An item of a list begins one.
 func (b *builder) comment(text string, line int) {
 	text = strings.TrimSpace(text)
 	for _, mark := range []string{"//", "/*", "#"} {
@@ -111,7 +111,7 @@ func (b *builder) comment(text string, line int) {
 	case item != "":
 		b.end()
 		b.add(text[len(item):], line)
-	case strings.TrimSpace(text) == "", strings.HasPrefix(text, "\t"), strings.HasPrefix(text, "    ") && b.text.Len() == 0:
+	case strings.TrimSpace(text) == "", strings.HasPrefix(text, "\t"), strings.HasPrefix(text, "   ") && b.text.Len() == 0:
 		b.end()
 	case directive.MatchString(text):
 	default:
@@ -169,10 +169,10 @@ func extractComments(content []byte, mark string) []passage {
 		case !ok:
 			b.end()
 		case strings.TrimSpace(code) == "":
-			b.comment(comment, i+1)
+			b.comment(mark+comment, i+1)
 		case strings.HasSuffix(code, " ") && strings.Count(code, `"`)%2 == 0 && strings.Count(code, `'`)%2 == 0:
 			b.end()
-			b.comment(comment, i+1)
+			b.comment(mark+comment, i+1)
 			b.end()
 		}
 	}

@@ -17,10 +17,10 @@ type mark struct{ offset, line int }
 type kind int
 
 const (
-	prose    kind = iota // comments and pages: all rules for words and sentences
-	message              // a string of a program: the same, if it is a sentence
+	prose    kind = iota // comments and pages: all rules except that for types
+	message              // a string of a program: the same rules
 	typeName             // must be a noun
-	testName             // the words of a test's name
+	testName             // the words of a test's name: the rules for words
 )
 
 // line returns the line of the file that the offset of the text is in.

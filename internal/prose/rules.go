@@ -9,7 +9,7 @@ import (
 
 // maxWords is how long a sentence may be. The aim is 25; the rest is for
 // sentences that list things.
-const maxWords = 45
+const maxWords = 40
 
 const (
 	ruleLength = "long sentence"
@@ -97,11 +97,11 @@ func judgeType(p passage) []Finding {
 	return nil
 }
 
-// sentenceEnd is where a sentence ends: a mark, perhaps a closing quote or
-// bracket, and a space. A colon before a capital ends one too.
+// sentenceEnd matches the end of a sentence: a mark, perhaps a closing quote or
+// bracket, and a space.
 var sentenceEnd = regexp.MustCompile("[.!?;][)\"'`*_]* +")
 
-// abbreviation is what looks like the end of a sentence and is not.
+// abbreviation matches the end of a text that only looks like the end of a sentence.
 var abbreviation = regexp.MustCompile(`(?i)\b(e\.g|i\.e|etc|vs|cf|no)\. +$`)
 
 // sentences splits a text; joined, the parts are the text.

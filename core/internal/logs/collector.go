@@ -170,10 +170,10 @@ func (c *Collector) Tail() string {
 }
 
 // Panic returns what the Go runtime printed last when it ended the process: the
-// message without "panic: " or "fatal error: ", for example "runtime error: index
-// out of range [3] with length 2", and the rest, which is mostly goroutine traces
-// and may be empty. Very long texts are cut, and say so. Panic reports false if
-// there was none.
+// message and the rest. The message is without "panic: " or "fatal error: ", for
+// example "runtime error: index out of range [3] with length 2". The rest is
+// mostly goroutine traces and may be empty. Very long texts are cut, and say so.
+// Panic reports false if there was none.
 //
 // A running program can print the same text. The text tells how the process ended
 // only if the exit code is 2 or an abort signal ended the process. Panic may be

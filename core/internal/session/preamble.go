@@ -20,10 +20,10 @@ const (
 	Carrier   Purpose = 5 // the one connection of a yamux session, which carries all the others
 )
 
-// Preamble is the first bytes that a Plugwire host sends on each stream to a
-// Plugwire plugin (docs/protocol.md, "Preamble"): ten bytes of magic, the
-// version, the purpose, the lengths of the name and of the identity, a zero byte, the
-// name, and the identity. The first byte is neither HTTP/2's nor TLS's.
+// Preamble is the first bytes that a Plugwire host sends on each stream to a Plugwire
+// plugin (docs/protocol.md, "Preamble"): magic (ten bytes), version, purpose, the
+// lengths of name and identity, a zero byte, name, identity. The first byte is
+// neither HTTP/2's nor TLS's.
 type Preamble struct {
 	Purpose Purpose
 	// Name distinguishes the streams with purpose Offered or Awaited. It is empty

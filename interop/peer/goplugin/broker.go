@@ -15,7 +15,7 @@ import (
 // socket is gone.
 //
 // serve returns when the broker accepts. A peer that dials sooner can end the
-// plugin: in the multiplexed mode go-plugin answers a knock before the listener
+// plugin. In the multiplexed mode go-plugin answers a knock before the listener
 // exists, finds no listener for the stream that follows, and treats that as an
 // error of the listener of all streams.
 //

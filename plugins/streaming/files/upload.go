@@ -203,9 +203,9 @@ func (u *Upload) Offset() int64 { return u.offset }
 func (u *Upload) Path() string { return u.name }
 
 // Commit makes the file visible if its checksum is sum. The upload has ended
-// then. After an error its data is removed, with two exceptions: directories on
-// the file's path may have been made, and if writing the file's name to the
-// disk failed, the file is visible but may be lost in a power failure.
+// then. After an error its data is removed, with two exceptions. Directories on
+// the file's path may have been made. If writing the file's name to the disk
+// failed, the file is visible but may be lost in a power failure.
 func (u *Upload) Commit(sum []byte) error {
 	switch {
 	case u.spec.Size > 0 && u.offset != u.spec.Size:

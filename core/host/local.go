@@ -24,6 +24,7 @@ var (
 	_ FilePasser       = localRunner{}
 	_ PathRunner       = localRunner{}
 	_ CredentialKeeper = localRunner{}
+	_ Quitter          = localProcess{}
 )
 
 // PassesFiles implements [FilePasser].
@@ -73,6 +74,9 @@ func (p localProcess) Wait(ctx context.Context) (ExitStatus, error) {
 
 // Terminate implements [Process].
 func (p localProcess) Terminate(context.Context) error { return p.Process.Terminate() }
+
+// Quit implements [Quitter].
+func (p localProcess) Quit(context.Context) error { return p.Process.Quit() }
 
 // Kill implements [Process].
 func (p localProcess) Kill(context.Context) error { return p.Process.Kill() }

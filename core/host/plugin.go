@@ -42,6 +42,7 @@ type Plugin struct {
 	step    atomic.Pointer[Step]   // the last step of a shutdown; nil before one
 	whyLate atomic.Pointer[string] // why the plugin did not end when asked; nil if unknown
 
+	quit        atomic.Bool           // it was told to print its stacks
 	unreachable atomic.Pointer[error] // why the host could not ask a foreign plugin to stop
 
 	done chan struct{} // closed when everything is over; err is set then
@@ -293,6 +294,9 @@ func (p *Plugin) outcome(reason error) error {
 	}
 	if err := p.unreachable.Load(); err != nil {
 		reason = errors.Join(reason, *err)
+	}
+	if p.quit.Load() {
+		reason = errors.Join(reason, errQuit)
 	}
 	clean := reason == nil && p.child.waitErr == nil && p.child.status.clean()
 	if clean && step == StepAsk {

@@ -30,7 +30,8 @@ import (
 //     does. A runner whose plugins have another user than the command names, or a user
 //     namespace, says no: the host then demands mutual TLS.
 //   - [Wrapper]: what the wrapped runner can do.
-//   - A [Process] may be a [Translator], for a plugin that sees other addresses.
+//   - A [Process] may be a [Translator], for a plugin that sees other addresses, and a
+//     [Quitter], for a plugin that can print where it hangs.
 type Runner interface {
 	// Start starts the plugin and returns as soon as it runs. The context bounds the
 	// start only, never the life of the process. The host closes the inherited files

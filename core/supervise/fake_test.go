@@ -33,6 +33,7 @@ type fakePlugin struct {
 	asked       bool
 	health      func(ctx context.Context) error // nil: healthy
 	call        func(ctx context.Context, method string) error
+	quit        func(ctx context.Context) error // nil: unsupported
 	err         error
 	calls       int
 }
@@ -112,6 +113,16 @@ func (f *fakePlugin) Ping(ctx context.Context) error {
 		return nil
 	}
 	return health(ctx)
+}
+
+func (f *fakePlugin) Quit(ctx context.Context) error {
+	f.mu.Lock()
+	quit := f.quit
+	f.mu.Unlock()
+	if quit == nil {
+		return errors.ErrUnsupported
+	}
+	return quit(ctx)
 }
 
 func (f *fakePlugin) Shutdown(ctx context.Context) error {

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -131,12 +132,26 @@ func (e *UnhealthyError) Error() string {
 // Unwrap returns Err.
 func (e *UnhealthyError) Unwrap() error { return e.Err }
 
-// unhealthyGrace is how long an unhealthy plugin may take to end in good order.
-const unhealthyGrace = time.Second
+const (
+	// unhealthyGrace is how long an unhealthy plugin may take to end in good order.
+	unhealthyGrace = time.Second
+	// quitTimeout is how long a plugin may take to print the stacks of its goroutines:
+	// thousands of them are some megabytes.
+	quitTimeout = 5 * time.Second
+)
 
-// end stops an unhealthy plugin.
-func end(p instance) {
+// end stops an unhealthy plugin. One that does not answer first prints where it hangs.
+func end(p instance, unhealthy error) {
+	if status.Code(errors.Unwrap(unhealthy)) == codes.DeadlineExceeded {
+		quit(p)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), unhealthyGrace)
 	defer cancel()
 	_ = p.Shutdown(ctx) // the machine hears of the end by Done
+}
+
+func quit(p instance) {
+	ctx, cancel := context.WithTimeout(context.Background(), quitTimeout)
+	defer cancel()
+	_ = p.Quit(ctx) // a plugin that cannot is killed all the same
 }

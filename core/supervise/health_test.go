@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/host"
 )
 
 func hang(ctx context.Context) error {
@@ -75,6 +77,56 @@ func TestUnhealthyPluginIsReplaced(t *testing.T) {
 			t.Errorf("events %v, want %v", got, want)
 		}
 	})
+}
+
+// A plugin that hangs is told to print its stacks. A plugin that says that it is unhealthy
+// is not: it only stops.
+func TestStacks(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		health func(context.Context) error
+		want   bool
+	}{
+		"hangs":           {hang, true},
+		"is not serving":  {func(context.Context) error { return errBroken }, false},
+		"hangs, is stuck": {hang, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f, events := new(factory), new(recorder)
+				h := startFake(t, f, WithListener(events.listen))
+				defer closeHandle(t, h)
+				first := f.last()
+				stacks := &host.ExitError{Panic: "SIGQUIT: quit", Stack: "goroutine 1 [select]:"}
+				first.set(func() {
+					first.health = tt.health
+					first.quit = func(ctx context.Context) error {
+						if name == "hangs, is stuck" {
+							<-ctx.Done()
+							return ctx.Err()
+						}
+						first.end(stacks)
+						return nil
+					}
+				})
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				var exit *host.ExitError
+				for _, e := range events.events {
+					if e.Kind == KindExited && e.Err != nil {
+						exit, _ = errors.AsType[*host.ExitError](e.Err)
+					}
+				}
+				if got := exit == stacks; got != (tt.want && name == "hangs") {
+					t.Errorf("the event has %v", exit)
+				}
+				if s := h.State(); s.Starts != 2 || s.Phase != PhaseReady {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
 }
 
 // An unhealthy plugin that stops in good order when asked is replaced too.

@@ -158,7 +158,7 @@ func (m *machine) ail(r report) {
 	m.state.Err = r.err
 	m.publish(PhaseStopping, nil)
 	m.tell(Event{Kind: KindUnhealthy, Err: r.err, Plugin: plugin})
-	m.working.Go(func() { end(r.life) })
+	m.working.Go(func() { end(r.life, r.err) })
 }
 
 // errStopped is why a handle is down whose plugin was stopped by other code of the host.

@@ -64,6 +64,7 @@ type instance interface {
 	Name() string
 	Protocol() *protocol.Protocol
 	Ping(ctx context.Context) error
+	Quit(ctx context.Context) error
 	Shutdown(ctx context.Context) error
 	Done() <-chan struct{}
 	Err() error

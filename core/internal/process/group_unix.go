@@ -59,6 +59,7 @@ func (g *group) started(p *os.Process) error {
 }
 
 func (g *group) terminate() error { return g.send(unix.SIGTERM) }
+func (g *group) quit() error      { return g.send(unix.SIGQUIT) }
 func (g *group) kill() error      { return g.send(unix.SIGKILL) }
 
 func (g *group) send(sig unix.Signal) error {

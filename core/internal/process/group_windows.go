@@ -53,6 +53,8 @@ func (g *group) started(p *os.Process) error {
 
 func (g *group) terminate() error { return errors.ErrUnsupported }
 
+func (g *group) quit() error { return errors.ErrUnsupported }
+
 func (g *group) kill() error { return windows.TerminateJobObject(g.job, killedExitCode) }
 
 func (g *group) close() { _ = windows.CloseHandle(g.job) }

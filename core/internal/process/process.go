@@ -160,5 +160,9 @@ func (p *Process) Exited() <-chan struct{} { return p.exited }
 // it returns [errors.ErrUnsupported].
 func (p *Process) Terminate() error { return p.group.terminate() }
 
+// Quit makes the whole group print what it is doing and end, by SIGQUIT. On Windows,
+// which has no such request, it returns [errors.ErrUnsupported].
+func (p *Process) Quit() error { return p.group.quit() }
+
 // Kill ends the whole group.
 func (p *Process) Kill() error { return p.group.kill() }

@@ -68,24 +68,6 @@ func symbolsOf(tree *ast.FileNode) []symbol {
 	return found
 }
 
-// servicesOf returns the package of a file and a ";" if the file declares services.
-// Otherwise it returns an empty text.
-func servicesOf(tree *ast.FileNode) string {
-	name, serves := "", false
-	for _, decl := range tree.Decls {
-		switch d := decl.(type) {
-		case *ast.PackageNode:
-			name = string(d.Name.AsIdentifier())
-		case *ast.ServiceNode:
-			serves = true
-		}
-	}
-	if !serves {
-		return ""
-	}
-	return name + ";"
-}
-
 // An owner is a symbol with the file that declares it.
 type owner struct {
 	file string

@@ -39,14 +39,22 @@ type Result struct {
 // with mistakes too.
 func (r *Result) Related(a, b string) bool {
 	one, other := r.nodes[a], r.nodes[b]
-	if one == nil || other == nil || one.services == "" || other.services == "" || path.Dir(a) != path.Dir(b) {
+	if one == nil || other == nil || !one.hasServices || !other.hasServices || path.Dir(a) != path.Dir(b) {
 		return false
 	}
-	return one.services == other.services || one.imported(optionsFile) && other.imported(optionsFile)
+	return one.pkg == other.pkg || one.imported(optionsFile) && other.imported(optionsFile)
 }
 
 // All returns the files of all sets.
 func (r *Result) All() []protoreflect.FileDescriptor { return slices.Concat(r.Sets...) }
+
+// Outline returns the package of a file, and whether the file has services. It ignores
+// imports and mistakes. An unreadable file has neither.
+func Outline(source Source, name string) (pkg string, hasServices bool) {
+	n := &node{name: name}
+	source.parse(n)
+	return n.pkg, n.hasServices
+}
 
 // Files compiles the named files and keeps their comments. The files can import each
 // other, other files of the source, plugwire/options.proto and google/protobuf/*.proto.

@@ -30,13 +30,14 @@ func IsStandard(name string) bool {
 
 // A node is a file in a graph.
 type node struct {
-	name     string
-	tree     *ast.FileNode // nil for a file of protobuf, and for an unreadable file
-	imports  []importNode
-	symbols  []symbol
-	services string // result of servicesOf
-	mistakes Mistakes
-	err      error // why the file is unreadable
+	name        string
+	tree        *ast.FileNode // nil for a file of protobuf, and for an unreadable file
+	pkg         string
+	hasServices bool
+	imports     []importNode
+	symbols     []symbol
+	mistakes    Mistakes
+	err         error // why the file is unreadable
 }
 
 // An importNode is an import statement.
@@ -142,12 +143,18 @@ func (s Source) parse(n *node) {
 	}
 	n.tree = tree
 	for _, decl := range tree.Decls {
-		if i, ok := decl.(*ast.ImportNode); ok {
-			n.imports = append(n.imports, importNode{i.Name.AsString(), tree.NodeInfo(i.Name).Start()})
+		switch d := decl.(type) {
+		case *ast.PackageNode:
+			if d.Name != nil {
+				n.pkg = string(d.Name.AsIdentifier())
+			}
+		case *ast.ServiceNode:
+			n.hasServices = true
+		case *ast.ImportNode:
+			n.imports = append(n.imports, importNode{d.Name.AsString(), tree.NodeInfo(d.Name).Start()})
 		}
 	}
 	n.symbols = symbolsOf(tree)
-	n.services = servicesOf(tree)
 }
 
 // missing returns the mistake for an import of an unreadable file.

@@ -19,9 +19,9 @@ import (
 // generated files and other Go code of their directories declare. The other code is
 // handwritten, or generated from .proto files outside of this run.
 func (o Options) clashes(made []file, surplus []string) (list, err error) {
-	known := make(map[string]bool) // files that this run removes
+	removed := make(map[string]bool) // absolute paths, because messages spell a directory in several ways
 	for _, path := range surplus {
-		known[filepath.Base(path)+"\x00"+filepath.Dir(path)] = true
+		removed[absolute(path)] = true
 	}
 	byDir := make(map[string][]file)
 	var dirs []string
@@ -36,7 +36,7 @@ func (o Options) clashes(made []file, surplus []string) (list, err error) {
 	for _, dir := range dirs {
 		at := o.output(dir)
 		others, err := otherCode(at, func(name string) bool {
-			return known[name+"\x00"+at] || slices.ContainsFunc(byDir[dir], func(f file) bool { return path.Base(f.name) == name })
+			return removed[absolute(filepath.Join(at, name))] || slices.ContainsFunc(byDir[dir], func(f file) bool { return path.Base(f.name) == name })
 		})
 		if err != nil {
 			return nil, err

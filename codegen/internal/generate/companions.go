@@ -6,9 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/bufbuild/protocompile/ast"
-	"github.com/bufbuild/protocompile/parser"
-	"github.com/bufbuild/protocompile/reporter"
+	"github.com/plugwire/plugwire/codegen/internal/compile"
 )
 
 // withCompanions returns the names, and the names of files that must be generated with
@@ -60,7 +58,7 @@ func (o Options) companions(dir string, names, beside []string) []string {
 		if path.Dir(name) != dir {
 			continue
 		}
-		pkg, services := o.outline(name)
+		pkg, services := compile.Outline(o.Source(), name)
 		packages[name] = pkg
 		named[pkg] = named[pkg] || slices.Contains(names, name)
 		serves[pkg] = serves[pkg] || services
@@ -69,29 +67,4 @@ func (o Options) companions(dir string, names, beside []string) []string {
 		pkg := packages[name]
 		return pkg == "" || !named[pkg] || !serves[pkg]
 	})
-}
-
-// outline returns the package of a file, and whether the file has services. It
-// ignores the imports. A file that cannot be parsed has neither: the compiler
-// reports the mistake if the file is needed.
-func (o Options) outline(name string) (pkg string, services bool) {
-	file, err := o.Source().Open(name)
-	if err != nil {
-		return "", false
-	}
-	defer func() { _ = file.Close() }() // cannot lose data: the file was only read
-	ignore := reporter.NewReporter(func(reporter.ErrorWithPos) error { return nil }, nil)
-	root, err := parser.Parse(name, file, reporter.NewHandler(ignore))
-	if err != nil || root == nil {
-		return "", false
-	}
-	for _, decl := range root.Decls {
-		switch decl := decl.(type) {
-		case *ast.PackageNode:
-			pkg = string(decl.Name.AsIdentifier())
-		case *ast.ServiceNode:
-			services = true
-		}
-	}
-	return pkg, services
 }

@@ -124,7 +124,7 @@ type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "panic", or a status message.
 	How string `protobuf:"bytes,1,opt,name=how,proto3" json:"how,omitempty"`
-	// On which side below: 0 for the one that is asked.
+	// The side that fails, counted downwards: 0 for the called one.
 	Depth         int32 `protobuf:"varint,2,opt,name=depth,proto3" json:"depth,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -179,7 +179,7 @@ type StreamOrder struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Open it rather than accept it.
 	Open bool `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
-	// How many bytes to send while reading all that comes; both directions at once.
+	// How many bytes to send while reading everything from the other side.
 	Bytes         int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

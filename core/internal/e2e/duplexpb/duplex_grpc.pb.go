@@ -38,16 +38,16 @@ type DuplexClient interface {
 	// Descend calls the other side's Descend with one less, until depth is 0, and
 	// returns how many calls there were below it.
 	Descend(ctx context.Context, in *Descent, opts ...grpc.CallOption) (*Descent, error)
-	// Hold does as Descend, but at depth 0 waits for its context to end.
+	// Hold is like Descend, but at depth 0 it waits for its context to end.
 	Hold(ctx context.Context, in *Descent, opts ...grpc.CallOption) (*Descent, error)
-	// Relay passes what it gets to the other side's Relay with one level less, and
-	// what comes back to its caller; the last side echoes.
+	// Relay passes its messages to the other side's Relay with one level less, and
+	// the answers to its caller; the last side echoes.
 	Relay(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Chunk, Chunk], error)
 	// Detach returns at once, and calls the other side's Descend after that.
 	Detach(ctx context.Context, in *Descent, opts ...grpc.CallOption) (*Descent, error)
 	// Fail fails by panicking, or with a status.
 	Fail(ctx context.Context, in *Failure, opts ...grpc.CallOption) (*Chunk, error)
-	// Join meets a named stream and treats it as the request says.
+	// Join opens or accepts a named stream and uses it as the request says.
 	Join(ctx context.Context, in *StreamOrder, opts ...grpc.CallOption) (*StreamReport, error)
 }
 
@@ -131,16 +131,16 @@ type DuplexServer interface {
 	// Descend calls the other side's Descend with one less, until depth is 0, and
 	// returns how many calls there were below it.
 	Descend(context.Context, *Descent) (*Descent, error)
-	// Hold does as Descend, but at depth 0 waits for its context to end.
+	// Hold is like Descend, but at depth 0 it waits for its context to end.
 	Hold(context.Context, *Descent) (*Descent, error)
-	// Relay passes what it gets to the other side's Relay with one level less, and
-	// what comes back to its caller; the last side echoes.
+	// Relay passes its messages to the other side's Relay with one level less, and
+	// the answers to its caller; the last side echoes.
 	Relay(grpc.BidiStreamingServer[Chunk, Chunk]) error
 	// Detach returns at once, and calls the other side's Descend after that.
 	Detach(context.Context, *Descent) (*Descent, error)
 	// Fail fails by panicking, or with a status.
 	Fail(context.Context, *Failure) (*Chunk, error)
-	// Join meets a named stream and treats it as the request says.
+	// Join opens or accepts a named stream and uses it as the request says.
 	Join(context.Context, *StreamOrder) (*StreamReport, error)
 	mustEmbedUnimplementedDuplexServer()
 }

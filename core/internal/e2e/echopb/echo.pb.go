@@ -177,7 +177,7 @@ func (x *UploadSummary) GetMessages() int32 {
 
 type FailRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The way to go wrong; the handler says which it knows.
+	// The way to go wrong; the handler lists the ways.
 	How           string `protobuf:"bytes,1,opt,name=how,proto3" json:"how,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

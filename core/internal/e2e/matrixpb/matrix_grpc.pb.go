@@ -36,8 +36,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Matrix has the calls for which Echo is too simple. What it counts is that of
-// the whole process: a test has one to itself.
+// Matrix has the calls for which Echo is too simple. Its counters are those of
+// the whole process: each test has a process of its own.
 type MatrixClient interface {
 	// Mirror returns its payload, and the metadata of the call whose names start
 	// with "x-" as header and as trailer. With the payload "fail" it fails, and
@@ -55,9 +55,9 @@ type MatrixClient interface {
 	Ended(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Ending, error)
 	// Flood sends as fast as it can.
 	Flood(ctx context.Context, in *Order, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
-	// Dam does not receive anything before Open is called; then everything.
+	// Dam receives nothing before Open is called, and then everything.
 	Dam(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Chunk, State], error)
-	// Open lets one Dam go on.
+	// Open opens one Dam.
 	Open(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Empty, error)
 	// Look returns the state of the process.
 	Look(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*State, error)
@@ -189,8 +189,8 @@ func (c *matrixClient) Look(ctx context.Context, in *Empty, opts ...grpc.CallOpt
 // All implementations must embed UnimplementedMatrixServer
 // for forward compatibility.
 //
-// Matrix has the calls for which Echo is too simple. What it counts is that of
-// the whole process: a test has one to itself.
+// Matrix has the calls for which Echo is too simple. Its counters are those of
+// the whole process: each test has a process of its own.
 type MatrixServer interface {
 	// Mirror returns its payload, and the metadata of the call whose names start
 	// with "x-" as header and as trailer. With the payload "fail" it fails, and
@@ -208,9 +208,9 @@ type MatrixServer interface {
 	Ended(context.Context, *Empty) (*Ending, error)
 	// Flood sends as fast as it can.
 	Flood(*Order, grpc.ServerStreamingServer[Chunk]) error
-	// Dam does not receive anything before Open is called; then everything.
+	// Dam receives nothing before Open is called, and then everything.
 	Dam(grpc.ClientStreamingServer[Chunk, State]) error
-	// Open lets one Dam go on.
+	// Open opens one Dam.
 	Open(context.Context, *Empty) (*Empty, error)
 	// Look returns the state of the process.
 	Look(context.Context, *Empty) (*State, error)

@@ -315,8 +315,8 @@ func filesToCompare(revision *history.Revision, root string, args []string, s st
 	return slices.Compact(old), slices.Compact(now), nil
 }
 
-// withMoved returns the old files. If a file of now is new, withMoved adds all files
-// that no longer exist, because the new file may be one of them under another name.
+// withMoved returns the old files. If now has a new file, withMoved adds all files that
+// no longer exist. The new file may be one of them under another name.
 func withMoved(revision *history.Revision, root string, old, now []string) []string {
 	isOld := func(name string) bool { return slices.Contains(old, name) }
 	if !slices.ContainsFunc(now, func(name string) bool { return !isOld(name) }) {

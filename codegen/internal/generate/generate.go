@@ -253,8 +253,8 @@ func (o Options) explain(names, made []string, mistakes compile.Mistakes) error 
 	return errors.Join(errs...)
 }
 
-// strays returns generated files on disk that the code of the named files no longer
-// has: code of services that are gone, and code under a former file name.
+// strays returns generated files of the named files that are on disk, but no longer part
+// of the code: code of removed services, and code under a former name.
 func strays(made outcome, o Options) ([]string, error) {
 	current := make(map[string]bool)
 	for _, f := range made.files {

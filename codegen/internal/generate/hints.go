@@ -70,8 +70,8 @@ func nearest(near []string, importer, name string) string {
 	return at
 }
 
-// otherName is remedy for an import statement with a name that no root can give the
-// file: relative to the importer, with backslashes, or with the path of its Go module.
+// otherName is remedy for an import statement that works with no root. Its name is
+// relative to the importer, has backslashes, or has the path of the Go module.
 func (o Options) otherName(m compile.Mistake, importer string, near []string) string {
 	name := strings.ReplaceAll(m.Missing, `\`, "/")
 	clean := path.Join("/", name)[1:] // without ./ and ../

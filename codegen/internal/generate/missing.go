@@ -49,7 +49,7 @@ func (o Options) missingCode(files []protoreflect.FileDescriptor, packages goPac
 			}
 			if dirs[name] != "" {
 				imported := f.Imports().Get(i).FileDescriptor
-				warnings = append(warnings, mistakeAt(imported, fmt.Sprintf("its Go code is in %s, but other files import its Go package %s, which belongs in %s: use -out, or set the package of the directory with -M",
+				warnings = append(warnings, mistakeAt(imported, fmt.Sprintf("its Go code is in %s, but its Go package %s belongs in %s: use -out, or set the package of the directory with -M",
 					fromHere(dirs[name]), known.path, fromHere(dir))))
 				continue
 			}

@@ -4,8 +4,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// knows reports whether a file can use an option of plugwire/options.proto: whether the
-// file or one of its imports declares an extension with that name and number. The
+// knows reports whether a file can use an option of plugwire/options.proto. The file or
+// one of its imports must declare an extension with that name and number. The
 // number alone is not enough. It is in the range for internal use, so another project's
 // option may have it.
 func knows(file protoreflect.FileDescriptor, extension protoreflect.FullName) bool {

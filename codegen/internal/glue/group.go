@@ -17,8 +17,8 @@ type member struct {
 	base     string // beginning of the service's identifiers
 }
 
-// A group is the services of one protocol in one Go package, in the order of the names
-// of their files, and then in the order of the file.
+// A group is the services of one protocol in one Go package. They are sorted by the name
+// of their file, and are in the order of the file.
 type group struct {
 	Identity
 	members []*member

@@ -37,8 +37,8 @@ func (g *group) names(base string) []string {
 }
 
 // preferred returns the preferred beginning of the identifiers of a protocol with
-// several services: the last part of the protocol's name, and its version unless the
-// package has the version.
+// several services. It is the last part of the protocol's name. The version follows
+// unless the package has it.
 func (g *group) preferred() string {
 	last := g.Name[strings.LastIndex(g.Name, ".")+1:]
 	parts := strings.FieldsFunc(last, func(r rune) bool { return r == '-' || r == '_' })
@@ -104,7 +104,7 @@ func (p *goPackage) declare(plugin *protogen.Plugin) Errors {
 func (p *goPackage) checkImports(plugin *protogen.Plugin, file *protogen.File) Errors {
 	var mistakes Errors
 	hidden := func(at protoreflect.Descriptor, kind string, of protoreflect.Descriptor, importPath protogen.GoImportPath) {
-		mistakes = append(mistakes, newError(at, fmt.Sprintf("%s: the Go package of %s is %s, and the code of protoc-gen-go or protoc-gen-go-grpc has a variable of the same name: end the path in its go_package with another word",
+		mistakes = append(mistakes, newError(at, fmt.Sprintf("%s: the Go package of %s is %s, and generated code has a variable of the same name: end the path in its go_package with another word",
 			declaration{kind: kind, of: at}, of.FullName(), importPath)))
 	}
 	all := []*imports{

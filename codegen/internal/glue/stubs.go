@@ -72,8 +72,8 @@ func stubImports(file *protogen.File, hidden func(*protogen.Method, *protogen.Me
 	return found
 }
 
-// variables returns the variables in the functions of protoc-gen-go-grpc that use the
-// type of a method's input, and in those that use the type of its output.
+// variables returns the variables of functions in the code of protoc-gen-go-grpc: of
+// those that use the type of a method's input, and of those that use its output's.
 func variables(m *protogen.Method) (input, output []string) {
 	stream := []string{"c", "ctx", "opts", "cOpts", "stream", "err", "srv"}
 	switch {

@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: plugwire/options.proto
 
-// Options with which a .proto file says what protocol its services belong to,
-// where its package does not say so. Import it as "plugwire/options.proto".
+// Options of a .proto file that set the protocol of its services. Without them the
+// package sets the protocol. Import this file as "plugwire/options.proto".
 
 package plugwire
 
@@ -28,14 +28,14 @@ const (
 type Protocol_Presence int32
 
 const (
-	// As the file's option says; without that, REQUIRED.
+	// The value of the file's option, or else REQUIRED.
 	Protocol_PRESENCE_UNSPECIFIED Protocol_Presence = 0
-	// Every plugin serves it.
+	// Every plugin must serve the service.
 	Protocol_REQUIRED Protocol_Presence = 1
-	// A plugin may leave it out. Calls to it then end with UNIMPLEMENTED.
+	// A plugin may leave out the service. Calls to it then end with UNIMPLEMENTED.
 	Protocol_OPTIONAL Protocol_Presence = 2
-	// It belongs to no protocol: there are clients for it, but neither a plugin nor
-	// a host serves it with Plugwire.
+	// The service belongs to no protocol. There are clients for it, but no plugin or
+	// host serves it with Plugwire.
 	Protocol_LEFT_OUT Protocol_Presence = 3
 )
 
@@ -82,16 +82,16 @@ func (Protocol_Presence) EnumDescriptor() ([]byte, []int) {
 	return file_plugwire_options_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// Protocol is what host and plugin agree on. A field that is not set is taken
-// from the file's option, then from the package: acme.words.v2 is version 2 of
-// the protocol acme.words, and acme.words is version 1 of it.
+// Protocol is what host and plugin agree on. An unset field has the value of the file's
+// option, or else of the package. Package acme.words.v2 is version 2 of the protocol
+// acme.words, and package acme.words is version 1.
 type Protocol struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Letters, digits, '_', '-' and '.', starting with a letter or '_'.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// 1 or higher.
 	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// Whether a plugin that serves the protocol serves the service.
+	// Whether every plugin of the protocol must serve the service.
 	Presence      Protocol_Presence `protobuf:"varint,3,opt,name=presence,proto3,enum=plugwire.Protocol_Presence" json:"presence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -46,6 +46,7 @@ type model struct {
 	broken  bool // starts fail
 	slow    bool // starts take some seconds
 	trouble []string
+	waiting int // calls that have not ended
 }
 
 // follows says which events may come after which. The event of the start is Ready.
@@ -126,7 +127,9 @@ func (m *model) call(opts ...grpc.CallOption) {
 		defer cancel()
 		began := time.Now()
 		deadline, _ := ctx.Deadline()
+		m.count(1)
 		_, err := call(ctx, m.h, opts...)
+		m.count(-1)
 		switch status.Code(err) {
 		case codes.OK:
 		case codes.DeadlineExceeded:
@@ -144,6 +147,14 @@ func (m *model) call(opts ...grpc.CallOption) {
 			m.errorf("a call: %v", err)
 		}
 	})
+}
+
+// count changes how many calls have not ended, and returns it.
+func (m *model) count(change int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiting += change
+	return m.waiting
 }
 
 // swap replaces the plugin.
@@ -197,6 +208,8 @@ func (m *model) check() {
 	switch {
 	case (s.Phase == PhaseReady) != (t.plugin != nil):
 		m.errorf("%+v, and calls go to %v", s, t.plugin)
+	case s.Phase == PhaseReady && m.count(0) > 0:
+		m.errorf("%d calls wait for a plugin that is ready", m.count(0))
 	case s.Phase == PhaseReady:
 		p := t.plugin.(*fakePlugin)
 		select {
@@ -237,8 +250,59 @@ func (m *model) finish() {
 	if last.Kind != KindClosed {
 		m.t.Errorf("the last event is %q", last.Kind)
 	}
+	m.replay()
 	for _, trouble := range m.trouble {
 		m.t.Error(trouble)
+	}
+}
+
+// replay decides anew, from the events alone, what had to follow each end: a restart after
+// which delay, or none. The caller holds mu.
+func (m *model) replay() {
+	var ends []time.Time
+	var began time.Time // of the life of the current plugin
+	attempt, decided := 0, true
+	for _, e := range m.events {
+		switch e.Kind {
+		case KindReady:
+			began = e.Time
+		case KindSwapped:
+			ends, attempt = nil, 0
+		case KindExited, KindStartFailed:
+			if e.Kind == KindStartFailed && e.Attempt == 0 {
+				continue // a swap, which is not an end
+			}
+			if e.Kind == KindExited && e.Time.Sub(began) >= m.policy.StableAfter {
+				attempt = 0
+			}
+			ends, decided = append(ends, e.Time), false
+		case KindRestarting, KindGaveUp:
+			if decided {
+				m.t.Errorf("%q at %v without an end", e.Kind, e.Time)
+			}
+			decided = true
+			recent := 0
+			for _, end := range ends {
+				if e.Time.Sub(end) <= m.policy.Window {
+					recent++
+				}
+			}
+			if tooMany := recent >= m.policy.MaxEnds; tooMany != (e.Kind == KindGaveUp) {
+				m.t.Errorf("%q at %v after %d ends of %d", e.Kind, e.Time, recent, m.policy.MaxEnds)
+			}
+			if e.Kind == KindGaveUp {
+				ends, attempt = nil, 1 // the pause ends with a first attempt
+				continue
+			}
+			attempt++
+			want := time.Duration(0)
+			if attempt > 1 {
+				want = min(m.policy.Delay<<min(attempt-2, 20), m.policy.MaxDelay)
+			}
+			if e.Attempt != attempt || e.Delay > want || e.Delay < want*4/5-1 {
+				m.t.Errorf("attempt %d after %v, want attempt %d after %v", e.Attempt, e.Delay, attempt, want)
+			}
+		}
 	}
 }
 
@@ -254,7 +318,7 @@ func TestSoakModel(t *testing.T) {
 	for life := range modelSteps() / stepsOfALife {
 		name := strconv.Itoa(life)
 		synctest.Test(t, func(t *testing.T) {
-			m := &model{t: t, rnd: rnd, f: new(factory), policy: Policy{MaxEnds: 1 + rnd.IntN(6), Pause: time.Duration(1+rnd.IntN(20)) * time.Second}}
+			m := &model{t: t, rnd: rnd, f: new(factory), policy: Policy{MaxEnds: 1 + rnd.IntN(6), StableAfter: 30 * time.Second, Pause: time.Duration(1+rnd.IntN(20)) * time.Second}}
 			m.policy, _ = m.policy.withDefaults()
 			m.h = startQuiet(t, m)
 			m.f.set(m.prepare)

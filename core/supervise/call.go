@@ -31,29 +31,10 @@ func (h *Handle) Invoke(ctx context.Context, method string, args, reply any, opt
 			return err
 		}
 	}
-	return h.later(ctx, t, err, method, opts, func(p instance) error {
+	_, err = h.later(ctx, t, err, method, opts, func(p instance) error {
 		return p.Invoke(ctx, method, args, reply, opts...)
 	})
-}
-
-// NewStream begins a streaming call. It is for generated code. The call ends with the
-// plugin that took it: only a stream that could not be opened goes to the next plugin.
-func (h *Handle) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	t := h.target.Load()
-	var err error
-	if t.plugin != nil {
-		var stream grpc.ClientStream
-		stream, err = t.plugin.NewStream(ctx, desc, method, opts...)
-		if err == nil || !h.repeats(method, err) {
-			return stream, err
-		}
-	}
-	var stream grpc.ClientStream
-	err = h.later(ctx, t, err, method, opts, func(p instance) (err error) {
-		stream, err = p.NewStream(ctx, desc, method, opts...)
-		return err
-	})
-	return stream, err
+	return err
 }
 
 // maxRepeats bounds how often a call that may have run goes to another plugin. It is less
@@ -71,8 +52,8 @@ func (h *Handle) repeats(method string, err error) bool {
 }
 
 // later makes a call that found no plugin at t, or failed there with err and may be
-// repeated.
-func (h *Handle) later(ctx context.Context, t *target, err error, method string, opts []grpc.CallOption, call func(instance) error) error {
+// repeated. It returns where the call was made last.
+func (h *Handle) later(ctx context.Context, t *target, err error, method string, opts []grpc.CallOption, call func(instance) error) (*target, error) {
 	var expired <-chan time.Time // nil: the call waits as long as its context
 	wait := true
 	if !waitsForReady(opts) {
@@ -85,26 +66,26 @@ func (h *Handle) later(ctx context.Context, t *target, err error, method string,
 	for repeats := 0; ; {
 		if err != nil && !host.NotBegun(err) {
 			if repeats == maxRepeats {
-				return err
+				return t, err
 			}
 			repeats++
 		}
 		next := h.target.Load()
 		for next == t || next.plugin == nil {
 			if !wait {
-				return h.refused(next, err)
+				return t, h.refused(next, err)
 			}
 			var waitErr error
 			if next, waitErr = h.await(ctx, next, expired); waitErr != nil {
 				if err != nil && status.Code(waitErr) == codes.Unavailable {
-					return err // which says what became of the call itself
+					return t, err // which says what became of the call itself
 				}
-				return waitErr
+				return t, waitErr
 			}
 		}
 		t = next
 		if err = call(t.plugin); err == nil || !h.repeats(method, err) {
-			return err
+			return t, err
 		}
 	}
 }

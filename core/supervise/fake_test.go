@@ -27,6 +27,7 @@ type fakePlugin struct {
 	protocol *protocol.Protocol
 	slow     time.Duration // what a stop takes
 	done     chan struct{}
+	stream   func(method string) grpc.ClientStream // nil: a stream is a call
 
 	mu          sync.Mutex // guards the fields below
 	initialized bool
@@ -92,6 +93,9 @@ func (f *fakePlugin) Invoke(ctx context.Context, method string, _, reply any, _ 
 }
 
 func (f *fakePlugin) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	if f.stream != nil {
+		return f.stream(method), nil
+	}
 	return nil, f.Invoke(ctx, method, nil, nil)
 }
 

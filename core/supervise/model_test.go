@@ -256,7 +256,7 @@ func (m *model) finish() {
 	}
 }
 
-// replay decides anew, from the events alone, what had to follow each end: a restart after
+// replay computes from the events alone what had to follow each end: a restart after
 // which delay, or none. The caller holds mu.
 func (m *model) replay() {
 	var ends []time.Time

@@ -57,11 +57,11 @@ var eager = supervise.WithPolicy(supervise.Policy{
 })
 
 // superviseLoad calls until the test stops it, and checks each answer. Each call has a payload
-// of its own, so that an answer to another call is noticed. refused says which errors a
+// of its own, so that an answer to another call is noticed. Some calls are streams of
+// answers, if streams is set. refused says which errors a
 // call may have.
-func superviseLoad(t *testing.T, h *supervise.Handle, refused func(error) bool) (stop func() (answered, failed int64)) {
+func superviseLoad(t *testing.T, h *supervise.Handle, streams bool, refused func(error) bool) (stop func() (answered, failed int64)) {
 	t.Helper()
-	ctx := testContext(t)
 	var answers, failures atomic.Int64
 	var stopping atomic.Bool
 	var callers sync.WaitGroup
@@ -70,7 +70,15 @@ func superviseLoad(t *testing.T, h *supervise.Handle, refused func(error) bool) 
 		callers.Go(func() {
 			for n := 0; !stopping.Load(); n++ {
 				data := binary.BigEndian.AppendUint64(nil, uint64(i)<<32|uint64(n))
+				ctx, cancel := context.WithTimeout(t.Context(), hang)
 				answer, err := client.Unary(ctx, &echopb.Payload{Data: data})
+				if err == nil && streams && n%4 == 0 {
+					err = drain(client.Download(ctx, &echopb.DownloadRequest{Count: 2, Size: 10}))
+					if errors.Is(err, io.EOF) {
+						err = nil
+					}
+				}
+				cancel()
 				switch {
 				case err == nil && bytes.Equal(answer.GetData(), data):
 					answers.Add(1)
@@ -126,16 +134,22 @@ func TestSoakSupervisedKills(t *testing.T) {
 				}
 			}}
 			h := superviseTest(t, launching(t, program.cmd, append(program.opts, host.WithTrace(trace))...), eager, supervise.WithHold(hang))
-			stop := superviseLoad(t, h, crashed)
+			stop := superviseLoad(t, h, false, crashed)
 			client := echopb.NewEchoClient(h)
-			ctx := testContext(t)
+			call := func() bool { // reports whether it was answered
+				ctx, cancel := context.WithTimeout(t.Context(), hang)
+				defer cancel()
+				_, err := client.Unary(ctx, &echopb.Payload{})
+				if err != nil && !crashed(err) {
+					t.Fatal(err)
+				}
+				return err == nil
+			}
 			var gaps []time.Duration
 			for round := range soakLength(1000, 30) {
-				<-started
+				waitFor(t, "a start", started)
 				if round%2 == 0 { // otherwise it is killed while it starts
-					if _, err := client.Unary(ctx, &echopb.Payload{}); err != nil && !crashed(err) {
-						t.Fatal(err)
-					}
+					call()
 				}
 				time.Sleep(upTo(rnd, 20*time.Millisecond)) // the moment is the random thing here; nothing is awaited
 				if err := syscall.Kill(int(process.Load()), syscall.SIGKILL); err != nil {
@@ -143,22 +157,12 @@ func TestSoakSupervisedKills(t *testing.T) {
 				}
 				if round%2 == 0 {
 					died := time.Now()
-					for {
-						if _, err := client.Unary(ctx, &echopb.Payload{}); err == nil {
-							break
-						} else if !crashed(err) {
-							t.Fatal(err)
-						}
+					for !call() { //nolint:revive // until it is answered
 					}
 					gaps = append(gaps, time.Since(died))
 				}
 			}
-			for { // so that a plugin lives when the handle is closed
-				if _, err := client.Unary(ctx, &echopb.Payload{}); err == nil {
-					break
-				} else if !crashed(err) {
-					t.Fatal(err)
-				}
+			for !call() { //nolint:revive // so that a plugin lives when the handle is closed
 			}
 			answered, failed := stop()
 			slices.Sort(gaps)
@@ -177,22 +181,26 @@ func TestSoakSupervisedSwaps(t *testing.T) {
 	t.Parallel()
 	good := launching(t, echoPlugin())
 	h := superviseTest(t, good)
-	stop := superviseLoad(t, h, func(error) bool { return false })
+	stop := superviseLoad(t, h, true, func(error) bool { return false })
 	broken := map[string]supervise.LaunchFunc{
 		"a program that is missing":       launching(t, exec.Command("/nonexistent")),
 		"a program that is not a plugin":  launching(t, exec.Command("/bin/true")),
 		"another version of the protocol": launching(t, command("matrix-plugin"), host.WithProtocols(matrix.Protocol)),
 	}
-	ctx := testContext(t)
+	swap := func(launch supervise.LaunchFunc) error {
+		ctx, cancel := context.WithTimeout(t.Context(), hang)
+		defer cancel()
+		return h.Swap(ctx, launch)
+	}
 	for range soakLength(1000, 10) {
-		if err := h.Swap(ctx, good); err != nil {
+		if err := swap(good); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range soakLength(60, 2) {
 		for name, launch := range broken {
 			before := h.State()
-			if err := h.Swap(ctx, launch); err == nil {
+			if err := swap(launch); err == nil {
 				t.Errorf("%s was swapped in", name)
 			}
 			if after := h.State(); after != before {

@@ -58,8 +58,8 @@ func runHook(ctx context.Context, hook func(context.Context) error) error {
 // logHookError logs the error of a hook, with the stack of a panic.
 func logHookError(ctx context.Context, logger *slog.Logger, message string, err error) {
 	if p, ok := errors.AsType[*panicError](err); ok {
-		logger.ErrorContext(ctx, message, "error", err, "stack", string(p.stack))
+		logger.ErrorContext(ctx, message, "error", err, "stack", string(p.stack)) //nolint:sloglint // a constant of the caller
 		return
 	}
-	logger.ErrorContext(ctx, message, "error", err)
+	logger.ErrorContext(ctx, message, "error", err) //nolint:sloglint // a constant of the caller
 }

@@ -3,15 +3,11 @@ package plugin
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 )
-
-// hang bounds each wait of a test.
-const hang = 20 * time.Second
 
 func TestHostOutsideOfAHandler(t *testing.T) {
 	_, err := healthpb.NewHealthClient(Host(t.Context())).Check(t.Context(), &healthpb.HealthCheckRequest{})

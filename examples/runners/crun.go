@@ -140,7 +140,7 @@ func (p *container) Unwrap() host.Process { return p.Process }
 
 // crun runs a command of crun about this container.
 func (p *container) crun(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, p.runtime[0], slices.Concat(p.runtime[1:], args)...)
+	cmd := exec.CommandContext(ctx, p.runtime[0], slices.Concat(p.runtime[1:], args)...) //nolint:gosec // the program that the user names
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("crun %s: %w: %s", args[0], err, out)
 	}

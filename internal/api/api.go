@@ -141,5 +141,5 @@ func write(root, module string, lines []string) error {
 		return err
 	}
 	slices.Sort(lines)
-	return os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o644) //nolint:gosec // a file of the repository
+	return os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
 }

@@ -121,7 +121,8 @@ func TestExplain(t *testing.T) {
 		{"nothing", Change{}, nil},
 		{"an addition", Change{Added: []string{"core/p: func F()"}}, []string{"core/p: func F()", "run: go tool mage api\n"}},
 		{
-			"a removal", Change{Removed: []string{"core/p: func G()"}, Added: []string{"core/p: func F()"}},
+			"a removal",
+			Change{Removed: []string{"core/p: func G()"}, Added: []string{"core/p: func F()"}},
 			[]string{"core/p: func G()", "go tool mage api -accept", "CHANGELOG.md"},
 		},
 	} {

@@ -25,7 +25,7 @@ type exception struct {
 	used              bool
 }
 
-const any = "*"
+const wildcard = "*"
 
 // ParseExceptions reads a list; file is its name in findings.
 func ParseExceptions(file, content string) (*Exceptions, error) {
@@ -44,7 +44,7 @@ func ParseExceptions(file, content string) (*Exceptions, error) {
 				return nil, fmt.Errorf("%s:%d: field %d is empty", file, i+1, j+1)
 			}
 		}
-		if rule := fields[1]; rule != any && !known(rule) {
+		if rule := fields[1]; rule != wildcard && !known(rule) {
 			return nil, fmt.Errorf("%s:%d: there is no rule %q", file, i+1, rule)
 		}
 		list.entries = append(list.entries, &exception{line: i + 1, path: fields[0], rule: fields[1], words: fields[2]})
@@ -66,8 +66,8 @@ func (l *Exceptions) allow(f Finding, text string) bool {
 
 func (e *exception) covers(f Finding, text string) bool {
 	return (f.File == e.path || e.path == "." || strings.HasPrefix(f.File, e.path+"/")) &&
-		(e.rule == any || e.rule == f.Rule) &&
-		(e.words == any || strings.Contains(text, e.words))
+		(e.rule == wildcard || e.rule == f.Rule) &&
+		(e.words == wildcard || strings.Contains(text, e.words))
 }
 
 // unused returns a finding for each exception that covered nothing.

@@ -134,7 +134,7 @@ func compileAll(ctx context.Context, race raceSetting) error {
 			return err
 		}
 		var plain []string
-		for _, path := range strings.Fields(commands) {
+		for path := range strings.FieldsSeq(commands) {
 			if slices.ContainsFunc(raceCommands, func(dir string) bool { return strings.HasPrefix(path, packagePrefix+dir) }) {
 				raced = append(raced, path)
 			} else {

@@ -73,15 +73,6 @@ func (w *watchedStart) trace() host.Option {
 	})
 }
 
-func lookUp(env []string, name string) (value string) {
-	for _, variable := range env {
-		if v, ok := strings.CutPrefix(variable, name+"="); ok {
-			value = v
-		}
-	}
-	return value
-}
-
 // TestUnderOurHost does everything that a host does with a plugin, over each
 // transport, with and without TLS.
 func TestUnderOurHost(t *testing.T) {

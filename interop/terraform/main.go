@@ -59,7 +59,7 @@ func (*provider) GetMetadata(context.Context, *tfprotov6.GetMetadataRequest) (*t
 
 // GetProviderSchema implements [tfprotov6.ProviderServer].
 func (*provider) GetProviderSchema(context.Context, *tfprotov6.GetProviderSchemaRequest) (*tfprotov6.GetProviderSchemaResponse, error) {
-	panic("the schema is lost")
+	panic("the schema is lost") //nolint:forbidigo // what the tests are about
 }
 
 // StopProvider implements [tfprotov6.ProviderServer]. It returns when the plugin stops.

@@ -67,7 +67,7 @@ func (viaBroker) Unary(ctx context.Context, req *echopb.Payload) (*echopb.Payloa
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close() //nolint:errcheck // always nil
+	defer conn.Close()
 	return echopb.NewEchoClient(conn).Unary(ctx, req)
 }
 

@@ -23,7 +23,6 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 	"github.com/plugwire/plugwire/core/internal/e2e/peer"
-	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
@@ -173,15 +172,6 @@ func launch(tb testing.TB, cmd *exec.Cmd, opts ...host.Option) *host.Plugin {
 		assertGone(tb, p.Info().PID, dir)
 	})
 	return p
-}
-
-func socketDir(cmd *exec.Cmd) string {
-	for _, variable := range cmd.Env {
-		if dir, ok := strings.CutPrefix(variable, negotiation.EnvSocketDir+"="); ok {
-			return dir
-		}
-	}
-	return ""
 }
 
 // assertGone checks that neither the process, nor its group, nor its directory

@@ -154,6 +154,7 @@ func eachWire(t *testing.T, test func(t *testing.T, wire string)) {
 // Calls to a host that can no longer be reached end: those in flight, and new ones.
 func TestHostLost(t *testing.T) {
 	eachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		p := newTestPlugin(t, wire, serveNothing)
 		_, server := p.connect(wire, "", serveHealth)
 		client := healthpb.NewHealthClient(p.AnyHost())
@@ -179,6 +180,7 @@ func TestHostLost(t *testing.T) {
 // flight, and new ones.
 func TestPluginLost(t *testing.T) {
 	eachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		p := newTestPlugin(t, wire, serveHealth)
 		client, _ := p.connect(wire, "", serveHealth)
 		watch, err := healthpb.NewHealthClient(client).Watch(bounded(t), &healthpb.HealthCheckRequest{})
@@ -298,6 +300,7 @@ func TestHostsByIdentity(t *testing.T) {
 }
 
 func testHostsByIdentity(t *testing.T, wire string) {
+	t.Helper()
 	for name, tt := range map[string]struct {
 		launcher, anyHost string
 	}{

@@ -11,14 +11,13 @@ import (
 	"sync"
 	"time"
 
+	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-
-	spb "google.golang.org/genproto/googleapis/rpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/session"
@@ -246,7 +245,7 @@ func (c *toyConn) write(kind byte, id uint32, payload []byte) error {
 	b := make([]byte, toyHeader, toyHeader+len(payload))
 	b[0] = kind
 	binary.BigEndian.PutUint32(b[1:], id)
-	binary.BigEndian.PutUint32(b[5:], uint32(len(payload))) //nolint:gosec // bounded by the limit on messages
+	binary.BigEndian.PutUint32(b[5:], uint32(len(payload)))
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	_, err := c.stream.Write(append(b, payload...))

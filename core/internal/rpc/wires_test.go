@@ -81,7 +81,7 @@ func (*service) StreamingInputCall(stream testpb.TestService_StreamingInputCallS
 		if err != nil {
 			return err
 		}
-		size += int32(len(req.GetPayload().GetBody())) //nolint:gosec // a few bytes
+		size += int32(len(req.GetPayload().GetBody()))
 	}
 }
 
@@ -137,6 +137,7 @@ func echo(stream testpb.TestService_FullDuplexCallServer) error {
 
 func TestWireCalls(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		p := start(t, wire, &service{duplex: echo}, nil)
 		if err := p.Ping(bounded(t)); err != nil {
 			t.Errorf("the framework's own call: %v", err)
@@ -205,6 +206,7 @@ func TestWireCalls(t *testing.T) {
 // Many callers at once, each with a call back within its call.
 func TestWireCallbacks(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		svc := &service{unary: func(ctx context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			return testpb.NewTestServiceClient(plugin.Host(ctx)).UnaryCall(ctx, req)
 		}}
@@ -228,6 +230,7 @@ func TestWireCallbacks(t *testing.T) {
 
 func TestWireWithoutCallbacks(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		svc := &service{unary: func(ctx context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			return testpb.NewTestServiceClient(plugin.Host(ctx)).UnaryCall(ctx, req)
 		}}
@@ -241,6 +244,7 @@ func TestWireWithoutCallbacks(t *testing.T) {
 // A handler that does not return is the end of its call, and of nothing else.
 func TestWirePanics(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		svc := &service{
 			unary: func(_ context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 				switch len(req.GetPayload().GetBody()) {
@@ -280,6 +284,7 @@ func TestWirePanics(t *testing.T) {
 // The context of a handler ends with that of the caller.
 func TestWireContexts(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		began, ended := make(chan string, 1), make(chan error, 1)
 		svc := &service{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			md, _ := metadata.FromIncomingContext(ctx)
@@ -316,6 +321,7 @@ func TestWireContexts(t *testing.T) {
 // A stop lets the call in flight finish, and refuses a new one.
 func TestWireDrain(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		began, stopping, release := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 		svc := &service{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			began <- struct{}{}
@@ -361,6 +367,7 @@ func TestWireDrain(t *testing.T) {
 
 func TestWireMessageLimit(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		svc := &service{unary: func(_ context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			return &testpb.SimpleResponse{Payload: payload(int(req.GetResponseSize()))}, nil
 		}}
@@ -381,6 +388,7 @@ func TestWireMessageLimit(t *testing.T) {
 
 func TestWireCallLimit(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		began, release := make(chan struct{}, 1), make(chan struct{})
 		svc := &service{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			began <- struct{}{}
@@ -408,6 +416,7 @@ func TestWireCallLimit(t *testing.T) {
 
 func TestWireInterceptors(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		var mu sync.Mutex
 		var seen []string
 		note := func(who, method string) {
@@ -467,6 +476,7 @@ func TestWireInterceptors(t *testing.T) {
 // Named streams are beside the wire.
 func TestWireNamedStreams(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		svc := &service{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			conn, err := plugin.OpenStream(ctx, "words")
 			if err != nil {

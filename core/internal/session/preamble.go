@@ -71,7 +71,7 @@ func (p Preamble) WriteTo(w io.Writer) (int64, error) {
 	b = append(b, magic...)
 	b = append(b, version, byte(p.Purpose))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(p.Name))) //nolint:gosec // bounded above
-	b = append(b, byte(len(p.Session)), 0)
+	b = append(b, byte(len(p.Session)), 0)                    //nolint:gosec // bounded above
 	b = append(b, p.Name...)
 	b = append(b, p.Session...)
 	n, err := w.Write(b)

@@ -11,8 +11,13 @@ import (
 // PrintServices prints what a running plugin serves.
 func PrintServices(ctx context.Context, w io.Writer, p *host.Plugin) error {
 	services, err := p.Services(ctx)
-	for _, s := range services {
-		fmt.Fprintln(w, s.Name, s.File, len(s.Methods))
+	if err != nil {
+		return err
 	}
-	return err
+	for _, s := range services {
+		if _, err := fmt.Fprintln(w, s.Name, s.File, len(s.Methods)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -15,10 +15,11 @@ type Gate struct {
 // Verdict is the result of [Gate.Enter].
 type Verdict int
 
+// The verdicts.
 const (
-	Entered Verdict = iota
-	IsFull          // the limit is reached
-	IsShut
+	Entered Verdict = iota // the call may run
+	IsFull                 // the limit is reached
+	IsShut                 // the Gate is closed
 )
 
 // Enter lets a call in, or not. It never blocks: a nested call must not wait for another

@@ -48,12 +48,12 @@ func (c *Client) Plain() grpc.ClientConnInterface { return plainConn{c.conn} }
 
 // Invoke implements [grpc.ClientConnInterface].
 func (p plainConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return p.conn.Invoke(ctx, method, args, reply, append(opts[:len(opts):len(opts)], plainOption{})...)
+	return p.conn.Invoke(ctx, method, args, reply, append(slices.Clip(opts), plainOption{})...)
 }
 
 // NewStream implements [grpc.ClientConnInterface].
 func (p plainConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return p.conn.NewStream(ctx, desc, method, append(opts[:len(opts):len(opts)], plainOption{})...)
+	return p.conn.NewStream(ctx, desc, method, append(slices.Clip(opts), plainOption{})...)
 }
 
 // invoke is the innermost interceptor of unary calls. It explains their errors, so that

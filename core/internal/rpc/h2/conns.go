@@ -74,7 +74,7 @@ func (i *idleConns) add(c *serverConn) bool {
 		maps.DeleteFunc(i.conns, func(_ *serverConn, conn net.Conn) bool { return isLost(conn) })
 		i.prune = max(minPrune, 2*len(i.conns))
 	}
-	i.conns[c] = c.Stream.Conn
+	i.conns[c] = c.Conn
 	return true
 }
 

@@ -61,9 +61,9 @@ func (s serverCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.
 		s.room.conns.Add(-1)
 		return nil, nil, fmt.Errorf("%d connections are open, which is the limit", maxConns)
 	}
-	c.stream = track(c.Stream.Conn)
+	c.stream = track(c.Conn)
 	c.server.idle.replace(c)
-	info := calls.NewAuthInfo(c.Stream.Info)
+	info := calls.NewAuthInfo(c.Info)
 	info.Conn = c
 	return newServedConn(c.stream, s.room), info, nil
 }

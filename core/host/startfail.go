@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/privdir"
 )
 
@@ -34,6 +35,9 @@ func (l *launch) fail(cause error) error {
 			}
 		}
 		e.Stdout, e.Stderr = c.stdout.Tail(), c.stderr.Tail()
+		if ended && strings.Contains(e.Stderr, otherCookie) {
+			e.Err = &cookieError{e.Err}
+		}
 		if e.Hint = hint(e); e.Hint == "" && e.Exit != nil && l.private != nil && len(l.private.Path()) > maxSocketDir {
 			e.Hint = fmt.Sprintf("the directory for its socket has a path of %d bytes, and a plugin on go-plugin needs one of at most %d: set XDG_RUNTIME_DIR or TMPDIR of the host to a shorter directory", len(l.private.Path()), maxSocketDir)
 		}
@@ -49,6 +53,17 @@ const maxSocketDir = len(syscall.RawSockaddrUnix{}.Path) - 1 - len("/plugin42949
 // otherCookie is what go-plugin's plugins print before they exit if the cookie is
 // not theirs (server.go there).
 const otherCookie = "This binary is a plugin. These are not meant to be executed directly."
+
+// cookieError is the end of a plugin on go-plugin that has refused the cookie. Its text is
+// that of the end, because the hint says the rest.
+type cookieError struct{ end error }
+
+func (e *cookieError) Error() string { return e.end.Error() }
+
+// Unwrap returns the end, and what a plugin of this project would have answered.
+func (e *cookieError) Unwrap() []error {
+	return []error{e.end, &handshake.Error{Code: handshake.CodeCookie, Reason: "the plugin refused the cookie"}}
+}
 
 func hint(e *StartError) string {
 	switch {

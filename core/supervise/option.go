@@ -57,7 +57,8 @@ func WithPolicy(p Policy) Option {
 // WithInit sets a function that makes a new plugin ready for calls: it sends the
 // configuration, for example. It runs for each start, with restarts and swaps, before any
 // call of the handle reaches the plugin. An error is a failed start: the plugin is
-// stopped. The context bounds the start.
+// stopped. The context bounds the start. The function calls the plugin that it gets, and
+// not the handle, which has no plugin yet.
 func WithInit(initialize func(ctx context.Context, p *host.Plugin) error) Option {
 	return optionFunc(func(cfg *config) error {
 		if initialize == nil {

@@ -97,7 +97,7 @@ func TestStartErrors(t *testing.T) {
 		},
 		{
 			name: "go-plugin's word for another cookie", cmd: shell("echo This binary is a plugin. These are not meant to be executed directly. >&2; exit 1"),
-			phase: host.PhaseHandshake, exit: "exit code 1", says: []string{"it is on go-plugin and expects another cookie: give host.WithCookie"},
+			phase: host.PhaseHandshake, exit: "exit code 1", code: handshake.CodeCookie, says: []string{"it is on go-plugin and expects another cookie: give host.WithCookie"},
 		},
 		{
 			name: "exits at once, satisfied", cmd: shell("exit 0"), phase: host.PhaseHandshake, exit: "exit code 0",

@@ -111,13 +111,15 @@ func crashed(err error) bool {
 // flight. It reports how long the gap was.
 func TestSoakSupervisedKills(t *testing.T) {
 	t.Parallel()
-	for name, program := range map[string]struct {
+	type program struct {
 		cmd  *exec.Cmd
 		opts []host.Option
-	}{
-		"unix":      {echoPlugin(), nil},
-		"go-plugin": {onGoPlugin(), nil},
-	} {
+	}
+	programs := map[string]program{"go-plugin": {onGoPlugin(), nil}}
+	for _, name := range ways.Names() {
+		programs[name] = program{command("matrix-plugin"), []host.Option{host.WithProtocols(matrix.Protocol), host.WithTransports(ways.Named(name))}}
+	}
+	for name, program := range programs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rnd := soakRandom(t)
@@ -146,7 +148,7 @@ func TestSoakSupervisedKills(t *testing.T) {
 				return err == nil
 			}
 			var gaps []time.Duration
-			for round := range soakLength(1000, 30) {
+			for round := range soakLength(1000, 20) {
 				waitFor(t, "a start", started)
 				if round%2 == 0 { // otherwise it is killed while it starts
 					call()
@@ -289,7 +291,8 @@ func TestConfigurationIsUsedAgain(t *testing.T) {
 }
 
 // TestSupervisedHang stops a plugin with SIGSTOP: the handle notices it, and starts
-// another one.
+// another one. It waits for two probes, and then for the plugin, which ends neither when it
+// is asked nor when it is terminated: 4 s.
 func TestSupervisedHang(t *testing.T) {
 	t.Parallel()
 	h := superviseTest(t, launching(t, echoPlugin()), eager, supervise.WithHold(hang),

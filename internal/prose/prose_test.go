@@ -10,17 +10,6 @@ import (
 	"github.com/plugwire/plugwire/internal/prose"
 )
 
-// TestRepository checks the repository itself.
-func TestRepository(t *testing.T) {
-	findings, err := prose.CheckRepository("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range findings {
-		t.Error(f)
-	}
-}
-
 // check writes one file and checks it, and returns "line rule: text" of each finding.
 func check(t *testing.T, name, content, exceptions string) []string {
 	t.Helper()

@@ -64,12 +64,12 @@ func Lint(ctx context.Context) error {
 		gofmt(ctx),
 		root.run(ctx, "go", "vet", "-tags", "mage", "."),
 		shellcheck(ctx),
-		english(),
+		English(),
 	)
 }
 
-// english checks the words of the repository by the rules of package prose.
-func english() error {
+// English checks the comments, texts and pages of the repository by the rules of package internal/prose.
+func English() error {
 	findings, err := prose.CheckRepository(".")
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package calls has what every wire needs of a call, and the contract of a wire ([Wire]):
-// who may call, how many calls there may be, interceptors, panics, statistics, and errors.
+// Package calls has what every wire needs for a call, and the contract of a wire ([Wire]):
+// the identity of callers, the limits on calls, interceptors, panics, statistics and errors.
 package calls
 
 import (

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -277,6 +278,37 @@ func TestWirePanics(t *testing.T) {
 		}
 		if _, err := client.UnaryCall(ctx, &testpb.SimpleRequest{}); err != nil {
 			t.Errorf("a call after that: %v", err)
+		}
+	})
+}
+
+// A call that panicked is over when its caller has the error: the next call finds its place
+// free.
+func TestWirePanicLeaves(t *testing.T) {
+	onEachWire(t, func(t *testing.T, wire string) {
+		svc := &service{
+			unary: func(_ context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+				if len(req.GetPayload().GetBody()) == 1 {
+					goruntime.Goexit()
+				}
+				panic("the end")
+			},
+			duplex: func(testpb.TestService_FullDuplexCallServer) error { panic("the end of a stream") },
+		}
+		quiet := plugin.WithLogger(slog.New(slog.DiscardHandler))
+		client := testpb.NewTestServiceClient(start(t, wire, svc, []plugin.Option{plugin.WithMaxCalls(1), quiet}))
+		ctx := bounded(t)
+		for i := range 300 {
+			if _, err := client.UnaryCall(ctx, &testpb.SimpleRequest{Payload: payload(i % 2)}); status.Code(err) != codes.Internal {
+				t.Fatalf("call %d: %v", i, err)
+			}
+			stream, err := client.FullDuplexCall(ctx)
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			if status.Code(err) != codes.Internal {
+				t.Fatalf("stream %d: %v", i, err)
+			}
 		}
 	})
 }

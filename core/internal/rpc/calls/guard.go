@@ -58,6 +58,7 @@ func (g *Guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 			return nil, err
 		}
 		returned := false
+		defer g.sendLost(ctx, &returned, &err)
 		defer g.Gate.Leave()
 		defer g.finish(ctx, method, &returned, &err)
 		resp, err = next(srv, ctx, decode, g.Unary)
@@ -79,6 +80,7 @@ func (g *Guard) ServeUnary(ctx context.Context, req any, info *grpc.UnaryServerI
 		return nil, err
 	}
 	returned := false
+	defer g.sendLost(ctx, &returned, &err)
 	defer g.Gate.Leave()
 	defer g.finish(ctx, info.FullMethod, &returned, &err)
 	if g.Unary != nil {
@@ -96,6 +98,7 @@ func (g *Guard) ServeStream(srv any, ss grpc.ServerStream, info *grpc.StreamServ
 		return err
 	}
 	returned := false
+	defer g.sendLost(ss.Context(), &returned, &err)
 	defer g.Gate.Leave()
 	defer g.finish(ss.Context(), info.FullMethod, &returned, &err)
 	if g.Stream != nil {
@@ -147,6 +150,12 @@ func (g *Guard) finish(ctx context.Context, method string, returned *bool, err *
 	if *err != nil {
 		*err = bounded(begun(*err))
 	}
+}
+
+// sendLost is deferred by every call, and runs last. It sends the error of a call whose
+// handler did not return. The call has left the gate by then: its caller can make the next
+// call as soon as it has the error.
+func (g *Guard) sendLost(ctx context.Context, returned *bool, err *error) {
 	if !*returned {
 		g.End(ctx, *err)
 	}

@@ -80,7 +80,10 @@ func (toyWire) Connect(ctx context.Context, open calls.Opener, client calls.Clie
 	if server == nil {
 		return newToyConn(stream, client, nil, 1), nil, nil
 	}
-	s := newToyServer(*server)
+	s, err := newToyServer(*server)
+	if err != nil {
+		return nil, nil, errors.Join(err, stream.Close())
+	}
 	c := newToyConn(stream, client, s, 1)
 	s.add(c)
 	return c, s, nil
@@ -88,7 +91,11 @@ func (toyWire) Connect(ctx context.Context, open calls.Opener, client calls.Clie
 
 // NewAcceptor implements [calls.Wire].
 func (toyWire) NewAcceptor(server calls.ServerConfig, client calls.ClientConfig) (calls.Acceptor, error) {
-	return &toyAcceptor{newToyServer(server), client}, nil
+	s, err := newToyServer(server)
+	if err != nil {
+		return nil, err
+	}
+	return &toyAcceptor{s, client}, nil
 }
 
 type toyAcceptor struct {
@@ -116,10 +123,10 @@ type toyServer struct {
 	conns []*toyConn
 }
 
-func newToyServer(cfg calls.ServerConfig) *toyServer {
+func newToyServer(cfg calls.ServerConfig) (*toyServer, error) {
 	s := &toyServer{cfg: cfg, stopping: make(chan struct{})}
 	s.gate.Limit = cfg.Limits.WithDefaults(cfg.MaxMessageSize).Calls
-	cfg.Application(&calls.Guard{
+	err := cfg.Application(&calls.Guard{
 		Server: &s.table, Gate: &s.gate, Side: cfg.Side, Other: cfg.Other,
 		Unary: calls.ChainUnary(cfg.Unary), Stream: calls.ChainStream(cfg.Stream),
 		OnPanic: cfg.OnPanic,
@@ -129,10 +136,13 @@ func newToyServer(cfg calls.ServerConfig) *toyServer {
 			}
 		},
 	})
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Control != nil {
 		cfg.Control(calls.NewControl(&s.table, cfg.Side, s.stopping))
 	}
-	return s
+	return s, nil
 }
 
 func (s *toyServer) add(c *toyConn) {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
@@ -132,9 +133,16 @@ func (s *server) Shutdown(_ context.Context, req *controlpb.ShutdownRequest) (*c
 	return &controlpb.ShutdownResponse{}, nil
 }
 
+// maxReason bounds the text, in bytes, with which a plugin says why it is not ready. A person
+// reads it in the error of the start. A text of the handshake has the same bound.
+const maxReason = 4 << 10
+
 // Ready waits until the plugin is ready. The context bounds the call.
 func Ready(ctx context.Context, cc grpc.ClientConnInterface) error {
 	_, err := controlpb.NewControlClient(cc).Ready(ctx, &controlpb.ReadyRequest{})
+	if s := status.Convert(err); len(s.Message()) > maxReason {
+		return status.Error(s.Code(), strings.ToValidUTF8(s.Message()[:maxReason], "")+"...")
+	}
 	return err
 }
 

@@ -2,8 +2,12 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -11,9 +15,13 @@ import (
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
 )
 
-// maxServices bounds the services that a foreign plugin may list. Applications have a
-// few.
-const maxServices = 10_000
+const (
+	// maxServices bounds the services that a plugin may list. Applications have a few.
+	maxServices = 10_000
+	// maxServiceName bounds the name of a service, in bytes. Generated names have some
+	// dozens.
+	maxServiceName = 1 << 10
+)
 
 // ListServices asks a plugin which services it serves, and returns their names without
 // the framework's own. A foreign plugin is asked through reflection.
@@ -22,8 +30,33 @@ func ListServices(ctx context.Context, cc grpc.ClientConnInterface, foreign bool
 		return reflectServices(ctx, cc)
 	}
 	info, err := controlpb.NewControlClient(cc).Info(ctx, &controlpb.InfoRequest{})
-	return info.GetServices(), err
+	if err != nil {
+		return nil, err
+	}
+	return applicationServices(slices.Values(info.GetServices()), len(info.GetServices()))
 }
+
+// applicationServices returns n names that a plugin lists, each once and without the
+// framework's own. A person may read them, so a name that cannot be shown is an error.
+func applicationServices(listed iter.Seq[string], n int) ([]string, error) {
+	if n > maxServices {
+		return nil, fmt.Errorf("the plugin lists %d services, which is more than %d", n, maxServices)
+	}
+	var names []string
+	seen := make(map[string]bool, n)
+	for name := range listed {
+		if name == "" || len(name) > maxServiceName || strings.ContainsFunc(name, isHidden) {
+			return nil, fmt.Errorf("the plugin lists a service whose name is not valid: %.64q", name)
+		}
+		if !seen[name] && !IsControl("/"+name+"/") {
+			names = append(names, name)
+		}
+		seen[name] = true
+	}
+	return names, nil
+}
+
+func isHidden(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
 func reflectServices(ctx context.Context, cc grpc.ClientConnInterface) ([]string, error) {
 	ctx, cancel := context.WithCancel(ctx) // ends the stream
@@ -42,15 +75,14 @@ func reflectServices(ctx context.Context, cc grpc.ClientConnInterface) ([]string
 	case err != nil:
 		return nil, err
 	case list == nil:
-		return nil, errors.New("the plugin's reflection does not list services: " + resp.GetErrorResponse().GetErrorMessage())
-	case len(list.GetService()) > maxServices:
-		return nil, fmt.Errorf("the plugin lists %d services, which is more than %d", len(list.GetService()), maxServices)
+		return nil, fmt.Errorf("the plugin's reflection does not list services: %.200q", resp.GetErrorResponse().GetErrorMessage())
 	}
-	var names []string
-	for _, s := range list.GetService() {
-		if !IsControl("/" + s.GetName() + "/") {
-			names = append(names, s.GetName())
+	listed := func(yield func(string) bool) {
+		for _, s := range list.GetService() {
+			if !yield(s.GetName()) {
+				return
+			}
 		}
 	}
-	return names, nil
+	return applicationServices(listed, len(list.GetService()))
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -55,9 +55,9 @@ type readiness struct {
 	logger    *slog.Logger
 	failed    chan error // receives the error of the first run, if repeats is not set
 
-	once sync.Once
-	done chan struct{} // closed after the only run; err is set then
-	err  error
+	begun atomic.Bool   // set before the only run
+	done  chan struct{} // closed after the only run; err is set then
+	err   error
 }
 
 func newReadiness(cfg *config, rt *runtime) *readiness {
@@ -77,12 +77,12 @@ func (r *readiness) announce(ctx context.Context) error {
 	if r.repeats {
 		return notReady(r.run(ctx))
 	}
-	r.once.Do(func() {
-		defer close(r.done)
+	if r.begun.CompareAndSwap(false, true) {
 		if r.err = r.run(ctx); r.err != nil {
 			r.failed <- &refusedError{r.err}
 		}
-	})
+		close(r.done)
+	}
 	select {
 	case <-r.done:
 		return notReady(r.err)

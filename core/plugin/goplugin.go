@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"time"
@@ -108,7 +109,7 @@ func (s *server) endSession() {
 	}
 }
 
-var errStopped = errors.New("the plugin has stopped")
+var errStopped = fmt.Errorf("the plugin has stopped: %w", net.ErrClosed)
 
 // canBroker reports whether brokered connections can travel over a transport.
 func canBroker(t transport.ID) bool { return len(brokering.Networks(t, nil)) > 0 }

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	osuser "os/user"
@@ -48,10 +49,16 @@ func (c *config) directoryUser(cmd *exec.Cmd) *privdir.User {
 	return &privdir.User{UID: u.UID, GID: gid, Shared: true}
 }
 
+// maxGroup is the largest number of a group. The next number means no change of the group.
+const maxGroup int64 = math.MaxUint32 - 1
+
 // groupID returns the number of a group. As in go-plugin, a number is taken for a number
 // first, then for a name.
 func groupID(group string) (int, error) {
 	if gid, err := strconv.Atoi(group); err == nil && gid >= 0 {
+		if int64(gid) > maxGroup { // the kernel would take the low 32 bits: another group
+			return 0, fmt.Errorf("the number of a group is at most %d", maxGroup)
+		}
 		return gid, nil
 	}
 	g, err := osuser.LookupGroup(group)

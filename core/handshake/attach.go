@@ -131,8 +131,8 @@ func (a AttachInfo) LogValue() slog.Value { return slog.StringValue(a.String()) 
 // kilobytes with certificates.
 const maxAttachLen = 128 << 10
 
-// maxStartedLen bounds the time of a process's start, of which each system has its own
-// form: those in use are at most 60 bytes long.
+// maxStartedLen bounds the text of the time at which a process was started. Each system
+// has its own form of it; the longest has 60 bytes.
 const maxStartedLen = 256
 
 // maxProtocolName is the bound of package protocol.

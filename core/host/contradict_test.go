@@ -70,7 +70,7 @@ func everyOption(t *testing.T) map[string]Option {
 	}
 }
 
-// contradicting are the pairs of options of which both cannot be meant. Any other pair is
+// contradicting are the pairs of options that contradict each other. Any other pair is
 // accepted.
 var contradicting = [][2]string{
 	{"WithChecksum", "WithRunner"},

@@ -61,7 +61,7 @@ func diagnose(err error, p program) (hint string) {
 	}
 	if p.dir != "" {
 		if info, statErr := os.Stat(p.dir); statErr != nil || !info.IsDir() {
-			return "the working directory " + p.dir + " is not there"
+			return "the working directory " + p.dir + " does not exist"
 		}
 	}
 	path := p.file()
@@ -102,7 +102,7 @@ func (p program) isFile(path string) bool {
 // paths mean something else.
 func (p program) diagnoseRoot() string {
 	if info, err := os.Stat(p.root); err != nil || !info.IsDir() {
-		return "the root directory " + p.root + " (SysProcAttr.Chroot) is not there"
+		return "the root directory " + p.root + " (SysProcAttr.Chroot) does not exist"
 	}
 	return fmt.Sprintf("the path of the plugin, its interpreter or loader, and its working directory must be below %s (SysProcAttr.Chroot), which only root can set", p.root)
 }

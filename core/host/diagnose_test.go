@@ -87,7 +87,7 @@ func TestDiagnose(t *testing.T) {
 		{&exec.Error{Name: "plugin", Err: exec.ErrDot}, "", "such as ./plugin"},
 		{&fs.PathError{Op: "fork/exec", Path: "plugin", Err: fs.ErrPermission}, dir, "the file is not executable"},
 		{&fs.PathError{Op: "fork/exec", Path: "nothing", Err: fs.ErrNotExist}, dir, "check the path"},
-		{&fs.PathError{Op: "fork/exec", Path: "plugin", Err: fs.ErrNotExist}, "/no/such", "the working directory /no/such is not there"},
+		{&fs.PathError{Op: "fork/exec", Path: "plugin", Err: fs.ErrNotExist}, "/no/such", "the working directory /no/such does not exist"},
 	} {
 		path := "plugin"
 		if pathErr, ok := errors.AsType[*fs.PathError](tt.err); ok {

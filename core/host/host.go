@@ -56,9 +56,9 @@ const DefaultGrace = 10 * time.Second
 // error if plugins of several names speak the protocol. [WithoutAttach] ignores the
 // variable.
 //
-// The context bounds the start only. The plugin lives until [Plugin.Close] or
-// [Plugin.Shutdown], one of which the caller must call, or until it ends by itself. An
-// error is a [*StartError], and nothing of the process is left then.
+// The context bounds the start only. The plugin lives until it ends by itself, or until
+// the caller calls [Plugin.Close] or [Plugin.Shutdown], as every caller must. An error
+// is a [*StartError], and nothing of the process is left then.
 func Launch(ctx context.Context, cmd *exec.Cmd, opts ...Option) (*Plugin, error) {
 	l := &launch{started: time.Now(), phase: PhasePrepare}
 	p, err := l.run(ctx, cmd, opts)

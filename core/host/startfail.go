@@ -74,7 +74,7 @@ func hint(e *StartError) string {
 	case e.Attach && (errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, syscall.ECONNREFUSED)):
 		return "has it ended? Start it again, and take what it prints then"
 	case errors.Is(e.Err, context.DeadlineExceeded) && e.Phase == PhaseHandshake:
-		return "is it a plugin? One prints a line such as 1|1|unix|/path|grpc as soon as it is ready"
+		return "is it a plugin? A plugin prints a line such as 1|1|unix|/path|grpc as soon as it is ready"
 	case e.Hint == "" && e.Exit != nil && *e.Exit == ExitStatus{} && e.Stderr == "":
 		return "is it a plugin? It ended as if its work was done"
 	default:

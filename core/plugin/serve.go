@@ -51,9 +51,9 @@ func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error 
 	return serve(ctx, binding, opts, nil)
 }
 
-// serve is Serve. For a program whose main is ours it calls own, when the plugin's
-// life is bound to the host's, and says whether SIGTERM is to be ignored; otherwise
-// own is nil.
+// serve is Serve. Main gives own, which serve calls when the plugin's life is bound to
+// the host's. The argument of own says whether the plugin ignores SIGTERM. In Serve own
+// is nil.
 func serve(ctx context.Context, binding protocol.Binding, opts []Option, own func(ignoresTerminate bool)) error {
 	cfg, optErr := newConfig(opts)
 	offer, err := negotiation.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)

@@ -34,7 +34,7 @@ func writeProgram(t *testing.T, dir, name, script string) string {
 	return path
 }
 
-// TestStations starts a directory of plugins, one of which is none.
+// TestStations starts the programs of a directory. One program is not a plugin.
 func TestStations(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -50,6 +50,8 @@ var rules = []rule{
 	{"archaic", regexp.MustCompile(`(?i)\b(lest|thereof|therein|wherein|whereof|whence|thence|hitherto|hereby|thereby|thrice|nought|aught|albeit|ere|amongst|whilst|anew|afresh|save for|but for|none the less|ought)\b`), nil, `use the everyday word`},
 	{"all but", regexp.MustCompile(`(?i)\b(all but|any but|none but|no other but)\b`), nil, `"except", "only"`},
 	{"as is the", regexp.MustCompile(`(?i)\b(as is|as are|as does|as do|as has|as have|as did) (the|a|an|what|its?|that|this|each|any|all)\b`), nil, `two sentences, or "like the ..."`},
+	{"of which", regexp.MustCompile(`(?i)\bof which\b`), nil, `two sentences, or begin with the noun: "one port is in use"`},
+	{"shall", regexp.MustCompile(`(?i)\b(shall|is to be|are to be)\b`), nil, `"must", "can", or the plain verb`},
 	{"at an end", regexp.MustCompile(`(?i)\b(comes?|came) to (nothing|its end|an end|rest)\b|\bis at an end\b`), nil, `"ends", "fails"`},
 }
 

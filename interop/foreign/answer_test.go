@@ -120,7 +120,7 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// TestPorts starts two plugins in a range of ports, one of which is in use.
+// TestPorts starts two plugins in a range of ports. One port is in use.
 func TestPorts(t *testing.T) {
 	t.Parallel()
 	for _, s := range stacks {

@@ -342,7 +342,7 @@ func TestNames(t *testing.T) {
 	w.generateForeign(t, request)
 	reported := w.generateOurs(t, request)
 	w.verify(t, files, reported)
-	t.Logf("%d declarations in %d packages, %d of which have clashes", declared, count, len(reported))
+	t.Logf("%d declarations in %d packages; %d packages have clashes", declared, count, len(reported))
 	if len(reported) == 0 || len(reported) == count {
 		t.Error("want packages with clashes and packages without, got only one kind")
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
 )
 
-// inFlight is one call of each sort, none of which ends by itself.
+// inFlight is one call of each sort. No call ends by itself.
 type inFlight struct {
 	names []string
 	ends  chan callEnd // one for each call

@@ -371,10 +371,10 @@ func TestMetadata(t *testing.T) {
 				var header, trailer metadata.MD
 				_, err := p.matrix.Mirror(ctx, &matrixpb.Chunk{Data: []byte(word)}, grpc.Header(&header), grpc.Trailer(&trailer))
 				if status.Code(err) != code {
-					t.Errorf("a call that shall %s: %v", word, err)
+					t.Errorf("a call that must %s: %v", word, err)
 				}
-				assertMirrored("header of a call that shall "+word, header)
-				assertMirrored("trailer of a call that shall "+word, trailer)
+				assertMirrored("header of a call that must "+word, header)
+				assertMirrored("trailer of a call that must "+word, trailer)
 			}
 
 			stream, err := p.matrix.Reverse(ctx)

@@ -52,8 +52,8 @@ func bothDirections(opts ...host.Option) cycle {
 	}
 }
 
-// streamsAndKill kills a plugin in the middle of a nested call and of streams,
-// some of which are accepted and some not.
+// streamsAndKill kills a plugin in the middle of a nested call and of streams. Some of
+// the streams are accepted.
 func streamsAndKill(opts ...host.Option) cycle {
 	return func(tb testing.TB, common []host.Option, rnd *rand.Rand) {
 		tb.Helper()

@@ -89,7 +89,7 @@ func TestStartErrors(t *testing.T) {
 		},
 		{
 			name: "no such working directory", cmd: &exec.Cmd{Path: "/bin/sh", Dir: "/no/such/dir"}, phase: host.PhaseStart,
-			says: []string{"plugin /bin/sh did not start (start", "no such file or directory", "the working directory /no/such/dir is not there"},
+			says: []string{"plugin /bin/sh did not start (start", "no such file or directory", "the working directory /no/such/dir does not exist"},
 		},
 		{
 			name: "exits at once with an error", cmd: shell(`for n in 1 2 3; do echo "line $n" >&2; done; exit 3`), phase: host.PhaseHandshake, exit: "exit code 3",
@@ -137,7 +137,7 @@ func TestStartErrors(t *testing.T) {
 		},
 		{
 			name: "silent", cmd: shell("exec sleep 1000"), opts: []host.Option{short}, phase: host.PhaseHandshake,
-			says: []string{"it was not ready within 5s (host.WithStartTimeout)", "is it a plugin? One prints a line such as 1|1|unix|/path|grpc as soon as it is ready"},
+			says: []string{"it was not ready within 5s (host.WithStartTimeout)", "is it a plugin? A plugin prints a line such as 1|1|unix|/path|grpc as soon as it is ready"},
 		},
 		{
 			name: "an answer and nobody there", cmd: shell("echo '1|1|unix|/no/such/socket|grpc'" + asleep), phase: host.PhaseConnect,

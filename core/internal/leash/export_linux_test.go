@@ -5,7 +5,7 @@ import "os"
 // Holder is what one process holds of a leash.
 type Holder = holder
 
-// NewHolder opens a holder's ends of the pipe of which f is one.
+// NewHolder opens a holder's ends of the pipe that f is one end of.
 func NewHolder(f *os.File) (Holder, error) { return newHolder(f) }
 
 // Tie makes the group the one that is ended.

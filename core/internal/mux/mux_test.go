@@ -735,7 +735,7 @@ func headerOf(kind byte, flags uint16) []byte {
 	return b
 }
 
-// TestForbiddenFrames sends frames for each of which this side would hold something: pings,
+// TestForbiddenFrames sends frames that would each make this side hold something: pings,
 // and streams that a plugin opens. The session ends at the first.
 func TestForbiddenFrames(t *testing.T) {
 	const windowUpdate = 1

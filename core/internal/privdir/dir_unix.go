@@ -134,7 +134,7 @@ func (d *Dir) share(user *User) error {
 		err = d.lock.Chown(-1, user.GID)
 	}
 	if errors.Is(err, unix.EPERM) && user.Shared && user.UID == os.Geteuid() {
-		return fmt.Errorf("this process may not give its directory to group %d, of which it is not a member: %w", user.GID, err)
+		return fmt.Errorf("this process may not give its directory to group %d, because it is not a member: %w", user.GID, err)
 	}
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("%w: that is user %d, and this process runs as user %d", errGive, user.UID, os.Geteuid())

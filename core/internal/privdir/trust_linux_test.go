@@ -11,7 +11,7 @@ func TestInMap(t *testing.T) {
 		"0 0 65534\n":                        false,
 		"0 0 65534\n65534 7 1\n":             true,
 		"":                                   false,
-		"something else, of which nothing is known\n": true,
+		"a form that is not known\n":         true,
 	} {
 		if got := inMap(ranges, 65534); got != want {
 			t.Errorf("%q: %t", ranges, got)

@@ -65,8 +65,8 @@ func (e *env) wantPeer(end string, conn net.Conn, cfg *tls.Config) {
 	}
 }
 
-// checkWrongCertificate dials with pairs of which one side is not the one that
-// the other knows. The listener keeps working.
+// checkWrongCertificate dials with pairs in which one side has another certificate than
+// the other side expects. The listener keeps working.
 func checkWrongCertificate(e *env) {
 	right := e.tls
 	other, err := newTLSPair()

@@ -300,8 +300,8 @@ func (e *env) pair(ln *link) (dialed, accepted net.Conn) {
 	return dialed, accepted
 }
 
-// connect opens a connection to ln, both ends of which the caller closes. It
-// is safe for concurrent use.
+// connect opens a connection to ln. The caller closes both ends. connect is safe for
+// concurrent use.
 func (e *env) connect(ln *link) (dialed, accepted net.Conn, err error) {
 	var conn net.Conn
 	accept := start(func() (err error) {

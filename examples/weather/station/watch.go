@@ -13,8 +13,7 @@ import (
 	"github.com/plugwire/plugwire/examples/weather"
 )
 
-// maxWatched bounds the sensors of one watcher, for each of which it may hold a
-// reading.
+// maxWatched bounds the sensors of one watcher, which may hold a reading of each.
 const maxWatched = 100
 
 // watcher is one call of Watch. However slow the host is, it holds only the

@@ -33,8 +33,8 @@ const (
 // StreamingService moves files of any size to and from one directory, the
 // root, and runs a chat room.
 //
-// A file_path is relative to the root, with "/" between its parts, of which it
-// has at most 64; it has at most 4096 bytes in all and 255 in each part.
+// A file_path is relative to the root, with "/" between its parts. It has
+// at most 64 parts, at most 255 bytes in each part, and at most 4096 bytes in all.
 // PERMISSION_DENIED answers a path that leaves the root: one that is absolute,
 // has a part "..", or goes through a symbolic link to the outside. It also
 // answers the path of the plugin's own files in the root, and of a file that
@@ -192,8 +192,8 @@ func (c *streamingServiceClient) GetStatus(ctx context.Context, in *StatusReques
 // StreamingService moves files of any size to and from one directory, the
 // root, and runs a chat room.
 //
-// A file_path is relative to the root, with "/" between its parts, of which it
-// has at most 64; it has at most 4096 bytes in all and 255 in each part.
+// A file_path is relative to the root, with "/" between its parts. It has
+// at most 64 parts, at most 255 bytes in each part, and at most 4096 bytes in all.
 // PERMISSION_DENIED answers a path that leaves the root: one that is absolute,
 // has a part "..", or goes through a symbolic link to the outside. It also
 // answers the path of the plugin's own files in the root, and of a file that

@@ -176,7 +176,7 @@ func (p *PluginEnd) endStranger(m *mux.Session) {
 	}
 }
 
-// begin registers a stream that is to be admitted. It reports false after Close.
+// begin registers a stream before it is admitted. It reports false after Close.
 func (p *PluginEnd) begin(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

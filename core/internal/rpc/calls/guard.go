@@ -17,7 +17,7 @@ import (
 // drain and have a limit. The user's interceptors see these calls and no others.
 //
 // Guard wraps handlers at registration and does not intercept calls. So a call costs no
-// allocation, and Guard needs not look at its name.
+// allocation, and Guard need not look at its name.
 type Guard struct {
 	Server  grpc.ServiceRegistrar
 	Gate    *Gate

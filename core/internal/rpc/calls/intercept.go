@@ -10,8 +10,8 @@ import (
 // The functions here hide the framework's own methods from a user's interceptors. An
 // interceptor that demands a token must not prevent the host from stopping the plugin.
 
-// ApplicationUnary returns the interceptors for the calls of which isControl says
-// that they are not the framework's own.
+// ApplicationUnary limits the interceptors to the application's calls: isControl
+// reports which methods are the framework's own.
 func ApplicationUnary(list []grpc.UnaryClientInterceptor, isControl func(fullMethod string) bool) []grpc.UnaryClientInterceptor {
 	return each(list, func(intercept grpc.UnaryClientInterceptor) grpc.UnaryClientInterceptor {
 		return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -23,8 +23,8 @@ func ApplicationUnary(list []grpc.UnaryClientInterceptor, isControl func(fullMet
 	})
 }
 
-// ApplicationStream returns the interceptors for the streams of which isControl says
-// that they are not the framework's own.
+// ApplicationStream limits the interceptors to the application's streams, like
+// [ApplicationUnary].
 func ApplicationStream(list []grpc.StreamClientInterceptor, isControl func(fullMethod string) bool) []grpc.StreamClientInterceptor {
 	return each(list, func(intercept grpc.StreamClientInterceptor) grpc.StreamClientInterceptor {
 		return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {

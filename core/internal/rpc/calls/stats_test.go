@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/stats"
 )
 
-// methodStats notes the methods of which it is told something.
+// methodStats notes the methods that it gets events about.
 type methodStats struct {
 	stats.Handler
 	tagged, handled []string

@@ -13,7 +13,7 @@ import (
 // some more.
 const maxResident = 300 << 20
 
-// TestMemory sends requests of which each byte takes as much memory as it can.
+// TestMemory sends requests in which each byte takes as much memory as it can.
 func TestMemory(t *testing.T) {
 	for name, part := range map[string]func(i int) []byte{
 		"tags":    func(int) []byte { return []byte{0x1a, 0} },

@@ -13,7 +13,7 @@ import (
 // more. A request of 64 MiB would take ten times as much.
 const maxResident = 512 << 20
 
-// TestMemory sends requests of which each byte takes as much memory as it can.
+// TestMemory sends requests in which each byte takes as much memory as it can.
 func TestMemory(t *testing.T) {
 	for name, bloat := range map[string]clitest.Bloat{
 		"items": {

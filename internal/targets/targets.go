@@ -16,7 +16,8 @@ const (
 	supervisePackage = "./core/supervise"
 	e2ePackages      = "./core/internal/e2e/..."
 
-	streamingPackages = "./plugins/streaming/cmd/..."
+	streamingPackages    = "./plugins/streaming/cmd/..."
+	multiservicePackages = "./plugins/multiservice/cmd/..."
 
 	// soakTimeout is several times what the soak takes on two slow cores.
 	soakTimeout = "40m"
@@ -88,7 +89,7 @@ func benchOnce(ctx context.Context) error {
 
 // Soak runs the long life tests: plugins that die 1,000 times in every way, hosts that are killed 600 times, file transfers that are killed.
 func Soak(ctx context.Context) error {
-	soaked := []string{e2ePackages, supervisePackage, streamingPackages}
+	soaked := []string{e2ePackages, supervisePackage, streamingPackages, multiservicePackages}
 	full := root.with("PLUGWIRE_SOAK=full")
 	for _, packages := range soaked {
 		found, err := tests(ctx, scope{full, packages}, "Soak")

@@ -653,14 +653,14 @@ const file_plugins_multiservice_multi_multi_proto_rawDesc = "" +
 	"\vROLE_READER\x10\x01\x12\x0f\n" +
 	"\vROLE_WRITER\x10\x02\x12\x0e\n" +
 	"\n" +
-	"ROLE_ADMIN\x10\x032q\n" +
+	"ROLE_ADMIN\x10\x032v\n" +
 	"\vUserService\x123\n" +
 	"\n" +
-	"CreateUser\x12\x18.multi.CreateUserRequest\x1a\v.multi.User\x12-\n" +
-	"\aGetUser\x12\x15.multi.GetUserRequest\x1a\v.multi.User2}\n" +
-	"\vDataService\x126\n" +
-	"\tStoreData\x12\x13.multi.StoreRequest\x1a\x14.multi.StoreResponse\x126\n" +
-	"\tQueryData\x12\x13.multi.QueryRequest\x1a\x14.multi.QueryResponseB9Z7github.com/plugwire/plugwire/plugins/multiservice/multib\x06proto3"
+	"CreateUser\x12\x18.multi.CreateUserRequest\x1a\v.multi.User\x122\n" +
+	"\aGetUser\x12\x15.multi.GetUserRequest\x1a\v.multi.User\"\x03\x90\x02\x012\x87\x01\n" +
+	"\vDataService\x12;\n" +
+	"\tStoreData\x12\x13.multi.StoreRequest\x1a\x14.multi.StoreResponse\"\x03\x90\x02\x02\x12;\n" +
+	"\tQueryData\x12\x13.multi.QueryRequest\x1a\x14.multi.QueryResponse\"\x03\x90\x02\x01B9Z7github.com/plugwire/plugwire/plugins/multiservice/multib\x06proto3"
 
 var (
 	file_plugins_multiservice_multi_multi_proto_rawDescOnce sync.Once

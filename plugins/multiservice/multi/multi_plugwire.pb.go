@@ -78,7 +78,8 @@ type DataServiceHandler interface {
 	//
 	// The value is on the disk, whole, when the call returns. After UNAVAILABLE,
 	// DEADLINE_EXCEEDED, CANCELLED or INTERNAL the value may be stored or not, but
-	// never in part: store it again, or query the key.
+	// never in part: store it again, or query the key. A supervised plugin's host
+	// does the first by itself, since the method is idempotent.
 	//
 	//	PERMISSION_DENIED   the caller is not a user, or a READER
 	//	RESOURCE_EXHAUSTED  the disk is full, or the database has its full size

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -45,6 +46,18 @@ type cell struct {
 	acknowledged int // number of the last acknowledged call
 }
 
+// newCells returns the cells of each caller.
+func newCells() [][]cell {
+	cells := make([][]cell, callers)
+	for i := range cells {
+		cells[i] = make([]cell, keysPerCaller)
+		for j := range cells[i] {
+			cells[i][j].key = fmt.Sprintf("caller%02d/%02d", i, j)
+		}
+	}
+	return cells
+}
+
 // content returns the value that call number n stores under key. The test detects
 // any change of it: it begins with its number, and the rest follows from the
 // number.
@@ -63,13 +76,7 @@ func TestKilledWhileCallersWrite(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
-	cells := make([][]cell, callers)
-	for i := range cells {
-		cells[i] = make([]cell, keysPerCaller)
-		for j := range cells[i] {
-			cells[i][j].key = fmt.Sprintf("caller%02d/%02d", i, j)
-		}
-	}
+	cells := newCells()
 	total, kept := 0, 0
 	for round := range kills {
 		p, err := launch(t.Context(), dir, unix.New())
@@ -161,7 +168,7 @@ func writeUntilKilled(t *testing.T, p *host.Plugin, cells [][]cell, acknowledged
 // verify checks the stored value of each cell. If the value of an unacknowledged
 // call is there, the call counts as acknowledged. verify returns the number of
 // these calls.
-func verify(t *testing.T, p *host.Plugin, cells [][]cell) (kept int) {
+func verify(t *testing.T, p grpc.ClientConnInterface, cells [][]cell) (kept int) {
 	t.Helper()
 	stored := readAll(t, p)
 	for i := range cells {
@@ -189,7 +196,7 @@ func verify(t *testing.T, p *host.Plugin, cells [][]cell) (kept int) {
 
 // readAll returns all stored values. It calls as a user with the permission to
 // read.
-func readAll(t *testing.T, p *host.Plugin) map[string][]byte {
+func readAll(t *testing.T, p grpc.ClientConnInterface) map[string][]byte {
 	t.Helper()
 	stored := map[string][]byte{}
 	client := multi.NewDataServiceClient(p)

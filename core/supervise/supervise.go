@@ -142,7 +142,7 @@ func (h *Handle) Protocol() *protocol.Protocol { return h.protocol }
 // The handle stops the plugin when it is replaced: a caller does not close it.
 func (h *Handle) Plugin(ctx context.Context) (*host.Plugin, error) {
 	t := h.target.Load()
-	for t.plugin == nil {
+	for t.plugin == nil || hasEnded(t.plugin) {
 		next, err := h.await(ctx, t, nil)
 		if err != nil {
 			return nil, err
@@ -151,6 +151,16 @@ func (h *Handle) Plugin(ctx context.Context) (*host.Plugin, error) {
 	}
 	p, _ := t.plugin.(*host.Plugin)
 	return p, nil
+}
+
+// hasEnded reports whether a plugin has ended. The machine hears of it a moment later.
+func hasEnded(p instance) bool {
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // Close stops the plugin with a grace of [host.DefaultGrace], as [Handle.Shutdown] does.

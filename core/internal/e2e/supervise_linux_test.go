@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os/exec"
 	"slices"
 	"sync"
@@ -25,7 +26,9 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 	"github.com/plugwire/plugwire/core/internal/e2e/matrix"
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
+	"github.com/plugwire/plugwire/core/plugintest"
 	"github.com/plugwire/plugwire/core/supervise"
+	"github.com/plugwire/plugwire/transport/unix"
 )
 
 // launching returns a launch function for the program.
@@ -287,6 +290,100 @@ func TestConfigurationIsUsedAgain(t *testing.T) {
 	}
 	if _, err := h.Plugin(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// killCurrent kills the plugin that takes calls, and returns it when it has ended.
+func killCurrent(t *testing.T, h *supervise.Handle) *host.Plugin {
+	t.Helper()
+	p, err := h.Plugin(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(p.Info().PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the end of the plugin", p.Done())
+	return p
+}
+
+// TestSupervisedNamedStream checks that a named stream ends with its plugin, and that the
+// next plugin has streams of the same name.
+func TestSupervisedNamedStream(t *testing.T) {
+	t.Parallel()
+	h := superviseTest(t, launching(t, command("duplex-plugin"), host.WithProtocols(duplexpb.DuplexProtocol),
+		host.WithServices(duplexpb.ServeDuplex(&duplex.Handler{}))), eager, supervise.WithHold(hang))
+	ctx := testContext(t)
+	const copied = 1000
+	for range 3 {
+		p, err := h.Plugin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined := make(chan error, 1)
+		go func() {
+			_, err := duplexpb.NewDuplexClient(h).Join(ctx, &duplexpb.StreamOrder{Name: "met", Bytes: copied})
+			joined <- err
+		}()
+		conn, err := p.OpenStream(ctx, "met")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := duplex.Receive(conn, copied); err != nil {
+			t.Error(err)
+		}
+		if ended := killCurrent(t, h); ended != p {
+			t.Error("another plugin was killed")
+		}
+		if n, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%d bytes came from a plugin that has ended", n)
+		}
+		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+		asExit(t, waitFor(t, "the call that used the stream", joined))
+	}
+	if _, err := h.Plugin(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSupervisedBroker checks that a brokered connection ends with its plugin, and that the
+// next plugin has a broker of its own.
+func TestSupervisedBroker(t *testing.T) {
+	t.Parallel()
+	var served sync.WaitGroup
+	t.Cleanup(served.Wait)
+	h := superviseTest(t, func(context.Context) (*host.Plugin, error) {
+		return plugintest.Start(t, echopb.ServeEcho(brokering{served: &served}), unix.New()), nil
+	})
+	ctx := testContext(t)
+	for range 3 {
+		p, err := h.Plugin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := echopb.NewEchoClient(h).Fail(ctx, fail("serve"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := p.Broker().Dial(ctx, uint32(atoi(t, string(id.GetData()))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := echopb.NewEchoClient(conn).Unary(ctx, payload("by the broker")); err != nil {
+			t.Error(err)
+		}
+		if err := h.Restart(ctx); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the end of the plugin", p.Done())
+		if _, err := echopb.NewEchoClient(conn).Unary(ctx, payload("by the broker")); status.Code(err) != codes.Unavailable {
+			t.Errorf("a call to a plugin that has ended: %v", err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

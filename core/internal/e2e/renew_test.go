@@ -92,11 +92,18 @@ func TestRenewedConnections(t *testing.T) {
 			var taken steps
 			var stdout lockedBuffer
 			p := launch(t, command("goplugin-peer", append([]string{"renew"}, tt.args...)...), append(tt.opts, taken.trace(), host.WithStdout(&stdout))...)
-			client := echopb.NewEchoClient(p)
+			conn, err := p.ClientConn() // it stays the same
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := echopb.NewEchoClient(conn)
 			if tt.idle {
 				idleFor(t, client, 3)
 			} else {
 				outlive(t, client, 8)
+			}
+			if ask(t, echopb.NewEchoClient(p), "connections") == nil {
+				t.Error("the plugin itself has no answer")
 			}
 			// go-plugin loses unsent output when the connection ends.
 			for deadline := time.Now().Add(hang); !strings.Contains(stdout.String(), "printed on stdout"); time.Sleep(time.Millisecond) {

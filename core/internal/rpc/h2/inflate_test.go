@@ -20,6 +20,35 @@ import (
 // after that. The limit bounds the decompressed ones, until their calls end.
 func TestCompressedMessages(t *testing.T) {
 	t.Parallel()
+	for name, registering := range map[string]func(svc *service) func(*clientConfig, *serverConfig){
+		"bound": func(*service) func(*clientConfig, *serverConfig) {
+			return func(*clientConfig, *serverConfig) {}
+		},
+		"registered on the server": registeringItself,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testCompressedMessages(t, registering)
+		})
+	}
+}
+
+// registeringItself makes svc register itself on the server, as protocol.FromServer does.
+func registeringItself(svc *service) func(*clientConfig, *serverConfig) {
+	return func(_ *clientConfig, server *serverConfig) {
+		server.RequiresServer = true
+		server.IsControl = func(string) bool { return false }
+		server.Application = func(r grpc.ServiceRegistrar) error {
+			return r.(*calls.Guard).RegisterServer(func(s *grpc.Server) error {
+				testpb.RegisterTestServiceServer(s, svc)
+				return nil
+			})
+		}
+	}
+}
+
+func testCompressedMessages(t *testing.T, registering func(svc *service) func(*clientConfig, *serverConfig)) {
+	t.Helper()
 	const (
 		largest  = 256 << 10
 		room     = 3 * largest
@@ -47,7 +76,7 @@ func TestCompressedMessages(t *testing.T) {
 			}
 		},
 	}
-	p := connect(t, svc, limited(calls.Limits{Buffered: room}), func(client *clientConfig, server *serverConfig) {
+	p := connect(t, svc, limited(calls.Limits{Buffered: room}), registering(svc), func(client *clientConfig, server *serverConfig) {
 		client.MaxMessageSize, server.MaxMessageSize = largest, largest
 	})
 	payload := &testpb.Payload{Body: bytes.Repeat([]byte{'x'}, largest-1<<10)}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -275,6 +276,7 @@ func WithMaxCalls(calls int) Option {
 // offered. Today there is one: "h2", which is gRPC over HTTP/2. Tools such as grpcurl speak
 // it, and a plugin that is built on go-plugin speaks nothing else.
 func WithWire(wires ...string) Option {
+	wires = slices.Clone(wires)
 	return optionFunc(func(cfg *config) error {
 		if err := rpc.Check(wires); err != nil {
 			return fmt.Errorf("host.WithWire: %w", err)

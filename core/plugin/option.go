@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -173,6 +174,7 @@ func WithMaxCalls(calls int) Option {
 // Today there is one: "h2", which is gRPC over HTTP/2. Tools such as grpcurl speak it, and
 // a host that is built on go-plugin speaks nothing else.
 func WithWire(wires ...string) Option {
+	wires = slices.Clone(wires)
 	return optionFunc(func(cfg *config) error {
 		if err := rpc.Check(wires); err != nil {
 			return fmt.Errorf("plugin.WithWire: %w", err)

@@ -85,12 +85,7 @@ func TestWireFromServerContradicts(t *testing.T) {
 		"plugin.WithWire and protocol.FromServer": func() error {
 			return plugin.Serve(bounded(t), fromServer("calls", &service{}), plugin.WithWire(rpc.ToyWire),
 				plugin.WithTransports(exampletest.Loopback{}), plugin.WithAnswerWriter(io.Discard),
-				plugin.WithLookupEnv(func(name string) (string, bool) {
-					if name != handshake.DefaultCookieName {
-						return "", false
-					}
-					return handshake.DefaultCookieValue, true
-				}))
+				asked())
 		},
 		"host.WithWire and host.WithServices": func() error {
 			_, err := host.Launch(bounded(t), nil, host.WithProtocols(calls), host.WithTransports(exampletest.Loopback{}),
@@ -102,4 +97,14 @@ func TestWireFromServerContradicts(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// asked makes the offer of a host that says nothing but its cookie.
+func asked() plugin.Option {
+	return plugin.WithLookupEnv(func(name string) (string, bool) {
+		if name != handshake.DefaultCookieName {
+			return "", false
+		}
+		return handshake.DefaultCookieValue, true
+	})
 }

@@ -25,12 +25,18 @@ func Names() []string {
 	return names
 }
 
-// Check returns an error that lists the wires of this process if one of names is not
-// among them.
+// Check returns an error if names are not a list of wires of this process: at least one, each
+// listed once.
 func Check(names []string) error {
-	for _, name := range names {
+	if len(names) == 0 {
+		return fmt.Errorf("want at least one of %s", strings.Join(Names(), ", "))
+	}
+	for i, name := range names {
 		if _, err := find(name); err != nil {
 			return err
+		}
+		if slices.Contains(names[:i], name) {
+			return fmt.Errorf("wire %q is listed twice", name)
 		}
 	}
 	return nil

@@ -19,13 +19,20 @@ import (
 // The second result has the files that match and are left out, with the reason: a
 // directory, a file that this process may not execute, a link that leads nowhere. Show
 // them to the person who has installed the plugins. An error is about the directory or
-// the pattern.
+// the pattern: the directory is not empty ("." is the working directory), and the pattern
+// has no separator.
 //
 // A program that is found need not be a plugin: [Launch] finds that out. Every user that
 // may write to the directory decides what the host runs.
 func Discover(dir, pattern string) (programs []string, skipped []SkippedFile, err error) {
 	if _, err := filepath.Match(pattern, ""); err != nil {
 		return nil, nil, fmt.Errorf("discover plugins: pattern %q: %w", pattern, err)
+	}
+	switch {
+	case dir == "": // often a variable that is not set: the working directory may be anyone's
+		return nil, nil, errors.New(`discover plugins: the directory is empty: give "." for the working directory`)
+	case pattern != filepath.Base(pattern):
+		return nil, nil, fmt.Errorf("discover plugins: pattern %q is not one for file names, which have no separator", pattern)
 	}
 	dir, err = filepath.Abs(dir)
 	if err != nil {

@@ -73,6 +73,14 @@ func TestDiscoverErrors(t *testing.T) {
 	if _, _, err := host.Discover(filepath.Join(t.TempDir(), "none"), "*"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a directory that does not exist: %v", err)
 	}
+	if _, _, err := host.Discover("", "*"); err == nil {
+		t.Error("the empty directory is the working directory")
+	}
+	for _, pattern := range []string{"", "plugins/*", "*/"} {
+		if _, _, err := host.Discover(t.TempDir(), pattern); err == nil {
+			t.Errorf("pattern %q, which matches no file name, is not an error", pattern)
+		}
+	}
 	programs, skipped, err := host.Discover(t.TempDir(), "*")
 	if programs != nil || skipped != nil || err != nil {
 		t.Errorf("an empty directory: %q, %v, %v", programs, skipped, err)

@@ -136,6 +136,7 @@ var noLimits = map[string]string{
 	"core/internal/rpc/h2.maxConnectTimeout":  "turns grpc's own limit off",
 	"transport/quic.maxCoalesced":             "is the system's",
 	"core/host.maxSocketDir":                  "is the system's",
+	"core/host.maxGroup":                      "is the system's",
 	"transport/unix.maxPath":                  "is the system's",
 }
 

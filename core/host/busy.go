@@ -13,8 +13,8 @@ import (
 )
 
 // The system does not execute a program that a process has open for writing (ETXTBSY,
-// "text file busy"). The writer may have closed the program long ago: if another goroutine
-// of the writer starts a program at that moment, the new process has all open files until
+// "text file busy"). The writer may have closed the program long ago. But if the writer
+// started a process while the program was open, that process has the file open too, until
 // it executes. So the host tries the start again for a while.
 const (
 	// busyTimeout bounds the attempts. It is long enough for the end of a write, and short

@@ -17,10 +17,10 @@ type PathRunner interface {
 
 // CredentialKeeper is a [Runner] that knows whether peer credentials hold. See [Runner].
 type CredentialKeeper interface {
-	// KeepsCredentials reports whether the kernel shows the plugin's user to the host
-	// as the user that the command names, and the host's user to the plugin as the
-	// plugin sees itself. That is not so across machines, nor in a container that has
-	// users of its own.
+	// KeepsCredentials reports whether the kernel shows each side the other's user: the
+	// plugin's to the host as the command names it, the host's to the plugin as the
+	// plugin sees itself. Across machines the kernel does not, nor in a container that
+	// has users of its own.
 	KeepsCredentials() bool
 }
 

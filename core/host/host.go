@@ -51,10 +51,9 @@ const DefaultGrace = 10 * time.Second
 //
 // A plugin that a person starts to debug it prints an entry for the environment
 // variable PLUGWIRE_ATTACH. If the variable has an entry for the plugin's name
-// ([WithName]), or else for its protocol, Launch starts nothing: it attaches to that
-// plugin, like [Attach], and logs that at level warn. An entry for a protocol is an
-// error if plugins of several names speak the protocol. [WithoutAttach] ignores the
-// variable.
+// ([WithName]), or else for its protocol, Launch starts nothing. It attaches to that
+// plugin, like [Attach], and logs a warning. An entry for a protocol is an error if
+// plugins of several names speak the protocol. [WithoutAttach] ignores the variable.
 //
 // The context bounds the start only. The plugin lives until it ends by itself, or until
 // the caller calls [Plugin.Close] or [Plugin.Shutdown], as every caller must. An error

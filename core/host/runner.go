@@ -83,8 +83,8 @@ func (c StartConfig) SetPrivateDir(path string) {
 // Process is what a [Runner] has started. Its methods are safe for concurrent use. A
 // context bounds the call only: when it ends, the call returns and the process goes on.
 //
-// A process may also be a [Translator]. A runner that wraps another and returns a process
-// of its own type gives the process an Unwrap method as in [ProcessWrapper]: otherwise
+// A process may also be a [Translator]. A runner that wraps another may return a process
+// of its own type. Give that type an Unwrap method as in [ProcessWrapper]: without it
 // errors and logs about the process say less.
 type Process interface {
 	// ID names the process for people: its number, if it has one.

@@ -43,11 +43,11 @@ func Host(ctx context.Context) grpc.ClientConnInterface {
 //
 // The caller closes the stream. CloseWrite() error, which it has on every
 // transport of this project, ends it in one direction. Streams end with the
-// process; a name is at most 255 bytes. On a unix socket, on TCP and on an
-// inherited connection, io.EOF also comes when the other process has died: where
-// half must not pass for the whole, let the data say how much it is. A writer
-// whose reader has closed the stream gets an error, except on an inherited
-// connection, where what it writes is discarded.
+// process; a name is at most 255 bytes. On a unix socket, on TCP and on an inherited
+// connection, a reader gets io.EOF also when the other process has died. If half of the
+// data must not pass for the whole, send its length with it. A writer whose reader has
+// closed the stream gets an error, except on an inherited connection, where what it
+// writes is discarded.
 func OpenStream(ctx context.Context, name string) (net.Conn, error) {
 	return named(ctx, name, "open", (*session.Listener).OpenNamed)
 }

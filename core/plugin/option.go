@@ -254,15 +254,15 @@ func OutlivesHost() Option {
 }
 
 // IgnoresSIGTERM makes a plugin that runs [Main] ignore SIGTERM. By default the signal
-// begins a stop, and the plugin refuses new calls. That is wrong under a service manager
-// that sends SIGTERM to all processes of a service at once, such as systemd: the last
-// calls of a host that still had work to finish failed.
+// begins a stop, and the plugin refuses new calls. A service manager such as systemd
+// sends SIGTERM to all processes of a service at once. There the default makes the last
+// calls fail of a host that still has work to finish.
 //
 // The plugin then ends when its host asks it to, or when its host ends. A host that ends
 // the plugin by force sends SIGTERM without effect, and SIGKILL a second later. The option
-// has no effect where only a signal ends a plugin whose host is gone: with [OutlivesHost]
-// under a go-plugin host, under a host with a Runner of its own, when the plugin is
-// debugged, and on Windows.
+// has no effect where only a signal ends a plugin after its host. Such plugins have
+// [OutlivesHost] under a go-plugin host, run under a host with a Runner of its own, are
+// debugged, or run on Windows.
 func IgnoresSIGTERM() Option {
 	return optionFunc(func(cfg *config) error {
 		cfg.ignoresTerminate = true

@@ -42,11 +42,11 @@ const DefaultGrace = 10 * time.Second
 //
 // Serve changes nothing outside of itself, with one exception. When the host dies, Serve
 // removes the listener and kills its own process group, also after it has returned. On Linux
-// the kernel kills what is left of the group when both have ended. So that Serve can clean
-// up, writes to a broken standard output or error fail instead of ending the process, and
-// Serve turns off the parent-death signal that the host has set. On Linux, in a program with
-// cgo, that fails once signal.Notify was called: use [Main], or call Serve first. Otherwise
-// the socket of a killed host's plugin stays until the next host sweeps it.
+// the kernel kills what is left of the group when both have ended. To have time for that,
+// Serve turns off the parent-death signal that the host has set, and writes to a broken
+// standard output or error fail instead of ending the process. On Linux, a program with cgo
+// cannot turn off the signal after it has called signal.Notify: use [Main], or call Serve
+// first. Otherwise the socket of a killed host's plugin stays until the next host sweeps it.
 func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error {
 	return serve(ctx, binding, opts, nil)
 }

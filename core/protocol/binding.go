@@ -205,7 +205,8 @@ func (b Binding) nearest(p *Protocol, desc *grpc.ServiceDesc) string {
 // Register registers the services of p with r, and those of no other protocol in the
 // binding. Call it only after [Binding.Families] returned no error. An error comes from
 // a function of [FromServer], or says that r cannot serve what such a function
-// registers: r has to be a [*grpc.Server], or what packages host and plugin use.
+// registers. For such a function r must be a [*grpc.Server], or what packages host and
+// plugin use.
 func (b Binding) Register(r grpc.ServiceRegistrar, p *Protocol) error {
 	for _, x := range b.bound {
 		switch {

@@ -16,8 +16,9 @@ const (
 	// DefaultStableAfter is longer than a plugin with a slow leak or a broken timer
 	// usually lives.
 	DefaultStableAfter = 10 * time.Minute
-	// DefaultMaxEnds and DefaultWindow tell a plugin that cannot work from one that had bad
-	// luck: with the delays between, five ends in a minute are a plugin that ends at once.
+	// DefaultMaxEnds and DefaultWindow tell a plugin that cannot work from a plugin that
+	// had bad luck. With the delays between them, five ends in a minute mean that the
+	// plugin ends at once.
 	DefaultMaxEnds = 5
 	DefaultWindow  = time.Minute
 	// DefaultPause lets a broken plugin cost a start a few seconds, and not all the time.

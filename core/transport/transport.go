@@ -1,7 +1,6 @@
-// Package transport defines how bytes may travel between a host and a plugin:
-// the contract that a transport module implements, and the set, in order of
-// preference, that an application gives to host.WithTransports and
-// plugin.WithTransports.
+// Package transport defines how bytes may travel between a host and a plugin. It has
+// the contract that a transport module implements. An application gives a set of
+// transports, in order of preference, to host.WithTransports and plugin.WithTransports.
 //
 // Implementations live in modules of their own, such as
 // github.com/plugwire/plugwire/transport/unix. Package transporttest is the

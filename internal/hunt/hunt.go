@@ -1,7 +1,7 @@
 // Package hunt looks for tests that fail now and then. It runs each test of a
-// repository by itself many times, and each test binary as a whole: with the race
-// detector, with several numbers of processors, on a quiet machine and on a busy
-// one. Begin with [Run].
+// repository by itself many times, and each test binary as a whole. It uses the race
+// detector, several numbers of processors, a quiet machine and a busy machine. Begin
+// with [Run].
 package hunt
 
 import (

@@ -9,7 +9,7 @@ import (
 
 // maxWords is how long a sentence may be. The aim is 25; the rest is for
 // sentences that list things.
-const maxWords = 40
+const maxWords = 35
 
 const (
 	ruleLength = "long sentence"

@@ -1,7 +1,6 @@
-// Package testrun runs go test for a whole repository and reports on it: a line
-// for each package when it is done, and at the end the failed tests, their
-// reasons, and the commands that run them again. Begin with [New]. It does not
-// decide what to test.
+// Package testrun runs go test for a whole repository and reports on it. It prints a
+// line for each finished package, and at the end the failed tests, their reasons, and
+// the commands that run them again. Begin with [New]. It does not decide what to test.
 package testrun
 
 import (

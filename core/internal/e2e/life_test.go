@@ -445,8 +445,8 @@ func TestLaunchManyAtOnce(t *testing.T) {
 }
 
 // TestLifelineIsNotPassedOn looks for the host's end of each lifeline, and of each
-// leash, in the other processes that the host has started: a process that held it would
-// keep the plugin running after the host's end.
+// leash, in the other processes that the host has started. A process that held such an
+// end would keep the plugin running after its host.
 func TestLifelineIsNotPassedOn(t *testing.T) {
 	t.Parallel()
 	inherited, err := descriptors(os.Getpid())

@@ -14,7 +14,7 @@ import (
 )
 
 // TestLaunchFromANamespace launches a plugin from a thread with a network namespace of
-// its own, like programs that configure one (LockOSThread, then unshare or setns): the
+// its own, like programs that configure one (LockOSThread, then unshare or setns). The
 // plugin is in that namespace, and outlives the thread.
 func TestLaunchFromANamespace(t *testing.T) {
 	t.Parallel()

@@ -165,7 +165,7 @@ func TestStartErrors(t *testing.T) {
 		},
 		{
 			name: "a foreign answer weaker than offered", cmd: shell("echo '1|1|unix|/tmp/x|grpc'" + asleep), opts: []host.Option{host.WithMutualTLS()}, phase: host.PhaseHandshake, code: handshake.CodeSecurity,
-			says: []string{"the plugin answered on unix without a certificate, which is weaker than what was offered (host: mtls)", "PLUGIN_CLIENT_CERT"},
+			says: []string{"the plugin answered on unix without a certificate, weaker than what was offered (host: mtls)", "PLUGIN_CLIENT_CERT"},
 		},
 		{
 			name: "an answer weaker than offered", cmd: shell(echoed + `echo "1|1|unix|/tmp/x|grpc|||instance=$i|transport=unix/1|security=peercred"` + asleep),

@@ -13,8 +13,8 @@ import (
 
 // Address returns what the address of a plugin on go-plugin means, in the syntax of the
 // transport. Hosts on go-plugin accept more than a transport does (net.ResolveUnixAddr and
-// net.ResolveTCPAddr in client.go): a path is relative to dir, the plugin's working
-// directory, if the plugin's TMPDIR is, and a TCP address may have names.
+// net.ResolveTCPAddr in client.go). If the plugin's TMPDIR is relative, so is a path: to
+// dir, the plugin's working directory. A TCP address may have names.
 func Address(ctx context.Context, network, address, dir string) (string, error) {
 	switch {
 	case network == "unix" && !filepath.IsAbs(address) && !strings.HasPrefix(address, "@"):

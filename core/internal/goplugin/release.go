@@ -18,8 +18,8 @@ const (
 type Release struct{ major, minor int }
 
 // ReleaseOf returns the release of go-plugin in a program. It reports false for a program
-// that is not built with go-plugin or has no module information, and for one that also
-// contains Plugwire, which may be a plugin of either.
+// that is not built with go-plugin or has no module information. It reports false for a
+// program that also contains Plugwire, because that may be a plugin of either.
 func ReleaseOf(program io.ReaderAt) (Release, bool) {
 	info, err := buildinfo.Read(&readBudget{program, maxBuildInfo})
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package logs carries log lines both ways: it reads what a plugin writes to
-// stderr and stdout into records of the host's logger, and it writes the form
-// that a host understands.
+// Package logs carries log lines both ways. It makes records of the host's logger from
+// what a plugin writes to stderr and stdout. It also writes the form that a host
+// understands.
 //
 // A host runs one [Collector] for each stream. Hosts and plugins without a
 // logger use [Default]. The [slog.Handler] decides where a record goes, not this
@@ -160,9 +160,9 @@ func (c *Collector) Reads() int64 { return c.reads.Load() }
 // missing. Hurry may be called at any time, from any goroutine.
 func (c *Collector) Hurry() { c.hurried.Store(true) }
 
-// Tail returns the end of the stream for an error message: the last 20 lines, and
-// no more than the last 8 KiB, made safe to print, without a final line end. It
-// may be called at any time, from any goroutine.
+// Tail returns the end of the stream for an error message: the last 20 lines, at most 8
+// KiB. The text is safe to print and has no final line end. Tail may be called at any
+// time, from any goroutine.
 func (c *Collector) Tail() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// escaper passes on zerolog's lines of JSON, one a Write, with each [hidden]
-// character as a \u escape, which means the same to a reader of JSON and nothing to
-// a terminal. This step is necessary because zerolog's own escaping skips values
-// that marshal themselves, and leaves characters above ASCII unchanged.
+// escaper passes on zerolog's lines of JSON, one a Write, with each [hidden] character
+// as a \u escape. The escape means the same to a reader of JSON, and nothing to a
+// terminal. This step is necessary because zerolog's own escaping skips values that
+// marshal themselves, and leaves characters above ASCII unchanged.
 type escaper struct{ w io.Writer }
 
 // Write implements [io.Writer].

@@ -104,9 +104,9 @@ func (p *parser) claimLevel(e *entry) (hasMessage bool) {
 	return hasMessage
 }
 
-// unwrap replaces an object by its members if these are what other loggers
-// write at the outermost level: "fields" of Rust's tracing, which has the level
-// outside, "@fields" of logstash, "record" of loguru.
+// unwrap replaces an object by its members if other loggers write these members at the
+// outermost level. Such objects are "fields" of Rust's tracing, which has the level
+// outside, "@fields" of logstash, and "record" of loguru.
 func (p *parser) unwrap(hasLevel bool) bool {
 	for i, f := range p.fields {
 		if f.value[0] != '{' {

@@ -25,10 +25,9 @@ type entry struct {
 	taken [textRole + 1]bool
 }
 
-// claim sets the part of the entry that is the field's role. It reports false
-// if an earlier field has the role already, such as a logger's own before a
-// user's field of the same name, or if the value does not fit. Then the field
-// is an ordinary one.
+// claim sets the part of the entry that is the field's role. It reports false if the
+// value does not fit, or if an earlier field has the role already: a logger's own field
+// stands before a user's field of the same name. Then the field is an ordinary field.
 func (e *entry) claim(r role, key, value string) bool {
 	if e.taken[r] {
 		return false

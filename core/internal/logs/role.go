@@ -46,9 +46,8 @@ func roleOf(key string) role {
 // same key.
 const renamed = "fields."
 
-// reserved are the keys under which handlers write the parts of a record: slog's
-// handlers, [Default] and [Hclog], and the host, which puts the plugin's name and
-// process into every record.
+// reserved are the keys under which slog's handlers, [Default] and [Hclog] write the
+// parts of a record, and under which the host writes the plugin's name and process.
 var reserved = [...]string{"level", "time", "msg", "message", "@level", "@timestamp", "@message", PluginKey, ProcessKey}
 
 // isReserved reports whether a reader may take key for one of the [reserved] ones, in

@@ -1,6 +1,6 @@
-// Package mux makes many streams of one connection. It is yamux, mended: streams keep
-// the contract of net.Conn, a session ends at once however many streams it has, and
-// what the other side can make this side hold is bounded.
+// Package mux makes many streams of one connection. It is yamux, mended. Streams keep
+// the contract of net.Conn. A session ends at once however many streams it has. The
+// memory that the other side can make this side hold is bounded.
 //
 // Begin with [Client] or [Server]. What a stream is for, and which peer is at its other end,
 // is the concern of package session.

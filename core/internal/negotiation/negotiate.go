@@ -254,7 +254,7 @@ func (a *Answer) foreignSecurity(o *Offer) (string, error) {
 		return a.Security, nil
 	}
 	e := &handshake.Error{
-		Code: handshake.CodeSecurity, Reason: fmt.Sprintf("the plugin answered on %s without a certificate, which is weaker than what was offered", a.Network),
+		Code: handshake.CodeSecurity, Reason: fmt.Sprintf("the plugin answered on %s without a certificate, weaker than what was offered", a.Network),
 		Host: strings.Join(o.Security, ", "),
 		Hint: "the plugin must serve mutual TLS with the certificate in " + EnvClientCert,
 	}

@@ -33,9 +33,9 @@ const (
 // envPrefix marks the variables that belong to this project.
 const envPrefix = "PLUGWIRE_"
 
-// IsVariable reports whether name is a variable of the handshake. A host sets or
-// clears these variables itself, and never passes them on from its own environment:
-// a host that is a plugin would otherwise give its own host's offer to its plugins.
+// IsVariable reports whether name is a variable of the handshake. A host sets or clears
+// these variables itself, and never passes them on from its own environment. Otherwise
+// a host that is a plugin would give its own host's offer to its plugins.
 func IsVariable(name string) bool {
 	switch name {
 	case EnvVersions, EnvMinPort, EnvMaxPort, EnvClientCert, EnvMultiplex, EnvSocketDir, EnvSocketGroup, EnvTransports, handshake.DefaultCookieName:

@@ -199,7 +199,7 @@ func TestForeignPlaintextNamesTheOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "the plugin answered on tcp without a certificate, which is weaker than what was offered (host: peercred, mtls): the plugin must serve mutual TLS with the certificate in PLUGIN_CLIENT_CERT, or the host must allow plaintext with host.WithPlaintext"
+	want := "the plugin answered on tcp without a certificate, weaker than what was offered (host: peercred, mtls): the plugin must serve mutual TLS with the certificate in PLUGIN_CLIENT_CERT, or the host must allow plaintext with host.WithPlaintext"
 	if _, err := a.Check(offer()); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

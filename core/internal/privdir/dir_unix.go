@@ -50,8 +50,8 @@ const (
 const pluginName = "p"
 
 // New makes a private directory. If user is not nil, the plugin runs as that user and
-// gets a directory of its own in it: so the plugin cannot rename or replace any part
-// of the path to that directory.
+// gets a directory inside the private one. So the plugin cannot rename or replace any
+// part of the path to its directory.
 func New(user *User) (*Dir, error) {
 	d, err := newDir(user)
 	if err != nil && !errors.Is(err, errGive) { // the error would be the same in every directory

@@ -1,6 +1,6 @@
-// Package secure authenticates the other end of a connection: by one-time
-// certificates that are pinned both ways, by the user's own TLS configuration,
-// or by the peer's user as the kernel names it. No other package does TLS.
+// Package secure authenticates the other end of a connection. It does so by one-time
+// certificates that are pinned both ways, by the user's own TLS configuration, or by
+// the peer's user that the kernel names. No other package does TLS.
 package secure
 
 import (

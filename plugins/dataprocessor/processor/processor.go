@@ -63,10 +63,11 @@ func New() *Processor {
 }
 
 // ProcessData applies the request's options to its data, puts its tags before
-// the result and stores it. The options have the values "true" or "false". They
-// are applied in this order: trim (white space at both ends), uppercase or
-// lowercase (Unicode's full case mapping: ß becomes SS), reverse (by the
-// characters that readers see), sha256 (hexadecimal digest of the text so far).
+// the result and stores it. The options have the values "true" or "false". They are
+// applied in this order: trim, uppercase or lowercase, reverse, sha256. trim removes
+// white space at both ends. Case is Unicode's full case mapping: ß becomes SS. reverse
+// keeps the characters that readers see. sha256 is the hexadecimal digest of the text
+// so far.
 func (p *Processor) ProcessData(ctx context.Context, request *example.ProcessRequest) (*example.ProcessResponse, error) {
 	start := time.Now()
 	if request.GetData() == "" {

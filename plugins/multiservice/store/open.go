@@ -24,9 +24,9 @@ const (
 	// othersWrite is the permission that lets any user replace the file.
 	othersWrite = 0o002
 
-	// lockWait is how long Open waits for another process to release the
-	// database: longer than the plugin of a killed host takes to end (2 s), and
-	// short for a user who has started two by mistake.
+	// lockWait is how long Open waits for another process to release the database. It
+	// is longer than the plugin of a killed host takes to end (2 s), and short for a
+	// user who has started two hosts by mistake.
 	lockWait = 3 * time.Second
 
 	// maxSize bounds the file: a caller that stores without end must not fill

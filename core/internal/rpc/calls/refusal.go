@@ -55,8 +55,8 @@ func isRefusal(detail *anypb.Any) bool {
 }
 
 // begun returns the error of a handler, which has begun whatever its error says. The
-// error can be that of a call that the handler has made, and that call was refused:
-// without this the caller of the handler would repeat a call that has run.
+// handler may pass on the error of a call that it has made and that was refused.
+// Without begun, the caller of the handler would repeat a call that has run.
 func begun(err error) error {
 	if !NotBegun(err) {
 		return err

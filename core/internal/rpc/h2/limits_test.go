@@ -239,8 +239,8 @@ func TestMaxBuffered(t *testing.T) {
 }
 
 // TestMetadataIsBounded sends a few hundred bytes that become a megabyte of metadata, in
-// each of many calls: with and without a deadline, by a peer that reads the answers and by
-// one that does not.
+// each of many calls. Some calls have a deadline. One peer reads the answers, and another
+// does not.
 func TestMetadataIsBounded(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -37,17 +37,17 @@ func Host(ctx context.Context) grpc.ClientConnInterface {
 }
 
 // OpenStream opens a stream of bytes to the host, and returns when the host has
-// accepted it under the same name (host.Plugin.AcceptStream). The context is one
-// that [Logger] takes; it bounds the wait and nothing after it; without a
-// deadline the wait lasts until the plugin ends.
+// accepted it under the same name (host.Plugin.AcceptStream). The context is one that
+// [Logger] takes. It bounds the wait and nothing after it. Without a deadline the wait
+// lasts until the plugin ends.
 //
-// The caller closes the stream. CloseWrite() error, which it has on every
-// transport of this project, ends it in one direction. Streams end with the
-// process; a name is at most 255 bytes. On a unix socket, on TCP and on an inherited
-// connection, a reader gets io.EOF also when the other process has died. If half of the
-// data must not pass for the whole, send its length with it. A writer whose reader has
-// closed the stream gets an error, except on an inherited connection, where what it
-// writes is discarded.
+// The caller closes the stream. On every transport of this project a stream has the
+// method CloseWrite() error, which ends one direction. Streams end with the process. A
+// name has at most 255 bytes. On a unix socket, on TCP and on an inherited connection,
+// a reader gets io.EOF also when the other process has died. If half of the data must
+// not pass for the whole, send its length with it. A writer whose reader has closed the
+// stream gets an error, except on an inherited connection, where what it writes is
+// discarded.
 func OpenStream(ctx context.Context, name string) (net.Conn, error) {
 	return named(ctx, name, "open", (*session.Listener).OpenNamed)
 }

@@ -91,8 +91,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 // Addr implements [net.Listener].
 func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 
-// Close implements [net.Listener]. No stream is accepted any more, and streams that are not
-// admitted yet are closed. Admitted streams go on.
+// Close implements [net.Listener]. After Close no stream is accepted. Close closes streams
+// that are not admitted yet, and leaves admitted streams open.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	if l.closed {

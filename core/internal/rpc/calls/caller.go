@@ -12,7 +12,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/secure"
 )
 
-// AuthInfo is what a handler finds with [peer.FromContext], on every wire.
+// AuthInfo describes the caller to a handler, which gets it from [peer.FromContext] on
+// every wire.
 type AuthInfo struct {
 	credentials.CommonAuthInfo
 	secure.Info

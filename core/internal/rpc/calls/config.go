@@ -24,14 +24,14 @@ type ClientConfig struct {
 	Stats []stats.Handler
 	// IsControl reports whether a method is one of the framework's own.
 	IsControl func(fullMethod string) bool
-	// Stalled, if set, says what keeps the other side from answering, if that is
-	// known. It is called for each call whose deadline has passed, and for no other.
+	// Stalled, if set, says what keeps the other side from answering, or "" if the
+	// cause is not known. It is called only for a call whose deadline has passed.
 	Stalled func() string
 	// Logger, if set, takes warnings about what the other side does.
 	Logger *slog.Logger
-	// Renewal, if set, is for another side that may end its connection and live on, as
-	// servers on go-plugin do. Without it the end of the connection is the end of the
-	// other side.
+	// Renewal, if set, is for a peer that may end its connection and live on, like
+	// servers on go-plugin. If Renewal is nil, the end of the connection is the end of
+	// the peer.
 	Renewal *Renewal
 }
 

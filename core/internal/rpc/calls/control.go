@@ -9,8 +9,8 @@ import (
 )
 
 // Control registers the framework's own services. Their streams, such as a health
-// watch, would last as long as the connection. Here they end when the server stops, so that
-// a stop waits for answers only.
+// watch, would last as long as the connection. Control ends these streams when the server
+// stops, so that a stop waits for answers only.
 type Control struct {
 	Registrar
 	side     string

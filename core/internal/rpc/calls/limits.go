@@ -11,14 +11,14 @@ import (
 
 const (
 	// DefaultMaxMessageSize is the limit on one message, in either direction and on
-	// either side: what Terraform, the largest user of this handshake, raises
-	// go-plugin's 4 MiB to.
+	// either side. Terraform, the largest user of this handshake, raises go-plugin's 4
+	// MiB to this size.
 	DefaultMaxMessageSize = 256 << 20
 
-	// DefaultMaxCalls is how many calls of the other side may be in flight. It is
-	// generous: a thousand callers whose calls each call back, and are called in
-	// turn, stay below it. What it bounds is a loop of calls between the two sides
-	// that has no end, and a peer that opens calls and never ends them.
+	// DefaultMaxCalls is how many calls of the other side may be in flight. A thousand
+	// callers stay below the limit, also if each call calls back and is called again.
+	// The limit stops a loop of calls between the two sides, and a peer that opens
+	// calls and never ends them.
 	DefaultMaxCalls = 2048
 
 	// defaultBuffered is how many of the largest messages fit into the buffer for
@@ -26,15 +26,14 @@ const (
 	defaultBuffered = 4
 	minBuffered     = 64 << 20
 
-	// metadataShare is the part of that buffer which the metadata of calls may
-	// take: a sixteenth. A few hundred bytes of compressed headers take as much
-	// memory as a megabyte that is sent in full, so a peer pays little for it.
+	// metadataShare says that the metadata of calls may take a sixteenth of that
+	// buffer. A peer pays little for metadata: a few hundred bytes of compressed
+	// headers can take a megabyte of memory here.
 	metadataShare = 16
 
-	// MaxMetadata bounds the metadata of a call, in bytes. It is sent to the other
-	// side, so that metadata that is too large ends a call there and not the connection
-	// here. The caller decides how many calls there are, and a few hundred bytes of
-	// compressed headers take a megabyte of memory here.
+	// MaxMetadata bounds the metadata of a call, in bytes. This side sends the limit to
+	// the other side, so that metadata over the limit ends a call there and not the
+	// connection here.
 	MaxMetadata = 1 << 20
 
 	// MaxControl is how many streams of the framework's own services may be open.
@@ -47,9 +46,8 @@ const (
 type Limits struct {
 	// Calls in flight.
 	Calls int
-	// Buffered is the number of bytes that are held for calls before their
-	// handlers have them: messages that are on the way, and a sixteenth of it
-	// metadata.
+	// Buffered is the number of bytes that are held for calls before their handlers
+	// have them. They are messages on their way and, up to a sixteenth, metadata.
 	Buffered int
 }
 

@@ -69,6 +69,9 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 	verified.Use(cmd)
 	cfg.trace.processStart(cmd, c.privateDir())
 	p, err := cfg.runner.Start(ctx, c.startConfig(cfg, cmd))
+	if err == nil && p == nil {
+		err = errNoProcess
+	}
 	if err != nil {
 		bond.release()
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == cmd.Path {
@@ -81,6 +84,8 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 	c.watch(cfg, p, instance)
 	return c, nil
 }
+
+var errNoProcess = errors.New("the runner returned neither a process nor an error")
 
 // startConfig returns what the runner is to start.
 func (c *child) startConfig(cfg *config, cmd *exec.Cmd) StartConfig {

@@ -104,7 +104,7 @@ func judgeType(p passage) []Finding {
 var sentenceEnd = regexp.MustCompile("[.!?;][)\"'`*_]* +")
 
 // abbreviation matches the end of a text that only looks like the end of a sentence.
-var abbreviation = regexp.MustCompile(`(?i)\b(e\.g|i\.e|etc|vs|cf|no)\. +$`)
+var abbreviation = regexp.MustCompile(`(?i)\b(e\.g|i\.e|etc|vs|cf)\. +$`)
 
 // sentences splits a text; joined, the parts are the text.
 func sentences(text string) []string {

@@ -219,7 +219,7 @@ func TestStreamResults(t *testing.T) {
 
 func TestStreamResultsNegativeLimit(t *testing.T) {
 	err := processor.New().StreamResults(&example.StreamRequest{Limit: -1}, &resultStream{ctx: t.Context()})
-	wantInvalid(t, err, "limit", "limit must not be negative, and is -1")
+	wantInvalid(t, err, "limit", "limit must not be negative, it is -1")
 }
 
 func TestStreamResultsStopsWhenCanceled(t *testing.T) {

@@ -67,7 +67,7 @@ func TestOverTheWire(t *testing.T) {
 	if err == nil {
 		_, err = stream.Recv()
 	}
-	wantInvalid(t, err, "limit", "limit must not be negative, and is -5")
+	wantInvalid(t, err, "limit", "limit must not be negative, it is -5")
 
 	s, err := client.GetStatus(ctx, &example.StatusRequest{})
 	if err != nil {

@@ -51,6 +51,7 @@ func (e Event) level() slog.Level {
 		if e.Err != nil {
 			return slog.LevelWarn
 		}
+	default:
 	}
 	return slog.LevelInfo
 }
@@ -67,7 +68,7 @@ func (h *Handle) record(e Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	h.logger.LogAttrs(context.Background(), e.level(), "supervised plugin: "+string(e.Kind), attrs...)
+	h.logger.LogAttrs(context.Background(), e.level(), "supervised plugin: "+string(e.Kind), attrs...) //nolint:sloglint // a Kind is a constant
 }
 
 // queue hands events over, one at a time and in their order, and holds nobody up. It has a

@@ -63,7 +63,7 @@ func (m *machine) run() {
 	defer close(m.done)
 	defer m.working.Wait()
 	defer m.cancel()
-	for m.step() { //nolint:revive // the step is all
+	for m.step() { // the step is all
 	}
 }
 

@@ -263,7 +263,7 @@ func (m *model) replay() {
 	var began time.Time // of the life of the current plugin
 	attempt, decided := 0, true
 	for _, e := range m.events {
-		switch e.Kind {
+		switch e.Kind { //nolint:exhaustive // the others decide nothing
 		case KindReady:
 			began = e.Time
 		case KindSwapped:

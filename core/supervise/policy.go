@@ -112,7 +112,7 @@ func (h *history) delay() time.Duration {
 		d *= 2
 	}
 	d = min(d, h.MaxDelay)
-	return d - rand.N(d/5+1)
+	return d - rand.N(d/5+1) //nolint:gosec // no secret
 }
 
 // forget makes the next end the first.

@@ -85,7 +85,7 @@ func TestBreaker(t *testing.T) {
 		if f.count() != launched {
 			t.Error("it was started within the pause")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if _, err := call(t.Context(), h); err != nil {
 			t.Errorf("after the pause: %v", err)

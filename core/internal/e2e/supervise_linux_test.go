@@ -162,12 +162,12 @@ func TestSoakSupervisedKills(t *testing.T) {
 				}
 				if round%2 == 0 {
 					died := time.Now()
-					for !call() { //nolint:revive // until it is answered
+					for !call() { // until it is answered
 					}
 					gaps = append(gaps, time.Since(died))
 				}
 			}
-			for !call() { //nolint:revive // so that a plugin lives when the handle is closed
+			for !call() { // so that a plugin lives when the handle is closed
 			}
 			answered, failed := stop()
 			slices.Sort(gaps)

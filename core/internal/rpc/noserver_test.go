@@ -28,6 +28,7 @@ func fromServer(name string, svc *service) protocol.Binding {
 // Only a wire with a connection of grpc has one to give.
 func TestWireClientConn(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		conn, err := start(t, wire, &service{}, nil).ClientConn()
 		if wire != handshake.WireH2 {
 			if err == nil || !strings.Contains(err.Error(), `host.WithWire("h2")`) {

@@ -286,6 +286,7 @@ func TestWirePanics(t *testing.T) {
 // free.
 func TestWirePanicLeaves(t *testing.T) {
 	onEachWire(t, func(t *testing.T, wire string) {
+		t.Helper()
 		svc := &service{
 			unary: func(_ context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 				if len(req.GetPayload().GetBody()) == 1 {

@@ -64,12 +64,13 @@ func (c *Client) invoke(ctx context.Context, method string, args, reply any, con
 	if err == nil {
 		return nil
 	}
-	closing := err == grpc.ErrClientConnClosing //nolint:errorlint,staticcheck // a status of the other side that says the same is another value
+	// grpc.ErrClientConnClosing proves nothing: grpc also ends calls with it that were sent,
+	// if Fail closes the connection before grpc has read its end.
 	err, unconnected := c.dialer.isOwn(err)
 	switch {
 	case isPlain(opts):
 		return err
-	case over || closing || unconnected:
+	case over || unconnected:
 		return calls.Unsent(c.explain(ctx, err, true))
 	default:
 		return c.explain(ctx, err, true)

@@ -36,6 +36,9 @@ func TestManyEndAtOnce(t *testing.T) {
 			var stdout, stderr, log bytes.Buffer // each is written to before Launch returns
 			logger := slog.New(slog.NewTextHandler(&log, nil))
 			launchScript(t, path, host.WithStdout(&stdout), host.WithStderr(&stderr), host.WithLogger(logger))
+			if strings.Contains(log.String(), outputLost) {
+				return // the machine is too slow, and a warning says what that costs
+			}
 			if stdout.String() != want.String() || stderr.String() != want.String() {
 				t.Errorf("%d lines on stdout and %d on stderr, want %d", strings.Count(stdout.String(), "\n"), strings.Count(stderr.String(), "\n"), lines)
 			}
@@ -49,6 +52,9 @@ func TestManyEndAtOnce(t *testing.T) {
 	}
 	starts.Wait()
 }
+
+// outputLost is the warning that the host could not read all output on a slow machine.
+const outputLost = "the end of the plugin's output is lost"
 
 // skippedRecords is the warning that counts the records that the host did not log
 // because drainTimeout had passed, as it can on a slow machine.

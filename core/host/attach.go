@@ -29,7 +29,7 @@ import (
 //
 // A plugin that stays (AttachInfo.Stays, go-plugin's Test) is not this host's to stop:
 // Close and Shutdown only close this host's connections, with calls in flight. Any
-// other plugin is stopped like one that this host has launched, with one difference:
+// other plugin is stopped like a plugin that this host has launched, with a difference:
 // signals go only to its process, and only if that process is certainly the plugin. The
 // time of the process's start proves that. go-plugin's form has no such time: there the
 // number that the kernel names for the other end of a unix socket proves it. Without a

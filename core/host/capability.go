@@ -38,7 +38,7 @@ type ProcessWrapper interface {
 	Unwrap() Process
 }
 
-// maxWrapped bounds the search through wrappers: one that wraps itself would otherwise
+// maxWrapped bounds the search through wrappers: a wrapper of itself would otherwise
 // keep a start busy without an end.
 const maxWrapped = 32
 

@@ -75,7 +75,7 @@ func startChild(ctx context.Context, cfg *config, cmd *exec.Cmd, instance string
 	if err != nil {
 		bond.release()
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == cmd.Path {
-			pathErr.Path = path // the one that the user knows
+			pathErr.Path = path // the path that the user gave
 		}
 		return nil, err
 	}

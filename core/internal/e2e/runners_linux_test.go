@@ -55,7 +55,7 @@ func TestRunnerWraps(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := exec.LookPath(tt.by[0]); err != nil {
+			if _, err := exec.LookPath(tt.by[0]); err != nil { // part of util-linux or coreutils, which CI has
 				t.Skip(err)
 			}
 			if tt.root && os.Getuid() != 0 {
@@ -154,7 +154,7 @@ func TestSocketGroup(t *testing.T) {
 		Program: []string{"setpriv", "--reuid=" + strconv.Itoa(nobody), "--regid=" + strconv.Itoa(nobody), "--groups=" + group},
 		Runner:  host.LocalRunner(),
 	}}
-	if _, err := exec.LookPath(as.Program[0]); err != nil {
+	if _, err := exec.LookPath(as.Program[0]); err != nil { // part of util-linux or coreutils, which CI has
 		t.Skip(err)
 	}
 	var address string

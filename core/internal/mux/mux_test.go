@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/net/nettest"
+
+	"github.com/plugwire/plugwire/core/internal/streamtest"
 )
 
 // unixPair returns the two ends of a unix socket.
@@ -68,14 +70,14 @@ func sessions(t *testing.T) (client, server *Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { checkClose(t, client, server) })
+	t.Cleanup(func() { streamtest.CheckClose(t, client, server) })
 	return client, server
 }
 
 // openStream opens a stream and returns both ends.
 func openStream(t *testing.T, client, server *Session) (a, b *stream) {
 	t.Helper()
-	opened, err := client.Open(bounded(t))
+	opened, err := client.Open(streamtest.Bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +105,7 @@ func TestConn(t *testing.T) {
 					if swap {
 						c1, c2 = c2, c1
 					}
-					return c1, c2, func() { checkClose(t, c1, c2, client, server) }, err
+					return c1, c2, func() { streamtest.CheckClose(t, c1, c2, client, server) }, err
 				})
 			})
 		}
@@ -128,7 +130,7 @@ func TestHalfClose(t *testing.T) {
 			t.Errorf("read %q, %v", got, err)
 		}
 	}
-	checkClose(t, a, b)
+	streamtest.CheckClose(t, a, b)
 }
 
 // TestClose reads what was written before Close. After it nothing passes in either direction.
@@ -138,10 +140,10 @@ func TestClose(t *testing.T) {
 	if _, err := io.WriteString(a, "the last"); err != nil {
 		t.Fatal(err)
 	}
-	reading := start(func() (int, error) { return a.Read(make([]byte, 1)) })
-	checkClose(t, a, a)
-	if r := receive(t, "the read", reading); !errors.Is(r.err, net.ErrClosed) {
-		t.Errorf("the read that Close met: %v, want %v", r.err, net.ErrClosed)
+	reading := streamtest.Go(func() (int, error) { return a.Read(make([]byte, 1)) })
+	streamtest.CheckClose(t, a, a)
+	if r := streamtest.Receive(t, "the read", reading); !errors.Is(r.Err, net.ErrClosed) {
+		t.Errorf("the read that Close met: %v, want %v", r.Err, net.ErrClosed)
 	}
 	for name, f := range map[string]func() error{
 		"Read":             func() error { _, err := a.Read(make([]byte, 1)); return err },
@@ -157,14 +159,14 @@ func TestClose(t *testing.T) {
 	if got, err := io.ReadAll(b); err != nil || string(got) != "the last" {
 		t.Errorf("the other end read %q, %v", got, err)
 	}
-	checkClose(t, b)
+	streamtest.CheckClose(t, b)
 	eventuallyNoStreams(t, client, server)
 }
 
 // eventuallyNoStreams polls: nothing announces the end of a stream.
 func eventuallyNoStreams(t *testing.T, sides ...*Session) {
 	t.Helper()
-	ctx := bounded(t)
+	ctx := streamtest.Bounded(t)
 	for _, m := range sides {
 		for m.yamux.NumStreams() > 0 {
 			select {
@@ -183,18 +185,18 @@ func TestWriteToAClosedStream(t *testing.T) {
 	for _, waiting := range []bool{false, true} {
 		a, b := openStream(t, client, server)
 		const size = 16 * window
-		wrote := start(func() (int, error) { return a.Write(make([]byte, size)) })
+		wrote := streamtest.Go(func() (int, error) { return a.Write(make([]byte, size)) })
 		if waiting {
 			if _, err := io.CopyN(io.Discard, b, window); err != nil {
 				t.Fatal(err)
 			}
 		}
-		checkClose(t, b)
-		if r := receive(t, "the write", wrote); r.err != nil || r.value != size {
-			t.Errorf("%d bytes were written, %v; want %d", r.value, r.err, size)
+		streamtest.CheckClose(t, b)
+		if r := streamtest.Receive(t, "the write", wrote); r.Err != nil || r.Value != size {
+			t.Errorf("%d bytes were written, %v; want %d", r.Value, r.Err, size)
 		}
-		checkEnded(t, a)
-		checkClose(t, a)
+		streamtest.CheckEnded(t, a)
+		streamtest.CheckClose(t, a)
 	}
 	eventuallyNoStreams(t, client, server)
 }
@@ -224,7 +226,7 @@ func TestDeadlines(t *testing.T) {
 	if n, err := a.Read(make([]byte, 1)); n != 1 || err != nil {
 		t.Errorf("read %d bytes without a deadline, %v; want 1", n, err)
 	}
-	checkClose(t, a, b)
+	streamtest.CheckClose(t, a, b)
 }
 
 // TestUnreadStream leaves a stream unread. It buffers no more than its window, and delays no
@@ -236,28 +238,28 @@ func TestUnreadStream(t *testing.T) {
 	if n, err := unread.Write(make([]byte, window)); err != nil {
 		t.Fatalf("%d bytes were taken from a writer without a reader, %v; want %d", n, err, window)
 	}
-	more := start(func() (int, error) { return unread.Write(make([]byte, 7*window)) })
+	more := streamtest.Go(func() (int, error) { return unread.Write(make([]byte, 7*window)) })
 	const size = 16 * window
 	data := make([]byte, size)
 	_, _ = rand.Read(data)
-	wrote := start(func() (int, error) { return busy.Write(data) })
+	wrote := streamtest.Go(func() (int, error) { return busy.Write(data) })
 	got := make([]byte, size)
 	if _, err := io.ReadFull(busyEnd, got); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("the stream beside it: %v, equal %t", err, bytes.Equal(got, data))
 	}
-	if r := receive(t, "the write", wrote); r.err != nil {
-		t.Error(r.err)
+	if r := streamtest.Receive(t, "the write", wrote); r.Err != nil {
+		t.Error(r.Err)
 	}
 	if err := unread.SetWriteDeadline(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if r := receive(t, "the write without a reader", more); r.value != 0 || !errors.Is(r.err, os.ErrDeadlineExceeded) {
-		t.Errorf("%d bytes more were taken, %v; want none until its deadline", r.value, r.err)
+	if r := streamtest.Receive(t, "the write without a reader", more); r.Value != 0 || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes more were taken, %v; want none until its deadline", r.Value, r.Err)
 	}
 	if n, err := io.CopyN(io.Discard, other, window); err != nil {
 		t.Errorf("%d of the unread bytes were read later: %v", n, err)
 	}
-	checkClose(t, unread, other, busy, busyEnd)
+	streamtest.CheckClose(t, unread, other, busy, busyEnd)
 }
 
 func TestManyStreams(t *testing.T) {
@@ -280,7 +282,7 @@ func TestManyStreams(t *testing.T) {
 		tasks.Wait()
 		echoed <- nil
 	}()
-	ctx := bounded(t)
+	ctx := streamtest.Bounded(t)
 	errs := make(chan error, atOnce)
 	for caller := range atOnce {
 		go func() {
@@ -292,11 +294,11 @@ func TestManyStreams(t *testing.T) {
 		}()
 	}
 	for range atOnce {
-		if err := receive(t, "a caller", errs); err != nil {
+		if err := streamtest.Receive(t, "a caller", errs); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := receive(t, "the echo", echoed); err != nil {
+	if err := streamtest.Receive(t, "the echo", echoed); err != nil {
 		t.Error(err)
 	}
 	eventuallyNoStreams(t, client, server)
@@ -327,7 +329,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	errGivenUp := errors.New("given up")
 	client, server := sessions(t)
 	for range backlog {
-		if _, err := client.Open(bounded(t)); err != nil {
+		if _, err := client.Open(streamtest.Bounded(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -341,11 +343,11 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	conn, err := client.Open(bounded(t))
+	conn, err := client.Open(streamtest.Bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkClose(t, conn)
+	streamtest.CheckClose(t, conn)
 }
 
 // TestOpenIsBounded gives up opening streams while the other side accepts nothing. Only
@@ -354,7 +356,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 func TestOpenIsBounded(t *testing.T) {
 	client, server := sessions(t)
 	for range backlog {
-		if _, err := client.Open(bounded(t)); err != nil {
+		if _, err := client.Open(streamtest.Bounded(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -363,7 +365,7 @@ func TestOpenIsBounded(t *testing.T) {
 	for range maxOpening {
 		first.Go(func() { _, _ = client.Open(ctx) })
 	}
-	for bound := bounded(t); len(client.opening) < maxOpening; {
+	for bound := streamtest.Bounded(t); len(client.opening) < maxOpening; {
 		select {
 		case <-bound.Done():
 			t.Fatalf("%d streams are being opened, want %d", len(client.opening), maxOpening)
@@ -382,10 +384,10 @@ func TestOpenIsBounded(t *testing.T) {
 	if n := runtime.NumGoroutine() - before; n > more/10 {
 		t.Errorf("%d calls that were given up left %d goroutines", more, n)
 	}
-	waiting := start(func() (net.Conn, error) { return client.Open(t.Context()) })
-	checkClose(t, server)
-	if r := receive(t, "the call that waits", waiting); r.value != nil || !errors.Is(r.err, net.ErrClosed) {
-		t.Errorf("got %v, %v; want %v", r.value, r.err, net.ErrClosed)
+	waiting := streamtest.Go(func() (net.Conn, error) { return client.Open(t.Context()) })
+	streamtest.CheckClose(t, server)
+	if r := streamtest.Receive(t, "the call that waits", waiting); r.Value != nil || !errors.Is(r.Err, net.ErrClosed) {
+		t.Errorf("got %v, %v; want %v", r.Value, r.Err, net.ErrClosed)
 	}
 }
 
@@ -394,29 +396,29 @@ func TestOpenIsBounded(t *testing.T) {
 func TestSessionCloses(t *testing.T) {
 	client, server := sessions(t)
 	a, b := openStream(t, client, server)
-	accepting := start(server.Accept)
-	reads := []<-chan result[int]{
-		start(func() (int, error) { return a.Read(make([]byte, 1)) }),
-		start(func() (int, error) { return b.Read(make([]byte, 1)) }),
+	accepting := streamtest.Go(server.Accept)
+	reads := []<-chan streamtest.Result[int]{
+		streamtest.Go(func() (int, error) { return a.Read(make([]byte, 1)) }),
+		streamtest.Go(func() (int, error) { return b.Read(make([]byte, 1)) }),
 	}
-	writes := []<-chan result[int]{
-		start(func() (int, error) { return a.Write(make([]byte, 2*window)) }),
+	writes := []<-chan streamtest.Result[int]{
+		streamtest.Go(func() (int, error) { return a.Write(make([]byte, 2*window)) }),
 	}
-	checkClose(t, client, client)
+	streamtest.CheckClose(t, client, client)
 	for _, r := range reads {
-		if r := receive(t, "a read", r); r.err == nil {
+		if r := streamtest.Receive(t, "a read", r); r.Err == nil {
 			t.Error("a read succeeded")
 		}
 	}
 	for _, w := range writes {
-		if r := receive(t, "a write", w); !errors.Is(r.err, net.ErrClosed) {
-			t.Errorf("a write: %v, want %v", r.err, net.ErrClosed)
+		if r := streamtest.Receive(t, "a write", w); !errors.Is(r.Err, net.ErrClosed) {
+			t.Errorf("a write: %v, want %v", r.Err, net.ErrClosed)
 		}
 	}
-	if r := receive(t, "Accept", accepting); r.err == nil {
+	if r := streamtest.Receive(t, "Accept", accepting); r.Err == nil {
 		t.Error("Accept succeeded")
 	}
-	if conn, err := client.Open(bounded(t)); conn != nil || !errors.Is(err, ErrEnded) {
+	if conn, err := client.Open(streamtest.Bounded(t)); conn != nil || !errors.Is(err, ErrEnded) {
 		t.Errorf("open after Close: %v, %v; want %v", conn, err, ErrEnded)
 	}
 	if conn, err := client.Accept(); conn != nil || !errors.Is(err, net.ErrClosed) {
@@ -425,7 +427,7 @@ func TestSessionCloses(t *testing.T) {
 	if _, err := a.Write([]byte{0}); !errors.Is(err, net.ErrClosed) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("write after the session's Close: %q, want %v on one line", err, net.ErrClosed)
 	}
-	checkClose(t, a, b)
+	streamtest.CheckClose(t, a, b)
 }
 
 // TestCloseWithAPeerThatReadsNothing closes a stream and its session while the peer reads
@@ -437,21 +439,21 @@ func TestCloseWithAPeerThatReadsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opening := start(func() (net.Conn, error) { return client.Open(t.Context()) })
+	opening := streamtest.Go(func() (net.Conn, error) { return client.Open(t.Context()) })
 	if _, err := io.ReadFull(theirs, make([]byte, frameLen)); err != nil { // the stream's first frame
 		t.Fatal(err)
 	}
-	r := receive(t, "open", opening)
-	if r.err != nil {
-		t.Fatal(r.err)
+	r := streamtest.Receive(t, "open", opening)
+	if r.Err != nil {
+		t.Fatal(r.Err)
 	}
-	wrote := start(func() (int, error) { return r.value.Write([]byte{0}) })
-	closed := start(func() (any, error) { return nil, errors.Join(r.value.Close(), client.Close()) })
-	if r := receive(t, "Close", closed); r.err != nil {
-		t.Error(r.err)
+	wrote := streamtest.Go(func() (int, error) { return r.Value.Write([]byte{0}) })
+	closed := streamtest.Go(func() (any, error) { return nil, errors.Join(r.Value.Close(), client.Close()) })
+	if r := streamtest.Receive(t, "Close", closed); r.Err != nil {
+		t.Error(r.Err)
 	}
-	if r := receive(t, "the write", wrote); !errors.Is(r.err, net.ErrClosed) {
-		t.Errorf("the write: %v, want %v", r.err, net.ErrClosed)
+	if r := streamtest.Receive(t, "the write", wrote); !errors.Is(r.Err, net.ErrClosed) {
+		t.Errorf("the write: %v, want %v", r.Err, net.ErrClosed)
 	}
 }
 
@@ -491,7 +493,7 @@ func TestLastOfASideThatIsGone(t *testing.T) {
 	if _, err := b.Write(make([]byte, size)); err != nil {
 		t.Fatal(err)
 	}
-	checkClose(t, b, server)
+	streamtest.CheckClose(t, b, server)
 	if _, err := a.Write([]byte{0}); err != nil {
 		t.Errorf("write to a side that is gone: %v", err)
 	}
@@ -502,7 +504,7 @@ func TestLastOfASideThatIsGone(t *testing.T) {
 	if _, err := client.Accept(); !errors.Is(err, io.EOF) {
 		t.Errorf("Accept: %v, want what ended the session, %v", err, io.EOF)
 	}
-	checkClose(t, client)
+	streamtest.CheckClose(t, client)
 }
 
 // TestSideThatTakesNothing writes to a side that neither reads nor goes away. The session ends
@@ -525,7 +527,7 @@ func TestSideThatTakesNothing(t *testing.T) {
 		if took := time.Since(began); took != lastTimeout || !released {
 			t.Errorf("Read ended after %v, want %v; released: %t", took, lastTimeout, released)
 		}
-		checkClose(t, conn, theirs)
+		streamtest.CheckClose(t, conn, theirs)
 	})
 }
 
@@ -536,7 +538,7 @@ func TestEndIsForGood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer checkClose(t, theirs)
+	defer streamtest.CheckClose(t, theirs)
 	if err := ours.SetReadDeadline(time.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -547,7 +549,7 @@ func TestEndIsForGood(t *testing.T) {
 	if _, err := server.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) || isTemporary(err) {
 		t.Errorf("Accept: %v, may pass: %t; want %v for good", err, isTemporary(err), os.ErrDeadlineExceeded)
 	}
-	checkClose(t, server)
+	streamtest.CheckClose(t, server)
 }
 
 // brokenConn is a connection that cannot be written to.
@@ -582,20 +584,20 @@ func TestEndReleasesAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer checkClose(t, server)
+	defer streamtest.CheckClose(t, server)
 	a, _ := openStream(t, client, server)
 	gone, _ := openStream(t, client, server)
-	checkClose(t, gone) // what still comes on it is thrown away, until the end
-	read := start(func() (int, error) { return a.Read(make([]byte, 1)) })
-	wrote := start(func() (int, error) { return a.Write(make([]byte, 2*window)) })
-	closed := start(func() (any, error) { return nil, client.Close() })
-	if r := receive(t, "the read", read); !errors.Is(r.err, io.EOF) {
-		t.Errorf("the read: %v, want %v", r.err, io.EOF)
+	streamtest.CheckClose(t, gone) // what still comes on it is thrown away, until the end
+	read := streamtest.Go(func() (int, error) { return a.Read(make([]byte, 1)) })
+	wrote := streamtest.Go(func() (int, error) { return a.Write(make([]byte, 2*window)) })
+	closed := streamtest.Go(func() (any, error) { return nil, client.Close() })
+	if r := streamtest.Receive(t, "the read", read); !errors.Is(r.Err, io.EOF) {
+		t.Errorf("the read: %v, want %v", r.Err, io.EOF)
 	}
-	if r := receive(t, "the write", wrote); !errors.Is(r.err, net.ErrClosed) {
-		t.Errorf("the write: %v, want %v", r.err, net.ErrClosed)
+	if r := streamtest.Receive(t, "the write", wrote); !errors.Is(r.Err, net.ErrClosed) {
+		t.Errorf("the write: %v, want %v", r.Err, net.ErrClosed)
 	}
-	receive(t, "the goroutine that discards", start(func() (any, error) { client.tasks.Wait(); return nil, nil }))
+	streamtest.Receive(t, "the goroutine that discards", streamtest.Go(func() (any, error) { client.tasks.Wait(); return nil, nil }))
 	if err := a.SetDeadline(time.Time{}); err != nil {
 		t.Error(err)
 	}
@@ -603,8 +605,8 @@ func TestEndReleasesAtOnce(t *testing.T) {
 		t.Errorf("read %d bytes, %v; want the end", n, err)
 	}
 	close(conn.proceed)
-	if r := receive(t, "Close", closed); r.err != nil {
-		t.Error(r.err)
+	if r := streamtest.Receive(t, "Close", closed); r.Err != nil {
+		t.Error(r.Err)
 	}
 }
 
@@ -620,8 +622,8 @@ func TestEndReleasesFirst(t *testing.T) {
 			client, server := sessions(t)
 			a, _ := openStream(t, client, server)
 			a.mu.Lock() // the release has to wait for this
-			ended := start(func() (any, error) { return nil, end(client, server) })
-			for ctx := bounded(t); !client.isEnded(); {
+			ended := streamtest.Go(func() (any, error) { return nil, end(client, server) })
+			for ctx := streamtest.Bounded(t); !client.isEnded(); {
 				select {
 				case <-ctx.Done():
 					t.Fatal("nothing is released")
@@ -632,8 +634,8 @@ func TestEndReleasesFirst(t *testing.T) {
 				t.Error("yamux has begun to end the session")
 			}
 			a.mu.Unlock()
-			if r := receive(t, "the end", ended); r.err != nil {
-				t.Error(r.err)
+			if r := streamtest.Receive(t, "the end", ended); r.Err != nil {
+				t.Error(r.Err)
 			}
 			if _, err := a.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 				t.Errorf("the read: %v, want %v", err, io.EOF)
@@ -698,9 +700,9 @@ func serveHostile(t *testing.T, data []byte) error {
 			_ = conn.Close()
 		})
 	}
-	checkClose(t, server)
+	streamtest.CheckClose(t, server)
 	tasks.Wait()
-	checkClose(t, a)
+	streamtest.CheckClose(t, a)
 	return err
 }
 
@@ -803,7 +805,7 @@ func TestPolicySeesNoData(t *testing.T) {
 func TestOpenStreamsAreBounded(t *testing.T) {
 	client, server := sessions(t)
 	accepted := make(chan net.Conn, MaxStreams+1)
-	stopped := start(func() (struct{}, error) {
+	stopped := streamtest.Go(func() (struct{}, error) {
 		for {
 			conn, err := server.Accept()
 			if err != nil {
@@ -814,30 +816,30 @@ func TestOpenStreamsAreBounded(t *testing.T) {
 	})
 	var first [2]net.Conn
 	for i := range MaxStreams {
-		conn, err := client.Open(bounded(t))
+		conn, err := client.Open(streamtest.Bounded(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if other := receive(t, "the other end", accepted); i == 0 {
+		if other := streamtest.Receive(t, "the other end", accepted); i == 0 {
 			first = [2]net.Conn{conn, other}
 		}
 	}
-	if _, err := client.Open(bounded(t)); !errors.Is(err, errManyStreams) {
+	if _, err := client.Open(streamtest.Bounded(t)); !errors.Is(err, errManyStreams) {
 		t.Errorf("one more: %v, want %v", err, errManyStreams)
 	}
-	checkClose(t, first[0], first[1])
-	for ctx := bounded(t); client.Streams() == MaxStreams; {
+	streamtest.CheckClose(t, first[0], first[1])
+	for ctx := streamtest.Bounded(t); client.Streams() == MaxStreams; {
 		select {
 		case <-ctx.Done():
 			t.Fatal("there is no room again")
 		case <-time.After(time.Millisecond):
 		}
 	}
-	if _, err := client.Open(bounded(t)); err != nil {
+	if _, err := client.Open(streamtest.Bounded(t)); err != nil {
 		t.Errorf("when one was closed: %v", err)
 	}
-	checkClose(t, client, server)
-	receive(t, "the end of Accept", stopped)
+	streamtest.CheckClose(t, client, server)
+	streamtest.Receive(t, "the end of Accept", stopped)
 }
 
 func isTemporary(err error) bool {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/mux"
+	"github.com/plugwire/plugwire/core/internal/streamtest"
 )
 
 // flooder is a host that opens yamux streams and closes none of them.
@@ -37,12 +38,12 @@ func newFlooder(t *testing.T, change func(*ListenerConfig)) (*flooder, *Listener
 		t.Fatal(err)
 	}
 	cfg := mux.Config()
-	cfg.ConnectionWriteTimeout = hang
+	cfg.ConnectionWriteTimeout = streamtest.Hang
 	session, err := yamux.Client(conn, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { checkClose(t, session) })
+	t.Cleanup(func() { streamtest.CheckClose(t, session) })
 	return &flooder{t, conn, session}, l
 }
 
@@ -72,7 +73,7 @@ func TestParkedStreamsHoldLittle(t *testing.T) {
 		}
 	}
 	// The plugin still works: it accepts one more stream.
-	waiting := start(func() (net.Conn, error) { return l.AcceptNamed(bounded(t), "", "last") })
+	waiting := streamtest.Go(func() (net.Conn, error) { return l.AcceptNamed(streamtest.Bounded(t), "", "last") })
 	var last bytes.Buffer
 	_, _ = Preamble{Purpose: Offered, Name: "last"}.WriteTo(&last)
 	s, err := f.open(last.Bytes())
@@ -82,14 +83,14 @@ func TestParkedStreamsHoldLittle(t *testing.T) {
 	if err := awaitMeeting(s); err != nil {
 		t.Fatal(err)
 	}
-	r := receive(t, "the plugin", waiting)
-	if r.err != nil {
-		t.Fatal(r.err)
+	r := streamtest.Receive(t, "the plugin", waiting)
+	if r.Err != nil {
+		t.Fatal(r.Err)
 	}
-	checkClose(t, r.value)
+	streamtest.CheckClose(t, r.Value)
 	// The memory shrinks as the plugin discards the streams.
 	var grown int64
-	for deadline := time.Now().Add(hang); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(streamtest.Hang); ; time.Sleep(10 * time.Millisecond) {
 		if grown = inUse() - before; grown < 60<<20 || time.Now().After(deadline) {
 			break
 		}

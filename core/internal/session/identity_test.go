@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/plugwire/plugwire/core/internal/streamtest"
 )
 
 // TestSessionsMeetByIdentity opens streams of one name by two hosts. Each stream of the plugin
@@ -17,25 +19,25 @@ func TestSessionsMeetByIdentity(t *testing.T) {
 			t.Cleanup(l.End)
 			var hosts sync.WaitGroup
 			defer hosts.Wait()
-			ctx := bounded(t)
+			ctx := streamtest.Bounded(t)
 			for _, identity := range []string{"one", "two"} {
 				cfg := hostConfig
 				cfg.Identity = identity
-				s, err := Dial(bounded(t), cfg)
+				s, err := Dial(streamtest.Bounded(t), cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { checkClose(t, s) })
-				calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+				t.Cleanup(func() { streamtest.CheckClose(t, s) })
+				calls, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls})
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { checkClose(t, calls) })
+				t.Cleanup(func() { streamtest.CheckClose(t, calls) })
 				accepted, err := l.Accept()
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { checkClose(t, accepted) })
+				t.Cleanup(func() { streamtest.CheckClose(t, accepted) })
 				if got := accepted.(*Stream).Session; got != identity || calls.Session != identity {
 					t.Errorf("the session is %q, want %q", got, identity)
 				}
@@ -52,7 +54,7 @@ func TestSessionsMeetByIdentity(t *testing.T) {
 				})
 			}
 			for _, identity := range []string{"two", "one"} {
-				conn, err := l.AcceptNamed(bounded(t), identity, "n")
+				conn, err := l.AcceptNamed(streamtest.Bounded(t), identity, "n")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -60,7 +62,7 @@ func TestSessionsMeetByIdentity(t *testing.T) {
 				if _, err := conn.Read(got); err != nil || string(got) != identity {
 					t.Errorf("%q, %v; want the stream of %q", got, err, identity)
 				}
-				checkClose(t, conn)
+				streamtest.CheckClose(t, conn)
 			}
 		})
 	}

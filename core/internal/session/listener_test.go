@@ -15,6 +15,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/streamtest"
 )
 
 func writing(s string) func(net.Conn) error {
@@ -52,7 +53,7 @@ func (l *Listener) count() (pending, muxes int) {
 // announces either.
 func (l *Listener) eventually(t *testing.T, wantPending, wantMuxes int) {
 	t.Helper()
-	ctx := bounded(t)
+	ctx := streamtest.Bounded(t)
 	for {
 		pending, muxes := l.count()
 		if pending == wantPending && muxes == wantMuxes {
@@ -107,7 +108,7 @@ func TestListenerRefuses(t *testing.T) {
 					t.Errorf("%d streams are pending", pending)
 				}
 				l.End()
-				checkClose(t, conn)
+				streamtest.CheckClose(t, conn)
 			})
 		})
 	}
@@ -120,27 +121,27 @@ func TestPurposesOfYamuxSessions(t *testing.T) {
 		host, ln, plugin := socketConfigs(t, handshake.SessionYamux)
 		l := NewListener(ln, plugin)
 		host.Kind = handshake.SessionDirect
-		s, err := Dial(bounded(t), host)
+		s, err := Dial(streamtest.Bounded(t), host)
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn, err := s.Open(bounded(t), Preamble{Purpose: purpose})
+		conn, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: purpose})
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkEnded(t, conn) // only the carrier may be a connection of its own
-		checkClose(t, conn)
+		streamtest.CheckEnded(t, conn) // only the carrier may be a connection of its own
+		streamtest.CheckClose(t, conn)
 		l.End()
 	}
 	s, l := connect(t, handshake.SessionYamux)
-	conn, err := s.Open(bounded(t), Preamble{Purpose: Carrier})
+	conn, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Carrier})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	checkEnded(t, conn) // a carrier may not be a stream on another
+	streamtest.CheckEnded(t, conn) // a carrier may not be a stream on another
 	m := meet(t, s, l, Offered, "n")
-	checkPassing(t, m.host, m.plugin)
+	streamtest.CheckPassing(t, m.host, m.plugin)
 }
 
 // TestListenerYieldsStreams opens the streams on which a wire carries calls. The listener
@@ -153,7 +154,7 @@ func TestListenerYieldsStreams(t *testing.T) {
 				plugin.Credentials = plugin.Credentials.WithOwner(owner{})
 			})
 			for _, purpose := range []Purpose{Callbacks, Calls} { // the end of the latter ends the session
-				conn, err := s.Open(bounded(t), Preamble{Purpose: purpose})
+				conn, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: purpose})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -166,7 +167,7 @@ func TestListenerYieldsStreams(t *testing.T) {
 				if got := accepted.(*Stream); got.Info.Owner != (owner{}) || got.Purpose != purpose || conn.Purpose != purpose {
 					t.Errorf("its owner is %v, its purpose %d, want %d", got.Info.Owner, got.Purpose, purpose)
 				}
-				checkPassing(t, conn, accepted)
+				streamtest.CheckPassing(t, conn, accepted)
 			}
 			if got := l.Addr(); got == nil || got.Network() != "unix" {
 				t.Errorf("the address is %v", got)
@@ -188,16 +189,16 @@ func TestAdmittedStreamHasNoDeadline(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read := start(func() (int, error) { return accepted.Read(make([]byte, 1)) })
+		read := streamtest.Go(func() (int, error) { return accepted.Read(make([]byte, 1)) })
 		<-time.After(10 * AdmitTimeout)
 		if len(read) > 0 {
-			t.Errorf("the read ended: %v", (<-read).err)
+			t.Errorf("the read ended: %v", (<-read).Err)
 		}
-		checkClose(t, conn)
-		if r := <-read; !errors.Is(r.err, io.EOF) {
-			t.Errorf("read: %v, want the end", r.err)
+		streamtest.CheckClose(t, conn)
+		if r := <-read; !errors.Is(r.Err, io.EOF) {
+			t.Errorf("read: %v, want the end", r.Err)
 		}
-		checkClose(t, accepted)
+		streamtest.CheckClose(t, accepted)
 		l.End()
 	})
 }
@@ -205,7 +206,7 @@ func TestAdmittedStreamHasNoDeadline(t *testing.T) {
 // TestForeignHost connects a host that sends no preamble. All of its streams are for calls.
 func TestForeignHost(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect, func(host *Config, plugin *ListenerConfig) { host.Foreign, plugin.Foreign = true, true })
-	conn, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	conn, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func TestForeignHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer accepted.Close()
-	checkPassing(t, conn, accepted)
+	streamtest.CheckPassing(t, conn, accepted)
 }
 
 // TestPendingStreamsAreBounded opens as many silent streams as may be pending. The next stream
@@ -233,31 +234,31 @@ func TestPendingStreamsAreBounded(t *testing.T) {
 			t.Fatalf("%d streams are pending, want %d", pending, MaxPending)
 		}
 		next := dialPipe(t, ln)
-		wrote := start(func() (int64, error) { return Preamble{Purpose: Calls}.WriteTo(next) })
+		wrote := streamtest.Go(func() (int64, error) { return Preamble{Purpose: Calls}.WriteTo(next) })
 		synctest.Wait()
 		if pending, _ := l.count(); pending != MaxPending || len(wrote) > 0 {
 			t.Errorf("%d streams are pending, want %d and one that waits", pending, MaxPending)
 		}
-		checkClose(t, silent[0])
+		streamtest.CheckClose(t, silent[0])
 		accepted, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := <-wrote; r.err != nil {
-			t.Error(r.err)
+		if r := <-wrote; r.Err != nil {
+			t.Error(r.Err)
 		}
 		began := time.Now()
 		for _, conn := range silent[1:] {
 			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 				t.Errorf("a silent stream: %v, want the end", err)
 			}
-			checkClose(t, conn)
+			streamtest.CheckClose(t, conn)
 		}
 		if took := time.Since(began); took != AdmitTimeout {
 			t.Errorf("the silent streams ended after %v, want %v", took, AdmitTimeout)
 		}
 		l.End()
-		checkClose(t, next, accepted)
+		streamtest.CheckClose(t, next, accepted)
 	})
 }
 
@@ -299,30 +300,30 @@ func TestCloseDropsPending(t *testing.T) {
 			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 				t.Errorf("a stream that was not admitted: %v, want the end", err)
 			}
-			checkClose(t, conn)
+			streamtest.CheckClose(t, conn)
 		}
-		checkPassing(t, calls, admitted)
+		streamtest.CheckPassing(t, calls, admitted)
 		l.End()
 		if took := time.Since(began); took != 0 {
 			t.Errorf("it took %v", took)
 		}
 		select {
 		case conn := <-ln.conns:
-			checkClose(t, conn) // it was not accepted
+			streamtest.CheckClose(t, conn) // it was not accepted
 		default:
 		}
-		checkClose(t, late, calls, admitted)
+		streamtest.CheckClose(t, late, calls, admitted)
 	})
 }
 
 func TestCloseUnblocksAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewListener(newPipes(), ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext()})
-		accepted := start(l.Accept)
+		accepted := streamtest.Go(l.Accept)
 		synctest.Wait()
-		checkClose(t, l)
-		if r := <-accepted; !errors.Is(r.err, net.ErrClosed) {
-			t.Errorf("got %v, %v; want %v", r.value, r.err, net.ErrClosed)
+		streamtest.CheckClose(t, l)
+		if r := <-accepted; !errors.Is(r.Err, net.ErrClosed) {
+			t.Errorf("got %v, %v; want %v", r.Value, r.Err, net.ErrClosed)
 		}
 		l.End()
 	})
@@ -332,7 +333,7 @@ func TestCloseUnblocksAccept(t *testing.T) {
 // and that End ends it.
 func TestCloseAndEndOfYamux(t *testing.T) {
 	s, l := connect(t, handshake.SessionYamux)
-	calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	calls, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,21 +344,21 @@ func TestCloseAndEndOfYamux(t *testing.T) {
 	}
 	defer accepted.Close()
 	m := meet(t, s, l, Offered, "n")
-	checkClose(t, l)
+	streamtest.CheckClose(t, l)
 	for range 3 {
-		late, err := s.Open(bounded(t), Preamble{Purpose: Awaited})
+		late, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Awaited})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := late.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("a stream after Close: %v, want the end", err)
 		}
-		checkClose(t, late)
+		streamtest.CheckClose(t, late)
 	}
-	checkPassing(t, calls, accepted)
-	checkPassing(t, m.host, m.plugin)
+	streamtest.CheckPassing(t, calls, accepted)
+	streamtest.CheckPassing(t, m.host, m.plugin)
 	l.End()
-	checkEnded(t, calls)
+	streamtest.CheckEnded(t, calls)
 	if _, muxes := l.count(); muxes != 0 {
 		t.Errorf("%d yamux sessions are left", muxes)
 	}
@@ -370,14 +371,14 @@ func TestYamuxSessionsComeAndGo(t *testing.T) {
 	l := NewListener(ln, plugin)
 	defer l.End()
 	for range 3 {
-		s, err := Dial(bounded(t), host)
+		s, err := Dial(streamtest.Bounded(t), host)
 		if err != nil {
 			t.Fatal(err)
 		}
 		m := meet(t, s, l, Offered, "n")
-		checkPassing(t, m.host, m.plugin)
-		checkClose(t, s)
-		checkEnded(t, m.plugin)
+		streamtest.CheckPassing(t, m.host, m.plugin)
+		streamtest.CheckClose(t, s)
+		streamtest.CheckEnded(t, m.plugin)
 	}
 	l.eventually(t, 0, 0)
 }
@@ -409,7 +410,7 @@ func TestTemporaryErrorsOfAccept(t *testing.T) {
 		began := time.Now()
 		l := NewListener(ln, ListenerConfig{Kind: handshake.SessionDirect, Credentials: secure.Plaintext(), Logger: logger})
 		conn := dialPipe(t, ln.pipes)
-		wrote := start(func() (int64, error) { return Preamble{Purpose: Calls}.WriteTo(conn) })
+		wrote := streamtest.Go(func() (int64, error) { return Preamble{Purpose: Calls}.WriteTo(conn) })
 		accepted, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
@@ -421,10 +422,10 @@ func TestTemporaryErrorsOfAccept(t *testing.T) {
 		if took, want := time.Since(began), 1023*time.Millisecond+(errs-10)*maxAcceptDelay; took != want {
 			t.Errorf("it paused for %v, want %v", took, want)
 		}
-		if r := <-wrote; r.err != nil {
-			t.Error(r.err)
+		if r := <-wrote; r.Err != nil {
+			t.Error(r.Err)
 		}
-		checkClose(t, conn, accepted)
+		streamtest.CheckClose(t, conn, accepted)
 		l.End()
 	})
 }
@@ -486,7 +487,7 @@ func TestSlowHandshake(t *testing.T) {
 			if _, err := io.WriteString(slow, "\x16\x03\x01"); err != nil { // the beginning of TLS
 				t.Fatal(err)
 			}
-			conn, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+			conn, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -502,7 +503,7 @@ func TestSlowHandshake(t *testing.T) {
 			if got := accepted.(*Stream).Info; got.Security != handshake.SecurityMTLS || got.TLS == nil {
 				t.Errorf("authenticated by %s, TLS state %v", got.Security, got.TLS)
 			}
-			checkPassing(t, conn, accepted)
+			streamtest.CheckPassing(t, conn, accepted)
 			if pending, _ := l.count(); pending != 1 && time.Since(began) < AdmitTimeout {
 				t.Errorf("%d streams are pending, want the slow one", pending)
 			}
@@ -535,7 +536,7 @@ func TestBurst(t *testing.T) {
 				t.Fatal(err)
 			}
 			burst(t, s, l)
-			checkClose(t, s)
+			streamtest.CheckClose(t, s)
 			l.End()
 		})
 	})
@@ -566,7 +567,7 @@ func burst(t *testing.T, s *Session, l *Listener) {
 	}
 	failed := 0
 	for range 2 * streams {
-		if err := receive(t, "a half", done); err != nil {
+		if err := streamtest.Receive(t, "a half", done); err != nil {
 			failed++
 			if failed == 1 {
 				t.Error(err)

@@ -2,8 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net"
 	"path/filepath"
 	"sync"
@@ -14,13 +12,11 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/streamtest"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// hang is how long a test waits before it fails.
-const hang = time.Minute
 
 // pipes is a transport within this process: its listener accepts what it dials. Its
 // connections have no buffer.
@@ -110,88 +106,21 @@ func connect(t *testing.T, kind string, change ...func(*Config, *ListenerConfig)
 	}
 	l := NewListener(ln, plugin)
 	t.Cleanup(l.End)
-	s, err := Dial(bounded(t), host)
+	s, err := Dial(streamtest.Bounded(t), host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { checkClose(t, s) })
+	t.Cleanup(func() { streamtest.CheckClose(t, s) })
 	return s, l
 }
 
 // kinds are the sessions that need no transport of their own.
 var kinds = []string{handshake.SessionDirect, handshake.SessionYamux}
 
-func bounded(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hang)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func receive[T any](t *testing.T, what string, ch <-chan T) (value T) {
-	t.Helper()
-	select {
-	case value = <-ch:
-	case <-time.After(hang):
-		t.Fatalf("%s: nothing after %v", what, hang)
-	}
-	return value
-}
-
-// result is what a function returned that ran in a goroutine.
-type result[T any] struct {
-	value T
-	err   error
-}
-
-func start[T any](f func() (T, error)) <-chan result[T] {
-	done := make(chan result[T], 1)
-	go func() {
-		value, err := f()
-		done <- result[T]{value, err}
-	}()
-	return done
-}
-
-func checkClose(t *testing.T, closers ...io.Closer) {
-	t.Helper()
-	for _, c := range closers {
-		if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			t.Errorf("close of a %T: %v", c, err)
-		}
-	}
-}
-
-// checkPassing checks that a and b are the two ends of one open stream.
-func checkPassing(t *testing.T, a, b net.Conn) {
-	t.Helper()
-	for _, ends := range [][2]net.Conn{{a, b}, {b, a}} {
-		from, to := ends[0], ends[1]
-		const text = "what passes"
-		wrote := start(func() (int, error) { return io.WriteString(from, text) })
-		got := make([]byte, len(text))
-		if _, err := io.ReadFull(to, got); err != nil || string(got) != text {
-			t.Fatalf("read %q, %v; want %q", got, err, text)
-		}
-		if r := receive(t, "the write", wrote); r.err != nil {
-			t.Fatal(r.err)
-		}
-	}
-}
-
-// checkEnded checks that the other end of conn has been closed.
-func checkEnded(t *testing.T, conn net.Conn) {
-	t.Helper()
-	_ = conn.SetDeadline(time.Now().Add(hang)) // a pipe refuses it when the other end has gone
-	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("read %d bytes, %v; want the end", n, err)
-	}
-}
-
 // await polls for a state that nothing announces.
 func await(t *testing.T, otherwise string, state func() bool) {
 	t.Helper()
-	for ctx := bounded(t); !state(); {
+	for ctx := streamtest.Bounded(t); !state(); {
 		select {
 		case <-ctx.Done():
 			t.Fatal(otherwise)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/streamtest"
 )
 
 // half returns the call that is the plugin's half of a stream with that purpose.
@@ -31,18 +32,18 @@ type ends struct{ host, plugin net.Conn }
 // meet opens a named stream, and closes it with the test.
 func meet(t *testing.T, s *Session, l *Listener, purpose Purpose, name string) ends {
 	t.Helper()
-	ctx := bounded(t)
-	host := start(func() (net.Conn, error) { return s.Named(ctx, purpose, name) })
+	ctx := streamtest.Bounded(t)
+	host := streamtest.Go(func() (net.Conn, error) { return s.Named(ctx, purpose, name) })
 	plugin, err := half(l, purpose)(ctx, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := receive(t, "the host's half", host)
-	if r.err != nil {
-		t.Fatal(r.err)
+	r := streamtest.Receive(t, "the host's half", host)
+	if r.Err != nil {
+		t.Fatal(r.Err)
 	}
-	t.Cleanup(func() { checkClose(t, r.value, plugin) })
-	return ends{r.value, plugin}
+	t.Cleanup(func() { streamtest.CheckClose(t, r.Value, plugin) })
+	return ends{r.Value, plugin}
 }
 
 // namedCase is a kind of session, and the direction in which a stream is opened.
@@ -76,7 +77,7 @@ func (m *meeting) counts() (parked, names, waiting int) {
 // because nothing announces either.
 func (m *meeting) eventually(t *testing.T, parked, waiting int) {
 	t.Helper()
-	ctx := bounded(t)
+	ctx := streamtest.Bounded(t)
 	for {
 		p, names, w := m.counts()
 		if p == parked && w == waiting && (names > 0) == (parked > 0) {
@@ -94,8 +95,8 @@ func TestNamedMeetsInEitherOrder(t *testing.T) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
 			s, l := connect(t, c.kind)
-			ctx := bounded(t)
-			host := start(func() (net.Conn, error) { return s.Named(ctx, c.purpose, "host first") })
+			ctx := streamtest.Bounded(t)
+			host := streamtest.Go(func() (net.Conn, error) { return s.Named(ctx, c.purpose, "host first") })
 			l.meeting.eventually(t, 1, 0)
 			if len(host) > 0 {
 				t.Fatal("the host did not wait for the plugin")
@@ -105,14 +106,14 @@ func TestNamedMeetsInEitherOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer plugin.Close()
-			first := receive(t, "the host's half", host)
-			if first.err != nil {
-				t.Fatal(first.err)
+			first := streamtest.Receive(t, "the host's half", host)
+			if first.Err != nil {
+				t.Fatal(first.Err)
 			}
-			defer first.value.Close()
-			checkPassing(t, first.value, plugin)
+			defer first.Value.Close()
+			streamtest.CheckPassing(t, first.Value, plugin)
 
-			waiting := start(func() (net.Conn, error) { return half(l, c.purpose)(ctx, "plugin first") })
+			waiting := streamtest.Go(func() (net.Conn, error) { return half(l, c.purpose)(ctx, "plugin first") })
 			l.meeting.eventually(t, 0, 1)
 			if len(waiting) > 0 {
 				t.Fatal("the plugin did not wait for the host")
@@ -122,13 +123,13 @@ func TestNamedMeetsInEitherOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer second.Close()
-			r := receive(t, "the plugin's half", waiting)
-			if r.err != nil {
-				t.Fatal(r.err)
+			r := streamtest.Receive(t, "the plugin's half", waiting)
+			if r.Err != nil {
+				t.Fatal(r.Err)
 			}
-			defer r.value.Close()
-			checkPassing(t, second, r.value)
-			checkPassing(t, first.value, plugin)
+			defer r.Value.Close()
+			streamtest.CheckPassing(t, second, r.Value)
+			streamtest.CheckPassing(t, first.Value, plugin)
 			l.meeting.eventually(t, 0, 0)
 		})
 	}
@@ -139,11 +140,11 @@ func TestNamedTellsNamesAndPurposesApart(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			s, l := connect(t, kind)
-			ctx := bounded(t)
+			ctx := streamtest.Bounded(t)
 			all := []Preamble{{Purpose: Offered, Name: "a"}, {Purpose: Offered, Name: "b"}, {Purpose: Awaited, Name: "a"}, {Purpose: Awaited, Name: ""}, {Purpose: Offered, Name: strings.Repeat("n", maxName)}}
-			host := make(map[Preamble]<-chan result[net.Conn])
+			host := make(map[Preamble]<-chan streamtest.Result[net.Conn])
 			for i, p := range all {
-				host[p] = start(func() (net.Conn, error) { return s.Named(ctx, p.Purpose, p.Name) })
+				host[p] = streamtest.Go(func() (net.Conn, error) { return s.Named(ctx, p.Purpose, p.Name) })
 				l.meeting.eventually(t, i+1, 0)
 			}
 			for _, p := range all {
@@ -152,12 +153,12 @@ func TestNamedTellsNamesAndPurposesApart(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer plugin.Close()
-				r := receive(t, fmt.Sprintf("%+v", p), host[p])
-				if r.err != nil {
-					t.Fatal(r.err)
+				r := streamtest.Receive(t, fmt.Sprintf("%+v", p), host[p])
+				if r.Err != nil {
+					t.Fatal(r.Err)
 				}
-				defer r.value.Close()
-				checkPassing(t, r.value, plugin)
+				defer r.Value.Close()
+				streamtest.CheckPassing(t, r.Value, plugin)
 			}
 		})
 	}
@@ -168,23 +169,23 @@ func TestNamedKeepsTheOrderOfOneName(t *testing.T) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
 			s, l := connect(t, c.kind)
-			ctx := bounded(t)
-			var host, plugin []<-chan result[net.Conn]
+			ctx := streamtest.Bounded(t)
+			var host, plugin []<-chan streamtest.Result[net.Conn]
 			for i := range several {
-				host = append(host, start(func() (net.Conn, error) { return s.Named(ctx, c.purpose, "n") }))
+				host = append(host, streamtest.Go(func() (net.Conn, error) { return s.Named(ctx, c.purpose, "n") }))
 				l.meeting.eventually(t, i+1, 0)
 			}
 			for range several {
 				conn, err := half(l, c.purpose)(ctx, "n")
-				plugin = append(plugin, start(func() (net.Conn, error) { return conn, err }))
+				plugin = append(plugin, streamtest.Go(func() (net.Conn, error) { return conn, err }))
 			}
 			for i := range several {
-				h, p := receive(t, "host", host[i]), receive(t, "plugin", plugin[i])
-				if err := errors.Join(h.err, p.err); err != nil {
+				h, p := streamtest.Receive(t, "host", host[i]), streamtest.Receive(t, "plugin", plugin[i])
+				if err := errors.Join(h.Err, p.Err); err != nil {
 					t.Fatal(err)
 				}
-				checkPassing(t, h.value, p.value)
-				checkClose(t, h.value, p.value)
+				streamtest.CheckPassing(t, h.Value, p.Value)
+				streamtest.CheckClose(t, h.Value, p.Value)
 			}
 		})
 	}
@@ -203,15 +204,15 @@ func TestNamedGivenUp(t *testing.T) {
 			} {
 				t.Run(name, func(t *testing.T) {
 					ctx, cancel := context.WithCancelCause(t.Context())
-					waiting := start(func() (net.Conn, error) { return open(ctx, "n") })
+					waiting := streamtest.Go(func() (net.Conn, error) { return open(ctx, "n") })
 					if name == "host" {
 						l.meeting.eventually(t, 1, 0)
 					} else {
 						l.meeting.eventually(t, 0, 1)
 					}
 					cancel(errGivenUp)
-					if r := receive(t, "the half that was given up", waiting); r.value != nil || !errors.Is(r.err, errGivenUp) {
-						t.Errorf("got %v, %v; want the context's cause", r.value, r.err)
+					if r := streamtest.Receive(t, "the half that was given up", waiting); r.Value != nil || !errors.Is(r.Err, errGivenUp) {
+						t.Errorf("got %v, %v; want the context's cause", r.Value, r.Err)
 					}
 					l.meeting.eventually(t, 0, 0)
 					if conn, err := open(ctx, "n"); conn != nil || !errors.Is(err, errGivenUp) && !errors.Is(err, context.Canceled) {
@@ -219,7 +220,7 @@ func TestNamedGivenUp(t *testing.T) {
 					}
 					l.meeting.eventually(t, 0, 0)
 					m := meet(t, s, l, c.purpose, "n")
-					checkPassing(t, m.host, m.plugin)
+					streamtest.CheckPassing(t, m.host, m.plugin)
 				})
 			}
 		})
@@ -233,35 +234,35 @@ func TestNamedGivenUpWhileTheyMeet(t *testing.T) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
 			s, l := connect(t, c.kind)
-			ctx := bounded(t)
+			ctx := streamtest.Bounded(t)
 			leave := func(ctx context.Context) (net.Conn, error) { return s.Named(ctx, c.purpose, "n") }
 			stay := func(ctx context.Context) (net.Conn, error) { return half(l, c.purpose)(ctx, "n") }
 			for i := range rounds {
 				leave, stay = stay, leave
 				short, cancel := context.WithTimeout(ctx, time.Duration(i)*5*time.Microsecond)
-				left := start(func() (net.Conn, error) { return leave(short) })
-				stayed := start(func() (net.Conn, error) { return stay(ctx) })
-				other := receive(t, "the side that gives up", left)
+				left := streamtest.Go(func() (net.Conn, error) { return leave(short) })
+				stayed := streamtest.Go(func() (net.Conn, error) { return stay(ctx) })
+				other := streamtest.Receive(t, "the side that gives up", left)
 				cancel()
-				var next <-chan result[net.Conn]
-				if other.err != nil {
-					next = start(func() (net.Conn, error) { return leave(ctx) })
+				var next <-chan streamtest.Result[net.Conn]
+				if other.Err != nil {
+					next = streamtest.Go(func() (net.Conn, error) { return leave(ctx) })
 				}
-				mine := receive(t, "the side that stays", stayed)
-				if mine.err != nil {
-					if other.err == nil {
-						t.Fatalf("one side has a stream, the other %v", mine.err)
+				mine := streamtest.Receive(t, "the side that stays", stayed)
+				if mine.Err != nil {
+					if other.Err == nil {
+						t.Fatalf("one side has a stream, the other %v", mine.Err)
 					}
-					mine = receive(t, "the side that stays, again", start(func() (net.Conn, error) { return stay(ctx) }))
+					mine = streamtest.Receive(t, "the side that stays, again", streamtest.Go(func() (net.Conn, error) { return stay(ctx) }))
 				}
-				if mine.err != nil {
-					t.Fatal(mine.err)
+				if mine.Err != nil {
+					t.Fatal(mine.Err)
 				}
 				if next != nil {
-					mine.value, other = meetNext(t, mine.value, next, func() (net.Conn, error) { return stay(ctx) })
+					mine.Value, other = meetNext(t, mine.Value, next, func() (net.Conn, error) { return stay(ctx) })
 				}
-				checkPassing(t, mine.value, other.value)
-				checkClose(t, mine.value, other.value)
+				streamtest.CheckPassing(t, mine.Value, other.Value)
+				streamtest.CheckClose(t, mine.Value, other.Value)
 			}
 			l.meeting.eventually(t, 0, 0)
 		})
@@ -270,38 +271,38 @@ func TestNamedGivenUpWhileTheyMeet(t *testing.T) {
 
 // meetNext finds out whether mine meets the next half or ends at once. In the second case
 // again opens another.
-func meetNext(t *testing.T, mine net.Conn, next <-chan result[net.Conn], again func() (net.Conn, error)) (net.Conn, result[net.Conn]) {
+func meetNext(t *testing.T, mine net.Conn, next <-chan streamtest.Result[net.Conn], again func() (net.Conn, error)) (net.Conn, streamtest.Result[net.Conn]) {
 	t.Helper()
-	read := start(func() (int, error) { return mine.Read(make([]byte, 1)) })
+	read := streamtest.Go(func() (int, error) { return mine.Read(make([]byte, 1)) })
 	select {
 	case other := <-next:
-		if other.err != nil {
-			t.Fatal(other.err)
+		if other.Err != nil {
+			t.Fatal(other.Err)
 		}
-		if _, err := other.value.Write([]byte{0}); err != nil {
+		if _, err := other.Value.Write([]byte{0}); err != nil {
 			t.Fatal(err)
 		}
-		if r := receive(t, "a byte", read); r.err != nil {
-			t.Fatal(r.err)
+		if r := streamtest.Receive(t, "a byte", read); r.Err != nil {
+			t.Fatal(r.Err)
 		}
 		return mine, other
 	case r := <-read:
-		if r.err == nil {
+		if r.Err == nil {
 			t.Fatal("a byte came from a side that has given up")
 		}
-		checkClose(t, mine)
+		streamtest.CheckClose(t, mine)
 		mine, err := again()
 		if err != nil {
 			t.Fatal(err)
 		}
-		other := receive(t, "the next", next)
-		if other.err != nil {
-			t.Fatal(other.err)
+		other := streamtest.Receive(t, "the next", next)
+		if other.Err != nil {
+			t.Fatal(other.Err)
 		}
 		return mine, other
-	case <-time.After(hang):
+	case <-time.After(streamtest.Hang):
 		t.Fatal("the stream neither met the next one nor ended")
-		return nil, result[net.Conn]{}
+		return nil, streamtest.Result[net.Conn]{}
 	}
 }
 
@@ -309,11 +310,11 @@ func meetNext(t *testing.T, mine net.Conn, next <-chan result[net.Conn], again f
 func rawHost(t *testing.T, s *Session, l *Listener, p Preamble) net.Conn {
 	t.Helper()
 	before, _, _ := l.meeting.counts()
-	conn, err := s.Open(bounded(t), p)
+	conn, err := s.Open(streamtest.Bounded(t), p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { checkClose(t, conn) })
+	t.Cleanup(func() { streamtest.CheckClose(t, conn) })
 	l.meeting.eventually(t, before+1, 0)
 	return conn
 }
@@ -337,7 +338,7 @@ func TestParkedStreamThatGoesAwayIsForgotten(t *testing.T) {
 				}
 			}
 			m := meet(t, s, l, c.purpose, "n")
-			checkPassing(t, m.host, m.plugin)
+			streamtest.CheckPassing(t, m.host, m.plugin)
 		})
 	}
 }
@@ -348,11 +349,11 @@ func TestHostThatAnswersWrongly(t *testing.T) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
 			s, l := connect(t, c.kind)
-			ctx := bounded(t)
+			ctx := streamtest.Bounded(t)
 			wrong := rawHost(t, s, l, Preamble{Purpose: c.purpose, Name: "n"})
-			right := start(func() (net.Conn, error) { return s.Named(ctx, c.purpose, "n") })
+			right := streamtest.Go(func() (net.Conn, error) { return s.Named(ctx, c.purpose, "n") })
 			l.meeting.eventually(t, 2, 0)
-			plugin := start(func() (net.Conn, error) { return half(l, c.purpose)(ctx, "n") })
+			plugin := streamtest.Go(func() (net.Conn, error) { return half(l, c.purpose)(ctx, "n") })
 			var b [1]byte
 			if _, err := io.ReadFull(wrong, b[:]); err != nil || b[0] != byteMet {
 				t.Fatalf("read %d, %v; want to be told that the two have met", b[0], err)
@@ -360,14 +361,14 @@ func TestHostThatAnswersWrongly(t *testing.T) {
 			if _, err := wrong.Write([]byte{byteMet + 1}); err != nil {
 				t.Fatal(err)
 			}
-			checkEnded(t, wrong)
-			r, p := receive(t, "the host", right), receive(t, "the plugin", plugin)
-			if err := errors.Join(r.err, p.err); err != nil {
+			streamtest.CheckEnded(t, wrong)
+			r, p := streamtest.Receive(t, "the host", right), streamtest.Receive(t, "the plugin", plugin)
+			if err := errors.Join(r.Err, p.Err); err != nil {
 				t.Fatal(err)
 			}
-			defer r.value.Close()
-			defer p.value.Close()
-			checkPassing(t, r.value, p.value)
+			defer r.Value.Close()
+			defer p.Value.Close()
+			streamtest.CheckPassing(t, r.Value, p.Value)
 		})
 	}
 }
@@ -379,20 +380,20 @@ func TestHostThatNeverAnswers(t *testing.T) {
 		l, host := parkedPipe(t, Preamble{Purpose: Offered, Name: "n"})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		plugin := start(func() (net.Conn, error) { return l.AcceptNamed(ctx, "", "n") })
+		plugin := streamtest.Go(func() (net.Conn, error) { return l.AcceptNamed(ctx, "", "n") })
 		if _, err := io.ReadFull(host, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		checkEnded(t, host)
+		streamtest.CheckEnded(t, host)
 		if took := time.Since(began); took != AdmitTimeout {
 			t.Errorf("it was dropped after %v, want %v", took, AdmitTimeout)
 		}
-		if r := <-plugin; r.value != nil || !errors.Is(r.err, context.DeadlineExceeded) {
-			t.Errorf("got %v, %v; want to wait for another until the context ends", r.value, r.err)
+		if r := <-plugin; r.Value != nil || !errors.Is(r.Err, context.DeadlineExceeded) {
+			t.Errorf("got %v, %v; want to wait for another until the context ends", r.Value, r.Err)
 		}
 		l.End()
-		checkClose(t, host)
+		streamtest.CheckClose(t, host)
 	})
 }
 
@@ -405,7 +406,7 @@ func TestPluginGivesUpBetweenItsWordAndTheAnswer(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l, host := parkedPipe(t, Preamble{Purpose: Awaited, Name: "n"})
 				ctx, cancel := context.WithCancelCause(t.Context())
-				plugin := start(func() (net.Conn, error) { return l.OpenNamed(ctx, "", "n") })
+				plugin := streamtest.Go(func() (net.Conn, error) { return l.OpenNamed(ctx, "", "n") })
 				if _, err := io.ReadFull(host, make([]byte, 1)); err != nil {
 					t.Fatal(err)
 				}
@@ -415,13 +416,13 @@ func TestPluginGivesUpBetweenItsWordAndTheAnswer(t *testing.T) {
 				} else {
 					cancel(errGivenUp)
 				}
-				if r := <-plugin; r.value != nil || !errors.Is(r.err, want) {
-					t.Errorf("got %v, %v; want %v", r.value, r.err, want)
+				if r := <-plugin; r.Value != nil || !errors.Is(r.Err, want) {
+					t.Errorf("got %v, %v; want %v", r.Value, r.Err, want)
 				}
-				checkEnded(t, host)
+				streamtest.CheckEnded(t, host)
 				cancel(nil)
 				l.End()
-				checkClose(t, host)
+				streamtest.CheckClose(t, host)
 			})
 		})
 	}
@@ -456,20 +457,20 @@ func TestHostDistrustsThePlugin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPipes()
-			answered := start(func() (net.Conn, error) {
+			answered := streamtest.Go(func() (net.Conn, error) {
 				conn := <-p.conns
 				_, err := ReadPreamble(conn)
 				return conn, errors.Join(err, tt.plugin(conn))
 			})
-			conn, err := direct(t, p, false).Named(bounded(t), Offered, "n")
+			conn, err := direct(t, p, false).Named(streamtest.Bounded(t), Offered, "n")
 			if conn != nil || err == nil || err.Error() != tt.want {
 				t.Errorf("got %v, %v; want %s", conn, err, tt.want)
 			}
-			r := receive(t, "the plugin", answered)
-			if r.err != nil {
-				t.Error(r.err)
+			r := streamtest.Receive(t, "the plugin", answered)
+			if r.Err != nil {
+				t.Error(r.Err)
 			}
-			checkClose(t, r.value)
+			streamtest.CheckClose(t, r.Value)
 		})
 	}
 }
@@ -478,7 +479,7 @@ func TestHostDistrustsThePlugin(t *testing.T) {
 // is one too many. The plugin can still take streams.
 func TestParkedStreamsAreBounded(t *testing.T) {
 	s, l := connect(t, handshake.SessionYamux) // a connection each would need as many descriptors
-	ctx := bounded(t)
+	ctx := streamtest.Bounded(t)
 	leave, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, maxParked)
@@ -502,31 +503,31 @@ func TestParkedStreamsAreBounded(t *testing.T) {
 		}
 	}
 	// A stream that the plugin waits for already is not parked.
-	waiting := start(func() (net.Conn, error) { return l.AcceptNamed(ctx, "", "another") })
+	waiting := streamtest.Go(func() (net.Conn, error) { return l.AcceptNamed(ctx, "", "another") })
 	l.meeting.eventually(t, maxParked, 1)
 	host, err := s.Named(ctx, Offered, "another")
 	if err != nil {
 		t.Fatal(err)
 	}
-	plugin := receive(t, "the plugin", waiting)
-	if plugin.err != nil {
-		t.Fatal(plugin.err)
+	plugin := streamtest.Receive(t, "the plugin", waiting)
+	if plugin.Err != nil {
+		t.Fatal(plugin.Err)
 	}
-	checkPassing(t, host, plugin.value)
-	checkClose(t, host, plugin.value)
+	streamtest.CheckPassing(t, host, plugin.Value)
+	streamtest.CheckClose(t, host, plugin.Value)
 
 	taken, err := l.AcceptNamed(ctx, "", "n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkClose(t, taken)
-	if err := receive(t, "the stream that was taken", ended); err != nil {
+	streamtest.CheckClose(t, taken)
+	if err := streamtest.Receive(t, "the stream that was taken", ended); err != nil {
 		t.Error(err)
 	}
 	l.meeting.eventually(t, maxParked-1, 0)
 	cancel()
 	for range maxParked - 1 {
-		if err := receive(t, "a stream that was given up", ended); !errors.Is(err, context.Canceled) {
+		if err := streamtest.Receive(t, "a stream that was given up", ended); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want %v", err, context.Canceled)
 		}
 	}
@@ -540,17 +541,17 @@ func TestEndEndsNamedStreams(t *testing.T) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
 			s, l := connect(t, c.kind)
-			ctx := bounded(t)
-			host := start(func() (net.Conn, error) { return s.Named(ctx, c.purpose, "of the host") })
+			ctx := streamtest.Bounded(t)
+			host := streamtest.Go(func() (net.Conn, error) { return s.Named(ctx, c.purpose, "of the host") })
 			l.meeting.eventually(t, 1, 0)
-			plugin := start(func() (net.Conn, error) { return half(l, c.purpose)(ctx, "of the plugin") })
+			plugin := streamtest.Go(func() (net.Conn, error) { return half(l, c.purpose)(ctx, "of the plugin") })
 			l.meeting.eventually(t, 1, 1)
 			l.End()
-			if r := receive(t, "the host's half", host); r.value != nil || r.err == nil {
-				t.Errorf("the host got %v, %v; want an error", r.value, r.err)
+			if r := streamtest.Receive(t, "the host's half", host); r.Value != nil || r.Err == nil {
+				t.Errorf("the host got %v, %v; want an error", r.Value, r.Err)
 			}
-			if r := receive(t, "the plugin's half", plugin); r.value != nil || !errors.Is(r.err, net.ErrClosed) {
-				t.Errorf("the plugin got %v, %v; want %v", r.value, r.err, net.ErrClosed)
+			if r := streamtest.Receive(t, "the plugin's half", plugin); r.Value != nil || !errors.Is(r.Err, net.ErrClosed) {
+				t.Errorf("the plugin got %v, %v; want %v", r.Value, r.Err, net.ErrClosed)
 			}
 			if conn, err := half(l, c.purpose)(ctx, "later"); conn != nil || !errors.Is(err, net.ErrClosed) {
 				t.Errorf("after End: %v, %v; want %v", conn, err, net.ErrClosed)
@@ -569,7 +570,7 @@ func TestEndLeavesStreamsThatHaveMet(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect)
 	m := meet(t, s, l, Offered, "n")
 	l.End()
-	checkPassing(t, m.host, m.plugin)
+	streamtest.CheckPassing(t, m.host, m.plugin)
 }
 
 func TestNamedRefuses(t *testing.T) {
@@ -581,7 +582,7 @@ func TestNamedRefuses(t *testing.T) {
 			"host":   func(ctx context.Context, name string) (net.Conn, error) { return s.Named(ctx, purpose, name) },
 			"plugin": half(l, purpose),
 		} {
-			if conn, err := open(bounded(t), tooLong); conn != nil || err == nil || !strings.Contains(err.Error(), wantLong) {
+			if conn, err := open(streamtest.Bounded(t), tooLong); conn != nil || err == nil || !strings.Contains(err.Error(), wantLong) {
 				t.Errorf("%s: %v, %v; want %s", side, conn, err, wantLong)
 			}
 		}
@@ -593,7 +594,7 @@ func TestNamedRefuses(t *testing.T) {
 		"host":   half(l, Offered),
 	} {
 		want := "the " + side + " is of another framework, which has no named streams"
-		if conn, err := open(bounded(t), "n"); conn != nil || err == nil || err.Error() != want {
+		if conn, err := open(streamtest.Bounded(t), "n"); conn != nil || err == nil || err.Error() != want {
 			t.Errorf("%v, %v; want %s", conn, err, want)
 		}
 	}

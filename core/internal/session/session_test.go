@@ -13,6 +13,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/internal/streamtest"
 	"github.com/plugwire/plugwire/core/transport"
 )
 
@@ -35,7 +36,7 @@ func direct(t *testing.T, p *pipes, foreign bool) *Session {
 func TestOpenWritesThePreamble(t *testing.T) {
 	p := newPipes()
 	want := Preamble{Purpose: Offered, Name: "n"}
-	read := start(func() (Preamble, error) {
+	read := streamtest.Go(func() (Preamble, error) {
 		conn := <-p.conns
 		got, err := ReadPreamble(conn)
 		return got, errors.Join(err, conn.Close())
@@ -45,8 +46,8 @@ func TestOpenWritesThePreamble(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if r := receive(t, "the preamble", read); r.err != nil || r.value != want {
-		t.Errorf("the plugin read %+v, %v; want %+v", r.value, r.err, want)
+	if r := streamtest.Receive(t, "the preamble", read); r.Err != nil || r.Value != want {
+		t.Errorf("the plugin read %+v, %v; want %+v", r.Value, r.Err, want)
 	}
 	if conn.Info.Security != handshake.SecurityNone {
 		t.Errorf("authenticated by %q", conn.Info.Security)
@@ -54,13 +55,13 @@ func TestOpenWritesThePreamble(t *testing.T) {
 	if want := (transport.DialConfig{Version: 7, Address: "a"}); p.got != want {
 		t.Errorf("the transport was given %+v, want %+v", p.got, want)
 	}
-	checkEnded(t, conn)
+	streamtest.CheckEnded(t, conn)
 }
 
 // TestDirectStreamIsNotWrapped checks that a direct stream is the transport's own connection.
 func TestDirectStreamIsNotWrapped(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect)
-	conn, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	conn, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func TestDirectStreamIsNotWrapped(t *testing.T) {
 	if stream.Info.Security != handshake.SecurityNone || stream.Purpose != Calls {
 		t.Errorf("authenticated by %q, for purpose %d", stream.Info.Security, stream.Purpose)
 	}
-	checkPassing(t, conn, accepted)
+	streamtest.CheckPassing(t, conn, accepted)
 }
 
 // TestOpenForeignWritesNothing checks that a foreign plugin gets no preamble.
@@ -93,10 +94,10 @@ func TestOpenForeignWritesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkClose(t, conn) // a pipe has no buffer: a write would have blocked
+	streamtest.CheckClose(t, conn) // a pipe has no buffer: a write would have blocked
 	theirs := <-p.conns
 	defer theirs.Close()
-	checkEnded(t, theirs)
+	streamtest.CheckEnded(t, theirs)
 }
 
 func TestOpenReturnsTheTransportsError(t *testing.T) {
@@ -127,7 +128,7 @@ func TestOpenReturnsTheErrorOfAuthentication(t *testing.T) {
 	}
 	theirs := <-p.conns
 	defer theirs.Close()
-	checkEnded(t, theirs)
+	streamtest.CheckEnded(t, theirs)
 }
 
 // TestOpenEndsWithItsContext opens streams of a plugin that does not read. The context bounds
@@ -187,13 +188,13 @@ func TestStreamOutlivesItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
 		ctx, cancel := context.WithCancel(t.Context())
-		read := start(func() (Preamble, error) { return ReadPreamble(<-p.conns) })
+		read := streamtest.Go(func() (Preamble, error) { return ReadPreamble(<-p.conns) })
 		conn, err := direct(t, p, false).Open(ctx, Preamble{Purpose: Calls})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := <-read; r.err != nil {
-			t.Fatal(r.err)
+		if r := <-read; r.Err != nil {
+			t.Fatal(r.Err)
 		}
 		cancel()
 		synctest.Wait()
@@ -228,14 +229,14 @@ func TestContextOfDialDoesNotEndAYamuxSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer accepted.Close()
-	checkPassing(t, conn, accepted)
+	streamtest.CheckPassing(t, conn, accepted)
 }
 
 // TestSessionEndsWithItsCalls closes the stream for calls. The shared connection ends with it,
 // once the named streams are closed: a plugin may wait for that before it exits.
 func TestSessionEndsWithItsCalls(t *testing.T) {
 	s, l := connect(t, handshake.SessionYamux)
-	calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	calls, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,15 +246,15 @@ func TestSessionEndsWithItsCalls(t *testing.T) {
 	}
 	defer accepted.Close()
 	first, second := meet(t, s, l, Offered, "first"), meet(t, s, l, Offered, "second")
-	checkClose(t, first.host, first.plugin)
-	checkPassing(t, calls, accepted)
-	checkPassing(t, second.host, second.plugin)
-	checkClose(t, calls)
-	checkEnded(t, accepted)
-	checkPassing(t, second.host, second.plugin)
-	checkClose(t, second.host)
-	checkEnded(t, second.plugin)
-	if conn, err := s.Open(bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
+	streamtest.CheckClose(t, first.host, first.plugin)
+	streamtest.CheckPassing(t, calls, accepted)
+	streamtest.CheckPassing(t, second.host, second.plugin)
+	streamtest.CheckClose(t, calls)
+	streamtest.CheckEnded(t, accepted)
+	streamtest.CheckPassing(t, second.host, second.plugin)
+	streamtest.CheckClose(t, second.host)
+	streamtest.CheckEnded(t, second.plugin)
+	if conn, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a stream after the end: %v, %v", conn, err)
 	}
 }
@@ -263,9 +264,9 @@ func TestSessionEndsWithItsCalls(t *testing.T) {
 func TestFinish(t *testing.T) {
 	for name, finish := range map[string]func(*Session, net.Conn) error{
 		"when the stream is closed": func(s *Session, conn net.Conn) error {
-			finished := start(func() (any, error) { return nil, s.Finish(t.Context()) })
-			checkClose(t, conn)
-			return (<-finished).err
+			finished := streamtest.Go(func() (any, error) { return nil, s.Finish(t.Context()) })
+			streamtest.CheckClose(t, conn)
+			return (<-finished).Err
 		},
 		"when the context ends": func(s *Session, _ net.Conn) error {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -286,8 +287,8 @@ func TestFinish(t *testing.T) {
 			if err := finish(s, stream.host); err != nil {
 				t.Error(err)
 			}
-			checkEnded(t, stream.plugin)
-			if conn, err := s.Open(bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
+			streamtest.CheckEnded(t, stream.plugin)
+			if conn, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls}); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("a stream after the end: %v, %v", conn, err)
 			}
 		})
@@ -298,7 +299,7 @@ func TestFinish(t *testing.T) {
 // nothing and go on.
 func TestCloseOfADirectSessionLeavesItsStreams(t *testing.T) {
 	s, l := connect(t, handshake.SessionDirect)
-	calls, err := s.Open(bounded(t), Preamble{Purpose: Calls})
+	calls, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,8 +309,8 @@ func TestCloseOfADirectSessionLeavesItsStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer accepted.Close()
-	checkClose(t, s)
-	checkPassing(t, calls, accepted)
+	streamtest.CheckClose(t, s)
+	streamtest.CheckPassing(t, calls, accepted)
 }
 
 func TestConnOfAPreparedStart(t *testing.T) {
@@ -319,13 +320,13 @@ func TestConnOfAPreparedStart(t *testing.T) {
 	p.conns <- theirs
 	l := NewListener(p, ListenerConfig{Kind: handshake.SessionYamux, Credentials: secure.Plaintext()})
 	defer l.End()
-	s, err := Dial(bounded(t), Config{Kind: handshake.SessionYamux, Transport: p, Conn: ours, Credentials: secure.Plaintext()})
+	s, err := Dial(streamtest.Bounded(t), Config{Kind: handshake.SessionYamux, Transport: p, Conn: ours, Credentials: secure.Plaintext()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := meet(t, s, l, Awaited, "n")
-	checkPassing(t, m.host, m.plugin)
-	checkClose(t, s)
+	streamtest.CheckPassing(t, m.host, m.plugin)
+	streamtest.CheckClose(t, s)
 	if _, err := ours.Write([]byte{0}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("write to the connection of a closed session: %v", err)
 	}
@@ -366,13 +367,13 @@ func TestNativeStreamWithoutTLS(t *testing.T) {
 	}
 	creds := secure.MutualTLS(id, id.DER())
 	p := native{newPipes()}
-	read := start(func() (Preamble, error) {
+	read := streamtest.Go(func() (Preamble, error) {
 		conn := <-p.conns
 		got, err := ReadPreamble(conn)
 		p.conns <- conn
 		return got, err
 	})
-	s, err := Dial(bounded(t), Config{Kind: handshake.SessionNative, Transport: p, Credentials: creds})
+	s, err := Dial(streamtest.Bounded(t), Config{Kind: handshake.SessionNative, Transport: p, Credentials: creds})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,16 +381,16 @@ func TestNativeStreamWithoutTLS(t *testing.T) {
 		t.Error("the transport was not given the configuration of the credentials")
 	}
 	const want = "authenticate by mtls: a *net.pipe does not tell its TLS state"
-	if conn, err := s.Open(bounded(t), Preamble{Purpose: Calls}); conn != nil || err == nil || err.Error() != want {
+	if conn, err := s.Open(streamtest.Bounded(t), Preamble{Purpose: Calls}); conn != nil || err == nil || err.Error() != want {
 		t.Errorf("the host: %v, %v; want %s", conn, err, want)
 	}
-	if r := receive(t, "the preamble", read); r.err != nil {
-		t.Error(r.err)
+	if r := streamtest.Receive(t, "the preamble", read); r.Err != nil {
+		t.Error(r.Err)
 	}
 	theirs := <-p.conns
 	defer theirs.Close()
-	checkEnded(t, theirs)
-	checkClose(t, s)
+	streamtest.CheckEnded(t, theirs)
+	streamtest.CheckClose(t, s)
 
 	ln := newPipes()
 	l := NewListener(ln, ListenerConfig{Kind: handshake.SessionNative, Credentials: creds, Foreign: true})
@@ -397,7 +398,7 @@ func TestNativeStreamWithoutTLS(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	ln.conns <- theirs
-	checkEnded(t, ours)
+	streamtest.CheckEnded(t, ours)
 }
 
 // preparedTransport is a transport that prepares a start.

@@ -17,6 +17,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/mux"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
+	"github.com/plugwire/plugwire/core/internal/streamtest"
 )
 
 // pair connects both ends, with TLS in each stream, and returns them with the two ends of
@@ -25,7 +26,7 @@ func pair(t *testing.T) (h *HostEnd, p *PluginEnd, calls, served net.Conn) {
 	t.Helper()
 	host, plugin := newIdentity(t), newIdentity(t)
 	h, p = connect(t, secure.MutualTLS(host, plugin.DER()), secure.MutualTLS(plugin, host.DER()))
-	stream, err := h.Session().Open(bounded(t), session.Preamble{Purpose: session.Calls})
+	stream, err := h.Session().Open(streamtest.Bounded(t), session.Preamble{Purpose: session.Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,7 @@ func pair(t *testing.T) (h *HostEnd, p *PluginEnd, calls, served net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { checkClose(t, accepted, stream) })
+	t.Cleanup(func() { streamtest.CheckClose(t, accepted, stream) })
 	return h, p, stream, accepted
 }
 
@@ -65,11 +66,11 @@ func dial(t *testing.T, p *PluginEnd) net.Conn {
 func connect(t *testing.T, host, plugin *secure.Credentials) (*HostEnd, *PluginEnd) {
 	t.Helper()
 	p := listen(t, plugin)
-	h, err := NewHostEnd(bounded(t), dial(t, p), host)
+	h, err := NewHostEnd(streamtest.Bounded(t), dial(t, p), host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { checkClose(t, h.mux) })
+	t.Cleanup(func() { streamtest.CheckClose(t, h.mux) })
 	return h, p
 }
 
@@ -82,11 +83,11 @@ type opener interface {
 // open opens a stream that the other side expects.
 func open(t *testing.T, from opener) (net.Conn, error) {
 	t.Helper()
-	stream, err := from.OpenStream(bounded(t))
+	stream, err := from.OpenStream(streamtest.Bounded(t))
 	if err != nil {
 		return nil, err
 	}
-	stream, _, err = from.Authenticate(bounded(t), stream)
+	stream, _, err = from.Authenticate(streamtest.Bounded(t), stream)
 	return stream, err
 }
 
@@ -111,20 +112,20 @@ func TestMultiplexed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		atHost := receive(t, "the plugin's stream", came)
-		checkPassing(t, fromPlugin, atHost)
+		atHost := streamtest.Receive(t, "the plugin's stream", came)
+		streamtest.CheckPassing(t, fromPlugin, atHost)
 		fromHost, err := open(t, s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		atPlugin := receive(t, "the host's stream", came)
-		checkPassing(t, fromHost, atPlugin)
+		atPlugin := streamtest.Receive(t, "the host's stream", came)
+		streamtest.CheckPassing(t, fromHost, atPlugin)
 		if atPlugin.Info.Security != handshake.SecurityMTLS || atHost.Info.Security != handshake.SecurityMTLS {
 			t.Errorf("security %q and %q", atPlugin.Info.Security, atHost.Info.Security)
 		}
-		checkClose(t, fromPlugin, atHost, fromHost, atPlugin)
+		streamtest.CheckClose(t, fromPlugin, atHost, fromHost, atPlugin)
 	}
-	checkPassing(t, calls, served)
+	streamtest.CheckPassing(t, calls, served)
 	// A stream of the host's that was not announced is another one for calls.
 	again, err := open(t, s)
 	if err != nil {
@@ -134,8 +135,8 @@ func TestMultiplexed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkPassing(t, again, accepted)
-	checkClose(t, again, accepted)
+	streamtest.CheckPassing(t, again, accepted)
+	streamtest.CheckClose(t, again, accepted)
 }
 
 // TestUnannouncedStreams opens streams that the plugin has not announced. The host refuses
@@ -145,10 +146,10 @@ func TestUnannouncedStreams(t *testing.T) {
 	for range 2 * session.MaxPending {
 		if conn, err := open(t, l); err == nil {
 			t.Error("a stream that was not announced was let in")
-			checkClose(t, conn)
+			streamtest.CheckClose(t, conn)
 		}
 	}
-	checkPassing(t, calls, served)
+	streamtest.CheckPassing(t, calls, served)
 	came := make(chan *session.Stream, 1)
 	if !s.Expect(func(x *session.Stream) { came <- x }) {
 		t.Fatal("too many are expected")
@@ -157,20 +158,20 @@ func TestUnannouncedStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	atHost := receive(t, "the plugin's stream", came)
-	checkPassing(t, fromPlugin, atHost)
-	checkClose(t, fromPlugin, atHost)
+	atHost := streamtest.Receive(t, "the plugin's stream", came)
+	streamtest.CheckPassing(t, fromPlugin, atHost)
+	streamtest.CheckClose(t, fromPlugin, atHost)
 }
 
 // dialStranger connects without a certificate. It returns how the connection ends, the
 // connection, and the session on it.
-func dialStranger(t *testing.T, l *PluginEnd) (ended <-chan result[int64], conn net.Conn, m *mux.Session) {
+func dialStranger(t *testing.T, l *PluginEnd) (ended <-chan streamtest.Result[int64], conn net.Conn, m *mux.Session) {
 	t.Helper()
 	conn, err := net.Dial("unix", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended = start(func() (int64, error) { return io.Copy(io.Discard, conn) })
+	ended = streamtest.Go(func() (int64, error) { return io.Copy(io.Discard, conn) })
 	await(t, "the connection is not accepted", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -187,7 +188,7 @@ func dialStranger(t *testing.T, l *PluginEnd) (ended <-chan result[int64], conn 
 // await polls for a state that nothing announces.
 func await(t *testing.T, otherwise string, state func() bool) {
 	t.Helper()
-	for ctx := bounded(t); !state(); {
+	for ctx := streamtest.Bounded(t); !state(); {
 		select {
 		case <-ctx.Done():
 			t.Fatal(otherwise)
@@ -210,12 +211,12 @@ func TestStreamsOfStrangers(t *testing.T) {
 	if _, err := conn.Write(frame(1, flagSYN, 2*maxStrange+1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, "the end of the connection", ended)
+	streamtest.Receive(t, "the end of the connection", ended)
 	if _, err := m.Accept(); !errors.Is(err, errOpenedEarly) {
 		t.Errorf("it ended with %v, want %v", err, errOpenedEarly)
 	}
-	checkClose(t, conn)
-	checkPassing(t, calls, served)
+	streamtest.CheckClose(t, conn)
+	streamtest.CheckPassing(t, calls, served)
 }
 
 // TestRefusedStreamsAreBounded opens streams that are refused, and closes none of them. The
@@ -243,9 +244,9 @@ func TestRefusedStreamsAreBounded(t *testing.T) {
 		}
 	}
 	await(t, "streams that both sides have closed are held", func() bool { return m.Streams() == 0 })
-	checkClose(t, conn)
-	receive(t, "the end of the connection", ended)
-	checkPassing(t, calls, served)
+	streamtest.CheckClose(t, conn)
+	streamtest.Receive(t, "the end of the connection", ended)
+	streamtest.CheckPassing(t, calls, served)
 }
 
 // TestStreamOfAnother connects without the host's certificate. That connection gets no stream,
@@ -265,8 +266,8 @@ func TestStreamOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	stranger := session.New(another.Open, secure.MutualTLS(newIdentity(t), newIdentity(t).DER()), another.Close)
-	if stream, err := stranger.Open(bounded(t), session.Preamble{Purpose: session.Calls}); err == nil {
-		_ = stream.SetDeadline(time.Now().Add(hang)) // TLS 1.3 tells the client when it reads
+	if stream, err := stranger.Open(streamtest.Bounded(t), session.Preamble{Purpose: session.Calls}); err == nil {
+		_ = stream.SetDeadline(time.Now().Add(streamtest.Hang)) // TLS 1.3 tells the client when it reads
 		if _, err := stream.Read(make([]byte, 1)); err == nil || errors.Is(err, io.ErrNoProgress) {
 			t.Errorf("a stranger was let in: %v", err)
 		}
@@ -278,10 +279,10 @@ func TestStreamOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	atPlugin := receive(t, "the host's stream", came)
-	checkPassing(t, fromHost, atPlugin)
-	checkClose(t, fromHost, atPlugin)
-	checkPassing(t, calls, served)
+	atPlugin := streamtest.Receive(t, "the host's stream", came)
+	streamtest.CheckPassing(t, fromHost, atPlugin)
+	streamtest.CheckClose(t, fromHost, atPlugin)
+	streamtest.CheckPassing(t, calls, served)
 }
 
 // TestStrangers opens connections that say nothing. Their number is bounded, and the plugin
@@ -301,7 +302,7 @@ func TestStrangers(t *testing.T) {
 			ends <- err
 		}()
 	}
-	if err := receive(t, "the end of one too many", ends); err == nil {
+	if err := streamtest.Receive(t, "the end of one too many", ends); err == nil {
 		t.Error("something was said to it")
 	}
 	l.mu.Lock()
@@ -314,9 +315,9 @@ func TestStrangers(t *testing.T) {
 		l.endStranger(m) // as the timer of each does
 	}
 	for range session.MaxPending {
-		receive(t, "the end of a stranger", ends)
+		streamtest.Receive(t, "the end of a stranger", ends)
 	}
-	checkPassing(t, calls, served)
+	streamtest.CheckPassing(t, calls, served)
 }
 
 // TestAnnouncements checks that announcements expire, and that their number is bounded.
@@ -404,7 +405,7 @@ func FuzzMultiplexed(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			h, err := NewHostEnd(bounded(t), conn, secure.Plaintext())
+			h, err := NewHostEnd(streamtest.Bounded(t), conn, secure.Plaintext())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -414,12 +415,12 @@ func FuzzMultiplexed(f *testing.F) {
 			}
 			ours = h.mux
 		}
-		drained := start(func() (int64, error) { return io.Copy(io.Discard, peer) })
+		drained := streamtest.Go(func() (int64, error) { return io.Copy(io.Discard, peer) })
 		_, _ = peer.Write(data) // the other side may hang up before its end
 		_ = peer.(*net.UnixConn).CloseWrite()
-		checkClose(t, ours)
-		receive(t, "the end of the connection", drained)
-		checkClose(t, peer)
+		streamtest.CheckClose(t, ours)
+		streamtest.Receive(t, "the end of the connection", drained)
+		streamtest.CheckClose(t, peer)
 	})
 }
 

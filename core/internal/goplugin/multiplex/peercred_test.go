@@ -7,6 +7,7 @@ import (
 	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/internal/secure"
 	"github.com/plugwire/plugwire/core/internal/session"
+	"github.com/plugwire/plugwire/core/internal/streamtest"
 )
 
 // TestMultiplexedPeerCredentials authenticates the plugin by the kernel: the connection, and
@@ -16,18 +17,18 @@ func TestMultiplexedPeerCredentials(t *testing.T) {
 		t.Skip("peer credentials are not available")
 	}
 	h, p := connect(t, secure.PeerCred(os.Getuid()), secure.Plaintext())
-	ours, err := h.Session().Open(bounded(t), session.Preamble{Purpose: session.Calls})
+	ours, err := h.Session().Open(streamtest.Bounded(t), session.Preamble{Purpose: session.Calls})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if ours.Info.Security != handshake.SecurityPeerCred || ours.Info.UID != os.Getuid() {
 		t.Errorf("the stream for calls is authenticated by %+v", ours.Info)
 	}
-	theirs := receive(t, "the stream for calls", start(p.Accept))
-	if theirs.err != nil {
-		t.Fatal(theirs.err)
+	theirs := streamtest.Receive(t, "the stream for calls", streamtest.Go(p.Accept))
+	if theirs.Err != nil {
+		t.Fatal(theirs.Err)
 	}
-	checkPassing(t, ours, theirs.value)
+	streamtest.CheckPassing(t, ours, theirs.Value)
 	checkAnnounced(t, h, p, -1)
 	checkAnnounced(t, p, h, os.Getuid())
 }
@@ -38,9 +39,9 @@ func TestMultiplexedPeerOfAnotherUser(t *testing.T) {
 		t.Skip("peer credentials are not available, or this user is root, whose plugin may run as any user")
 	}
 	p := listen(t, secure.Plaintext())
-	if h, err := NewHostEnd(bounded(t), dial(t, p), secure.PeerCred(os.Getuid()+1)); err == nil {
+	if h, err := NewHostEnd(streamtest.Bounded(t), dial(t, p), secure.PeerCred(os.Getuid()+1)); err == nil {
 		t.Error("the plugin was accepted")
-		checkClose(t, h.mux)
+		streamtest.CheckClose(t, h.mux)
 	}
 }
 
@@ -61,10 +62,10 @@ func checkAnnounced(t *testing.T, from, to announcer, uid int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream := receive(t, "the stream that was announced", delivered)
+	stream := streamtest.Receive(t, "the stream that was announced", delivered)
 	if stream.Info.UID != uid {
 		t.Errorf("its opener is user %d, want %d", stream.Info.UID, uid)
 	}
-	checkPassing(t, conn, stream.Conn)
-	checkClose(t, conn, stream.Conn)
+	streamtest.CheckPassing(t, conn, stream.Conn)
+	streamtest.CheckClose(t, conn, stream.Conn)
 }

@@ -39,6 +39,7 @@ func everyOption(t *testing.T) map[string]Option {
 	t.Helper()
 	sum := sha256.Sum256(nil)
 	return map[string]Option{
+		"Options":                 Options(WithName("y"), WithStartTimeout(2)),
 		"WithProtocols":           WithProtocols(greeter.GreeterProtocol),
 		"WithTransports":          WithTransports(noTransport{}),
 		"WithLogger":              WithLogger(slog.Default()),

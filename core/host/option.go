@@ -37,6 +37,21 @@ type optionFunc func(*config) error
 
 func (f optionFunc) apply(cfg *config) error { return f(cfg) }
 
+// Options makes one option of several, which are applied in their order. It is for
+// packages that configure more than one thing.
+func Options(opts ...Option) Option {
+	opts = slices.Clone(opts)
+	return optionFunc(func(cfg *config) error { return applyAll(cfg, opts) })
+}
+
+func applyAll(cfg *config, opts []Option) error {
+	var errs []error
+	for _, o := range opts {
+		errs = append(errs, o.apply(cfg))
+	}
+	return errors.Join(errs...)
+}
+
 type config struct {
 	name           string
 	family         protocol.Family
@@ -66,7 +81,7 @@ type config struct {
 	socketGroup    string // the number of the group; empty for none
 	stdin          *os.File
 	stdout, stderr io.Writer
-	hooks          *Trace // nil for none
+	traces         []*Trace
 	trace          *tracer
 	runner         Runner
 	checksum       *checksum // nil for any program
@@ -83,11 +98,7 @@ func newConfig(name string, opts []Option) (*config, error) {
 		wires:          rpc.Names(),
 		cookie:         negotiation.DefaultCookie(),
 	}
-	var errs []error
-	for _, o := range opts {
-		errs = append(errs, o.apply(cfg))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := applyAll(cfg, opts); err != nil {
 		return cfg, err
 	}
 	switch {
@@ -110,7 +121,7 @@ func newConfig(name string, opts []Option) (*config, error) {
 	}
 	cfg.name = cmp.Or(cfg.name, cfg.family.Name())
 	cfg.logger = cfg.logger.With(logs.PluginKey, cfg.name)
-	cfg.trace = newTracer(cfg.hooks, cfg.name)
+	cfg.trace = newTracer(cfg.traces, cfg.name)
 	return cfg, nil
 }
 
@@ -398,13 +409,14 @@ func WithStderr(w io.Writer) Option {
 	})
 }
 
-// WithTrace sets hooks that the host calls for the events in the life of the plugin.
+// WithTrace adds hooks that the host calls for the events in the life of the plugin.
+// Several traces run in the order in which they were added.
 func WithTrace(trace *Trace) Option {
 	return optionFunc(func(cfg *config) error {
 		if trace == nil {
 			return errors.New("host.WithTrace: the trace is nil")
 		}
-		cfg.hooks = trace
+		cfg.traces = append(cfg.traces, trace)
 		return nil
 	})
 }

@@ -42,6 +42,9 @@ func (l *launch) fail(cause error) error {
 			e.Hint = fmt.Sprintf("the directory for its socket has a path of %d bytes, and a plugin on go-plugin needs one of at most %d: set XDG_RUNTIME_DIR or TMPDIR of the host to a shorter directory", len(l.private.Path()), maxSocketDir)
 		}
 	}
+	if l.trace != nil { // nil if the options were wrong
+		l.trace.failed(e)
+	}
 	return e
 }
 

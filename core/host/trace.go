@@ -32,6 +32,9 @@ type Trace struct {
 	Connected func(ConnectedEvent)
 	// Ready is called when calls can be made.
 	Ready func(ReadyEvent)
+	// Failed is called when the start has failed and nothing of the plugin is left. It is
+	// not called if the options are wrong.
+	Failed func(FailedEvent)
 	// Stopping is called for each step that a shutdown needs.
 	Stopping func(StoppingEvent)
 	// ProcessExited is called when the process and its group have ended.
@@ -114,6 +117,12 @@ type ReadyEvent struct {
 	Info Info
 }
 
+// FailedEvent is a start that failed. Err is what the caller of [Launch] or [Attach] gets.
+type FailedEvent struct {
+	Event
+	Err *StartError
+}
+
 // StoppingEvent is a step of a shutdown.
 type StoppingEvent struct {
 	Event
@@ -128,78 +137,88 @@ type ProcessExitedEvent struct {
 
 // tracer calls the hooks of one start.
 type tracer struct {
-	hooks *Trace
-	name  string // the plugin's
-	start uint64
+	name   string // the plugin's
+	traces []startOf
 }
 
-// newTracer returns the tracer of a new start. The hooks may be nil.
-func newTracer(hooks *Trace, name string) *tracer {
-	if hooks == nil {
-		hooks = &Trace{}
+// startOf is a start, as one trace counts it.
+type startOf struct {
+	*Trace
+	number uint64
+}
+
+// newTracer returns the tracer of a new start.
+func newTracer(traces []*Trace, name string) *tracer {
+	t := &tracer{name: name}
+	for _, trace := range traces {
+		t.traces = append(t.traces, startOf{trace, trace.starts.Add(1)})
 	}
-	return &tracer{hooks: hooks, name: name, start: hooks.starts.Add(1)}
+	return t
 }
 
-func (t *tracer) event() Event { return Event{Plugin: t.name, Start: t.start, Time: time.Now()} }
+// call calls the hook that each trace has for an event, in the order of the traces.
+func call[E any](t *tracer, hookOf func(*Trace) func(E), event func(Event) E) {
+	for _, s := range t.traces {
+		if hook := hookOf(s.Trace); hook != nil {
+			hook(event(Event{Plugin: t.name, Start: s.number, Time: time.Now()}))
+		}
+	}
+}
 
 func (t *tracer) processStart(cmd *exec.Cmd, privateDir string) {
-	if hook := t.hooks.ProcessStart; hook != nil {
-		hook(ProcessStartEvent{
-			Event: t.event(), Path: cmd.Path, Args: slices.Clone(cmd.Args), Dir: cmd.Dir, Env: slices.Clone(cmd.Env),
+	call(t, func(s *Trace) func(ProcessStartEvent) { return s.ProcessStart }, func(e Event) ProcessStartEvent {
+		return ProcessStartEvent{
+			Event: e, Path: cmd.Path, Args: slices.Clone(cmd.Args), Dir: cmd.Dir, Env: slices.Clone(cmd.Env),
 			PrivateDir: privateDir,
-		})
-	}
+		}
+	})
 }
 
 func (t *tracer) processStarted(id string) {
-	if hook := t.hooks.ProcessStarted; hook != nil {
-		hook(ProcessStartedEvent{t.event(), id})
-	}
+	call(t, func(s *Trace) func(ProcessStartedEvent) { return s.ProcessStarted }, func(e Event) ProcessStartedEvent {
+		return ProcessStartedEvent{e, id}
+	})
 }
 
 func (t *tracer) answer(a *negotiation.Answer) {
-	hook := t.hooks.Answer
-	if hook == nil {
-		return
-	}
-	e := AnswerEvent{
-		Event: t.event(), Foreign: !a.Plugwire, Protocol: a.Protocol, Version: a.Version, Transport: a.Transport, Address: a.Address,
-		Session: a.Session, Wire: a.Wire, Security: a.Security, Certificate: slices.Clone(a.Cert),
-	}
-	if a.Refusal != nil {
-		refusal := *a.Refusal
-		e.Refusal = &refusal
-	}
-	hook(e)
+	call(t, func(s *Trace) func(AnswerEvent) { return s.Answer }, func(e Event) AnswerEvent {
+		event := AnswerEvent{
+			Event: e, Foreign: !a.Plugwire, Protocol: a.Protocol, Version: a.Version, Transport: a.Transport, Address: a.Address,
+			Session: a.Session, Wire: a.Wire, Security: a.Security, Certificate: slices.Clone(a.Cert),
+		}
+		if a.Refusal != nil {
+			refusal := *a.Refusal
+			event.Refusal = &refusal
+		}
+		return event
+	})
 }
 
 func (t *tracer) dial(id transport.ID, address string) {
-	if hook := t.hooks.Dial; hook != nil {
-		hook(DialEvent{t.event(), id, address})
-	}
+	call(t, func(s *Trace) func(DialEvent) { return s.Dial }, func(e Event) DialEvent { return DialEvent{e, id, address} })
 }
 
 func (t *tracer) connected(err error) {
-	if hook := t.hooks.Connected; hook != nil {
-		hook(ConnectedEvent{t.event(), err})
-	}
+	call(t, func(s *Trace) func(ConnectedEvent) { return s.Connected }, func(e Event) ConnectedEvent { return ConnectedEvent{e, err} })
 }
 
 func (t *tracer) ready(info Info) {
-	if hook := t.hooks.Ready; hook != nil {
-		hook(ReadyEvent{t.event(), info})
-	}
+	call(t, func(s *Trace) func(ReadyEvent) { return s.Ready }, func(e Event) ReadyEvent { return ReadyEvent{e, info} })
+}
+
+func (t *tracer) failed(err *StartError) {
+	call(t, func(s *Trace) func(FailedEvent) { return s.Failed }, func(e Event) FailedEvent {
+		own := *err
+		return FailedEvent{e, &own}
+	})
 }
 
 func (t *tracer) stopping(step Step) {
-	if hook := t.hooks.Stopping; hook != nil {
-		hook(StoppingEvent{t.event(), step})
-	}
+	call(t, func(s *Trace) func(StoppingEvent) { return s.Stopping }, func(e Event) StoppingEvent { return StoppingEvent{e, step} })
 }
 
 func (t *tracer) processExited(status ExitStatus) {
-	if hook := t.hooks.ProcessExited; hook != nil {
-		hook(ProcessExitedEvent{t.event(), status})
-	}
+	call(t, func(s *Trace) func(ProcessExitedEvent) { return s.ProcessExited }, func(e Event) ProcessExitedEvent {
+		return ProcessExitedEvent{e, status}
+	})
 }

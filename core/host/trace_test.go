@@ -1,11 +1,16 @@
 package host
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/exampletest/greeter"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 )
 
@@ -27,7 +32,7 @@ func TestTraceEvents(t *testing.T) {
 	cmd := &exec.Cmd{Path: "p", Args: []string{"p"}, Env: []string{"A=1"}}
 	answer := &negotiation.Answer{Cert: []byte("cert"), Refusal: &handshake.Error{Reason: "r"}}
 	for _, name := range []string{"first", "second"} {
-		tracer := newTracer(trace, name)
+		tracer := newTracer([]*Trace{trace}, name)
 		tracer.processStart(cmd, "")
 		tracer.answer(answer)
 		tracer.dial(answer.Transport, "") // has no hook
@@ -44,5 +49,42 @@ func TestTraceEvents(t *testing.T) {
 	}
 	if !slices.Equal(starts, []uint64{1, 1, 2, 2}) {
 		t.Errorf("starts %v", starts)
+	}
+}
+
+// Every trace of a start is told that it failed, with the error that Launch returns, and
+// each counts its own starts.
+func TestTraceFailed(t *testing.T) {
+	t.Parallel()
+	var events []FailedEvent
+	first := &Trace{Failed: func(e FailedEvent) {
+		events = append(events, e)
+		e.Err.Name = "changed"
+	}}
+	second := &Trace{Failed: func(e FailedEvent) { events = append(events, e) }}
+	opts := []Option{WithProtocols(greeter.GreeterProtocol), WithTransports(noTransport{}), WithName("n"), WithPlaintext()}
+	launch := func(opts ...Option) *StartError {
+		_, err := Launch(t.Context(), exec.Command(filepath.Join(t.TempDir(), "none")), opts...)
+		start, ok := errors.AsType[*StartError](err)
+		if !ok {
+			t.Fatalf("got %v, want a StartError", err)
+		}
+		return start
+	}
+	launch(append(opts, WithTrace(second))...)
+	err := launch(append(opts, Options(WithTrace(first), WithTrace(second)))...)
+	var got []string
+	for _, e := range events {
+		if !errors.Is(e.Err, os.ErrNotExist) {
+			t.Errorf("the event has %v", e.Err)
+		}
+		got = append(got, fmt.Sprint(e.Plugin, e.Start, e.Err.Phase))
+	}
+	want := []string{fmt.Sprint("n", 1, err.Phase), fmt.Sprint("n", 1, err.Phase), fmt.Sprint("n", 2, err.Phase)}
+	if !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	if err.Name != "n" {
+		t.Errorf("a hook changed the error: %v", err)
 	}
 }

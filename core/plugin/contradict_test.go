@@ -21,6 +21,7 @@ import (
 func TestPairsOfOptions(t *testing.T) {
 	t.Parallel()
 	options := map[string]Option{
+		"Options":              Options(WithMaxCalls(2), WithInterceptors(nil, nil)),
 		"WithTransports":       WithTransports(),
 		"WithLogger":           WithLogger(slog.Default()),
 		"WithInterceptors":     WithInterceptors(nil, nil),

@@ -30,6 +30,21 @@ type optionFunc func(*config) error
 
 func (f optionFunc) apply(cfg *config) error { return f(cfg) }
 
+// Options makes one option of several, which are applied in their order. It is for
+// packages that configure more than one thing.
+func Options(opts ...Option) Option {
+	opts = slices.Clone(opts)
+	return optionFunc(func(cfg *config) error { return applyAll(cfg, opts) })
+}
+
+func applyAll(cfg *config, opts []Option) error {
+	var errs []error
+	for _, o := range opts {
+		errs = append(errs, o.apply(cfg))
+	}
+	return errors.Join(errs...)
+}
+
 type config struct {
 	transports       transport.Set
 	logger           *slog.Logger // nil: the default, at the host's level
@@ -59,17 +74,14 @@ func newConfig(opts []Option) (*config, error) {
 		wires:          rpc.Names(),
 		cookie:         negotiation.DefaultCookie(),
 	}
-	var errs []error
-	for _, o := range opts {
-		errs = append(errs, o.apply(cfg))
-	}
+	err := applyAll(cfg, opts)
 	if cfg.lookupEnv == nil {
 		cfg.lookupEnv = os.LookupEnv
 	}
 	if cfg.answer == nil {
 		cfg.answer = os.Stdout
 	}
-	return cfg, errors.Join(append(errs, cfg.contradiction())...)
+	return cfg, errors.Join(err, cfg.contradiction())
 }
 
 // errTwice returns the error of a duplicate option that connects the plugin with its

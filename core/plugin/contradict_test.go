@@ -24,6 +24,7 @@ func TestPairsOfOptions(t *testing.T) {
 		"Options":              Options(WithMaxCalls(2), WithInterceptors(nil, nil)),
 		"WithTransports":       WithTransports(),
 		"WithLogger":           WithLogger(slog.Default()),
+		"WithLogHandler":       WithLogHandler(func(h slog.Handler) slog.Handler { return h }),
 		"WithInterceptors":     WithInterceptors(nil, nil),
 		"WithHostInterceptors": WithHostInterceptors(nil, nil),
 		"WithMaxMessageSize":   WithMaxMessageSize(1000),

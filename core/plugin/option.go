@@ -48,6 +48,7 @@ func applyAll(cfg *config, opts []Option) error {
 type config struct {
 	transports       transport.Set
 	logger           *slog.Logger // nil: the default, at the host's level
+	logHandlers      []func(slog.Handler) slog.Handler
 	unary            []grpc.UnaryServerInterceptor
 	stream           []grpc.StreamServerInterceptor
 	unaryClient      []grpc.UnaryClientInterceptor
@@ -119,6 +120,19 @@ func WithLogger(logger *slog.Logger) Option {
 			return errors.New("plugin.WithLogger: the logger is nil")
 		}
 		cfg.logger = logger
+		return nil
+	})
+}
+
+// WithLogHandler puts a handler of the caller's before that of the plugin's logger, for
+// example to add attributes from the context: wrap gets the handler and returns its own.
+// Of several, the one added last gets a record first.
+func WithLogHandler(wrap func(slog.Handler) slog.Handler) Option {
+	return optionFunc(func(cfg *config) error {
+		if wrap == nil {
+			return errors.New("plugin.WithLogHandler: the function is nil")
+		}
+		cfg.logHandlers = append(cfg.logHandlers, wrap)
 		return nil
 	})
 }

@@ -249,6 +249,15 @@ func (s *server) logPanic(ctx context.Context, method string, value any, stack [
 }
 
 func (s *server) newLogger() *slog.Logger {
+	logger := s.baseLogger()
+	for _, wrap := range s.logHandlers {
+		logger = slog.New(wrap(logger.Handler()))
+	}
+	return logger
+}
+
+// baseLogger returns the logger before the caller's handlers.
+func (s *server) baseLogger() *slog.Logger {
 	if s.logger != nil {
 		return s.logger
 	}

@@ -1,6 +1,7 @@
 package plugin_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -341,6 +342,27 @@ func TestShutdownFunctions(t *testing.T) {
 	}
 	if !errors.Is(err, failed) {
 		t.Errorf("Serve = %v, want %v", err, failed)
+	}
+}
+
+// The handler that was added last gets a record first, and the plugin's logger gets it last.
+func TestLogHandlers(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	with := func(key string) plugin.Option {
+		return plugin.WithLogHandler(func(next slog.Handler) slog.Handler { return next.WithAttrs([]slog.Attr{slog.Bool(key, true)}) })
+	}
+	_, err := serve(t, binding(), environment(map[string]string{"PLUGIN_TRANSPORTS": "loop"}), plugin.WithTransports(loop{name: "loop"}),
+		plugin.WithLogger(slog.New(slog.NewTextHandler(&out, nil))), with("a"), with("b"),
+		plugin.OnShutdown(func(ctx context.Context) error {
+			plugin.Logger(ctx).InfoContext(ctx, "ending")
+			return nil
+		}))
+	if err != nil {
+		t.Error(err)
+	}
+	if got := out.String(); !strings.Contains(got, "msg=ending a=true b=true") {
+		t.Errorf("the log is %q", got)
 	}
 }
 

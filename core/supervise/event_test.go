@@ -49,6 +49,24 @@ func TestSlowListener(t *testing.T) {
 	})
 }
 
+// Several listeners get each event in the order in which they were added.
+func TestListenersInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		listen := func(name string) Option {
+			return WithListener(func(e Event) { got = append(got, name+" "+string(e.Kind)) })
+		}
+		h := startFake(t, new(factory), listen("a"), Options(listen("b"), listen("c")))
+		closeHandle(t, h)
+		synctest.Wait()
+		want := []string{"a ready", "b ready", "c ready", "a closed", "b closed", "c closed"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
 // lockedBuffer is a buffer that a handle's log is written to.
 type lockedBuffer struct {
 	mu sync.Mutex

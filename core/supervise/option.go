@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/plugwire/plugwire/core/host"
@@ -14,7 +15,8 @@ import (
 // twice what [host.Launch] has by default.
 const DefaultStartTimeout = 2 * time.Minute
 
-// Option changes how a plugin is kept up. Of one that is given twice, the last one counts.
+// Option changes how a plugin is kept up. Of one that is given twice, the last one counts,
+// except where it says that it adds something.
 type Option interface {
 	apply(cfg *config) error
 }
@@ -22,6 +24,28 @@ type Option interface {
 type optionFunc func(*config) error
 
 func (f optionFunc) apply(cfg *config) error { return f(cfg) }
+
+// Options makes one option of several, which are applied in their order. It is for
+// packages that configure more than one thing.
+func Options(opts ...Option) Option {
+	opts = slices.Clone(opts)
+	return optionFunc(func(cfg *config) error { return applyAll(cfg, opts) })
+}
+
+func applyAll(cfg *config, opts []Option) error {
+	var errs []error
+	for _, o := range opts {
+		errs = append(errs, o.apply(cfg))
+	}
+	return errors.Join(errs...)
+}
+
+// listen gives an event to the listeners.
+func (c *config) listen(e Event) {
+	for _, listener := range c.listeners {
+		listener(e)
+	}
+}
 
 type config struct {
 	policy       Policy
@@ -31,19 +55,16 @@ type config struct {
 	grace        time.Duration
 	startTimeout time.Duration
 	logger       *slog.Logger
-	listener     func(Event) // nil: none
+	listeners    []func(Event)
 }
 
 func newConfig(opts []Option) (*config, error) {
 	cfg := &config{grace: host.DefaultGrace, startTimeout: DefaultStartTimeout, logger: slog.Default()}
-	var errs []error
-	for _, o := range opts {
-		errs = append(errs, o.apply(cfg))
-	}
+	err := applyAll(cfg, opts)
 	var policyErr, healthErr error
 	cfg.policy, policyErr = cfg.policy.withDefaults()
 	cfg.health, healthErr = cfg.health.withDefaults()
-	return cfg, errors.Join(append(errs, policyErr, healthErr)...)
+	return cfg, errors.Join(err, policyErr, healthErr)
 }
 
 // WithPolicy sets when a plugin that has ended is started again.
@@ -109,15 +130,16 @@ func WithLogger(logger *slog.Logger) Option {
 	})
 }
 
-// WithListener sets a function that gets all events, one at a time and in their order.
+// WithListener adds a function that gets all events, one at a time and in their order.
 // It may take its time: the handle does not wait for it, and keeps the events that the
-// function has not had yet.
+// function has not had yet. Several listeners get each event in the order in which they
+// were added.
 func WithListener(listener func(Event)) Option {
 	return optionFunc(func(cfg *config) error {
 		if listener == nil {
 			return errors.New("supervise.WithListener: the function is nil")
 		}
-		cfg.listener = listener
+		cfg.listeners = append(cfg.listeners, listener)
 		return nil
 	})
 }

@@ -121,7 +121,9 @@ func start(ctx context.Context, launch launcher, cfg *config) (*Handle, error) {
 		done:       make(chan struct{}),
 	}
 	h.log.handle = h.record
-	h.events.handle = cfg.listener
+	if len(cfg.listeners) > 0 {
+		h.events.handle = cfg.listen
+	}
 	m := newMachine(context.WithoutCancel(ctx), h, launch)
 	m.adopt(first, launch)
 	go m.run()

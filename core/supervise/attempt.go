@@ -4,6 +4,7 @@ import "context"
 
 // attempt is a start that is under way.
 type attempt struct {
+	plan      *plan // of the start
 	outcome   chan outcome
 	abandoned chan struct{}
 	cancel    context.CancelFunc
@@ -16,9 +17,9 @@ type outcome struct {
 }
 
 // begin runs bringUp in a goroutine of its own.
-func (m *machine) begin(ctx context.Context, bringUp launcher) *attempt {
+func (m *machine) begin(ctx context.Context, p *plan, bringUp launcher) *attempt {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &attempt{outcome: make(chan outcome), abandoned: make(chan struct{}), cancel: cancel}
+	a := &attempt{plan: p, outcome: make(chan outcome), abandoned: make(chan struct{}), cancel: cancel}
 	m.working.Go(func() {
 		defer cancel()
 		var o outcome

@@ -9,25 +9,39 @@ import (
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
-// bringUp starts a plugin, and returns it when it is initialized and healthy. want is the
-// protocol that it must speak; nil for any. Nothing is left of a start that fails.
-func (c *config) bringUp(ctx context.Context, launch launcher, want *protocol.Protocol) (instance, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.startTimeout, &startTimeoutError{c})
+// plan is how a handle starts plugins and keeps them up. It never changes: a swap brings
+// another one.
+type plan struct {
+	launch launcher
+	*config
+}
+
+// bringUp starts a plugin, and returns it when it is initialized and healthy. want is what
+// it must speak; nil for anything. Nothing is left of a start that fails.
+func (p *plan) bringUp(ctx context.Context, want *contract) (instance, error) {
+	if p.turn != nil {
+		done, err := p.turn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, p.startTimeout, &startTimeoutError{p.config})
 	defer cancel()
-	p, err := launch(ctx)
+	started, err := p.launch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.makeReady(ctx, p, want); err != nil {
-		stop(p)
+	if err := p.makeReady(ctx, started, want); err != nil {
+		stop(started)
 		return nil, err
 	}
-	return p, nil
+	return started, nil
 }
 
-func (c *config) makeReady(ctx context.Context, p instance, want *protocol.Protocol) error {
-	if got := p.Protocol(); want != nil && (got.Name() != want.Name() || got.Version() != want.Version()) {
-		return &VersionError{Name: p.Name(), Want: want, Got: got}
+func (c *config) makeReady(ctx context.Context, p instance, want *contract) error {
+	if err := want.check(p); err != nil {
+		return err
 	}
 	if c.initialize != nil {
 		if err := c.initialize(ctx, p); err != nil {
@@ -71,6 +85,27 @@ func (e *startTimeoutError) Error() string {
 
 // Is makes it a context.DeadlineExceeded.
 func (e *startTimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// contract is what callers rely on from the first plugin of a handle on.
+type contract struct {
+	protocol   *protocol.Protocol
+	idempotent map[string]bool // methods that may run twice, by full name
+}
+
+func newContract(p *protocol.Protocol) *contract {
+	return &contract{protocol: p, idempotent: idempotentMethods(p)}
+}
+
+// check reports whether a plugin keeps the contract. Without one it does.
+func (c *contract) check(p instance) error {
+	if c == nil {
+		return nil
+	}
+	if want, got := c.protocol, p.Protocol(); got.Name() != want.Name() || got.Version() != want.Version() {
+		return &VersionError{Name: p.Name(), Want: want, Got: got}
+	}
+	return nil
+}
 
 // VersionError is why a new plugin was refused: it speaks another version of the protocol
 // than the plugins before it, and so than the generated clients of the callers.

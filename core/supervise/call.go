@@ -24,6 +24,10 @@ import (
 // idempotency_level in the .proto file). All others fail with the error of the plugin.
 func (h *Handle) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	t := h.target.Load()
+	if t.plan.idle > 0 {
+		h.usage.begin()
+		defer h.usage.end()
+	}
 	var err error
 	if t.plugin != nil {
 		err = t.plugin.Invoke(ctx, method, args, reply, opts...)
@@ -48,7 +52,7 @@ func (h *Handle) repeats(method string, err error) bool {
 	if status.Code(err) != codes.Unavailable {
 		return false
 	}
-	return host.NotBegun(err) || h.idempotent[method] && errors.Is(err, net.ErrClosed)
+	return host.NotBegun(err) || h.contract.Load().idempotent[method] && errors.Is(err, net.ErrClosed)
 }
 
 // later makes a call that found no plugin at t, or failed there with err and may be
@@ -57,8 +61,9 @@ func (h *Handle) later(ctx context.Context, t *target, err error, method string,
 	var expired <-chan time.Time // nil: the call waits as long as its context
 	wait := true
 	if !waitsForReady(opts) {
-		if wait = h.hold > 0; wait {
-			timer := time.NewTimer(h.hold)
+		hold := h.target.Load().plan.hold
+		if wait = hold > 0; wait {
+			timer := time.NewTimer(hold)
 			defer timer.Stop()
 			expired = timer.C
 		}
@@ -72,7 +77,7 @@ func (h *Handle) later(ctx context.Context, t *target, err error, method string,
 		}
 		next := h.target.Load()
 		for next == t || next.plugin == nil {
-			if !wait {
+			if !wait && !next.wakes {
 				return t, h.refused(next, err)
 			}
 			var waitErr error
@@ -99,21 +104,32 @@ func (h *Handle) refused(t *target, err error) error {
 	return &UnavailableError{Name: h.name, State: t.state}
 }
 
-// await waits until the handle has another target than t. expired ends the wait, beside
-// the context; it may be nil.
+// await waits until the handle has another target than t, and wakes a handle that is idle.
+// expired ends the wait, beside the context; it may be nil.
 func (h *Handle) await(ctx context.Context, t *target, expired <-chan time.Time) (*target, error) {
 	if !t.mayWait() {
 		return nil, h.refused(t, nil)
 	}
-	select {
-	case <-t.replaced:
-		return h.target.Load(), nil
-	case <-expired:
-		return nil, h.refused(t, nil)
-	case <-ctx.Done():
-		s := status.FromContextError(ctx.Err())
-		reason := &UnavailableError{Name: h.name, State: t.state}
-		return nil, status.Errorf(s.Code(), "%s: %v", s.Message(), reason)
+	var wakes chan<- struct{}
+	if t.state.Phase == PhaseIdle {
+		wakes = h.wakes
+	}
+	if t.wakes {
+		expired = nil // the start may take longer than a gap in which calls are held
+	}
+	for {
+		select {
+		case wakes <- struct{}{}:
+			wakes = nil
+		case <-t.replaced:
+			return h.target.Load(), nil
+		case <-expired:
+			return nil, h.refused(t, nil)
+		case <-ctx.Done():
+			s := status.FromContextError(ctx.Err())
+			reason := &UnavailableError{Name: h.name, State: t.state}
+			return nil, status.Errorf(s.Code(), "%s: %v", s.Message(), reason)
+		}
 	}
 }
 

@@ -134,7 +134,7 @@ func TestRepeats(t *testing.T) {
 				f := new(factory)
 				h := startFake(t, f, WithHold(time.Minute))
 				defer closeHandle(t, h)
-				h.idempotent[idempotent] = true
+				h.contract.Load().idempotent[idempotent] = true
 				first := f.last()
 				first.call = func(context.Context, string) error {
 					if !tt.live {
@@ -176,7 +176,7 @@ func TestCallThatCrashesEachPlugin(t *testing.T) {
 		f.set(crash)
 		h := startFake(t, f, WithHold(time.Minute))
 		defer closeHandle(t, h)
-		h.idempotent[idempotent] = true
+		h.contract.Load().idempotent[idempotent] = true
 		if err := h.Invoke(t.Context(), idempotent, nil, nil); status.Code(err) != codes.Unavailable {
 			t.Error(err)
 		}
@@ -198,7 +198,7 @@ func TestWaitEndsWithTheErrorOfTheCall(t *testing.T) {
 		f := new(factory)
 		h := startFake(t, f, WithHold(time.Minute))
 		defer closeHandle(t, h)
-		h.idempotent[idempotent] = true
+		h.contract.Load().idempotent[idempotent] = true
 		first := f.last()
 		first.call = func(context.Context, string) error {
 			f.set(failing(Permanent(errBroken)))
@@ -253,7 +253,7 @@ func TestIdempotentMethods(t *testing.T) {
 // A call through a handle allocates no more than one of the plugin.
 func TestCallAllocatesNothing(t *testing.T) {
 	f := new(factory)
-	h := startFake(t, f)
+	h := startFake(t, f, WithLogger(discard)) // records come after the test, too
 	defer closeHandle(t, h)
 	p := f.last()
 	var number int

@@ -24,6 +24,7 @@ const (
 	KindSwapped     Kind = "swapped"      // Plugin has replaced the last one, which is draining
 	KindRetired     Kind = "retired"      // a plugin that was replaced has ended; Err as for KindExited
 	KindRolledBack  Kind = "rolled back"  // the launch function from before the last swap is used again
+	KindIdle        Kind = "idle"         // nobody has called Plugin for a while: it is being stopped
 	KindClosed      Kind = "closed"       // the handle is closed
 )
 
@@ -68,14 +69,21 @@ func (h *Handle) record(e Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	h.logger.LogAttrs(context.Background(), e.level(), "supervised plugin: "+string(e.Kind), attrs...) //nolint:sloglint // a Kind is a constant
+	h.target.Load().plan.logger.LogAttrs(context.Background(), e.level(), "supervised plugin: "+string(e.Kind), attrs...) //nolint:sloglint // a Kind is a constant
+}
+
+// listen gives an event to the listeners.
+func (h *Handle) listen(e Event) {
+	for _, listener := range h.target.Load().plan.listeners {
+		listener(e)
+	}
 }
 
 // queue hands events over, one at a time and in their order, and holds nobody up. It has a
 // goroutine only while it has events. Events are few: each start makes some, and the
 // policy delays starts.
 type queue struct {
-	handle func(Event) // nil: events are dropped
+	handle func(Event)
 
 	mu      sync.Mutex // guards the fields below
 	waiting []Event
@@ -83,9 +91,6 @@ type queue struct {
 }
 
 func (q *queue) add(e Event) {
-	if q.handle == nil {
-		return
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, e)

@@ -201,6 +201,12 @@ func startFake(t *testing.T, f *factory, opts ...Option) *Handle {
 
 func tryFake(t *testing.T, f *factory, opts ...Option) (*Handle, error) {
 	t.Helper()
+	return start(t.Context(), f.launch, fakeConfig(t, opts...))
+}
+
+// fakeConfig returns a configuration that initializes fake plugins.
+func fakeConfig(t *testing.T, opts ...Option) *config {
+	t.Helper()
 	cfg, err := newConfig(append([]Option{WithLogger(slog.New(slog.NewTextHandler(t.Output(), nil)))}, opts...))
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +222,7 @@ func tryFake(t *testing.T, f *factory, opts ...Option) (*Handle, error) {
 		fake.set(func() { fake.initialized = true })
 		return nil
 	}
-	return start(t.Context(), f.launch, cfg)
+	return cfg
 }
 
 // withInit is WithInit for fake plugins.

@@ -15,12 +15,14 @@ type machine struct {
 	*Handle
 	ctx     context.Context //nolint:containedctx // the handle's own life
 	cancel  context.CancelFunc
-	launch  launcher // of the next start
+	plan    *plan // of the next start
 	history history
 	current *life       // nil in most gaps
 	start   *attempt    // a restart that is under way; nil if there is none
 	swap    *swap       // nil if none is under way
 	timer   *time.Timer // fires when the next start is due
+	idle    *time.Timer // fires when the plugin may be idle
+	waking  bool        // calls wait for the start that is under way
 	reports chan report // of probes
 	retired map[instance]bool
 	gone    chan instance // retired plugins that have ended
@@ -34,6 +36,7 @@ type life struct {
 	began     time.Time
 	stopProbe context.CancelFunc
 	unhealthy error     // why it is being stopped; nil if it is not
+	resting   bool      // it is being stopped because nobody calls it
 	rollback  *rollback // nil if there is nothing to go back to
 }
 
@@ -43,18 +46,20 @@ type report struct {
 	err error
 }
 
-func newMachine(ctx context.Context, h *Handle, launch launcher) *machine {
+func newMachine(ctx context.Context, h *Handle, p *plan) *machine {
 	m := &machine{
 		Handle:  h,
-		launch:  launch,
-		history: history{Policy: h.policy},
+		plan:    p,
+		history: history{Policy: p.policy},
 		timer:   time.NewTimer(0),
+		idle:    time.NewTimer(0),
 		reports: make(chan report),
 		retired: make(map[instance]bool),
 		gone:    make(chan instance),
 	}
 	m.ctx, m.cancel = context.WithCancel(ctx)
 	m.timer.Stop()
+	m.idle.Stop()
 	return m
 }
 
@@ -81,19 +86,28 @@ func (m *machine) step() bool {
 	if m.swap != nil {
 		swaps, swapped = nil, m.swap.attempt.outcome
 	}
+	var wakes <-chan struct{}
+	if m.state.Phase == PhaseIdle {
+		wakes = m.wakes
+	}
 	select {
 	case <-m.closing:
 		m.close()
 		return false
+	case <-wakes:
+		m.wake()
+	case <-m.idle.C:
+		m.rest()
 	case <-ended:
 		m.exited()
 	case r := <-m.reports:
 		m.ail(r)
 	case <-m.timer.C:
-		m.restart()
+		m.due()
 	case o := <-started:
+		by := m.start.plan
 		m.start = nil
-		m.restarted(o)
+		m.restarted(o, by)
 	case s := <-swaps:
 		m.beginSwap(s)
 	case o := <-swapped:
@@ -113,7 +127,10 @@ func (m *machine) publish(phase Phase, p instance) {
 	if phase != PhaseWaiting && phase != PhaseDown {
 		m.state.Next = time.Time{}
 	}
-	old := m.target.Swap(&target{plugin: p, state: m.state, replaced: make(chan struct{})})
+	old := m.target.Swap(&target{
+		plugin: p, plan: m.plan, state: m.state, replaced: make(chan struct{}),
+		wakes: phase == PhaseIdle || phase == PhaseStarting && m.waking,
+	})
 	if old != nil {
 		close(old.replaced)
 	}
@@ -126,14 +143,14 @@ func (m *machine) tell(e Event) {
 	m.events.add(e)
 }
 
-// adopt makes calls go to a plugin that is ready.
-func (m *machine) adopt(p instance, launch launcher) {
+// adopt makes calls go to a plugin that is ready and was started by the plan.
+func (m *machine) adopt(p instance, by *plan) {
 	l := &life{instance: p, began: time.Now()}
 	ctx, stopProbe := context.WithCancel(m.ctx)
 	l.stopProbe = stopProbe
-	if !m.health.off() {
+	if health := by.health; !health.off() {
 		m.working.Go(func() {
-			m.health.watch(ctx, p, func(err error) {
+			health.watch(ctx, p, func(err error) {
 				select {
 				case m.reports <- report{l, err}:
 				case <-ctx.Done():
@@ -141,16 +158,30 @@ func (m *machine) adopt(p instance, launch launcher) {
 			})
 		})
 	}
-	m.current, m.launch = l, launch
+	if m.contract.Load() == nil {
+		m.contract.Store(newContract(p.Protocol()))
+	}
+	m.current, m.waking = l, false
+	m.use(by)
 	m.state.Starts++
+	m.usage.touch()
+	if by.idle > 0 {
+		m.idle.Reset(by.idle)
+	}
 	m.publish(PhaseReady, p)
 	m.tell(Event{Kind: KindReady, Plugin: m.state.Plugin})
+}
+
+// use makes the plan that of the next starts.
+func (m *machine) use(p *plan) {
+	m.plan, m.history.Policy = p, p.policy
+	m.idle.Stop()
 }
 
 // ail takes calls away from an unhealthy plugin and stops it. Its end is then like any
 // other.
 func (m *machine) ail(r report) {
-	if r.life != m.current {
+	if r.life != m.current || r.life.resting {
 		return
 	}
 	plugin := m.state.Plugin
@@ -171,6 +202,10 @@ func (m *machine) exited() {
 	l.stopProbe()
 	err := l.Err()
 	m.tell(Event{Kind: KindExited, Err: err})
+	if l.resting {
+		m.rested()
+		return
+	}
 	switch {
 	case l.unhealthy != nil:
 		err = errors.Join(l.unhealthy, err)
@@ -178,7 +213,7 @@ func (m *machine) exited() {
 		err = Permanent(errStopped)
 	}
 	if l.rollback.due(time.Now()) {
-		m.launch = l.rollback.launch
+		m.use(l.rollback.plan)
 		m.tell(Event{Kind: KindRolledBack, Err: err})
 	}
 	m.failed(err, time.Since(l.began))
@@ -186,7 +221,7 @@ func (m *machine) exited() {
 
 // failed decides what follows the end of a plugin after a life, or a start that failed.
 func (m *machine) failed(err error, life time.Duration) {
-	m.state.Err = err
+	m.state.Err, m.waking = err, false
 	if isPermanent(err) {
 		m.giveUp(err, -1)
 		return
@@ -194,7 +229,7 @@ func (m *machine) failed(err error, life time.Duration) {
 	delay, again := m.history.end(time.Now(), life)
 	if !again {
 		m.history.forget()
-		m.giveUp(err, m.policy.Pause)
+		m.giveUp(err, m.plan.policy.Pause)
 		return
 	}
 	m.tell(Event{Kind: KindRestarting, Attempt: m.history.attempt, Delay: delay, Err: err})
@@ -218,29 +253,37 @@ func (m *machine) giveUp(err error, pause time.Duration) {
 	m.tell(Event{Kind: KindGaveUp, Err: err, Delay: max(0, pause)})
 }
 
+// due is the end of a delay or of a pause.
+func (m *machine) due() {
+	if m.state.Phase == PhaseDown && (m.plan.lazy || m.plan.idle > 0) {
+		m.publish(PhaseIdle, nil) // until someone calls: a broken plugin that nobody needs is not started again
+		return
+	}
+	m.restart()
+}
+
 // restart begins the next start.
 func (m *machine) restart() {
 	m.history.attempt = max(m.history.attempt, 1) // it is 0 after the pause of a handle that was down
 	m.publish(PhaseStarting, nil)
 	m.tell(Event{Kind: KindStarting, Attempt: m.history.attempt})
-	launch := m.launch
-	m.start = m.begin(m.ctx, func(ctx context.Context) (instance, error) {
-		return m.bringUp(ctx, launch, m.protocol)
-	})
+	p, want := m.plan, m.contract.Load()
+	m.start = m.begin(m.ctx, p, func(ctx context.Context) (instance, error) { return p.bringUp(ctx, want) })
 }
 
-func (m *machine) restarted(o outcome) {
+func (m *machine) restarted(o outcome, by *plan) {
 	if o.err != nil {
 		m.tell(Event{Kind: KindStartFailed, Attempt: m.history.attempt, Err: o.err})
 		m.failed(o.err, 0)
 		return
 	}
-	m.adopt(o.plugin, m.launch)
+	m.adopt(o.plugin, by)
 }
 
 // close ends everything that goes on, and leaves the plugins to Shutdown.
 func (m *machine) close() {
 	m.timer.Stop()
+	m.idle.Stop()
 	if m.start != nil {
 		m.start.abandon()
 	}

@@ -45,6 +45,7 @@ type model struct {
 	events  []Event
 	broken  bool // starts fail
 	slow    bool // starts take some seconds
+	idles   bool // the handle is idle at first, and after some seconds without a call
 	trouble []string
 	waiting int // calls that have not ended
 }
@@ -62,6 +63,25 @@ var follows = map[Kind][]Kind{
 	KindGaveUp:      {KindStarting, KindStartFailed, KindReady, KindRetired, KindClosed},
 	KindRetired:     {KindExited, KindUnhealthy, KindStarting, KindStartFailed, KindReady, KindRetired, KindClosed},
 	KindClosed:      {},
+}
+
+// followsIdle says the same of a handle that is sometimes idle, for what differs.
+var followsIdle = map[Kind][]Kind{
+	KindIdle:   {KindExited, KindStarting, KindStartFailed, KindReady, KindRetired, KindClosed},
+	KindExited: {KindRestarting, KindGaveUp, KindRolledBack, KindStarting, KindStartFailed, KindReady, KindRetired, KindClosed},
+}
+
+// mayFollow reports whether an event may come after another one.
+func (m *model) mayFollow(last, next Kind) bool {
+	if m.idles {
+		if kinds, ok := followsIdle[last]; ok {
+			return slices.Contains(kinds, next)
+		}
+		if next == KindIdle && slices.Contains([]Kind{KindReady, KindSwapped, KindRetired, KindStartFailed}, last) {
+			return true
+		}
+	}
+	return slices.Contains(follows[last], next)
 }
 
 func (m *model) errorf(format string, args ...any) {
@@ -140,7 +160,7 @@ func (m *model) call(opts ...grpc.CallOption) {
 			waits := waitsForReady(opts)
 			if gap, ok := errors.AsType[*UnavailableError](err); ok && waits && gap.State.Phase != PhaseDown && gap.State.Phase != PhaseClosed {
 				m.errorf("a call that waits for ready failed: %v", err)
-			} else if !waits && time.Since(began) > 0 {
+			} else if !waits && !m.idles && time.Since(began) > 0 {
 				m.errorf("a call waited for %v: %v", time.Since(began), err)
 			}
 		default:
@@ -217,6 +237,14 @@ func (m *model) check() {
 			m.errorf("calls go to plugin %d, which has ended", p.number)
 		default:
 		}
+	case s.Phase == PhaseIdle && !m.idles:
+		m.errorf("the handle is idle: %+v", s)
+	case s.Phase == PhaseIdle:
+		if n := m.count(0); n > 0 && len(m.living()) == 0 {
+			m.errorf("%d calls wait for a handle that is idle", n)
+		}
+	case s.Phase == PhaseStarting && m.idles && s.Err == nil:
+		// A call has started it.
 	case s.Phase == PhaseWaiting && !s.Next.After(time.Now().Add(-1)):
 		m.errorf("the next start was due: %+v", s)
 	case s.Phase == PhaseWaiting && s.Next.Sub(s.Since) > m.policy.MaxDelay:
@@ -238,11 +266,11 @@ func (m *model) finish() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	last := m.events[0]
-	if last.Kind != KindReady {
+	if last.Kind != KindReady && !m.idles {
 		m.t.Errorf("the first event is %q", last.Kind)
 	}
 	for _, e := range m.events[1:] {
-		if !slices.Contains(follows[last.Kind], e.Kind) || e.Time.Before(last.Time) {
+		if !m.mayFollow(last.Kind, e.Kind) || e.Time.Before(last.Time) {
 			m.t.Errorf("event %q at %v after %q at %v", e.Kind, e.Time, last.Kind, last.Time)
 		}
 		last = e
@@ -261,16 +289,24 @@ func (m *model) finish() {
 func (m *model) replay() {
 	var ends []time.Time
 	var began time.Time // of the life of the current plugin
-	attempt, decided := 0, true
+	attempt, decided, resting := 0, true, false
 	for _, e := range m.events {
 		switch e.Kind { //nolint:exhaustive // the others decide nothing
 		case KindReady:
 			began = e.Time
 		case KindSwapped:
-			ends, attempt = nil, 0
+			ends, attempt, resting = nil, 0, false
+		case KindIdle:
+			ends, attempt, resting = nil, 0, true
+		case KindStarting:
+			attempt = max(attempt, min(e.Attempt, 1)) // the first start of a handle that was idle
 		case KindExited, KindStartFailed:
 			if e.Kind == KindStartFailed && e.Attempt == 0 {
 				continue // a swap, which is not an end
+			}
+			if e.Kind == KindExited && resting {
+				resting = false
+				continue // the plugin was stopped because it was idle
 			}
 			if e.Kind == KindExited && e.Time.Sub(began) >= m.policy.StableAfter {
 				attempt = 0
@@ -318,7 +354,7 @@ func TestSoakModel(t *testing.T) {
 	for life := range modelSteps() / stepsOfALife {
 		name := strconv.Itoa(life)
 		synctest.Test(t, func(t *testing.T) {
-			m := &model{t: t, rnd: rnd, f: new(factory), policy: Policy{MaxEnds: 1 + rnd.IntN(6), StableAfter: 30 * time.Second, Pause: time.Duration(1+rnd.IntN(20)) * time.Second}}
+			m := &model{t: t, rnd: rnd, f: new(factory), idles: rnd.IntN(2) == 0, policy: Policy{MaxEnds: 1 + rnd.IntN(6), StableAfter: 30 * time.Second, Pause: time.Duration(1+rnd.IntN(20)) * time.Second}}
 			m.policy, _ = m.policy.withDefaults()
 			m.h = startQuiet(t, m)
 			m.f.set(m.prepare)
@@ -337,6 +373,15 @@ func TestSoakModel(t *testing.T) {
 // startQuiet starts the handle of a model, without a log.
 func startQuiet(t *testing.T, m *model) *Handle {
 	t.Helper()
-	return startFake(t, m.f, WithPolicy(m.policy), WithListener(m.listen), WithLogger(discard),
+	cfg := fakeConfig(t, WithPolicy(m.policy), WithListener(m.listen), WithLogger(discard),
 		WithHealth(Health{Interval: 2 * time.Second, Timeout: time.Second, Failures: 2}))
+	if m.idles {
+		cfg.lazy, cfg.idle = true, 5*time.Second
+		return startIdle(t.Context(), "fake", &plan{launch: m.f.launch, config: cfg})
+	}
+	h, err := start(t.Context(), m.f.launch, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }

@@ -18,6 +18,7 @@ const DefaultStartTimeout = 2 * time.Minute
 // Option changes how a plugin is kept up. Of one that is given twice, the last one counts,
 // except where it says that it adds something.
 type Option interface {
+	GroupOption
 	apply(cfg *config) error
 }
 
@@ -40,14 +41,11 @@ func applyAll(cfg *config, opts []Option) error {
 	return errors.Join(errs...)
 }
 
-// listen gives an event to the listeners.
-func (c *config) listen(e Event) {
-	for _, listener := range c.listeners {
-		listener(e)
-	}
-}
-
 type config struct {
+	turn         func(ctx context.Context) (done func(), err error) // before each start; nil: at once
+	idle         time.Duration                                      // a plugin that nobody calls for so long is stopped; 0: it is not
+	wanted       func() bool                                        // reports whether a plugin that nobody calls must live; nil: it need not
+	lazy         bool                                               // a handle that was down becomes idle after its pause
 	policy       Policy
 	health       Health
 	initialize   func(ctx context.Context, p instance) error // nil: nothing to do

@@ -14,6 +14,7 @@ type Phase string
 
 // The phases. Every phase except PhaseReady is a gap: no plugin takes calls.
 const (
+	PhaseIdle     Phase = "idle"     // of a member of a Group: the next call starts a plugin
 	PhaseReady    Phase = "ready"    // a plugin takes calls
 	PhaseStopping Phase = "stopping" // a plugin that is unhealthy is being stopped
 	PhaseWaiting  Phase = "waiting"  // until the next start
@@ -45,7 +46,9 @@ func (h *Handle) State() State { return h.target.Load().state }
 // target is where calls go. It never changes: the machine replaces it.
 type target struct {
 	plugin   instance // nil in a gap
+	plan     *plan
 	state    State
+	wakes    bool          // a call waits for the plugin that it starts, whatever the options say
 	replaced chan struct{} // closed when the handle has another target
 }
 
@@ -69,6 +72,8 @@ func (e *UnavailableError) Error() string {
 	s := e.State
 	text := "plugin " + e.Name
 	switch s.Phase {
+	case PhaseIdle:
+		return text + " is idle and is being started"
 	case PhaseReady:
 		text += " is ending"
 	case PhaseStopping:
@@ -76,6 +81,9 @@ func (e *UnavailableError) Error() string {
 	case PhaseWaiting:
 		text += fmt.Sprintf(" is restarting (attempt %d, next start in %v)", s.Attempt, untilNext(s))
 	case PhaseStarting:
+		if s.Err == nil {
+			return text + " is being started"
+		}
 		text += fmt.Sprintf(" is restarting (attempt %d, starting now)", s.Attempt)
 	case PhaseDown:
 		text += " is down"

@@ -14,6 +14,13 @@ import (
 // another stream if [host.NotBegun] reports true for the error of this one.
 func (h *Handle) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	t := h.target.Load()
+	if t.plan.idle > 0 {
+		return h.usage.stream(ctx, desc, func() (grpc.ClientStream, error) { return h.openStream(ctx, t, desc, method, opts) })
+	}
+	return h.openStream(ctx, t, desc, method, opts)
+}
+
+func (h *Handle) openStream(ctx context.Context, t *target, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error) {
 	var stream grpc.ClientStream
 	open := func(p instance) (err error) {
 		stream, err = p.NewStream(ctx, desc, method, opts...)

@@ -76,7 +76,7 @@ func TestStreams(t *testing.T) {
 				f.set(streaming)
 				h := startFake(t, f, WithHold(time.Minute))
 				defer closeHandle(t, h)
-				h.idempotent[idempotent] = true
+				h.contract.Load().idempotent[idempotent] = true
 				stream, err := h.NewStream(t.Context(), tt.desc, tt.method)
 				if err != nil {
 					t.Fatal(err)

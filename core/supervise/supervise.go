@@ -39,13 +39,13 @@ type LaunchFunc func(ctx context.Context) (*host.Plugin, error)
 // A Handle is a connection to a plugin that outlives restarts and swaps. Generated
 // clients are made from it. Its methods are safe for concurrent use.
 type Handle struct {
-	*config
-	name       string
-	protocol   *protocol.Protocol
-	idempotent map[string]bool // methods that may run twice, by full name
+	name     string
+	contract atomic.Pointer[contract] // nil until the first plugin is ready; only the machine stores it
+	usage    usage
 
 	target atomic.Pointer[target] // where calls go; only the machine stores it
 	swaps  chan *swap
+	wakes  chan struct{} // a call wants a plugin, and the handle is idle
 	log    queue
 	events queue
 
@@ -106,43 +106,70 @@ func Start(ctx context.Context, launch LaunchFunc, opts ...Option) (*Handle, err
 }
 
 func start(ctx context.Context, launch launcher, cfg *config) (*Handle, error) {
-	first, err := cfg.bringUp(ctx, launch, nil)
+	p := &plan{launch: launch, config: cfg}
+	first, err := p.bringUp(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
+	m := newMachine(context.WithoutCancel(ctx), newHandle(first.Name()), p)
+	m.adopt(first, p)
+	go m.run()
+	return m.Handle, nil
+}
+
+// startIdle returns a handle that starts its first plugin when it is called.
+func startIdle(ctx context.Context, name string, p *plan) *Handle {
+	m := newMachine(context.WithoutCancel(ctx), newHandle(name), p)
+	m.publish(PhaseIdle, nil)
+	go m.run()
+	return m.Handle
+}
+
+func newHandle(name string) *Handle {
 	h := &Handle{
-		config:     cfg,
-		name:       first.Name(),
-		protocol:   first.Protocol(),
-		idempotent: idempotentMethods(first.Protocol()),
-		swaps:      make(chan *swap),
-		closing:    make(chan struct{}),
-		closed:     make(chan struct{}),
-		done:       make(chan struct{}),
+		name:    name,
+		usage:   usage{epoch: time.Now()},
+		swaps:   make(chan *swap),
+		wakes:   make(chan struct{}),
+		closing: make(chan struct{}),
+		closed:  make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 	h.log.handle = h.record
-	if len(cfg.listeners) > 0 {
-		h.events.handle = cfg.listen
-	}
-	m := newMachine(context.WithoutCancel(ctx), h, launch)
-	m.adopt(first, launch)
-	go m.run()
-	return h, nil
+	h.events.handle = h.listen
+	return h
 }
 
 // Name returns the name of the first plugin ([host.WithName]).
 func (h *Handle) Name() string { return h.name }
 
 // Protocol returns the version of the protocol that the first plugin speaks. All later
-// plugins of the handle speak it too.
-func (h *Handle) Protocol() *protocol.Protocol { return h.protocol }
+// plugins of the handle speak it too. Protocol returns nil for a member of a [Group] that
+// was never started.
+func (h *Handle) Protocol() *protocol.Protocol {
+	if c := h.contract.Load(); c != nil {
+		return c.protocol
+	}
+	return nil
+}
 
 // Plugin returns the plugin that takes calls now, for what belongs to one plugin: named
 // streams, go-plugin's broker, [host.Info]. In a gap Plugin waits for the next plugin
-// until ctx ends. It fails at once if the handle is down or closed.
+// until ctx ends. It fails at once if the handle is down or closed. If the handle is idle,
+// Plugin starts a plugin.
 //
 // The handle stops the plugin when it is replaced: a caller does not close it.
 func (h *Handle) Plugin(ctx context.Context) (*host.Plugin, error) {
+	t, err := h.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, _ := t.plugin.(*host.Plugin)
+	return p, nil
+}
+
+// ready waits for a target that takes calls.
+func (h *Handle) ready(ctx context.Context) (*target, error) {
 	t := h.target.Load()
 	for t.plugin == nil || hasEnded(t.plugin) {
 		next, err := h.await(ctx, t, nil)
@@ -151,8 +178,24 @@ func (h *Handle) Plugin(ctx context.Context) (*host.Plugin, error) {
 		}
 		t = next
 	}
-	p, _ := t.plugin.(*host.Plugin)
-	return p, nil
+	return t, nil
+}
+
+// first starts the first plugin of a handle that is idle, and returns the error of this
+// start.
+func (h *Handle) first(ctx context.Context) error {
+	t := h.target.Load()
+	for t.state.Starts == 0 {
+		if t.state.Err != nil {
+			return t.state.Err
+		}
+		next, err := h.await(ctx, t, nil)
+		if err != nil {
+			return err
+		}
+		t = next
+	}
+	return nil
 }
 
 // hasEnded reports whether a plugin has ended. The machine hears of it a moment later.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/plugwire/plugwire/core/host"
@@ -40,14 +41,20 @@ func WithQuiesce(quiesce func(ctx context.Context, old *host.Plugin) (undo func(
 
 // swap is a request to replace the plugin.
 type swap struct {
-	ctx      context.Context //nolint:containedctx // that of the call, which waits for result
-	launch   launcher        // nil: the one that the handle has
+	ctx      context.Context                             //nolint:containedctx // that of the call, which waits for result
+	launch   launcher                                    // nil: the one of the plan
+	plan     *plan                                       // nil: the one that the handle has, with launch
+	gate     func(ctx context.Context, p instance) error // runs when p is ready, and its error is the swap's; nil: nothing
 	grace    time.Duration
 	rollback time.Duration
 	quiesce  func(ctx context.Context, old *host.Plugin) (undo func(), err error)
 	result   chan error // has room for it
+	// lenient makes the plan that of a handle without a plugin, though the start has failed
+	// with err, if it returns true; nil: it does not.
+	lenient func(ctx context.Context, err error) bool
 
-	attempt *attempt // set when the swap is under way
+	attempt *attempt    // set when the swap is under way
+	used    atomic.Bool // lenient has returned true
 }
 
 // Swap replaces the plugin by one that launch starts, with no call lost. When the new
@@ -72,33 +79,45 @@ func (h *Handle) Restart(ctx context.Context, opts ...SwapOption) error {
 }
 
 func (h *Handle) replace(ctx context.Context, launch launcher, opts ...SwapOption) error {
-	s := &swap{ctx: ctx, launch: launch, grace: host.DefaultGrace, result: make(chan error, 1)}
-	for _, o := range opts {
-		o.apply(s)
-	}
-	var err error
-	select {
-	case h.swaps <- s:
-		err = <-s.result
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-h.closed:
-		err = errClosed
-	}
-	if err != nil {
+	if err := h.request(newSwap(ctx, &swap{launch: launch}, opts)); err != nil {
 		return fmt.Errorf("replace plugin %s: %w", h.name, err)
 	}
 	return nil
 }
 
-func (m *machine) beginSwap(s *swap) {
-	if s.launch == nil {
-		s.launch = m.launch
+func newSwap(ctx context.Context, s *swap, opts []SwapOption) *swap {
+	s.ctx, s.grace, s.result = ctx, host.DefaultGrace, make(chan error, 1)
+	for _, o := range opts {
+		o.apply(s)
 	}
+	return s
+}
+
+// request makes the machine do a swap, and waits for what comes of it.
+func (h *Handle) request(s *swap) error {
+	select {
+	case h.swaps <- s:
+		return <-s.result
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	case <-h.closed:
+		return errClosed
+	}
+}
+
+func (m *machine) beginSwap(s *swap) {
+	switch {
+	case s.plan != nil:
+	case s.launch != nil:
+		s.plan = &plan{launch: s.launch, config: m.plan.config}
+	default:
+		s.plan = m.plan
+	}
+	want := m.contract.Load()
 	old, quiesces := m.state.Plugin, s.quiesce != nil && m.state.Phase == PhaseReady
 	m.tell(Event{Kind: KindStarting})
 	m.swap = s
-	s.attempt = m.begin(s.ctx, func(ctx context.Context) (p instance, err error) {
+	s.attempt = m.begin(s.ctx, s.plan, func(ctx context.Context) (p instance, err error) {
 		if quiesces {
 			var undo func()
 			if undo, err = s.quiesce(ctx, old); err != nil {
@@ -110,7 +129,19 @@ func (m *machine) beginSwap(s *swap) {
 				}
 			}()
 		}
-		return m.bringUp(ctx, s.launch, m.protocol)
+		p, err = s.plan.bringUp(ctx, want)
+		switch {
+		case err != nil:
+			s.used.Store(s.lenient != nil && s.lenient(ctx, err))
+			return nil, err
+		case s.gate == nil:
+			return p, nil
+		}
+		if err := s.gate(ctx, p); err != nil {
+			stop(p)
+			return nil, err
+		}
+		return p, nil
 	})
 }
 
@@ -118,8 +149,19 @@ func (m *machine) beginSwap(s *swap) {
 func (m *machine) endSwap(o outcome) {
 	s := m.swap
 	m.swap = nil
+	if o.err == nil {
+		// The first plugin of all may have become ready during the swap.
+		if o.err = m.contract.Load().check(o.plugin); o.err != nil {
+			m.working.Go(func() { stop(o.plugin) })
+		}
+	}
 	if o.err != nil {
 		m.tell(Event{Kind: KindStartFailed, Err: o.err})
+		if s.used.Load() && m.current == nil {
+			m.use(s.plan)
+			m.state.Err = o.err
+			m.publish(m.state.Phase, nil)
+		}
 		s.result <- o.err
 		return
 	}
@@ -128,13 +170,13 @@ func (m *machine) endSwap(o outcome) {
 		m.start.abandon()
 		m.start = nil
 	}
-	old, before := m.current, m.launch
+	old, before := m.current, m.plan
 	m.history.forget()
 	m.state.Err = nil
-	m.adopt(o.plugin, s.launch)
+	m.adopt(o.plugin, s.plan)
 	m.tell(Event{Kind: KindSwapped, Plugin: m.state.Plugin})
 	if s.rollback > 0 {
-		m.current.rollback = &rollback{launch: before, until: time.Now().Add(s.rollback)}
+		m.current.rollback = &rollback{plan: before, until: time.Now().Add(s.rollback)}
 	}
 	if old != nil {
 		m.retire(old, s.grace)
@@ -160,8 +202,8 @@ func (m *machine) retire(old *life, grace time.Duration) {
 
 // rollback is what a handle goes back to if the plugin of a swap does not live long.
 type rollback struct {
-	launch launcher
-	until  time.Time
+	plan  *plan
+	until time.Time
 }
 
 func (r *rollback) due(now time.Time) bool { return r != nil && now.Before(r.until) }

@@ -24,6 +24,7 @@ package broker
 
 import (
 	"context"
+	"net"
 
 	"google.golang.org/grpc"
 
@@ -51,6 +52,20 @@ type Broker interface {
 	// Without a deadline Dial takes at most 10 s, which is also how long it waits if the
 	// other side does not serve the number. The caller closes the connection.
 	Dial(ctx context.Context, id uint32) (Conn, error)
+}
+
+// Connector is a [Broker] for code that brings its own gRPC client or server, as programs that
+// come from go-plugin do. The brokers of host.Plugin.Broker and plugin.Broker are Connectors.
+// Each connection is authenticated like those of Serve and Dial, which are to be preferred:
+// their calls have interceptors, limits, and errors that say how the other side ended.
+type Connector interface {
+	Broker
+	// Listen listens under a number, as Serve does, until the listener is closed or the broker
+	// ends. Accept then returns an error that is a net.ErrClosed.
+	Listen(ctx context.Context, id uint32) (net.Listener, error)
+	// Connect makes one connection to what the other side serves under a number. It waits like
+	// Dial.
+	Connect(ctx context.Context, id uint32) (net.Conn, error)
 }
 
 // Conn is a connection that a [Broker] made. Generated clients are made from it. When the

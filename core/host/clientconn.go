@@ -25,4 +25,16 @@ func (p *Plugin) ClientConn() (*grpc.ClientConn, error) {
 	return c.ClientConn(), nil
 }
 
+// WithDialOptions adds options to the connection for calls, which [Plugin.ClientConn]
+// returns: for example a keepalive, or the compression of calls. What the framework itself
+// sets has precedence: credentials, dialer, authority and service config. Interceptors that
+// are given here also see the framework's own calls; prefer [WithInterceptors]. The options
+// have no effect on another wire than h2.
+func WithDialOptions(opts ...grpc.DialOption) Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.dialOptions = append(cfg.dialOptions, opts...)
+		return nil
+	})
+}
+
 var errNoClientConn = errors.New(`only the wire h2 has a *grpc.ClientConn, and calls to this plugin travel on another: add host.WithWire("h2")`)

@@ -34,10 +34,11 @@ func (p *Plugin) Broker() broker.Broker { return p.goplugin.Broker() }
 func (l *launch) newGoPlugin(answer *negotiation.Answer, conn grpc.ClientConnInterface) *goPluginSide {
 	side := goplugin.NewHostSide(conn, l.newBroker(answer))
 	if !answer.Plugwire {
+		printed := l.printedBy(l.child.copies)
 		side.Attend(goplugin.Output{
 			Logger: l.child.logger,
-			Stdout: l.child.copies.stdout,
-			Stderr: l.child.copies.stderr,
+			Stdout: printed.stdout,
+			Stderr: printed.stderr,
 			Exited: l.child.exited,
 		})
 	}

@@ -35,6 +35,20 @@ func WithSocketGroup(group string) Option {
 	})
 }
 
+// WithTempDir sets the directory in which the plugin's private directory is made. It exists,
+// and no user but this one and root can change a part of its path. The default is
+// XDG_RUNTIME_DIR, or else the directory for temporary files. go-plugin's
+// UnixSocketConfig.TempDir does the same.
+func WithTempDir(dir string) Option {
+	return optionFunc(func(cfg *config) error {
+		if !privdir.Supported {
+			return fmt.Errorf("host.WithTempDir: there are no private directories on this system: %w", errors.ErrUnsupported)
+		}
+		cfg.tempDir = dir
+		return nil
+	})
+}
+
 // directoryUser returns the user that gets the private directory, nil if only this
 // process's user needs it.
 func (c *config) directoryUser(cmd *exec.Cmd) *privdir.User {

@@ -65,6 +65,7 @@ type config struct {
 	unaryServer    []grpc.UnaryServerInterceptor
 	streamServer   []grpc.StreamServerInterceptor
 	clientStats    []stats.Handler
+	dialOptions    []grpc.DialOption
 	serverStats    []stats.Handler
 	maxMessageSize int
 	limits         calls.Limits
@@ -79,9 +80,11 @@ type config struct {
 	multiplex      bool
 	noAttach       bool   // PLUGWIRE_ATTACH is ignored
 	socketGroup    string // the number of the group; empty for none
+	tempDir        string // where the private directory is made; empty for the default
 	stdin          *os.File
 	stdout, stderr io.Writer
 	traces         []*Trace
+	printed        printedCopies
 	trace          *tracer
 	runner         Runner
 	checksum       *checksum // nil for any program

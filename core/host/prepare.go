@@ -50,7 +50,7 @@ func (l *launch) makePrivate(cmd *exec.Cmd) error {
 	if !privdir.Supported {
 		return nil
 	}
-	dir, err := privdir.New(l.directoryUser(cmd))
+	dir, err := privdir.NewIn(l.tempDir, l.directoryUser(cmd))
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ func TestPairsOfOptions(t *testing.T) {
 		"OutlivesHost":         OutlivesHost(),
 		"WithLookupEnv":        WithLookupEnv(os.LookupEnv),
 		"WithAnswerWriter":     WithAnswerWriter(io.Discard),
+		"WithPrinted":          WithPrinted(nil, nil),
 	}
 	names := slices.Sorted(maps.Keys(options))
 	if exported := exportedOptions(t); !slices.Equal(names, exported) {

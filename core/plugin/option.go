@@ -64,6 +64,7 @@ type config struct {
 	onShutdown       []func(context.Context) error
 	lookupEnv        func(string) (string, bool)
 	answer           io.Writer
+	printed          printed
 	outlives         bool
 	ignoresTerminate bool
 	debug            bool // hosts come and go, and a person reads standard output

@@ -53,8 +53,20 @@ func Main(binding protocol.Binding, opts ...Option) {
 			os.Exit(exitCode(serveDebug(mode, cfg, binding, opts)))
 		}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	err := serve(ctx, binding, opts, func(ignoresTerminate bool) {
+	os.Exit(exitCode(Run(context.Background(), binding, opts...)))
+}
+
+// Run is [Main] for a program that goes on when the plugin has stopped: it returns instead
+// of exiting, and it knows nothing of PLUGWIRE_DEBUG. It changes the process as Main does:
+// its signals, what it prints under a host on go-plugin, and its end after the host's. When
+// Run returns, output goes where it went before, and SIGTERM ends the process again. SIGINT
+// stays ignored, because the host decides when the process ends.
+//
+// The end of ctx stops the plugin. The error is that of [Serve].
+func Run(ctx context.Context, binding protocol.Binding, opts ...Option) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return serve(ctx, binding, opts, func(ignoresTerminate bool) {
 		ignored := make(chan os.Signal, 1)
 		signal.Notify(ignored, os.Interrupt) // unlike Ignore, not inherited by children
 		if ignoresTerminate {
@@ -64,12 +76,14 @@ func Main(binding protocol.Binding, opts ...Option) {
 		terminate := make(chan os.Signal, 1)
 		signal.Notify(terminate, syscall.SIGTERM)
 		go func() {
-			<-terminate
+			select {
+			case <-terminate:
+			case <-ctx.Done():
+			}
 			signal.Reset(syscall.SIGTERM)
 			cancel()
 		}()
 	})
-	os.Exit(exitCode(err))
 }
 
 // exitCode returns the exit code for err, and prints err to standard error, where a person

@@ -71,6 +71,9 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 		defer s.foreign.Abandon()
 	}
 	if own != nil {
+		if cfg.printed.isSet() {
+			return s.refuse(errPrinted)
+		}
 		if s.foreign != nil && !cfg.debug {
 			if err := s.takeOver(); err != nil {
 				return err
@@ -78,6 +81,8 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 		}
 		own(cfg.ignoresTerminate && s.lifeline != nil)
 	}
+	defer cfg.printed.end()
+	s.foreign.Read(cfg.printed.stdout, cfg.printed.stderr)
 	s.files = inherit(offer)
 	defer s.files.close()
 	if optErr != nil {

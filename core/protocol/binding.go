@@ -26,6 +26,8 @@ type registration struct {
 	handler  any
 	named    bool // the caller of Bind named the service, so the handler is for no other
 	server   func(*grpc.Server) error
+	// newServer makes a server that has the services.
+	newServer func([]grpc.ServerOption) (*grpc.Server, error)
 }
 
 // Bind binds handler to the services of p that are named in services. Without names
@@ -211,12 +213,16 @@ func (b Binding) Register(r grpc.ServiceRegistrar, p *Protocol) error {
 	for _, x := range b.bound {
 		switch {
 		case x.protocol != p:
-		case x.server == nil:
-			r.RegisterService(x.service, x.handler)
-		default:
+		case x.server != nil:
 			if err := registerServer(r, x.server); err != nil {
 				return fmt.Errorf("protocol %s: %w", p, err)
 			}
+		case x.newServer != nil:
+			if err := registerNewServer(r, x.newServer); err != nil {
+				return fmt.Errorf("protocol %s: %w", p, err)
+			}
+		default:
+			r.RegisterService(x.service, x.handler)
 		}
 	}
 	return nil

@@ -45,7 +45,8 @@ var validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 // descs: the ServiceDesc variables that protoc-gen-go-grpc generates.
 //
 // The name consists of letters, digits, '_', '-' and '.' (by custom it is a proto
-// package). The version is 1 or higher. Each service has a name of its own. New
+// package). The version is 0 or higher: generated
+// protocols begin with 1, and 0 is for peers on go-plugin that set no version. Each service has a name of its own. New
 // reports a mistake in these through [Protocol.Err]. Every function that takes the
 // Protocol returns that error too, so a package-level variable needs no Must.
 //
@@ -71,8 +72,8 @@ func (p *Protocol) validate() error {
 	switch {
 	case len(p.name) > maxNameLen || !validName.MatchString(p.name):
 		return fmt.Errorf("protocol name %q: want 1 to %d letters, digits, '_', '-' or '.', starting with a letter or '_'", p.name, maxNameLen)
-	case p.version < 1:
-		return fmt.Errorf("protocol %s: version %d: want 1 or higher", p.name, p.version)
+	case p.version < 0:
+		return fmt.Errorf("protocol %s: version %d: want 0 or higher", p.name, p.version)
 	}
 	seen := make(map[string]bool, len(p.services))
 	for _, d := range p.services {

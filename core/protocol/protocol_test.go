@@ -84,7 +84,7 @@ func TestNewErrors(t *testing.T) {
 		{"a digit first", protocol.New("1a", 1, greeterDesc), `protocol name "1a"`},
 		{"not ASCII", protocol.New("ä", 1, greeterDesc), `protocol name "ä"`},
 		{"too long", protocol.New(strings.Repeat("a", 257), 1, greeterDesc), "want 1 to 256"},
-		{"version 0", protocol.New("test", 0, greeterDesc), "protocol test: version 0: want 1 or higher"},
+		{"version -1", protocol.New("test", -1, greeterDesc), "protocol test: version -1: want 0 or higher"},
 		{"negative version", protocol.New("test", -1, greeterDesc), "protocol test: version -1"},
 		{"nil service", protocol.New("test", 1, greeterDesc, nil), "protocol test/1: a service description is nil or has no name"},
 		{"nameless service", protocol.New("test", 1, &grpc.ServiceDesc{}), "nil or has no name"},

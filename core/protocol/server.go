@@ -39,11 +39,30 @@ func FromServer(name string, version int, register func(*grpc.Server) error) Bin
 	return Binding{bound: []registration{{protocol: p, server: register}}}
 }
 
-// RequiresServer reports whether what is bound to p was made by [FromServer], and can
-// therefore be served only by a [*grpc.Server], over HTTP/2.
+// FromNewServer is [FromServer] for code that makes the [*grpc.Server] itself. create makes
+// a server with the options that it is given and others of its own, and registers the
+// services on it. It is called like register of FromServer. The options that it is given are
+// what the framework serves with: the caller's own may follow them, and an interceptor among
+// those is called first.
+//
+// Nothing else can be served together with the result: no service is bound to the same
+// version, or under the same id of a broker.
+func FromNewServer(name string, version int, create func(opts []grpc.ServerOption) (*grpc.Server, error)) Binding {
+	p := New(name, version)
+	switch {
+	case p.err != nil:
+		return Binding{err: p.err}
+	case create == nil:
+		return Binding{err: errors.New("protocol.FromNewServer: the function is nil")}
+	}
+	return Binding{bound: []registration{{protocol: p, newServer: create}}}
+}
+
+// RequiresServer reports whether what is bound to p was made by [FromServer] or
+// [FromNewServer], and can therefore be served only by a [*grpc.Server], over HTTP/2.
 func (b Binding) RequiresServer(p *Protocol) bool {
 	for _, x := range b.bound {
-		if x.protocol == p && x.server != nil {
+		if x.protocol == p && (x.server != nil || x.newServer != nil) {
 			return true
 		}
 	}
@@ -54,6 +73,18 @@ func (b Binding) RequiresServer(p *Protocol) bool {
 // [*grpc.Server].
 type serverRegistrar interface {
 	RegisterServer(register func(*grpc.Server) error) error
+}
+
+// newServerRegistrar is a serverRegistrar whose server can still be made.
+type newServerRegistrar interface {
+	RegisterNewServer(create func(opts []grpc.ServerOption) (*grpc.Server, error)) error
+}
+
+func registerNewServer(r grpc.ServiceRegistrar, create func([]grpc.ServerOption) (*grpc.Server, error)) error {
+	if r, ok := r.(newServerRegistrar); ok {
+		return r.RegisterNewServer(create)
+	}
+	return errors.New("protocol.FromNewServer makes a *grpc.Server, and these services are not served by one of its own")
 }
 
 func registerServer(r grpc.ServiceRegistrar, register func(*grpc.Server) error) error {

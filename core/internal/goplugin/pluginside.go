@@ -2,6 +2,7 @@ package goplugin
 
 import (
 	"context"
+	"io"
 	"os"
 	"time"
 
@@ -79,6 +80,30 @@ func (p *PluginSide) Capture() (stdout, stderr *os.File, err error) {
 		return nil, nil, err
 	}
 	return p.capture.Stdout, p.capture.Stderr, nil
+}
+
+// Read makes what the readers yield go to the host, until they end. Either may be nil.
+func (p *PluginSide) Read(stdout, stderr io.Reader) {
+	if p == nil {
+		return
+	}
+	for channel, r := range map[messages.Channel]io.Reader{messages.Stdout: stdout, messages.Stderr: stderr} {
+		if r != nil {
+			go func() { _, _ = io.Copy(channelWriter{p.output, channel}, r) }() // however reading ends, nothing more is printed
+		}
+	}
+}
+
+// channelWriter writes to one channel of an output.
+type channelWriter struct {
+	output  *stdio.Output
+	channel messages.Channel
+}
+
+// Write implements [io.Writer].
+func (w channelWriter) Write(b []byte) (int, error) {
+	w.output.Put(w.channel, b)
+	return len(b), nil
 }
 
 // Stopped sends the host what the plugin printed last, and then tells the host that the

@@ -52,8 +52,12 @@ const pluginName = "p"
 // New makes a private directory. If user is not nil, the plugin runs as that user and
 // gets a directory inside the private one. So the plugin cannot rename or replace any
 // part of the path to its directory.
-func New(user *User) (*Dir, error) {
-	d, err := newDir(user)
+func New(user *User) (*Dir, error) { return NewIn("", user) }
+
+// NewIn is [New] below the directory base; empty means where New makes it. No user but this
+// one and root may be able to change a part of the path to base.
+func NewIn(base string, user *User) (*Dir, error) {
+	d, err := newDir(base, user)
 	if err != nil && !errors.Is(err, errGive) { // the error would be the same in every directory
 		err = fmt.Errorf("%w: %w", ErrDir, err)
 	}
@@ -62,8 +66,14 @@ func New(user *User) (*Dir, error) {
 
 var errGive = errors.New("only root may give a directory to the user that the plugin runs as (SysProcAttr.Credential)")
 
-func newDir(user *User) (*Dir, error) {
-	base, source, err := findBase(user)
+func newDir(base string, user *User) (*Dir, error) {
+	var err error
+	source := base
+	if base == "" {
+		base, source, err = findBase(user)
+	} else if base, err = filepath.Abs(base); err == nil {
+		_, err = inspect(base)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,9 @@ type Dir struct{}
 // New returns an error.
 func New(*User) (*Dir, error) { return nil, errors.ErrUnsupported }
 
+// NewIn returns an error.
+func NewIn(string, *User) (*Dir, error) { return nil, errors.ErrUnsupported }
+
 // Path returns nothing.
 func (*Dir) Path() string { return "" }
 

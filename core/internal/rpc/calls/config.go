@@ -22,6 +22,8 @@ type ClientConfig struct {
 	Stream []grpc.StreamClientInterceptor
 	// Stats see the application's calls.
 	Stats []stats.Handler
+	// DialOptions are for the connection of the wire h2. The wire's own have precedence.
+	DialOptions []grpc.DialOption
 	// IsControl reports whether a method is one of the framework's own.
 	IsControl func(fullMethod string) bool
 	// Stalled, if set, says what keeps the other side from answering, or "" if the

@@ -123,6 +123,18 @@ func (g *Guard) RegisterServer(register func(*grpc.Server) error) error {
 	return r.RegisterServer(register)
 }
 
+// RegisterNewServer lets create make the [*grpc.Server] and add services to it
+// (protocol.FromNewServer). It works like RegisterServer.
+func (g *Guard) RegisterNewServer(create func([]grpc.ServerOption) (*grpc.Server, error)) error {
+	r, ok := g.Server.(interface {
+		RegisterNewServer(create func([]grpc.ServerOption) (*grpc.Server, error)) error
+	})
+	if !ok {
+		return errNoServer
+	}
+	return r.RegisterNewServer(create)
+}
+
 var errNoServer = errors.New("protocol.FromServer needs a *grpc.Server, which only the wire h2 has")
 
 // enter lets a call in, or returns the status that refuses it. The handler has not read a

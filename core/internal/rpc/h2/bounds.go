@@ -13,9 +13,10 @@ import (
 // bounds registers services, and wraps every handler, outside of [calls.Guard]. It bounds
 // what a call over HTTP/2 holds on this side.
 type bounds struct {
-	server   *grpc.Server
-	services *serverServices // nil if no service registers itself
-	answers  *calls.Gate     // nil without DrainAnswers
+	server   *grpc.Server        // nil until it is made
+	opts     []grpc.ServerOption // to make it with
+	services *serverServices     // nil if no service registers itself
+	answers  *calls.Gate         // nil without DrainAnswers
 	side     string
 	other    string
 	limits   calls.Limits
@@ -33,7 +34,15 @@ func (b *bounds) RegisterService(desc *grpc.ServiceDesc, handler any) {
 	for i := range bounded.Streams {
 		bounded.Streams[i].Handler = b.boundStream(bounded.Streams[i].Handler)
 	}
-	b.server.RegisterService(&bounded, handler)
+	b.made().RegisterService(&bounded, handler)
+}
+
+// made returns the server, and makes it if nothing has made it yet.
+func (b *bounds) made() *grpc.Server {
+	if b.server == nil {
+		b.server = grpc.NewServer(b.opts...)
+	}
+	return b.server
 }
 
 func (b *bounds) boundUnary(next grpc.MethodHandler) grpc.MethodHandler {

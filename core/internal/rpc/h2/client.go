@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,7 +124,7 @@ func (c *Client) newConn(cfg calls.ClientConfig, link Link) (*grpc.ClientConn, e
 	if link.Redial != nil {
 		params = grpc.ConnectParams{Backoff: redialBackoff, MinConnectTimeout: redialTimeout}
 	}
-	var opts []grpc.DialOption
+	opts := slices.Clone(cfg.DialOptions)
 	for _, h := range calls.ApplicationStats(cfg.Stats, cfg.IsControl) {
 		opts = append(opts, grpc.WithStatsHandler(h))
 	}

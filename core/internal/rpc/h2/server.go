@@ -78,12 +78,17 @@ func newServer(cfg calls.ServerConfig, timeout time.Duration) (*Server, error) {
 		End:     endCall,
 	}
 	if cfg.RequiresServer {
-		bounds.services = newServerServices(bounds, guard, cfg.IsControl)
+		isControl := cfg.IsControl
+		if cfg.Control == nil {
+			isControl = func(string) bool { return false } // nothing else serves them
+		}
+		bounds.services = newServerServices(bounds, guard, isControl)
 		opts = append(opts, bounds.services.options()...)
 	}
-	s.server = grpc.NewServer(append(opts, inflateWith(cfg.Side, room)...)...)
-	bounds.server = s.server
-	if err := cfg.Application(guard); err != nil {
+	bounds.opts = append(opts, inflateWith(cfg.Side, room)...)
+	err := cfg.Application(guard)
+	s.server = bounds.made()
+	if err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -28,7 +29,7 @@ func newServerServices(b *bounds, g *calls.Guard, isControl func(string) bool) *
 
 // options makes a server intercept calls.
 func (r *serverServices) options() []grpc.ServerOption {
-	return []grpc.ServerOption{grpc.UnaryInterceptor(r.serveUnary), grpc.StreamInterceptor(r.serveStream)}
+	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(r.serveUnary), grpc.ChainStreamInterceptor(r.serveStream)}
 }
 
 // RegisterServer implements [calls.Guard.RegisterServer].
@@ -36,10 +37,33 @@ func (b *bounds) RegisterServer(register func(*grpc.Server) error) error {
 	if b.services == nil {
 		return errNotExpected
 	}
-	return b.services.register(b.server, register)
+	return b.services.register(b.made(), register)
 }
 
-var errNotExpected = errors.New("this server does not expect services that register themselves")
+// RegisterNewServer implements [calls.Guard.RegisterNewServer].
+func (b *bounds) RegisterNewServer(create func([]grpc.ServerOption) (*grpc.Server, error)) error {
+	switch {
+	case b.services == nil:
+		return errNotExpected
+	case b.server != nil:
+		return errServerMade
+	}
+	server, err := create(slices.Clone(b.opts))
+	switch {
+	case err != nil:
+		return err
+	case server == nil:
+		return errNilServer
+	}
+	b.server = server
+	return b.services.take(server, nil)
+}
+
+var (
+	errNotExpected = errors.New("this server does not expect services that register themselves")
+	errServerMade  = errors.New("protocol.FromNewServer makes a server of its own: nothing else can be served by it")
+	errNilServer   = errors.New("the function of protocol.FromNewServer returned neither a server nor an error")
+)
 
 // register notes which services the function adds.
 func (r *serverServices) register(server *grpc.Server, register func(*grpc.Server) error) error {
@@ -47,12 +71,17 @@ func (r *serverServices) register(server *grpc.Server, register func(*grpc.Serve
 	if err := register(server); err != nil {
 		return err
 	}
+	return r.take(server, before)
+}
+
+// take notes the services of the server that it did not have before.
+func (r *serverServices) take(server *grpc.Server, before map[string]grpc.ServiceInfo) error {
 	for name := range server.GetServiceInfo() {
 		if _, ok := before[name]; ok {
 			continue
 		}
 		if r.isControl("/" + name + "/") {
-			return fmt.Errorf("the function of protocol.FromServer registers service %s, which the framework itself serves: leave it out", name)
+			return fmt.Errorf("the function of protocol.FromServer or FromNewServer registers service %s, which the framework itself serves: leave it out", name)
 		}
 		r.names[name] = true
 	}

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -35,8 +36,12 @@ var linked = []any{
 	plugin.Main, plugin.Broker, broker.Broker.Serve, broker.Broker.Dial, tcp.New, unix.New,
 }
 
-// plugwire is the name of our own peer.
-const plugwire = "plugwire"
+// plugwire is the name of our own peer, and compat that of the module with go-plugin's API
+// on Plugwire: the code of the releases' peers, and one line in go.mod.
+const (
+	plugwire = "plugwire"
+	compat   = "compat"
+)
 
 // releases are the names of the modules here, oldest first.
 var releases = []string{"v1.0.1", "v1.4.0", "v1.4.10", "v1.5.2", "v1.6.3", "v1.7.0", "v1.8.0"}
@@ -78,7 +83,7 @@ func prepare(scratch string) error {
 	if err := build(plugwire, "../cmd/plugwire-peer", raceEnabled); err != nil {
 		return err
 	}
-	for _, release := range releases {
+	for _, release := range append(releases, compat) {
 		if err := build(release, release, false, "GOWORK=off"); err != nil {
 			return err
 		}
@@ -108,13 +113,14 @@ func build(name, dir string, race bool, env ...string) error {
 // readSources reads the sources of the peers, so that go test runs the tests
 // again after a change of them.
 func readSources() error {
-	return filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+	read := func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" && !strings.HasPrefix(entry.Name(), "go.") {
 			return err
 		}
 		_, err = os.ReadFile(path)
 		return err
-	})
+	}
+	return errors.Join(filepath.WalkDir("..", read), filepath.WalkDir("../../compat/goplugin", read))
 }
 
 // TestReleases checks that each peer is linked with the release in its name.
@@ -140,5 +146,15 @@ func TestReleases(t *testing.T) {
 		if linked["github.com/plugwire/plugwire/core"] != "" {
 			t.Errorf("the peer of %s is linked with our core", release)
 		}
+	}
+	info, err := buildinfo.ReadFile(binary(compat))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := slices.ContainsFunc(info.Deps, func(dep *debug.Module) bool {
+		return dep.Path == "github.com/hashicorp/go-plugin" && dep.Replace != nil && strings.HasSuffix(dep.Replace.Path, "compat/goplugin")
+	})
+	if !replaced {
+		t.Errorf("the peer %s is not linked with compat/goplugin in go-plugin's place", compat)
 	}
 }

@@ -33,7 +33,7 @@ type pair struct{ host, plugin string }
 
 func (p pair) String() string { return p.host + " runs " + p.plugin }
 
-// pairs are the tested pairs: each release with ours both ways, and with
+// pairs are the tested pairs: each release with both of ours both ways, and with
 // itself, and the oldest with the newest. The pairs without ours show that
 // go-plugin itself passes the checks.
 func pairs() []pair {
@@ -47,6 +47,10 @@ func pairs() []pair {
 	for _, release := range releases {
 		all = append(all, pair{release, release})
 	}
+	for _, release := range releases {
+		all = append(all, pair{release, compat}, pair{compat, release})
+	}
+	all = append(all, pair{compat, compat}, pair{plugwire, compat}, pair{compat, plugwire})
 	oldest, newest := releases[0], releases[len(releases)-1]
 	return append(all, pair{oldest, newest}, pair{newest, oldest})
 }

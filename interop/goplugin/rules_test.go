@@ -62,7 +62,7 @@ func (c cell) rules() map[string]rule {
 }
 
 // isRelease reports whether the peer is a release of go-plugin.
-func isRelease(name string) bool { return name != plugwire }
+func isRelease(name string) bool { return name != plugwire && name != compat }
 
 // isBefore reports whether the peer's release is older than the other.
 func isBefore(name, release string) bool {
@@ -150,11 +150,20 @@ var facts = []rule{
 	{
 		short: "no time to end",
 		why: "go-plugin's Kill waits for the answer to Shutdown without a bound, and from then on for 2 s; its plugins " +
-			"answer at once",
-		applies: func(c cell) bool { return isRelease(c.host) && isRelease(c.plugin) },
+			"answer at once, and those with its API do their last work after Serve has returned",
+		applies: func(c cell) bool { return isRelease(c.host) && c.plugin != plugwire },
 		checks:  []string{peer.Linger},
 		outcome: failed,
 		says:    "plugin failed to exit gracefully",
+	},
+	{
+		short: "launched",
+		why: "a Plugwire host and a plugin on compat/goplugin agree on more than go-plugin has, so the " +
+			"plugin's life is bound to that host's, and no other can attach",
+		applies: func(c cell) bool { return c.host == plugwire && c.plugin == compat && !c.mutualTLS && !c.mux },
+		checks:  []string{peer.Reattach},
+		outcome: failed,
+		says:    "could not be attached to",
 	},
 	{
 		short:   "no reattach",

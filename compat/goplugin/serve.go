@@ -1,0 +1,210 @@
+package plugin
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/core/plugin"
+	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/hclogbridge"
+)
+
+// ServeConfig says what a plugin serves.
+type ServeConfig struct {
+	// HandshakeConfig is the same on both sides.
+	HandshakeConfig
+
+	// TLSProvider returns the plugin's side of ClientConfig.TLSConfig.
+	TLSProvider func() (*tls.Config, error)
+
+	// Plugins are the plugins in version HandshakeConfig.ProtocolVersion.
+	Plugins PluginSet
+
+	// VersionedPlugins are the plugins by version.
+	VersionedPlugins map[int]PluginSet
+
+	// GRPCServer makes the server, [DefaultGRPCServer] for example. It adds its own options
+	// to those that it is given. It must be set: without it a plugin would speak net/rpc.
+	GRPCServer func([]grpc.ServerOption) *grpc.Server
+
+	// Logger gets what the plugin's side logs. The default writes to standard error, where the
+	// host reads it.
+	Logger hclog.Logger
+
+	// Test makes Serve serve in the process of a test.
+	Test *ServeTestConfig
+}
+
+// ServeTestConfig is for a plugin in the process of a test. No cookie is needed, nothing is
+// printed, and hosts reattach to the plugin.
+type ServeTestConfig struct {
+	// Context ends the serving.
+	Context context.Context
+
+	// ReattachConfigCh gets how hosts reach the plugin.
+	ReattachConfigCh chan<- *ReattachConfig
+
+	// CloseCh is closed when Serve returns.
+	CloseCh chan<- struct{}
+
+	// SyncStdio lets hosts fetch what the process prints. It is printed as well.
+	SyncStdio bool
+}
+
+const (
+	noCookieText = "Misconfigured ServeConfig given to serve this plugin: no magic cookie\n" +
+		"key or value was set. Please notify the plugin author and report\nthis as a bug.\n"
+	noHostText = "This binary is a plugin. These are not meant to be executed directly.\n" +
+		"Please execute the program that consumes these plugins, which will\nload any plugins automatically\n"
+)
+
+// Serve serves the plugins until the host ends the plugin, and then returns. If it cannot
+// serve, it says so on standard error and exits with 1.
+func Serve(opts *ServeConfig) {
+	if opts.Test != nil {
+		serveTest(opts)
+		return
+	}
+	var text string
+	switch {
+	case opts.MagicCookieKey == "" || opts.MagicCookieValue == "":
+		text = noCookieText
+	case os.Getenv(opts.MagicCookieKey) != opts.MagicCookieValue:
+		text = noHostText
+	default:
+		err := serve(opts)
+		if err == nil {
+			return
+		}
+		text = fmt.Sprintf("%s: %v\n", os.Args[0], err)
+	}
+	fmt.Fprint(os.Stderr, text) //nolint:errcheck // there is nothing else to tell
+	os.Exit(1)
+}
+
+func serve(opts *ServeConfig) error {
+	broker := newBroker(opts.logger())
+	defer broker.Close() //nolint:errcheck // always nil
+	binding, served, err := opts.binding(broker)
+	if err != nil {
+		return err
+	}
+	if keeps(keepOutlive) {
+		served = append(served, plugin.OutlivesHost())
+	}
+	return plugin.Run(context.Background(), binding, append(served, plugin.WithCookie(opts.MagicCookieKey, opts.MagicCookieValue))...)
+}
+
+// logger returns the logger of the plugin's side.
+func (o *ServeConfig) logger() hclog.Logger {
+	if o.Logger != nil {
+		return o.Logger
+	}
+	l := hclog.LevelFromString(os.Getenv(levelVariable))
+	if l == hclog.NoLevel {
+		l = hclog.Trace // the host does not tell its level, and filters
+	}
+	return hclog.New(&hclog.LoggerOptions{Level: l, Output: os.Stderr, JSONFormat: true})
+}
+
+// binding returns what the configuration serves. The broker is connected when a host comes.
+func (o *ServeConfig) binding(broker *GRPCBroker) (protocol.Binding, []plugin.Option, error) {
+	var none protocol.Binding
+	if o.GRPCServer == nil {
+		return none, nil, fmt.Errorf("ServeConfig.GRPCServer is not set: %w", errNetRPC)
+	}
+	var versions []protocol.Binding
+	name := offeredProtocol()
+	for version, set := range sets(o.VersionedPlugins, o.version(), o.Plugins, false) {
+		if err := set.check(); err != nil {
+			return none, nil, fmt.Errorf("version %d: %w", version, err)
+		}
+		versions = append(versions, protocol.FromNewServer(name, version, set.server(o.GRPCServer, broker)))
+	}
+	if len(versions) == 0 {
+		return none, nil, errors.New("no plugins given: set ServeConfig.Plugins or VersionedPlugins")
+	}
+	served := []plugin.Option{
+		plugin.WithTransports(transports()...),
+		plugin.WithLogger(slog.New(hclogbridge.NewHandler(broker.life.logger))),
+		plugin.OnReady(func(ctx context.Context) error { return broker.connectOnce(plugin.Broker(ctx)) }),
+	}
+	if o.TLSProvider != nil {
+		cfg, err := o.TLSProvider()
+		if err != nil {
+			return none, nil, fmt.Errorf("TLSProvider: %w", err)
+		}
+		if cfg != nil {
+			served = append(served, plugin.WithTLSConfig(cfg))
+		}
+	}
+	return protocol.Join(versions...), served, nil
+}
+
+// check returns an error for a plugin that cannot be served.
+func (s PluginSet) check() error {
+	for name, p := range s {
+		if _, ok := p.(GRPCPlugin); !ok {
+			return fmt.Errorf("%q is not a GRPC-compatible plugin: %w", name, errNetRPC)
+		}
+	}
+	return nil
+}
+
+// server returns a function that makes a server with the plugins of the set.
+func (s PluginSet) server(make func([]grpc.ServerOption) *grpc.Server, broker *GRPCBroker) func([]grpc.ServerOption) (*grpc.Server, error) {
+	return func(opts []grpc.ServerOption) (*grpc.Server, error) {
+		server := make(opts)
+		if server == nil {
+			return nil, errors.New("GRPCServer returned no server")
+		}
+		for name, p := range s {
+			if err := p.(GRPCPlugin).GRPCServer(broker, server); err != nil {
+				return nil, fmt.Errorf("error registering %q: %w", name, err)
+			}
+		}
+		return server, nil
+	}
+}
+
+// offeredProtocol returns the name of the protocol that a Plugwire host asks for: go-plugin
+// has no names, so every name is right.
+func offeredProtocol() string {
+	for field := range strings.SplitSeq(os.Getenv(offerVariable), "|") {
+		key, value, _ := strings.Cut(field, "=")
+		if name, err := url.PathUnescape(value); key == "protocol" && err == nil && name != "" {
+			return name
+		}
+	}
+	return protocolName
+}
+
+// DefaultGRPCServer makes a server with the given options only.
+func DefaultGRPCServer(opts []grpc.ServerOption) *grpc.Server { return grpc.NewServer(opts...) }
+
+// ServeMuxMap has what a program serves by its first argument.
+type ServeMuxMap map[string]*ServeConfig
+
+// ServeMux serves what the program's first argument names.
+func ServeMux(m ServeMuxMap) {
+	if len(os.Args) != 2 {
+		fmt.Fprintf(os.Stderr, "Invoked improperly. This is an internal command that shouldn't\nbe manually invoked.\n") //nolint:errcheck // there is nothing else to tell
+		os.Exit(1)
+	}
+	opts, ok := m[os.Args[1]]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "Unknown plugin: %s\n", os.Args[1]) //nolint:errcheck // there is nothing else to tell
+		os.Exit(1)
+	}
+	Serve(opts)
+	os.Exit(0)
+}

@@ -239,14 +239,19 @@ func (s *server) plan(server calls.ServerConfig) rpc.PluginConfig {
 	}
 	switch {
 	case !s.offer.Plugwire:
-		cfg.NoHost = calls.NotSent(codes.Unimplemented, "the host is of another framework: it serves nothing that plugin.Host reaches").Err()
+		cfg.NoHost = noHost("the host is of another framework: it serves nothing that plugin.Host reaches")
 	case !s.offer.Callbacks:
-		cfg.NoHost = calls.NotSent(codes.Unimplemented, "the host serves nothing: it was launched without host.WithServices").Err()
+		cfg.NoHost = noHost("the host serves nothing: it was launched without host.WithServices")
 	}
 	if !s.debug {
 		cfg.Launcher = s.offer.Instance
 	}
 	return cfg
+}
+
+// noHost returns a function that makes the error of calls to a host that serves nothing.
+func noHost(why string) func() error {
+	return func() error { return calls.NotSent(codes.Unimplemented, why).Err() }
 }
 
 func (s *server) logPanic(ctx context.Context, method string, value any, stack []byte) {

@@ -9,7 +9,6 @@ package protocol
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 
 	"google.golang.org/grpc"
@@ -39,7 +38,17 @@ type Protocol struct {
 // and in the answer line, and people read it.
 const maxNameLen = 256
 
-var validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+// isName reports whether s is a valid name. A regular expression would cost every start of
+// a plugin its compilation.
+func isName(s string) bool {
+	for i, c := range []byte(s) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
+		if !letter && (i == 0 || (c < '0' || c > '9') && c != '.' && c != '-') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxNameLen
+}
 
 // New returns version of the protocol called name, which consists of the services in
 // descs: the ServiceDesc variables that protoc-gen-go-grpc generates.
@@ -70,7 +79,7 @@ func (p *Protocol) Optional(descs ...*grpc.ServiceDesc) *Protocol {
 
 func (p *Protocol) validate() error {
 	switch {
-	case len(p.name) > maxNameLen || !validName.MatchString(p.name):
+	case !isName(p.name):
 		return fmt.Errorf("protocol name %q: want 1 to %d letters, digits, '_', '-' or '.', starting with a letter or '_'", p.name, maxNameLen)
 	case p.version < 0:
 		return fmt.Errorf("protocol %s: version %d: want 0 or higher", p.name, p.version)

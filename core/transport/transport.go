@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -148,15 +147,26 @@ type ID struct {
 // String returns "name/version".
 func (id ID) String() string { return id.Name + "/" + strconv.Itoa(id.Version) }
 
-// validName allows 32 bytes: the names of many transports fit on one line that
-// a person reads.
-var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+// maxNameLen bounds the name of a transport: the names of many transports fit on one line
+// that a person reads.
+const maxNameLen = 32
+
+// isName reports whether s is a valid name of a transport. A regular expression would cost
+// every start of a plugin its compilation.
+func isName(s string) bool {
+	for i, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (i == 0 || (c < '0' || c > '9') && c != '-') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxNameLen
+}
 
 // ParseID parses "name/version".
 func ParseID(s string) (ID, error) {
 	name, version, ok := strings.Cut(s, "/")
 	n, err := strconv.Atoi(version)
-	if !ok || err != nil || n < 1 || strconv.Itoa(n) != version || !validName.MatchString(name) {
+	if !ok || err != nil || n < 1 || strconv.Itoa(n) != version || !isName(name) {
 		return ID{}, fmt.Errorf("%q is not a transport and version such as unix/1", s)
 	}
 	return ID{name, n}, nil
@@ -175,7 +185,7 @@ func NewSet(transports ...Transport) (Set, error) {
 			return nil, errors.New("a transport is nil")
 		}
 		name := t.Name()
-		if !validName.MatchString(name) {
+		if !isName(name) {
 			return nil, fmt.Errorf("transport %T: name %q: want lower-case letters, digits and '-', starting with a letter, at most 32", t, name)
 		}
 		if seen[name] {

@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
+	"github.com/plugwire/plugwire/core/internal/control/reflection"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/protocol"
@@ -71,16 +71,16 @@ func Register(r calls.Registrar, info *controlpb.InfoResponse, started time.Time
 	s.SetServing(true)
 	controlpb.RegisterControlServer(r, &s.server)
 	healthpb.RegisterHealthServer(r, s.health)
-	reflection.Register(reflectionRegistrar{r})
+	reflection.Register(r, reflectedServices{r})
 	return s
 }
 
-// reflectionRegistrar hides go-plugin's services from reflection: their messages have no
+// reflectedServices hides go-plugin's services from reflection: their messages have no
 // descriptors.
-type reflectionRegistrar struct{ calls.Registrar }
+type reflectedServices struct{ calls.Registrar }
 
-// GetServiceInfo implements [calls.Registrar].
-func (r reflectionRegistrar) GetServiceInfo() map[string]grpc.ServiceInfo {
+// GetServiceInfo implements [reflection.Services].
+func (r reflectedServices) GetServiceInfo() map[string]grpc.ServiceInfo {
 	services := r.Registrar.GetServiceInfo()
 	maps.DeleteFunc(services, func(name string, _ grpc.ServiceInfo) bool { return strings.HasPrefix(name, messages.ServicePrefix) })
 	return services

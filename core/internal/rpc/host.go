@@ -78,7 +78,7 @@ func (h *Host) conn(ctx context.Context) (calls.Client, error) {
 		return *c, nil
 	}
 	if h.plugin.none != nil {
-		return nil, h.plugin.none
+		return nil, h.plugin.none()
 	}
 	c, err := h.plugin.hosts.await(ctx, h)
 	if err == nil && h.session != "" {

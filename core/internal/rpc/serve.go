@@ -23,8 +23,9 @@ type PluginConfig struct {
 	Server calls.ServerConfig
 	// Client is how the plugin calls its hosts.
 	Client calls.ClientConfig
-	// NoHost is the error of all calls to hosts, for a plugin whose host serves nothing.
-	NoHost error
+	// NoHost, if set, makes the error of each call to a host: the plugin's host serves
+	// nothing. It is a function because the details of a status are dear at each start.
+	NoHost func() error
 	// Launcher is the identity of the session with the host that has started the plugin.
 	// It is empty for a plugin that no host has started.
 	Launcher string
@@ -38,7 +39,7 @@ type Plugin struct {
 	acceptor calls.Acceptor
 	ln       *session.Listener
 	owner    any
-	none     error // why no host can be called; nil if hosts can
+	none     func() error // why no host can be called; nil if hosts can
 	hosts    *hosts
 	failed   chan error
 

@@ -214,7 +214,7 @@ func TestPluginLost(t *testing.T) {
 // A plugin whose host serves nothing refuses its callbacks, and its calls say why.
 func TestNoHost(t *testing.T) {
 	none := errors.New("the host serves nothing")
-	p := newTestPlugin(t, handshake.WireH2, serveNothing, func(cfg *PluginConfig) { cfg.NoHost = none })
+	p := newTestPlugin(t, handshake.WireH2, serveNothing, func(cfg *PluginConfig) { cfg.NoHost = func() error { return none } })
 	stream, err := p.session("").Open(bounded(t), session.Preamble{Purpose: session.Callbacks})
 	if err != nil {
 		t.Fatal(err)

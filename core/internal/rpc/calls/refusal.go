@@ -3,9 +3,10 @@ package calls
 import (
 	"slices"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -27,12 +28,28 @@ const (
 
 // refused returns the status of a call that has certainly not begun.
 func refused(reason string, code codes.Code, message string) *status.Status {
-	s := status.New(code, message)
-	detailed, err := s.WithDetails(&errdetails.ErrorInfo{Domain: RefusalDomain, Reason: reason})
-	if err != nil { // only if code is OK
-		return s
-	}
-	return detailed
+	return status.FromProto(&statuspb.Status{
+		Code:    int32(code), //nolint:gosec // codes are small numbers
+		Message: message,
+		Details: []*anypb.Any{errorInfo(reason)},
+	})
+}
+
+// The google.rpc.ErrorInfo (google/rpc/error_details.proto) is written and read field by
+// field. Its generated package would register all standard details at each start.
+const (
+	errorInfoName   = "google.rpc.ErrorInfo"
+	errorInfoURL    = "type.googleapis.com/" + errorInfoName
+	errorInfoReason = protowire.Number(1)
+	errorInfoDomain = protowire.Number(2)
+)
+
+// errorInfo returns a google.rpc.ErrorInfo of [RefusalDomain].
+func errorInfo(reason string) *anypb.Any {
+	value := protowire.AppendTag(nil, errorInfoReason, protowire.BytesType)
+	value = protowire.AppendString(value, reason)
+	value = protowire.AppendTag(value, errorInfoDomain, protowire.BytesType)
+	return &anypb.Any{TypeUrl: errorInfoURL, Value: protowire.AppendString(value, RefusalDomain)}
 }
 
 // NotSent returns the status of a call that was never sent to the other side.
@@ -49,9 +66,29 @@ func NotBegun(err error) bool {
 	return slices.ContainsFunc(s.Proto().GetDetails(), isRefusal)
 }
 
+// isRefusal reports whether a detail is a google.rpc.ErrorInfo of [RefusalDomain]. The
+// other side may send any bytes.
 func isRefusal(detail *anypb.Any) bool {
-	info := new(errdetails.ErrorInfo)
-	return detail.MessageIs(info) && detail.UnmarshalTo(info) == nil && info.GetDomain() == RefusalDomain
+	if detail.MessageName() != errorInfoName {
+		return false
+	}
+	domain := ""
+	for rest := detail.GetValue(); len(rest) > 0; {
+		number, kind, n := protowire.ConsumeTag(rest)
+		if n < 0 {
+			return false
+		}
+		rest = rest[n:]
+		if n = protowire.ConsumeFieldValue(number, kind, rest); n < 0 {
+			return false
+		}
+		if number == errorInfoDomain && kind == protowire.BytesType {
+			value, _ := protowire.ConsumeBytes(rest)
+			domain = string(value) // the last one counts, as in every message
+		}
+		rest = rest[n:]
+	}
+	return domain == RefusalDomain
 }
 
 // begun returns the error of a handler, which has begun whatever its error says. The

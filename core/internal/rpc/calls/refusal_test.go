@@ -9,6 +9,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 func TestNotBegun(t *testing.T) {
@@ -62,4 +64,34 @@ func TestBegun(t *testing.T) {
 	if begun(plain) != plain { //nolint:errorlint // the same value, without a copy
 		t.Error("another error was changed")
 	}
+}
+
+// The detail of a refusal is what the generated package of google.rpc makes of it.
+func TestRefusalDetail(t *testing.T) {
+	t.Parallel()
+	details := NotSent(codes.Unavailable, "gone").Details()
+	want := &errdetails.ErrorInfo{Domain: RefusalDomain, Reason: reasonNotSent}
+	if got, ok := details[0].(*errdetails.ErrorInfo); len(details) != 1 || !ok || !proto.Equal(got, want) {
+		t.Errorf("%v, want %v", details, want)
+	}
+}
+
+// The other side chooses the details of a status.
+func FuzzIsRefusal(f *testing.F) {
+	f.Add(errorInfoURL, errorInfo(reasonCalls).GetValue())
+	f.Add(errorInfoURL, append(errorInfo(reasonCalls).GetValue(), 0x12, 1, 'x'))       // another domain after it
+	f.Add(errorInfoURL, append([]byte{0x1a, 2, 0x0a, 0}, errorInfo("").GetValue()...)) // metadata before it
+	f.Add("type.googleapis.com/google.rpc.RequestInfo", errorInfo(reasonCalls).GetValue())
+	f.Add("", []byte{0x12, 0xff})
+	f.Fuzz(func(t *testing.T, url string, value []byte) {
+		detail := &anypb.Any{TypeUrl: url, Value: value}
+		got := isRefusal(detail)
+		info := new(errdetails.ErrorInfo)
+		if proto.Unmarshal(value, info) != nil {
+			return
+		}
+		if want := detail.MessageIs(info) && info.GetDomain() == RefusalDomain; got != want {
+			t.Errorf("%q %x: %t, want %t", url, value, got, want)
+		}
+	})
 }

@@ -176,9 +176,10 @@ func TestOnlyOnePackageKnowsGRPC(t *testing.T) {
 	const engine = "core/internal/rpc/h2"
 	types := []string{"", "/codes", "/metadata", "/stats", "/status"}
 	more := map[string][]string{
-		"core/host":               {"/health/grpc_health_v1"},
-		"core/internal/control":   {"/health", "/health/grpc_health_v1", "/reflection", "/reflection/grpc_reflection_v1"},
-		"core/internal/rpc/calls": {"/credentials", "/peer"}, // types that a handler finds in its context
+		"core/host":                        {"/health/grpc_health_v1"},
+		"core/internal/control":            {"/health", "/health/grpc_health_v1", "/reflection/grpc_reflection_v1"},
+		"core/internal/control/reflection": {"/reflection/grpc_reflection_v1", "/reflection/grpc_reflection_v1alpha"},
+		"core/internal/rpc/calls":          {"/credentials", "/peer"}, // types that a handler finds in its context
 	}
 	// What package grpc has beside types: it makes servers, connections and their options.
 	working := regexp.MustCompile(`\bgrpc\.(New(Client|Server|GracefulSwitchBalancer)|Dial\w*|With\w+|Creds|Connection\w+|Keepalive\w+|Max(Recv|Send|Header|Concurrent)\w+|StatsHandler|InTapHandle|Static\w+|Initial\w+|UnknownServiceHandler|ChainUnary\w+|ChainStream\w+)\(`)

@@ -30,9 +30,14 @@ func WithoutCertificate() Option {
 var errCertificateNone = errors.New("host.WithoutCertificate: on this system, or with this runner, only the certificate authenticates the plugin: leave the option out, or accept a plugin without TLS with host.WithPlaintext")
 
 // offersCertificate reports whether the host offers the one-time certificate to the
-// plugin. It does not to a plugin on go-plugin whose socket only its user can reach.
-// There the certificate protects nothing, costs the plugin a P-521 key, and takes the
-// broker from plugins before v1.4.4.
+// plugin. It does not where the kernel vouches for both sides and the program's build
+// information says that the plugin needs no certificate:
+//
+//   - A plugin of Plugwire never uses one on a unix socket. Its key and signature are most of
+//     what a host does before it starts a process.
+//   - On a socket that only its user can reach, the certificate does not protect a plugin on
+//     go-plugin. It costs that plugin a P-521 key, and takes the broker from plugins before
+//     v1.4.4.
 func (l *launch) offersCertificate(cmd *exec.Cmd) bool {
 	switch {
 	case l.tls != nil || l.noCertificate:
@@ -40,8 +45,15 @@ func (l *launch) offersCertificate(cmd *exec.Cmd) bool {
 	case l.mutualTLS || !secure.PeerCredSupported || l.transports.ByName("unix") == nil || !runsPath(l.runner) || !keepsCredentials(l.runner):
 		return true
 	}
-	uses, usesDir := l.usesGoPlugin(cmd)
-	return !uses || !usesDir && !process.UmaskIsPrivate()
+	l.built = l.frameworksOf(cmd)
+	switch {
+	case l.built.OnlyPlugwire():
+		return len(l.transports) > 1 // the plugin may take another one
+	case l.built.OnlyGoPlugin():
+		return !l.built.Release.UsesSocketDir() && !process.UmaskIsPrivate()
+	default:
+		return true
+	}
 }
 
 // openProgram opens the program for reading. It fails if the program can be executed and not
@@ -64,7 +76,7 @@ func (l *launch) openProgram(cmd *exec.Cmd) (process.Program, error) {
 // certificate.
 func (l *launch) explainSecurity(err error) error {
 	e, ok := errors.AsType[*handshake.Error](err)
-	if !ok || e.Code != handshake.CodeSecurity || l.tls != nil || l.offer.ClientCert != "" {
+	if !ok || e.Code != handshake.CodeSecurity || l.tls != nil || l.offer.ClientCert != "" || !l.noCertificate && !l.built.GoPlugin {
 		return err
 	}
 	explained := *e

@@ -45,16 +45,17 @@ func (l *launch) newGoPlugin(answer *negotiation.Answer, conn grpc.ClientConnInt
 	return side
 }
 
-// usesGoPlugin reports whether the program says that it is built with go-plugin, and whether
-// that release makes its sockets in the host's private directory.
-func (l *launch) usesGoPlugin(cmd *exec.Cmd) (uses, usesDir bool) {
+// frameworks is what a program is built with.
+type frameworks = goplugin.Frameworks
+
+// frameworksOf returns what the program says that it is built with.
+func (l *launch) frameworksOf(cmd *exec.Cmd) frameworks {
 	program, err := l.openProgram(cmd)
 	if err != nil {
-		return false, false
+		return frameworks{}
 	}
 	defer program.Close() //nolint:errcheck // opened for reading
-	release, ok := goplugin.ReleaseOf(program)
-	return ok, ok && release.UsesSocketDir()
+	return goplugin.FrameworksOf(program)
 }
 
 // foreignAddress returns the address of a plugin on go-plugin in the syntax of its

@@ -27,6 +27,7 @@ type launch struct {
 	phase    Phase
 	command  string
 	identity *secure.Identity
+	built    frameworks // of the program; the zero value if that does not matter
 	offer    *negotiation.Offer
 	prepared preparedConns
 	verified *process.Copy // nil without a checksum; the child's once there is one

@@ -45,7 +45,7 @@ func (s *server) takeOver() error {
 		s.config.answer = stdout
 	}
 	if s.outlives {
-		notifyBrokenPipe()
+		s.outlivesForeign = true
 		return nil
 	}
 	// A host on go-plugin starts its plugins in its own group, and ends the plugin's

@@ -4,11 +4,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"os/signal"
 	"slices"
 	"sync"
-	"syscall"
 
 	"github.com/plugwire/plugwire/core/internal/negotiation"
 	"github.com/plugwire/plugwire/core/internal/self"
@@ -53,15 +50,9 @@ func openLifeline(offer *negotiation.Offer, logger *slog.Logger) (*lifeline, err
 // watch returns the lifeline of a host.
 func watch(host hostWatcher) *lifeline {
 	l := &lifeline{host: host}
-	notifyBrokenPipe()
 	go l.run()
 	return l
 }
-
-// notifyBrokenPipe makes a write to a broken standard output or error only fail. By
-// default the write ends the process. Once the host is gone, that could happen before run
-// has removed the socket.
-func notifyBrokenPipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // run ends the process group after the host. It waits for nothing: no host is left that
 // calls could be drained for, and a handler may be stuck.

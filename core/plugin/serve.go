@@ -11,6 +11,7 @@ import (
 	"os"
 	goruntime "runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -51,9 +52,9 @@ func Serve(ctx context.Context, binding protocol.Binding, opts ...Option) error 
 	return serve(ctx, binding, opts, nil)
 }
 
-// serve is Serve. Main gives own, which serve calls when the plugin's life is bound to
-// the host's. The argument of own says whether the plugin ignores SIGTERM. In Serve own
-// is nil.
+// serve is Serve. Main gives own, which serve calls in the background when the plugin's life
+// is bound to the host's. The argument of own says whether the plugin ignores SIGTERM. In
+// Serve own is nil.
 func serve(ctx context.Context, binding protocol.Binding, opts []Option, own func(ignoresTerminate bool)) error {
 	cfg, optErr := newConfig(opts)
 	offer, err := negotiation.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
@@ -70,17 +71,16 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 		s.foreign = newForeign()
 		defer s.foreign.Abandon()
 	}
-	if own != nil {
-		if cfg.printed.isSet() {
-			return s.refuse(errPrinted)
-		}
-		if s.foreign != nil && !cfg.debug {
-			if err := s.takeOver(); err != nil {
-				return err
-			}
-		}
-		own(cfg.ignoresTerminate && s.lifeline != nil)
+	if own != nil && cfg.printed.isSet() {
+		return s.refuse(errPrinted)
 	}
+	if own != nil && s.foreign != nil && !cfg.debug {
+		if err := s.takeOver(); err != nil {
+			return err
+		}
+	}
+	s.catchSignals(own)
+	defer s.signals.Wait()
 	defer cfg.printed.end()
 	s.foreign.Read(cfg.printed.stdout, cfg.printed.stderr)
 	s.files = inherit(offer)
@@ -114,7 +114,10 @@ type server struct {
 	families []protocol.Family
 	lifeline *lifeline
 	files    inheritedFiles
-	foreign  *foreign // nil under a Plugwire host
+	foreign  *foreign       // nil under a Plugwire host
+	signals  sync.WaitGroup // done when signals are caught
+
+	outlivesForeign bool // the host on go-plugin may end before this process
 
 	multiplexed *multiplexedEnd // nil except in go-plugin's multiplexed mode
 	ready       *readiness
@@ -204,6 +207,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		s.endSession()
 		return s.refuse(err)
 	}
+	s.signals.Wait()      // before the user's functions, and before a host that may send a signal
 	if s.foreign != nil { // this host will not ask
 		err = s.ready.run(context.WithValue(ctx, runtimeKey{}, rt))
 	}

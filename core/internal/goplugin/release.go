@@ -17,32 +17,50 @@ const (
 // Release is a release of go-plugin by its numbers.
 type Release struct{ major, minor int }
 
-// ReleaseOf returns the release of go-plugin in a program. It reports false for a program
-// that is not built with go-plugin or has no module information. It reports false for a
-// program that also contains Plugwire, because that may be a plugin of either.
-func ReleaseOf(program io.ReaderAt) (Release, bool) {
-	info, err := buildinfo.Read(&readBudget{program, maxBuildInfo})
-	if err != nil {
-		return Release{}, false
-	}
-	return releaseIn(info)
+// Frameworks are those that a program is built with. A program with both may be a plugin of
+// either.
+type Frameworks struct {
+	Plugwire bool
+	GoPlugin bool
+	Release  Release // of go-plugin, if it is known
+	known    bool
 }
 
-func releaseIn(info *debug.BuildInfo) (release Release, ok bool) {
+// FrameworksOf reads the frameworks of a program from its build information. A program
+// without that has none.
+func FrameworksOf(program io.ReaderAt) Frameworks {
+	info, err := buildinfo.Read(&readBudget{program, maxBuildInfo})
+	if err != nil {
+		return Frameworks{}
+	}
+	return frameworksIn(info)
+}
+
+func frameworksIn(info *debug.BuildInfo) (f Frameworks) {
 	for _, m := range append(info.Deps, &info.Main) {
 		switch m.Path {
 		case corePath:
-			return Release{}, false
+			f.Plugwire = true
 		case goPluginPath:
 			version := m.Version
 			if m.Replace != nil && m.Replace.Version != "" {
 				version = m.Replace.Version // a fork keeps the numbers of its origin
 			}
-			release, ok = parseRelease(version)
+			f.GoPlugin = true
+			f.Release, f.known = parseRelease(version)
 		}
 	}
-	return release, ok
+	return f
 }
+
+// OnlyGoPlugin reports whether the program is a plugin of go-plugin, if it is one, and whose
+// release is known.
+func (f Frameworks) OnlyGoPlugin() bool {
+	return f.GoPlugin && !f.Plugwire && f.known
+}
+
+// OnlyPlugwire reports whether the program is a plugin of Plugwire, if it is one.
+func (f Frameworks) OnlyPlugwire() bool { return f.Plugwire && !f.GoPlugin }
 
 // parseRelease reads a module's version, v1.4.0 or v1.4.1-0.20210101000000-abcdefabcdef.
 func parseRelease(version string) (Release, bool) {

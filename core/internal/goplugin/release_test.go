@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestReleaseIn reads releases from build information.
-func TestReleaseIn(t *testing.T) {
+// TestFrameworksIn reads frameworks from build information.
+func TestFrameworksIn(t *testing.T) {
 	module := func(path, version string) *debug.Module { return &debug.Module{Path: path, Version: version} }
 	replaced := func(version string, by debug.Module) *debug.Module {
 		m := module(goPluginPath, version)
@@ -19,6 +19,7 @@ func TestReleaseIn(t *testing.T) {
 		deps       []*debug.Module
 		known      bool
 		ownTempDir bool // the socket is not in the host's directory
+		plugwire   bool
 	}{
 		{name: "none", deps: []*debug.Module{other}},
 		{name: "SPIRE's SDK", deps: []*debug.Module{module(goPluginPath, "v1.4.0"), other}, known: true, ownTempDir: true},
@@ -34,11 +35,12 @@ func TestReleaseIn(t *testing.T) {
 		{name: "no version", deps: []*debug.Module{module(goPluginPath, "")}},
 		{name: "not numbers", deps: []*debug.Module{module(goPluginPath, "v1.x.0")}},
 		{name: "beside Plugwire", deps: []*debug.Module{module(goPluginPath, "v1.8.0"), module(corePath, "v1.0.0")}},
+		{name: "Plugwire", deps: []*debug.Module{other, module(corePath, "v1.0.0")}, plugwire: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			release, known := releaseIn(&debug.BuildInfo{Deps: tt.deps})
-			if known != tt.known || known && release.UsesSocketDir() == tt.ownTempDir {
-				t.Errorf("%v, %t", release, known)
+			f := frameworksIn(&debug.BuildInfo{Deps: tt.deps})
+			if known := f.OnlyGoPlugin(); known != tt.known || known && f.Release.UsesSocketDir() == tt.ownTempDir || f.OnlyPlugwire() != tt.plugwire {
+				t.Errorf("%+v", f)
 			}
 		})
 	}

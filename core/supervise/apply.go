@@ -175,11 +175,13 @@ func (c *change) reason(ctx context.Context) error {
 	var errs []error
 	var late []string
 	for _, name := range slices.Sorted(maps.Keys(c.failed)) {
-		if errors.Is(c.failed[name], errLate) {
+		switch err := c.failed[name]; {
+		case errors.Is(err, errLate):
 			late = append(late, name)
-			continue
+		case errors.Is(err, errNeed): // what it needs is in the list
+		default:
+			errs = append(errs, fmt.Errorf("plugin %s: %w", name, err))
 		}
-		errs = append(errs, fmt.Errorf("plugin %s: %w", name, c.failed[name]))
 	}
 	switch {
 	case len(late) > 0:
@@ -190,8 +192,12 @@ func (c *change) reason(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// errLate marks a part that was not ready when the context ended.
-var errLate = errors.New("the context has ended")
+var (
+	// errLate marks a part that was not ready when the context ended.
+	errLate = errors.New("the context has ended")
+	// errNeed marks a part that was not started, because another one has failed.
+	errNeed = errors.New("a plugin that it needs has failed")
+)
 
 // start makes a part ready for the switch. For one that replaces a plugin it returns after
 // the switch, with an error if that failed after the decision.
@@ -209,7 +215,8 @@ func (c *change) start(ctx context.Context, p *part) error {
 			return nil
 		}
 		if c.hasFailed(need) {
-			return nil // run reports the one that failed
+			c.fail(p, errNeed)
+			return nil
 		}
 	}
 	var err error

@@ -222,7 +222,7 @@ func TestRequiredPluginSkipped(t *testing.T) {
 		g := newFakeGroup(t, WithListener(events.listen))
 		defer g.end()
 		g.of("broken").set(failing(errBroken))
-		err := g.Apply(t.Context(), spec("broken"), spec("needs", needing("broken")), spec("good"))
+		err := g.Apply(t.Context(), spec("broken"), spec("needs", needing("broken")), spec("more", needing("needs")), spec("good"))
 		if want := "apply: the group is as it was: plugin broken: broken"; !errors.Is(err, errBroken) || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}

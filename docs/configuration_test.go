@@ -22,7 +22,7 @@ const configuration = "docs/configuration.md"
 // directories. The page names other packages by their directories.
 var short = map[string]string{
 	"host": "core/host", "plugin": "core/plugin", "plugintest": "core/plugintest", "protocol": "core/protocol",
-	"supervise": "core/supervise",
+	"supervise": "core/supervise", "manifest": "core/manifest",
 	"handshake": "core/handshake", "broker": "core/broker", "transport": "core/transport",
 	"unix": "transport/unix", "tcp": "transport/tcp", "quic": "transport/quic",
 }

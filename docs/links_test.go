@@ -71,11 +71,11 @@ func TestReadmeIsShort(t *testing.T) {
 }
 
 // TestModulesAreListed looks for each released module in the table of the README. The
-// root, modules that only test, and modules that only explain are not released.
+// root, modules that only test, measure or explain are not released.
 func TestModulesAreListed(t *testing.T) {
 	_, section, _ := strings.Cut(read(t, "README.md"), "\n## Modules\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	unreleased := regexp.MustCompile(`/internal/|^examples/|^interop`)
+	unreleased := regexp.MustCompile(`/internal/|^bench$|^examples/|^interop`)
 	found := 0
 	for _, m := range regexp.MustCompile(`(?m)^\t\./(\S+)$`).FindAllStringSubmatch(read(t, "go.work"), -1) {
 		if unreleased.MatchString(m[1]) {

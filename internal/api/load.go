@@ -19,7 +19,7 @@ import (
 // make none.
 func listed(module string) bool {
 	switch parts := strings.Split(module, "/"); parts[0] {
-	case ".", "plugins", "examples", "interop":
+	case ".", "bench", "plugins", "examples", "interop":
 		return false
 	default:
 		return !slices.Contains(parts, "internal")

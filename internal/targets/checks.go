@@ -31,8 +31,10 @@ const (
 )
 
 // grpcOnly are the .proto files whose services are not a protocol of their own:
-// one of every plugin, and one that a test puts into a protocol with another.
+// one of every plugin, one that a test puts into a protocol with another, and one that
+// plain grpc-go serves too.
 var grpcOnly = []string{
+	"bench/internal/echopb/echo.proto",
 	"core/internal/control/controlpb/control.proto",
 	"core/internal/e2e/matrixpb/matrix.proto",
 }

@@ -32,11 +32,11 @@ func (m module) path() string { return m.file.Module.Mod.Path }
 func (m module) alone() place { return m.with("GOWORK=off") }
 
 // published reports whether the module is released. The root has tools,
-// internal modules and those of interoperability tests have no users, and
-// examples are only for reading.
+// internal modules, those of interoperability tests and the benchmark have no users,
+// and examples are only for reading.
 func (m module) published() bool {
 	parts := strings.Split(filepath.ToSlash(m.dir), "/")
-	return m.dir != "." && parts[0] != "interop" && parts[0] != "examples" && !slices.Contains(parts, "internal")
+	return !slices.Contains([]string{".", "bench", "examples", "interop"}, parts[0]) && !slices.Contains(parts, "internal")
 }
 
 // needsSideCommit reports whether go install would refuse the module as it is

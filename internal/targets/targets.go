@@ -9,10 +9,13 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	"github.com/magefile/mage/mg"
 )
 
 const (
-	benchCommand     = "./core/internal/e2e/cmd/bench"
+	benchCommand     = "./bench/cmd/bench"
+	benchPage        = "docs/performance.md"
 	supervisePackage = "./core/supervise"
 	e2ePackages      = "./core/internal/e2e/..."
 
@@ -68,9 +71,12 @@ func fuzz(ctx context.Context, fuzztime string) error {
 	})
 }
 
-// Bench compares Plugwire with plain grpc-go, and its transports with each other, as ratios from one run of less than three minutes.
-func Bench(ctx context.Context) error {
-	return root.run(ctx, "go", "run", benchCommand)
+// Bench holds the targets about speed.
+type Bench mg.Namespace
+
+// Peers measures Plugwire beside other frameworks, for about ten minutes, and writes the tables of docs/performance.md. It wants a quiet machine, and root for one part.
+func (Bench) Peers(ctx context.Context) error {
+	return root.run(ctx, "go", "run", benchCommand, "-write", benchPage)
 }
 
 // benchOnce shows that the benchmarks work. It measures nothing.
@@ -83,7 +89,7 @@ func benchOnce(ctx context.Context) error {
 		each(all, func(s scope) error {
 			return s.run(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "1x", s.pattern)
 		}),
-		root.run(ctx, "go", "run", benchCommand, "-rounds", "1", "-slice", "10ms"),
+		root.run(ctx, "go", "run", benchCommand, "-quick"),
 	)
 }
 

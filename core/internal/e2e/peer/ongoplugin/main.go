@@ -12,9 +12,6 @@
 //	goplugin-peer tail SIZE PATH [ARGUMENT]...
 //	                                  is a host on go-plugin of a plugin that prints so
 //	                                  many bytes at its end, on each stream
-//	goplugin-peer time [-mtls]        prints how long it takes, in nanoseconds, from
-//	                                  starting itself as plugin to the first answer,
-//	                                  with go-plugin on both sides
 //	goplugin-peer reattach JSON       is a host on go-plugin of a plugin that runs already
 //	goplugin-peer both                is a host on both, of itself as both plugins
 //
@@ -99,8 +96,6 @@ func Main() {
 		err = hostGoPlugin(cfg, message, last)
 	case "tail":
 		err = fetchTail(args[0], args[1:])
-	case "time":
-		err = timeStart(slices.Contains(args, "-mtls"))
 	case "reattach":
 		err = reattachGoPlugin(args[0])
 	case "both":
@@ -158,27 +153,6 @@ func newConfig(cmd *exec.Cmd, mutualTLS bool) *goplugin.ClientConfig {
 		StartTimeout:     timeout,
 		Logger:           hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info}),
 	}
-}
-
-func timeStart(mutualTLS bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	began := time.Now()
-	client := goplugin.NewClient(newConfig(exec.Command(os.Args[0], "serve"), mutualTLS))
-	defer client.Kill()
-	conn, err := client.Client()
-	if err != nil {
-		return err
-	}
-	service, err := conn.Dispense("echo")
-	if err != nil {
-		return err
-	}
-	if _, err := service.(echopb.EchoClient).Unary(ctx, &echopb.Payload{}); err != nil {
-		return err
-	}
-	fmt.Println(time.Since(began).Nanoseconds())
-	return nil
 }
 
 // hostGoPlugin calls a plugin, and at last calls the given function, if there

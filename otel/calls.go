@@ -35,9 +35,8 @@ func Host(opts ...Option) host.Option {
 		host.WithTrace(newLives(cfg).trace()))
 }
 
-// Plugin makes a plugin tell about the calls that it serves and makes, and puts the
-// identity of the trace into its log: the attributes trace_id and span_id of records that
-// are logged with the context of a call.
+// Plugin makes a plugin tell about the calls that it serves and makes. Records that are
+// logged with the context of a call get the attributes trace_id and span_id.
 func Plugin(opts ...Option) plugin.Option {
 	cfg := newConfig(opts)
 	client, server := cfg.callHandlers(func(context.Context) string { return "host" })

@@ -22,7 +22,7 @@ import (
 func Supervise(opts ...Option) supervise.Option {
 	cfg := newConfig(opts)
 	m := cfg.meter()
-	s := &supervised{
+	s := &supervisor{
 		tracer: cfg.tracer(),
 		restarts: must(m.Int64Counter("plugwire.plugin.restarts", metric.WithUnit("{restart}"),
 			metric.WithDescription("Plugins that took the place of one that had ended."))),
@@ -35,8 +35,8 @@ func Supervise(opts ...Option) supervise.Option {
 	return supervise.WithListener(s.listen)
 }
 
-// supervised tells about handles.
-type supervised struct {
+// supervisor tells about handles.
+type supervisor struct {
 	tracer   trace.Tracer
 	restarts metric.Int64Counter
 	swaps    metric.Int64Counter
@@ -58,7 +58,7 @@ type gap struct {
 	began supervise.Event
 }
 
-func (s *supervised) listen(e supervise.Event) {
+func (s *supervisor) listen(e supervise.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.handles[e.Name]
@@ -88,7 +88,7 @@ func (s *supervised) listen(e supervise.Event) {
 }
 
 // span begins a span at the time of an event.
-func (s *supervised) span(name string, e supervise.Event) trace.Span {
+func (s *supervisor) span(name string, e supervise.Event) trace.Span {
 	_, span := s.tracer.Start(context.Background(), name, trace.WithNewRoot(), trace.WithTimestamp(e.Time), trace.WithAttributes(pluginName.String(e.Name)))
 	return span
 }
@@ -105,7 +105,7 @@ func addEvent(span trace.Span, e supervise.Event) {
 }
 
 // endGap ends the gap if the event does.
-func (s *supervised) endGap(h *handle, e supervise.Event) {
+func (s *supervisor) endGap(h *handle, e supervise.Event) {
 	ctx, name := context.Background(), metric.WithAttributes(pluginName.String(e.Name))
 	switch e.Kind {
 	case supervise.KindReady:
@@ -120,7 +120,7 @@ func (s *supervised) endGap(h *handle, e supervise.Event) {
 	h.gap = nil
 }
 
-func (s *supervised) swapEvent(h *handle, e supervise.Event) {
+func (s *supervisor) swapEvent(h *handle, e supervise.Event) {
 	if e.Kind == supervise.KindStarting {
 		h.swap = s.span("plugin swap "+e.Name, e)
 		return
@@ -130,7 +130,7 @@ func (s *supervised) swapEvent(h *handle, e supervise.Event) {
 	}
 }
 
-func (s *supervised) endSwap(h *handle, e supervise.Event) {
+func (s *supervisor) endSwap(h *handle, e supervise.Event) {
 	addEvent(h.swap, e)
 	attributes := []metric.AddOption{metric.WithAttributes(pluginName.String(e.Name))}
 	if e.Kind != supervise.KindSwapped {

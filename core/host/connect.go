@@ -242,5 +242,6 @@ func (l *launch) plugin(answer *negotiation.Answer, e ends) *Plugin {
 		},
 		goplugin: l.newGoPlugin(answer, e.client.Plain()),
 	}
+	p.stuck.never.Store(p.foreign)
 	return p
 }

@@ -38,6 +38,7 @@ type Plugin struct {
 	foreign  bool // it speaks only go-plugin's part of the handshake
 	info     Info
 	goplugin *goPluginSide
+	stuck    stuck
 
 	step    atomic.Pointer[Step]   // the last step of a shutdown; nil before one
 	whyLate atomic.Pointer[string] // why the plugin did not end when asked; nil if unknown
@@ -77,12 +78,20 @@ type Info struct {
 
 // Invoke makes a unary call. It is for generated code.
 func (p *Plugin) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return p.client.Invoke(ctx, method, args, reply, opts...)
+	err := p.client.Invoke(ctx, method, args, reply, opts...)
+	if err == nil {
+		return nil
+	}
+	return p.stuck.explain(ctx, p.client.Plain(), method, err)
 }
 
 // NewStream begins a streaming call. It is for generated code.
 func (p *Plugin) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return p.client.NewStream(ctx, desc, method, opts...)
+	s, err := p.client.NewStream(ctx, desc, method, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &stuckStream{ClientStream: s, plugin: p, ctx: ctx, method: method}, nil
 }
 
 // OpenStream opens a stream of bytes to the plugin. It returns when the plugin has

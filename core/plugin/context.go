@@ -17,7 +17,8 @@ type runtime struct {
 	session  *session.Listener
 	calls    *rpc.Plugin
 	broker   *brokerEnd
-	stopping chan struct{} // closed when the plugin begins to stop
+	stacks   func(method string) string // nil if the plugin tells no stacks
+	stopping chan struct{}              // closed when the plugin begins to stop
 }
 
 // runtimeKey is the key under which the context of an OnShutdown function holds the

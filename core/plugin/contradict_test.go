@@ -39,6 +39,7 @@ func TestPairsOfOptions(t *testing.T) {
 		"IgnoresSIGTERM":       IgnoresSIGTERM(),
 		"OutlivesHost":         OutlivesHost(),
 		"WithLookupEnv":        WithLookupEnv(os.LookupEnv),
+		"WithStacks":           WithStacks(nil),
 		"WithAnswerWriter":     WithAnswerWriter(io.Discard),
 		"WithPrinted":          WithPrinted(nil, nil),
 	}

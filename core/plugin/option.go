@@ -67,7 +67,8 @@ type config struct {
 	printed          printed
 	outlives         bool
 	ignoresTerminate bool
-	debug            bool // hosts come and go, and a person reads standard output
+	editStacks       func(stacks string) string // nil: the plugin tells no stacks
+	debug            bool                       // hosts come and go, and a person reads standard output
 }
 
 func newConfig(opts []Option) (*config, error) {
@@ -75,6 +76,7 @@ func newConfig(opts []Option) (*config, error) {
 		maxMessageSize: calls.DefaultMaxMessageSize,
 		wires:          rpc.Names(),
 		cookie:         negotiation.DefaultCookie(),
+		editStacks:     asTheyAre,
 	}
 	err := applyAll(cfg, opts)
 	if cfg.lookupEnv == nil {
@@ -127,7 +129,7 @@ func WithLogger(logger *slog.Logger) Option {
 
 // WithLogHandler puts a handler of the caller's before that of the plugin's logger, for
 // example to add attributes from the context: wrap gets the handler and returns its own.
-// Of several, the one added last gets a record first.
+// The handler that was added last gets a record first.
 func WithLogHandler(wrap func(slog.Handler) slog.Handler) Option {
 	return optionFunc(func(cfg *config) error {
 		if wrap == nil {

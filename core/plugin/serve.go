@@ -59,7 +59,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 	cfg, optErr := newConfig(opts)
 	offer, err := negotiation.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
 	s := &server{config: cfg, offer: offer}
-	s.runtime = &runtime{logger: s.newLogger(), stopping: make(chan struct{})}
+	s.runtime = &runtime{logger: s.newLogger(), stacks: s.takeStacks(), stopping: make(chan struct{})}
 	if err != nil {
 		return s.refuse(err)
 	}
@@ -193,7 +193,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 				default: // a stop is already under way
 				}
 			}
-			rt.services = control.Register(r, s.info(binding, r), started, control.Requests{Shutdown: shutdown, Ready: s.ready.announce})
+			rt.services = control.Register(r, s.info(binding, r), started, control.Requests{Shutdown: shutdown, Ready: s.ready.announce, Stacks: rt.stacks})
 			s.registerGoPlugin(r, shutdown)
 		},
 		Unary:   s.unary,

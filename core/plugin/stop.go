@@ -51,7 +51,7 @@ func (s *server) stop(ctx context.Context, grace time.Duration) error {
 	drainCtx, cancelDrain := context.WithTimeout(ctx, grace*3/4)
 	defer cancelDrain()
 	if err := rt.calls.Drain(drainCtx); err != nil {
-		rt.logger.WarnContext(ctx, "calls were cut off by the shutdown", "error", err)
+		rt.logger.WarnContext(ctx, "calls were cut off by the shutdown", "error", err, "stacks", s.handlers())
 		// Cut the handlers off before the shutdown functions run, which may close what
 		// handlers use.
 		said := s.foreign.Stopped(ctx)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -18,6 +19,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/control/controlpb"
 	"github.com/plugwire/plugwire/core/internal/control/reflection"
 	"github.com/plugwire/plugwire/core/internal/goplugin/messages"
+	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/protocol"
 )
@@ -62,6 +64,9 @@ type Requests struct {
 	Shutdown func(grace time.Duration)
 	// Ready returns when the plugin is ready, or why it will not be.
 	Ready func(ctx context.Context) error
+	// Stacks returns where the handlers of a method are, as text. It is nil if the plugin
+	// does not tell.
+	Stacks func(method string) string
 }
 
 // Register adds the built-in services to r, after the application's. The plugin is
@@ -131,6 +136,25 @@ func (s *server) Ready(ctx context.Context, _ *controlpb.ReadyRequest) (*control
 func (s *server) Shutdown(_ context.Context, req *controlpb.ShutdownRequest) (*controlpb.ShutdownResponse, error) {
 	s.requests.Shutdown(time.Duration(min(max(req.GetGraceMilliseconds(), 0), maxGrace.Milliseconds())) * time.Millisecond)
 	return &controlpb.ShutdownResponse{}, nil
+}
+
+// Stacks implements plugwire.v1.Control.
+func (s *server) Stacks(_ context.Context, req *controlpb.StacksRequest) (*controlpb.StacksResponse, error) {
+	if s.requests.Stacks == nil {
+		return nil, status.Error(codes.Unimplemented, "this plugin does not tell its stacks")
+	}
+	return &controlpb.StacksResponse{Stacks: s.requests.Stacks(req.GetMethod())}, nil
+}
+
+// maxStacks bounds the stacks that a host takes from a plugin, in bytes. A plugin sends at
+// most 20 KiB.
+const maxStacks = 64 << 10
+
+// Stacks asks where the handlers of a method are. The text is the plugin's, and so not
+// trusted: control characters in it are quoted.
+func Stacks(ctx context.Context, cc grpc.ClientConnInterface, method string) (string, error) {
+	r, err := controlpb.NewControlClient(cc).Stacks(ctx, &controlpb.StacksRequest{Method: method}, grpc.MaxCallRecvMsgSize(maxStacks))
+	return logs.Indented(r.GetStacks()), err
 }
 
 // maxReason bounds the text, in bytes, with which a plugin says why it is not ready. A person

@@ -60,7 +60,7 @@ func TestD07_LongLineOnStdout(t *testing.T) {
 	defer input.Close()
 	defer begin.Close()
 	logger, book := newJournal(t, slog.LevelInfo)
-	var stdout syncBuffer
+	var stdout lockedBuffer
 	// After the answer, a child of the plugin writes when the test asks for it.
 	cmd := scripted(`exec 9<&0; (read word <&9; ` + longLine + ` echo after it) & exec "$0" "$@" </dev/null`)
 	p := launch(t, cmd, host.WithStdin(input), host.WithLogger(logger), host.WithStdout(&stdout))
@@ -81,7 +81,7 @@ func TestD22_LevelsOfLogLines(t *testing.T) {
 	t.Run("the host's level", func(t *testing.T) {
 		t.Parallel()
 		logger, _ := newJournal(t, slog.LevelWarn)
-		var stderr syncBuffer
+		var stderr lockedBuffer
 		p := launch(t, command("misbehave"), host.WithLogger(logger), host.WithStderr(&stderr))
 		if _, err := echopb.NewEchoClient(p).Fail(testContext(t), fail("levels")); err != nil {
 			t.Fatal(err)

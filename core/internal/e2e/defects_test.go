@@ -101,7 +101,7 @@ func TestD02_DescendantHoldsTheOutput(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var stderr syncBuffer
+			var stderr lockedBuffer
 			p := launch(t, scripted(tt.script), host.WithStderr(&stderr))
 			var line string
 			eventually(t, hang, func() string { // a stream other than the answer's
@@ -403,7 +403,7 @@ func TestD20_TailOfTheOutput(t *testing.T) {
 	})
 	t.Run("ours on both sides", func(t *testing.T) {
 		t.Parallel()
-		var stdout, stderr syncBuffer
+		var stdout, stderr lockedBuffer
 		p := launch(t, plugin, host.WithStdout(&stdout), host.WithStderr(&stderr))
 		if err := p.Close(); err != nil {
 			t.Error(err)

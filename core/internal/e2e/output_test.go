@@ -24,7 +24,7 @@ func TestLongLines(t *testing.T) {
 		t.Run(strconv.Itoa(size), func(t *testing.T) {
 			t.Parallel()
 			logged := new(counter)
-			var stdout, stderr syncBuffer
+			var stdout, stderr lockedBuffer
 			p := launch(t, command("misbehave", "-flood", strconv.Itoa(size)),
 				host.WithLogger(slog.New(logged)), host.WithStdout(&stdout), host.WithStderr(&stderr))
 			client := echopb.NewEchoClient(p)
@@ -41,7 +41,7 @@ func TestLongLines(t *testing.T) {
 			}
 			for _, stream := range []struct {
 				letter string
-				got    *syncBuffer
+				got    *lockedBuffer
 			}{{"o", &stdout}, {"e", &stderr}} {
 				want := strings.Repeat(strings.Repeat(stream.letter, size-1)+"\n", 3)
 				if got := stream.got.String(); got != want {
@@ -64,7 +64,7 @@ func TestLevelsAndFields(t *testing.T) {
 		t.Run(level.String(), func(t *testing.T) {
 			t.Parallel()
 			logger, book := newJournal(t, level)
-			var stderr syncBuffer
+			var stderr lockedBuffer
 			p := launch(t, command("misbehave"), host.WithLogger(logger), host.WithStderr(&stderr))
 			began := time.Now()
 			if _, err := echopb.NewEchoClient(p).Fail(testContext(t), fail("levels")); err != nil {

@@ -427,7 +427,7 @@ func TestPluginRunByHand(t *testing.T) {
 func TestNoiseBeforeTheAnswer(t *testing.T) {
 	t.Parallel()
 	logger, book := newJournal(t, 0)
-	var stdout syncBuffer
+	var stdout lockedBuffer
 	p := launch(t, command("misbehave", "-mutter"), host.WithLogger(logger), host.WithStdout(&stdout))
 	for _, line := range []string{"welcome", "1|2 is not an answer", "loading..."} {
 		if r := book.await(t, line); r.Attrs["stream"] != "stdout" {

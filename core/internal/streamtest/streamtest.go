@@ -49,7 +49,7 @@ func Go[T any](f func() (T, error)) <-chan Result[T] {
 	return done
 }
 
-// CheckClose closes each of closers. One that is closed already is no failure.
+// CheckClose closes each of closers. One may be closed already.
 func CheckClose(t testing.TB, closers ...io.Closer) {
 	t.Helper()
 	for _, c := range closers {

@@ -304,6 +304,97 @@ func (*ShutdownResponse) Descriptor() ([]byte, []int) {
 	return file_core_internal_control_controlpb_control_proto_rawDescGZIP(), []int{5}
 }
 
+type StacksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Full name of the method, such as "/package.Service/Method". Empty for all methods.
+	Method        string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StacksRequest) Reset() {
+	*x = StacksRequest{}
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StacksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StacksRequest) ProtoMessage() {}
+
+func (x *StacksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StacksRequest.ProtoReflect.Descriptor instead.
+func (*StacksRequest) Descriptor() ([]byte, []int) {
+	return file_core_internal_control_controlpb_control_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *StacksRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+type StacksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stacks as text for people, at most 20 KiB. Empty if no handler of the method
+	// runs, or if the plugin has told stacks a moment ago.
+	Stacks        string `protobuf:"bytes,1,opt,name=stacks,proto3" json:"stacks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StacksResponse) Reset() {
+	*x = StacksResponse{}
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StacksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StacksResponse) ProtoMessage() {}
+
+func (x *StacksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_core_internal_control_controlpb_control_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StacksResponse.ProtoReflect.Descriptor instead.
+func (*StacksResponse) Descriptor() ([]byte, []int) {
+	return file_core_internal_control_controlpb_control_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StacksResponse) GetStacks() string {
+	if x != nil {
+		return x.Stacks
+	}
+	return ""
+}
+
 var File_core_internal_control_controlpb_control_proto protoreflect.FileDescriptor
 
 const file_core_internal_control_controlpb_control_proto_rawDesc = "" +
@@ -321,11 +412,16 @@ const file_core_internal_control_controlpb_control_proto_rawDesc = "" +
 	"\rReadyResponse\"@\n" +
 	"\x0fShutdownRequest\x12-\n" +
 	"\x12grace_milliseconds\x18\x01 \x01(\x03R\x11graceMilliseconds\"\x12\n" +
-	"\x10ShutdownResponse2\xcf\x01\n" +
+	"\x10ShutdownResponse\"'\n" +
+	"\rStacksRequest\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\"(\n" +
+	"\x0eStacksResponse\x12\x16\n" +
+	"\x06stacks\x18\x01 \x01(\tR\x06stacks2\x92\x02\n" +
 	"\aControl\x12;\n" +
 	"\x04Info\x12\x18.plugwire.v1.InfoRequest\x1a\x19.plugwire.v1.InfoResponse\x12>\n" +
 	"\x05Ready\x12\x19.plugwire.v1.ReadyRequest\x1a\x1a.plugwire.v1.ReadyResponse\x12G\n" +
-	"\bShutdown\x12\x1c.plugwire.v1.ShutdownRequest\x1a\x1d.plugwire.v1.ShutdownResponseB>Z<github.com/plugwire/plugwire/core/internal/control/controlpbb\x06proto3"
+	"\bShutdown\x12\x1c.plugwire.v1.ShutdownRequest\x1a\x1d.plugwire.v1.ShutdownResponse\x12A\n" +
+	"\x06Stacks\x12\x1a.plugwire.v1.StacksRequest\x1a\x1b.plugwire.v1.StacksResponseB>Z<github.com/plugwire/plugwire/core/internal/control/controlpbb\x06proto3"
 
 var (
 	file_core_internal_control_controlpb_control_proto_rawDescOnce sync.Once
@@ -339,7 +435,7 @@ func file_core_internal_control_controlpb_control_proto_rawDescGZIP() []byte {
 	return file_core_internal_control_controlpb_control_proto_rawDescData
 }
 
-var file_core_internal_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_core_internal_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_core_internal_control_controlpb_control_proto_goTypes = []any{
 	(*InfoRequest)(nil),      // 0: plugwire.v1.InfoRequest
 	(*InfoResponse)(nil),     // 1: plugwire.v1.InfoResponse
@@ -347,16 +443,20 @@ var file_core_internal_control_controlpb_control_proto_goTypes = []any{
 	(*ReadyResponse)(nil),    // 3: plugwire.v1.ReadyResponse
 	(*ShutdownRequest)(nil),  // 4: plugwire.v1.ShutdownRequest
 	(*ShutdownResponse)(nil), // 5: plugwire.v1.ShutdownResponse
+	(*StacksRequest)(nil),    // 6: plugwire.v1.StacksRequest
+	(*StacksResponse)(nil),   // 7: plugwire.v1.StacksResponse
 }
 var file_core_internal_control_controlpb_control_proto_depIdxs = []int32{
 	0, // 0: plugwire.v1.Control.Info:input_type -> plugwire.v1.InfoRequest
 	2, // 1: plugwire.v1.Control.Ready:input_type -> plugwire.v1.ReadyRequest
 	4, // 2: plugwire.v1.Control.Shutdown:input_type -> plugwire.v1.ShutdownRequest
-	1, // 3: plugwire.v1.Control.Info:output_type -> plugwire.v1.InfoResponse
-	3, // 4: plugwire.v1.Control.Ready:output_type -> plugwire.v1.ReadyResponse
-	5, // 5: plugwire.v1.Control.Shutdown:output_type -> plugwire.v1.ShutdownResponse
-	3, // [3:6] is the sub-list for method output_type
-	0, // [0:3] is the sub-list for method input_type
+	6, // 3: plugwire.v1.Control.Stacks:input_type -> plugwire.v1.StacksRequest
+	1, // 4: plugwire.v1.Control.Info:output_type -> plugwire.v1.InfoResponse
+	3, // 5: plugwire.v1.Control.Ready:output_type -> plugwire.v1.ReadyResponse
+	5, // 6: plugwire.v1.Control.Shutdown:output_type -> plugwire.v1.ShutdownResponse
+	7, // 7: plugwire.v1.Control.Stacks:output_type -> plugwire.v1.StacksResponse
+	4, // [4:8] is the sub-list for method output_type
+	0, // [0:4] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -373,7 +473,7 @@ func file_core_internal_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_internal_control_controlpb_control_proto_rawDesc), len(file_core_internal_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	Control_Info_FullMethodName     = "/plugwire.v1.Control/Info"
 	Control_Ready_FullMethodName    = "/plugwire.v1.Control/Ready"
 	Control_Shutdown_FullMethodName = "/plugwire.v1.Control/Shutdown"
+	Control_Stacks_FullMethodName   = "/plugwire.v1.Control/Stacks"
 )
 
 // ControlClient is the client API for Control service.
@@ -48,6 +49,10 @@ type ControlClient interface {
 	// shutdown has begun, not that it has ended; the end is the process's exit. A
 	// second request changes nothing.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error)
+	// Stacks says where the handlers of a method are that run now. The plugin goes on. A
+	// host asks when a call has ended by its deadline, and before it stops a plugin by
+	// force. UNIMPLEMENTED means that the plugin does not tell.
+	Stacks(ctx context.Context, in *StacksRequest, opts ...grpc.CallOption) (*StacksResponse, error)
 }
 
 type controlClient struct {
@@ -88,6 +93,16 @@ func (c *controlClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts 
 	return out, nil
 }
 
+func (c *controlClient) Stacks(ctx context.Context, in *StacksRequest, opts ...grpc.CallOption) (*StacksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StacksResponse)
+	err := c.cc.Invoke(ctx, Control_Stacks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServer is the server API for Control service.
 // All implementations must embed UnimplementedControlServer
 // for forward compatibility.
@@ -109,6 +124,10 @@ type ControlServer interface {
 	// shutdown has begun, not that it has ended; the end is the process's exit. A
 	// second request changes nothing.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error)
+	// Stacks says where the handlers of a method are that run now. The plugin goes on. A
+	// host asks when a call has ended by its deadline, and before it stops a plugin by
+	// force. UNIMPLEMENTED means that the plugin does not tell.
+	Stacks(context.Context, *StacksRequest) (*StacksResponse, error)
 	mustEmbedUnimplementedControlServer()
 }
 
@@ -127,6 +146,9 @@ func (UnimplementedControlServer) Ready(context.Context, *ReadyRequest) (*ReadyR
 }
 func (UnimplementedControlServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
+}
+func (UnimplementedControlServer) Stacks(context.Context, *StacksRequest) (*StacksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Stacks not implemented")
 }
 func (UnimplementedControlServer) mustEmbedUnimplementedControlServer() {}
 func (UnimplementedControlServer) testEmbeddedByValue()                 {}
@@ -203,6 +225,24 @@ func _Control_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Stacks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StacksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Stacks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Stacks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Stacks(ctx, req.(*StacksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Control_ServiceDesc is the grpc.ServiceDesc for Control service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -221,6 +261,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Shutdown",
 			Handler:    _Control_Shutdown_Handler,
+		},
+		{
+			MethodName: "Stacks",
+			Handler:    _Control_Stacks_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -10,11 +10,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/stacks"
 )
 
 // Guard registers the application's services, and wraps every handler. A panic does not
 // end the process. A call ends when its goroutine does. Calls are counted, so that they can
-// drain and have a limit. The user's interceptors see these calls and no others.
+// drain and have a limit. The user's interceptors see these calls and no others. The
+// goroutine of a call has the method's label (package stacks).
 //
 // Guard wraps handlers at registration and does not intercept calls. So a call costs no
 // allocation, and Guard need not look at its name.
@@ -53,6 +56,7 @@ func (g *Guard) RegisterService(desc *grpc.ServiceDesc, handler any) {
 }
 
 func (g *Guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHandler {
+	label := stacks.LabelOf(method)
 	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (resp any, err error) {
 		if err := g.enter(); err != nil {
 			return nil, err
@@ -61,6 +65,7 @@ func (g *Guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 		defer g.sendLost(ctx, &returned, &err)
 		defer g.Gate.Leave()
 		defer g.finish(ctx, method, &returned, &err)
+		label.Set()
 		resp, err = next(srv, ctx, decode, g.Unary)
 		returned = true
 		return resp, err
@@ -68,8 +73,9 @@ func (g *Guard) guardUnary(method string, next grpc.MethodHandler) grpc.MethodHa
 }
 
 func (g *Guard) guardStream(info *grpc.StreamServerInfo, next grpc.StreamHandler) grpc.StreamHandler {
+	label := stacks.LabelOf(info.FullMethod)
 	return func(srv any, ss grpc.ServerStream) error {
-		return g.ServeStream(srv, ss, info, next)
+		return g.serveStream(label, srv, ss, info, next)
 	}
 }
 
@@ -83,6 +89,7 @@ func (g *Guard) ServeUnary(ctx context.Context, req any, info *grpc.UnaryServerI
 	defer g.sendLost(ctx, &returned, &err)
 	defer g.Gate.Leave()
 	defer g.finish(ctx, info.FullMethod, &returned, &err)
+	stacks.LabelOf(info.FullMethod).Set()
 	if g.Unary != nil {
 		resp, err = g.Unary(ctx, req, info, next)
 	} else {
@@ -93,7 +100,11 @@ func (g *Guard) ServeUnary(ctx context.Context, req any, info *grpc.UnaryServerI
 }
 
 // ServeStream serves a streaming call. It is a [grpc.StreamServerInterceptor].
-func (g *Guard) ServeStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+func (g *Guard) ServeStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	return g.serveStream(stacks.LabelOf(info.FullMethod), srv, ss, info, next)
+}
+
+func (g *Guard) serveStream(label stacks.Label, srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 	if err := g.enter(); err != nil {
 		return err
 	}
@@ -101,6 +112,7 @@ func (g *Guard) ServeStream(srv any, ss grpc.ServerStream, info *grpc.StreamServ
 	defer g.sendLost(ss.Context(), &returned, &err)
 	defer g.Gate.Leave()
 	defer g.finish(ss.Context(), info.FullMethod, &returned, &err)
+	label.Set()
 	if g.Stream != nil {
 		err = g.Stream(srv, ss, info, next)
 	} else {
@@ -156,6 +168,7 @@ func (g *Guard) draining() error {
 
 // finish is deferred by every call. It returns the error that the caller gets.
 func (g *Guard) finish(ctx context.Context, method string, returned *bool, err *error) {
+	stacks.Clear()
 	if !*returned {
 		*err = g.lost(ctx, method, recover())
 	}

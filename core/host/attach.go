@@ -81,15 +81,15 @@ func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plug
 	if l.multiplex && info.Foreign {
 		return nil, errAttachMultiplex
 	}
-	if info.Version == 0 && len(l.family) == 1 {
-		info.Version = l.family[0].Version() // go-plugin does not always name it
+	if info.Version == 0 && (len(l.family) == 1 || l.anyProtocol) {
+		info.Version = l.family[len(l.family)-1].Version() // go-plugin does not always name it
 	}
 	l.uid = userOf(&exec.Cmd{})
 	l.offer = &negotiation.Offer{
 		Versions:   l.family.Versions(),
 		Transports: l.transports.IDs(),
 		Plugwire:   true,
-		Protocol:   l.family.Name(),
+		Protocol:   l.offeredProtocol(),
 		Sessions:   sessions(l.transports),
 		Wires:      l.wires,
 		Security:   l.security(),

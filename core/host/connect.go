@@ -226,11 +226,11 @@ func (l *launch) plugin(answer *negotiation.Answer, e ends) *Plugin {
 		child:    l.child,
 		session:  l.session,
 		ends:     e,
-		protocol: l.family.Version(answer.Version),
+		protocol: l.spoken(answer),
 		foreign:  !answer.Plugwire,
 		done:     make(chan struct{}),
 		info: Info{
-			Protocol:      l.family.Name(),
+			Protocol:      l.protocolName(answer),
 			Version:       answer.Version,
 			Transport:     answer.Transport,
 			Session:       answer.Session,

@@ -139,7 +139,7 @@ func (l *launch) start(ctx context.Context, cmd *exec.Cmd) (err error) {
 		Transports: l.transports.IDs(),
 		Plugwire:   true,
 		Callbacks:  len(l.bindings) > 0,
-		Protocol:   l.family.Name(),
+		Protocol:   l.offeredProtocol(),
 		Sessions:   sessions(l.transports),
 		Wires:      l.wires,
 		Security:   l.security(),

@@ -55,6 +55,7 @@ func applyAll(cfg *config, opts []Option) error {
 type config struct {
 	name           string
 	family         protocol.Family
+	anyProtocol    bool // the family has only versions: the plugin names the protocol
 	transports     transport.Set
 	logger         *slog.Logger // its records have the plugin's name
 	startTimeout   time.Duration
@@ -153,6 +154,7 @@ func WithProtocols(protocols ...*protocol.Protocol) Option {
 		if cfg.family, err = protocol.NewFamily(protocols...); err != nil {
 			return fmt.Errorf("host.WithProtocols: %w", err)
 		}
+		cfg.anyProtocol = false
 		return nil
 	})
 }

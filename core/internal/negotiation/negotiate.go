@@ -175,7 +175,7 @@ func (a *Answer) Check(o *Offer) (agreed *Answer, err error) {
 	if a.Refusal != nil {
 		return nil, a.refused(o)
 	}
-	if a.Protocol != "" && a.Protocol != o.Protocol {
+	if a.Protocol != "" && o.Protocol != "" && a.Protocol != o.Protocol {
 		return nil, differentProtocols(o.Protocol, a.Protocol)
 	}
 	if !slices.Contains(o.Versions, a.Version) {

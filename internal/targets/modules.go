@@ -22,7 +22,7 @@ var root = place{name: "workspace", dir: ".", env: []string{noCgo}}
 type module struct {
 	place
 	file        *modfile.File
-	commands    []string // names; their packages are in the module's cmd directory
+	commands    []string // names of its commands: see commandPath
 	inWorkspace bool
 }
 
@@ -64,12 +64,9 @@ func modules() ([]module, error) {
 			return nil, err
 		}
 		dir := filepath.Dir(name)
-		commands, err := filepath.Glob(filepath.Join(dir, "cmd", "*"))
+		commands, err := commandsOf(dir)
 		if err != nil {
 			return nil, err
-		}
-		for i, command := range commands {
-			commands[i] = filepath.Base(command)
 		}
 		m := module{
 			place:       place{name: file.Module.Mod.Path, dir: dir, env: []string{noCgo}},
@@ -83,6 +80,39 @@ func modules() ([]module, error) {
 		found = append(found, m)
 	}
 	return found, nil
+}
+
+// commandsOf returns the names of a module's commands: the directory itself if it is one,
+// or else the directories below cmd that are not a module of their own.
+func commandsOf(dir string) ([]string, error) {
+	if isFile(filepath.Join(dir, "main.go")) {
+		return []string{filepath.Base(dir)}, nil
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "cmd", "*"))
+	if err != nil {
+		return nil, err
+	}
+	var commands []string
+	for _, command := range found {
+		if !isFile(filepath.Join(command, "go.mod")) {
+			commands = append(commands, filepath.Base(command))
+		}
+	}
+	return commands, nil
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// commandPath returns the path of a command's package below the module, which begins
+// with a slash; it is empty for a module that is a command itself.
+func (m module) commandPath(name string) string {
+	if isFile(filepath.Join(m.dir, "main.go")) {
+		return ""
+	}
+	return "/cmd/" + name
 }
 
 // workspaceDirs returns the directories of the modules that go.work lists.

@@ -149,10 +149,10 @@ func (p *proof) installCommands(ctx context.Context) error {
 	}
 	return each(p.modules, func(m module) error {
 		return each(m.commands, func(name string) error {
-			if err := c.quiet(ctx, "go", "install", m.path()+"/cmd/"+name+"@"+nextVersion); err != nil {
+			if err := c.quiet(ctx, "go", "install", m.path()+m.commandPath(name)+"@"+nextVersion); err != nil {
 				return err
 			}
-			say("go install %s/cmd/%s@%s", m.path(), name, nextVersion)
+			say("go install %s%s@%s", m.path(), m.commandPath(name), nextVersion)
 			return nil
 		})
 	})

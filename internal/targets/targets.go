@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -39,8 +40,11 @@ func build(ctx context.Context, want func(module) bool) error {
 	}
 	args := []string{"go", "build", "-o", "bin/"}
 	for _, m := range mods {
-		if m.published() && len(m.commands) > 0 && want(m) {
-			args = append(args, "./"+m.dir+"/cmd/...")
+		if !m.published() || !want(m) {
+			continue
+		}
+		for _, name := range m.commands {
+			args = append(args, "./"+filepath.ToSlash(m.dir)+m.commandPath(name))
 		}
 	}
 	return root.run(ctx, args...)

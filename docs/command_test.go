@@ -1,0 +1,61 @@
+//go:build unix
+
+package docs_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const command = "docs/command.md"
+
+// TestCommand runs the commands of the page.
+func TestCommand(t *testing.T) {
+	t.Parallel()
+	watchSources(t)
+	clone, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := shell{dir: t.TempDir(), env: append(environ(), "CGO_ENABLED=0", "LC_ALL=C")}
+	bin := filepath.Join(s.dir, "bin")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator), //nolint:gosec // the clone's own
+		"./cmd/plugwire", "./cmd/plugwire/internal/trial/trial-plugin", "./plugins/hello/cmd/hello-plugin")
+	build.Dir, build.Env = clone, s.env
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ran := 0
+	for _, step := range stepsOf(t, read(t, command)) {
+		if step.command == "" {
+			continue
+		}
+		text := regexp.MustCompile(`\bplugwire (inspect|call|presets|doctor|bench)`).ReplaceAllString(step.command, "bin/plugwire $1")
+		// The page shows failures too, whose exit codes the tests of the command check.
+		got := s.run(t, "{ "+text+"; } || true")
+		ran++
+		if measured(got) != measured(step.want) {
+			t.Errorf("%s:%d: %s prints\n%s\nand not\n%s", command, step.line, step.command, got, step.want)
+		}
+	}
+	if ran < 5 {
+		t.Errorf("only %d commands were run", ran)
+	}
+}
+
+var (
+	number = regexp.MustCompile(`\d+(\.\d+)?`)
+	// varies are the lines whose numbers are others each time.
+	varies = regexp.MustCompile(`(?m)^(plugin|start|memory|built|with) .*$`)
+)
+
+// measured replaces what is measured, and the versions of what the plugin is built with.
+func measured(output string) string {
+	output = varies.ReplaceAllStringFunc(output, func(line string) string { return number.ReplaceAllString(line, "*") })
+	output = regexp.MustCompile(`(?m)^\s*\n`).ReplaceAllString(output, "")
+	output = regexp.MustCompile(`go\*\S*,`).ReplaceAllString(output, "go*,")
+	return strings.TrimRight(regexp.MustCompile(`v\*\S*`).ReplaceAllString(output, "v*"), "\n")
+}

@@ -17,8 +17,12 @@ import (
 // offerVariable is the variable by which a Plugwire host offers more than go-plugin knows.
 const offerVariable = "PLUGWIRE_OFFER"
 
-// commandRunner starts plugins as go-plugin does. A plugin of this module would agree with
-// its host on more than go-plugin has, and no other host could then reattach to it. So the
+// boundVariable is where a host of this module puts its offer instead: in it, the plugins of
+// this module find what binds their lives to the host's.
+const boundVariable = "PLUGWIRE_GOPLUGIN_OFFER"
+
+// commandRunner starts plugins as go-plugin does. A plugin on Plugwire would agree with its
+// host on more than go-plugin has, and no other host could then reattach to it. So the
 // commandRunner hides what the host offers beyond go-plugin.
 type commandRunner struct {
 	host.Runner // the one that starts the process
@@ -81,7 +85,11 @@ func (r *commandRunner) runsPath() bool {
 // Start implements [host.Runner].
 func (r *commandRunner) Start(ctx context.Context, cfg host.StartConfig) (host.Process, error) {
 	cmd := cfg.Command
-	cmd.Env = slices.DeleteFunc(cmd.Env, func(variable string) bool { return strings.HasPrefix(variable, offerVariable+"=") })
+	for i, variable := range cmd.Env {
+		if offer, ok := strings.CutPrefix(variable, offerVariable+"="); ok {
+			cmd.Env[i] = boundVariable + "=" + offer
+		}
+	}
 	cmd.Env = append(cmd.Env, levelVariable+"="+level(r.config.Logger).String())
 	if kept := os.Getenv(keepVariable); kept != "" {
 		cmd.Env = append(cmd.Env, keepVariable+"="+kept)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/core/protocol"
+	"github.com/plugwire/plugwire/core/transport"
 	"github.com/plugwire/plugwire/hclogbridge"
 )
 
@@ -101,7 +102,18 @@ func serve(opts *ServeConfig) error {
 	if keeps(keepOutlive) {
 		served = append(served, plugin.OutlivesHost())
 	}
+	if os.Getenv(boundVariable) != "" {
+		served = append(served, plugin.AsGoPlugin(), plugin.WithLookupEnv(lookupBound))
+	}
 	return plugin.Run(context.Background(), binding, append(served, plugin.WithCookie(opts.MagicCookieKey, opts.MagicCookieValue))...)
+}
+
+// lookupBound finds the offer of a host of this module.
+func lookupBound(name string) (string, bool) {
+	if name == offerVariable {
+		name = boundVariable
+	}
+	return os.LookupEnv(name)
 }
 
 // logger returns the logger of the plugin's side.
@@ -134,7 +146,7 @@ func (o *ServeConfig) binding(broker *GRPCBroker) (protocol.Binding, []plugin.Op
 		return none, nil, errors.New("no plugins given: set ServeConfig.Plugins or VersionedPlugins")
 	}
 	served := []plugin.Option{
-		plugin.WithTransports(transports()...),
+		plugin.WithTransports(served()...),
 		plugin.WithLogger(slog.New(hclogbridge.NewHandler(broker.life.logger))),
 		plugin.OnReady(func(ctx context.Context) error { return broker.connectOnce(plugin.Broker(ctx)) }),
 	}
@@ -148,6 +160,15 @@ func (o *ServeConfig) binding(broker *GRPCBroker) (protocol.Binding, []plugin.Op
 		}
 	}
 	return protocol.Join(versions...), served, nil
+}
+
+// served are the transports of a plugin. Under a host on go-plugin it has one: another would
+// be plaintext on TCP, open to every user of the machine.
+func served() []transport.Transport {
+	if os.Getenv(offerVariable) == "" {
+		return transports()[:1]
+	}
+	return transports()
 }
 
 // check returns an error for a plugin that cannot be served.

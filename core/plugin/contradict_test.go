@@ -37,6 +37,7 @@ func TestPairsOfOptions(t *testing.T) {
 		"OnReady":              OnReady(func(context.Context) error { return nil }),
 		"OnShutdown":           OnShutdown(func(context.Context) error { return nil }),
 		"IgnoresSIGTERM":       IgnoresSIGTERM(),
+		"AsGoPlugin":           AsGoPlugin(),
 		"OutlivesHost":         OutlivesHost(),
 		"WithLookupEnv":        WithLookupEnv(os.LookupEnv),
 		"WithStacks":           WithStacks(nil),

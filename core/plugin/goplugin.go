@@ -30,6 +30,17 @@ func newForeign() *foreign { return goplugin.NewPluginSide() }
 // brokerEnd is the plugin's end of go-plugin's broker.
 type brokerEnd = brokering.Broker
 
+// AsGoPlugin makes the plugin serve every host as it serves one on go-plugin: with go-plugin's
+// answer and services, and nothing beyond them. Several hosts can then attach to the plugin
+// (ReattachConfig there) beside the one that has started it. If that is a Plugwire host, the
+// plugin still ends with it.
+func AsGoPlugin() Option {
+	return optionFunc(func(cfg *config) error {
+		cfg.asGoPlugin = true
+		return nil
+	})
+}
+
 // foreignExit is how long a plugin serves on once such a host knows that it stopped.
 const foreignExit = goplugin.ExitGrace
 
@@ -47,6 +58,9 @@ func (s *server) takeOver() error {
 	if s.outlives {
 		s.outlivesForeign = true
 		return nil
+	}
+	if s.lifeline != nil {
+		return nil // the host is one of ours, see AsGoPlugin
 	}
 	// A host on go-plugin starts its plugins in its own group, and ends the plugin's
 	// process only.

@@ -66,6 +66,7 @@ type config struct {
 	answer           io.Writer
 	printed          printed
 	outlives         bool
+	asGoPlugin       bool // every host is served as one on go-plugin
 	ignoresTerminate bool
 	editStacks       func(stacks string) string // nil: the plugin tells no stacks
 	debug            bool                       // hosts come and go, and a person reads standard output

@@ -67,6 +67,9 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 		return s.refuse(err)
 	}
 	defer func() { s.lifeline.release() }()
+	if cfg.asGoPlugin {
+		offer.Plugwire = false
+	}
 	if !offer.Plugwire {
 		s.foreign = newForeign()
 		defer s.foreign.Abandon()

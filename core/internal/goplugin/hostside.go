@@ -53,8 +53,18 @@ func (h *HostSide) Broker() *broker.Broker {
 
 func (h *HostSide) startLink() { h.link.Do(func() { h.broker.Start(h.conn) }) }
 
-// Shutdown asks a plugin on go-plugin to stop.
-func (h *HostSide) Shutdown(ctx context.Context) error { return messages.Shutdown(ctx, h.conn) }
+// Shutdown asks a plugin on go-plugin to stop, but not before the host has asked for what the
+// plugin prints.
+func (h *HostSide) Shutdown(ctx context.Context) error {
+	if h.fetcher != nil {
+		select {
+		case <-h.fetcher.Opened():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return messages.Shutdown(ctx, h.conn)
+}
 
 // Drain waits until what the plugin sent before its end is logged. After patience it logs
 // no more of it, and waits for hurry at most.

@@ -40,6 +40,7 @@ type FetchConfig struct {
 // Fetcher fetches what a plugin prints.
 type Fetcher struct {
 	stdout, stderr *logs.Collector
+	opened         chan struct{} // closed when the plugin was first asked
 	done           chan struct{} // closed when all output was read and logged
 }
 
@@ -48,6 +49,7 @@ func Fetch(conn grpc.ClientConnInterface, cfg FetchConfig) *Fetcher {
 	f := &Fetcher{
 		stdout: logs.NewCollector(cfg.Logger, logs.CollectorConfig{Stream: "stdout", Copy: cfg.Stdout}),
 		stderr: logs.NewCollector(cfg.Logger, logs.CollectorConfig{Stream: "stderr", Copy: cfg.Stderr}),
+		opened: make(chan struct{}),
 		done:   make(chan struct{}),
 	}
 	stdout, toStdout := io.Pipe()
@@ -62,7 +64,7 @@ func Fetch(conn grpc.ClientConnInterface, cfg FetchConfig) *Fetcher {
 	go func() {
 		defer close(f.done)
 		defer cancel()
-		if err := fetchAll(ctx, conn, toStdout, toStderr, cfg.Exited); err != nil {
+		if err := fetchAll(ctx, conn, toStdout, toStderr, cfg.Exited, sync.OnceFunc(func() { close(f.opened) })); err != nil {
 			cfg.Logger.Warn("fetching the plugin's output ended", "error", err)
 		}
 		_ = errors.Join(toStdout.Close(), toStderr.Close()) // always nil
@@ -70,6 +72,10 @@ func Fetch(conn grpc.ClientConnInterface, cfg FetchConfig) *Fetcher {
 	}()
 	return f
 }
+
+// Opened is closed when the plugin was asked for its output, whatever became of that. A plugin
+// that is told to stop before sends nothing.
+func (f *Fetcher) Opened() <-chan struct{} { return f.opened }
 
 // Drain waits until what the plugin sent before its end is logged. After patience the rest
 // is not logged, so that a slow log handler does not delay the end of the plugin. Drain
@@ -83,11 +89,12 @@ func (f *Fetcher) Drain(patience, hurry time.Duration) {
 	closesWithin(f.done, hurry)
 }
 
-// fetchAll fetches over one connection after another, until the plugin ends.
-func fetchAll(ctx context.Context, conn grpc.ClientConnInterface, stdout, stderr io.Writer, exited <-chan struct{}) error {
+// fetchAll fetches over one connection after another, until the plugin ends. It calls opened
+// when it has asked the plugin.
+func fetchAll(ctx context.Context, conn grpc.ClientConnInterface, stdout, stderr io.Writer, exited <-chan struct{}, opened func()) error {
 	for pause := minRefetch; ; pause = min(2*pause, maxRefetch) {
 		began := time.Now()
-		lost, err := fetch(ctx, conn, stdout, stderr)
+		lost, err := fetch(ctx, conn, stdout, stderr, opened)
 		if !lost || closesWithin(exited, pause) {
 			return err
 		}
@@ -99,8 +106,9 @@ func fetchAll(ctx context.Context, conn grpc.ClientConnInterface, stdout, stderr
 
 // fetch receives until the stream ends. It reports lost if the stream ended with its
 // connection. A plugin without the service prints nothing in this way, and fetch then returns nil.
-func fetch(ctx context.Context, conn grpc.ClientConnInterface, stdout, stderr io.Writer) (lost bool, err error) {
+func fetch(ctx context.Context, conn grpc.ClientConnInterface, stdout, stderr io.Writer, opened func()) (lost bool, err error) {
 	s, err := messages.StreamStdio(ctx, conn, grpc.MaxCallRecvMsgSize(maxMessage))
+	opened()
 	for err == nil {
 		var data messages.StdioData
 		if err = s.RecvMsg(&data); err != nil {

@@ -89,7 +89,7 @@ func TestFetch(t *testing.T) {
 		{errors.New("nonsense"), codes.Unknown},
 	} {
 		var stdout, stderr bytes.Buffer
-		lost, err := fetch(t.Context(), recording{data: data, end: tt.end}, &stdout, &stderr)
+		lost, err := fetch(t.Context(), recording{data: data, end: tt.end}, &stdout, &stderr, func() {})
 		if lost != (status.Code(tt.end) == codes.Unavailable) || status.Code(err) != tt.want || stdout.String() != "out!" || stderr.String() != "err" {
 			t.Errorf("after %v: %v, stdout %q, stderr %q", tt.end, err, &stdout, &stderr)
 		}
@@ -132,7 +132,7 @@ func FuzzFetch(f *testing.F) {
 	f.Add([]byte("\x00\x02\x08\x03\x00\x04\x12\x80\x80\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stdout, stderr bytes.Buffer
-		_, _ = fetch(t.Context(), recording{data: data, end: io.EOF}, &stdout, &stderr) // it has to return, whatever the result
+		_, _ = fetch(t.Context(), recording{data: data, end: io.EOF}, &stdout, &stderr, func() {}) // it has to return, whatever the result
 		if got := stdout.Len() + stderr.Len(); got > len(data) {
 			t.Errorf("%d bytes were written of %d", got, len(data))
 		}

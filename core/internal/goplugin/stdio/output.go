@@ -31,6 +31,11 @@ const (
 	readTime = 100 * time.Millisecond
 )
 
+// comingTime is how long a stop waits for a host that fetches nothing yet, if there is
+// something to fetch. A host that starts a plugin, calls it and stops it at once may not have
+// begun to fetch: without this wait, one such stop in thirty lost output on two busy cores.
+const comingTime = 200 * time.Millisecond
+
 // Output is what a plugin has printed and its host on go-plugin has not fetched. Printing
 // never blocks on a host that fetches nothing: Output then drops the oldest bytes, and
 // tells the host how many. Its methods are safe for concurrent use.
@@ -168,10 +173,14 @@ func (o *Output) await(ctx context.Context) bool {
 }
 
 // Flush waits until a host was sent everything and had time to read it. It returns early
-// when no host fetches any more, or when ctx ends.
+// when no host fetches, or when ctx ends.
 func (o *Output) Flush(ctx context.Context) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	coming, cancel := context.WithTimeout(ctx, comingTime)
+	for o.hosts == 0 && len(o.chunks) > 0 && o.await(coming) {
+	}
+	cancel()
 	for o.hosts > 0 && ctx.Err() == nil {
 		if len(o.chunks) > 0 || o.sending > 0 {
 			o.await(ctx)

@@ -18,8 +18,8 @@ import (
 var plugins = []string{
 	"../trial/trial-plugin",
 	"../../../../plugins/hello/cmd/hello-plugin",
-	"../../../../core/internal/e2e/cmd/goplugin-peer", // a plugin on go-plugin
-	"../../../../interop/terraform",                   // a provider on terraform-plugin-go
+	"../../../../bench/internal/plugin/goplugin", // a plugin on go-plugin
+	"../../../../interop/terraform",              // a provider on terraform-plugin-go
 }
 
 // hang is how long a test waits for what takes milliseconds.
@@ -55,12 +55,38 @@ func (p preparedRun) Run() int {
 
 func build() error {
 	bin := filepath.Join(scratch, "bin") + string(filepath.Separator)
-	cmd := exec.Command("go", append([]string{"build", "-o", bin}, plugins...)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the other targets build, to share the build cache
+	return errors.Join(
+		goBuild(exec.Command("go", append([]string{"build", "-o", bin}, plugins...)...)),
+		goBuild(inDir(undescribed, exec.Command("go", "build", "-ldflags=-w", "-o", bin+"undescribed"+exeSuffix()), "GOWORK=off")),
+		os.Mkdir(filepath.Join(scratch, "t"), 0o700),
+	)
+}
+
+// undescribed is the directory of a plugin on go-plugin whose service no .proto file
+// describes. It is a module of its own, outside of the workspace.
+const undescribed = "../../../../interop/goplugin/v1.8.0"
+
+func exeSuffix() string {
+	if runtime.GOOS == "windows" {
+		return ".exe"
+	}
+	return ""
+}
+
+func inDir(dir string, cmd *exec.Cmd, env ...string) *exec.Cmd {
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	return cmd
+}
+
+func goBuild(cmd *exec.Cmd) error {
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, "CGO_ENABLED=0") // as the other targets build, to share the build cache
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%v: %w\n%s", cmd, err, out)
 	}
-	return os.Mkdir(filepath.Join(scratch, "t"), 0o700)
+	return nil
 }
 
 // TestScripts runs the scripts in testdata/script.
@@ -75,12 +101,6 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TMPDIR", filepath.Join(scratch, "t"))
 			e.Setenv("XDG_RUNTIME_DIR", "")
 			return nil
-		},
-		Condition: func(name string) (bool, error) {
-			if name == "proc" {
-				return runtime.GOOS == "linux", nil
-			}
-			return false, fmt.Errorf("condition %s is not known", name)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitfor": waitFor,

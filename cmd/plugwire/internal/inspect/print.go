@@ -64,6 +64,9 @@ func (c *command) print(r *Report) error {
 	}
 	for _, s := range r.Services {
 		fmt.Fprintf(&b, "\n%s\n", s.Name)
+		if s.Undescribed {
+			fmt.Fprintln(&b, "  its methods are not described by the plugin's reflection")
+		}
 		for _, m := range s.Methods {
 			fmt.Fprintf(w, "  %s\t%s\t%s -> %s\n", m.Name, m.Kind, m.Input, m.Output)
 		}

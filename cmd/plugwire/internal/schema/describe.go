@@ -14,6 +14,8 @@ import (
 type Service struct {
 	Name    string   `json:"name"`
 	Methods []Method `json:"methods"`
+	// Undescribed is set if the plugin's reflection does not describe the methods.
+	Undescribed bool `json:"undescribed,omitempty"`
 }
 
 // Method describes a method in JSON.
@@ -61,6 +63,9 @@ func (s *Schema) DescribeServices() []Service {
 			service.Methods = append(service.Methods, Method{string(m.Name()), Kind(m).String(), string(m.Input().FullName()), string(m.Output().FullName())})
 		}
 		described = append(described, service)
+	}
+	for _, name := range s.undescribed {
+		described = append(described, Service{Name: name, Methods: []Method{}, Undescribed: true})
 	}
 	return described
 }

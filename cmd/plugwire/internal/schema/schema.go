@@ -22,10 +22,11 @@ import (
 
 // Schema has the services of a plugin.
 type Schema struct {
-	services []protoreflect.ServiceDescriptor
-	files    fileFinder
-	types    Types
-	close    func()
+	services    []protoreflect.ServiceDescriptor
+	undescribed []string // services that are listed, and that reflection does not describe
+	files       fileFinder
+	types       Types
+	close       func()
 }
 
 // Types finds messages and extensions by name, for JSON and for the details of errors.
@@ -65,16 +66,17 @@ func FromReflection(ctx context.Context, cc grpc.ClientConnInterface) (*Schema, 
 			continue
 		}
 		file, err := client.FileContainingSymbol(name)
-		if err != nil {
+		if err != nil && ctx.Err() != nil {
 			s.Close()
 			return nil, fmt.Errorf("ask the plugin for the file of service %s: %w", name, err)
 		}
-		d, ok := findService(file, name)
-		if !ok {
-			s.Close()
-			return nil, fmt.Errorf("the plugin lists service %s, and its reflection does not describe that", name)
+		if err == nil {
+			if d, ok := findService(file, name); ok {
+				s.services = append(s.services, d)
+				continue
+			}
 		}
-		s.services = append(s.services, d)
+		s.undescribed = append(s.undescribed, string(name))
 	}
 	return s, nil
 }
@@ -198,6 +200,9 @@ func (s *Schema) Service(name string) (protoreflect.ServiceDescriptor, error) {
 	}
 	if len(short) == 1 {
 		return short[0], nil
+	}
+	if slices.Contains(s.undescribed, name) {
+		return nil, fmt.Errorf("the plugin serves %s, and its reflection does not describe the methods: give the .proto file with -proto", name)
 	}
 	return nil, fmt.Errorf("there is no service %s: there is %s", name, list(names))
 }

@@ -29,14 +29,19 @@ func unbindFromParent() {
 
 // unbindMainThread turns the signal off if the calling goroutine is on the main thread. It
 // reports whether it was.
+//
+// The goroutine is not locked to its thread, because the first lock makes the runtime start
+// another thread, which delays each start. These system calls do not enter the scheduler, so the
+// goroutine moves only if the runtime preempts it between two of them. It is then on another
+// thread at the end. On any other thread the call changes nothing.
 func unbindMainThread() bool {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if unix.Gettid() != unix.Getpid() {
+	main := uintptr(unix.Getpid())
+	if tid, _, _ := syscall.RawSyscall(unix.SYS_GETTID, 0, 0, 0); tid != main {
 		return false
 	}
-	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
-	return true
+	_, _, _ = syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0)
+	tid, _, _ := syscall.RawSyscall(unix.SYS_GETTID, 0, 0, 0)
+	return tid == main
 }
 
 // mainThreadAttempts bounds the search for the main thread. A program that has just started

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -117,5 +119,34 @@ func TestAims(t *testing.T) {
 		if _, met, ok := tt.aim.Check(r); met != tt.met || ok != tt.ok || tt.aim.String() != tt.text {
 			t.Errorf("%s: met %t, measured %t; want %t, %t, %s", tt.aim, met, ok, tt.met, tt.ok, tt.text)
 		}
+	}
+}
+
+// TestPage checks that the page of the project has the marks.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Replace(string(page), "text"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "page.md")
+	if err := os.WriteFile(name, []byte(blockBegin+blockEnd), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(name, "text"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(name); err != nil || string(got) != blockBegin+"\ntext\n\n"+blockEnd {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := Write(name+"2", "text"); err == nil {
+		t.Error("a page that does not exist is written")
 	}
 }

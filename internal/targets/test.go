@@ -48,6 +48,7 @@ var slowPackages = []string{
 	"codegen/internal/cli",
 	"transport/quic",
 	"interop/goplugin",
+	"interop/compat",
 	"plugins/versioned/cmd/versioned-host",
 	"docs",
 	"interop/foreign",

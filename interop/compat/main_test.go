@@ -43,10 +43,10 @@ func prepare() (err error) {
 	if err := flag.Set("test.parallel", "16"); err != nil { // the tests mostly wait
 		return err
 	}
-	if err := readSources("drill", "../../compat/goplugin"); err != nil {
+	if err := readSources("drill", "others", "others/provider", "others/drive", "../../compat/goplugin"); err != nil {
 		return err
 	}
-	return errors.Join(build(original), build(ours, "-modfile=compat.mod"), list(), os.Unsetenv("XDG_RUNTIME_DIR"))
+	return errors.Join(build(original), build(ours, "-modfile=compat.mod"), buildOthers(), list(), os.Unsetenv("XDG_RUNTIME_DIR"))
 }
 
 func build(name string, flags ...string) error {

@@ -400,3 +400,50 @@ func TestSupervise(t *testing.T) {
 		t.Errorf("%d spans of gaps and %d of swaps", len(gaps), len(swaps))
 	}
 }
+
+// A plugin that is stopped because nobody calls it leaves no gap, and its next start is not a
+// restart.
+func TestSuperviseIdle(t *testing.T) {
+	t.Parallel()
+	s := newSide(t)
+	closed := make(chan struct{})
+	g, err := supervise.NewGroup(otelplugwire.Supervise(s.options()...),
+		supervise.WithLogger(slog.New(slog.DiscardHandler)),
+		supervise.WithListener(func(e supervise.Event) {
+			if e.Kind == supervise.KindClosed {
+				close(closed)
+			}
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Apply(t.Context(), supervise.Spec{
+		Name: "echo", Idle: time.Millisecond,
+		Launch: func(context.Context) (*host.Plugin, error) { return launch(t) },
+	}); err != nil {
+		t.Fatal(err)
+	}
+	h, err := g.Member("echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		p, err := h.Plugin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-p.Done()
+	}
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+	<-closed
+	for name, value := range s.metrics(t) {
+		if strings.HasPrefix(name, "plugwire.plugin.restarts") || strings.HasPrefix(name, "plugwire.plugin.gap") {
+			t.Errorf("%s is %v", name, value)
+		}
+	}
+	if gaps := s.named("plugin gap echo"); len(gaps) > 0 {
+		t.Errorf("%d spans of gaps", len(gaps))
+	}
+}

@@ -49,6 +49,7 @@ type supervisor struct {
 // handle is what goes on at one handle.
 type handle struct {
 	gap  *gap       // nil if a plugin takes calls
+	idle bool       // the plugin is being stopped because nobody calls it
 	swap trace.Span // nil if none is under way
 }
 
@@ -70,6 +71,10 @@ func (s *supervisor) listen(e supervise.Event) {
 	switch {
 	case swapping:
 		s.swapEvent(h, e)
+	case e.Kind == supervise.KindIdle:
+		h.idle = true
+	case e.Kind == supervise.KindExited && h.idle:
+		h.idle = false // no call misses the plugin: the next one starts another
 	case e.Kind == supervise.KindUnhealthy || e.Kind == supervise.KindExited:
 		if h.gap == nil {
 			h.gap = &gap{s.span("plugin gap "+e.Name, e), e}
@@ -78,6 +83,9 @@ func (s *supervisor) listen(e supervise.Event) {
 	case h.gap != nil:
 		addEvent(h.gap, e)
 		s.endGap(h, e)
+	}
+	if e.Kind == supervise.KindReady {
+		h.idle = false
 	}
 	if e.Kind == supervise.KindClosed {
 		if h.swap != nil {

@@ -497,7 +497,7 @@ func TestGroupSwap(t *testing.T) {
 func TestLazy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := newFakeGroup(t)
+		g := newFakeGroup(t, WithHold(time.Millisecond)) // shorter than a start
 		defer g.end()
 		g.apply(spec("a", lazy), spec("b", lazy, needing("a")), spec("c", lazy))
 		for _, s := range g.State() {

@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -34,27 +34,64 @@ func writeProgram(t *testing.T, dir, name, script string) string {
 	return path
 }
 
-// TestStations starts the programs of a directory. One program is not a plugin.
+// TestStations starts the programs of a directory. One program is not a plugin. Then the
+// directory changes: a station is new, one is gone and one is another program.
 func TestStations(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, name := range []string{"north", "south"} {
+	for _, name := range []string{"north", "south", "west"} {
 		writeStation(t, dir, "station-"+name)
 	}
 	writeProgram(t, dir, "station-broken", "exit 3")
 	writeProgram(t, dir, "other", "exit 4")
 	stations, err := network.Start(t.Context(), dir)
-	t.Cleanup(func() { _ = stations.Close() }) // it is closed below, where it counts
-	if failed, ok := errors.AsType[*host.StartError](err); !ok || failed.Name != "broken" || strings.Contains(err.Error(), "exit code 4") {
-		t.Errorf("%v", err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if names := slices.Sorted(maps.Keys(stations)); !slices.Equal(names, []string{"north", "south"}) {
+	t.Cleanup(func() { _ = stations.Close() }) // it is closed below, where it counts
+	processes := func() map[string]int {
+		t.Helper()
+		processes := make(map[string]int)
+		for _, s := range stations.State() {
+			if s.Name == "broken" {
+				if failed, ok := errors.AsType[*host.StartError](s.Err); !ok || failed.Name != "broken" {
+					t.Errorf("the state of a broken station: %+v", s)
+				}
+				continue
+			}
+			h, err := stations.Member(s.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := weather.NewStationClient(h).ListReadings(t.Context(), &weather.ListReadingsRequest{}); err != nil {
+				t.Errorf("%s: %v", s.Name, err)
+			}
+			processes[s.Name] = s.Plugin.Info().PID
+		}
+		return processes
+	}
+	before := processes()
+	if names := slices.Sorted(maps.Keys(before)); !slices.Equal(names, []string{"north", "south", "west"}) {
 		t.Errorf("%v run", names)
 	}
-	for name, p := range stations {
-		if _, err := weather.NewStationClient(p).ListReadings(t.Context(), &weather.ListReadingsRequest{}); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+
+	writeStation(t, dir, "station-east")
+	if err := os.Remove(filepath.Join(dir, "station-west")); err != nil {
+		t.Fatal(err)
+	}
+	north := filepath.Join(dir, "station-north")
+	if err := os.Chtimes(north, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := network.Reload(t.Context(), stations, dir); err != nil {
+		t.Fatal(err)
+	}
+	after := processes()
+	if names := slices.Sorted(maps.Keys(after)); !slices.Equal(names, []string{"east", "north", "south"}) {
+		t.Errorf("%v run after the change", names)
+	}
+	if after["south"] != before["south"] || after["north"] == before["north"] {
+		t.Errorf("the processes were %v and are %v", before, after)
 	}
 	if err := stations.Close(); err != nil {
 		t.Error(err)

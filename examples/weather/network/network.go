@@ -1,17 +1,16 @@
-// Package network is a host of many weather stations: it finds them in a directory,
-// starts and stops them together, and keeps one up.
+// Package network is a host of many weather stations: it finds them in a directory, keeps
+// them up, and notices those that are new or gone.
 package network
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"log/slog"
+	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/supervise"
@@ -22,66 +21,57 @@ import (
 // prefix begins the name of a program that is a station.
 const prefix = "station-"
 
-// maxStarting bounds the plugins that start at the same time. A start is work for the
-// processor, so more at a time only makes each of them slower.
-const maxStarting = 8
-
-// Stations are running plugins by their names.
-type Stations map[string]*host.Plugin
-
-// Start starts every station of a directory. The error says why some did not start; the
-// others run all the same, and the caller closes them.
-func Start(ctx context.Context, dir string, opts ...host.Option) (Stations, error) {
-	programs, skipped, err := host.Discover(dir, prefix+"*")
+// Start starts every station of a directory. The caller closes the group.
+func Start(ctx context.Context, dir string, opts ...host.Option) (*supervise.Group, error) {
+	stations, err := supervise.NewGroup()
 	if err != nil {
 		return nil, err
 	}
-	stations := make(Stations)
-	var errs []error
-	for _, file := range skipped {
-		errs = append(errs, fmt.Errorf("not a station: %v", file))
+	if err := Reload(ctx, stations, dir, opts...); err != nil {
+		return nil, errors.Join(err, stations.Close())
 	}
-	var mu sync.Mutex // guards stations and errs
-	var starting sync.WaitGroup
-	turns := make(chan struct{}, maxStarting)
-	for _, program := range programs {
-		starting.Go(func() {
-			turns <- struct{}{}
-			defer func() { <-turns }()
-			p, err := Launch(ctx, program, opts...)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs = append(errs, err) // it names the plugin
-				return
-			}
-			stations[p.Name()] = p
-		})
-	}
-	starting.Wait()
-	return stations, errors.Join(errs...)
+	return stations, nil
 }
 
-// Launch starts one station, whose name is that of its program without the prefix.
+// Reload makes the group consist of the stations that the directory has now.
+func Reload(ctx context.Context, stations *supervise.Group, dir string, opts ...host.Option) error {
+	programs, skipped, err := host.Discover(dir, prefix+"*")
+	if err != nil {
+		return err
+	}
+	for _, file := range skipped {
+		slog.Warn("not a station", slog.String("file", file.Path), slog.Any("error", file.Err))
+	}
+	var specs []supervise.Spec
+	for _, program := range programs {
+		info, err := os.Stat(program)
+		if err != nil {
+			return err
+		}
+		specs = append(specs, supervise.Spec{
+			Name:     name(program),
+			Optional: true, // a network that lacks a station is better than none
+			Revision: fmt.Sprint(info.Size(), info.ModTime()),
+			Launch: func(ctx context.Context) (*host.Plugin, error) {
+				return Launch(ctx, program, opts...)
+			},
+		})
+	}
+	return stations.Apply(ctx, specs...)
+}
+
+// name returns the name of a station, which is that of its program without the prefix.
+func name(program string) string {
+	return strings.TrimPrefix(strings.TrimSuffix(filepath.Base(program), ".exe"), prefix)
+}
+
+// Launch starts one station.
 func Launch(ctx context.Context, program string, opts ...host.Option) (*host.Plugin, error) {
-	name := strings.TrimPrefix(strings.TrimSuffix(filepath.Base(program), ".exe"), prefix)
 	return host.Launch(ctx, exec.Command(program), append([]host.Option{
-		host.WithName(name),
+		host.WithName(name(program)),
 		host.WithProtocols(weather.StationProtocol),
 		host.WithTransports(unix.New()),
 	}, opts...)...)
-}
-
-// Close stops all stations at once: together they need as long as the slowest.
-func (s Stations) Close() error {
-	plugins := slices.Collect(maps.Values(s))
-	errs := make([]error, len(plugins))
-	var closing sync.WaitGroup
-	for i, p := range plugins {
-		closing.Go(func() { errs[i] = p.Close() })
-	}
-	closing.Wait()
-	return errors.Join(errs...)
 }
 
 // Supervise starts one station and keeps it up: when its process ends, another one takes

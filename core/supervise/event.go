@@ -26,6 +26,13 @@ const (
 	KindRolledBack  Kind = "rolled back"  // the launch function from before the last swap is used again
 	KindIdle        Kind = "idle"         // nobody has called Plugin for a while: it is being stopped
 	KindClosed      Kind = "closed"       // the handle is closed
+
+	// The kinds of a Watcher.
+	KindChanged     Kind = "changed"      // Path was written: the program, or one of its sources
+	KindBuilding    Kind = "building"     // the build command runs
+	KindBuilt       Kind = "built"        // the build command has succeeded
+	KindBuildFailed Kind = "build failed" // Err says why, most often a *BuildError
+	KindRefused     Kind = "refused"      // the program at Path was not swapped in; Err says why
 )
 
 // Event is something that happened to a handle. It may get more fields.
@@ -39,6 +46,15 @@ type Event struct {
 	Delay   time.Duration
 	Err     error
 	Plugin  *host.Plugin
+	// Path is set by a [Watcher], as the kind says.
+	Path string
+}
+
+// tell logs an event and gives it to the listener.
+func (h *Handle) tell(e Event) {
+	e.Name, e.Time = h.name, time.Now()
+	h.log.add(e)
+	h.events.add(e)
 }
 
 // level returns the level of the event's record.
@@ -46,7 +62,7 @@ func (e Event) level() slog.Level {
 	switch e.Kind {
 	case KindGaveUp:
 		return slog.LevelError
-	case KindUnhealthy, KindStartFailed, KindRolledBack, KindRestarting:
+	case KindUnhealthy, KindStartFailed, KindRolledBack, KindRestarting, KindBuildFailed, KindRefused:
 		return slog.LevelWarn
 	case KindExited, KindRetired:
 		if e.Err != nil {
@@ -65,6 +81,9 @@ func (h *Handle) record(e Event) {
 	}
 	if e.Delay > 0 {
 		attrs = append(attrs, slog.Duration("delay", e.Delay))
+	}
+	if e.Path != "" {
+		attrs = append(attrs, slog.String("path", e.Path))
 	}
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))

@@ -136,13 +136,6 @@ func (m *machine) publish(phase Phase, p instance) {
 	}
 }
 
-// tell logs an event and gives it to the listener.
-func (m *machine) tell(e Event) {
-	e.Name, e.Time = m.name, time.Now()
-	m.log.add(e)
-	m.events.add(e)
-}
-
 // adopt makes calls go to a plugin that is ready and was started by the plan.
 func (m *machine) adopt(p instance, by *plan) {
 	l := &life{instance: p, began: time.Now()}

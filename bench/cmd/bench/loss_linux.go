@@ -39,7 +39,7 @@ func losePackets(ctx context.Context) error {
 		{"", []string{"ip", "link", "set", "lo", "mtu", "1500", "gso_max_segs", "1", "up"}},
 		{lossRules, []string{"nft", "-f", "-"}},
 	} {
-		cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...) //nolint:gosec // the commands above
+		cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
 		cmd.Stdin = strings.NewReader(c.stdin)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(c.args, " "), err, out)

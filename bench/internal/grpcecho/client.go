@@ -42,7 +42,7 @@ func (c Client) Metadata(ctx context.Context, p *messages.Payload) (*messages.Pa
 
 // ServerStream receives count messages of size bytes.
 func (c Client) ServerStream(ctx context.Context, count, size int) (int, error) {
-	s, err := c.Echo.ServerStream(ctx, &messages.StreamRequest{Count: uint32(count), Size: uint32(size)}) //nolint:gosec // the counts are ours
+	s, err := c.Echo.ServerStream(ctx, &messages.StreamRequest{Count: int64(count), Size: int64(size)})
 	if err != nil {
 		return 0, err
 	}

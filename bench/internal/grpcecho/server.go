@@ -79,7 +79,7 @@ func (*Server) ClientStream(s grpc.ClientStreamingServer[messages.Payload, messa
 	if err != nil {
 		return err
 	}
-	return s.SendAndClose(&messages.Summary{Count: uint32(n)}) //nolint:gosec // a count of messages
+	return s.SendAndClose(&messages.Summary{Count: int64(n)})
 }
 
 // Bidi implements [echopb.EchoServer].

@@ -98,9 +98,9 @@ func (x *Payload) GetBroker() uint32 {
 type StreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of payloads to send.
-	Count uint32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	Count int64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
 	// Length of each payload in bytes.
-	Size          uint32 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Size          int64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -135,14 +135,14 @@ func (*StreamRequest) Descriptor() ([]byte, []int) {
 	return file_bench_internal_messages_messages_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *StreamRequest) GetCount() uint32 {
+func (x *StreamRequest) GetCount() int64 {
 	if x != nil {
 		return x.Count
 	}
 	return 0
 }
 
-func (x *StreamRequest) GetSize() uint32 {
+func (x *StreamRequest) GetSize() int64 {
 	if x != nil {
 		return x.Size
 	}
@@ -152,7 +152,7 @@ func (x *StreamRequest) GetSize() uint32 {
 type Summary struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of payloads received.
-	Count         uint32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	Count         int64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -187,7 +187,7 @@ func (*Summary) Descriptor() ([]byte, []int) {
 	return file_bench_internal_messages_messages_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *Summary) GetCount() uint32 {
+func (x *Summary) GetCount() int64 {
 	if x != nil {
 		return x.Count
 	}
@@ -206,10 +206,10 @@ const file_bench_internal_messages_messages_proto_rawDesc = "" +
 	"\x0ecompute_micros\x18\x03 \x01(\rR\rcomputeMicros\x12\x16\n" +
 	"\x06broker\x18\x04 \x01(\rR\x06broker\"9\n" +
 	"\rStreamRequest\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\rR\x05count\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\rR\x04size\"\x1f\n" +
+	"\x05count\x18\x01 \x01(\x03R\x05count\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\"\x1f\n" +
 	"\aSummary\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\rR\x05countB6Z4github.com/plugwire/plugwire/bench/internal/messagesb\x06proto3"
+	"\x05count\x18\x01 \x01(\x03R\x05countB6Z4github.com/plugwire/plugwire/bench/internal/messagesb\x06proto3"
 
 var (
 	file_bench_internal_messages_messages_proto_rawDescOnce sync.Once

@@ -63,7 +63,7 @@ func (c drpcClient) serverStream(ctx context.Context, count, size int) (int, err
 	if err != nil {
 		return 0, err
 	}
-	req := &messages.StreamRequest{Count: uint32(count), Size: uint32(size)} //nolint:gosec // the counts are ours
+	req := &messages.StreamRequest{Count: int64(count), Size: int64(size)}
 	if err := errors.Join(s.MsgSend(req, encoding), s.CloseSend()); err != nil {
 		return 0, err
 	}

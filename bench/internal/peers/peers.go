@@ -74,7 +74,7 @@ type place struct {
 // command returns the command that starts the plugin. Frameworks that start it
 // themselves take it over.
 func (p place) command() *exec.Cmd {
-	cmd := exec.Command(p.program) //nolint:noctx,gosec // the session ends it; the program is one of ours
+	cmd := exec.Command(p.program) //nolint:gosec // the program is one of ours; the session ends it
 	cmd.Env = append(os.Environ(), launch.EnvDir+"="+p.Scratch, agent.EnvAddress+"="+p.Agent)
 	return cmd
 }

@@ -46,7 +46,7 @@ func (c ttrpcClient) unary(method string) func(context.Context, *messages.Payloa
 }
 
 func (c ttrpcClient) serverStream(ctx context.Context, count, size int) (int, error) {
-	req := &messages.StreamRequest{Count: uint32(count), Size: uint32(size)} //nolint:gosec // the counts are ours
+	req := &messages.StreamRequest{Count: int64(count), Size: int64(size)}
 	s, err := c.client.NewStream(ctx, &ttrpc.StreamDesc{StreamingServer: true}, work.Service, work.MethodServerStream, req)
 	if err != nil {
 		return 0, err

@@ -66,7 +66,7 @@ func (h *handler) HandleRPC(s drpc.Stream, method string) error {
 		if err != nil {
 			return err
 		}
-		return s.MsgSend(&messages.Summary{Count: uint32(n)}, encoding) //nolint:gosec // a count of messages
+		return s.MsgSend(&messages.Summary{Count: int64(n)}, encoding)
 	case work.MethodBidi:
 		if err := work.Echo(receive, send); err != nil {
 			return err

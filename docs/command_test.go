@@ -49,13 +49,14 @@ func TestCommand(t *testing.T) {
 var (
 	number = regexp.MustCompile(`\d+(\.\d+)?`)
 	// varies are the lines whose numbers are others each time.
-	varies = regexp.MustCompile(`(?m)^(plugin|start|memory|built|with) .*$`)
+	varies = regexp.MustCompile(`(?m)^(plugin|start|memory|built|with|ok +(program|time|stop)) .*$`)
 )
 
 // measured replaces what is measured, and the versions of what the plugin is built with.
 func measured(output string) string {
 	output = varies.ReplaceAllStringFunc(output, func(line string) string { return number.ReplaceAllString(line, "*") })
+	output = regexp.MustCompile(`\*(µs|ms|s)`).ReplaceAllString(output, "*")
+	output = regexp.MustCompile(`(?m)go[\d*][\d.*]*(,?)`).ReplaceAllString(output, "go*$1")
 	output = regexp.MustCompile(`(?m)^\s*\n`).ReplaceAllString(output, "")
-	output = regexp.MustCompile(`go\*\S*,`).ReplaceAllString(output, "go*,")
 	return strings.TrimRight(regexp.MustCompile(`v\*\S*`).ReplaceAllString(output, "v*"), "\n")
 }

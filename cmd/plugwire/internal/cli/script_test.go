@@ -3,10 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -104,8 +106,27 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitfor": waitFor,
+			"listen":  listen,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "mounts" {
+				return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "-o", "noexec", "none", scratch).Run() == nil, nil
+			}
+			return false, fmt.Errorf("condition %s is not known", name)
 		},
 	})
+}
+
+// listen listens on a port of 127.0.0.1 until the script ends, and puts it into a
+// variable: listen NAME.
+func listen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listen NAME")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { _ = ln.Close() })
+	ts.Setenv(args[0], strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
 }
 
 // waitFor waits until a file has a text: waitfor FILE TEXT.

@@ -1,10 +1,12 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +36,17 @@ type Flags struct {
 	Dir          string
 	StartTimeout time.Duration
 	LogLevel     string
+	PortRange    string
+
+	// Defaults are set before Add by a command that has others.
+	Defaults Defaults
+}
+
+// Defaults are the defaults that differ between commands. The zero value means the usual
+// ones.
+type Defaults struct {
+	StartTimeout time.Duration
+	LogLevel     string
 }
 
 // Add adds the flags to those of a command.
@@ -42,14 +55,15 @@ func (f *Flags) Add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.Cookie, "cookie", "", "cookie by which the plugin knows its host, as `NAME=VALUE`")
 	flags.IntSliceVar(&f.Versions, "protocol-version", nil, "`versions` of the protocol to offer (default 1 to 64, or the preset's)")
 	flags.StringSliceVar(&f.Transports, "transport", transportNames(), "`transports` to offer, most preferred first")
+	flags.StringVar(&f.PortRange, "port-range", "", "`MIN-MAX`, where the plugin looks for a port (default any)")
 	flags.StringSliceVar(&f.Wires, "wire", nil, "`wires` to offer, most preferred first (default all)")
 	flags.BoolVar(&f.MutualTLS, "mtls", false, "demand mutual TLS, also where the kernel vouches for the plugin")
 	flags.BoolVar(&f.Plaintext, "plaintext", false, "accept a plugin on TCP without TLS")
 	flags.BoolVar(&f.Multiplex, "multiplex", false, "ask a plugin on go-plugin for its multiplexed mode")
 	flags.StringArrayVar(&f.Env, "env", nil, "variable for the plugin's environment, as `NAME=VALUE`; may be repeated")
 	flags.StringVar(&f.Dir, "dir", "", "working `directory` of the plugin")
-	flags.DurationVar(&f.StartTimeout, "start-timeout", host.DefaultStartTimeout, "how long the start may take")
-	flags.StringVar(&f.LogLevel, "log", "warn", "lowest `level` of the plugin's log that is shown on standard error: debug, info, warn, error or off")
+	flags.DurationVar(&f.StartTimeout, "start-timeout", cmp.Or(f.Defaults.StartTimeout, host.DefaultStartTimeout), "how long the start may take")
+	flags.StringVar(&f.LogLevel, "log", cmp.Or(f.Defaults.LogLevel, "warn"), "lowest `level` of the plugin's log that is shown on standard error: debug, info, warn, error or off")
 }
 
 // transports are those of this program, in the order in which they are offered.
@@ -85,6 +99,15 @@ func (f *Flags) options(ctx context.Context, c cookie, logger *slog.Logger) ([]h
 	}
 	if len(f.Wires) > 0 {
 		opts = append(opts, host.WithWire(f.Wires...))
+	}
+	if f.PortRange != "" {
+		low, high, ok := strings.Cut(f.PortRange, "-")
+		minPort, minErr := strconv.Atoi(low)
+		maxPort, maxErr := strconv.Atoi(high)
+		if !ok || minErr != nil || maxErr != nil {
+			return nil, output.Usage("-port-range %q: want MIN-MAX", f.PortRange)
+		}
+		opts = append(opts, host.WithPortRange(minPort, maxPort))
 	}
 	if f.MutualTLS {
 		opts = append(opts, host.WithMutualTLS())
@@ -150,3 +173,17 @@ func (f *Flags) environment() ([]string, error) {
 
 // String returns the cookie as a person gives it to the flag -cookie.
 func (c cookie) String() string { return fmt.Sprintf("%s=%s", c.name, c.value) }
+
+// ProtocolVersions returns the versions that the flags name, or 1 to 64 as
+// [host.WithAnyProtocol].
+func (f *Flags) ProtocolVersions() ([]int, error) {
+	c, err := f.cookie()
+	if err != nil || len(c.versions) > 0 {
+		return c.versions, err
+	}
+	const most = 64
+	for v := range most {
+		c.versions = append(c.versions, v+1)
+	}
+	return c.versions, nil
+}

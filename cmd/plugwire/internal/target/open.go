@@ -61,7 +61,7 @@ func (f *Flags) Open(ctx context.Context, ref Ref, out *output.Printer, opts ...
 	if !errors.Is(err, &handshake.Error{Code: handshake.CodeCookie}) || ref.Attach != nil || c.name != "" {
 		return opened, f.startError(err)
 	}
-	for _, found := range candidates(err, ref.program()) {
+	for _, found := range candidates(err, ref.Program()) {
 		found.versions = cmpVersions(c.versions, found.versions)
 		again, againErr := f.open(ctx, ref, found.cookie, logger, opts)
 		if againErr == nil {
@@ -114,7 +114,7 @@ func (f *Flags) open(ctx context.Context, ref Ref, c cookie, logger *slog.Logger
 		opened.Plugin, err = host.Attach(ctx, *a, all...)
 		opened.Foreign, opened.Certificate, opened.VersionKnown = a.Foreign, a.Cert, a.Version > 0
 	} else {
-		opened.Path = ref.program()
+		opened.Path = ref.Program()
 		cmd := exec.Command(opened.Path, ref.Command[1:]...) //nolint:gosec // the user's choice
 		cmd.Dir = f.Dir
 		if len(env) > 0 {
@@ -213,10 +213,13 @@ var inFlags = strings.NewReplacer(
 	"host.WithMutualTLS", "-mtls",
 )
 
+// InFlags returns a text of package host with this program's flags in place of options.
+func InFlags(text string) string { return inFlags.Replace(text) }
+
 // StartError is the error of a start in the words of this program.
 type StartError struct{ err error }
 
-func (e *StartError) Error() string { return inFlags.Replace(e.err.Error()) }
+func (e *StartError) Error() string { return InFlags(e.err.Error()) }
 
 // Unwrap returns the error of package host.
 func (e *StartError) Unwrap() error { return e.err }
@@ -233,7 +236,7 @@ func (f *Flags) startError(err error) error {
 	if start, ok := errors.AsType[*host.StartError](err); ok {
 		details["phase"] = string(start.Phase)
 		if start.Hint != "" {
-			details["hint"] = inFlags.Replace(start.Hint)
+			details["hint"] = InFlags(start.Hint)
 		}
 		if start.Exit != nil {
 			details["exit"] = start.Exit.String()

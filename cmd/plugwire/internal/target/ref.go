@@ -163,8 +163,8 @@ func atAddress(network, address string) (Ref, error) {
 	}}, nil
 }
 
-// program returns the path of the program of the command.
-func (r Ref) program() string {
+// Program returns the path of the program of the command.
+func (r Ref) Program() string {
 	path, err := exec.LookPath(r.Command[0])
 	if err != nil {
 		return r.Command[0] // the start says what is wrong

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"github.com/plugwire/plugwire/core/host"
 )
 
 // groupSteps is how many changes TestSoakGroupModel makes. The soak makes a hundred
@@ -157,7 +159,25 @@ func (m *groupModel) step() {
 	stop()
 	m.check(err, old, next, killing)
 	if m.below(4) == 0 {
-		time.Sleep(time.Duration(m.below(60)) * time.Second)
+		time.Sleep(time.Duration(m.below(60))*time.Second + 2*host.DefaultGrace)
+		m.checkLeft()
+	}
+}
+
+// checkLeft checks that only members have plugins, some time after a change.
+func (m *groupModel) checkLeft() {
+	synctest.Wait()
+	members := m.targets()
+	for name, f := range m.g.factories {
+		living := 0
+		for _, p := range f.plugins {
+			if !hasEnded(p) {
+				living++
+			}
+		}
+		if _, ok := members[name]; living > 1 || living > 0 && !ok {
+			m.t.Errorf("%d plugins of %s live (%v)", living, name, ok)
+		}
 	}
 }
 

@@ -37,6 +37,9 @@ func TestCommand(t *testing.T) {
 		// The page shows failures too, whose exit codes the tests of the command check.
 		got := s.run(t, "{ "+text+"; } || true")
 		ran++
+		if strings.Contains(step.command, " bench ") {
+			got, step.want = table(got), table(step.want)
+		}
 		if measured(got) != measured(step.want) {
 			t.Errorf("%s:%d: %s prints\n%s\nand not\n%s", command, step.line, step.command, got, step.want)
 		}
@@ -59,4 +62,11 @@ func measured(output string) string {
 	output = regexp.MustCompile(`(?m)go[\d*][\d.*]*(,?)`).ReplaceAllString(output, "go*$1")
 	output = regexp.MustCompile(`(?m)^\s*\n`).ReplaceAllString(output, "")
 	return strings.TrimRight(regexp.MustCompile(`v\*\S*`).ReplaceAllString(output, "v*"), "\n")
+}
+
+// table replaces the numbers and units of a table, and what aligns them.
+func table(output string) string {
+	output = regexp.MustCompile(`\d[\d.]*( (µs|ms|s))?`).ReplaceAllString(output, "*")
+	output = regexp.MustCompile(`[ \t]+`).ReplaceAllString(output, " ")
+	return regexp.MustCompile(`(?m) $`).ReplaceAllString(output, "")
 }

@@ -3,6 +3,7 @@ module github.com/plugwire/plugwire/cmd/plugwire
 go 1.26.0
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/bufbuild/protocompile v0.14.1
 	github.com/jhump/protoreflect/v2 v2.0.1
 	github.com/mattn/go-isatty v0.0.24

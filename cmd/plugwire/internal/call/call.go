@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/message"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/output"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/schema"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/target"
@@ -112,11 +113,11 @@ func (c *command) run(ctx context.Context, ref target.Ref, name, request string)
 	if err != nil {
 		return err
 	}
-	in, err := open(request, os.Stdin)
+	in, err := message.Open(request, os.Stdin)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, in.close()) }()
+	defer func() { err = errors.Join(err, in.Close()) }()
 	var s *schema.Schema
 	if len(c.protos) > 0 {
 		if s, err = schema.FromFiles(ctx, c.protos, c.protoDirs); err != nil {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/message"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/output"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/schema"
 	"github.com/plugwire/plugwire/core/host"
@@ -29,20 +30,20 @@ func (i *invocation) failure(err error) error {
 		return &output.Error{Code: output.ExitFailed, Err: err}
 	}
 	fields := map[string]any{"code": s.Code().String(), "message": s.Message()}
-	message := fmt.Sprintf("%s: %s", s.Code(), s.Message())
+	shown := fmt.Sprintf("%s: %s", s.Code(), s.Message())
 	if details := s.Proto().GetDetails(); len(details) > 0 {
-		shown := make([]json.RawMessage, len(details))
+		objects := make([]json.RawMessage, len(details))
 		for n, d := range details {
-			shown[n] = detail(d, i.schema.Types())
-			message += "\n  detail " + string(shown[n])
+			objects[n] = detail(d, i.schema.Types())
+			shown += "\n  detail " + string(objects[n])
 		}
-		fields["details"] = shown
+		fields["details"] = objects
 	}
 	code := output.ExitFailed
 	if _, ended := errors.AsType[*host.ExitError](err); ended {
 		code = output.ExitLost
 	}
-	return &output.Error{Code: code, Err: &callError{message, err}, Details: fields}
+	return &output.Error{Code: code, Err: &callError{shown, err}, Details: fields}
 }
 
 // callError is the status of a call in the words of this program.
@@ -59,7 +60,7 @@ func (e *callError) Unwrap() error { return e.err }
 func detail(d *anypb.Any, types schema.Types) json.RawMessage {
 	b, err := protojson.MarshalOptions{Resolver: types}.Marshal(d)
 	if err == nil {
-		if b, err = compact(b); err == nil {
+		if b, err = message.Compact(b); err == nil {
 			return b
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/message"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/schema"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/target"
 )
@@ -25,7 +26,7 @@ type invocation struct {
 	plugin *target.Plugin
 	schema *schema.Schema
 	method protoreflect.MethodDescriptor
-	in     *input
+	in     *message.Input
 }
 
 func (i *invocation) run(ctx context.Context) error {
@@ -51,7 +52,7 @@ func (i *invocation) fullName() string {
 }
 
 func (i *invocation) unary(ctx context.Context) (header, trailer metadata.MD, err error) {
-	request, err := i.in.only(i.method.Input(), i.schema.Types())
+	request, err := i.in.Only(i.method.Input(), i.schema.Types())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -111,7 +112,7 @@ func (i *invocation) stream(ctx context.Context) (header, trailer metadata.MD, e
 // are what RecvMsg returns.
 func (i *invocation) send(stream grpc.ClientStream) error {
 	if !i.method.IsStreamingClient() {
-		request, err := i.in.only(i.method.Input(), i.schema.Types())
+		request, err := i.in.Only(i.method.Input(), i.schema.Types())
 		if err != nil {
 			return err
 		}
@@ -121,7 +122,7 @@ func (i *invocation) send(stream grpc.ClientStream) error {
 		return nil
 	}
 	for {
-		request, err := i.in.next(i.method.Input(), i.schema.Types())
+		request, err := i.in.Next(i.method.Input(), i.schema.Types())
 		if errors.Is(err, io.EOF) {
 			_ = stream.CloseSend()
 			return nil
@@ -137,7 +138,7 @@ func (i *invocation) send(stream grpc.ClientStream) error {
 
 // show prints an answer: for a person over several lines, for a program on one.
 func (i *invocation) show(m proto.Message) error {
-	b, err := text(m, i.schema.Types(), i.defaults)
+	b, err := message.Text(m, i.schema.Types(), i.defaults)
 	if err != nil {
 		return err
 	}

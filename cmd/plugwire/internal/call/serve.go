@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/message"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/output"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/schema"
 	"github.com/plugwire/plugwire/core/host"
@@ -224,7 +225,7 @@ func (c *callbacks) send(stream grpc.ServerStream, method protoreflect.MethodDes
 
 // note tells the person what the plugin has asked.
 func (c *callbacks) note(service, method string, m *dynamicpb.Message) {
-	shown, err := text(m, c.schema.Types(), false)
+	shown, err := message.Text(m, c.schema.Types(), false)
 	if err != nil {
 		shown = json.RawMessage(err.Error())
 	}

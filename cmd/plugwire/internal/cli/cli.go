@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/bench"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/call"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/doctor"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/inspect"
@@ -65,7 +66,7 @@ Exit codes: 0 done; 1 the plugin answered with an error, or something is wrong w
 	root.SetErr(os.Stderr)
 	root.PersistentFlags().BoolVar(&out.JSON, "json", false, "print JSON, one object on each line")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return output.Usage("%v", err) })
-	root.AddCommand(inspect.New(out), call.New(out), doctor.New(out), newPresets(out))
+	root.AddCommand(bench.New(out), inspect.New(out), call.New(out), doctor.New(out), newPresets(out))
 	return root
 }
 

@@ -97,7 +97,7 @@ func (d *diagnosis) classify(err error) Step {
 	case start.Phase == host.PhaseHandshake:
 		s.Cause, s.Text = CauseNoAnswer, "the program runs and prints no answer: "+s.Text
 		if start.Stdout != "" {
-			s.Text = "the program runs and prints lines that are no answer"
+			s.Text = "the program runs and prints lines, and none of them is an answer"
 		}
 	case isTLS(err):
 		s.Cause, s.Text = CauseCertificate, "host and plugin do not accept each other's certificates: "+s.Text

@@ -276,7 +276,7 @@ func (d *diagnosis) calls(ctx context.Context, p *target.Plugin) {
 	}
 	s, err := schema.FromReflection(ctx, p)
 	if err != nil {
-		d.add(Step{Name: "services", State: stateWarning, Cause: CauseReflection, Text: message(err), Advice: "nothing, unless tools shall call the plugin: then register gRPC's reflection"})
+		d.add(Step{Name: "services", State: stateWarning, Cause: CauseReflection, Text: message(err), Advice: "if tools have to call the plugin, register gRPC's reflection"})
 		return
 	}
 	defer s.Close()

@@ -184,13 +184,15 @@ type candidate struct {
 func (c candidate) String() string { return c.from + ", cookie " + c.cookie.String() }
 
 // expects is in the refusal of a plugin on Plugwire (docs/protocol.md, "Refusals").
-var expects = regexp.MustCompile(`this plugin expects ([^=\s]+)=(.*)\)`)
+var expects = regexp.MustCompile(`this plugin expects ([^=\s]+)=(.*)\)$`)
 
 // candidates returns the cookies that a refusal or the program's file names.
 func candidates(refusal error, path string) []candidate {
 	var found []candidate
-	if m := expects.FindStringSubmatch(refusal.Error()); m != nil {
-		found = append(found, candidate{cookie{name: m[1], value: m[2]}, "the plugin's refusal"})
+	if refused, ok := errors.AsType[*handshake.Error](refusal); ok {
+		if m := expects.FindStringSubmatch(refused.Hint); m != nil {
+			found = append(found, candidate{cookie{name: m[1], value: m[2]}, "the plugin's refusal"})
+		}
 	}
 	presets, err := preset.Recognize(path)
 	if err != nil {

@@ -73,7 +73,7 @@ func (a Args) Take(want func(before []string) bool) (Ref, []string, error) {
 	if len(a.Before) == 0 {
 		return Ref{}, nil, output.Usage("no plugin is named")
 	}
-	ref, err := Parse(a.Before[0], os.LookupEnv)
+	ref, err := Parse(a.Before[0])
 	switch {
 	case err != nil:
 		return Ref{}, nil, err
@@ -86,7 +86,7 @@ func (a Args) Take(want func(before []string) bool) (Ref, []string, error) {
 }
 
 // Parse returns the plugin that a word names.
-func Parse(word string, lookup func(string) (string, bool)) (Ref, error) {
+func Parse(word string) (Ref, error) {
 	scheme, rest, _ := strings.Cut(word, ":")
 	switch {
 	case word == "":
@@ -98,7 +98,7 @@ func Parse(word string, lookup func(string) (string, bool)) (Ref, error) {
 		}
 		return Ref{Attach: &info}, nil
 	case word == "env" || scheme == "env":
-		return fromEnv(rest, lookup)
+		return fromEnv(rest)
 	case scheme == "unix" || scheme == "tcp":
 		return atAddress(scheme, rest)
 	default:
@@ -111,9 +111,9 @@ var attachVariables = []string{"PLUGWIRE_ATTACH", "TF_REATTACH_PROVIDERS"}
 
 // fromEnv returns the entry with the given name of a variable. Without a name there must
 // be only one.
-func fromEnv(name string, lookup func(string) (string, bool)) (Ref, error) {
+func fromEnv(name string) (Ref, error) {
 	for _, variable := range attachVariables {
-		text, ok := lookup(variable)
+		text, ok := os.LookupEnv(variable)
 		if !ok || text == "" {
 			continue
 		}

@@ -202,7 +202,7 @@ func TestSoakSupervisedSwaps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range soakLength(60, 2) {
+	for range soakLength(200, 2) {
 		for name, launch := range broken {
 			before := h.State()
 			if err := swap(launch); err == nil {

@@ -115,7 +115,7 @@ func (b *GRPCBroker) AcceptAndServe(id uint32, newGRPCServer func([]grpc.ServerO
 	err = core.Serve(b.life.ctx, id, protocol.FromNewServer("brokered", 1, func(opts []grpc.ServerOption) (*grpc.Server, error) {
 		return newGRPCServer(opts), nil
 	}))
-	if err != nil && b.life.ctx.Err() == nil {
+	if err != nil && b.life.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		b.life.logger.Error("plugin: the broker does not accept", "id", id, "error", err)
 	}
 }

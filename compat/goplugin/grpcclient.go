@@ -22,6 +22,7 @@ type GRPCClient struct {
 	plugin  *host.Plugin // nil for a GRPCClient that another package has made
 	broker  *GRPCBroker
 	doneCtx context.Context //nolint:containedctx // the plugin's own life, not a caller's
+	ended   <-chan struct{} // closed when the end of the plugin is known everywhere
 }
 
 var _ ClientProtocol = (*GRPCClient)(nil)
@@ -37,7 +38,13 @@ func (c *GRPCClient) Close() error {
 	_ = c.broker.Close() // always nil
 	ctx, cancel := context.WithTimeout(context.Background(), grace())
 	defer cancel()
-	return c.plugin.Shutdown(ctx)
+	err := c.plugin.Shutdown(ctx)
+	select {
+	case <-c.plugin.Done():
+		<-c.ended
+	default: // the system does not end it
+	}
+	return err
 }
 
 // grace returns how long a plugin has to end.

@@ -121,7 +121,9 @@ func (s *started) ready() error {
 		return err
 	}
 	done, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		<-s.plugin.Done()
 		c.exited.Store(true)
 		_ = broker.Close() // always nil
@@ -131,7 +133,7 @@ func (s *started) ready() error {
 	defer c.mu.Unlock()
 	c.exited.Store(false)
 	c.plugin, c.addr, c.id, c.version = s.plugin, s.addr, s.trace.id, version
-	c.protocol = &GRPCClient{Conn: conn, Plugins: s.sets[version], plugin: s.plugin, broker: broker, doneCtx: done}
+	c.protocol = &GRPCClient{Conn: conn, Plugins: s.sets[version], plugin: s.plugin, broker: broker, doneCtx: done, ended: ended}
 	c.reattach = &ReattachConfig{Protocol: ProtocolGRPC, ProtocolVersion: version, Addr: s.addr, Pid: s.plugin.Info().PID}
 	return nil
 }

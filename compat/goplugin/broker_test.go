@@ -1,0 +1,190 @@
+package plugin_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/plugwire/plugwire/compat/goplugin"
+)
+
+// checkBroker makes connections both ways.
+func checkBroker(t *testing.T, d dispensed) {
+	t.Helper()
+	for range 2 {
+		id := d.broker.NextId()
+		ended := make(chan struct{})
+		var server *grpc.Server
+		accepted := make(chan struct{})
+		go func() {
+			defer close(ended)
+			d.broker.AcceptAndServe(id, func(opts []grpc.ServerOption) *grpc.Server {
+				server = serveEcho(opts)
+				healthpb.RegisterHealthServer(server, health.NewServer()) // a brokered server has none
+				close(accepted)
+				return server
+			})
+		}()
+		<-accepted
+		check(t, d, fmt.Sprint("dial:", id), "from the host")
+		server.Stop()
+		<-ended
+	}
+	text, err := do(d, "serve")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		conn, err := d.broker.Dial(uint32(id)) //nolint:gosec // small
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, conn, "echo:from the plugin", "from the plugin")
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	var intercepted bool
+	conn, err := d.broker.DialWithOptions(uint32(id), grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error { //nolint:gosec // small
+		intercepted = true
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, conn, "echo:from the plugin", "from the plugin")
+	if err := conn.Close(); err != nil || !intercepted {
+		t.Errorf("intercepted %t, %v", intercepted, err)
+	}
+}
+
+// TestBroker brokers in every mode.
+func TestBroker(t *testing.T) {
+	t.Parallel()
+	for _, multiplex := range []bool{false, true} {
+		for _, tls := range []bool{false, true} {
+			t.Run(fmt.Sprintf("multiplex %t, AutoMTLS %t", multiplex, tls), func(t *testing.T) {
+				t.Parallel()
+				cfg := config(t, "plain")
+				cfg.GRPCBrokerMultiplex, cfg.AutoMTLS = multiplex, tls
+				_, d := start(t, cfg)
+				checkBroker(t, d)
+			})
+		}
+	}
+}
+
+// TestBrokerAccept serves on a listener of the broker.
+func TestBrokerAccept(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, "plain")
+	cfg.AutoMTLS = true // go-plugin's listener then has no TLS, and nobody can connect
+	c, d := start(t, cfg)
+	id := d.broker.NextId()
+	ln, err := d.broker.Accept(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serveEcho(nil)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ln) }()
+	check(t, d, fmt.Sprint("dial:", id), "from the host")
+	c.Kill() // ends the listener
+	if err := <-served; err == nil {
+		t.Error("the listener has ended without an error")
+	}
+	s.Stop()
+	if _, err := d.broker.Accept(id); err == nil {
+		t.Error("a broker that is closed accepts")
+	}
+	if _, err := d.broker.Dial(id); err == nil {
+		t.Error("a broker that is closed dials")
+	}
+	d.broker.Run() // returns
+	var zero plugin.GRPCBroker
+	if _, err := zero.Dial(1); err == nil || zero.Close() != nil || zero.NextId() != 1 {
+		t.Errorf("the zero value: %v", err)
+	}
+	zero.AcceptAndServe(1, serveEcho)
+	zero.Run()
+}
+
+// TestMultiplexRefused asks a plugin for the multiplexed mode that does not have it.
+func TestMultiplexRefused(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, "")
+	cfg.GRPCBrokerMultiplex = true
+	cfg.Cmd = shell("echo '1|1|unix|/nothing|grpc|'; exec sleep 60")
+	_, err := plugin.NewClient(cfg).Client()
+	checkIs(t, err, plugin.ErrGRPCBrokerMuxNotSupported)
+}
+
+// TestHelpers connects both sides in the process of the test.
+func TestHelpers(t *testing.T) {
+	t.Parallel()
+	for _, multiplex := range []bool{false, true} {
+		client, server := plugin.TestPluginGRPCConn(t, multiplex, map[string]plugin.Plugin{"test": testPlugin{version: 1}})
+		raw, err := client.Dispense("test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkBroker(t, raw.(dispensed))
+		if err := client.Ping(); err != nil {
+			t.Error(err)
+		}
+		if client.Conn == nil || client.Plugins["test"] == nil || server.Plugins["test"] == nil {
+			t.Error("fields are not set")
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+		server.Stop()
+		<-server.DoneCh
+	}
+	conn, server := plugin.TestGRPCConn(t, func(s *grpc.Server) { s.RegisterService(&desc, handler{}) })
+	check(t, conn, "echo:works", "works")
+	var answer wrapperspb.StringValue
+	if err := conn.Invoke(t.Context(), "/test.Test/None", wrapperspb.String(""), &answer); err == nil {
+		t.Error("a method that is not there")
+	}
+	own := &plugin.GRPCClient{Conn: conn, Plugins: map[string]plugin.Plugin{"test": testPlugin{}}}
+	if _, err := own.Dispense("test"); err != nil {
+		t.Error(err)
+	}
+	if err := own.Ping(); err == nil {
+		t.Error("a server without health is serving")
+	}
+	if err := own.Close(); err != nil {
+		t.Error(err)
+	}
+	server.Stop()
+	rpcClient, rpcServer := plugin.TestRPCConn(t)
+	if err := rpcServer.RegisterName("Test", new(rpcEcho)); err != nil {
+		t.Fatal(err)
+	}
+	var text string
+	if err := rpcClient.Call("Test.Echo", "works", &text); err != nil || text != "works" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := rpcClient.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// rpcEcho is served by net/rpc.
+type rpcEcho struct{}
+
+func (*rpcEcho) Echo(text string, answer *string) error {
+	*answer = text
+	return nil
+}

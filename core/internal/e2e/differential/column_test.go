@@ -93,8 +93,14 @@ func servePlain(tb testing.TB, name string) *grpc.ClientConn {
 }
 
 // startWire returns the column of a wire over a transport.
-func startWire(tb testing.TB, wire string, tr transport.Transport) column {
+func startWire(tb testing.TB, wire, transportName string) column {
 	tb.Helper()
+	var tr transport.Transport
+	for _, t := range transports() { // each column has a value of its own
+		if t.Name() == transportName {
+			tr = t
+		}
+	}
 	serverUnary, serverStream := interceptServer("plugin")
 	backUnary, backStream := interceptServer("host")
 	clientUnary, clientStream := interceptClient("plugin")
@@ -122,14 +128,15 @@ func transports() []transport.Transport {
 	return []transport.Transport{unix.New(), tcp.New(), quic.New()}
 }
 
-// startWires returns a column for each wire over a transport.
-// startWires returns a column for each wire over the transport with that name.
-func startWires(tb testing.TB, transport string) (columns []column) {
+// startAll returns all columns. The first is the one that the others are compared with.
+func startAll(tb testing.TB) []column {
 	tb.Helper()
-	for _, wire := range rpc.Names() {
-		for _, tr := range transports() { // each column has a value of its own
-			if tr.Name() == transport {
-				columns = append(columns, startWire(tb, wire, tr))
+	first := transports()[0].Name()
+	columns := []column{startWire(tb, reference, first), startPlain(tb)}
+	for _, tr := range transports() {
+		for _, wire := range rpc.Names() {
+			if wire != reference || tr.Name() != first {
+				columns = append(columns, startWire(tb, wire, tr.Name()))
 			}
 		}
 	}

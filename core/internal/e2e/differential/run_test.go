@@ -21,8 +21,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// hang is how long a step may take. It bounds a program that hangs.
-const hang = time.Minute
+const (
+	// hang is how long a step may take.
+	hang = time.Minute
+	// hangShrinking is how long a step may take while a program that hangs is shrunk.
+	hangShrinking = 5 * time.Second
+)
 
 // call is a call of a running program.
 type call struct {
@@ -88,6 +92,7 @@ func (c *call) serve(h *handling) error {
 	for j := range c.handler.jobs {
 		switch j.step.op {
 		case "panic", "goexit":
+			h.returned = true
 			j.result = "ok"
 			close(j.done)
 			if j.step.op == "panic" {
@@ -109,9 +114,9 @@ func (c *call) serve(h *handling) error {
 var errTooSlow = errors.New("a deadline passed too early")
 
 // run runs a program over a column, and returns what both sides have seen. scale stretches
-// timeouts.
-func run(col column, p program, scale int) (lines []string, err error) {
-	r := &runner{column: col, scale: scale, calls: make(map[int]*call)}
+// timeouts, and patience is how long a step may take.
+func run(col column, p program, scale int, patience time.Duration) (lines []string, err error) {
+	r := &runner{column: col, scale: scale, patience: patience, calls: make(map[int]*call)}
 	for _, s := range p {
 		if r.calls[s.call] == nil {
 			r.calls[s.call] = newCall()
@@ -137,13 +142,13 @@ func run(col column, p program, scale int) (lines []string, err error) {
 		}
 		jobs = append(jobs, j)
 		if !s.goOn {
-			if err := wait(s.String(), j.done); err != nil {
+			if err := r.wait(s.String(), j.done); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, j := range jobs {
-		if err := wait(j.step.String(), j.done); err != nil {
+		if err := r.wait(j.step.String(), j.done); err != nil {
 			return nil, err
 		}
 	}
@@ -173,22 +178,23 @@ func isClosed(ch <-chan struct{}) bool {
 }
 
 // wait waits for a step.
-func wait(what string, done <-chan struct{}) error {
-	timer := time.NewTimer(hang)
+func (r *runner) wait(what string, done <-chan struct{}) error {
+	timer := time.NewTimer(r.patience)
 	defer timer.Stop()
 	select {
 	case <-done:
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("%s: nothing after %v", what, hang)
+		return fmt.Errorf("%s: nothing after %v", what, r.patience)
 	}
 }
 
 // runner runs one program.
 type runner struct {
-	column column
-	scale  int
-	calls  map[int]*call
+	column   column
+	scale    int
+	patience time.Duration
+	calls    map[int]*call
 }
 
 func newCall() *call {
@@ -221,7 +227,7 @@ func (r *runner) begin(s step) (*job, error) {
 	c := r.calls[s.call]
 	j := &job{step: s, done: make(chan struct{})}
 	if s.side == 's' {
-		if err := wait("the beginning of the handler, for "+s.String(), c.began); err != nil {
+		if err := r.wait("the beginning of the handler, for "+s.String(), c.began); err != nil {
 			return nil, err
 		}
 		c.handler.jobs <- j
@@ -252,7 +258,7 @@ func (r *runner) begin(s step) (*job, error) {
 	conn := r.column.conn
 	if s.has("via") {
 		via := r.calls[s.int("via", 0)]
-		if err := wait("the handler of call "+s.text("via"), via.began); err != nil {
+		if err := r.wait("the handler of call "+s.text("via"), via.began); err != nil {
 			return nil, err
 		}
 		conn = r.column.back(via.handling.ctx)
@@ -278,7 +284,7 @@ func (r *runner) setContext(c *call, s step) error {
 	parent := c.ctx      // which a step before may have cancelled
 	if s.has("parent") { // the context of the handler that calls
 		via := r.calls[s.int("via", 0)]
-		if err := wait("the handler of call "+s.text("via"), via.began); err != nil {
+		if err := r.wait("the handler of call "+s.text("via"), via.began); err != nil {
 			return err
 		}
 		parent = context.WithValue(via.handling.ctx, callKey{}, c)
@@ -305,7 +311,7 @@ func (r *runner) settle() error {
 	for i, c := range r.calls {
 		c.cancel()
 		if c.notes.has(callersStats, "begin") { // grpc-go has no events of calls that fail before
-			if err := wait(fmt.Sprintf("the last event of the caller of call %d", i), c.callerEnded); err != nil {
+			if err := r.wait(fmt.Sprintf("the last event of the caller of call %d", i), c.callerEnded); err != nil {
 				return err
 			}
 		}
@@ -317,7 +323,7 @@ func (r *runner) settle() error {
 		// A handler that has not returned is told to.
 		end := &job{step: step{op: "return", args: []arg{{"code", "10"}, {"msg", "the+end"}}}, done: make(chan struct{})}
 		c.handler.jobs <- end
-		if err := wait(fmt.Sprintf("the last event of the handler of call %d", i), c.handlerEnded); err != nil {
+		if err := r.wait(fmt.Sprintf("the last event of the handler of call %d", i), c.handlerEnded); err != nil {
 			return err
 		}
 	}

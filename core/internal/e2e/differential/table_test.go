@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -40,10 +41,7 @@ func named(tb testing.TB) (all []namedProgram) {
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	programs := named(t)
-	columns := []column{startWire(t, reference, transports()[0]), startPlain(t)}
-	for _, tr := range transports() {
-		columns = append(columns, startWires(t, tr.Name())...)
-	}
+	columns := startAll(t)
 	for _, p := range programs {
 		t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -55,19 +53,19 @@ func TestPrograms(t *testing.T) {
 // compare runs a program over all columns, and compares them with the first.
 func compare(tb testing.TB, p program, columns []column) {
 	tb.Helper()
-	for _, d := range differencesOf(p, columns) {
+	for _, d := range differencesOf(p, columns, hang) {
 		tb.Error(d)
 	}
 }
 
 // differencesOf runs a program over all columns at once. It returns how they differ from the
 // first.
-func differencesOf(p program, columns []column) (all []string) {
+func differencesOf(p program, columns []column, patience time.Duration) (all []string) {
 	traces, errs := make([][]string, len(columns)), make([]error, len(columns))
 	var running sync.WaitGroup
 	for i, col := range columns {
 		if col.name != plainColumn || !plainLacks.MatchString(p.String()) {
-			running.Go(func() { traces[i], errs[i] = trace(col, p) })
+			running.Go(func() { traces[i], errs[i] = trace(col, p, patience) })
 		}
 	}
 	running.Wait()
@@ -92,9 +90,9 @@ const maxScale = 64
 
 // trace returns the trace of a program. If a deadline passes too early, it tries again with
 // longer ones.
-func trace(col column, p program) ([]string, error) {
+func trace(col column, p program, patience time.Duration) ([]string, error) {
 	for scale := 1; ; scale *= 4 {
-		lines, err := run(col, p, scale)
+		lines, err := run(col, p, scale, patience)
 		if errors.Is(err, errTooSlow) && scale < maxScale {
 			continue
 		}

@@ -11,10 +11,11 @@ import (
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/rpc/h2"
+	"github.com/plugwire/plugwire/core/internal/rpc/pw"
 )
 
 // wires are the wires that this process has, the best first.
-var wires = []calls.Wire{h2.Wire{}}
+var wires = []calls.Wire{h2.Wire{}, pw.Wire{}}
 
 // Names returns the names of the wires that this process has, the best first.
 func Names() []string {

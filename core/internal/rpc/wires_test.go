@@ -35,7 +35,7 @@ const hang = 5 * time.Minute
 func onEachWire(t *testing.T, test func(t *testing.T, wire string)) {
 	t.Helper()
 	t.Parallel()
-	for _, wire := range []string{handshake.WireH2, rpc.ToyWire} {
+	for _, wire := range []string{handshake.WireH2, rpc.ToyWire, "pw/1"} {
 		t.Run(wire, func(t *testing.T) {
 			t.Parallel()
 			test(t, wire)

@@ -1,0 +1,486 @@
+package pw
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
+)
+
+// call is a call of this side.
+type call struct {
+	stream
+	ctx     context.Context //nolint:containedctx // the caller's
+	method  string
+	opts    callOptions
+	isUnary bool // it has one message each way
+	plain   bool // its errors are not explained
+
+	// The mutex of the connection guards these.
+	rawHeader  []byte
+	rawTrailer []byte
+	ending     []byte // the status as it came; nil if the call is OK
+	hasEnd     bool   // the end has come from the other side
+
+	watch *watch // nil without stats handlers
+}
+
+// calls that are over, for the next ones. Only unary calls come back: nobody has them any
+// more when they have returned.
+var pool = sync.Pool{New: func() any { return new(call) }}
+
+func (c *conn) newCall(ctx context.Context, method string, opts []grpc.CallOption, plain bool) (*call, error) {
+	k, _ := pool.Get().(*call)
+	if k.wake == nil {
+		k.wake = make(chan struct{}, 1)
+	}
+	k.c, k.ctx, k.method, k.plain = c, ctx, method, plain
+	k.allowed, k.credit = window, window
+	k.opts.maxReceive, k.opts.maxSend = c.client.MaxMessageSize, c.client.MaxMessageSize
+	if len(opts) > 0 {
+		if err := k.opts.set(opts); err != nil {
+			return nil, err
+		}
+	}
+	k.limit = k.opts.maxReceive
+	return k, nil
+}
+
+// recycle gives a call back. Nothing refers to it any more.
+func (k *call) recycle() {
+	select {
+	case <-k.wake:
+	default:
+	}
+	const most = 128 << 10 // bytes that a call that is over keeps for the next one
+	data, out, wake := k.data, k.base, k.wake
+	if cap(k.data) > most {
+		data = nil
+	}
+	if cap(out) > most {
+		out = nil
+	}
+	*k = call{}
+	k.data, k.base, k.wake = data[:0], out[:0], wake
+	pool.Put(k)
+}
+
+// begin sends the beginning of the call, and the message if it is the only one and small.
+func (k *call) begin(m *message) error {
+	c := k.c
+	md, err := c.metadataOf(k.ctx, &k.opts, k.method)
+	if err != nil {
+		return err
+	}
+	if err := k.ctx.Err(); err != nil {
+		return err
+	}
+	w := c.w
+	if err := w.lock(k.ctx); err != nil {
+		if k.ctx.Err() != nil {
+			return k.ctx.Err()
+		}
+		return errUnsent
+	}
+	c.mu.Lock()
+	if c.lostWith != nil || c.goodbye {
+		c.mu.Unlock()
+		w.mu.Unlock()
+		return errUnsent
+	}
+	k.id = c.next
+	c.next += 2
+	c.made[k.id] = k
+	c.inFlight.Add(1)
+	if k.ctx.Done() != nil {
+		c.arm()
+	}
+	c.mu.Unlock()
+	at := w.begin(frameOpen, k.id)
+	if err := k.appendOpen(md, m); err != nil {
+		w.buf = w.buf[:at]
+		w.add(frameOpen, k.id, []byte{openNewMethod, 0, 0}) // the number is used
+		w.add(frameCancel, k.id, nil)
+		w.flush()
+		c.mu.Lock()
+		k.forget()
+		c.mu.Unlock()
+		return err
+	}
+	w.end(at)
+	w.flush()
+	return nil
+}
+
+// appendOpen adds the payload of an open frame.
+func (k *call) appendOpen(md metadata.MD, m *message) error {
+	c, w := k.c, k.c.w
+	flags := len(w.buf)
+	w.buf = append(w.buf, 0)
+	var set byte
+	number, known := c.names[k.method]
+	if !known {
+		set |= openNewMethod
+		if len(c.names) < maxMethods {
+			number = uint32(len(c.names)) + 1 //nolint:gosec // bounded
+			c.names[k.method] = number
+		}
+	}
+	w.buf = appendUvarint(w.buf, uint64(number))
+	if !known {
+		w.buf = appendString(w.buf, k.method)
+	}
+	if deadline, ok := k.ctx.Deadline(); ok {
+		set |= openDeadline
+		w.buf = appendUvarint(w.buf, uint64(max(0, time.Until(deadline).Microseconds())))
+	}
+	if len(md) > 0 {
+		block, size := appendMetadata(nil, md)
+		if size > calls.MaxMetadata {
+			if !known {
+				delete(c.names, k.method)
+			}
+			return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by server", calls.MaxMetadata)
+		}
+		set |= openMetadata
+		w.buf = appendBlock(w.buf, block)
+	}
+	if k.opts.subtype != "" {
+		set |= openSubtype
+		w.buf = appendString(w.buf, k.opts.subtype)
+	}
+	if m != nil {
+		set |= openMessage
+		buf, err := m.appendTo(w.buf)
+		if err != nil {
+			if !known {
+				delete(c.names, k.method)
+			}
+			return err
+		}
+		w.buf = buf
+	}
+	w.buf[flags] = set
+	return nil
+}
+
+// errUnsent is why a call was never sent.
+var errUnsent = errors.New("the call was not sent")
+
+// take takes a frame for the call. The caller holds the mutex of the connection.
+func (k *call) take(f frame) error {
+	switch f.kind {
+	case frameHeader:
+		if k.headerIn || len(f.payload) > calls.MaxMetadata {
+			return broken("a header that nobody expects")
+		}
+		k.headerIn, k.rawHeader = true, append([]byte{}, f.payload...)
+		k.notify()
+		return nil
+	case frameMessage, frameBegin, framePiece:
+		k.headerIn = true
+		return k.takeMessage(f)
+	case frameEnd:
+		return k.takeEnd(f.payload)
+	case frameCredit:
+		return k.takeCredit(f.payload)
+	default:
+		return broken("a frame of kind %d for a call of this side", f.kind)
+	}
+}
+
+func (k *call) takeEnd(b []byte) (err error) {
+	if len(b) == 0 {
+		return errShort
+	}
+	flags := b[0]
+	b = b[1:]
+	var header, ending, trailer []byte
+	if flags&endHeader != 0 {
+		if header, b, err = block(b, calls.MaxMetadata); err != nil {
+			return err
+		}
+		k.headerIn, k.rawHeader = true, append([]byte{}, header...)
+	}
+	if flags&endStatus != 0 {
+		if ending, b, err = block(b, maxFrame); err != nil {
+			return err
+		}
+		k.ending = append([]byte{}, ending...)
+	}
+	if flags&endTrailer != 0 {
+		if trailer, b, err = block(b, calls.MaxMetadata); err != nil {
+			return err
+		}
+		k.rawTrailer = append([]byte{}, trailer...)
+	}
+	if flags&endMessage != 0 {
+		k.headerIn = true
+		if len(b) > smallMessage {
+			return broken("a message of %d bytes in one frame", len(b))
+		}
+		if err := k.admit(len(b)); err != nil {
+			return err
+		}
+		k.put(b)
+	}
+	k.hasEnd = true
+	k.forget()
+	return nil
+}
+
+// forget takes the call off the connection: no frame for it is expected any more.
+func (k *call) forget() {
+	if k.over {
+		return
+	}
+	k.over, k.gone = true, true
+	k.large = nil
+	delete(k.c.made, k.id)
+	k.c.inFlight.Add(-1)
+	k.notify()
+}
+
+// abandon ends the call from this side.
+func (k *call) abandon() {
+	c := k.c
+	c.mu.Lock()
+	was := k.over
+	k.forget()
+	lost := c.lostWith != nil
+	c.mu.Unlock()
+	if was || lost || k.id == 0 {
+		return
+	}
+	c.w.mu.Lock()
+	c.w.add(frameCancel, k.id, nil)
+	c.w.flush()
+}
+
+// result returns the status of a call that is over.
+func (k *call) result() error {
+	k.c.mu.Lock()
+	ending, hasEnd, refusal := k.ending, k.hasEnd, k.refusal
+	k.c.mu.Unlock()
+	switch {
+	case refusal != nil:
+		return refusal
+	case !hasEnd:
+		return errLost
+	case ending == nil:
+		return nil
+	}
+	p := new(statuspb.Status)
+	if err := proto.Unmarshal(ending, p); err != nil {
+		return status.Errorf(codes.Internal, "the other side sent a malformed status: %v", err)
+	}
+	if p.GetCode() == int32(codes.OK) {
+		return nil
+	}
+	if noRoom := calls.NoRoom(k.c.client.Other, false); k.isUnary && p.GetCode() == int32(codes.ResourceExhausted) && p.GetMessage() == status.Convert(noRoom).Message() {
+		return noRoom // the handler has not begun
+	}
+	return status.FromProto(p).Err()
+}
+
+func decodeMD(b []byte) metadata.MD {
+	md, err := parseMetadata(b)
+	if err != nil {
+		return metadata.MD{}
+	}
+	return md
+}
+
+// settle gives the caller what the options ask for, and returns the call's error as the
+// caller gets it.
+func (k *call) settle(err error) error {
+	if err != nil {
+		err = k.explain(err)
+	}
+	o := &k.opts
+	if len(o.headers)+len(o.trailers)+len(o.peers) > 0 {
+		k.c.mu.Lock()
+		header, trailer := k.rawHeader, k.rawTrailer
+		k.c.mu.Unlock()
+		for _, h := range o.headers {
+			*h = decodeMD(header)
+		}
+		for _, t := range o.trailers {
+			*t = decodeMD(trailer)
+		}
+		for _, p := range o.peers {
+			*p = *k.c.peer
+		}
+	}
+	if k.watch != nil {
+		k.watch.end(err, k)
+	}
+	for _, f := range o.onFinish {
+		f(err)
+	}
+	return err
+}
+
+var unaryDesc = &grpc.StreamDesc{}
+
+// invoke is the innermost invoker of unary calls.
+func (c *conn) invoke(ctx context.Context, method string, args, reply any, _ *grpc.ClientConn, opts ...grpc.CallOption) error {
+	return c.invokeOn(ctx, method, args, reply, opts, false)
+}
+
+func (c *conn) invokeOn(ctx context.Context, method string, args, reply any, opts []grpc.CallOption, plain bool) error {
+	k, err := c.newCall(ctx, method, opts, plain)
+	if err != nil {
+		return err
+	}
+	if len(c.stats) > 0 && !plain {
+		k.watch = c.newWatch(k, unaryDesc)
+	}
+	k.isUnary = true
+	err = k.settle(k.unary(args, reply))
+	k.recycle()
+	return err
+}
+
+// unary makes a call with one message each way.
+func (k *call) unary(args, reply any) error {
+	m, err := prepare(args, k.opts.codec, k.opts.maxSend)
+	if err != nil {
+		return err
+	}
+	small := &m
+	if m.size > smallMessage {
+		small = nil
+	}
+	if err := k.begin(small); err != nil {
+		return err
+	}
+	k.watch.outHeader(k)
+	if small == nil {
+		err := k.sendMessage(k.ctx, m.size, m.appendTo, false)
+		if err == nil {
+			k.half()
+		} else if !errors.Is(err, errLost) && !errors.Is(err, errGone) {
+			k.abandon()
+			return err
+		}
+	}
+	k.watch.outPayload(args, m.size)
+	c := k.c
+	c.mu.Lock()
+	if err := k.await(k.ctx, wantEnd); err != nil {
+		c.mu.Unlock()
+		k.abandon()
+		return err
+	}
+	c.mu.Unlock()
+	err = k.result()
+	if errors.Is(err, errLost) {
+		k.abandon()
+	}
+	if err != nil {
+		return err
+	}
+	b, _, err := k.receive(k.ctx)
+	if errors.Is(err, io.EOF) {
+		return status.Error(codes.Internal, "cardinality violation: received no response message from non-server-streaming RPC")
+	}
+	if err != nil {
+		return err
+	}
+	if err := decode(b, reply, k.opts.codec, k.opts.maxReceive); err != nil {
+		return err
+	}
+	k.watch.inPayload(reply, len(b))
+	return nil
+}
+
+// half says that no more messages come.
+func (k *call) half() {
+	w := k.c.w
+	w.mu.Lock()
+	w.add(frameHalf, k.id, nil)
+	w.flush()
+}
+
+// explain returns the error of a call as its caller gets it.
+func (k *call) explain(err error) error {
+	c := k.c
+	switch {
+	case errors.Is(err, errUnsent):
+		if k.plain {
+			return calls.NotSent(codes.Unavailable, errLost.Error()).Err()
+		}
+		return calls.Unsent(c.lostError(k.ctx))
+	case errors.Is(err, errLost):
+		if k.plain {
+			return status.Error(codes.Unavailable, errLost.Error())
+		}
+		return c.lostError(k.ctx)
+	case errors.Is(err, context.DeadlineExceeded) && k.ctx.Err() != nil, errors.Is(err, context.Canceled) && k.ctx.Err() != nil:
+		if !k.plain && c.Broken() {
+			return c.lostError(k.ctx)
+		}
+		return c.late(status.FromContextError(k.ctx.Err()))
+	case status.Code(err) == codes.DeadlineExceeded && !k.plain:
+		return c.late(status.Convert(err))
+	default:
+		return err
+	}
+}
+
+// late adds what keeps the other side from answering to the status of a deadline.
+func (c *conn) late(s *status.Status) error {
+	if s.Code() != codes.DeadlineExceeded || c.client.Stalled == nil {
+		return s.Err()
+	}
+	if why := c.client.Stalled(); why != "" {
+		p := s.Proto()
+		p.Message += ": " + why
+		return status.ErrorProto(p)
+	}
+	return s.Err()
+}
+
+// lostError returns the error of a call on a connection that is lost. Its owner finds out
+// why, and calls Fail.
+func (c *conn) lostError(ctx context.Context) error {
+	select {
+	case <-c.failed:
+		return calls.LostError(nil, c.reason)
+	default:
+	}
+	select {
+	case <-c.failed:
+		return calls.LostError(nil, c.reason)
+	case <-ctx.Done():
+		if c.isCallers(ctx) { // the loss has cancelled the context
+			select {
+			case <-c.failed:
+				return calls.LostError(nil, c.reason)
+			case <-time.After(reasonPatience):
+			}
+		}
+		return status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+// reasonPatience bounds the wait for the reason of a loss, for a call whose own context has
+// ended with the connection.
+const reasonPatience = 5 * time.Second
+
+// isCallers reports whether ctx is that of a call that came on this connection.
+func (c *conn) isCallers(ctx context.Context) bool {
+	info := calls.Caller(ctx)
+	return info != nil && info.Conn == any(c)
+}

@@ -1,0 +1,183 @@
+package pw
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// clientStream is a streaming call of this side. It is a [grpc.ClientStream].
+type clientStream struct {
+	*call
+	desc *grpc.StreamDesc
+	stop func() bool // of the watch on the context; nil without one
+
+	halved  bool // no more messages are sent; belongs to the sender
+	unread  int  // messages sent since the last one was received; belongs to the sender
+	settled sync.Once
+	err     error         // how the call ended; set by settled
+	done    chan struct{} // closed when err is set
+}
+
+var _ grpc.ClientStream = (*clientStream)(nil)
+
+// newStream is the innermost streamer.
+func (c *conn) newStream(ctx context.Context, desc *grpc.StreamDesc, _ *grpc.ClientConn, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.newStreamOn(ctx, desc, method, opts, false)
+}
+
+func (c *conn) newStreamOn(ctx context.Context, desc *grpc.StreamDesc, method string, opts []grpc.CallOption, plain bool) (grpc.ClientStream, error) {
+	k, err := c.newCall(ctx, method, opts, plain)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.stats) > 0 && !plain {
+		k.watch = c.newWatch(k, desc)
+	}
+	if err := k.begin(nil); err != nil {
+		return nil, k.settle(err)
+	}
+	k.watch.outHeader(k)
+	s := &clientStream{call: k, desc: desc, done: make(chan struct{})}
+	if k.ctx.Done() != nil {
+		s.stop = context.AfterFunc(k.ctx, func() {
+			k.abandon()
+			s.finish(k.ctx.Err())
+		})
+	}
+	return s, nil
+}
+
+// finish ends the call with an error, nil for a good end. Only the first one counts. It
+// returns how the call ended.
+func (s *clientStream) finish(err error) error {
+	s.settled.Do(func() {
+		if s.stop != nil {
+			s.stop()
+		}
+		s.err = s.settle(err)
+		close(s.done)
+	})
+	<-s.done
+	return s.err
+}
+
+// Context implements [grpc.ClientStream].
+func (s *clientStream) Context() context.Context { return s.ctx }
+
+// Header implements [grpc.ClientStream].
+func (s *clientStream) Header() (metadata.MD, error) {
+	c := s.c
+	c.mu.Lock()
+	err := s.await(s.ctx, wantHeader)
+	in, raw := s.headerIn, s.rawHeader
+	c.mu.Unlock()
+	switch {
+	case err != nil:
+		s.abandon()
+		return nil, s.finish(err)
+	case in:
+		return decodeMD(raw), nil
+	}
+	if err := s.result(); err != nil {
+		return nil, s.finish(err)
+	}
+	return nil, nil //nolint:nilnil // as grpc does for an end without a header
+}
+
+// Trailer implements [grpc.ClientStream].
+func (s *clientStream) Trailer() metadata.MD {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return decodeMD(s.rawTrailer)
+}
+
+// CloseSend implements [grpc.ClientStream].
+func (s *clientStream) CloseSend() error {
+	if !s.halved {
+		s.halved = true
+		s.half()
+	}
+	return nil
+}
+
+// SendMsg implements [grpc.ClientStream].
+func (s *clientStream) SendMsg(m any) error {
+	if s.halved {
+		return status.Error(codes.Internal, "SendMsg called after CloseSend")
+	}
+	if !s.desc.ClientStreams {
+		s.halved = true
+	}
+	p, err := prepare(m, s.opts.codec, s.opts.maxSend)
+	if err != nil {
+		s.abandon()
+		return s.finish(err)
+	}
+	s.unread++
+	err = s.sendMessage(s.ctx, p.size, p.appendTo, s.unread > 1)
+	switch {
+	case err == nil:
+	case status.Code(err) == codes.Internal:
+		s.abandon()
+		return s.finish(err)
+	default:
+		return io.EOF // RecvMsg has the status
+	}
+	if s.halved {
+		s.half()
+	}
+	s.watch.outPayload(m, p.size)
+	return nil
+}
+
+// RecvMsg implements [grpc.ClientStream].
+func (s *clientStream) RecvMsg(m any) error {
+	s.unread = 0
+	b, _, err := s.receive(s.ctx)
+	if err == nil {
+		if err = decode(b, m, s.opts.codec, s.opts.maxReceive); err == nil {
+			s.watch.inPayload(m, len(b))
+			if s.desc.ServerStreams {
+				return nil
+			}
+			return s.only()
+		}
+		s.abandon()
+		return s.finish(err)
+	}
+	if errors.Is(err, io.EOF) {
+		if err = s.result(); err == nil {
+			if !s.desc.ServerStreams {
+				return s.finish(status.Error(codes.Internal, "cardinality violation: received no response message from non-server-streaming RPC"))
+			}
+			if err = s.finish(nil); err != nil {
+				return err
+			}
+			return io.EOF
+		}
+	}
+	s.abandon()
+	return s.finish(err)
+}
+
+// only waits for the end after the only answer.
+func (s *clientStream) only() error {
+	_, _, err := s.receive(s.ctx)
+	switch {
+	case err == nil:
+		s.abandon()
+		return s.finish(status.Error(codes.Internal, "cardinality violation: expected <EOF> for non server-streaming RPCs, but received another message"))
+	case errors.Is(err, io.EOF):
+		return s.finish(s.result())
+	default:
+		s.abandon()
+		return s.finish(err)
+	}
+}

@@ -1,0 +1,450 @@
+package pw
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/stats"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
+	"github.com/plugwire/plugwire/core/internal/session"
+)
+
+// conn is a connection, with both ends of this side: calls that this side makes, and those
+// that it serves.
+//
+// Somebody reads: a goroutine that waits for its own frame, or one that does nothing else.
+// Who reads has the role of the reader, and hands frames to the calls that they are for.
+// A goroutine whose frame has come leaves the role to another that waits, or to nobody. A
+// role that is nobody's for a tick goes to a goroutine of the background.
+type conn struct {
+	stream *session.Stream
+	client calls.ClientConfig
+	server *server // nil if this side serves nothing
+	auth   *calls.AuthInfo
+	base   context.Context //nolint:containedctx // what the contexts of all served calls have in common
+	ident  *grpc.ClientConn
+	unary  grpc.UnaryInvoker
+	open   grpc.Streamer
+	w      *writer
+	peer   *peer.Peer
+	stats  []stats.Handler
+
+	inFlight atomic.Int32 // calls in both directions
+
+	names map[string]uint32 // numbers of methods that were sent; guarded by w.mu
+
+	mu       sync.Mutex // guards the fields below, and the receiving side of all calls
+	in       inbuf      // belongs to the reader
+	reading  bool       // somebody has the role
+	reader   *stream    // the call that reads; nil for the background
+	mayLeave bool       // the reader has a context that may end
+	evicted  bool       // the reader was told to leave
+	progress uint64     // how often the role was taken, left, or has read
+	seen     uint64     // progress at the last tick
+	armed    bool       // a tick will come
+	handed   bool       // since the last read, a frame went to a call that waits
+	inline   *method    // whose handler the background runs itself
+	waiting  callList   // calls that wait for a frame, and do not read
+	made     map[uint32]*call
+	served   map[uint32]*handling
+	next     uint32    // number of the next call of this side
+	last     uint32    // number of the last call of the other side
+	methods  []*method // of the other side's calls, by number
+	out      []byte    // frames that the reader has to send
+	goodbye  bool
+	lostWith error // why the connection is lost
+
+	tick     *time.Timer
+	writesAt uint64 // w.writes at the last tick
+
+	lost     chan struct{} // closed when the connection is lost
+	failed   chan struct{} // closed by Fail, after reason is set
+	reason   error
+	failOnce sync.Once
+	workers  sync.WaitGroup // goroutines of the background
+}
+
+// tickEvery is how long a role may be nobody's, and how long a caller with a context reads
+// without progress. A handler that the background runs itself delays others for up to two of
+// them.
+const tickEvery = time.Millisecond
+
+func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first uint32) *conn {
+	c := &conn{
+		stream: stream, client: client, server: s, auth: calls.NewAuthInfo(stream.Info), next: first,
+		names: make(map[string]uint32), made: make(map[uint32]*call), served: make(map[uint32]*handling),
+		lost: make(chan struct{}), failed: make(chan struct{}),
+	}
+	c.auth.Conn = c
+	c.peer = &peer.Peer{Addr: stream.RemoteAddr(), LocalAddr: stream.LocalAddr(), AuthInfo: c.auth}
+	c.base = peer.NewContext(context.Background(), c.peer)
+	c.stats = calls.ApplicationStats(client.Stats, client.IsControl)
+	c.w = newWriter(stream.Conn, &c.inFlight, func(err error) { c.lose(err) })
+	c.tick = time.AfterFunc(time.Hour, c.onTick)
+	c.tick.Stop()
+	c.intercept()
+	c.reading = true
+	c.workers.Go(c.background)
+	c.workers.Go(func() { c.w.flusher(c.lost) })
+	return c
+}
+
+// arm makes a tick come. The caller holds mu.
+func (c *conn) arm() {
+	if !c.armed && c.lostWith == nil {
+		c.armed = true
+		c.tick.Reset(tickEvery)
+	}
+}
+
+func (c *conn) onTick() {
+	c.mu.Lock()
+	c.armed = false
+	if c.lostWith != nil {
+		c.mu.Unlock()
+		return
+	}
+	still := c.progress == c.seen
+	c.seen = c.progress
+	switch {
+	case !c.reading && still:
+		if c.inline != nil {
+			c.inline.slow()
+			c.inline = nil
+		}
+		c.reading, c.reader = true, nil
+		c.progress++
+		c.workers.Go(c.background)
+	case c.reading && c.reader != nil && c.mayLeave && still && !c.evicted:
+		c.evicted = true
+		_ = c.stream.SetReadDeadline(past)
+	case !c.reading, c.reading && c.reader != nil && c.mayLeave:
+		c.arm()
+	}
+	c.mu.Unlock()
+
+	c.w.mu.Lock()
+	stuck := c.w.busy && c.w.writes == c.writesAt
+	c.writesAt = c.w.writes
+	busy := c.w.busy
+	c.w.mu.Unlock()
+	if stuck && c.w.interruptible {
+		c.w.takeOut()
+	} else if busy {
+		c.mu.Lock()
+		c.arm()
+		c.mu.Unlock()
+	}
+}
+
+// background reads until there is nobody left to read for. A handler that it runs may end
+// its goroutine, so it defers nothing.
+func (c *conn) background() {
+	c.mu.Lock()
+	c.handed = false
+	for c.lostWith == nil && c.readOne() { // the reading is all
+	}
+	c.mu.Unlock()
+}
+
+// readOne handles one frame, or reads more. It reports whether the background still has the
+// role.
+func (c *conn) readOne() bool {
+	f, ok, err := c.in.frame()
+	if ok {
+		var h *handling
+		if h, err = c.handle(f); err == nil {
+			return h == nil || c.runInline(h)
+		}
+	}
+	if err == nil {
+		if !c.flushOut() {
+			return false
+		}
+		if c.handed && len(c.served) <= 1 {
+			c.leave()
+			return false
+		}
+		if err = c.fill(); errors.Is(err, errEvicted) { // meant for a reader before
+			return true
+		}
+	}
+	if err != nil {
+		c.loseLocked(err)
+		return false
+	}
+	return true
+}
+
+// runInline runs a handler in the goroutine of the background, which gives the role away
+// meanwhile. It reports whether it has the role again.
+func (c *conn) runInline(h *handling) bool {
+	c.reading = false
+	c.progress++
+	c.inline = h.method
+	c.arm()
+	h.batched = c.in.hasFrame()
+	c.mu.Unlock()
+	h.serve()
+	c.mu.Lock()
+	c.inline = nil
+	if c.reading || c.lostWith != nil {
+		if c.w.unsent.Swap(false) {
+			c.mu.Unlock()
+			c.w.mu.Lock()
+			c.w.flush()
+			c.mu.Lock()
+		}
+		return false
+	}
+	c.reading, c.reader = true, nil
+	c.progress++
+	return true
+}
+
+// flushOut sends what the reader and the handlers that it ran have left. It gives the role
+// away meanwhile, and reports whether it has it again.
+func (c *conn) flushOut() bool {
+	out := c.out
+	c.out = nil
+	if unsent := c.w.unsent.Swap(false); len(out) == 0 && !unsent {
+		return true
+	}
+	c.reading = false
+	c.progress++
+	c.arm()
+	c.mu.Unlock()
+	c.w.mu.Lock()
+	c.w.buf = append(c.w.buf, out...)
+	c.w.flush()
+	c.mu.Lock()
+	if c.reading || c.lostWith != nil {
+		return false
+	}
+	c.reading, c.reader = true, nil
+	c.progress++
+	return true
+}
+
+// fill reads from the connection. It unlocks mu meanwhile.
+func (c *conn) fill() error {
+	c.handed = false
+	c.mu.Unlock()
+	err := c.in.fill(c.stream.Conn)
+	c.mu.Lock()
+	c.progress++
+	if c.evicted {
+		c.evicted = false
+		_ = c.stream.SetReadDeadline(time.Time{})
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return errEvicted
+		}
+	}
+	return err
+}
+
+var errEvicted = errors.New("told to leave")
+
+// readAs reads for a call, until it has what it waits for. The caller holds mu and has the
+// role.
+func (c *conn) readAs(k *stream, want want, mayLeave bool) {
+	c.reader, c.mayLeave = k, mayLeave
+	c.progress++
+	if mayLeave {
+		c.arm()
+	}
+	evicted := false
+	for c.lostWith == nil && !evicted {
+		f, ok, err := c.in.frame()
+		if err != nil {
+			c.loseLocked(err)
+			break
+		}
+		if ok {
+			h, err := c.handle(f)
+			if err != nil {
+				c.loseLocked(err)
+				break
+			}
+			if h != nil {
+				c.workers.Go(func() { h.serve() })
+			}
+			continue
+		}
+		if len(c.out) > 0 {
+			out := c.out
+			c.out = nil
+			c.workers.Go(func() { c.w.mu.Lock(); c.w.buf = append(c.w.buf, out...); c.w.flush() })
+		}
+		if k.has(want) {
+			break
+		}
+		if err := c.fill(); errors.Is(err, errEvicted) {
+			evicted = true
+		} else if err != nil {
+			c.loseLocked(err)
+		}
+	}
+	c.reader = nil
+	if evicted && !k.has(want) && c.lostWith == nil {
+		c.progress++
+		c.workers.Go(c.background) // has the role
+		return
+	}
+	c.leave()
+}
+
+// leave gives the role away. The caller holds mu and has the role.
+func (c *conn) leave() {
+	c.reading, c.reader = false, nil
+	c.progress++
+	c.passOn()
+}
+
+// passOn wakes a call that can take the role, if it is nobody's.
+func (c *conn) passOn() {
+	if c.reading || c.lostWith != nil {
+		return
+	}
+	if k := c.waiting.first; k != nil {
+		k.wakeUp()
+	}
+	c.arm()
+}
+
+// handle gives a frame to the call that it is for. A call that the background may serve
+// itself is returned.
+func (c *conn) handle(f frame) (*handling, error) {
+	switch f.kind {
+	case frameOpen:
+		return c.handleOpen(f)
+	case frameGoodbye:
+		c.goodbye = true
+		return nil, io.EOF
+	}
+	if f.id&1 == c.next&1 {
+		if k := c.made[f.id]; k != nil {
+			return nil, k.take(f)
+		}
+		if f.id >= c.next {
+			return nil, broken("a frame for call %d, which has not begun", f.id)
+		}
+		return nil, nil //nolint:nilnil // it has ended
+	}
+	if h := c.served[f.id]; h != nil {
+		return nil, h.take(f)
+	}
+	if f.id > c.last {
+		return nil, broken("a frame for call %d, which has not begun", f.id)
+	}
+	return nil, nil //nolint:nilnil // it has ended
+}
+
+// lose is the end of the connection.
+func (c *conn) lose(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.loseLocked(err)
+}
+
+func (c *conn) loseLocked(err error) {
+	if c.lostWith != nil {
+		return
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	c.lostWith = err
+	c.tick.Stop()
+	_ = c.stream.Close() // it is over
+	go c.w.shut(err)     // may wait for a lock under which others take that of the connection
+	close(c.lost)
+	for _, k := range c.made {
+		k.over, k.gone = true, true
+		k.notify()
+		k.wakeUp()
+	}
+	for _, h := range c.served {
+		h.lose()
+	}
+}
+
+var errLost = errors.New("the connection is lost")
+
+// inbuf is what was read and not handled yet.
+type inbuf struct {
+	buf  []byte
+	r, w int
+}
+
+// readSize is how much is read at once.
+const readSize = 64 << 10
+
+// frame returns the next frame, if it is there.
+func (b *inbuf) frame() (frame, bool, error) {
+	if b.w-b.r < headerLen {
+		return frame{}, false, nil
+	}
+	k, id, n := parseHeader(b.buf[b.r:])
+	if n > maxFrame || k == framePiece && n > pieceSize {
+		return frame{}, false, broken("a frame of %d bytes", n)
+	}
+	if b.w-b.r < headerLen+n {
+		return frame{}, false, nil
+	}
+	from := b.r + headerLen
+	b.r = from + n
+	return frame{k, id, b.buf[from:b.r:b.r]}, true, nil
+}
+
+// hasFrame reports whether a whole frame is there.
+func (b *inbuf) hasFrame() bool {
+	if b.w-b.r < headerLen {
+		return false
+	}
+	_, _, n := parseHeader(b.buf[b.r:])
+	return b.w-b.r >= headerLen+n
+}
+
+// fill reads more.
+func (b *inbuf) fill(conn net.Conn) error {
+	need := readSize
+	if b.w-b.r >= headerLen {
+		_, _, n := parseHeader(b.buf[b.r:])
+		need = max(need, headerLen+n)
+	}
+	switch {
+	case b.r == b.w:
+		b.r, b.w = 0, 0
+		if cap(b.buf) > 4*readSize && need <= readSize || len(b.buf) == 0 {
+			b.buf = make([]byte, max(readSize, need))
+		}
+	case b.r+need > len(b.buf):
+		b.w = copy(b.buf, b.buf[b.r:b.w])
+		b.r = 0
+	}
+	if len(b.buf) < need {
+		larger := make([]byte, need)
+		b.w = copy(larger, b.buf[b.r:b.w])
+		b.r = 0
+		b.buf = larger
+	}
+	n, err := conn.Read(b.buf[b.w:])
+	b.w += n
+	if n > 0 && (err == nil || errors.Is(err, io.EOF)) {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}

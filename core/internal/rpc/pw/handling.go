@@ -1,0 +1,600 @@
+package pw
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
+)
+
+// method is one method of the other side's calls, as a connection knows it.
+type method struct {
+	name  string
+	entry calls.Method
+	known bool // this side has it
+
+	quick atomic.Int32 // how many handlers in a row were quick
+	need  atomic.Int32 // how many have to be, until the background runs them itself
+}
+
+const (
+	// quickTime is how long a handler runs at most that the background runs itself.
+	quickTime = 100 * time.Microsecond
+	// quickRuns is how many handlers of a method have to be quick first. Each slow one
+	// makes it eight times as many.
+	quickRuns    = 8
+	slowFactor   = 8
+	maxQuickRuns = 1 << 24
+)
+
+func newMethod(name string) *method {
+	m := &method{name: name}
+	m.need.Store(quickRuns)
+	return m
+}
+
+func (m *method) isQuick() bool { return m.entry.Unary != nil && m.quick.Load() >= m.need.Load() }
+
+// ran notes how long a handler took.
+func (m *method) ran(d time.Duration) {
+	if d > quickTime {
+		m.slow()
+	} else if m.quick.Load() < maxQuickRuns {
+		m.quick.Add(1)
+	}
+}
+
+func (m *method) slow() {
+	m.quick.Store(0)
+	if need := m.need.Load(); need < maxQuickRuns {
+		m.need.Store(need * slowFactor)
+	}
+}
+
+// handling is a call of the other side. It is a [grpc.ServerStream], and the
+// [grpc.ServerTransportStream] of its context.
+type handling struct {
+	stream
+	method  *method
+	codec   codec
+	subtype string
+	ctx     callContext
+	tagged  context.Context //nolint:containedctx // ctx, with what stats handlers have added; nil without
+	server  *server
+
+	sending sync.Mutex // guards the fields below, and is held while a message is sent
+	header  metadata.MD
+	trailer metadata.MD
+	sent    bool // the header has been sent
+	ended   bool // the status has been sent
+	unread  int
+	began   time.Time
+	batched bool // the background writes the status, with those of other calls
+}
+
+var (
+	_ grpc.ServerStream          = (*handling)(nil)
+	_ grpc.ServerTransportStream = (*transportStream)(nil)
+)
+
+// transportStream is what grpc.SetHeader and its like find in the context of a handler.
+type transportStream struct{ h *handling }
+
+// Method implements [grpc.ServerTransportStream].
+func (t transportStream) Method() string { return t.h.method.name }
+
+// SetHeader implements [grpc.ServerTransportStream].
+func (t transportStream) SetHeader(md metadata.MD) error { return t.h.SetHeader(md) }
+
+// SendHeader implements [grpc.ServerTransportStream].
+func (t transportStream) SendHeader(md metadata.MD) error { return t.h.SendHeader(md) }
+
+// SetTrailer implements [grpc.ServerTransportStream].
+func (t transportStream) SetTrailer(md metadata.MD) error {
+	t.h.SetTrailer(md)
+	return nil
+}
+
+// handleOpen begins a call of the other side. It returns the call if the background may
+// serve it itself.
+func (c *conn) handleOpen(f frame) (*handling, error) {
+	if f.id&1 == c.next&1 || f.id <= c.last {
+		return nil, broken("call %d begins after call %d", f.id, c.last)
+	}
+	c.last = f.id
+	h := &handling{server: c.server}
+	h.c, h.id = c, f.id
+	h.allowed, h.credit = window, window
+	if err := h.parseOpen(f.payload); err != nil {
+		return nil, err
+	}
+	if c.server == nil || len(c.served) >= c.server.maxStreams {
+		c.refuseOpen(f.id, c.server)
+		return nil, nil //nolint:nilnil // it is over
+	}
+	h.limit, h.room = c.server.cfg.MaxMessageSize, &c.server.room
+	c.served[f.id] = h
+	c.inFlight.Add(1)
+	c.server.handlers.Add(1)
+	if c.reader == nil && h.over && h.method.isQuick() && !c.server.watched {
+		return h, nil
+	}
+	go h.serve()
+	return nil, nil //nolint:nilnil // somebody else serves it
+}
+
+// refuseOpen ends a call that this side does not serve.
+func (c *conn) refuseOpen(id uint32, s *server) {
+	err := status.Error(codes.Unimplemented, "this side serves nothing")
+	if s != nil {
+		err = status.Error(codes.ResourceExhausted, "too many calls are open on the connection")
+	}
+	b, _ := proto.Marshal(status.Convert(err).Proto()) // a status can always be encoded
+	payload := appendBlock([]byte{endStatus}, b)
+	var header [headerLen]byte
+	putHeader(header[:], frameEnd, id, len(payload))
+	c.out = append(append(c.out, header[:]...), payload...)
+}
+
+// parseOpen reads the payload of an open frame.
+func (h *handling) parseOpen(b []byte) error {
+	c := h.c
+	if len(b) == 0 {
+		return errShort
+	}
+	flags := b[0]
+	number, b, err := uvarint(b[1:])
+	if err != nil {
+		return err
+	}
+	switch {
+	case flags&openNewMethod != 0:
+		var name []byte
+		if name, b, err = block(b, maxMethod); err != nil {
+			return err
+		}
+		h.method = newMethod(string(name))
+		if c.server != nil {
+			h.method.entry, h.method.known = c.server.table.Method(h.method.name)
+		}
+		if number > 0 {
+			if number != uint64(len(c.methods))+1 || number > maxMethods {
+				return broken("method number %d after %d", number, len(c.methods))
+			}
+			c.methods = append(c.methods, h.method)
+		}
+	case number == 0 || number > uint64(len(c.methods)):
+		return broken("method number %d, which was not sent", number)
+	default:
+		h.method = c.methods[number-1]
+	}
+	if flags&openDeadline != 0 {
+		var micros uint64
+		if micros, b, err = uvarint(b); err != nil {
+			return err
+		}
+		h.ctx.deadline = time.Now().Add(time.Duration(min(micros, maxTimeout)) * time.Microsecond) //nolint:gosec // bounded
+	}
+	if flags&openMetadata != 0 {
+		var md []byte
+		if md, b, err = block(b, calls.MaxMetadata); err != nil {
+			return err
+		}
+		if _, err := parseMetadata(md); err != nil {
+			return err
+		}
+		h.ctx.metadata = append([]byte{}, md...)
+	}
+	if flags&openSubtype != 0 {
+		var name []byte
+		if name, b, err = block(b, maxSubtype); err != nil {
+			return err
+		}
+		h.subtype = string(name)
+		h.codec = codecFor(h.subtype)
+	}
+	h.ctx.base, h.ctx.handling = c.base, h
+	if flags&openMessage != 0 {
+		if len(b) > smallMessage {
+			return broken("a message of %d bytes in one frame", len(b))
+		}
+		h.allowed -= len(b)
+		h.put(b)
+		h.over = true
+	} else if len(b) > 0 {
+		return broken("%d bytes after the beginning of a call", len(b))
+	}
+	return nil
+}
+
+const (
+	// maxTimeout bounds a timeout, in microseconds: a larger one could overflow a duration.
+	maxTimeout = uint64(1 << 50)
+	// maxSubtype bounds the name of a codec, in bytes.
+	maxSubtype = 256
+)
+
+// take takes a frame for the call. The caller holds the mutex of the connection.
+func (h *handling) take(f frame) error {
+	switch f.kind {
+	case frameMessage, frameBegin, framePiece:
+		return h.takeMessage(f)
+	case frameHalf:
+		if h.large != nil || h.skip > 0 {
+			return broken("the end of the messages in the middle of one")
+		}
+		h.over = true
+		h.notify()
+		return nil
+	case frameCancel:
+		h.cancelled(context.Canceled)
+		return nil
+	case frameCredit:
+		return h.takeCredit(f.payload)
+	default:
+		return broken("a frame of kind %d for a call of the other side", f.kind)
+	}
+}
+
+// cancelled ends the call from the other side. The caller holds the mutex of the connection.
+func (h *handling) cancelled(err error) {
+	h.over, h.gone = true, true
+	if h.refusal == nil {
+		h.refusal = status.FromContextError(err).Err()
+	}
+	h.large = nil
+	h.ctx.cancel(err)
+	h.wakeUp()
+	h.notify()
+}
+
+func (h *handling) lose() { h.cancelled(context.Canceled) }
+
+// context returns what the handler gets.
+func (h *handling) context() context.Context {
+	if h.tagged != nil {
+		return h.tagged
+	}
+	return &h.ctx
+}
+
+// serve runs the handler.
+func (h *handling) serve() {
+	defer h.server.handlers.Done()
+	defer h.leave()
+	if h.server.watched {
+		h.beginStats()
+	}
+	var err error
+	began := time.Now()
+	switch m := h.method; {
+	case !m.known:
+		err = unknownMethod(h.server, m.name)
+	case h.subtype != "" && h.codec == nil:
+		err = status.Errorf(codes.Internal, "no codec registered for content-subtype %s", h.subtype)
+	case m.entry.Stream != nil:
+		err = m.entry.Stream.Handler(m.entry.Service, h)
+		h.end(err, nil)
+		return
+	default:
+		var reply any
+		reply, err = m.entry.Unary(m.entry.Service, h.context(), h.decodeOnly, nil)
+		m.ran(time.Since(began))
+		if err == nil {
+			h.end(nil, reply)
+			return
+		}
+	}
+	h.end(err, nil)
+}
+
+// waiting returns the context with which the handler's goroutine waits. A call that ends
+// otherwise than by its deadline wakes it.
+func (h *handling) waiting() context.Context {
+	if h.ctx.deadline.IsZero() {
+		return context.Background()
+	}
+	return &h.ctx
+}
+
+func (h *handling) leave() {
+	h.ctx.cancel(context.Canceled)
+	c := h.c
+	c.mu.Lock()
+	h.over = true
+	delete(c.served, h.id)
+	c.inFlight.Add(-1)
+	if h.held > 0 {
+		h.room.give(h.held)
+		h.held = 0
+	}
+	c.mu.Unlock()
+}
+
+// decodeOnly decodes the only message of a call.
+func (h *handling) decodeOnly(m any) error {
+	err := h.RecvMsg(m)
+	if errors.Is(err, io.EOF) {
+		return status.Error(codes.Internal, "cardinality violation: received no request message from non-client-streaming RPC")
+	}
+	return err
+}
+
+// Context implements [grpc.ServerStream].
+func (h *handling) Context() context.Context { return h.context() }
+
+// RecvMsg implements [grpc.ServerStream].
+func (h *handling) RecvMsg(m any) error {
+	h.unread = 0
+	b, large, err := h.receive(h.waiting())
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			if _, ok := status.FromError(err); !ok {
+				err = status.FromContextError(err).Err()
+			}
+			if errors.Is(err, errNoRoom) {
+				err = calls.NoRoom(h.server.cfg.Side, true)
+			}
+		}
+		return err
+	}
+	if large {
+		h.c.mu.Lock()
+		h.room.give(len(b))
+		h.held -= len(b)
+		h.c.mu.Unlock()
+	}
+	if err := decode(b, m, h.codec, h.limit); err != nil {
+		return err
+	}
+	if h.server.watched {
+		h.tell(&stats.InPayload{Payload: m, Length: len(b), CompressedLength: len(b), WireLength: len(b) + grpcPrefix, RecvTime: time.Now()})
+	}
+	return nil
+}
+
+// SetHeader implements [grpc.ServerStream].
+func (h *handling) SetHeader(md metadata.MD) error {
+	if len(md) == 0 {
+		return nil
+	}
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if h.sent || h.ended {
+		return status.Error(codes.Internal, "transport: the stream is done or WriteHeader was already called")
+	}
+	h.header = metadata.Join(h.header, md)
+	return nil
+}
+
+// SendHeader implements [grpc.ServerStream].
+func (h *handling) SendHeader(md metadata.MD) error {
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if h.sent || h.ended {
+		return status.Error(codes.Internal, "transport: SendHeader called multiple times")
+	}
+	h.header = metadata.Join(h.header, md)
+	return h.sendHeader(true)
+}
+
+// sendHeader sends the header. The caller holds sending.
+func (h *handling) sendHeader(flush bool) error {
+	h.sent = true
+	block, size := appendMetadata(nil, h.header)
+	if size > calls.MaxMetadata {
+		return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by client", calls.MaxMetadata)
+	}
+	w := h.c.w
+	if err := w.lock(h.waiting()); err != nil {
+		return status.Error(codes.Unavailable, errLost.Error())
+	}
+	w.add(frameHeader, h.id, block)
+	if flush {
+		w.flush()
+	} else {
+		w.mu.Unlock()
+	}
+	if h.server.watched {
+		h.tell(&stats.OutHeader{Header: h.header})
+	}
+	return nil
+}
+
+// SetTrailer implements [grpc.ServerStream].
+func (h *handling) SetTrailer(md metadata.MD) {
+	if len(md) == 0 {
+		return
+	}
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	h.trailer = metadata.Join(h.trailer, md)
+}
+
+// SendMsg implements [grpc.ServerStream].
+func (h *handling) SendMsg(m any) error {
+	p, err := prepare(m, h.codec, h.server.cfg.MaxMessageSize)
+	if err != nil {
+		return err
+	}
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if h.ended {
+		return status.Error(codes.Internal, "transport: the stream is done")
+	}
+	if !h.sent {
+		if err := h.sendHeader(false); err != nil {
+			return err
+		}
+	}
+	h.unread++
+	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, h.unread > 1); err != nil {
+		return sendError(&h.ctx, err)
+	}
+	if h.server.watched {
+		h.tell(&stats.OutPayload{Payload: m, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
+	}
+	return nil
+}
+
+func sendError(ctx context.Context, err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	if ctx.Err() != nil {
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	return status.Error(codes.Unavailable, errLost.Error())
+}
+
+// end sends the status of the call, after the only message of a unary call.
+func (h *handling) end(err error, reply any) {
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if h.ended {
+		return
+	}
+	h.ended = true
+	var p message
+	if err == nil && reply != nil {
+		if p, err = prepare(reply, h.codec, h.server.cfg.MaxMessageSize); err == nil && p.size > smallMessage {
+			err = h.sendLargeReply(&p)
+		}
+	}
+	st := h.statusOf(err)
+	w := h.c.w
+	if w.lock(context.Background()) != nil {
+		h.endStats(err)
+		return // the connection is lost
+	}
+	at := w.begin(frameEnd, h.id)
+	if err := h.appendEnd(st, &p); err != nil {
+		w.buf = w.buf[:at]
+		at = w.begin(frameEnd, h.id)
+		p = message{}
+		st = h.statusOf(err)
+		_ = h.appendEnd(st, &p) // has nothing left that can fail
+	}
+	w.end(at)
+	if h.batched {
+		w.unsent.Store(true)
+		w.mu.Unlock()
+	} else {
+		w.flush()
+	}
+	if h.server.watched && p.size > 0 {
+		h.tell(&stats.OutPayload{Payload: reply, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
+	}
+	h.endStats(st.Err())
+}
+
+func (h *handling) sendLargeReply(p *message) error {
+	if !h.sent {
+		if err := h.sendHeader(false); err != nil {
+			return err
+		}
+	}
+	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, false); err != nil {
+		return sendError(&h.ctx, err)
+	}
+	p.proto, p.bytes = nil, nil
+	p.size = -1
+	return nil
+}
+
+func (h *handling) statusOf(err error) *status.Status {
+	if err == nil {
+		return nil
+	}
+	s, ok := status.FromError(err)
+	if !ok {
+		s = status.FromContextError(err) // as grpc does
+	}
+	return s
+}
+
+// appendEnd adds the payload of an end frame.
+func (h *handling) appendEnd(st *status.Status, p *message) error {
+	w := h.c.w
+	at := len(w.buf)
+	w.buf = append(w.buf, 0)
+	var flags byte
+	if len(h.header) > 0 && !h.sent {
+		flags |= endHeader
+		block, size := appendMetadata(nil, h.header)
+		if size > calls.MaxMetadata {
+			h.header = nil
+			return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by client", calls.MaxMetadata)
+		}
+		w.buf = appendBlock(w.buf, block)
+	}
+	if st.Code() != codes.OK {
+		flags |= endStatus
+		b, err := proto.Marshal(st.Proto())
+		if err != nil || len(b) > maxFrame/2 {
+			b, _ = proto.Marshal(status.New(st.Code(), "the status cannot be sent").Proto()) // a status of plain text can always be encoded
+		}
+		w.buf = appendBlock(w.buf, b)
+	}
+	if len(h.trailer) > 0 {
+		block, size := appendMetadata(nil, h.trailer)
+		if size > calls.MaxMetadata {
+			h.trailer = nil
+			return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by client", calls.MaxMetadata)
+		}
+		flags |= endTrailer
+		w.buf = appendBlock(w.buf, block)
+	}
+	if (p.proto != nil || p.bytes != nil) && st.Code() == codes.OK {
+		flags |= endMessage
+		buf, err := p.appendTo(w.buf)
+		if err != nil {
+			return err
+		}
+		w.buf = buf
+	}
+	w.buf[at] = flags
+	return nil
+}
+
+func (h *handling) tell(s stats.RPCStats) {
+	for _, handler := range h.server.stats {
+		handler.HandleRPC(h.context(), s)
+	}
+}
+
+func (h *handling) beginStats() {
+	h.began = time.Now()
+	h.tagged = &h.ctx
+	for _, handler := range h.server.stats {
+		h.tagged = handler.TagRPC(h.tagged, &stats.RPCTagInfo{FullMethodName: h.method.name})
+	}
+	begin := &stats.Begin{BeginTime: h.began}
+	if s := h.method.entry.Stream; s != nil {
+		begin.IsClientStream, begin.IsServerStream = s.ClientStreams, s.ServerStreams
+	}
+	h.tell(&stats.InHeader{
+		FullMethod: h.method.name, Header: h.ctx.incoming(),
+		RemoteAddr: h.c.stream.RemoteAddr(), LocalAddr: h.c.stream.LocalAddr(),
+	})
+	h.tell(begin)
+}
+
+func (h *handling) endStats(err error) {
+	if !h.server.watched {
+		return
+	}
+	h.tell(&stats.OutTrailer{Trailer: h.trailer})
+	h.tell(&stats.End{BeginTime: h.began, EndTime: time.Now(), Error: err})
+}

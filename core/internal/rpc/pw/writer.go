@@ -1,0 +1,302 @@
+package pw
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxUnsent is how many bytes may wait to be written until those who add more wait too.
+const maxUnsent = 1 << 20
+
+// lazyFlush is how many bytes of a stream gather until they are written by the goroutine
+// that sends them, and not by the flusher.
+const lazyFlush = 64 << 10
+
+// writer writes frames. Who adds a frame writes it, with what others have added meanwhile:
+// no goroutine has to wake up, and many frames share a write.
+type writer struct {
+	raw net.Conn
+	// interruptible is set if a write can be ended without the end of the connection. TLS
+	// does not survive that.
+	interruptible bool
+	inFlight      *atomic.Int32 // calls of the connection: with more than one, a write waits for others to add frames
+	failed        func(error)   // called once, without the lock
+
+	mu      sync.Mutex // guards the fields below
+	changed sync.Cond  // busy has become false, or err is set
+	buf     []byte     // frames that are not written
+	spare   []byte
+	busy    bool   // somebody writes
+	writes  uint64 // how often somebody began to write
+	err     error  // why nothing can be written any more
+
+	unsent atomic.Bool   // frames were added that nobody is going to write
+	kick   chan struct{} // wakes the flusher
+}
+
+func newWriter(raw net.Conn, inFlight *atomic.Int32, failed func(error)) *writer {
+	w := &writer{raw: raw, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, kick: make(chan struct{}, 1)}
+	w.changed.L = &w.mu
+	return w
+}
+
+// flusher writes what is left to it, until the connection ends.
+func (w *writer) flusher(ended <-chan struct{}) {
+	for {
+		select {
+		case <-w.kick:
+			w.mu.Lock()
+			w.flush()
+		case <-ended:
+			return
+		}
+	}
+}
+
+// later leaves the frames to the flusher. It unlocks mu, which the caller holds.
+func (w *writer) later() {
+	wake := !w.busy && len(w.buf) > 0
+	w.mu.Unlock()
+	if wake {
+		select {
+		case w.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// begin adds the header of a frame whose payload the caller adds to buf, and then calls
+// end with what begin returned. The caller holds mu.
+func (w *writer) begin(k kind, id uint32) int {
+	at := len(w.buf)
+	w.buf = append(w.buf, 0, 0, 0, 0, 0, 0, 0, 0)
+	putHeader(w.buf[at:], k, id, 0)
+	return at
+}
+
+func (w *writer) end(at int) {
+	k, id, _ := parseHeader(w.buf[at:])
+	putHeader(w.buf[at:], k, id, len(w.buf)-at-headerLen)
+}
+
+// add adds a whole frame. The caller holds mu.
+func (w *writer) add(k kind, id uint32, payload []byte) {
+	at := w.begin(k, id)
+	w.buf = append(w.buf, payload...)
+	w.end(at)
+}
+
+// flush writes what there is, unless somebody else is at it, who then takes it along. It
+// unlocks mu, which the caller holds.
+func (w *writer) flush() {
+	if w.busy || w.err != nil || len(w.buf) == 0 {
+		w.mu.Unlock()
+		return
+	}
+	w.busy = true
+	for len(w.buf) > 0 && w.err == nil {
+		if w.inFlight.Load() > 1 {
+			w.mu.Unlock()
+			runtime.Gosched() // others may add frames
+			w.mu.Lock()
+		}
+		b := w.buf
+		w.buf = w.spare[:0]
+		w.writes++
+		w.mu.Unlock()
+		rest, err := w.write(b)
+		w.mu.Lock()
+		if len(rest) > 0 && err == nil { // it was taken out of the write
+			w.unwritten(rest)
+			return
+		}
+		if w.keep(b); err != nil {
+			w.fail(err)
+		}
+	}
+	w.free()
+}
+
+// unwritten leaves bytes, and the writing, to a goroutine that has nothing else to do. It
+// unlocks mu.
+func (w *writer) unwritten(rest []byte) {
+	w.buf = append(append(make([]byte, 0, len(rest)+len(w.buf)), rest...), w.buf...)
+	w.mu.Unlock()
+	go func() {
+		w.mu.Lock()
+		for len(w.buf) > 0 && w.err == nil {
+			b := w.buf
+			w.buf = nil
+			w.mu.Unlock()
+			_ = w.raw.SetWriteDeadline(time.Time{}) // fails only if the connection has ended, and then Write does
+			_, err := w.raw.Write(b)
+			w.mu.Lock()
+			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				w.fail(err)
+			} else if err != nil {
+				w.fail(errors.New("a write was taken out of a goroutine that may wait"))
+			}
+		}
+		w.free()
+	}()
+}
+
+// write writes b. rest is what was not written because the writer was taken out.
+func (w *writer) write(b []byte) (rest []byte, err error) {
+	n, err := w.raw.Write(b)
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		return b[n:], nil
+	}
+	return nil, err
+}
+
+// keep keeps a buffer for later frames, if it is not too large. The caller holds mu.
+func (w *writer) keep(b []byte) {
+	if cap(b) <= maxUnsent {
+		w.spare = b[:0]
+	} else {
+		w.spare = nil
+	}
+}
+
+// free ends the writing. It unlocks mu.
+func (w *writer) free() {
+	w.busy = false
+	w.changed.Broadcast()
+	w.mu.Unlock()
+}
+
+// fail notes why nothing can be written. The caller holds mu, which fail holds again when it
+// returns.
+func (w *writer) fail(err error) {
+	if w.err != nil {
+		return
+	}
+	w.err = err
+	w.buf = nil
+	w.changed.Broadcast()
+	w.mu.Unlock()
+	w.failed(err)
+	w.mu.Lock()
+}
+
+// lock locks mu when there is room for another frame. It returns why there will be none.
+func (w *writer) lock(ctx context.Context) error {
+	w.mu.Lock()
+	if len(w.buf) < maxUnsent && w.err == nil {
+		return nil
+	}
+	return w.wait(ctx, func() bool { return len(w.buf) < maxUnsent })
+}
+
+// wait waits for a state of the writer. It holds mu when it returns nil, and not otherwise.
+func (w *writer) wait(ctx context.Context, state func() bool) error {
+	if ctx.Done() != nil && !state() {
+		stop := context.AfterFunc(ctx, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.changed.Broadcast()
+		})
+		defer stop()
+	}
+	for !state() && w.err == nil && ctx.Err() == nil {
+		w.changed.Wait()
+	}
+	switch {
+	case w.err != nil:
+		err := w.err
+		w.mu.Unlock()
+		return err
+	case ctx.Err() != nil:
+		w.mu.Unlock()
+		return ctx.Err()
+	default:
+		return nil
+	}
+}
+
+// writeLarge writes a message in pieces, between which other frames go.
+func (w *writer) writeLarge(ctx context.Context, id uint32, message []byte) error {
+	begin := appendUvarint(make([]byte, 0, 10), uint64(len(message)))
+	for first := true; len(message) > 0; first = false {
+		piece := message[:min(pieceSize, len(message))]
+		message = message[len(piece):]
+		w.mu.Lock()
+		if err := w.wait(ctx, func() bool { return !w.busy }); err != nil {
+			return err
+		}
+		if first {
+			w.add(frameBegin, id, begin)
+		}
+		var header [headerLen]byte
+		putHeader(header[:], framePiece, id, len(piece))
+		w.buf = append(w.buf, header[:]...)
+		w.busy = true
+		before := w.buf
+		w.buf = w.spare[:0]
+		w.writes++
+		w.mu.Unlock()
+		rest, err := w.writeBoth(before, piece)
+		w.mu.Lock()
+		if len(rest) > 0 && err == nil {
+			w.unwritten(rest)
+			continue
+		}
+		if w.keep(before); err != nil {
+			w.fail(err)
+		}
+		w.busy = false
+		w.changed.Broadcast()
+		w.flush()
+	}
+	return nil
+}
+
+// writeBoth writes two buffers in turn.
+func (w *writer) writeBoth(a, b []byte) (rest []byte, err error) {
+	if conn, ok := w.raw.(interface{ File() (*os.File, error) }); ok { // a socket, which can write both at once
+		both := net.Buffers{a, b}
+		n, err := both.WriteTo(conn.(net.Conn))
+		if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			return append(append([]byte(nil), a...), b...)[n:], nil
+		}
+		return nil, err
+	}
+	if rest, err = w.write(a); err != nil {
+		return nil, err
+	}
+	if len(rest) > 0 {
+		return append(append([]byte(nil), rest...), b...), nil
+	}
+	return w.write(b)
+}
+
+// takeOut makes a goroutine that has written for long return. What is left is written by
+// one that may wait.
+func (w *writer) takeOut() { _ = w.raw.SetWriteDeadline(past) }
+
+// past is a deadline that has passed.
+var past = time.Unix(1, 0)
+
+func isInterruptible(conn net.Conn) bool {
+	_, isTLS := conn.(*tls.Conn)
+	return !isTLS
+}
+
+// shut ends the writing.
+func (w *writer) shut(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+		w.buf = nil
+	}
+	w.changed.Broadcast()
+}

@@ -40,6 +40,7 @@ func everyOption(t *testing.T) map[string]Option {
 	sum := sha256.Sum256(nil)
 	return map[string]Option{
 		"Options":                 Options(WithName("y"), WithStartTimeout(2)),
+		"WithAnyProtocol":         WithAnyProtocol(1),
 		"WithProtocols":           WithProtocols(greeter.GreeterProtocol),
 		"WithTransports":          WithTransports(noTransport{}),
 		"WithLogger":              WithLogger(slog.Default()),

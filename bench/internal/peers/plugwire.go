@@ -20,6 +20,7 @@ import (
 // of the peers.
 var wires = []struct{ wire, name string }{
 	{"h2", "h2"},
+	{"pw/1", "pw"},
 }
 
 // Wires returns their names in those of the peers.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/bench"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/call"
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/dev"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/doctor"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/inspect"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/output"
@@ -66,7 +67,7 @@ Exit codes: 0 done; 1 the plugin answered with an error, or something is wrong w
 	root.SetErr(os.Stderr)
 	root.PersistentFlags().BoolVar(&out.JSON, "json", false, "print JSON, one object on each line")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return output.Usage("%v", err) })
-	root.AddCommand(bench.New(out), inspect.New(out), call.New(out), doctor.New(out), newPresets(out))
+	root.AddCommand(bench.New(out), inspect.New(out), call.New(out), dev.New(out), doctor.New(out), newPresets(out))
 	return root
 }
 

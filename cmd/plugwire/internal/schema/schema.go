@@ -131,7 +131,7 @@ func FromFiles(ctx context.Context, files, dirs []string) (*Schema, error) {
 
 // register adds a file with all that it imports.
 func register(registry *protoregistry.Files, file protoreflect.FileDescriptor) error {
-	if _, err := registry.FindFileByPath(file.Path()); err == nil {
+	if _, err := registry.FindFileByPath(file.Path()); err == nil || file.IsPlaceholder() {
 		return nil
 	}
 	for i := range file.Imports().Len() {
@@ -162,15 +162,34 @@ func (s *Schema) Method(name string) (protoreflect.MethodDescriptor, error) {
 	return methodOf(d, method)
 }
 
-// AnyMethod returns a method of a service that the plugin need not serve: one of its
-// host's.
+// AnyMethod returns a method of [Schema.AnyService].
 func (s *Schema) AnyMethod(service, method string) (protoreflect.MethodDescriptor, error) {
-	found, err := s.files.FindDescriptorByName(protoreflect.FullName(service))
-	d, ok := found.(protoreflect.ServiceDescriptor)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("service %s is not known: give its .proto file with -proto", service)
+	d, err := s.AnyService(service)
+	if err != nil {
+		return nil, err
 	}
 	return methodOf(d, method)
+}
+
+// AnyService returns a service that the plugin need not serve: one of its host's.
+func (s *Schema) AnyService(name string) (protoreflect.ServiceDescriptor, error) {
+	found, err := s.files.FindDescriptorByName(protoreflect.FullName(name))
+	d, ok := found.(protoreflect.ServiceDescriptor)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("service %s is not known: give its .proto file with -proto", name)
+	}
+	return d, nil
+}
+
+// Register makes the files of the services known to this program, so that its own
+// reflection describes them.
+func (s *Schema) Register() error {
+	for _, d := range s.services {
+		if err := register(protoregistry.GlobalFiles, d.ParentFile()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func methodOf(d protoreflect.ServiceDescriptor, method string) (protoreflect.MethodDescriptor, error) {

@@ -1,0 +1,11 @@
+//go:build !windows
+
+package dev
+
+import "os/exec"
+
+// exe ends the name of a program.
+const exe = ""
+
+// shell returns the command that the shell runs.
+func shell(command string) *exec.Cmd { return exec.Command("sh", "-c", command) }

@@ -35,7 +35,7 @@ func (l *launch) fail(cause error) error {
 			}
 		}
 		e.Stdout, e.Stderr = c.stdout.Tail(), c.stderr.Tail()
-		if ended && strings.Contains(e.Stderr, otherCookie) {
+		if ended && (strings.Contains(e.Stderr, otherCookie) || strings.Contains(e.Stderr, noCookie)) {
 			e.Err = &cookieError{e.Err}
 		}
 		if e.Hint = hint(e); e.Hint == "" && e.Exit != nil && l.private != nil && len(l.private.Path()) > maxSocketDir {
@@ -57,6 +57,11 @@ const maxSocketDir = len(syscall.RawSockaddrUnix{}.Path) - 1 - len("/plugin42949
 // not theirs (server.go there).
 const otherCookie = "This binary is a plugin. These are not meant to be executed directly."
 
+// noCookie is what they print if the value of their own cookie is empty. Plugins whose
+// cookie is a secret of the host take that value from their environment, so the host has
+// not set it (server.go there; CrowdSec's plugins).
+const noCookie = "Misconfigured ServeConfig given to serve this plugin: no magic cookie"
+
 // cookieError is the end of a plugin on go-plugin that has refused the cookie. Its text is
 // that of the end, because the hint says the rest.
 type cookieError struct{ end error }
@@ -74,6 +79,8 @@ func hint(e *StartError) string {
 		return hintDir
 	case e.Exit != nil && strings.Contains(e.Stderr, otherCookie):
 		return "it is on go-plugin and expects another cookie: give host.WithCookie its MagicCookieKey and MagicCookieValue"
+	case e.Exit != nil && strings.Contains(e.Stderr, noCookie):
+		return "it is on go-plugin, and takes the value of its cookie from its environment: give host.WithCookie its MagicCookieKey and a value"
 	case e.Attach && (errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, syscall.ECONNREFUSED)):
 		return "has it ended? Start it again, and take what it prints then"
 	case errors.Is(e.Err, context.DeadlineExceeded) && e.Phase == PhaseHandshake:

@@ -100,6 +100,10 @@ func TestStartErrors(t *testing.T) {
 			phase: host.PhaseHandshake, exit: "exit code 1", code: handshake.CodeCookie, says: []string{"it is on go-plugin and expects another cookie: give host.WithCookie"},
 		},
 		{
+			name: "go-plugin's word for an empty cookie", cmd: shell("echo 'Misconfigured ServeConfig given to serve this plugin: no magic cookie' >&2; exit 1"),
+			phase: host.PhaseHandshake, exit: "exit code 1", code: handshake.CodeCookie, says: []string{"takes the value of its cookie from its environment: give host.WithCookie its MagicCookieKey and a value"},
+		},
+		{
 			name: "exits at once, satisfied", cmd: shell("exit 0"), phase: host.PhaseHandshake, exit: "exit code 0",
 			says: []string{"the process ended with exit code 0 before it was ready", "is it a plugin?"},
 		},

@@ -207,6 +207,7 @@ func candidates(refusal error, path string) []candidate {
 // inFlags replaces what errors of package host advise by the flags of this program.
 var inFlags = strings.NewReplacer(
 	"give host.WithCookie its MagicCookieKey and MagicCookieValue", "give its MagicCookieKey and MagicCookieValue with -cookie KEY=VALUE, or a -preset",
+	"give host.WithCookie its MagicCookieKey and a value", "give its MagicCookieKey and a value with -cookie KEY=VALUE, or a -preset",
 	"host.WithStartTimeout", "-start-timeout",
 	"host.WithPlaintext", "-plaintext",
 	"host.WithMultiplex", "-multiplex",

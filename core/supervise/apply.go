@@ -129,6 +129,7 @@ type change struct {
 	mu        sync.Mutex // guards the fields below
 	over      bool       // it is decided
 	committed bool       // all are switched
+	gone      []*member  // what is stopped after the switch
 	failed    map[string]error
 }
 
@@ -160,6 +161,9 @@ func (c *change) run(ctx context.Context) error {
 	running.Wait()
 	close(late)
 	if c.committed {
+		if gone := c.gone; len(gone) > 0 {
+			c.group.working.Go(func() { c.group.dismiss(gone) })
+		}
 		var errs []error
 		for err := range late {
 			errs = append(errs, err)
@@ -323,18 +327,18 @@ func (c *change) decide(ctx context.Context) {
 	if len(c.failed) > 0 || ctx.Err() != nil {
 		return
 	}
-	c.committed = c.group.commit(c.next)
+	c.gone, c.committed = c.group.commit(c.next)
 }
 
-// commit makes next the members, and stops those that are gone. It reports false if the
-// group is closed.
-func (g *Group) commit(next map[string]*member) bool {
+// commit makes next the members, and returns those that are gone. Until all others have
+// switched, old plugins may need the ones that are gone. It reports false if the group is
+// closed.
+func (g *Group) commit(next map[string]*member) (gone []*member, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return false
+		return nil, false
 	}
-	var gone []*member
 	for name, old := range g.members {
 		if m := next[name]; m == nil || m.handle != old.handle {
 			gone = append(gone, old)
@@ -342,10 +346,7 @@ func (g *Group) commit(next map[string]*member) bool {
 		}
 	}
 	g.members, g.pending = next, nil
-	if len(gone) > 0 {
-		g.working.Go(func() { g.dismiss(gone) })
-	}
-	return true
+	return gone, true
 }
 
 // dismiss stops members that are gone.

@@ -27,6 +27,7 @@ func (h *Handle) Invoke(ctx context.Context, method string, args, reply any, opt
 	if t.plan.idle > 0 {
 		h.usage.begin()
 		defer h.usage.end()
+		t = h.target.Load() // the plugin may have become idle before the call counted
 	}
 	var err error
 	if t.plugin != nil {

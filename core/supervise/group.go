@@ -169,7 +169,7 @@ func (g *Group) newMember(s Spec) (*member, error) {
 // are in their start. The start calls done.
 func (g *Group) turn(ctx context.Context, needs []string) (done func(), err error) {
 	for _, need := range needs {
-		h, err := g.Member(need)
+		h, err := g.need(need)
 		if err == nil {
 			_, err = h.ready(ctx)
 		}
@@ -183,6 +183,23 @@ func (g *Group) turn(ctx context.Context, needs []string) (done func(), err erro
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// need returns the handle of a member that another one needs. That can be a member that is
+// leaving, until the other one has switched to a plugin that does not need it.
+func (g *Group) need(name string) (*Handle, error) {
+	h, err := g.Member(name)
+	if err == nil {
+		return h, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for m := range g.leaving {
+		if m.spec.Name == name {
+			return m.handle, nil
+		}
+	}
+	return nil, err
 }
 
 // wanted reports whether a member runs that needs the named one.

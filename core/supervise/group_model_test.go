@@ -156,6 +156,9 @@ func (m *groupModel) step() {
 	m.mu.Lock()
 	m.specs = next
 	m.mu.Unlock()
+	if killing {
+		time.Sleep(3 * time.Second) // until all kills have happened
+	}
 	stop()
 	m.check(err, old, next, killing)
 	if m.below(4) == 0 {

@@ -806,3 +806,28 @@ func TestOptionalMemberStaysBroken(t *testing.T) {
 		}
 	})
 }
+
+// A call that begins in the moment in which a member becomes idle keeps its plugin, however
+// long the call takes.
+func TestCallWhileBecomingIdle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := new(factory)
+		cfg := fakeConfig(t)
+		cfg.idle = time.Minute
+		var h *Handle
+		cfg.wanted = func() bool { // after the look at the calls
+			h.usage.begin()
+			return false
+		}
+		h = startIdle(t.Context(), "fake", &plan{launch: f.launch, config: cfg})
+		defer closeHandle(t, h)
+		if _, err := call(t.Context(), h); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if s := h.State(); s.Phase != PhaseReady || f.count() != 1 || hasEnded(f.last()) {
+			t.Errorf("%+v after %d launches", s, f.count())
+		}
+	})
+}

@@ -81,6 +81,14 @@ func (m *machine) rest() {
 		return
 	}
 	l, plugin := m.current, m.state.Plugin
+	m.publish(PhaseIdle, nil)
+	// A call first counts and then looks where to go. So a call that counts now may have gone
+	// to the plugin, and could last longer than its grace. Later ones wait for a new plugin.
+	if m.usage.open.Load() > 0 {
+		m.publish(PhaseReady, l.instance)
+		m.idle.Reset(m.plan.idle)
+		return
+	}
 	l.resting = true
 	l.stopProbe()
 	m.history.forget()

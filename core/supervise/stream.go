@@ -15,7 +15,9 @@ import (
 func (h *Handle) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	t := h.target.Load()
 	if t.plan.idle > 0 {
-		return h.usage.stream(ctx, desc, func() (grpc.ClientStream, error) { return h.openStream(ctx, t, desc, method, opts) })
+		return h.usage.stream(ctx, desc, func() (grpc.ClientStream, error) {
+			return h.openStream(ctx, h.target.Load(), desc, method, opts)
+		})
 	}
 	return h.openStream(ctx, t, desc, method, opts)
 }

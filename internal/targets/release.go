@@ -48,6 +48,7 @@ func (Release) Proof(ctx context.Context) (err error) {
 		p.checkVersions,
 		p.runSamples,
 		p.buildOutside,
+		p.replaceGoPlugin,
 		p.makeNew,
 	} {
 		if err := step(ctx); err != nil {
@@ -270,6 +271,42 @@ func (p *proof) buildOutside(ctx context.Context) error {
 
 // linkCommand is the name of a program that only imports all protocols.
 const linkCommand = "link-all"
+
+// replaceGoPlugin runs the host and the plugin on go-plugin of examples/migrating, with the
+// published compat/goplugin in go-plugin's place.
+func (p *proof) replaceGoPlugin(ctx context.Context) error {
+	const example = "examples/migrating"
+	c, err := p.newConsumer("replace")
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(filepath.Join(c.dir, "before"), os.DirFS(filepath.Join(p.clone.dir, filepath.FromSlash(example), "before"))); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"go", "mod", "init", modulePrefix + "/" + example},
+		{"go", "mod", "edit", "-replace", "github.com/hashicorp/go-plugin=" + modulePrefix + "/compat/goplugin@" + nextVersion},
+		{"go", "mod", "tidy"},
+		{"go", "build", "-o", c.dir, "./before/cmd/..."},
+	} {
+		if err := c.quiet(ctx, args...); err != nil {
+			return err
+		}
+	}
+	said, err := c.output(ctx, filepath.Join(c.dir, "greeter-host"), filepath.Join(c.dir, "greeter-plugin"))
+	if err != nil {
+		return err
+	}
+	linked, err := c.output(ctx, "go", "version", "-m", filepath.Join(c.dir, "greeter-plugin"))
+	if err != nil {
+		return err
+	}
+	if said != "Hello, world!" || !strings.Contains(linked, modulePrefix+"/compat/goplugin\t"+nextVersion) {
+		return fmt.Errorf("with compat/goplugin in go-plugin's place: %q\n%s", said, linked)
+	}
+	say("go mod edit -replace github.com/hashicorp/go-plugin=%s/compat/goplugin@%s", modulePrefix, nextVersion)
+	return nil
+}
 
 // linkProtocols writes that program. If the names of files or messages of two
 // protocols conflict, the program ends at its start.

@@ -8,6 +8,7 @@ require (
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/hashicorp/go-plugin v1.8.0
 	github.com/lesismal/arpc v1.2.14
+	github.com/plugwire/plugwire/compat/goplugin v0.1.0
 	github.com/plugwire/plugwire/core v0.1.0
 	github.com/plugwire/plugwire/examples/socketpair v0.1.0
 	github.com/plugwire/plugwire/transport/quic v0.1.0
@@ -26,6 +27,7 @@ require (
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/oklog/run v1.1.0 // indirect
+	github.com/plugwire/plugwire/hclogbridge v0.1.0 // indirect
 	github.com/quic-go/quic-go v0.65.0 // indirect
 	github.com/rs/zerolog v1.35.1 // indirect
 	github.com/sirupsen/logrus v1.9.4 // indirect
@@ -38,8 +40,10 @@ require (
 )
 
 replace (
+	github.com/plugwire/plugwire/compat/goplugin => ../compat/goplugin
 	github.com/plugwire/plugwire/core => ../core
 	github.com/plugwire/plugwire/examples/socketpair => ../examples/socketpair
+	github.com/plugwire/plugwire/hclogbridge => ../hclogbridge
 	github.com/plugwire/plugwire/transport/quic => ../transport/quic
 	github.com/plugwire/plugwire/transport/tcp => ../transport/tcp
 	github.com/plugwire/plugwire/transport/unix => ../transport/unix

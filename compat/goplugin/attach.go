@@ -17,7 +17,7 @@ import (
 )
 
 // attach attaches to a plugin that runs already.
-func (s *started) attach(ctx context.Context) error {
+func (s *launch) attach(ctx context.Context) error {
 	c := s.client.config
 	to := c.Reattach
 	switch {
@@ -76,7 +76,7 @@ func notFound(err error) error {
 
 // adopt takes over a plugin that ReattachFunc finds. To the host, it is a plugin that starts
 // and answers at once.
-func (s *started) adopt(ctx context.Context, version int, opts []host.Option) error {
+func (s *launch) adopt(ctx context.Context, version int, opts []host.Option) error {
 	to := s.client.config.Reattach
 	answer := fmt.Sprintf("%d|%d|%s|%s|%s|\n", CoreProtocolVersion, version, to.Addr.Network(), to.Addr.String(), ProtocolGRPC)
 	runner := &adopter{find: to.ReattachFunc, answer: answer}
@@ -114,28 +114,28 @@ func (a *adopter) Start(context.Context, host.StartConfig) (host.Process, error)
 	if found == nil {
 		return nil, errors.New("ReattachFunc returned neither a runner nor an error")
 	}
-	p := &adopted{runnerProcess: runnerProcess{attachedRunner: found}, ended: make(chan struct{})}
+	p := &adoptedProcess{runnerProcess: runnerProcess{attachedRunner: found}, ended: make(chan struct{})}
 	p.stdout = &silentAfter{Reader: strings.NewReader(a.answer), ended: p.ended}
 	p.stderr = &silentAfter{Reader: strings.NewReader(""), ended: p.ended}
 	go p.wait()
 	return p, nil
 }
 
-// adopted is a [host.Process] that was there before. Its output ends with it.
-type adopted struct {
+// adoptedProcess is a [host.Process] that was there before. Its output ends with it.
+type adoptedProcess struct {
 	runnerProcess
 	ended  chan struct{} // closed when it has ended
 	status host.ExitStatus
 	err    error // like status, set before ended is closed
 }
 
-func (p *adopted) wait() {
+func (p *adoptedProcess) wait() {
 	p.status, p.err = p.runnerProcess.Wait(context.Background())
 	close(p.ended)
 }
 
 // Wait implements [host.Process].
-func (p *adopted) Wait(ctx context.Context) (host.ExitStatus, error) {
+func (p *adoptedProcess) Wait(ctx context.Context) (host.ExitStatus, error) {
 	select {
 	case <-p.ended:
 		return p.status, p.err
@@ -144,7 +144,7 @@ func (p *adopted) Wait(ctx context.Context) (host.ExitStatus, error) {
 	}
 }
 
-// silentAfter is an output of which nothing comes after a text, until it ends.
+// silentAfter is an output that has a text, and after it nothing until it ends.
 type silentAfter struct {
 	io.Reader
 	ended <-chan struct{}

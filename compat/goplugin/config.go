@@ -82,11 +82,12 @@ type ClientConfig struct {
 	// SkipHostEnv gives the plugin only the environment of Cmd.
 	SkipHostEnv bool
 
-	// UnixSocketConfig says where sockets are, and who may use them.
+	// UnixSocketConfig says where sockets are, and which group may use them.
 	UnixSocketConfig *UnixSocketConfig
 }
 
-// UnixSocketConfig says where the sockets of a plugin and its host are, and who may use them.
+// UnixSocketConfig says where the sockets of a plugin and its host are, and which group may
+// use them.
 type UnixSocketConfig struct {
 	// Group is a group, a name or a number, whose members may use the sockets.
 	Group string
@@ -105,7 +106,7 @@ type ReattachConfig struct {
 	// Pid is the number of its process.
 	Pid int
 
-	// ReattachFunc finds a plugin that is no process of this machine.
+	// ReattachFunc finds a plugin that may be elsewhere than on this machine.
 	ReattachFunc reattachFunc
 
 	// Test is set for a plugin that a test serves ([ServeConfig].Test): Kill only closes the

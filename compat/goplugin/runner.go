@@ -33,7 +33,7 @@ type commandRunner struct {
 
 // commanded returns the runner and the command of a start. The runner is nil if the user's
 // command cannot be started.
-func (s *started) commanded() (*commandRunner, *exec.Cmd, []host.Option) {
+func (s *launch) commanded() (*commandRunner, *exec.Cmd, []host.Option) {
 	c := s.client.config
 	r := &commandRunner{Runner: host.LocalRunner(), config: c}
 	if c.RunnerFunc != nil {

@@ -32,8 +32,8 @@ const maxMessageSize = math.MaxInt32
 // protocolName names a protocol where go-plugin has no names.
 const protocolName = "plugin"
 
-// started is one start of a plugin.
-type started struct {
+// launch is one start of a plugin, or one attaching to it.
+type launch struct {
 	client *Client
 	sets   map[int]PluginSet // by version
 	plugin *host.Plugin
@@ -64,16 +64,16 @@ func (t *startTrace) hooks() *host.Trace {
 }
 
 // start starts the plugin, or attaches to it. The caller holds starting.
-func (c *Client) start(ctx context.Context) (*started, error) {
+func (c *Client) start(ctx context.Context) (*launch, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s := &started{client: c}
+	s := &launch{client: c}
 	var err error
 	if c.config.Reattach != nil {
 		err = s.attach(ctx)
 	} else {
-		err = s.launch(ctx)
+		err = s.command(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (c *Client) check() error {
 }
 
 // ready makes the client of the started plugin.
-func (s *started) ready() error {
+func (s *launch) ready() error {
 	c := s.client
 	conn, err := s.plugin.ClientConn()
 	if err != nil {
@@ -149,8 +149,8 @@ func resolve(network, address string) (net.Addr, error) {
 	}
 }
 
-// launch starts the plugin's process.
-func (s *started) launch(ctx context.Context) error {
+// command starts the plugin's process.
+func (s *launch) command(ctx context.Context) error {
 	c := s.client.config
 	s.sets = sets(c.VersionedPlugins, c.version(), c.Plugins, true)
 	runner, cmd, opts := s.commanded()
@@ -180,7 +180,7 @@ func (s *started) launch(ctx context.Context) error {
 }
 
 // options are those of every start.
-func (s *started) options(name string) ([]host.Option, error) {
+func (s *launch) options(name string) ([]host.Option, error) {
 	c := s.client.config
 	if len(s.sets) == 0 {
 		return nil, errors.New("no plugins given: set ClientConfig.Plugins or VersionedPlugins")
@@ -231,7 +231,7 @@ func transports() []transport.Transport {
 
 // security are the options about how the two sides know each other. As in go-plugin, a
 // plugin without TLS is accepted unless AutoMTLS asks for it.
-func (s *started) security(runner *commandRunner) []host.Option {
+func (s *launch) security(runner *commandRunner) []host.Option {
 	c := s.client.config
 	opts := []host.Option{host.WithRunner(runner)}
 	switch {
@@ -245,7 +245,7 @@ func (s *started) security(runner *commandRunner) []host.Option {
 }
 
 // explain adds to the error of a start what go-plugin would say.
-func (s *started) explain(err error) error {
+func (s *launch) explain(err error) error {
 	start, ok := errors.AsType[*host.StartError](err)
 	if !ok {
 		return err

@@ -31,14 +31,14 @@ func TestConn(t testing.TB) (net.Conn, net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type accepted struct {
+	type acceptResult struct {
 		conn net.Conn
 		err  error
 	}
-	server := make(chan accepted, 1)
+	server := make(chan acceptResult, 1)
 	go func() {
 		conn, err := ln.Accept()
-		server <- accepted{conn, errors.Join(err, ln.Close())}
+		server <- acceptResult{conn, errors.Join(err, ln.Close())}
 	}()
 	client, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
@@ -121,7 +121,7 @@ func connectTest(server *GRPCServer, addr net.Addr, multiplex bool) (*GRPCClient
 		AllowedProtocols:    []Protocol{ProtocolGRPC},
 		GRPCBrokerMultiplex: multiplex,
 	})
-	s := &started{client: c, sets: map[int]PluginSet{1: server.Plugins}}
+	s := &launch{client: c, sets: map[int]PluginSet{1: server.Plugins}}
 	opts, err := s.options("test")
 	if err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ type config struct {
 	onShutdown       []func(context.Context) error
 	lookupEnv        func(string) (string, bool)
 	answer           io.Writer
-	printed          printed
+	printed          printedOutput
 	outlives         bool
 	asGoPlugin       bool // every host is served as one on go-plugin
 	ignoresTerminate bool

@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// printed is where a plugin reads what a host on go-plugin gets as its output.
-type printed struct{ stdout, stderr io.Reader }
+// printedOutput is where a plugin reads what a host on go-plugin gets as its output.
+type printedOutput struct{ stdout, stderr io.Reader }
 
 // WithPrinted sets what a host on go-plugin gets as the output of the plugin (GRPCStdio):
 // what is read from stdout and stderr, until they end. Either may be nil. [Serve] reads from
@@ -17,7 +17,7 @@ type printed struct{ stdout, stderr io.Reader }
 // prints: with them the option is an error.
 func WithPrinted(stdout, stderr io.Reader) Option {
 	return optionFunc(func(cfg *config) error {
-		cfg.printed = printed{stdout, stderr}
+		cfg.printed = printedOutput{stdout, stderr}
 		return nil
 	})
 }
@@ -25,10 +25,10 @@ func WithPrinted(stdout, stderr io.Reader) Option {
 var errPrinted = errors.New("plugin.WithPrinted: Main and Run capture what the process prints: leave the option out, or use Serve")
 
 // isSet reports whether the option was given.
-func (p printed) isSet() bool { return p.stdout != nil || p.stderr != nil }
+func (p printedOutput) isSet() bool { return p.stdout != nil || p.stderr != nil }
 
 // end ends the readers.
-func (p printed) end() {
+func (p printedOutput) end() {
 	for _, r := range []io.Reader{p.stdout, p.stderr} {
 		if c, ok := r.(io.Closer); ok {
 			_ = c.Close() // nothing reads it any more

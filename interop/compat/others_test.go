@@ -83,7 +83,7 @@ planned
 apply: rpc error: code = Internal desc = panic in the handler of /tfplugin6.Provider/ApplyResourceChange: there is nobody to greet
 `
 
-// TestProvider drives a provider on terraform-plugin-framework that knows nothing of Plugwire.
+// TestProvider drives a provider on terraform-plugin-framework that does not mention Plugwire.
 func TestProvider(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"plugwire", "compat", "die"} {

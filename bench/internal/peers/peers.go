@@ -21,6 +21,8 @@ const (
 	GRPC         = "grpc-go"
 	GoPlugin     = "go-plugin"
 	GoPluginMTLS = "go-plugin-mtls"
+	Compat       = "compat"
+	CompatMTLS   = "compat-mtls"
 	TTRPC        = "ttrpc"
 	DRPC         = "drpc"
 	ARPC         = "arpc"
@@ -95,7 +97,7 @@ func (p *Peer) Start(ctx context.Context, w Where) (*Session, error) {
 
 // All returns the peers in the order of reports. Raw sockets come first.
 func All() []*Peer {
-	return slices.Concat(raw(), grpcGo(), goPlugin(), ttrpcPeers(), drpcPeers(), arpcPeers(), plugwire())
+	return slices.Concat(raw(), grpcGo(), goPlugin(), compat(), ttrpcPeers(), drpcPeers(), arpcPeers(), plugwire())
 }
 
 // Find returns a peer by its name, or nil.

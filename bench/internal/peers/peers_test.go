@@ -14,7 +14,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is not found by its name", p.Name)
 		}
 	}
-	for _, name := range []string{Raw, GRPC, GoPlugin, GoPluginMTLS, TTRPC, DRPC, ARPC} {
+	for _, name := range []string{Raw, GRPC, GoPlugin, GoPluginMTLS, Compat, CompatMTLS, TTRPC, DRPC, ARPC} {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)
 		}

@@ -47,6 +47,8 @@ func (r *Results) Markdown() string {
 		}
 		b.WriteString(r.compare("Plugwire's transports on the wire "+wire, peers.GoPluginMTLS, names))
 	}
+	b.WriteString(r.compare("go-plugin's API on Plugwire", peers.GoPlugin, []string{peers.GoPlugin, peers.Compat}))
+	b.WriteString(r.compare("go-plugin's API on Plugwire, with AutoMTLS", peers.GoPluginMTLS, []string{peers.GoPluginMTLS, peers.CompatMTLS}))
 	b.WriteString(r.aims())
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -82,14 +82,14 @@ func (drillPlugin) GRPCServer(broker *plugin.GRPCBroker, s *grpc.Server) error {
 	return nil
 }
 
-// dispensed is what the host gets.
-type dispensed struct {
+// hostSide is what the host gets.
+type hostSide struct {
 	*grpc.ClientConn
 	broker *plugin.GRPCBroker
 }
 
 func (drillPlugin) GRPCClient(_ context.Context, broker *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
-	return dispensed{conn, broker}, nil
+	return hostSide{conn, broker}, nil
 }
 
 // host starts plugins.
@@ -113,16 +113,16 @@ func (h host) script(text string) *plugin.ClientConfig {
 	return cfg
 }
 
-func connect(c *plugin.Client) (dispensed, error) {
+func connect(c *plugin.Client) (hostSide, error) {
 	protocol, err := c.Client()
 	if err != nil {
-		return dispensed{}, err
+		return hostSide{}, err
 	}
 	raw, err := protocol.Dispense("drill")
 	if err != nil {
-		return dispensed{}, err
+		return hostSide{}, err
 	}
-	return raw.(dispensed), nil
+	return raw.(hostSide), nil
 }
 
 func must[T any](value T, err error) T {
@@ -133,7 +133,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// within reports whether f returns in time.
+// within reports whether f returns within d.
 func within(d time.Duration, f func()) bool {
 	done := make(chan struct{})
 	go func() {

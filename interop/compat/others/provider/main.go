@@ -1,5 +1,5 @@
-// Command provider is a Terraform provider on terraform-plugin-framework. Nothing in it knows
-// of Plugwire: the module's go.mod replaces go-plugin.
+// Command provider is a Terraform provider on terraform-plugin-framework. Nothing in it
+// mentions Plugwire: the module's go.mod replaces go-plugin.
 package main
 
 import (

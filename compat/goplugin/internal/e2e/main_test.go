@@ -149,8 +149,8 @@ func (p testPlugin) GRPCServer(broker *plugin.GRPCBroker, s *grpc.Server) error 
 	return nil
 }
 
-// dispensed is what a host gets.
-type dispensed struct {
+// hostSide is what a host gets.
+type hostSide struct {
 	*grpc.ClientConn
 	ctx     context.Context //nolint:containedctx // the plugin's life
 	broker  *plugin.GRPCBroker
@@ -158,7 +158,7 @@ type dispensed struct {
 }
 
 func (p testPlugin) GRPCClient(ctx context.Context, broker *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
-	return dispensed{conn, ctx, broker, p.version}, nil
+	return hostSide{conn, ctx, broker, p.version}, nil
 }
 
 // handler is what the plugin does.
@@ -236,14 +236,14 @@ func config(t *testing.T, name string) *plugin.ClientConfig {
 }
 
 // start starts a plugin, and ends it with the test.
-func start(t *testing.T, cfg *plugin.ClientConfig) (*plugin.Client, dispensed) {
+func start(t *testing.T, cfg *plugin.ClientConfig) (*plugin.Client, hostSide) {
 	t.Helper()
 	c := plugin.NewClient(cfg)
 	t.Cleanup(c.Kill)
 	return c, dispense(t, c)
 }
 
-func dispense(t *testing.T, c *plugin.Client) dispensed {
+func dispense(t *testing.T, c *plugin.Client) hostSide {
 	t.Helper()
 	protocol, err := c.Client()
 	if err != nil {
@@ -253,7 +253,7 @@ func dispense(t *testing.T, c *plugin.Client) dispensed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return raw.(dispensed)
+	return raw.(hostSide)
 }
 
 // check calls the plugin and compares the answer.

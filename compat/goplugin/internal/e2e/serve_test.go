@@ -3,6 +3,8 @@ package plugin_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -89,14 +91,14 @@ func TestServeMux(t *testing.T) {
 	check(t, d, "echo:works", "works")
 }
 
-// served is a plugin in this process.
-type served struct {
+// servedPlugin is a plugin in this process.
+type servedPlugin struct {
 	reattach *plugin.ReattachConfig
 	end      context.CancelFunc
 	closed   chan struct{}
 }
 
-func serveHere(t *testing.T, cfg *plugin.ServeConfig) served {
+func serveHere(t *testing.T, cfg *plugin.ServeConfig) servedPlugin {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	reattach, closed := make(chan *plugin.ReattachConfig, 1), make(chan struct{})
@@ -108,10 +110,10 @@ func serveHere(t *testing.T, cfg *plugin.ServeConfig) served {
 	})
 	select {
 	case r := <-reattach:
-		return served{r, cancel, closed}
+		return servedPlugin{r, cancel, closed}
 	case <-closed:
 		t.Fatal("Serve has returned")
-		return served{}
+		return servedPlugin{}
 	}
 }
 
@@ -377,4 +379,36 @@ type failingPlugin struct{ testPlugin }
 
 func (failingPlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 	return errors.New("it cannot be registered")
+}
+
+// TestOwnServerTLS serves plugins on a listener of the test, with TLS.
+func TestOwnServerTLS(t *testing.T) {
+	t.Setenv("COMPAT_TEST_CERT", makeCertificate(t))
+	cfg, err := pluginTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &plugin.GRPCServer{
+		Plugins: map[string]plugin.Plugin{"test": testPlugin{version: 1}},
+		Server:  plugin.DefaultGRPCServer,
+		TLS:     cfg,
+		DoneCh:  make(chan struct{}),
+	}
+	if err := s.Init(); err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(ln)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(os.Getenv("COMPAT_TEST_CERT")))
+	host := reattached(t, &plugin.ReattachConfig{Protocol: plugin.ProtocolGRPC, ProtocolVersion: 1, Addr: ln.Addr(), Pid: os.Getpid(), Test: true})
+	host.TLSConfig = &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
+	c, d := start(t, host)
+	check(t, d, "echo:works", "works")
+	c.Kill()
+	s.Stop()
+	<-s.DoneCh
 }

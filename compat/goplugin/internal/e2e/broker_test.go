@@ -15,7 +15,7 @@ import (
 )
 
 // checkBroker makes connections both ways.
-func checkBroker(t *testing.T, d dispensed) {
+func checkBroker(t *testing.T, d hostSide) {
 	t.Helper()
 	for range 2 {
 		id := d.broker.NextId()
@@ -138,7 +138,7 @@ func TestHelpers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkBroker(t, raw.(dispensed))
+		checkBroker(t, raw.(hostSide))
 		if err := client.Ping(); err != nil {
 			t.Error(err)
 		}

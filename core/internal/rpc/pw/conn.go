@@ -135,11 +135,12 @@ func (c *conn) onTick() {
 	c.w.mu.Lock()
 	stuck := c.w.busy && c.w.writes == c.writesAt
 	c.writesAt = c.w.writes
-	busy := c.w.busy
-	c.w.mu.Unlock()
-	if stuck && c.w.interruptible {
+	busy := c.w.busy && !c.w.patient
+	if stuck && busy && c.w.interruptible {
 		c.w.takeOut()
-	} else if busy {
+	}
+	c.w.mu.Unlock()
+	if busy {
 		c.mu.Lock()
 		c.arm()
 		c.mu.Unlock()

@@ -35,6 +35,7 @@ type writer struct {
 	spare   []byte
 	busy    bool   // somebody writes
 	writes  uint64 // how often somebody began to write
+	patient bool   // who writes may wait
 	err     error  // why nothing can be written any more
 
 	unsent atomic.Bool   // frames were added that nobody is going to write
@@ -128,6 +129,7 @@ func (w *writer) flush() {
 // unlocks mu.
 func (w *writer) unwritten(rest []byte) {
 	w.buf = append(append(make([]byte, 0, len(rest)+len(w.buf)), rest...), w.buf...)
+	w.patient = true
 	w.mu.Unlock()
 	go func() {
 		w.mu.Lock()
@@ -138,12 +140,11 @@ func (w *writer) unwritten(rest []byte) {
 			_ = w.raw.SetWriteDeadline(time.Time{}) // fails only if the connection has ended, and then Write does
 			_, err := w.raw.Write(b)
 			w.mu.Lock()
-			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			if err != nil {
 				w.fail(err)
-			} else if err != nil {
-				w.fail(errors.New("a write was taken out of a goroutine that may wait"))
 			}
 		}
+		w.patient = false
 		w.free()
 	}()
 }
@@ -278,8 +279,8 @@ func (w *writer) writeBoth(a, b []byte) (rest []byte, err error) {
 	return w.write(b)
 }
 
-// takeOut makes a goroutine that has written for long return. What is left is written by
-// one that may wait.
+// takeOut makes a goroutine return that has written for long. What is left is written by one
+// that may wait. The caller holds mu.
 func (w *writer) takeOut() { _ = w.raw.SetWriteDeadline(past) }
 
 // past is a deadline that has passed.

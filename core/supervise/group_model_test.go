@@ -26,7 +26,7 @@ func groupSteps() int {
 	if os.Getenv("PLUGWIRE_SOAK") == "full" {
 		return 100_000
 	}
-	return 2_000
+	return 400
 }
 
 var groupSeed = flag.Uint64("supervise.groupseed", 0, "seed of the random steps of TestSoakGroupModel; 0 for a new one")

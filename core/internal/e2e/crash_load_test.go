@@ -77,7 +77,7 @@ func crashUnderLoad(t *testing.T, p *host.Plugin, calls []func() error) {
 func TestCrashUnderLoad(t *testing.T) {
 	t.Parallel()
 	data := &echopb.Payload{Data: make([]byte, loadMessage)}
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for range 4 {
@@ -130,7 +130,7 @@ func TestCrashUnderLoad(t *testing.T) {
 // the plugin: the host's own calls for the plugin have that error too.
 func TestCrashUnderCallbacks(t *testing.T) {
 	t.Parallel()
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for range 4 {
@@ -141,7 +141,7 @@ func TestCrashUnderCallbacks(t *testing.T) {
 					<-launched
 					return p
 				}}
-				p = launch(t, command("duplex-plugin"), host.WithProtocols(duplexpb.DuplexProtocol), host.WithTransports(ways.Named(name)),
+				p = launch(t, command("duplex-plugin"), append(ways.Options(name), host.WithProtocols(duplexpb.DuplexProtocol),
 					host.WithServices(duplexpb.ServeDuplex(h)),
 					host.WithServiceInterceptors(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 						resp, err := next(ctx, req)
@@ -152,7 +152,7 @@ func TestCrashUnderCallbacks(t *testing.T) {
 					}, func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 						err := next(srv, ss)
 						return err
-					}))
+					}))...)
 				close(launched)
 				c := duplexpb.NewDuplexClient(p)
 				ctx := testContext(t)
@@ -192,7 +192,7 @@ func TestCrashUnderCallbacks(t *testing.T) {
 // for.
 func TestDeadlineAtTheCrash(t *testing.T) {
 	t.Parallel()
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for range 4 {

@@ -8,11 +8,11 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
 )
 
-// TestGRPCInterop runs gRPC's own interoperability cases. They end their
-// process when they fail, so a separate host runs them.
+// TestGRPCInterop runs gRPC's own interoperability cases on each wire over each transport. A
+// case that fails ends its process, so a separate host runs them.
 func TestGRPCInterop(t *testing.T) {
 	t.Parallel()
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out, err := command("interop-host", name, command("interop-plugin").Path).CombinedOutput()

@@ -116,7 +116,7 @@ func (c *inFlight) assertEnd(t *testing.T, code codes.Code, words ...string) {
 // TestPluginKilledMidStream ends all calls at once, with the reason.
 func TestPluginKilledMidStream(t *testing.T) {
 	t.Parallel()
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := launchMatrix(t, name)
@@ -144,14 +144,14 @@ func TestPluginStopsReading(t *testing.T) {
 	place := newPlace(t)
 	t.Setenv("TMPDIR", place.dir)
 	t.Setenv(markVariable, place.mark)
-	for _, name := range ways.Names() { // afterwards everything that is made only once exists
+	for _, name := range ways.Wired() { // afterwards everything that is made only once exists
 		if err := launchMatrix(t, name).Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	before := takeFootprint(t, place)
 	t.Run("over", func(t *testing.T) {
-		for _, name := range ways.Names() {
+		for _, name := range ways.Wired() {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				stopReading(t, launchMatrix(t, name))

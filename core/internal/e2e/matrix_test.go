@@ -34,10 +34,11 @@ type matrixPlugin struct {
 	matrix matrixpb.MatrixClient
 }
 
-// launchMatrix starts the plugin of the cross-transport tests over one transport.
-func launchMatrix(tb testing.TB, transport string) *matrixPlugin {
+// launchMatrix starts the plugin of the cross-transport tests: name is one of ways.Names or
+// of ways.Wired.
+func launchMatrix(tb testing.TB, name string) *matrixPlugin {
 	tb.Helper()
-	return launchMatrixCmd(tb, command("matrix-plugin"), host.WithTransports(ways.Named(transport)))
+	return launchMatrixCmd(tb, command("matrix-plugin"), ways.Options(name)...)
 }
 
 func launchMatrixCmd(tb testing.TB, cmd *exec.Cmd, opts ...host.Option) *matrixPlugin {
@@ -92,7 +93,7 @@ func payloads() (all [][]byte) {
 
 func TestAllKindsOfCalls(t *testing.T) {
 	t.Parallel()
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := launchMatrix(t, name)
@@ -175,7 +176,7 @@ func chat(t *testing.T, p *matrixPlugin) {
 // TestHalfClose ends one direction of a stream while the other is still used.
 func TestHalfClose(t *testing.T) {
 	t.Parallel()
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := launchMatrix(t, name)
@@ -232,7 +233,7 @@ func TestHalfClose(t *testing.T) {
 // cancellation.
 func TestCancellation(t *testing.T) {
 	t.Parallel()
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := launchMatrix(t, name)
@@ -299,7 +300,7 @@ func TestCancellation(t *testing.T) {
 
 func TestDeadlines(t *testing.T) {
 	t.Parallel()
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const limit = shortDeadline
@@ -356,7 +357,7 @@ func TestMetadata(t *testing.T) {
 		"x-a-bin": {string(everyByte[:]), "\x00"},
 		"x-long":  {string(bytes.Repeat([]byte("long "), 1000)) + "."}, // a space at the end would be cut off
 	}
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := launchMatrix(t, name)

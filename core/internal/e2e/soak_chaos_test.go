@@ -101,8 +101,8 @@ type chaosWay struct {
 
 func chaosWays() []chaosWay {
 	var found []chaosWay
-	for _, name := range ways.Names() {
-		found = append(found, chaosWay{name: name, own: true, opts: []host.Option{host.WithTransports(ways.Named(name))}})
+	for _, name := range ways.Wired() {
+		found = append(found, chaosWay{name: name, own: true, opts: ways.Options(name)})
 	}
 	unix := host.WithTransports(ways.Named("unix"))
 	return append(found,

@@ -26,6 +26,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/echopb"
 	"github.com/plugwire/plugwire/core/internal/e2e/matrix"
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
+	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/plugintest"
 	"github.com/plugwire/plugwire/core/supervise"
 	"github.com/plugwire/plugwire/transport/unix"
@@ -119,8 +120,8 @@ func TestSoakSupervisedKills(t *testing.T) {
 		opts []host.Option
 	}
 	programs := map[string]program{"go-plugin": {onGoPlugin(), nil}}
-	for _, name := range ways.Names() {
-		programs[name] = program{command("matrix-plugin"), []host.Option{host.WithProtocols(matrix.Protocol), host.WithTransports(ways.Named(name))}}
+	for _, name := range ways.Wired() {
+		programs[name] = program{command("matrix-plugin"), append(ways.Options(name), host.WithProtocols(matrix.Protocol))}
 	}
 	for name, program := range programs {
 		t.Run(name, func(t *testing.T) {
@@ -184,13 +185,24 @@ func TestSoakSupervisedKills(t *testing.T) {
 // it. No call fails.
 func TestSoakSupervisedSwaps(t *testing.T) {
 	t.Parallel()
-	good := launching(t, echoPlugin())
+	for _, wire := range rpc.Names() {
+		t.Run(wire, func(t *testing.T) {
+			t.Parallel()
+			swaps(t, host.WithWire(wire))
+		})
+	}
+}
+
+// swaps is TestSoakSupervisedSwaps with an option of the host.
+func swaps(t *testing.T, opt host.Option) {
+	t.Helper()
+	good := launching(t, echoPlugin(), opt)
 	h := superviseTest(t, good)
 	stop := superviseLoad(t, h, true, func(error) bool { return false })
 	broken := map[string]supervise.LaunchFunc{
 		"a program that is missing":       launching(t, exec.Command("/nonexistent")),
 		"a program that is not a plugin":  launching(t, exec.Command("/bin/true")),
-		"another version of the protocol": launching(t, command("matrix-plugin"), host.WithProtocols(matrix.Protocol)),
+		"another version of the protocol": launching(t, command("matrix-plugin"), host.WithProtocols(matrix.Protocol), opt),
 	}
 	swap := func(launch supervise.LaunchFunc) error {
 		ctx, cancel := context.WithTimeout(t.Context(), hang)
@@ -222,10 +234,10 @@ func TestSoakSupervisedSwaps(t *testing.T) {
 // end with the plugin, say how it ended, and the next ones are opened at the next plugin.
 func TestSupervisedStreams(t *testing.T) {
 	t.Parallel()
-	for _, name := range ways.Names() {
+	for _, name := range ways.Wired() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			launch := launching(t, command("matrix-plugin"), host.WithProtocols(matrix.Protocol), host.WithTransports(ways.Named(name)))
+			launch := launching(t, command("matrix-plugin"), append(ways.Options(name), host.WithProtocols(matrix.Protocol))...)
 			h := superviseTest(t, launch, supervise.WithHold(hang))
 			client := echopb.NewEchoClient(h)
 			ctx := testContext(t)

@@ -3,7 +3,10 @@ package ways
 
 import (
 	"fmt"
+	"strings"
 
+	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/rpc"
 	"github.com/plugwire/plugwire/core/transport"
 	"github.com/plugwire/plugwire/examples/socketpair"
 	"github.com/plugwire/plugwire/transport/quic"
@@ -26,7 +29,32 @@ func Names() []string {
 	return names
 }
 
-// Named returns a new value of one of them.
+// Wired are the names of All, each with each wire: "unix, h2" is one.
+func Wired() []string {
+	var names []string
+	for _, name := range Names() {
+		for _, wire := range rpc.Names() {
+			names = append(names, name+separator+wire)
+		}
+	}
+	return names
+}
+
+// separator is between the two parts of a name of Wired.
+const separator = ", "
+
+// Options returns a host's options for one of Wired. For one of Names, the wire is the one
+// that host and plugin prefer.
+func Options(name string) []host.Option {
+	name, wire, ok := strings.Cut(name, separator)
+	opts := []host.Option{host.WithTransports(Named(name))}
+	if ok {
+		opts = append(opts, host.WithWire(wire))
+	}
+	return opts
+}
+
+// Named returns a new value of one of Names.
 func Named(name string) transport.Transport {
 	for _, t := range All() {
 		if t.Name() == name {

@@ -23,16 +23,16 @@ import (
 // limit bounds all cases together, which take a second or two.
 const limit = time.Minute
 
-// Host is the program interop-host. It runs the cases against a plugin, over one
-// transport:
+// Host is the program interop-host. It runs the cases against a plugin, on one wire over one
+// transport. WAY is one of ways.Wired:
 //
-//	interop-host TRANSPORT PLUGIN
+//	interop-host WAY PLUGIN
 //
-// The program is a process of its own because a case that fails ends its
-// process. It prints the name of each case first.
+// The program is a process of its own because a case that fails ends its process. It prints
+// the name of each case first.
 func Host() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: interop-host TRANSPORT PLUGIN")
+		fmt.Fprintln(os.Stderr, "usage: interop-host WAY PLUGIN")
 		os.Exit(2)
 	}
 	if err := run(os.Args[1], os.Args[2]); err != nil {
@@ -41,12 +41,11 @@ func Host() {
 	}
 }
 
-func run(transport, plugin string) error {
+func run(way, plugin string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	p, err := host.Launch(ctx, exec.Command(plugin),
-		host.WithProtocols(protocol.New("grpc.testing", 1, &testgrpc.TestService_ServiceDesc)),
-		host.WithTransports(ways.Named(transport)))
+		append(ways.Options(way), host.WithProtocols(protocol.New("grpc.testing", 1, &testgrpc.TestService_ServiceDesc)))...)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 const (
 	// seeds is how many random programs run as a test.
-	seeds = 300
+	seeds = 150
 	// choices is how many choices such a program has.
 	choices = 200
 	// maxRandomSteps bounds a random program.

@@ -87,7 +87,7 @@ func (*service) StreamingInputCall(stream testpb.TestService_StreamingInputCallS
 }
 
 // bind returns a binding of svc to a protocol with that name.
-func bind(t *testing.T, name string, svc *service) protocol.Binding {
+func bind(t testing.TB, name string, svc *service) protocol.Binding {
 	t.Helper()
 	return protocol.Bind(protocol.New(name, 1, &testpb.TestService_ServiceDesc), svc)
 }

@@ -145,15 +145,16 @@ func (k *call) appendOpen(md metadata.MD, m *message) error {
 		w.buf = appendUvarint(w.buf, uint64(max(0, time.Until(deadline).Microseconds())))
 	}
 	if len(md) > 0 {
-		block, size := appendMetadata(nil, md)
+		var size int
+		w.scratch, size = appendMetadata(w.scratch[:0], md)
 		if size > calls.MaxMetadata {
 			if !known {
 				delete(c.names, k.method)
 			}
-			return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by server", calls.MaxMetadata)
+			return tooMuchMetadata("server")
 		}
 		set |= openMetadata
-		w.buf = appendBlock(w.buf, block)
+		w.buf = appendBlock(w.buf, w.scratch)
 	}
 	if k.opts.subtype != "" {
 		set |= openSubtype
@@ -201,7 +202,7 @@ func (k *call) take(f frame) error {
 
 func (k *call) takeEnd(b []byte) (err error) {
 	if len(b) == 0 {
-		return errShort
+		return short()
 	}
 	flags := b[0]
 	b = b[1:]
@@ -269,13 +270,15 @@ func (k *call) abandon() {
 
 // result returns the status of a call that is over.
 func (k *call) result() error {
-	k.c.mu.Lock()
-	ending, hasEnd, refusal := k.ending, k.hasEnd, k.refusal
-	k.c.mu.Unlock()
+	if !k.isUnary { // otherwise the caller waits, and nothing changes any more
+		k.c.mu.Lock()
+		defer k.c.mu.Unlock()
+	}
+	ending := k.ending
 	switch {
-	case refusal != nil:
-		return refusal
-	case !hasEnd:
+	case k.refusal != nil:
+		return k.refusal
+	case !k.hasEnd:
 		return errLost
 	case ending == nil:
 		return nil
@@ -378,17 +381,16 @@ func (k *call) unary(args, reply any) error {
 	k.watch.outPayload(args, m.size)
 	c := k.c
 	c.mu.Lock()
-	if err := k.await(k.ctx, wantEnd); err != nil {
-		c.mu.Unlock()
+	err = k.await(k.ctx, wantEnd)
+	if err == nil && k.hasEnd {
+		k.takeAll()
+	}
+	c.mu.Unlock()
+	if err != nil {
 		k.abandon()
 		return err
 	}
-	c.mu.Unlock()
-	err = k.result()
-	if errors.Is(err, errLost) {
-		k.abandon()
-	}
-	if err != nil {
+	if err := k.result(); err != nil {
 		return err
 	}
 	b, _, err := k.receive(k.ctx)

@@ -277,7 +277,7 @@ func (c *conn) readAs(k *stream, want want, mayLeave bool) {
 				break
 			}
 			if h != nil {
-				c.workers.Go(func() { h.serve() })
+				go h.serveAndRead()
 			}
 			continue
 		}

@@ -2,6 +2,7 @@ package pw
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
@@ -73,14 +74,15 @@ type handling struct {
 	tagged  context.Context //nolint:containedctx // ctx, with what stats handlers have added; nil without
 	server  *server
 
-	sending sync.Mutex // guards the fields below, and is held while a message is sent
-	header  metadata.MD
-	trailer metadata.MD
-	sent    bool // the header has been sent
-	ended   bool // the status has been sent
-	unread  int
-	began   time.Time
-	batched bool // the background writes the status, with those of other calls
+	sending                 sync.Mutex // guards the fields below, and is held while a message is sent
+	header                  []byte     // encoded, of what SetHeader was given
+	trailer                 []byte
+	headerSize, trailerSize int  // as HTTP/2 counts
+	sent                    bool // the header has been sent
+	ended                   bool // the status has been sent
+	unread                  int
+	began                   time.Time
+	batched                 bool // the background writes the status, with those of other calls
 }
 
 var (
@@ -130,7 +132,7 @@ func (c *conn) handleOpen(f frame) (*handling, error) {
 	if c.reader == nil && h.over && h.method.isQuick() && !c.server.watched {
 		return h, nil
 	}
-	go h.serve()
+	go h.serveAndRead()
 	return nil, nil //nolint:nilnil // somebody else serves it
 }
 
@@ -151,7 +153,7 @@ func (c *conn) refuseOpen(id uint32, s *server) {
 func (h *handling) parseOpen(b []byte) error {
 	c := h.c
 	if len(b) == 0 {
-		return errShort
+		return short()
 	}
 	flags := b[0]
 	number, b, err := uvarint(b[1:])
@@ -191,7 +193,7 @@ func (h *handling) parseOpen(b []byte) error {
 		if md, b, err = block(b, calls.MaxMetadata); err != nil {
 			return err
 		}
-		if _, err := parseMetadata(md); err != nil {
+		if _, err := checkMetadata(md); err != nil {
 			return err
 		}
 		h.ctx.metadata = append([]byte{}, md...)
@@ -209,8 +211,8 @@ func (h *handling) parseOpen(b []byte) error {
 		if len(b) > smallMessage {
 			return broken("a message of %d bytes in one frame", len(b))
 		}
-		h.allowed -= len(b)
-		h.put(b)
+		h.base = append(appendUvarint(make([]byte, 0, len(b)+binary.MaxVarintLen32), uint64(len(b))<<1), b...)
+		h.out = h.base // nobody else has the call yet
 		h.over = true
 	} else if len(b) > 0 {
 		return broken("%d bytes after the beginning of a call", len(b))
@@ -308,6 +310,25 @@ func (h *handling) waiting() context.Context {
 	return &h.ctx
 }
 
+// serveAndRead runs the handler in a goroutine of its own. If nobody reads afterwards, this
+// goroutine does.
+func (h *handling) serveAndRead() {
+	h.serve()
+	c := h.c
+	c.mu.Lock()
+	if c.reading || c.lostWith != nil || c.waiting.first != nil {
+		c.passOn()
+		c.mu.Unlock()
+		return
+	}
+	c.reading, c.reader = true, nil
+	c.progress++
+	c.workers.Add(1)
+	c.mu.Unlock()
+	defer c.workers.Done()
+	c.background()
+}
+
 func (h *handling) leave() {
 	h.ctx.cancel(context.Canceled)
 	c := h.c
@@ -374,8 +395,14 @@ func (h *handling) SetHeader(md metadata.MD) error {
 	if h.sent || h.ended {
 		return status.Error(codes.Internal, "transport: the stream is done or WriteHeader was already called")
 	}
-	h.header = metadata.Join(h.header, md)
+	h.addHeader(md)
 	return nil
+}
+
+func (h *handling) addHeader(md metadata.MD) {
+	var size int
+	h.header, size = appendMetadata(h.header, md)
+	h.headerSize += size
 }
 
 // SendHeader implements [grpc.ServerStream].
@@ -385,29 +412,33 @@ func (h *handling) SendHeader(md metadata.MD) error {
 	if h.sent || h.ended {
 		return status.Error(codes.Internal, "transport: SendHeader called multiple times")
 	}
-	h.header = metadata.Join(h.header, md)
+	h.addHeader(md)
 	return h.sendHeader(true)
+}
+
+// tooMuchMetadata is grpc's error for it. other is the side that it is sent to.
+func tooMuchMetadata(other string) error {
+	return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by %s", calls.MaxMetadata, other)
 }
 
 // sendHeader sends the header. The caller holds sending.
 func (h *handling) sendHeader(flush bool) error {
 	h.sent = true
-	block, size := appendMetadata(nil, h.header)
-	if size > calls.MaxMetadata {
-		return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by client", calls.MaxMetadata)
+	if h.headerSize > calls.MaxMetadata {
+		return tooMuchMetadata("client")
 	}
 	w := h.c.w
 	if err := w.lock(h.waiting()); err != nil {
 		return status.Error(codes.Unavailable, errLost.Error())
 	}
-	w.add(frameHeader, h.id, block)
+	w.add(frameHeader, h.id, h.header)
 	if flush {
 		w.flush()
 	} else {
 		w.mu.Unlock()
 	}
 	if h.server.watched {
-		h.tell(&stats.OutHeader{Header: h.header})
+		h.tell(&stats.OutHeader{Header: decodeMD(h.header)})
 	}
 	return nil
 }
@@ -419,7 +450,9 @@ func (h *handling) SetTrailer(md metadata.MD) {
 	}
 	h.sending.Lock()
 	defer h.sending.Unlock()
-	h.trailer = metadata.Join(h.trailer, md)
+	var size int
+	h.trailer, size = appendMetadata(h.trailer, md)
+	h.trailerSize += size
 }
 
 // SendMsg implements [grpc.ServerStream].
@@ -532,12 +565,11 @@ func (h *handling) appendEnd(st *status.Status, p *message) error {
 	var flags byte
 	if len(h.header) > 0 && !h.sent {
 		flags |= endHeader
-		block, size := appendMetadata(nil, h.header)
-		if size > calls.MaxMetadata {
-			h.header = nil
-			return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by client", calls.MaxMetadata)
+		if h.headerSize > calls.MaxMetadata {
+			h.header, h.headerSize = nil, 0
+			return tooMuchMetadata("client")
 		}
-		w.buf = appendBlock(w.buf, block)
+		w.buf = appendBlock(w.buf, h.header)
 	}
 	if st.Code() != codes.OK {
 		flags |= endStatus
@@ -548,13 +580,12 @@ func (h *handling) appendEnd(st *status.Status, p *message) error {
 		w.buf = appendBlock(w.buf, b)
 	}
 	if len(h.trailer) > 0 {
-		block, size := appendMetadata(nil, h.trailer)
-		if size > calls.MaxMetadata {
-			h.trailer = nil
-			return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by client", calls.MaxMetadata)
+		if h.trailerSize > calls.MaxMetadata {
+			h.trailer, h.trailerSize = nil, 0
+			return tooMuchMetadata("client")
 		}
 		flags |= endTrailer
-		w.buf = appendBlock(w.buf, block)
+		w.buf = appendBlock(w.buf, h.trailer)
 	}
 	if (p.proto != nil || p.bytes != nil) && st.Code() == codes.OK {
 		flags |= endMessage
@@ -595,6 +626,6 @@ func (h *handling) endStats(err error) {
 	if !h.server.watched {
 		return
 	}
-	h.tell(&stats.OutTrailer{Trailer: h.trailer})
+	h.tell(&stats.OutTrailer{Trailer: decodeMD(h.trailer)})
 	h.tell(&stats.End{BeginTime: h.began, EndTime: time.Now(), Error: err})
 }

@@ -22,7 +22,7 @@ func isReserved(name string) bool {
 	}
 }
 
-// appendMetadata adds the fields of md, and reports how many bytes HTTP/2 would count.
+// appendMetadata adds the fields of md, and returns how many bytes HTTP/2 would count.
 func appendMetadata(b []byte, md metadata.MD) ([]byte, int) {
 	size := 0
 	for name, values := range md {
@@ -38,24 +38,47 @@ func appendMetadata(b []byte, md metadata.MD) ([]byte, int) {
 	return b, size
 }
 
-// parseMetadata returns the fields of a block.
-func parseMetadata(b []byte) (metadata.MD, error) {
-	md := make(metadata.MD)
+// checkMetadata returns how many fields a block has. It is an error if they are malformed
+// or more than a call may have.
+func checkMetadata(b []byte) (fields int, err error) {
 	size := 0
 	for len(b) > 0 {
 		var name, value []byte
-		var err error
 		if name, b, err = block(b, len(b)); err != nil {
-			return nil, err
+			return 0, err
 		}
 		if value, b, err = block(b, len(b)); err != nil {
-			return nil, err
+			return 0, err
 		}
 		if size += len(name) + len(value) + fieldOverhead; size > calls.MaxMetadata {
-			return nil, broken("metadata of more than %d bytes", calls.MaxMetadata)
+			return 0, broken("metadata of more than %d bytes", calls.MaxMetadata)
 		}
-		key := string(name)
-		md[key] = append(md[key], string(value))
+		fields++
+	}
+	return fields, nil
+}
+
+// parseMetadata returns the fields of a block. All of them share one string and, if no name
+// comes twice, one list of values.
+func parseMetadata(b []byte) (metadata.MD, error) {
+	fields, err := checkMetadata(b)
+	if err != nil {
+		return nil, err
+	}
+	md := make(metadata.MD, fields)
+	values := make([]string, fields)
+	text := string(b)
+	for i := range fields {
+		name, rest, _ := block(b, len(b)) // it was checked
+		value, after, _ := block(rest, len(rest))
+		key := text[len(text)-len(rest)-len(name) : len(text)-len(rest)]
+		values[i] = text[len(text)-len(after)-len(value) : len(text)-len(after)]
+		if have, ok := md[key]; ok {
+			md[key] = append(have, values[i])
+		} else {
+			md[key] = values[i : i+1 : i+1]
+		}
+		b = after
 	}
 	return md, nil
 }

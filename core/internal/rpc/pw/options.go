@@ -26,6 +26,7 @@ type callOptions struct {
 	subtype             string // of the codec; empty for Protocol Buffers
 	creds               credentials.PerRPCCredentials
 	headers, trailers   []*metadata.MD
+	header, trailer     [1]*metadata.MD // room for one of each, which is what callers give
 	peers               []*peer.Peer
 	onFinish            []func(error)
 	waitForReady        bool
@@ -35,8 +36,14 @@ func (o *callOptions) set(opts []grpc.CallOption) error {
 	for _, opt := range opts {
 		switch opt := opt.(type) {
 		case grpc.HeaderCallOption:
+			if o.headers == nil {
+				o.headers = o.header[:0]
+			}
 			o.headers = append(o.headers, opt.HeaderAddr)
 		case grpc.TrailerCallOption:
+			if o.trailers == nil {
+				o.trailers = o.trailer[:0]
+			}
 			o.trailers = append(o.trailers, opt.TrailerAddr)
 		case grpc.PeerCallOption:
 			o.peers = append(o.peers, opt.PeerAddr)

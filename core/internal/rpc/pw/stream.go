@@ -88,6 +88,9 @@ func (s *stream) wakeUp() {
 // nobody else does. The caller holds the mutex of the connection. An error is that of ctx.
 func (s *stream) await(ctx context.Context, w want) error {
 	c := s.c
+	if s.has(w) {
+		return nil
+	}
 	for !s.has(w) && c.lostWith == nil {
 		if err := ctx.Err(); err != nil {
 			c.passOn()
@@ -220,9 +223,7 @@ func (s *stream) receive(ctx context.Context) (message []byte, large bool, err e
 			s.c.mu.Unlock()
 			return nil, false, err
 		}
-		s.base, s.data = s.data, s.base[:0]
-		s.out = s.base
-		s.outLarges, s.larges = append(s.outLarges, s.larges...), s.larges[:0]
+		s.takeAll()
 		more := s.owe()
 		s.c.mu.Unlock()
 		s.give(more)
@@ -238,6 +239,14 @@ func (s *stream) receive(ctx context.Context) (message []byte, large bool, err e
 	size >>= 1
 	s.out = rest[size:]
 	return rest[:size:size], false, nil
+}
+
+// takeAll makes all messages that have come those of the receiver, who has none. The caller
+// holds the mutex of the connection.
+func (s *stream) takeAll() {
+	s.base, s.data = s.data, s.base[:0]
+	s.out = s.base
+	s.outLarges, s.larges = s.larges, nil
 }
 
 // owe returns how much new credit the other side gets now.

@@ -33,6 +33,7 @@ type writer struct {
 	changed sync.Cond  // busy has become false, or err is set
 	buf     []byte     // frames that are not written
 	spare   []byte
+	scratch []byte // for metadata that is being encoded
 	busy    bool   // somebody writes
 	writes  uint64 // how often somebody began to write
 	patient bool   // who writes may wait

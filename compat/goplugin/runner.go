@@ -98,6 +98,10 @@ func (r *commandRunner) Start(ctx context.Context, cfg host.StartConfig) (host.P
 		cmd.Stdin = os.Stdin
 	}
 	translated := len(r.kept) > 0
+	if keeps(keepAnyUser) {
+		cfg.SetPrivateDir("") // another user cannot enter it
+		translated = true
+	}
 	cmd.Env = append(cmd.Env, r.kept...) // the last one counts
 	p, err := r.Runner.Start(ctx, cfg)
 	if err == nil && translated {

@@ -181,10 +181,15 @@ func (s PluginSet) check() error {
 	return nil
 }
 
+// streamWindow is how much of a call's stream, in bytes, is buffered for a handler that reads
+// slowly. Plugwire's own is an eighth of it, which bounds what a host can make a plugin hold, and
+// makes a client stream of large messages wait for each two of them. go-plugin has no bound.
+const streamWindow = 1 << 20
+
 // server returns a function that makes a server with the plugins of the set.
 func (s PluginSet) server(make func([]grpc.ServerOption) *grpc.Server, broker *GRPCBroker) func([]grpc.ServerOption) (*grpc.Server, error) {
 	return func(opts []grpc.ServerOption) (*grpc.Server, error) {
-		server := make(opts)
+		server := make(append(opts, grpc.StaticStreamWindowSize(streamWindow)))
 		if server == nil {
 			return nil, errors.New("GRPCServer returned no server")
 		}

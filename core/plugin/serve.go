@@ -185,7 +185,7 @@ func (s *server) serve(ctx context.Context, binding protocol.Binding) error {
 		MaxMessageSize: s.maxMessageSize,
 		Limits:         s.limits,
 		Logger:         rt.logger,
-		DrainAnswers:   s.foreign != nil,
+		DrainAnswers:   s.foreign != nil && !s.asGoPlugin, // a Plugwire host reads the last answers itself
 		Application:    func(r grpc.ServiceRegistrar) error { return binding.Register(r, s.protocol) },
 		RequiresServer: binding.RequiresServer(s.protocol),
 		IsControl:      control.IsControl,

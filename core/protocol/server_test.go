@@ -77,3 +77,36 @@ func TestBindWithoutServices(t *testing.T) {
 	_, err := protocol.Bind(protocol.New("sdk", 1), both{}).Family()
 	checkError(t, err, "protocol sdk/1 has no services")
 }
+
+// newServerRegistrar lets a binding make the server, as package plugin does.
+type newServerRegistrar struct {
+	registrar
+	server *grpc.Server
+}
+
+func (n *newServerRegistrar) RegisterNewServer(create func([]grpc.ServerOption) (*grpc.Server, error)) (err error) {
+	n.server, err = create(nil)
+	return err
+}
+
+// The caller makes the server, with the options that it is given.
+func TestFromNewServer(t *testing.T) {
+	b := protocol.FromNewServer("sdk", 0, func(opts []grpc.ServerOption) (*grpc.Server, error) {
+		s := grpc.NewServer(opts...)
+		healthpb.RegisterHealthServer(s, &health{})
+		return s, nil
+	})
+	family, err := b.Family()
+	if err != nil || family.String() != "sdk 0" || !b.RequiresServer(family[0]) {
+		t.Fatalf("%v, %v", family, err)
+	}
+	n := new(newServerRegistrar)
+	if err := b.Register(n, family[0]); err != nil || len(n.server.GetServiceInfo()) != 1 {
+		t.Errorf("the server: %v", err)
+	}
+	checkError(t, b.Register(grpc.NewServer(), family[0]), "protocol sdk/0: protocol.FromNewServer makes a *grpc.Server")
+	_, err = protocol.FromNewServer("sdk", 1, nil).Family()
+	checkError(t, err, "protocol.FromNewServer: the function is nil")
+	_, err = protocol.FromNewServer("a b", 1, func([]grpc.ServerOption) (*grpc.Server, error) { return nil, nil }).Family()
+	checkError(t, err, `protocol name "a b"`)
+}

@@ -126,6 +126,19 @@ func TestKilledHost(t *testing.T) {
 	}
 }
 
+// TestOutlive kills a host that is told to leave its plugins running, as go-plugin's does.
+func TestOutlive(t *testing.T) {
+	t.Parallel()
+	o := drillWith(t, ours, ours, "d3", "PLUGWIRE_GOPLUGIN_KEEP=outlive")
+	_, said, _ := strings.Cut(o.stdout, "plugin: ")
+	pid, socket, _ := strings.Cut(strings.TrimSpace(said), " ")
+	for _, path := range []string{"/proc/" + pid, socket} {
+		if _, err := os.Stat(path); err != nil || pid == "" {
+			t.Errorf("after the end of the host: %v", err)
+		}
+	}
+}
+
 // await waits until a path has gone.
 func await(t *testing.T, path string) {
 	t.Helper()
@@ -150,7 +163,7 @@ func drill(t *testing.T, name, scenario string) outcome {
 }
 
 // drillWith runs a scenario with one build as the host and one as the plugin.
-func drillWith(t *testing.T, host, plugin, scenario string) outcome {
+func drillWith(t *testing.T, host, plugin, scenario string, env ...string) outcome {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "") //nolint:usetesting // the path of a socket has to be short
 	if err != nil {
@@ -159,7 +172,7 @@ func drillWith(t *testing.T, host, plugin, scenario string) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program(host), scenario, program(plugin))
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+dir), env...)
 	if scenario == "d1" || scenario == "d2" {
 		cmd.Env = append(cmd.Env, "PLUGWIRE_GOPLUGIN_KEEP=grace") // 2 s are enough to see it
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -178,6 +179,9 @@ func (h handler) do(ctx context.Context, command string) (string, error) {
 		return os.Getenv(arg), nil
 	case "program":
 		return os.Executable()
+	case "stdin":
+		text, err := io.ReadAll(os.Stdin)
+		return string(text), err
 	case "agent":
 		md, _ := metadata.FromIncomingContext(ctx)
 		return strings.Join(md.Get("user-agent"), ","), nil

@@ -154,3 +154,30 @@ func TestOutputOfASlowHost(t *testing.T) {
 		leave()
 	})
 }
+
+// TestFlushComing stops a plugin whose host has not begun to fetch: a host that comes soon gets
+// everything, and one that never comes costs a moment only.
+func TestFlushComing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := NewOutput()
+		o.Put(messages.Stdout, []byte("last"))
+		flushed := make(chan struct{})
+		go func() {
+			defer close(flushed)
+			o.Flush(t.Context())
+		}()
+		time.Sleep(comingTime / 2)
+		r, leave := attach(t, o, true)
+		<-flushed
+		leave()
+		if got := r.got[messages.Stdout].String(); got != "last" {
+			t.Errorf("the host got %q", got)
+		}
+		o.Put(messages.Stdout, []byte("lost"))
+		began := time.Now()
+		o.Flush(t.Context())
+		if took := time.Since(began); took != comingTime {
+			t.Errorf("without a host Flush took %v", took)
+		}
+	})
+}

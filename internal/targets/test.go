@@ -46,6 +46,7 @@ var slowPackages = []string{
 	"plugins/streaming/cmd/streaming-host",
 	"core/transport/transporttest",
 	"codegen/internal/cli",
+	"cmd/plugwire/internal/cli",
 	"transport/quic",
 	"interop/goplugin",
 	"interop/compat",

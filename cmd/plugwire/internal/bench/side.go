@@ -145,10 +145,14 @@ func (s *side) load(ctx context.Context, d time.Duration, into *side) error {
 	for range s.callers {
 		callers.Go(func() {
 			own := newHistogram()
-			var failed int64
+			var made, failed int64
 			var firstErr error
-			for ctx.Err() == nil && time.Now().Before(end) && s.plugin.Err() == nil {
-				begun := time.Now()
+			// Each caller makes at least one call, however busy the machine is.
+			for begun := time.Now(); ctx.Err() == nil && s.plugin.Err() == nil; begun = time.Now() {
+				if made > 0 && !begun.Before(end) {
+					break
+				}
+				made++
 				if err := s.call(ctx); err != nil {
 					failed++
 					if firstErr == nil {

@@ -183,12 +183,12 @@ func (d *diagnosis) refused(s *Step, start *host.StartError, refusal *handshake.
 	case handshake.CodeTransport:
 		s.Cause = CauseTransport
 		switch {
+		case d.tooLong():
+			s.Cause, s.Advice = CauseSocketPath, adviceSocketPath(d.privateDir)
 		case strings.Contains(start.Hint, "XDG_RUNTIME_DIR"):
 			s.Cause, s.Text = CauseDirectory, "there is no directory for the plugin's socket, and without that: "+s.Text
 		case strings.Contains(refusal.Reason, "none of the ports"):
 			s.Cause, s.Advice = CausePorts, "stop a program that uses one of the ports, or let the host offer more (-port-range, host.WithPortRange)"
-		case d.tooLong():
-			s.Cause, s.Advice = CauseSocketPath, adviceSocketPath(d.privateDir)
 		}
 	case handshake.CodeAnswer, handshake.CodeCore:
 		s.Cause = CauseAnswer

@@ -393,14 +393,14 @@ func (k *call) unary(args, reply any) error {
 	if err := k.result(); err != nil {
 		return err
 	}
-	b, _, err := k.receive(k.ctx)
+	b, large, err := k.receive(k.ctx)
 	if errors.Is(err, io.EOF) {
 		return status.Error(codes.Internal, "cardinality violation: received no response message from non-server-streaming RPC")
 	}
 	if err != nil {
 		return err
 	}
-	if err := decode(b, reply, k.opts.codec, k.opts.maxReceive); err != nil {
+	if err := decode(b, large, reply, k.opts.codec, k.opts.maxReceive); err != nil {
 		return err
 	}
 	k.watch.inPayload(reply, len(b))

@@ -140,9 +140,9 @@ func (s *clientStream) SendMsg(m any) error {
 // RecvMsg implements [grpc.ClientStream].
 func (s *clientStream) RecvMsg(m any) error {
 	s.unread = 0
-	b, _, err := s.receive(s.ctx)
+	b, large, err := s.receive(s.ctx)
 	if err == nil {
-		if err = decode(b, m, s.opts.codec, s.opts.maxReceive); err == nil {
+		if err = decode(b, large, m, s.opts.codec, s.opts.maxReceive); err == nil {
 			s.watch.inPayload(m, len(b))
 			if s.desc.ServerStreams {
 				return nil

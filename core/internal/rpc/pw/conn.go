@@ -239,9 +239,23 @@ func (c *conn) flushOut() bool {
 // fill reads from the connection. It unlocks mu meanwhile.
 func (c *conn) fill() error {
 	c.handed = false
+	s, dst := c.pieceFor()
 	c.mu.Unlock()
-	err := c.in.fill(c.stream.Conn)
+	var err error
+	n := 0
+	if dst != nil {
+		n, err = c.stream.Read(dst)
+		c.in.left -= n
+		if n > 0 && errors.Is(err, io.EOF) {
+			err = nil // the next read says so again
+		}
+	} else {
+		err = c.in.fill(c.stream.Conn)
+	}
 	c.mu.Lock()
+	if n > 0 {
+		s.took(dst, n)
+	}
 	c.progress++
 	if c.evicted {
 		c.evicted = false
@@ -251,6 +265,24 @@ func (c *conn) fill() error {
 		}
 	}
 	return err
+}
+
+// pieceFor returns where the rest of a piece goes that is under way. It is nil if there is
+// none, or if what was read has not been handled yet.
+func (c *conn) pieceFor() (*stream, []byte) {
+	if c.in.left == 0 || c.in.r < c.in.w {
+		return nil, nil
+	}
+	var s *stream
+	if k := c.made[c.in.id]; k != nil {
+		s = &k.stream
+	} else if h := c.served[c.in.id]; h != nil {
+		s = &h.stream
+	}
+	if s == nil || len(s.large)-s.got < c.in.left {
+		return nil, nil // the handling of the piece says what is wrong
+	}
+	return s, s.large[s.got : s.got+c.in.left]
 }
 
 var errEvicted = errors.New("told to leave")
@@ -385,6 +417,8 @@ var errLost = errors.New("the connection is lost")
 type inbuf struct {
 	buf  []byte
 	r, w int
+	left int    // bytes of a piece that are still to come
+	id   uint32 // the call that the piece is for
 }
 
 // readSize is how much is read at once.
@@ -392,12 +426,23 @@ const readSize = 64 << 10
 
 // frame returns the next frame, if it is there.
 func (b *inbuf) frame() (frame, bool, error) {
-	if b.w-b.r < headerLen {
+	if b.left > 0 && b.r < b.w {
+		n := min(b.left, b.w-b.r)
+		b.left -= n
+		b.r += n
+		return frame{framePiece, b.id, b.buf[b.r-n : b.r : b.r]}, true, nil
+	}
+	if b.left > 0 || b.w-b.r < headerLen {
 		return frame{}, false, nil
 	}
 	k, id, n := parseHeader(b.buf[b.r:])
 	if n > maxFrame || k == framePiece && n > pieceSize {
 		return frame{}, false, broken("a frame of %d bytes", n)
+	}
+	if k == framePiece && n > 0 { // it comes in parts
+		b.r += headerLen
+		b.left, b.id = n, id
+		return b.frame()
 	}
 	if b.w-b.r < headerLen+n {
 		return frame{}, false, nil
@@ -409,7 +454,7 @@ func (b *inbuf) frame() (frame, bool, error) {
 
 // hasFrame reports whether a whole frame is there.
 func (b *inbuf) hasFrame() bool {
-	if b.w-b.r < headerLen {
+	if b.left > 0 || b.w-b.r < headerLen {
 		return false
 	}
 	_, _, n := parseHeader(b.buf[b.r:])
@@ -419,7 +464,7 @@ func (b *inbuf) hasFrame() bool {
 // fill reads more.
 func (b *inbuf) fill(conn net.Conn) error {
 	need := readSize
-	if b.w-b.r >= headerLen {
+	if b.left == 0 && b.w-b.r >= headerLen {
 		_, _, n := parseHeader(b.buf[b.r:])
 		need = max(need, headerLen+n)
 	}

@@ -33,10 +33,14 @@ const (
 	// quickTime is how long a handler runs at most that the background runs itself.
 	quickTime = 100 * time.Microsecond
 	// quickRuns is how many handlers of a method have to be quick first. Each slow one
-	// makes it eight times as many.
+	// makes it slowFactor times as many, up to maxQuickRuns: on a busy machine the system
+	// takes the processor away from a quick handler now and then.
 	quickRuns    = 8
-	slowFactor   = 8
-	maxQuickRuns = 1 << 24
+	slowFactor   = 4
+	maxQuickRuns = 512
+	// forgiveAfter is how many handlers in a row have to be quick until quickRuns count
+	// again.
+	forgiveAfter = 1 << 14
 )
 
 func newMethod(name string) *method {
@@ -51,16 +55,17 @@ func (m *method) isQuick() bool { return m.entry.Unary != nil && m.quick.Load() 
 func (m *method) ran(d time.Duration) {
 	if d > quickTime {
 		m.slow()
-	} else if m.quick.Load() < maxQuickRuns {
-		m.quick.Add(1)
+		return
+	}
+	if m.quick.Add(1) == forgiveAfter {
+		m.need.Store(quickRuns)
+		m.quick.Store(quickRuns)
 	}
 }
 
 func (m *method) slow() {
 	m.quick.Store(0)
-	if need := m.need.Load(); need < maxQuickRuns {
-		m.need.Store(need * slowFactor)
-	}
+	m.need.Store(min(m.need.Load()*slowFactor, maxQuickRuns))
 }
 
 // handling is a call of the other side. It is a [grpc.ServerStream], and the
@@ -376,7 +381,7 @@ func (h *handling) RecvMsg(m any) error {
 		h.held -= len(b)
 		h.c.mu.Unlock()
 	}
-	if err := decode(b, m, h.codec, h.limit); err != nil {
+	if err := decode(b, large, m, h.codec, h.limit); err != nil {
 		return err
 	}
 	if h.server.watched {

@@ -184,8 +184,9 @@ func (p *message) appendTo(b []byte) ([]byte, error) {
 	return encoded, nil
 }
 
-// decode decodes a message that was received. The bytes stay the caller's.
-func decode(b []byte, m any, c codec, limit int) error {
+// decode decodes a message that was received. The bytes of a large one become the message's,
+// those of others stay the caller's.
+func decode(b []byte, large bool, m any, c codec, limit int) error {
 	if len(b) > limit {
 		return calls.TooLarge("receive", len(b), limit)
 	}
@@ -195,7 +196,11 @@ func decode(b []byte, m any, c codec, limit int) error {
 	} else {
 		var pm proto.Message
 		if pm, err = protoOf(m); err == nil {
-			err = proto.Unmarshal(b, pm)
+			if large {
+				err = unmarshalLarge(b, pm)
+			} else {
+				err = proto.Unmarshal(b, pm)
+			}
 		}
 	}
 	if err != nil {

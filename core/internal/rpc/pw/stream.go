@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
@@ -197,13 +198,27 @@ func (s *stream) takePiece(payload []byte) error {
 		return broken("a piece of no message")
 	}
 	s.got += copy(s.large[s.got:], payload)
+	s.complete()
+	return nil
+}
+
+// took notes that the next bytes of a large message were read into dst, which is a part of
+// it, unless the call has ended meanwhile.
+func (s *stream) took(dst []byte, n int) {
+	if s.got < len(s.large) && &s.large[s.got] == &dst[0] {
+		s.got += n
+		s.complete()
+	}
+}
+
+// complete hands a large message over when all of it is there.
+func (s *stream) complete() {
 	if s.got == len(s.large) {
 		s.larges = append(s.larges, s.large)
 		s.large = nil
 		s.data = append(s.data, 1)
 		s.notify()
 	}
-	return nil
 }
 
 // receive returns the next message. It belongs to the caller until the next receive. The
@@ -314,11 +329,14 @@ func (s *stream) sendMessage(ctx context.Context, size int, put func([]byte) ([]
 	}
 	w := s.c.w
 	if size > smallMessage {
-		message, err := put(make([]byte, 0, size))
-		if err != nil {
-			return err
+		buf := largeBuffer(size)
+		message, err := put(*buf)
+		if err == nil {
+			err = w.writeLarge(ctx, s.id, message)
 		}
-		return w.writeLarge(ctx, s.id, message)
+		*buf = message[:0]
+		larges.Put(buf)
+		return err
 	}
 	if err := w.lock(ctx); err != nil {
 		return err
@@ -338,6 +356,18 @@ func (s *stream) sendMessage(ctx context.Context, size int, put func([]byte) ([]
 		w.flush()
 	}
 	return nil
+}
+
+// larges are buffers for large messages that are sent.
+var larges sync.Pool
+
+// largeBuffer returns an empty buffer for that many bytes.
+func largeBuffer(size int) *[]byte {
+	if b, ok := larges.Get().(*[]byte); ok && cap(*b) >= size {
+		return b
+	}
+	b := make([]byte, 0, size)
+	return &b
 }
 
 // callList is a list of calls that wait, the first one first.

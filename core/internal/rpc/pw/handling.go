@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,10 +103,10 @@ type transportStream struct{ h *handling }
 func (t transportStream) Method() string { return t.h.method.name }
 
 // SetHeader implements [grpc.ServerTransportStream].
-func (t transportStream) SetHeader(md metadata.MD) error { return t.h.SetHeader(md) }
+func (t transportStream) SetHeader(md metadata.MD) error { return t.h.setHeader(md) }
 
 // SendHeader implements [grpc.ServerTransportStream].
-func (t transportStream) SendHeader(md metadata.MD) error { return t.h.SendHeader(md) }
+func (t transportStream) SendHeader(md metadata.MD) error { return t.h.sendHeaderWith(md) }
 
 // SetTrailer implements [grpc.ServerTransportStream].
 func (t transportStream) SetTrailer(md metadata.MD) error {
@@ -173,7 +174,9 @@ func (h *handling) parseOpen(b []byte) error {
 		}
 		h.method = newMethod(string(name))
 		if c.server != nil {
-			h.method.entry, h.method.known = c.server.table.Method(h.method.name)
+			if strings.HasPrefix(h.method.name, "/") { // else the name is malformed
+				h.method.entry, h.method.known = c.server.table.Method(h.method.name)
+			}
 		}
 		if number > 0 {
 			if number != uint64(len(c.methods))+1 || number > maxMethods {
@@ -395,6 +398,17 @@ func (h *handling) SetHeader(md metadata.MD) error {
 	if len(md) == 0 {
 		return nil
 	}
+	if err := validate(md); err != nil {
+		return err
+	}
+	return h.setHeader(md)
+}
+
+// setHeader is SetHeader without a look at md, as for grpc.SetHeader.
+func (h *handling) setHeader(md metadata.MD) error {
+	if len(md) == 0 {
+		return nil
+	}
 	h.sending.Lock()
 	defer h.sending.Unlock()
 	if h.sent || h.ended {
@@ -412,6 +426,14 @@ func (h *handling) addHeader(md metadata.MD) {
 
 // SendHeader implements [grpc.ServerStream].
 func (h *handling) SendHeader(md metadata.MD) error {
+	if err := validate(md); err != nil {
+		return err
+	}
+	return h.sendHeaderWith(md)
+}
+
+// sendHeaderWith is SendHeader without a look at md, as for grpc.SendHeader.
+func (h *handling) sendHeaderWith(md metadata.MD) error {
 	h.sending.Lock()
 	defer h.sending.Unlock()
 	if h.sent || h.ended {

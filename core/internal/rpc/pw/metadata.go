@@ -3,7 +3,9 @@ package pw
 import (
 	"strings"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
@@ -20,6 +22,35 @@ func isReserved(name string) bool {
 	default:
 		return strings.HasPrefix(name, "grpc-") || strings.HasPrefix(name, ":")
 	}
+}
+
+// validate returns an error for metadata that gRPC does not send. Names that begin with a
+// colon are not the caller's to set, and are left out.
+func validate(md metadata.MD) error {
+	for name, values := range md {
+		switch {
+		case name == "":
+			return status.Error(codes.Internal, "there is an empty key in the header")
+		case name[0] == ':':
+			continue
+		case strings.ContainsFunc(name, isNotOfNames):
+			return status.Errorf(codes.Internal, "header key %q contains illegal characters not in [0-9a-z-_.]", name)
+		case strings.HasSuffix(name, "-bin"):
+			continue
+		}
+		for _, value := range values {
+			for i := range len(value) {
+				if value[i] < ' ' || value[i] > '~' {
+					return status.Errorf(codes.Internal, "header key %q contains value with non-printable ASCII characters", name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func isNotOfNames(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
 }
 
 // appendMetadata adds the fields of md, and returns how many bytes HTTP/2 would count.

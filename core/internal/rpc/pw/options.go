@@ -212,6 +212,9 @@ func decode(b []byte, large bool, m any, c codec, limit int) error {
 // metadataOf returns the metadata that a call sends, with that of its credentials.
 func (c *conn) metadataOf(ctx context.Context, o *callOptions, method string) (metadata.MD, error) {
 	md, _ := metadata.FromOutgoingContext(ctx)
+	if err := validate(md); err != nil {
+		return nil, err
+	}
 	if o.creds == nil {
 		return md, nil
 	}
@@ -219,12 +222,12 @@ func (c *conn) metadataOf(ctx context.Context, o *callOptions, method string) (m
 		return nil, status.Error(codes.Unauthenticated, "transport: cannot send secure credentials on an insecure connection")
 	}
 	ctx = credentials.NewContextWithRequestInfo(ctx, credentials.RequestInfo{Method: method, AuthInfo: c.auth})
-	data, err := o.creds.GetRequestMetadata(ctx, "https://"+c.client.Other+serviceOf(method))
+	data, err := o.creds.GetRequestMetadata(ctx, "https://localhost"+serviceOf(method)) // as on h2
 	if err != nil {
 		if s, ok := status.FromError(err); ok {
 			return nil, s.Err()
 		}
-		return nil, status.Errorf(codes.Unauthenticated, "transport: per-RPC creds failed due to error: %v", err)
+		return nil, status.Errorf(codes.Internal, "transport: per-RPC creds failed due to error: %v", err)
 	}
 	if md == nil {
 		md = make(metadata.MD, len(data))

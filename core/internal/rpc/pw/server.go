@@ -139,7 +139,7 @@ func unknownMethod(s *server, name string) error {
 	if i := strings.LastIndex(strings.TrimPrefix(name, "/"), "/"); ok && i >= 0 {
 		service, method = strings.TrimPrefix(name, "/")[:i], strings.TrimPrefix(name, "/")[i+1:]
 	}
-	if !ok {
+	if !ok || name[0] != '/' {
 		return status.Errorf(codes.Unimplemented, "malformed method name: %q", name)
 	}
 	if _, known := s.table.GetServiceInfo()[service]; known {

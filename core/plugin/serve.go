@@ -237,6 +237,7 @@ func (s *server) plan(server calls.ServerConfig) rpc.PluginConfig {
 			Side:           "plugin",
 			Other:          "host",
 			MaxMessageSize: s.maxMessageSize,
+			Buffered:       s.limits.Buffered,
 			Unary:          s.unaryClient,
 			Stream:         s.streamClient,
 			Stats:          s.clientStats,

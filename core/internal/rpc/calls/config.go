@@ -17,6 +17,9 @@ type ClientConfig struct {
 	Target string
 	// MaxMessageSize in bytes.
 	MaxMessageSize int
+	// Buffered bounds the answers that this side holds before their callers read them, as
+	// [Limits] does for the other side's calls. The wire h2 does not need it.
+	Buffered int
 	// Unary and Stream intercept the application's calls, the first outermost.
 	Unary  []grpc.UnaryClientInterceptor
 	Stream []grpc.StreamClientInterceptor

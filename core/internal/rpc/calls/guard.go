@@ -156,7 +156,7 @@ func (g *Guard) enter() error {
 	case IsShut:
 		return g.draining()
 	case IsFull:
-		return tooManyCalls(g.Side, g.Other, g.Gate.Limit)
+		return TooManyCalls(g.Side, g.Other, g.Gate.Limit)
 	default:
 		return nil
 	}

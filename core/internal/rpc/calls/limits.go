@@ -71,9 +71,9 @@ func exhausted(reason, format string, args ...any) error {
 	return refused(reason, codes.ResourceExhausted, fmt.Sprintf(format, args...)).Err()
 }
 
-// tooManyCalls says which option raises the limit. The limits are those of this
-// side, and so is the option.
-func tooManyCalls(side, other string, limit int) error {
+// TooManyCalls is the status of a call beyond the limit on calls in flight. It says which
+// option raises the limit. The limits are those of this side, and so is the option.
+func TooManyCalls(side, other string, limit int) error {
 	return exhausted(reasonCalls, "%d calls of the %s are in flight in the %s, which is the limit: raise it with %s.WithMaxCalls, or end calls", limit, other, side, side)
 }
 

@@ -26,7 +26,7 @@ func TestNotBegun(t *testing.T) {
 		want bool
 	}{
 		{"draining", g.draining(), true},
-		{"too many calls", tooManyCalls("plugin", "host", 1), true},
+		{"too many calls", TooManyCalls("plugin", "host", 1), true},
 		{"too much metadata", TooMuchMetadata("plugin", "host", 1), true},
 		{"too many streams of the framework", tooManyControl("plugin"), true},
 		{"no room for the only message", NoRoom("plugin x", false), true},

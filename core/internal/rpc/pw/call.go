@@ -41,11 +41,8 @@ var pool = sync.Pool{New: func() any { return new(call) }}
 
 func (c *conn) newCall(ctx context.Context, method string, opts []grpc.CallOption, plain bool) (*call, error) {
 	k, _ := pool.Get().(*call)
-	if k.wake == nil {
-		k.wake = make(chan struct{}, 1)
-	}
 	k.c, k.ctx, k.method, k.plain = c, ctx, method, plain
-	k.allowed, k.credit = window, window
+	k.allowed, k.credit, k.room = firstWindow, firstWindow, &c.room
 	k.opts.maxReceive, k.opts.maxSend = c.client.MaxMessageSize, c.client.MaxMessageSize
 	if len(opts) > 0 {
 		if err := k.opts.set(opts); err != nil {
@@ -59,11 +56,11 @@ func (c *conn) newCall(ctx context.Context, method string, opts []grpc.CallOptio
 // recycle gives a call back. Nothing refers to it any more.
 func (k *call) recycle() {
 	select {
-	case <-k.wake:
+	case <-k.receiver.wake:
 	default:
 	}
 	const most = 128 << 10 // bytes that a call that is over keeps for the next one
-	data, out, wake := k.data, k.base, k.wake
+	data, out, wake := k.data, k.base, k.receiver.wake
 	if cap(k.data) > most {
 		data = nil
 	}
@@ -71,7 +68,7 @@ func (k *call) recycle() {
 		out = nil
 	}
 	*k = call{}
-	k.data, k.base, k.wake = data[:0], out[:0], wake
+	k.data, k.base, k.receiver.wake = data[:0], out[:0], wake
 	pool.Put(k)
 }
 
@@ -98,8 +95,7 @@ func (k *call) begin(m *message) error {
 		w.mu.Unlock()
 		return errUnsent
 	}
-	k.id = c.next
-	c.next += 2
+	k.id = c.number()
 	c.made[k.id] = k
 	c.inFlight.Add(1)
 	if k.ctx.Done() != nil {
@@ -108,18 +104,27 @@ func (k *call) begin(m *message) error {
 	c.mu.Unlock()
 	at := w.begin(frameOpen, k.id)
 	if err := k.appendOpen(md, m); err != nil {
-		w.buf = w.buf[:at]
-		w.add(frameOpen, k.id, []byte{openNewMethod, 0, 0}) // the number is used
-		w.add(frameCancel, k.id, nil)
-		w.flush()
+		w.buf = w.buf[:at] // the other side never hears of the number
+		w.later()
 		c.mu.Lock()
 		k.forget()
 		c.mu.Unlock()
 		return err
 	}
 	w.end(at)
-	w.flush()
+	w.flushFor(k.ctx)
 	return nil
+}
+
+// number returns the number of the next call. The caller holds mu.
+func (c *conn) number() uint32 {
+	for {
+		id := c.next
+		c.next += 2
+		if _, taken := c.made[id]; !taken && id != 0 {
+			return id
+		}
+	}
 }
 
 // appendOpen adds the payload of an open frame.
@@ -129,9 +134,12 @@ func (k *call) appendOpen(md metadata.MD, m *message) error {
 	w.buf = append(w.buf, 0)
 	var set byte
 	number, known := c.names[k.method]
+	if len(k.method) > maxMethod || len(k.opts.subtype) > maxSubtype {
+		return status.Errorf(codes.Internal, "the name of a method has at most %d bytes, and that of a codec %d", maxMethod, maxSubtype)
+	}
 	if !known {
 		set |= openNewMethod
-		if len(c.names) < maxMethods {
+		if len(c.names) < maxMethods && len(k.method) <= maxNumbered {
 			number = uint32(len(c.names)) + 1 //nolint:gosec // bounded
 			c.names[k.method] = number
 		}
@@ -182,8 +190,11 @@ var errUnsent = errors.New("the call was not sent")
 func (k *call) take(f frame) error {
 	switch f.kind {
 	case frameHeader:
-		if k.headerIn || len(f.payload) > calls.MaxMetadata {
+		if k.headerIn {
 			return broken("a header that nobody expects")
+		}
+		if _, _, err := checkMetadata(f.payload); err != nil {
+			return err
 		}
 		k.headerIn, k.rawHeader = true, append([]byte{}, f.payload...)
 		k.notify()
@@ -208,8 +219,11 @@ func (k *call) takeEnd(b []byte) (err error) {
 	b = b[1:]
 	var header, ending, trailer []byte
 	if flags&endHeader != 0 {
-		if header, b, err = block(b, calls.MaxMetadata); err != nil {
+		if header, b, err = metadataBlock(b); err != nil {
 			return err
+		}
+		if k.headerIn {
+			return broken("a header that nobody expects")
 		}
 		k.headerIn, k.rawHeader = true, append([]byte{}, header...)
 	}
@@ -220,7 +234,7 @@ func (k *call) takeEnd(b []byte) (err error) {
 		k.ending = append([]byte{}, ending...)
 	}
 	if flags&endTrailer != 0 {
-		if trailer, b, err = block(b, calls.MaxMetadata); err != nil {
+		if trailer, b, err = metadataBlock(b); err != nil {
 			return err
 		}
 		k.rawTrailer = append([]byte{}, trailer...)
@@ -234,6 +248,11 @@ func (k *call) takeEnd(b []byte) (err error) {
 			return err
 		}
 		k.put(b)
+	} else if len(b) > 0 {
+		return broken("%d bytes after the end of a call", len(b))
+	}
+	if k.ending == nil && (k.large != nil || k.skip > 0 && k.refusal == nil) {
+		return broken("the end of a call in the middle of a message")
 	}
 	k.hasEnd = true
 	k.forget()
@@ -246,7 +265,7 @@ func (k *call) forget() {
 		return
 	}
 	k.over, k.gone = true, true
-	k.large = nil
+	k.dropLarge()
 	delete(k.c.made, k.id)
 	k.c.inFlight.Add(-1)
 	k.notify()
@@ -265,7 +284,7 @@ func (k *call) abandon() {
 	}
 	c.w.mu.Lock()
 	c.w.add(frameCancel, k.id, nil)
-	c.w.flush()
+	c.w.later()
 }
 
 // result returns the status of a call that is over.
@@ -325,6 +344,9 @@ func (k *call) settle(err error) error {
 			*p = *k.c.peer
 		}
 	}
+	k.c.mu.Lock()
+	k.release()
+	k.c.mu.Unlock()
 	if k.watch != nil {
 		k.watch.end(err, k)
 	}
@@ -411,8 +433,12 @@ func (k *call) unary(args, reply any) error {
 func (k *call) half() {
 	w := k.c.w
 	w.mu.Lock()
+	if !k.live() {
+		w.mu.Unlock()
+		return
+	}
 	w.add(frameHalf, k.id, nil)
-	w.flush()
+	w.flushFor(k.ctx)
 }
 
 // explain returns the error of a call as its caller gets it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -18,8 +19,8 @@ type clientStream struct {
 	desc *grpc.StreamDesc
 	stop func() bool // of the watch on the context; nil without one
 
-	halved  bool // no more messages are sent; belongs to the sender
-	unread  int  // messages sent since the last one was received; belongs to the sender
+	halved  bool         // no more messages are sent; belongs to the sender
+	unread  atomic.Int32 // messages sent since the last one was received
 	settled sync.Once
 	err     error         // how the call ended; set by settled
 	done    chan struct{} // closed when err is set
@@ -48,7 +49,7 @@ func (c *conn) newStreamOn(ctx context.Context, desc *grpc.StreamDesc, method st
 	if k.ctx.Done() != nil {
 		s.stop = context.AfterFunc(k.ctx, func() {
 			k.abandon()
-			s.finish(k.ctx.Err())
+			s.end(k.ctx.Err())
 		})
 	}
 	return s, nil
@@ -57,10 +58,15 @@ func (c *conn) newStreamOn(ctx context.Context, desc *grpc.StreamDesc, method st
 // finish ends the call with an error, nil for a good end. Only the first one counts. It
 // returns how the call ended.
 func (s *clientStream) finish(err error) error {
+	if s.stop != nil {
+		s.stop()
+	}
+	return s.end(err)
+}
+
+// end is finish for the watch on the context.
+func (s *clientStream) end(err error) error {
 	s.settled.Do(func() {
-		if s.stop != nil {
-			s.stop()
-		}
 		s.err = s.settle(err)
 		close(s.done)
 	})
@@ -120,8 +126,7 @@ func (s *clientStream) SendMsg(m any) error {
 		s.abandon()
 		return s.finish(err)
 	}
-	s.unread++
-	err = s.sendMessage(s.ctx, p.size, p.appendTo, s.unread > 1)
+	err = s.sendMessage(s.ctx, p.size, p.appendTo, s.unread.Add(1) > 1)
 	switch {
 	case err == nil:
 	case status.Code(err) == codes.Internal:
@@ -139,7 +144,7 @@ func (s *clientStream) SendMsg(m any) error {
 
 // RecvMsg implements [grpc.ClientStream].
 func (s *clientStream) RecvMsg(m any) error {
-	s.unread = 0
+	s.unread.Store(0)
 	b, large, err := s.receive(s.ctx)
 	if err == nil {
 		if err = decode(b, large, m, s.opts.codec, s.opts.maxReceive); err == nil {

@@ -53,13 +53,12 @@ type conn struct {
 	armed    bool       // a tick will come
 	handed   bool       // since the last read, a frame went to a call that waits
 	inline   *method    // whose handler the background runs itself
-	waiting  callList   // calls that wait for a frame, and do not read
+	waiting  waitList   // those that wait for a frame, and do not read
 	made     map[uint32]*call
 	served   map[uint32]*handling
 	next     uint32    // number of the next call of this side
 	last     uint32    // number of the last call of the other side
 	methods  []*method // of the other side's calls, by number
-	out      []byte    // frames that the reader has to send
 	goodbye  bool
 	lostWith error // why the connection is lost
 
@@ -70,7 +69,11 @@ type conn struct {
 	failed   chan struct{} // closed by Fail, after reason is set
 	reason   error
 	failOnce sync.Once
-	workers  sync.WaitGroup // goroutines of the background
+	workers  sync.WaitGroup // the flusher, and the goroutine that closes the stream
+	room     room           // for the answers to this side's calls
+
+	active int           // goroutines of the background that do not run a handler; guarded by mu
+	idle   chan struct{} // closed when active is 0 after the loss; made by Close, guarded by mu
 }
 
 // tickEvery is how long a role may be nobody's, and how long a caller with a context reads
@@ -88,14 +91,54 @@ func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first
 	c.peer = &peer.Peer{Addr: stream.RemoteAddr(), LocalAddr: stream.LocalAddr(), AuthInfo: c.auth}
 	c.base = peer.NewContext(context.Background(), c.peer)
 	c.stats = calls.ApplicationStats(client.Stats, client.IsControl)
-	c.w = newWriter(stream.Conn, &c.inFlight, func(err error) { c.lose(err) })
+	c.room.side, c.room.limit = client.Side, int64(calls.Limits{Buffered: client.Buffered}.WithDefaults(client.MaxMessageSize).Buffered)
+	c.w = newWriter(stream.Conn, &c.inFlight, c.lose, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.arm()
+	})
 	c.tick = time.AfterFunc(time.Hour, c.onTick)
 	c.tick.Stop()
 	c.intercept()
 	c.reading = true
-	c.workers.Go(c.background)
 	c.workers.Go(func() { c.w.flusher(c.lost) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.goBackground()
 	return c
+}
+
+// goBackground starts a goroutine that reads. The caller holds mu, and has given it the role.
+func (c *conn) goBackground() {
+	c.active++
+	go c.background()
+}
+
+// rest notes that a goroutine of the background has ended, or runs a handler. The caller
+// holds mu.
+func (c *conn) rest() {
+	c.active--
+	if c.active == 0 && c.idle != nil {
+		close(c.idle)
+		c.idle = nil
+	}
+}
+
+// wait waits for the goroutines of a connection that is lost. Handlers are not among them:
+// they may ignore their context.
+func (c *conn) wait() {
+	c.mu.Lock()
+	if c.active > 0 {
+		if c.idle == nil {
+			c.idle = make(chan struct{})
+		}
+		idle := c.idle
+		c.mu.Unlock()
+		<-idle
+	} else {
+		c.mu.Unlock()
+	}
+	c.workers.Wait()
 }
 
 // arm makes a tick come. The caller holds mu.
@@ -123,10 +166,9 @@ func (c *conn) onTick() {
 		}
 		c.reading, c.reader = true, nil
 		c.progress++
-		c.workers.Go(c.background)
+		c.goBackground()
 	case c.reading && c.reader != nil && c.mayLeave && still && !c.evicted:
-		c.evicted = true
-		_ = c.stream.SetReadDeadline(past)
+		c.evict()
 	case !c.reading, c.reading && c.reader != nil && c.mayLeave:
 		c.arm()
 	}
@@ -147,6 +189,12 @@ func (c *conn) onTick() {
 	}
 }
 
+// evict makes a goroutine return that reads. The caller holds mu.
+func (c *conn) evict() {
+	c.evicted = true
+	_ = c.stream.SetReadDeadline(past)
+}
+
 // background reads until there is nobody left to read for. A handler that it runs may end
 // its goroutine, so it defers nothing.
 func (c *conn) background() {
@@ -154,6 +202,7 @@ func (c *conn) background() {
 	c.handed = false
 	for c.lostWith == nil && c.readOne() { // the reading is all
 	}
+	c.rest()
 	c.mu.Unlock()
 }
 
@@ -194,9 +243,11 @@ func (c *conn) runInline(h *handling) bool {
 	c.inline = h.method
 	c.arm()
 	h.batched = c.in.hasFrame()
+	c.rest() // the handler may end this goroutine, or never return
 	c.mu.Unlock()
 	h.serve()
 	c.mu.Lock()
+	c.active++
 	c.inline = nil
 	if c.reading || c.lostWith != nil {
 		if c.w.unsent.Swap(false) {
@@ -212,12 +263,10 @@ func (c *conn) runInline(h *handling) bool {
 	return true
 }
 
-// flushOut sends what the reader and the handlers that it ran have left. It gives the role
-// away meanwhile, and reports whether it has it again.
+// flushOut sends what the handlers that the background ran have left. It gives the role away
+// meanwhile, and reports whether it has it again.
 func (c *conn) flushOut() bool {
-	out := c.out
-	c.out = nil
-	if unsent := c.w.unsent.Swap(false); len(out) == 0 && !unsent {
+	if !c.w.unsent.Swap(false) {
 		return true
 	}
 	c.reading = false
@@ -225,7 +274,6 @@ func (c *conn) flushOut() bool {
 	c.arm()
 	c.mu.Unlock()
 	c.w.mu.Lock()
-	c.w.buf = append(c.w.buf, out...)
 	c.w.flush()
 	c.mu.Lock()
 	if c.reading || c.lostWith != nil {
@@ -263,6 +311,7 @@ func (c *conn) fill() error {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return errEvicted
 		}
+		c.arm() // the reader goes on, and its context may end
 	}
 	return err
 }
@@ -279,17 +328,19 @@ func (c *conn) pieceFor() (*stream, []byte) {
 	} else if h := c.served[c.in.id]; h != nil {
 		s = &h.stream
 	}
-	if s == nil || len(s.large)-s.got < c.in.left {
+	if s == nil || s.large == nil || s.size-len(s.large) < c.in.left {
 		return nil, nil // the handling of the piece says what is wrong
 	}
-	return s, s.large[s.got : s.got+c.in.left]
+	s.grow(c.in.left)
+	return s, s.large[len(s.large) : len(s.large)+c.in.left]
 }
 
 var errEvicted = errors.New("told to leave")
 
 // readAs reads for a call, until it has what it waits for. The caller holds mu and has the
 // role.
-func (c *conn) readAs(k *stream, want want, mayLeave bool) {
+func (c *conn) readAs(ctx context.Context, k *stream, want want) {
+	mayLeave := ctx.Done() != nil
 	c.reader, c.mayLeave = k, mayLeave
 	c.progress++
 	if mayLeave {
@@ -313,12 +364,7 @@ func (c *conn) readAs(k *stream, want want, mayLeave bool) {
 			}
 			continue
 		}
-		if len(c.out) > 0 {
-			out := c.out
-			c.out = nil
-			c.workers.Go(func() { c.w.mu.Lock(); c.w.buf = append(c.w.buf, out...); c.w.flush() })
-		}
-		if k.has(want) {
+		if k.has(want) || mayLeave && ctx.Err() != nil {
 			break
 		}
 		if err := c.fill(); errors.Is(err, errEvicted) {
@@ -330,7 +376,7 @@ func (c *conn) readAs(k *stream, want want, mayLeave bool) {
 	c.reader = nil
 	if evicted && !k.has(want) && c.lostWith == nil {
 		c.progress++
-		c.workers.Go(c.background) // has the role
+		c.goBackground() // has the role
 		return
 	}
 	c.leave()
@@ -357,18 +403,20 @@ func (c *conn) passOn() {
 // handle gives a frame to the call that it is for. A call that the background may serve
 // itself is returned.
 func (c *conn) handle(f frame) (*handling, error) {
-	switch f.kind {
-	case frameOpen:
-		return c.handleOpen(f)
-	case frameGoodbye:
+	switch {
+	case f.kind == frameGoodbye && f.id == 0:
 		c.goodbye = true
 		return nil, io.EOF
+	case f.kind == frameGoodbye || f.id == 0:
+		return nil, broken("a frame of kind %d for call %d", f.kind, f.id)
+	case f.kind == frameOpen:
+		return c.handleOpen(f)
 	}
 	if f.id&1 == c.next&1 {
 		if k := c.made[f.id]; k != nil {
 			return nil, k.take(f)
 		}
-		if f.id >= c.next {
+		if !isBefore(f.id, c.next) {
 			return nil, broken("a frame for call %d, which has not begun", f.id)
 		}
 		return nil, nil //nolint:nilnil // it has ended
@@ -376,7 +424,7 @@ func (c *conn) handle(f frame) (*handling, error) {
 	if h := c.served[f.id]; h != nil {
 		return nil, h.take(f)
 	}
-	if f.id > c.last {
+	if isBefore(c.last, f.id) {
 		return nil, broken("a frame for call %d, which has not begun", f.id)
 	}
 	return nil, nil //nolint:nilnil // it has ended
@@ -398,13 +446,20 @@ func (c *conn) loseLocked(err error) {
 	}
 	c.lostWith = err
 	c.tick.Stop()
-	_ = c.stream.Close() // it is over
-	go c.w.shut(err)     // may wait for a lock under which others take that of the connection
+	c.w.over.Store(true) // handlers end with the connection, and what they answer is not sent
+	c.workers.Go(func() {
+		// Over TLS, Close says so to the other side, which may not read: that can last.
+		_ = c.stream.Close()
+		c.w.shut(err) // waits for a mutex that is locked before mu
+		if c.server != nil {
+			<-c.lost // server.add looks at it
+			c.server.remove(c)
+		}
+	})
 	close(c.lost)
 	for _, k := range c.made {
 		k.over, k.gone = true, true
 		k.notify()
-		k.wakeUp()
 	}
 	for _, h := range c.served {
 		h.lose()
@@ -436,8 +491,8 @@ func (b *inbuf) frame() (frame, bool, error) {
 		return frame{}, false, nil
 	}
 	k, id, n := parseHeader(b.buf[b.r:])
-	if n > maxFrame || k == framePiece && n > pieceSize {
-		return frame{}, false, broken("a frame of %d bytes", n)
+	if k == 0 || int(k) >= len(maxPayload) || n > maxPayload[k] {
+		return frame{}, false, broken("a frame of kind %d with %d bytes", k, n)
 	}
 	if k == framePiece && n > 0 { // it comes in parts
 		b.r += headerLen

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
 // kind is the type of a frame.
@@ -58,7 +60,31 @@ const (
 	// maxMethods is how many names of methods a connection remembers. A name beyond that
 	// travels with each call.
 	maxMethods = 4096
+	// maxNumbered is how long a name is, in bytes, that a connection remembers: together
+	// they have at most 1 MiB.
+	maxNumbered = 256
 )
+
+// maxPayload bounds the payloads of the kinds of frames, in bytes.
+var maxPayload = [...]int{
+	frameOpen:    1 + 10 + maxMethod + 10 + calls.MaxMetadata + maxSubtype + smallMessage + 4*maxLength,
+	frameHeader:  calls.MaxMetadata,
+	frameMessage: smallMessage,
+	frameBegin:   maxLength,
+	framePiece:   pieceSize,
+	frameHalf:    0,
+	frameEnd:     maxFrame,
+	frameCancel:  0,
+	frameCredit:  maxLength,
+	frameGoodbye: 0,
+}
+
+// maxLength is the length of the longest number, in bytes.
+const maxLength = binary.MaxVarintLen64
+
+// isBefore reports whether call a began before call b. Numbers begin again after the last
+// one: a connection can carry more calls than there are numbers.
+func isBefore(a, b uint32) bool { return int32(a-b) < 0 } //nolint:gosec // meant to wrap
 
 // frame is a frame that has come. Its payload is valid until the next read.
 type frame struct {

@@ -83,11 +83,12 @@ type handling struct {
 	sending                 sync.Mutex // guards the fields below, and is held while a message is sent
 	header                  []byte     // encoded, of what SetHeader was given
 	trailer                 []byte
-	headerSize, trailerSize int  // as HTTP/2 counts
-	sent                    bool // the header has been sent
-	ended                   bool // the status has been sent
-	unread                  int
+	headerSize, trailerSize int          // as HTTP/2 counts
+	sent                    bool         // the header has been sent
+	ended                   bool         // the status has been sent
+	unread                  atomic.Int32 // messages sent since the last one was received
 	began                   time.Time
+	fields                  int  // bytes of the caller's metadata, as HTTP/2 counts them
 	batched                 bool // the background writes the status, with those of other calls
 }
 
@@ -117,19 +118,18 @@ func (t transportStream) SetTrailer(md metadata.MD) error {
 // handleOpen begins a call of the other side. It returns the call if the background may
 // serve it itself.
 func (c *conn) handleOpen(f frame) (*handling, error) {
-	if f.id&1 == c.next&1 || f.id <= c.last {
+	if _, taken := c.served[f.id]; taken || f.id&1 == c.next&1 || !isBefore(c.last, f.id) {
 		return nil, broken("call %d begins after call %d", f.id, c.last)
 	}
 	c.last = f.id
 	h := &handling{server: c.server}
 	h.c, h.id = c, f.id
-	h.allowed, h.credit = window, window
+	h.allowed, h.credit = firstWindow, firstWindow
 	if err := h.parseOpen(f.payload); err != nil {
 		return nil, err
 	}
-	if c.server == nil || len(c.served) >= c.server.maxStreams {
-		c.refuseOpen(f.id, c.server)
-		return nil, nil //nolint:nilnil // it is over
+	if err := c.refusal(h); err != nil {
+		return nil, c.refuseOpen(f.id, err)
 	}
 	h.limit, h.room = c.server.cfg.MaxMessageSize, &c.server.room
 	c.served[f.id] = h
@@ -142,17 +142,32 @@ func (c *conn) handleOpen(f frame) (*handling, error) {
 	return nil, nil //nolint:nilnil // somebody else serves it
 }
 
-// refuseOpen ends a call that this side does not serve.
-func (c *conn) refuseOpen(id uint32, s *server) {
-	err := status.Error(codes.Unimplemented, "this side serves nothing")
-	if s != nil {
-		err = status.Error(codes.ResourceExhausted, "too many calls are open on the connection")
+// refusal returns why this side does not serve a call that has come; nil if it does.
+func (c *conn) refusal(h *handling) error {
+	s := c.server
+	switch {
+	case s == nil:
+		return status.Error(codes.Unimplemented, "this side serves nothing")
+	case len(c.served) >= s.maxStreams:
+		return calls.TooManyCalls(s.cfg.Side, s.cfg.Other, s.maxStreams)
+	case h.fields > lightMetadata && !within(&s.room.fields, int64(h.fields), int64(s.limits.Metadata())):
+		return calls.TooMuchMetadata(s.cfg.Side, s.cfg.Other, s.limits.Metadata())
+	default:
+		return nil
 	}
-	b, _ := proto.Marshal(status.Convert(err).Proto()) // a status can always be encoded
-	payload := appendBlock([]byte{endStatus}, b)
-	var header [headerLen]byte
-	putHeader(header[:], frameEnd, id, len(payload))
-	c.out = append(append(c.out, header[:]...), payload...)
+}
+
+// refuseOpen ends a call that this side does not serve. An error is the end of the
+// connection.
+func (c *conn) refuseOpen(id uint32, why error) error {
+	b, err := proto.Marshal(status.Convert(why).Proto())
+	if err != nil {
+		return err
+	}
+	if !c.w.owe(frameEnd, id, appendBlock([]byte{endStatus}, b)) {
+		return broken("calls that are refused, and answers to %d bytes of them that are not read", maxOwed)
+	}
+	return nil
 }
 
 // parseOpen reads the payload of an open frame.
@@ -179,7 +194,7 @@ func (h *handling) parseOpen(b []byte) error {
 			}
 		}
 		if number > 0 {
-			if number != uint64(len(c.methods))+1 || number > maxMethods {
+			if number != uint64(len(c.methods))+1 || number > maxMethods || len(name) > maxNumbered {
 				return broken("method number %d after %d", number, len(c.methods))
 			}
 			c.methods = append(c.methods, h.method)
@@ -201,7 +216,7 @@ func (h *handling) parseOpen(b []byte) error {
 		if md, b, err = block(b, calls.MaxMetadata); err != nil {
 			return err
 		}
-		if _, err := checkMetadata(md); err != nil {
+		if _, h.fields, err = checkMetadata(md); err != nil {
 			return err
 		}
 		h.ctx.metadata = append([]byte{}, md...)
@@ -233,10 +248,16 @@ const (
 	maxTimeout = uint64(1 << 50)
 	// maxSubtype bounds the name of a codec, in bytes.
 	maxSubtype = 256
+	// lightMetadata is the size, in bytes, up to which the metadata of a call is not
+	// counted. Nearly all calls have less. The limit on calls bounds it.
+	lightMetadata = 8 << 10
 )
 
 // take takes a frame for the call. The caller holds the mutex of the connection.
 func (h *handling) take(f frame) error {
+	if h.gone {
+		return nil // frames may be on their way when a call ends
+	}
 	switch f.kind {
 	case frameMessage, frameBegin, framePiece:
 		return h.takeMessage(f)
@@ -263,9 +284,8 @@ func (h *handling) cancelled(err error) {
 	if h.refusal == nil {
 		h.refusal = status.FromContextError(err).Err()
 	}
-	h.large = nil
+	h.dropLarge()
 	h.ctx.cancel(err)
-	h.wakeUp()
 	h.notify()
 }
 
@@ -281,8 +301,15 @@ func (h *handling) context() context.Context {
 
 // serve runs the handler.
 func (h *handling) serve() {
+	returned := false
 	defer h.server.handlers.Done()
 	defer h.leave()
+	defer func() {
+		if !returned && h.batched { // the goroutine ends, and nobody else sends the status
+			h.c.w.mu.Lock()
+			h.c.w.flush()
+		}
+	}()
 	if h.server.watched {
 		h.beginStats()
 	}
@@ -295,18 +322,28 @@ func (h *handling) serve() {
 		err = status.Errorf(codes.Internal, "no codec registered for content-subtype %s", h.subtype)
 	case m.entry.Stream != nil:
 		err = m.entry.Stream.Handler(m.entry.Service, h)
-		h.end(err, nil)
-		return
+		h.stopSending()
 	default:
 		var reply any
 		reply, err = m.entry.Unary(m.entry.Service, h.context(), h.decodeOnly, nil)
 		m.ran(time.Since(began))
 		if err == nil {
 			h.end(nil, reply)
+			returned = true
 			return
 		}
 	}
 	h.end(err, nil)
+	returned = true
+}
+
+// stopSending ends the wait of a goroutine that has outlived its handler, and sends a
+// message: the end of the call would wait for it.
+func (h *handling) stopSending() {
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	h.gone = true
+	h.notify()
 }
 
 // waiting returns the context with which the handler's goroutine waits. A call that ends
@@ -331,9 +368,8 @@ func (h *handling) serveAndRead() {
 	}
 	c.reading, c.reader = true, nil
 	c.progress++
-	c.workers.Add(1)
+	c.active++
 	c.mu.Unlock()
-	defer c.workers.Done()
 	c.background()
 }
 
@@ -341,15 +377,25 @@ func (h *handling) leave() {
 	h.ctx.cancel(context.Canceled)
 	c := h.c
 	c.mu.Lock()
-	h.over = true
+	h.over, h.gone = true, true
+	if h.refusal == nil {
+		h.refusal = errEnded
+	}
+	h.notify()
+	if c.reader == &h.stream { // a goroutine that has outlived the handler
+		c.evict()
+	}
 	delete(c.served, h.id)
 	c.inFlight.Add(-1)
-	if h.held > 0 {
-		h.room.give(h.held)
-		h.held = 0
+	h.release()
+	if h.fields > lightMetadata {
+		h.room.fields.Add(-int64(h.fields))
 	}
 	c.mu.Unlock()
 }
+
+// errEnded is why nothing comes any more for a handler that has returned.
+var errEnded = status.Error(codes.Canceled, context.Canceled.Error())
 
 // decodeOnly decodes the only message of a call.
 func (h *handling) decodeOnly(m any) error {
@@ -365,24 +411,15 @@ func (h *handling) Context() context.Context { return h.context() }
 
 // RecvMsg implements [grpc.ServerStream].
 func (h *handling) RecvMsg(m any) error {
-	h.unread = 0
+	h.unread.Store(0)
 	b, large, err := h.receive(h.waiting())
 	if err != nil {
 		if !errors.Is(err, io.EOF) {
 			if _, ok := status.FromError(err); !ok {
 				err = status.FromContextError(err).Err()
 			}
-			if errors.Is(err, errNoRoom) {
-				err = calls.NoRoom(h.server.cfg.Side, true)
-			}
 		}
 		return err
-	}
-	if large {
-		h.c.mu.Lock()
-		h.room.give(len(b))
-		h.held -= len(b)
-		h.c.mu.Unlock()
 	}
 	if err := decode(b, large, m, h.codec, h.limit); err != nil {
 		return err
@@ -460,7 +497,7 @@ func (h *handling) sendHeader(flush bool) error {
 	}
 	w.add(frameHeader, h.id, h.header)
 	if flush {
-		w.flush()
+		w.flushFor(h.waiting())
 	} else {
 		w.mu.Unlock()
 	}
@@ -498,8 +535,7 @@ func (h *handling) SendMsg(m any) error {
 			return err
 		}
 	}
-	h.unread++
-	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, h.unread > 1); err != nil {
+	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, h.unread.Add(1) > 1); err != nil {
 		return sendError(&h.ctx, err)
 	}
 	if h.server.watched {
@@ -526,6 +562,9 @@ func (h *handling) end(err error, reply any) {
 		return
 	}
 	h.ended = true
+	if err == nil && h.cut != nil {
+		err = sendError(&h.ctx, h.cut)
+	}
 	var p message
 	if err == nil && reply != nil {
 		if p, err = prepare(reply, h.codec, h.server.cfg.MaxMessageSize); err == nil && p.size > smallMessage {

@@ -69,30 +69,37 @@ func appendMetadata(b []byte, md metadata.MD) ([]byte, int) {
 	return b, size
 }
 
-// checkMetadata returns how many fields a block has. It is an error if they are malformed
-// or more than a call may have.
-func checkMetadata(b []byte) (fields int, err error) {
-	size := 0
+// metadataBlock takes a block of metadata, with its length before it, from the beginning of b.
+func metadataBlock(b []byte) (md, rest []byte, err error) {
+	if md, rest, err = block(b, calls.MaxMetadata); err == nil {
+		_, _, err = checkMetadata(md)
+	}
+	return md, rest, err
+}
+
+// checkMetadata returns how many fields a block has, and how many bytes HTTP/2 would count.
+// It is an error if they are malformed or more than a call may have.
+func checkMetadata(b []byte) (fields, size int, err error) {
 	for len(b) > 0 {
 		var name, value []byte
 		if name, b, err = block(b, len(b)); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if value, b, err = block(b, len(b)); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if size += len(name) + len(value) + fieldOverhead; size > calls.MaxMetadata {
-			return 0, broken("metadata of more than %d bytes", calls.MaxMetadata)
+			return 0, 0, broken("metadata of more than %d bytes", calls.MaxMetadata)
 		}
 		fields++
 	}
-	return fields, nil
+	return fields, size, nil
 }
 
 // parseMetadata returns the fields of a block. All of them share one string and, if no name
 // comes twice, one list of values.
 func parseMetadata(b []byte) (metadata.MD, error) {
-	fields, err := checkMetadata(b)
+	fields, _, err := checkMetadata(b)
 	if err != nil {
 		return nil, err
 	}

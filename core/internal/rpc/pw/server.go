@@ -17,35 +17,47 @@ import (
 	"github.com/plugwire/plugwire/core/internal/session"
 )
 
-// room bounds the large messages of all connections of a server that handlers do not have
-// yet.
+// room bounds the messages that a side holds until they are read: those of all connections of
+// a server, and the answers that one connection brings.
 type room struct {
-	held  atomic.Int64
-	limit int64
+	side    string       // this side, for errors
+	limit   int64        // of each of the following
+	held    atomic.Int64 // bytes of large messages
+	windows atomic.Int64 // bytes that calls may have on their way beyond firstWindow
+	fields  atomic.Int64 // bytes of metadata
 }
 
 // uncounted is the size up to which a message is not counted: it fits into the window of
 // its call.
 const uncounted = 128 << 10
 
-var errNoRoom = errors.New("there is no room for the message")
+// held is how many bytes of that many count.
+func held(size int) int {
+	if size <= uncounted {
+		return 0
+	}
+	return size
+}
 
 // take reports whether there is room for that many bytes, and takes it.
 func (r *room) take(size int) bool {
-	if size <= uncounted {
-		return true
-	}
-	if r.held.Add(int64(size)) <= r.limit {
-		return true
-	}
-	r.held.Add(-int64(size))
-	return false
+	size = held(size)
+	return size == 0 || within(&r.held, int64(size), r.limit)
 }
 
-func (r *room) give(size int) {
-	if size > uncounted {
-		r.held.Add(-int64(size))
+// give gives back bytes that were held.
+func (r *room) give(size int) { r.held.Add(-int64(size)) }
+
+// widen reports whether there is room for the whole window of a call, and takes it.
+func (r *room) widen() bool { return within(&r.windows, wider, r.limit) }
+
+// within adds n to a sum, unless that is more than the limit then.
+func within(sum *atomic.Int64, n, limit int64) bool {
+	if sum.Add(n) <= limit {
+		return true
 	}
+	sum.Add(-n)
+	return false
 }
 
 // server serves calls. It implements [calls.Server].
@@ -110,7 +122,7 @@ func newServer(cfg calls.ServerConfig) (*server, error) {
 	s := &server{cfg: cfg, stopping: make(chan struct{}), conns: make(map[*conn]struct{})}
 	s.limits = cfg.Limits.WithDefaults(cfg.MaxMessageSize)
 	s.gate.Limit = s.limits.Calls
-	s.room.limit = int64(s.limits.Buffered)
+	s.room.side, s.room.limit = cfg.Side, int64(s.limits.Buffered)
 	s.maxStreams = 2*min(s.limits.Calls, 1<<30) + calls.MaxControl
 	s.stats = calls.ApplicationStats(cfg.Stats, cfg.IsControl)
 	s.watched = len(s.stats) > 0
@@ -155,7 +167,9 @@ func (s *server) add(c *conn) bool {
 	if s.over {
 		return false
 	}
-	s.conns[c] = struct{}{}
+	if !c.Broken() { // one that is lost has been removed, or is after this
+		s.conns[c] = struct{}{}
+	}
 	return true
 }
 

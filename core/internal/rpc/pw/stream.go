@@ -10,10 +10,19 @@ import (
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
-// window is how many bytes of messages a call may have on their way, in one direction. A
-// message may begin while there is credit, and takes all of its size, so one message more
-// than the window can be on its way.
-const window = 1 << 20
+const (
+	// firstWindow is the credit in bytes that a call begins with, in each direction. A message
+	// may begin while there is credit, and takes all of its cost, so one message more than the
+	// credit can be on its way.
+	firstWindow = 64 << 10
+	// window is the credit that a call has once its messages are read. What it has more than
+	// firstWindow counts as buffered (room).
+	window = 1 << 20
+	wider  = window - firstWindow
+	// messageCost is what a message costs beside its size, in bytes of credit: an empty message
+	// takes memory too.
+	messageCost = headerLen
+)
 
 // want is what a goroutine waits for at a call.
 type want int
@@ -34,7 +43,7 @@ type stream struct {
 	data     []byte   // messages: for each a number, which is its size * 2, and its bytes. 1 stands for a large one
 	larges   [][]byte // the large messages
 	large    []byte   // one that is arriving
-	got      int      // bytes of it that are there
+	size     int      // that it will have
 	skip     int      // bytes of a large message that was refused
 	allowed  int      // bytes that the other side may send
 	credit   int      // bytes that this side may send
@@ -43,18 +52,54 @@ type stream struct {
 	gone     bool     // the call has ended, or was given up
 	refusal  error    // why a message was not taken
 
-	wake       chan struct{} // has room for one
-	isListed   bool          // in the list of calls that wait
-	prev, next *stream
+	receiver waiter // waits for a message, or for the end
+	sender   waiter // waits for credit
+	reads    waiter // waits for the header
+	wide     bool   // the other side has credit up to window
 
 	// These belong to the goroutine that receives.
 	out       []byte
 	base      []byte // what out is a part of
 	outLarges [][]byte
 
+	cut error // why a message was sent in part, so that none can follow; belongs to the sender
+
 	limit int   // of a message that is received
-	room  *room // for large messages; nil for a caller's
-	held  int   // bytes that are taken of the room; guarded by the mutex of the connection
+	room  *room // what this side holds for calls
+	held  int   // bytes of large messages that are taken of the room; guarded by the mutex of the connection
+}
+
+// waiter is a goroutine that waits for something of a call. A receiver and a sender may wait
+// at the same call.
+type waiter struct {
+	wake       chan struct{} // has room for one; made when it is needed
+	isListed   bool          // in the list of those that wait
+	prev, next *waiter
+}
+
+func (w *waiter) wakeUp() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// live reports whether messages may be sent.
+func (s *stream) live() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return !s.gone
+}
+
+func (s *stream) waiter(w want) *waiter {
+	switch w {
+	case wantCredit:
+		return &s.sender
+	case wantHeader:
+		return &s.reads
+	default:
+		return &s.receiver
+	}
 }
 
 func (s *stream) has(w want) bool {
@@ -70,18 +115,13 @@ func (s *stream) has(w want) bool {
 	}
 }
 
-// notify wakes who waits at the call. The caller holds the mutex of the connection.
+// notify wakes those that wait at the call. The caller holds the mutex of the connection.
 func (s *stream) notify() {
-	if s.isListed {
-		s.c.handed = true
-		s.wakeUp()
-	}
-}
-
-func (s *stream) wakeUp() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	for _, w := range [...]*waiter{&s.receiver, &s.sender, &s.reads} {
+		if w.isListed {
+			s.c.handed = true
+			w.wakeUp()
+		}
 	}
 }
 
@@ -99,20 +139,21 @@ func (s *stream) await(ctx context.Context, w want) error {
 		}
 		if !c.reading {
 			c.reading = true
-			c.readAs(s, w, ctx.Done() != nil)
+			c.readAs(ctx, s, w)
 			continue
 		}
-		if s.wake == nil {
-			s.wake = make(chan struct{}, 1)
+		me := s.waiter(w)
+		if me.wake == nil {
+			me.wake = make(chan struct{}, 1)
 		}
-		c.waiting.add(s)
+		c.waiting.add(me)
 		c.mu.Unlock()
 		select {
-		case <-s.wake:
+		case <-me.wake:
 		case <-ctx.Done():
 		}
 		c.mu.Lock()
-		c.waiting.remove(s)
+		c.waiting.remove(me)
 	}
 	c.passOn()
 	return nil
@@ -138,6 +179,9 @@ func (s *stream) takeMessage(f frame) error {
 }
 
 func (s *stream) put(message []byte) {
+	if s.refusal != nil {
+		return // the receiver gets an error, and not what comes after it
+	}
 	s.data = append(binary.AppendUvarint(s.data, uint64(len(message))<<1), message...)
 	s.notify()
 }
@@ -150,13 +194,13 @@ func (s *stream) admit(size int) error {
 	if s.allowed <= 0 {
 		return broken("a message without credit")
 	}
-	s.allowed -= size
+	s.allowed -= size + messageCost
 	return nil
 }
 
 func (s *stream) beginLarge(payload []byte) error {
 	size, rest, err := uvarint(payload)
-	if err != nil || len(rest) > 0 || size == 0 || size > 1<<32 {
+	if err != nil || len(rest) > 0 || size <= smallMessage || size > maxLarge {
 		return broken("the size of a large message")
 	}
 	n := int(size) //nolint:gosec // at most 4 GiB
@@ -164,17 +208,59 @@ func (s *stream) beginLarge(payload []byte) error {
 		return err
 	}
 	switch {
+	case s.refusal != nil:
+		s.skip = n
 	case n > s.limit:
 		s.refuse(n, calls.TooLarge("receive", n, s.limit))
-	case s.room != nil && !s.room.take(n):
-		s.refuse(n, errNoRoom)
+	case !s.room.take(n):
+		s.refuse(n, calls.NoRoom(s.room.side, true))
 	default:
-		if s.room != nil {
-			s.held += n
-		}
-		s.large, s.got = make([]byte, n), 0
+		s.held += held(n)
+		s.size, s.large = n, make([]byte, 0, min(n, firstLarge))
 	}
 	return nil
+}
+
+const (
+	// maxLarge bounds the size of a message, in bytes, whatever the limit of this side is.
+	maxLarge = 1 << 32
+	// firstLarge is how many bytes are allocated when a large message begins. After that the
+	// memory is at most twice what has come.
+	firstLarge = 1 << 20
+)
+
+// grow makes room in the large message for a piece.
+func (s *stream) grow(piece int) {
+	need := len(s.large) + piece
+	if need <= cap(s.large) {
+		return
+	}
+	larger := make([]byte, len(s.large), min(s.size, max(need, 2*cap(s.large))))
+	copy(larger, s.large)
+	s.large = larger
+}
+
+// dropLarge drops a large message that has not come in full. The caller holds the mutex of the
+// connection.
+func (s *stream) dropLarge() {
+	if s.large != nil {
+		s.large = nil
+		s.room.give(held(s.size))
+		s.held -= held(s.size)
+	}
+}
+
+// release gives back what the call has taken of the room. The caller holds the mutex of the
+// connection.
+func (s *stream) release() {
+	if s.held > 0 {
+		s.room.give(s.held)
+		s.held = 0
+	}
+	if s.wide {
+		s.room.windows.Add(-wider)
+		s.wide = false
+	}
 }
 
 // refuse lets a large message pass without keeping it.
@@ -188,32 +274,33 @@ func (s *stream) refuse(size int, why error) {
 
 func (s *stream) takePiece(payload []byte) error {
 	if s.skip > 0 {
-		if len(payload) > s.skip {
+		if len(payload) > s.skip || len(payload) == 0 {
 			return broken("a message that is longer than it was announced")
 		}
 		s.skip -= len(payload)
 		return nil
 	}
-	if s.large == nil || len(payload) > len(s.large)-s.got || len(payload) == 0 {
+	if s.large == nil || len(payload) > s.size-len(s.large) || len(payload) == 0 {
 		return broken("a piece of no message")
 	}
-	s.got += copy(s.large[s.got:], payload)
+	s.grow(len(payload))
+	s.large = append(s.large, payload...)
 	s.complete()
 	return nil
 }
 
-// took notes that the next bytes of a large message were read into dst, which is a part of
-// it, unless the call has ended meanwhile.
+// took notes that the next bytes of a large message were read into dst, which is the free part
+// of it, unless the call has ended meanwhile.
 func (s *stream) took(dst []byte, n int) {
-	if s.got < len(s.large) && &s.large[s.got] == &dst[0] {
-		s.got += n
+	if at := len(s.large); at < cap(s.large) && &s.large[:at+1][at] == &dst[0] {
+		s.large = s.large[:at+n]
 		s.complete()
 	}
 }
 
 // complete hands a large message over when all of it is there.
 func (s *stream) complete() {
-	if s.got == len(s.large) {
+	if len(s.large) == s.size {
 		s.larges = append(s.larges, s.large)
 		s.large = nil
 		s.data = append(s.data, 1)
@@ -241,14 +328,21 @@ func (s *stream) receive(ctx context.Context) (message []byte, large bool, err e
 		s.takeAll()
 		more := s.owe()
 		s.c.mu.Unlock()
-		s.give(more)
+		s.give(ctx, more)
 	}
 	size, n := binary.Uvarint(s.out)
 	rest := s.out[n:]
 	if size == 1 {
 		s.out = rest
 		message = s.outLarges[0]
+		s.outLarges[0] = nil
 		s.outLarges = s.outLarges[1:]
+		s.c.mu.Lock()
+		if n := held(len(message)); s.held >= n {
+			s.room.give(n)
+			s.held -= n
+		}
+		s.c.mu.Unlock()
 		return message, true, nil
 	}
 	size >>= 1
@@ -266,15 +360,25 @@ func (s *stream) takeAll() {
 
 // owe returns how much new credit the other side gets now.
 func (s *stream) owe() int {
-	more := window - s.allowed
-	if more < window/2 || s.over {
+	if s.over || s.gone {
+		return 0
+	}
+	target := firstWindow
+	if !s.wide && s.allowed < firstWindow/2 {
+		s.wide = s.room.widen()
+	}
+	if s.wide {
+		target = window
+	}
+	more := target - s.allowed
+	if more < target/2 {
 		return 0
 	}
 	s.allowed += more
 	return more
 }
 
-func (s *stream) give(credit int) {
+func (s *stream) give(ctx context.Context, credit int) {
 	if credit == 0 {
 		return
 	}
@@ -283,7 +387,7 @@ func (s *stream) give(credit int) {
 	at := w.begin(frameCredit, s.id)
 	w.buf = appendUvarint(w.buf, uint64(credit)) //nolint:gosec // positive
 	w.end(at)
-	w.flush()
+	w.flushFor(ctx)
 }
 
 func (s *stream) takeCredit(payload []byte) error {
@@ -310,20 +414,23 @@ func (s *stream) spend(ctx context.Context, size int) error {
 		if err := s.await(ctx, wantCredit); err != nil {
 			return err
 		}
-		if s.c.lostWith != nil {
-			return errLost
-		}
-		if s.gone {
-			return errGone
-		}
 	}
-	s.credit -= size
+	if s.c.lostWith != nil {
+		return errLost
+	}
+	if s.gone {
+		return errGone
+	}
+	s.credit -= size + messageCost
 	return nil
 }
 
 // sendMessage sends a message that was encoded by put, which appends it. lazy leaves the
 // writing of it to the flusher.
 func (s *stream) sendMessage(ctx context.Context, size int, put func([]byte) ([]byte, error), lazy bool) error {
+	if s.cut != nil {
+		return s.cut
+	}
 	if err := s.spend(ctx, size); err != nil {
 		return err
 	}
@@ -332,10 +439,11 @@ func (s *stream) sendMessage(ctx context.Context, size int, put func([]byte) ([]
 		buf := largeBuffer(size)
 		message, err := put(*buf)
 		if err == nil {
-			err = w.writeLarge(ctx, s.id, message)
+			err = w.writeLarge(ctx, s, message)
 		}
 		*buf = message[:0]
 		larges.Put(buf)
+		s.cut = err
 		return err
 	}
 	if err := w.lock(ctx); err != nil {
@@ -353,7 +461,7 @@ func (s *stream) sendMessage(ctx context.Context, size int, put func([]byte) ([]
 	if lazy && len(w.buf) < lazyFlush {
 		w.later()
 	} else {
-		w.flush()
+		w.flushFor(ctx)
 	}
 	return nil
 }
@@ -370,10 +478,10 @@ func largeBuffer(size int) *[]byte {
 	return &b
 }
 
-// callList is a list of calls that wait, the first one first.
-type callList struct{ first, last *stream }
+// waitList is a list of those that wait, the first one first.
+type waitList struct{ first, last *waiter }
 
-func (l *callList) add(s *stream) {
+func (l *waitList) add(s *waiter) {
 	s.isListed = true
 	s.prev, s.next = l.last, nil
 	if l.last != nil {
@@ -384,7 +492,7 @@ func (l *callList) add(s *stream) {
 	l.last = s
 }
 
-func (l *callList) remove(s *stream) {
+func (l *waitList) remove(s *waiter) {
 	if !s.isListed {
 		return
 	}

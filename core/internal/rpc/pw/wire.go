@@ -136,7 +136,7 @@ func (c *conn) Fail(reason error) {
 // Close implements [calls.Client].
 func (c *conn) Close() {
 	c.Fail(net.ErrClosed)
-	c.workers.Wait()
+	c.wait()
 	if c.ident != nil {
 		_ = c.ident.Close() // it was never used
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"runtime"
@@ -14,6 +15,14 @@ import (
 
 // maxUnsent is how many bytes may wait to be written until those who add more wait too.
 const maxUnsent = 1 << 20
+
+// maxOwed is how many bytes of answers to refused calls may wait to be written. A peer that
+// goes on opening calls, and does not read, loses the connection.
+const maxOwed = 4 << 20
+
+// maxRounds is how many writes a goroutine makes in turn, of frames that others have added
+// meanwhile. The flusher makes those after them.
+const maxRounds = 8
 
 // lazyFlush is how many bytes of a stream gather until they are written by the goroutine
 // that sends them, and not by the flusher.
@@ -28,6 +37,7 @@ type writer struct {
 	interruptible bool
 	inFlight      *atomic.Int32 // calls of the connection: with more than one, a write waits for others to add frames
 	failed        func(error)   // called once, without the lock
+	watch         func()        // makes a tick come, which takes a goroutine out of a write that lasts
 
 	mu      sync.Mutex // guards the fields below
 	changed sync.Cond  // busy has become false, or err is set
@@ -39,12 +49,16 @@ type writer struct {
 	patient bool   // who writes may wait
 	err     error  // why nothing can be written any more
 
+	owing sync.Mutex // guards owed; may be locked while any other mutex is held
+	owed  []byte     // frames that the reader leaves to others to write
+
+	over   atomic.Bool   // the connection is lost: nothing is written any more
 	unsent atomic.Bool   // frames were added that nobody is going to write
 	kick   chan struct{} // wakes the flusher
 }
 
-func newWriter(raw net.Conn, inFlight *atomic.Int32, failed func(error)) *writer {
-	w := &writer{raw: raw, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, kick: make(chan struct{}, 1)}
+func newWriter(raw net.Conn, inFlight *atomic.Int32, failed func(error), watch func()) *writer {
+	w := &writer{raw: raw, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, watch: watch, kick: make(chan struct{}, 1)}
 	w.changed.L = &w.mu
 	return w
 }
@@ -55,6 +69,7 @@ func (w *writer) flusher(ended <-chan struct{}) {
 		select {
 		case <-w.kick:
 			w.mu.Lock()
+			w.pay()
 			w.flush()
 		case <-ended:
 			return
@@ -67,11 +82,58 @@ func (w *writer) later() {
 	wake := !w.busy && len(w.buf) > 0
 	w.mu.Unlock()
 	if wake {
-		select {
-		case w.kick <- struct{}{}:
-		default:
-		}
+		w.wakeFlusher()
 	}
+}
+
+func (w *writer) wakeFlusher() {
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// owe leaves a whole frame to the flusher. It never waits, and reports whether there is room.
+func (w *writer) owe(k kind, id uint32, payload []byte) bool {
+	w.owing.Lock()
+	defer w.owing.Unlock()
+	if len(w.owed)+headerLen+len(payload) > maxOwed {
+		return false
+	}
+	var header [headerLen]byte
+	putHeader(header[:], k, id, len(payload))
+	w.owed = append(append(w.owed, header[:]...), payload...)
+	w.wakeFlusher()
+	return true
+}
+
+// pay adds the frames that are owed, once those before them are on their way. The caller
+// holds mu.
+func (w *writer) pay() {
+	if len(w.buf) >= maxUnsent || w.err != nil {
+		return
+	}
+	w.owing.Lock()
+	w.buf = append(w.buf, w.owed...)
+	w.owed = nil
+	w.owing.Unlock()
+}
+
+// flushFor writes like flush, for a goroutine that waits no longer than ctx. It unlocks mu,
+// which the caller holds.
+func (w *writer) flushFor(ctx context.Context) {
+	if ctx.Done() == nil {
+		w.flush()
+		return
+	}
+	if !w.interruptible {
+		w.later()
+		return
+	}
+	if !w.busy && len(w.buf) > 0 {
+		w.watch()
+	}
+	w.flushRounds(maxRounds)
 }
 
 // begin adds the header of a frame whose payload the caller adds to buf, and then calls
@@ -97,13 +159,21 @@ func (w *writer) add(k kind, id uint32, payload []byte) {
 
 // flush writes what there is, unless somebody else is at it, who then takes it along. It
 // unlocks mu, which the caller holds.
-func (w *writer) flush() {
-	if w.busy || w.err != nil || len(w.buf) == 0 {
+func (w *writer) flush() { w.flushRounds(math.MaxInt) }
+
+func (w *writer) flushRounds(rounds int) {
+	if w.busy || w.err != nil || len(w.buf) == 0 || w.over.Load() {
 		w.mu.Unlock()
 		return
 	}
 	w.busy = true
-	for len(w.buf) > 0 && w.err == nil {
+	for round := 0; len(w.buf) > 0 && w.err == nil; round++ {
+		if round == rounds {
+			w.busy = false
+			w.changed.Broadcast()
+			w.later()
+			return
+		}
 		if w.inFlight.Load() > 1 {
 			w.mu.Unlock()
 			runtime.Gosched() // others may add frames
@@ -172,7 +242,13 @@ func (w *writer) keep(b []byte) {
 func (w *writer) free() {
 	w.busy = false
 	w.changed.Broadcast()
+	w.owing.Lock()
+	owes := len(w.owed) > 0
+	w.owing.Unlock()
 	w.mu.Unlock()
+	if owes {
+		w.wakeFlusher()
+	}
 }
 
 // fail notes why nothing can be written. The caller holds mu, which fail holds again when it
@@ -195,6 +271,9 @@ func (w *writer) lock(ctx context.Context) error {
 	if len(w.buf) < maxUnsent && w.err == nil {
 		return nil
 	}
+	if !w.busy {
+		w.wakeFlusher() // nobody writes what there is
+	}
 	return w.wait(ctx, func() bool { return len(w.buf) < maxUnsent })
 }
 
@@ -213,9 +292,8 @@ func (w *writer) wait(ctx context.Context, state func() bool) error {
 	}
 	switch {
 	case w.err != nil:
-		err := w.err
 		w.mu.Unlock()
-		return err
+		return errLost
 	case ctx.Err() != nil:
 		w.mu.Unlock()
 		return ctx.Err()
@@ -225,8 +303,12 @@ func (w *writer) wait(ctx context.Context, state func() bool) error {
 }
 
 // writeLarge writes a message in pieces, between which other frames go.
-func (w *writer) writeLarge(ctx context.Context, id uint32, message []byte) error {
+func (w *writer) writeLarge(ctx context.Context, s *stream, message []byte) error {
+	id := s.id
 	begin := appendUvarint(make([]byte, 0, 10), uint64(len(message)))
+	if !w.interruptible && ctx.Done() != nil {
+		return w.leaveLarge(ctx, s, begin, message)
+	}
 	for first := true; len(message) > 0; first = false {
 		piece := message[:min(pieceSize, len(message))]
 		message = message[len(piece):]
@@ -234,8 +316,15 @@ func (w *writer) writeLarge(ctx context.Context, id uint32, message []byte) erro
 		if err := w.wait(ctx, func() bool { return !w.busy }); err != nil {
 			return err
 		}
+		if !s.live() {
+			w.flushFor(ctx)
+			return errGone
+		}
 		if first {
 			w.add(frameBegin, id, begin)
+		}
+		if ctx.Done() != nil {
+			w.watch()
 		}
 		var header [headerLen]byte
 		putHeader(header[:], framePiece, id, len(piece))
@@ -256,7 +345,29 @@ func (w *writer) writeLarge(ctx context.Context, id uint32, message []byte) erro
 		}
 		w.busy = false
 		w.changed.Broadcast()
-		w.flush()
+		w.flushFor(ctx)
+	}
+	return nil
+}
+
+// leaveLarge leaves a message to the flusher, in pieces.
+func (w *writer) leaveLarge(ctx context.Context, s *stream, begin, message []byte) error {
+	for first := true; len(message) > 0; first = false {
+		piece := message[:min(pieceSize, len(message))]
+		message = message[len(piece):]
+		w.mu.Lock()
+		if err := w.wait(ctx, func() bool { return len(w.buf) < pieceSize }); err != nil {
+			return err
+		}
+		if !s.live() {
+			w.later()
+			return errGone
+		}
+		if first {
+			w.add(frameBegin, s.id, begin)
+		}
+		w.add(framePiece, s.id, piece)
+		w.later()
 	}
 	return nil
 }

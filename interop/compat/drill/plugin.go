@@ -73,6 +73,7 @@ func (h handler) do(_ context.Context, command string) (string, error) {
 		fmt.Fprintf(originalStderr, `{"@level":"error","@message":"it is broken","@timestamp":"2026-01-01T00:00:00.000000Z","detail":%q}`+"\n", strings.Repeat("x", n))
 		return "", nil
 	case "sleep":
+		fmt.Fprintln(originalStderr, "[INFO] asleep")
 		time.Sleep(time.Duration(n) * time.Millisecond)
 		return "slept", nil
 	case "panic":

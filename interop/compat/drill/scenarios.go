@@ -38,7 +38,7 @@ var scenarios = map[string]func(host) string{
 }
 
 // killPatience is how long Kill may take. The drill is told to give plugins two seconds.
-const killPatience = 6 * time.Second
+const killPatience = 10 * time.Second
 
 func verdict(ok bool, good, bad string) string {
 	if ok {
@@ -132,7 +132,7 @@ func longLine(h host) string {
 	defer c.Kill()
 	d := must(connect(c))
 	for range 3 {
-		flooded := within(4*time.Second, func() { _, _ = do(d.ClientConn, "flood:300000") })
+		flooded := within(8*time.Second, func() { _, _ = do(d.ClientConn, "flood:300000") })
 		if !flooded {
 			_ = syscall.Kill(c.ReattachConfig().Pid, syscall.SIGKILL)
 			return "the plugin hangs"
@@ -199,7 +199,10 @@ func initFails(h host) string {
 }
 
 func callInFlight(h host) string {
-	c := plugin.NewClient(h.config())
+	var stderr lockedBuffer
+	cfg := h.config()
+	cfg.Stderr = &stderr
+	c := plugin.NewClient(cfg)
 	d := must(connect(c))
 	answered := make(chan string, 1)
 	go func() {
@@ -209,7 +212,9 @@ func callInFlight(h host) string {
 		}
 		answered <- answer
 	}()
-	time.Sleep(200 * time.Millisecond) // the call has begun by then; if not, it is not cut either
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(stderr.String(), "asleep") && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	c.Kill()
 	return <-answered
 }
@@ -266,7 +271,7 @@ func noBroker(h host) string {
 	fields := strings.Split(scanner.Text(), "|")
 	conn := must(grpc.NewClient("unix:"+fields[3], grpc.WithTransportCredentials(insecure.NewCredentials())))
 	var err error
-	ended := within(14*time.Second, func() { _, err = do(conn, "accept:1") })
+	ended := within(18*time.Second, func() { _, err = do(conn, "accept:1") })
 	return verdict(ended && err != nil, "an error", "Accept hangs")
 }
 
@@ -285,9 +290,9 @@ func knockAgain(h host) string {
 	must(do(first, "echo:works"))
 	must("", first.Close())
 	must(do(d.ClientConn, "unserve"))
-	time.Sleep(time.Until(began.Add(4 * time.Second)))
+	time.Sleep(time.Until(began.Add(3 * time.Second)))
 	go func() {
-		time.Sleep(time.Until(began.Add(6 * time.Second)))
+		time.Sleep(time.Until(began.Add(6500 * time.Millisecond)))
 		must(do(d.ClientConn, fmt.Sprint("serve:", id)))
 	}()
 	second, err := d.broker.Dial(id)

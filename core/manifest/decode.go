@@ -273,7 +273,7 @@ func (d *decoder) plugin(names map[string]bool) (p Plugin, err error) {
 		"command":     into(&p.written, d.text),
 		"args":        listInto(d, &p.Args, "a list of strings", false, d.text),
 		"checksum":    into(&p.Checksum, d.checked(func(s string) error { _, _, err := parseChecksum(s); return err })),
-		"protocol":    into(&p.Protocol, d.text),
+		"protocol":    into(&p.Protocol, d.checked(checkName)),
 		"versions":    listInto(d, &p.Versions, "a list of numbers", true, d.number),
 		"environment": func() error { return d.environment(&p) },
 		"inherit":     listInto(d, &p.Inherit, "a list of strings", true, d.checked(checkVariable)),

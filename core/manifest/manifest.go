@@ -31,6 +31,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Manifest is a list of plugins.
@@ -159,8 +160,10 @@ func checkName(name string) error {
 	return nil
 }
 
+// checkVariable accepts names that are printed as they are: a person reads them in a
+// [LockError], and a control character could hide a change from that person.
 func checkVariable(name string) error {
-	if name == "" || strings.ContainsAny(name, "=\x00") {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r == '=' || !unicode.IsPrint(r) }) {
 		return errVariable
 	}
 	return nil

@@ -14,25 +14,32 @@ type attempt struct {
 type outcome struct {
 	plugin instance
 	err    error
+	undo   func() // runs when the plugin is not used after all; may be nil
 }
 
 // begin runs bringUp in a goroutine of its own.
-func (m *machine) begin(ctx context.Context, p *plan, bringUp launcher) *attempt {
+func (m *machine) begin(ctx context.Context, p *plan, bringUp func(ctx context.Context) outcome) *attempt {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &attempt{plan: p, outcome: make(chan outcome), abandoned: make(chan struct{}), cancel: cancel}
 	m.working.Go(func() {
 		defer cancel()
-		var o outcome
-		o.plugin, o.err = bringUp(ctx)
+		o := bringUp(ctx)
 		select {
 		case a.outcome <- o:
 		case <-a.abandoned:
 			if o.plugin != nil {
-				stop(o.plugin)
+				m.stop(o.plugin)
+				o.runUndo()
 			}
 		}
 	})
 	return a
+}
+
+func (o outcome) runUndo() {
+	if o.undo != nil {
+		o.undo()
+	}
 }
 
 // abandon ends the start. A plugin that has come of it already is stopped.

@@ -17,8 +17,9 @@ type plan struct {
 }
 
 // bringUp starts a plugin, and returns it when it is initialized and healthy. want is what
-// it must speak; nil for anything. Nothing is left of a start that fails.
-func (p *plan) bringUp(ctx context.Context, want *contract) (instance, error) {
+// it must speak; nil for anything. stop stops a plugin that did not get ready, so that nothing
+// is left of a start that fails.
+func (p *plan) bringUp(ctx context.Context, want *contract, stop func(instance)) (instance, error) {
 	if p.turn != nil {
 		done, err := p.turn(ctx)
 		if err != nil {
@@ -69,9 +70,14 @@ func endOf(ctx context.Context, p instance, err error) error {
 	return err
 }
 
-// stop stops a plugin that takes no calls.
-func stop(p instance) {
-	ctx, cancel := context.WithTimeout(context.Background(), host.DefaultGrace)
+// stop stops a plugin that takes no calls. Its grace ends when a Shutdown of the handle runs
+// out of time: the handle must not wait longer for a plugin that hangs in its start.
+func (h *Handle) stop(p instance) { stop(h.grace, p) }
+
+// stop stops a plugin that takes no calls. It is killed when ctx ends, or after
+// [host.DefaultGrace].
+func stop(ctx context.Context, p instance) {
+	ctx, cancel := context.WithTimeout(ctx, host.DefaultGrace)
 	defer cancel()
 	_ = p.Shutdown(ctx) // the reason why it is not wanted says more
 	<-p.Done()          // comes in bounded time after Shutdown

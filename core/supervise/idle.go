@@ -95,7 +95,7 @@ func (m *machine) rest() {
 	m.state.Err = nil
 	m.publish(PhaseIdle, nil)
 	m.tell(Event{Kind: KindIdle, Plugin: plugin})
-	m.working.Go(func() { stop(l) })
+	m.working.Go(func() { m.stop(l) })
 }
 
 // wake starts a plugin because there is a call, or will do so when the last one has ended.

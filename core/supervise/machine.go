@@ -66,6 +66,7 @@ func newMachine(ctx context.Context, h *Handle, p *plan) *machine {
 // run is the goroutine that owns the machine.
 func (m *machine) run() {
 	defer close(m.done)
+	defer m.endGrace()
 	defer m.working.Wait()
 	defer m.cancel()
 	for m.step() { // the step is all
@@ -112,6 +113,8 @@ func (m *machine) step() bool {
 		m.beginSwap(s)
 	case o := <-swapped:
 		m.endSwap(o)
+	case s := <-m.stuck:
+		m.dropSwap(s)
 	case p := <-m.gone:
 		delete(m.retired, p)
 		m.tell(Event{Kind: KindRetired, Err: p.Err()})
@@ -261,7 +264,10 @@ func (m *machine) restart() {
 	m.publish(PhaseStarting, nil)
 	m.tell(Event{Kind: KindStarting, Attempt: m.history.attempt})
 	p, want := m.plan, m.contract.Load()
-	m.start = m.begin(m.ctx, p, func(ctx context.Context) (instance, error) { return p.bringUp(ctx, want) })
+	m.start = m.begin(m.ctx, p, func(ctx context.Context) outcome {
+		started, err := p.bringUp(ctx, want, m.stop)
+		return outcome{plugin: started, err: err}
+	})
 }
 
 func (m *machine) restarted(o outcome, by *plan) {

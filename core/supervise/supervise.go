@@ -45,6 +45,7 @@ type Handle struct {
 
 	target atomic.Pointer[target] // where calls go; only the machine stores it
 	swaps  chan *swap
+	stuck  chan *swap    // swaps that have not ended long after their contexts
 	wakes  chan struct{} // a call wants a plugin, and the handle is idle
 	log    queue
 	events queue
@@ -54,6 +55,9 @@ type Handle struct {
 	closed   chan struct{} // closed when no call is taken any more; left is set then
 	left     []instance    // what a Shutdown still has to stop, the last plugin first
 	done     chan struct{} // closed when everything is over
+
+	grace    context.Context //nolint:containedctx // ends when a Shutdown has no time left
+	endGrace context.CancelFunc
 }
 
 var _ grpc.ClientConnInterface = (*Handle)(nil)
@@ -107,7 +111,7 @@ func Start(ctx context.Context, launch LaunchFunc, opts ...Option) (*Handle, err
 
 func start(ctx context.Context, launch launcher, cfg *config) (*Handle, error) {
 	p := &plan{launch: launch, config: cfg}
-	first, err := p.bringUp(ctx, nil)
+	first, err := p.bringUp(ctx, nil, func(p instance) { stop(context.WithoutCancel(ctx), p) })
 	if err != nil {
 		return nil, err
 	}
@@ -130,11 +134,13 @@ func newHandle(name string) *Handle {
 		name:    name,
 		usage:   usage{epoch: time.Now()},
 		swaps:   make(chan *swap),
+		stuck:   make(chan *swap),
 		wakes:   make(chan struct{}),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	h.grace, h.endGrace = context.WithCancel(context.Background())
 	h.log.handle = h.record
 	h.events.handle = h.listen
 	return h
@@ -215,8 +221,8 @@ func (h *Handle) Close() error {
 	return h.Shutdown(ctx)
 }
 
-// closePatience is how long Shutdown waits, once its context has ended, for a launch or
-// an initialization that was told to end.
+// closePatience is how long a Shutdown or a swap waits, once its context has ended, for a
+// launch or an initialization that was told to end.
 const closePatience = 5 * time.Second
 
 // Shutdown ends the handle and stops the plugin, as [host.Plugin.Shutdown] does. No plugin
@@ -230,6 +236,7 @@ func (h *Handle) Shutdown(ctx context.Context) error {
 		defer cancel()
 	}
 	h.closeNow.Do(func() { close(h.closing) })
+	defer context.AfterFunc(ctx, h.endGrace)()
 	<-h.closed
 	errs := make([]error, len(h.left))
 	var stopping sync.WaitGroup

@@ -63,7 +63,8 @@ type swap struct {
 // launch.
 //
 // An error means that nothing was replaced: the old plugin goes on as it was. ctx bounds
-// the start of the new one. A plugin that speaks another version of the protocol is
+// the start of the new one. If launch ignores ctx, Swap returns some seconds after the end of
+// ctx all the same, and a plugin that still comes is stopped. A plugin that speaks another version of the protocol is
 // refused with a [*VersionError]. Swaps of one handle happen one after the other.
 func (h *Handle) Swap(ctx context.Context, launch LaunchFunc, opts ...SwapOption) error {
 	if launch == nil {
@@ -97,11 +98,37 @@ func newSwap(ctx context.Context, s *swap, opts []SwapOption) *swap {
 func (h *Handle) request(s *swap) error {
 	select {
 	case h.swaps <- s:
-		return <-s.result
+		return h.outcomeOf(s)
 	case <-s.ctx.Done():
 		return s.ctx.Err()
 	case <-h.closed:
 		return errClosed
+	}
+}
+
+// swapPatience is how long a swap waits, once its context has ended, until the new plugin
+// is stopped and the launch function has returned.
+const swapPatience = host.DefaultGrace + closePatience
+
+// outcomeOf waits for what comes of a swap that the machine has taken.
+func (h *Handle) outcomeOf(s *swap) error {
+	select {
+	case err := <-s.result:
+		return err
+	case <-s.ctx.Done():
+	}
+	patience := time.NewTimer(swapPatience)
+	defer patience.Stop()
+	select {
+	case err := <-s.result:
+		return err
+	case <-patience.C:
+	}
+	select {
+	case err := <-s.result:
+		return err
+	case h.stuck <- s:
+		return <-s.result
 	}
 }
 
@@ -117,32 +144,47 @@ func (m *machine) beginSwap(s *swap) {
 	old, quiesces := m.state.Plugin, s.quiesce != nil && m.state.Phase == PhaseReady
 	m.tell(Event{Kind: KindStarting})
 	m.swap = s
-	s.attempt = m.begin(s.ctx, s.plan, func(ctx context.Context) (p instance, err error) {
+	s.attempt = m.begin(s.ctx, s.plan, func(ctx context.Context) (o outcome) {
 		if quiesces {
-			var undo func()
-			if undo, err = s.quiesce(ctx, old); err != nil {
-				return nil, fmt.Errorf("quiesce: %w", err)
+			if o.undo, o.err = s.quiesce(ctx, old); o.err != nil {
+				return outcome{err: fmt.Errorf("quiesce: %w", o.err)}
 			}
-			defer func() {
-				if err != nil && undo != nil {
-					undo()
-				}
-			}()
 		}
-		p, err = s.plan.bringUp(ctx, want)
-		switch {
-		case err != nil:
-			s.used.Store(s.lenient != nil && s.lenient(ctx, err))
-			return nil, err
-		case s.gate == nil:
-			return p, nil
+		if o.plugin, o.err = s.bringUp(ctx, want, m.stop); o.err != nil {
+			o.runUndo()
 		}
-		if err := s.gate(ctx, p); err != nil {
-			stop(p)
-			return nil, err
-		}
-		return p, nil
+		return o
 	})
+}
+
+// bringUp returns the new plugin when it is ready and its gate is open.
+func (s *swap) bringUp(ctx context.Context, want *contract, stop func(instance)) (instance, error) {
+	p, err := s.plan.bringUp(ctx, want, stop)
+	switch {
+	case err != nil:
+		s.used.Store(s.lenient != nil && s.lenient(ctx, err))
+		return nil, err
+	case s.gate == nil:
+		return p, nil
+	}
+	if err := s.gate(ctx, p); err != nil {
+		stop(p)
+		return nil, err
+	}
+	return p, nil
+}
+
+// dropSwap gives up a swap that ignores the end of its context, so that the next one can
+// begin. A plugin that still comes of it is stopped.
+func (m *machine) dropSwap(s *swap) {
+	if m.swap != s {
+		return // it has ended at the same moment
+	}
+	m.swap = nil
+	s.attempt.abandon()
+	err := fmt.Errorf("a launch, an initialization or a quiesce ignores its context: %w", s.ctx.Err())
+	m.tell(Event{Kind: KindStartFailed, Err: err})
+	s.result <- err
 }
 
 // endSwap switches to the new plugin, if there is one.
@@ -152,7 +194,7 @@ func (m *machine) endSwap(o outcome) {
 	if o.err == nil {
 		// The first plugin of all may have become ready during the swap.
 		if o.err = m.contract.Load().check(o.plugin); o.err != nil {
-			m.working.Go(func() { stop(o.plugin) })
+			m.working.Go(func() { m.stop(o.plugin) })
 		}
 	}
 	if o.err != nil {

@@ -201,8 +201,9 @@ func WithMaxCalls(calls int) Option {
 
 // WithWire sets the wires that calls may travel on. The host's order of preference decides
 // which one is taken (host.Info.Wire). By default the plugin has all wires of this release.
-// Today there is one: "h2", which is gRPC over HTTP/2. Tools such as grpcurl speak it, and
-// a host that is built on go-plugin speaks nothing else.
+// "h2" is gRPC over HTTP/2. Tools such as grpcurl speak it, and a host that is built on
+// go-plugin speaks nothing else. "pw/1" carries the same calls without HTTP/2, and is faster
+// (docs/wire.md).
 func WithWire(wires ...string) Option {
 	wires = slices.Clone(wires)
 	return optionFunc(func(cfg *config) error {

@@ -67,20 +67,20 @@ const (
 
 // maxPayload bounds the payloads of the kinds of frames, in bytes.
 var maxPayload = [...]int{
-	frameOpen:    1 + 10 + maxMethod + 10 + calls.MaxMetadata + maxSubtype + smallMessage + 4*maxLength,
+	frameOpen:    1 + 10 + maxMethod + 10 + calls.MaxMetadata + maxSubtype + smallMessage + 4*longestNumber,
 	frameHeader:  calls.MaxMetadata,
 	frameMessage: smallMessage,
-	frameBegin:   maxLength,
+	frameBegin:   longestNumber,
 	framePiece:   pieceSize,
 	frameHalf:    0,
 	frameEnd:     maxFrame,
 	frameCancel:  0,
-	frameCredit:  maxLength,
+	frameCredit:  longestNumber,
 	frameGoodbye: 0,
 }
 
-// maxLength is the length of the longest number, in bytes.
-const maxLength = binary.MaxVarintLen64
+// longestNumber is the length of the longest number, in bytes.
+const longestNumber = binary.MaxVarintLen64
 
 // isBefore reports whether call a began before call b. Numbers begin again after the last
 // one: a connection can carry more calls than there are numbers.

@@ -34,11 +34,11 @@ const (
 	// quickTime is how long a handler runs at most that the background runs itself.
 	quickTime = 100 * time.Microsecond
 	// quickRuns is how many handlers of a method have to be quick first. Each slow one
-	// makes it slowFactor times as many, up to maxQuickRuns: on a busy machine the system
+	// makes it slowFactor times as many, up to mostQuickRuns: on a busy machine the system
 	// takes the processor away from a quick handler now and then.
-	quickRuns    = 8
-	slowFactor   = 4
-	maxQuickRuns = 512
+	quickRuns     = 8
+	slowFactor    = 4
+	mostQuickRuns = 512
 	// forgiveAfter is how many handlers in a row have to be quick until quickRuns count
 	// again.
 	forgiveAfter = 1 << 14
@@ -66,7 +66,7 @@ func (m *method) ran(d time.Duration) {
 
 func (m *method) slow() {
 	m.quick.Store(0)
-	m.need.Store(min(m.need.Load()*slowFactor, maxQuickRuns))
+	m.need.Store(min(m.need.Load()*slowFactor, mostQuickRuns))
 }
 
 // handling is a call of the other side. It is a [grpc.ServerStream], and the
@@ -209,7 +209,7 @@ func (h *handling) parseOpen(b []byte) error {
 		if micros, b, err = uvarint(b); err != nil {
 			return err
 		}
-		h.ctx.deadline = time.Now().Add(time.Duration(min(micros, maxTimeout)) * time.Microsecond) //nolint:gosec // bounded
+		h.ctx.deadline = time.Now().Add(time.Duration(min(micros, mostMicros)) * time.Microsecond) //nolint:gosec // bounded
 	}
 	if flags&openMetadata != 0 {
 		var md []byte
@@ -244,8 +244,8 @@ func (h *handling) parseOpen(b []byte) error {
 }
 
 const (
-	// maxTimeout bounds a timeout, in microseconds: a larger one could overflow a duration.
-	maxTimeout = uint64(1 << 50)
+	// mostMicros bounds a timeout, in microseconds: a larger one could overflow a duration.
+	mostMicros = uint64(1 << 50)
 	// maxSubtype bounds the name of a codec, in bytes.
 	maxSubtype = 256
 	// lightMetadata is the size, in bytes, up to which the metadata of a call is not

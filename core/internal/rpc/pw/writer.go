@@ -20,9 +20,9 @@ const maxUnsent = 1 << 20
 // goes on opening calls, and does not read, loses the connection.
 const maxOwed = 4 << 20
 
-// maxRounds is how many writes a goroutine makes in turn, of frames that others have added
+// roundsInTurn is how many writes a goroutine makes in turn, of frames that others have added
 // meanwhile. The flusher makes those after them.
-const maxRounds = 8
+const roundsInTurn = 8
 
 // lazyFlush is how many bytes of a stream gather until they are written by the goroutine
 // that sends them, and not by the flusher.
@@ -133,7 +133,7 @@ func (w *writer) flushFor(ctx context.Context) {
 	if !w.busy && len(w.buf) > 0 {
 		w.watch()
 	}
-	w.flushRounds(maxRounds)
+	w.flushRounds(roundsInTurn)
 }
 
 // begin adds the header of a frame whose payload the caller adds to buf, and then calls

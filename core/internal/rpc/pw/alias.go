@@ -13,13 +13,16 @@ const minAlias = 32 << 10
 // which becomes the message's.
 func unmarshalLarge(b []byte, m proto.Message) error {
 	proto.Reset(m)
-	return mergeLarge(b, m.ProtoReflect())
+	if err := mergeLarge(b, m.ProtoReflect()); err != nil {
+		return err
+	}
+	return proto.CheckInitialized(m)
 }
 
-// mergeLarge decodes b into m, which is new.
+// mergeLarge decodes b into m, which is new. Required fields may be absent.
 func mergeLarge(b []byte, m protoreflect.Message) error {
 	large, fd := onlyLarge(b, m.Descriptor())
-	options := proto.UnmarshalOptions{Merge: true}
+	options := proto.UnmarshalOptions{Merge: true, AllowPartial: true}
 	if fd == nil {
 		return options.Unmarshal(b, m.Interface())
 	}
@@ -40,7 +43,8 @@ func mergeLarge(b []byte, m protoreflect.Message) error {
 type place struct{ begin, value, end int }
 
 // onlyLarge returns the field of b that is large, if there is one such field, which comes
-// once, and whose order among the others does not matter.
+// once, and whose order among the others does not matter. It is at least half of b, all of
+// which it keeps in memory.
 func onlyLarge(b []byte, d protoreflect.MessageDescriptor) (place, protoreflect.FieldDescriptor) {
 	var found place
 	var number protowire.Number
@@ -61,7 +65,7 @@ func onlyLarge(b []byte, d protoreflect.MessageDescriptor) (place, protoreflect.
 		}
 		at += tag + size
 	}
-	if number == 0 || countOf(b, number) != 1 {
+	if number == 0 || found.end-found.value < len(b)/2 || countOf(b, number) != 1 {
 		return place{}, nil
 	}
 	fd := d.Fields().ByNumber(number)

@@ -81,6 +81,10 @@ type conn struct {
 // them.
 const tickEvery = time.Millisecond
 
+// sendBuffer is how many bytes a Unix socket takes before a write waits. With the system's
+// 208 KiB each large piece waits for the other side to read.
+const sendBuffer = 512 << 10
+
 func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first uint32) *conn {
 	c := &conn{
 		stream: stream, client: client, server: s, auth: calls.NewAuthInfo(stream.Info), next: first,
@@ -97,6 +101,9 @@ func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first
 		defer c.mu.Unlock()
 		c.arm()
 	})
+	if s, ok := stream.Conn.(*net.UnixConn); ok {
+		_ = s.SetWriteBuffer(sendBuffer) // less is slower, and no more
+	}
 	c.tick = time.AfterFunc(time.Hour, c.onTick)
 	c.tick.Stop()
 	c.intercept()
@@ -178,7 +185,7 @@ func (c *conn) onTick() {
 	stuck := c.w.busy && c.w.writes == c.writesAt
 	c.writesAt = c.w.writes
 	busy := c.w.busy && !c.w.patient
-	if stuck && busy && c.w.interruptible {
+	if stuck && busy && c.w.mayTakeOut() {
 		c.w.takeOut()
 	}
 	c.w.mu.Unlock()

@@ -47,7 +47,10 @@ type writer struct {
 	busy    bool   // somebody writes
 	writes  uint64 // how often somebody began to write
 	patient bool   // who writes may wait
-	err     error  // why nothing can be written any more
+	// writing is the context of the goroutine that writes a large message, which nobody else
+	// needs: it is taken out only when the context has ended.
+	writing context.Context //nolint:containedctx // for the time of a write
+	err     error           // why nothing can be written any more
 
 	owing sync.Mutex // guards owed; may be locked while any other mutex is held
 	owed  []byte     // frames that the reader leaves to others to write
@@ -332,10 +335,12 @@ func (w *writer) writeLarge(ctx context.Context, s *stream, message []byte) erro
 		w.busy = true
 		before := w.buf
 		w.buf = w.spare[:0]
+		w.writing = ctx
 		w.writes++
 		w.mu.Unlock()
 		rest, err := w.writeBoth(before, piece)
 		w.mu.Lock()
+		w.writing = nil
 		if len(rest) > 0 && err == nil {
 			w.unwritten(rest)
 			continue
@@ -372,6 +377,10 @@ func (w *writer) leaveLarge(ctx context.Context, s *stream, begin, message []byt
 	return nil
 }
 
+// joined is how many bytes of a piece are copied behind the frames before it if both cannot
+// be written at once.
+const joined = 16 << 10
+
 // writeBoth writes two buffers in turn.
 func (w *writer) writeBoth(a, b []byte) (rest []byte, err error) {
 	if conn, ok := w.raw.(interface{ File() (*os.File, error) }); ok { // a socket, which can write both at once
@@ -382,13 +391,22 @@ func (w *writer) writeBoth(a, b []byte) (rest []byte, err error) {
 		}
 		return nil, err
 	}
-	if rest, err = w.write(a); err != nil {
-		return nil, err
+	// As much as a record of TLS holds goes with what is before it.
+	n := min(len(b), joined)
+	a, b = append(a, b[:n]...), b[n:]
+	if rest, err = w.write(a); err != nil || len(b) == 0 {
+		return rest, err
 	}
 	if len(rest) > 0 {
 		return append(append([]byte(nil), rest...), b...), nil
 	}
 	return w.write(b)
+}
+
+// mayTakeOut reports whether the goroutine that writes has a reason to stop. The caller holds
+// mu.
+func (w *writer) mayTakeOut() bool {
+	return w.interruptible && !w.patient && (w.writing == nil || w.writing.Err() != nil)
 }
 
 // takeOut makes a goroutine return that has written for long. What is left is written by one

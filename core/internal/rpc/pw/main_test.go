@@ -53,6 +53,10 @@ func (s *service) UnaryCall(ctx context.Context, req *request) (*response, error
 	return s.unary(ctx, req)
 }
 
+func (*service) EmptyCall(context.Context, *testpb.Empty) (*testpb.Empty, error) {
+	return &testpb.Empty{}, nil
+}
+
 func (s *service) FullDuplexCall(stream duplex) error {
 	if s.duplex == nil {
 		return echo(stream)

@@ -1,0 +1,186 @@
+package pw
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+)
+
+// FuzzFrame reads frames from any bytes. What is read is what was written.
+func FuzzFrame(f *testing.F) {
+	f.Add(encoded(frameMessage, 1, 'x'))
+	f.Add(append(encoded(frameHalf, 1), encoded(framePiece, 3, 1, 2)...))
+	f.Add([]byte{0xff, 0xff, 0xff, byte(frameEnd), 1, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in := inbuf{buf: bytes.Clone(data), w: len(data)}
+		var written []byte
+		for {
+			fr, ok, err := in.frame()
+			if err != nil || !ok {
+				break
+			}
+			if int(fr.kind) >= len(maxPayload) || len(fr.payload) > maxPayload[fr.kind] {
+				t.Fatalf("kind %d with %d bytes", fr.kind, len(fr.payload))
+			}
+			if in.left > 0 {
+				return // a part of a piece
+			}
+			written = append(written, encoded(fr.kind, fr.id, fr.payload...)...)
+		}
+		if !bytes.HasPrefix(data, written) {
+			t.Fatalf("%x was read as %x", data, written)
+		}
+	})
+}
+
+// FuzzMetadata parses blocks of metadata.
+func FuzzMetadata(f *testing.F) {
+	f.Add([]byte("\x01a\x01b\x01a\x00"))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fields, _, err := checkMetadata(data)
+		md, parseErr := parseMetadata(data)
+		if (err == nil) != (parseErr == nil) {
+			t.Fatalf("checked: %v, parsed: %v", err, parseErr)
+		}
+		n := 0
+		for _, values := range md {
+			n += len(values)
+		}
+		if err == nil && n != fields {
+			t.Fatalf("%d values of %d fields", n, fields)
+		}
+	})
+}
+
+// frames makes a sequence of frames from bytes: mostly such as a peer could send whose last
+// call has number last.
+func frames(data []byte, last uint32) []byte {
+	var out []byte
+	next := func() byte {
+		if len(data) == 0 {
+			return 0
+		}
+		b := data[0]
+		data = data[1:]
+		return b
+	}
+	methods := []string{unaryName, duplexName, "/x/y", ""}
+	for i := 0; len(data) > 0 && i < 200; i++ {
+		op, id := next(), uint32(next()%16)
+		var payload []byte
+		k := kind(op%11 + 1)
+		switch {
+		case op >= 240: // any bytes
+			n := min(int(next()), len(data))
+			out = append(out, data[:n]...)
+			data = data[n:]
+			continue
+		case k == frameOpen:
+			if id < 14 {
+				last += 2
+				id = last
+			}
+			flags := next()
+			number := uint64(next() % 4)
+			if flags&openNewMethod == 0 && number == 0 {
+				flags |= openNewMethod
+			}
+			payload = appendUvarint([]byte{flags}, number)
+			if flags&openNewMethod != 0 {
+				payload = appendString(payload, methods[next()%4])
+			}
+			if flags&openDeadline != 0 {
+				payload = appendUvarint(payload, uint64(next())<<(next()%50))
+			}
+			if flags&openMetadata != 0 {
+				payload = appendBlock(payload, appendString(appendString(nil, "a"), "b"))
+			}
+			if flags&openSubtype != 0 {
+				payload = appendString(payload, "proto")
+			}
+		case k == frameBegin:
+			payload = appendUvarint(nil, uint64(next())<<12)
+		case k == framePiece:
+			payload = make([]byte, int(next())<<8)
+		case k == frameCredit:
+			payload = appendUvarint(nil, uint64(next())<<(next()%40))
+		case k == frameEnd:
+			payload = []byte{next(), next() % 4, next()}
+		case k == frameMessage:
+			payload = make([]byte, int(next())<<(next()%9))
+		}
+		var header [headerLen]byte
+		putHeader(header[:], k, id, len(payload))
+		out = append(append(out, header[:]...), payload...)
+	}
+	return out
+}
+
+// FuzzPeer sends frames to a real plugin or host, which has calls of its own in flight. It may
+// end the connection. It never panics, and it ends when it is closed.
+func FuzzPeer(f *testing.F) {
+	f.Add(false, []byte{0, 1, 17, 0, 0})
+	f.Add(false, []byte{0, 1, 1, 0, 1, 2, 1, 5, 3, 3, 1, 17, 4, 1, 200, 7, 1, 8, 1, 3, 3})
+	f.Add(true, []byte{1, 1, 2, 1, 5, 3, 6, 1, 0, 0, 0})
+	f.Add(true, []byte{3, 1, 200, 4, 1, 250, 4, 1, 250, 6, 1, 2, 2, 8})
+	f.Fuzz(func(t *testing.T, toHost bool, data []byte) {
+		ours, theirs := net.Pipe()
+		side, other, first := "plugin", "host", uint32(2)
+		if toHost {
+			side, other, first = "host", "plugin", 1
+		}
+		s, err := newServer(serverConfig(side, other, &service{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newConn(plainStream(theirs), clientConfig(side, other), s, first)
+		s.add(c)
+		drained := make(chan struct{})
+		go func() {
+			defer close(drained)
+			_, _ = io.Copy(io.Discard, ours)
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), hang)
+		defer cancel()
+		client := testpb.NewTestServiceClient(c.Plain())
+		called := make(chan struct{}, 2)
+		go func() {
+			_, _ = client.UnaryCall(ctx, &request{})
+			called <- struct{}{}
+		}()
+		go func() {
+			if stream, err := client.FullDuplexCall(ctx); err == nil {
+				for err == nil {
+					_, err = stream.Recv()
+				}
+			}
+			called <- struct{}{}
+		}()
+		_, _ = ours.Write(frames(data, first-1)) // fails if the other side ends the connection
+		done := make(chan struct{})
+		go func() {
+			c.Close()
+			s.Close()
+			<-s.handlers.wait()
+			<-called
+			<-called
+			close(done)
+		}()
+		select {
+		case <-done:
+		case <-time.After(hang):
+			panic("the connection does not end")
+		}
+		_ = ours.Close()
+		<-drained
+		if held := s.room.held.Load() + s.room.windows.Load() + s.room.fields.Load() + c.room.held.Load() + c.room.windows.Load(); held != 0 {
+			t.Fatalf("%d bytes of the room are never given back", held)
+		}
+	})
+}

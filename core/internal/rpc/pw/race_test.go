@@ -1,0 +1,5 @@
+//go:build race
+
+package pw
+
+const raceEnabled = true

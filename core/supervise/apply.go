@@ -15,8 +15,8 @@ import (
 
 // Apply makes the group consist of the members that specs describe. The first Apply starts
 // the group. Each further one reloads it: a member whose spec did not change is not
-// touched. A changed one is swapped as by [Handle.Swap], and a new one is started. One that
-// is gone is stopped with a grace of [host.DefaultGrace].
+// touched. A changed one, or one that is down, is replaced as by [Handle.Swap], and a new one
+// is started. One that is gone is stopped with a grace of [host.DefaultGrace].
 //
 // Apply does all or nothing. No call goes to a new plugin, and no old one is stopped, before
 // all new ones are initialized and healthy. An error names each member that failed and why,
@@ -108,7 +108,7 @@ func (g *Group) prepare(ctx context.Context, next map[string]*member) *change {
 			if !m.spec.Lazy {
 				c.parts[name] = p
 			}
-		case m.spec.same(old.spec) && old.handle.target.Load().plan == old.plan:
+		case m.spec.same(old.spec) && old.runs():
 			m.handle, m.plan = old.handle, old.plan
 		default:
 			m.handle, p.swap = old.handle, m.plan
@@ -117,6 +117,13 @@ func (g *Group) prepare(ctx context.Context, next map[string]*member) *change {
 		}
 	}
 	return c
+}
+
+// runs reports whether a member is kept up as its spec says. One that is down is not, and
+// neither is one that Swap has changed.
+func (m *member) runs() bool {
+	t := m.handle.target.Load()
+	return t.plan == m.plan && t.state.Phase != PhaseDown
 }
 
 // change starts, replaces and stops members of a group, all or none.

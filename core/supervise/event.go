@@ -14,7 +14,7 @@ type Kind string
 
 // The kinds of events.
 const (
-	KindStarting    Kind = "starting"     // a plugin is being started; Attempt counts restarts in a row, 0 for a swap
+	KindStarting    Kind = "starting"     // a plugin is being started; Attempt counts restarts in a row; it is 1 for the first start of a member, and 0 for a swap
 	KindReady       Kind = "ready"        // Plugin takes calls
 	KindStartFailed Kind = "start failed" // Err says why; a swap that fails has this too
 	KindUnhealthy   Kind = "unhealthy"    // Err is an *UnhealthyError; Plugin is being stopped

@@ -105,7 +105,7 @@ func NewGroup(opts ...GroupOption) (*Group, error) {
 
 // Member returns the handle of a member. It stays the same until the member leaves the
 // group. An initialization that needs another member may call Member too: members that are
-// being added count.
+// being added count. Name the other member in [Spec.Needs], so that it is ready before.
 //
 // A member that the caller closes is started again by the next [Group.Apply]. One that the
 // caller swaps is replaced by it.

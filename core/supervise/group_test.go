@@ -831,3 +831,104 @@ func TestCallWhileBecomingIdle(t *testing.T) {
 		}
 	})
 }
+
+// A reload starts a member that is down, also if nothing else has changed: Apply must not
+// report success for a group that lacks a required member.
+func TestReloadOfAMemberThatIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(t)
+		defer g.end()
+		g.apply(spec("a"), spec("b", optional), spec("c"))
+		for _, name := range []string{"a", "b"} {
+			g.of(name).set(failing(Permanent(errBroken)))
+			g.of(name).last().kill()
+		}
+		synctest.Wait()
+		specs := []Spec{spec("a"), spec("b", optional), spec("c")}
+		const want = "apply: the group is as it was: plugin a: broken"
+		if err := g.Apply(t.Context(), specs...); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		g.of("a").set(nil)
+		g.apply(specs...)
+		g.call("a")
+		if phase := g.handle("b").State().Phase; phase != PhaseDown {
+			t.Errorf("the optional member that is broken is %s", phase)
+		}
+		g.of("b").set(nil)
+		g.apply(specs...)
+		g.call("b")
+		if n := g.call("c"); n != 1 {
+			t.Errorf("a member that was not down has plugin %d", n)
+		}
+	})
+}
+
+// The first start of a member, also one after an idle time, is not a restart. So the restart
+// after its first end is at once.
+func TestFirstEndOfAMember(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(t)
+		defer g.end()
+		g.apply(spec("a"), spec("b", lazy, idle(time.Minute)))
+		g.call("b")
+		time.Sleep(3 * time.Minute)
+		g.call("b")
+		for _, name := range []string{"a", "b"} {
+			if s := g.handle(name).State(); s.Attempt != 0 {
+				t.Errorf("%s: attempt %d before any end", name, s.Attempt)
+			}
+			g.of(name).last().kill()
+			began := time.Now()
+			if _, err := call(t.Context(), g.handle(name), grpc.WaitForReady(true)); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took > 0 {
+				t.Errorf("%s: the first restart has waited %v", name, took)
+			}
+		}
+	})
+}
+
+// A change of an optional member that is broken is used for its later starts, also if the
+// member has not stopped yet because it was idle, or is in its start.
+func TestChangeOfABrokenMemberWhileItStops(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range map[string]func(g *fakeGroup, idle *fakePlugin){
+		"stopping": func(*fakeGroup, *fakePlugin) {},
+		"starting": func(g *fakeGroup, stopping *fakePlugin) {
+			g.of("b").set(slowly(time.Second))
+			go func() { _, _ = call(g.t.Context(), g.handle("b"), grpc.WaitForReady(true)) }()
+			<-stopping.Done()
+			synctest.Wait()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newFakeGroup(t)
+				g.t = t
+				defer g.end()
+				g.apply(spec("a"), spec("b", optional, needing("a"), idle(time.Minute)))
+				stopping := g.of("b").last()
+				stopping.slow = 9 * time.Second
+				time.Sleep(time.Minute + time.Second)
+				if phase := g.handle("b").State().Phase; phase != PhaseIdle || hasEnded(stopping) {
+					t.Fatalf("%s, %v", phase, hasEnded(stopping))
+				}
+				prepare(g, stopping)
+				g.of("b").set(failing(errBroken))
+				g.apply(spec("b", optional, revision("2"), idle(time.Minute)))
+				g.of("b").set(nil)
+				time.Sleep(20 * time.Second) // the old plugin has stopped, and a is gone
+				g.call("b")
+				g.of("b").last().kill()
+				if _, err := call(t.Context(), g.handle("b"), grpc.WaitForReady(true)); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

@@ -102,13 +102,13 @@ func (m *machine) rest() {
 func (m *machine) wake() {
 	m.waking = true
 	if m.current == nil {
-		m.restart()
+		m.launch()
 	}
 }
 
 // rested is the end of a plugin that was idle.
 func (m *machine) rested() {
 	if m.waking {
-		m.restart()
+		m.launch()
 	}
 }

@@ -261,8 +261,13 @@ func (m *machine) due() {
 // restart begins the next start.
 func (m *machine) restart() {
 	m.history.attempt = max(m.history.attempt, 1) // it is 0 after the pause of a handle that was down
+	m.launch()
+}
+
+// launch begins a start. One of a handle that was idle is not a restart.
+func (m *machine) launch() {
 	m.publish(PhaseStarting, nil)
-	m.tell(Event{Kind: KindStarting, Attempt: m.history.attempt})
+	m.tell(Event{Kind: KindStarting, Attempt: max(1, m.history.attempt)})
 	p, want := m.plan, m.contract.Load()
 	m.start = m.begin(m.ctx, p, func(ctx context.Context) outcome {
 		started, err := p.bringUp(ctx, want, m.stop)
@@ -272,7 +277,7 @@ func (m *machine) restart() {
 
 func (m *machine) restarted(o outcome, by *plan) {
 	if o.err != nil {
-		m.tell(Event{Kind: KindStartFailed, Attempt: m.history.attempt, Err: o.err})
+		m.tell(Event{Kind: KindStartFailed, Attempt: max(1, m.history.attempt), Err: o.err})
 		m.failed(o.err, 0)
 		return
 	}

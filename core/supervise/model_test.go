@@ -299,7 +299,9 @@ func (m *model) replay() {
 		case KindIdle:
 			ends, attempt, resting = nil, 0, true
 		case KindStarting:
-			attempt = max(attempt, min(e.Attempt, 1)) // the first start of a handle that was idle
+			if e.Attempt > 0 && !m.idles {
+				attempt = max(attempt, 1) // a pause ends with a first attempt; the start of an idle handle is none
+			}
 		case KindExited, KindStartFailed:
 			if e.Kind == KindStartFailed && e.Attempt == 0 {
 				continue // a swap, which is not an end
@@ -327,7 +329,7 @@ func (m *model) replay() {
 				m.t.Errorf("%q at %v after %d ends of %d", e.Kind, e.Time, recent, m.policy.MaxEnds)
 			}
 			if e.Kind == KindGaveUp {
-				ends, attempt = nil, 1 // the pause ends with a first attempt
+				ends, attempt = nil, 0
 				continue
 			}
 			attempt++

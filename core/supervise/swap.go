@@ -199,10 +199,8 @@ func (m *machine) endSwap(o outcome) {
 	}
 	if o.err != nil {
 		m.tell(Event{Kind: KindStartFailed, Err: o.err})
-		if s.used.Load() && m.current == nil {
-			m.use(s.plan)
-			m.state.Err = o.err
-			m.publish(m.state.Phase, nil)
+		if s.used.Load() {
+			m.useBroken(s.plan, o.err)
 		}
 		s.result <- o.err
 		return
@@ -224,6 +222,24 @@ func (m *machine) endSwap(o outcome) {
 		m.retire(old, s.grace)
 	}
 	s.result <- nil
+}
+
+// useBroken makes a plan that of the next starts, though its start has failed with err: an
+// older plan may need members that are gone. A plugin that lives keeps its target, with the
+// old plan, so that the next Apply replaces the plugin.
+func (m *machine) useBroken(p *plan, err error) {
+	m.use(p)
+	switch {
+	case m.start != nil: // by the old plan
+		m.start.abandon()
+		m.state.Err = err
+		m.launch()
+	case m.current == nil || m.current.resting:
+		m.state.Err = err
+		m.publish(m.state.Phase, nil)
+	case p.idle > 0:
+		m.idle.Reset(p.idle)
+	}
 }
 
 // retire stops a plugin that takes no new calls.

@@ -23,8 +23,9 @@ type call struct {
 	ctx     context.Context //nolint:containedctx // the caller's
 	method  string
 	opts    callOptions
-	isUnary bool // it has one message each way
-	plain   bool // its errors are not explained
+	isUnary bool        // it has one message each way
+	plain   bool        // its errors are not explained
+	md      metadata.MD // what the caller sends
 
 	// The mutex of the connection guards these.
 	rawHeader  []byte
@@ -72,14 +73,35 @@ func (k *call) recycle() {
 	pool.Put(k)
 }
 
-// begin sends the beginning of the call, and the message if it is the only one and small.
-func (k *call) begin(m *message) error {
-	c := k.c
-	md, err := c.metadataOf(k.ctx, &k.opts, k.method)
-	if err != nil {
+// start checks the call, and then tells the stats handlers of it. Like gRPC, it does not tell
+// them of a call with malformed metadata, or whose context has ended.
+func (k *call) start(desc *grpc.StreamDesc) error {
+	if err := k.readMetadata(); err != nil {
 		return err
 	}
 	if err := k.ctx.Err(); err != nil {
+		return err
+	}
+	if len(k.c.stats) == 0 || k.plain {
+		return nil
+	}
+	k.watch = k.c.newWatch(k, desc)
+	return k.readMetadata() // a handler may have added some
+}
+
+func (k *call) readMetadata() error {
+	k.md, _ = metadata.FromOutgoingContext(k.ctx)
+	return validate(k.md)
+}
+
+// begin sends the beginning of the call, and the message if it is the only one and small.
+func (k *call) begin(m *message) error {
+	c := k.c
+	md, err := c.metadataOf(k)
+	if err != nil {
+		return err
+	}
+	if err := k.ctx.Err(); err != nil { // credentials may take long
 		return err
 	}
 	w := c.w
@@ -368,11 +390,11 @@ func (c *conn) invokeOn(ctx context.Context, method string, args, reply any, opt
 	if err != nil {
 		return err
 	}
-	if len(c.stats) > 0 && !plain {
-		k.watch = c.newWatch(k, unaryDesc)
-	}
 	k.isUnary = true
-	err = k.settle(k.unary(args, reply))
+	if err = k.start(unaryDesc); err == nil {
+		err = k.unary(args, reply)
+	}
+	err = k.settle(err)
 	k.recycle()
 	return err
 }

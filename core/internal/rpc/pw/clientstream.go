@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
 // clientStream is a streaming call of this side. It is a [grpc.ClientStream].
@@ -35,14 +37,19 @@ func (c *conn) newStream(ctx context.Context, desc *grpc.StreamDesc, _ *grpc.Cli
 
 func (c *conn) newStreamOn(ctx context.Context, desc *grpc.StreamDesc, method string, opts []grpc.CallOption, plain bool) (grpc.ClientStream, error) {
 	k, err := c.newCall(ctx, method, opts, plain)
+	if err == nil {
+		if err = k.start(desc); err == nil {
+			err = k.begin(nil)
+		}
+		if err != nil {
+			err = k.settle(err)
+		}
+	}
 	if err != nil {
+		if !plain {
+			err = calls.Unsent(err)
+		}
 		return nil, err
-	}
-	if len(c.stats) > 0 && !plain {
-		k.watch = c.newWatch(k, desc)
-	}
-	if err := k.begin(nil); err != nil {
-		return nil, k.settle(err)
 	}
 	k.watch.outHeader(k)
 	s := &clientStream{call: k, desc: desc, done: make(chan struct{})}

@@ -89,6 +89,8 @@ type handling struct {
 	unread                  atomic.Int32 // messages sent since the last one was received
 	began                   time.Time
 	fields                  int  // bytes of the caller's metadata, as HTTP/2 counts them
+	alone                   bool // the message came with the open frame: no other comes
+	first                   bool // a message was received; belongs to the receiver
 	batched                 bool // the background writes the status, with those of other calls
 }
 
@@ -236,7 +238,7 @@ func (h *handling) parseOpen(b []byte) error {
 		}
 		h.base = append(appendUvarint(make([]byte, 0, len(b)+binary.MaxVarintLen32), uint64(len(b))<<1), b...)
 		h.out = h.base // nobody else has the call yet
-		h.over = true
+		h.over, h.alone = true, true
 	} else if len(b) > 0 {
 		return broken("%d bytes after the beginning of a call", len(b))
 	}
@@ -399,9 +401,36 @@ var errEnded = status.Error(codes.Canceled, context.Canceled.Error())
 
 // decodeOnly decodes the only message of a call.
 func (h *handling) decodeOnly(m any) error {
-	err := h.RecvMsg(m)
+	err := h.receiveInto(m)
+	if err == nil && !h.alone {
+		err = h.noMore()
+	}
 	if errors.Is(err, io.EOF) {
-		return status.Error(codes.Internal, "cardinality violation: received no request message from non-client-streaming RPC")
+		return errNoMessage
+	}
+	return err
+}
+
+var (
+	errNoMessage    = status.Error(codes.Internal, "cardinality violation: received no request message from non-client-streaming RPC")
+	errManyMessages = status.Error(codes.Internal, "cardinality violation: received multiple request messages for non-client-streaming RPC")
+)
+
+// noMore waits for the end of the messages after the only one.
+func (h *handling) noMore() error {
+	switch _, _, err := h.receive(h.waiting()); {
+	case err == nil:
+		return errManyMessages
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return receiveError(err)
+	}
+}
+
+func receiveError(err error) error {
+	if _, ok := status.FromError(err); !ok && !errors.Is(err, io.EOF) {
+		return status.FromContextError(err).Err()
 	}
 	return err
 }
@@ -412,14 +441,38 @@ func (h *handling) Context() context.Context { return h.context() }
 // RecvMsg implements [grpc.ServerStream].
 func (h *handling) RecvMsg(m any) error {
 	h.unread.Store(0)
+	err := h.receiveInto(m)
+	if !h.method.entry.Stream.ClientStreams && !h.first {
+		h.first = true
+		switch {
+		case err == nil && !h.alone:
+			err = h.noMore()
+		case errors.Is(err, io.EOF):
+			err = errNoMessage
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		h.fail(err)
+	}
+	return err
+}
+
+// fail ends the call with an error that this side has found. Like gRPC, it ignores what the
+// handler returns afterwards.
+func (h *handling) fail(err error) {
+	h.stopSending() // end waits for a goroutine that sends
+	h.end(err, nil)
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	h.cancelled(context.Canceled)
+	h.out = nil
+}
+
+// receiveInto receives a message.
+func (h *handling) receiveInto(m any) error {
 	b, large, err := h.receive(h.waiting())
 	if err != nil {
-		if !errors.Is(err, io.EOF) {
-			if _, ok := status.FromError(err); !ok {
-				err = status.FromContextError(err).Err()
-			}
-		}
-		return err
+		return receiveError(err)
 	}
 	if err := decode(b, large, m, h.codec, h.limit); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package pw
 
 import (
-	"context"
 	"fmt"
 
 	"google.golang.org/grpc"
@@ -30,6 +29,7 @@ type callOptions struct {
 	peers               []*peer.Peer
 	onFinish            []func(error)
 	waitForReady        bool
+	authority           string
 }
 
 func (o *callOptions) set(opts []grpc.CallOption) error {
@@ -55,6 +55,8 @@ func (o *callOptions) set(opts []grpc.CallOption) error {
 			o.maxReceive = opt.MaxRecvMsgSize
 		case grpc.MaxSendMsgSizeCallOption:
 			o.maxSend = opt.MaxSendMsgSize
+		case grpc.AuthorityOverrideCallOption:
+			o.authority = opt.Authority
 		case grpc.PerRPCCredsCallOption:
 			o.creds = opt.Creds
 		case grpc.ContentSubtypeCallOption:
@@ -210,10 +212,10 @@ func decode(b []byte, large bool, m any, c codec, limit int) error {
 }
 
 // metadataOf returns the metadata that a call sends, with that of its credentials.
-func (c *conn) metadataOf(ctx context.Context, o *callOptions, method string) (metadata.MD, error) {
-	md, _ := metadata.FromOutgoingContext(ctx)
-	if err := validate(md); err != nil {
-		return nil, err
+func (c *conn) metadataOf(k *call) (metadata.MD, error) {
+	o, md := &k.opts, k.md
+	if o.authority != "" { // a session proves nothing about names of hosts
+		return nil, status.Errorf(codes.Unavailable, "credentials type %q does not implement the AuthorityValidator interface, but authority override specified with CallAuthority call option", c.auth.AuthType())
 	}
 	if o.creds == nil {
 		return md, nil
@@ -221,8 +223,8 @@ func (c *conn) metadataOf(ctx context.Context, o *callOptions, method string) (m
 	if o.creds.RequireTransportSecurity() && c.auth.SecurityLevel < credentials.PrivacyAndIntegrity {
 		return nil, status.Error(codes.Unauthenticated, "transport: cannot send secure credentials on an insecure connection")
 	}
-	ctx = credentials.NewContextWithRequestInfo(ctx, credentials.RequestInfo{Method: method, AuthInfo: c.auth})
-	data, err := o.creds.GetRequestMetadata(ctx, "https://localhost"+serviceOf(method)) // as on h2
+	ctx := credentials.NewContextWithRequestInfo(k.ctx, credentials.RequestInfo{Method: k.method, AuthInfo: c.auth})
+	data, err := o.creds.GetRequestMetadata(ctx, "https://localhost"+serviceOf(k.method)) // as on h2
 	if err != nil {
 		if s, ok := status.FromError(err); ok {
 			return nil, s.Err()

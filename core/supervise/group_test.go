@@ -911,9 +911,12 @@ func TestChangeOfABrokenMemberWhileItStops(t *testing.T) {
 				g := newFakeGroup(t)
 				g.t = t
 				defer g.end()
+				g.of("b").set(func(_ context.Context, p *fakePlugin) error {
+					p.slow = 9 * time.Second
+					return nil
+				})
 				g.apply(spec("a"), spec("b", optional, needing("a"), idle(time.Minute)))
 				stopping := g.of("b").last()
-				stopping.slow = 9 * time.Second
 				time.Sleep(time.Minute + time.Second)
 				if phase := g.handle("b").State().Phase; phase != PhaseIdle || hasEnded(stopping) {
 					t.Fatalf("%s, %v", phase, hasEnded(stopping))

@@ -58,7 +58,7 @@ func onlyLarge(b []byte, d protoreflect.MessageDescriptor) (place, protoreflect.
 			return place{}, nil
 		}
 		switch {
-		case n == number: // it comes twice
+		case n == number: // a duplicate
 			return place{}, nil
 		case kind == protowire.BytesType && size >= minAlias && number == 0:
 			found, number = place{at, at + tag, at + tag + size}, n

@@ -21,10 +21,10 @@ import (
 // conn is a connection, with both ends of this side: calls that this side makes, and those
 // that it serves.
 //
-// Somebody reads: a goroutine that waits for its own frame, or one that does nothing else.
-// Who reads has the role of the reader, and hands frames to the calls that they are for.
-// A goroutine whose frame has come leaves the role to another that waits, or to nobody. A
-// role that is nobody's for a tick goes to a goroutine of the background.
+// One goroutine at a time has the role of the reader: a goroutine that waits for its own
+// frame, or one in the background. The reader hands frames to the calls that they are for. A
+// reader whose own frame has come gives the role to another goroutine that waits, or leaves
+// it free. A role that is free for a whole tick goes to a goroutine in the background.
 type conn struct {
 	stream *session.Stream
 	client calls.ClientConfig
@@ -44,7 +44,7 @@ type conn struct {
 
 	mu       sync.Mutex // guards the fields below, and the receiving side of all calls
 	in       inbuf      // belongs to the reader
-	reading  bool       // somebody has the role
+	reading  bool       // a goroutine has the role
 	reader   *stream    // the call that reads; nil for the background
 	mayLeave bool       // the reader has a context that may end
 	evicted  bool       // the reader was told to leave

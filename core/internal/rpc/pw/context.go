@@ -34,8 +34,7 @@ var keys = sync.OnceValue(func() (k struct{ metadata, stream any }) {
 	return k
 })
 
-// callContext is the context of a handler. It makes its channel and its timer when somebody
-// asks for them.
+// callContext is the context of a handler. It makes its channel and its timer on first use.
 type callContext struct {
 	base     context.Context //nolint:containedctx // what all calls of the connection have
 	handling *handling

@@ -96,8 +96,8 @@ func checkMetadata(b []byte) (fields, size int, err error) {
 	return fields, size, nil
 }
 
-// parseMetadata returns the fields of a block. All of them share one string and, if no name
-// comes twice, one list of values.
+// parseMetadata returns the fields of a block. All of them share one string and, if there
+// is no duplicate name, one list of values.
 func parseMetadata(b []byte) (metadata.MD, error) {
 	fields, _, err := checkMetadata(b)
 	if err != nil {

@@ -133,7 +133,7 @@ func (c codecV2) unmarshal(b []byte, m any) error {
 	return c.c.Unmarshal(s, m)
 }
 
-// message is a message that is to be sent.
+// message is a message to send.
 type message struct {
 	proto proto.Message // nil if bytes has it
 	bytes []byte

@@ -195,8 +195,8 @@ func TestCancelWhileSending(t *testing.T) {
 	}
 }
 
-// TestBothDirectionsWait sends and receives on a stream from two goroutines, both of which
-// have to wait for the other side.
+// TestBothDirectionsWait sends and receives on a stream from two goroutines. Both have to wait
+// for the other side.
 func TestBothDirectionsWait(t *testing.T) {
 	t.Parallel()
 	p := connect(t, &service{}, &service{})
@@ -314,7 +314,7 @@ func TestHandlerIsOutlived(t *testing.T) {
 	}
 	for range 2 {
 		if err := receive(t, "the goroutine", ended); err == nil {
-			t.Error("it was told of no error")
+			t.Error("it got no error")
 		}
 	}
 }

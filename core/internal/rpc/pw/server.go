@@ -79,8 +79,8 @@ type server struct {
 	over  bool
 }
 
-// handlers counts handlers that run. It is a sync.WaitGroup to which one may add while
-// somebody waits.
+// handlers counts handlers that run. Unlike a sync.WaitGroup, it may grow while a goroutine
+// waits.
 type handlers struct {
 	mu    sync.Mutex // guards the fields below
 	n     int

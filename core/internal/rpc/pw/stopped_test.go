@@ -69,7 +69,7 @@ func certificate(t *testing.T) tls.Certificate {
 }
 
 // TestPeerIsStopped makes calls while the other side does not read. All of them end with their
-// contexts. When the other side reads again, the connection serves calls as before.
+// contexts. When the other side reads again, the connection serves calls.
 func TestPeerIsStopped(t *testing.T) {
 	t.Parallel()
 	for _, secured := range []bool{false, true} {

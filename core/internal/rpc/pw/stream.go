@@ -350,7 +350,7 @@ func (s *stream) receive(ctx context.Context) (message []byte, large bool, err e
 	return rest[:size:size], false, nil
 }
 
-// takeAll makes all messages that have come those of the receiver, who has none. The caller
+// takeAll moves all messages that have come to the receiver, which has none left. The caller
 // holds the mutex of the connection.
 func (s *stream) takeAll() {
 	s.base, s.data = s.data, s.base[:0]

@@ -28,8 +28,8 @@ const roundsInTurn = 8
 // that sends them, and not by the flusher.
 const lazyFlush = 64 << 10
 
-// writer writes frames. Who adds a frame writes it, with what others have added meanwhile:
-// no goroutine has to wake up, and many frames share a write.
+// writer writes frames. The goroutine that adds a frame writes it, with the frames that others
+// have added meanwhile: no goroutine has to wake up, and many frames share a write.
 type writer struct {
 	raw net.Conn
 	// interruptible is set if a write can be ended without the end of the connection. TLS
@@ -44,9 +44,9 @@ type writer struct {
 	buf     []byte     // frames that are not written
 	spare   []byte
 	scratch []byte // for metadata that is being encoded
-	busy    bool   // somebody writes
-	writes  uint64 // how often somebody began to write
-	patient bool   // who writes may wait
+	busy    bool   // a goroutine writes
+	writes  uint64 // how often a write began
+	patient bool   // the goroutine that writes may wait
 	// writing is the context of the goroutine that writes a large message, which nobody else
 	// needs: it is taken out only when the context has ended.
 	writing context.Context //nolint:containedctx // for the time of a write
@@ -160,8 +160,8 @@ func (w *writer) add(k kind, id uint32, payload []byte) {
 	w.end(at)
 }
 
-// flush writes what there is, unless somebody else is at it, who then takes it along. It
-// unlocks mu, which the caller holds.
+// flush writes what there is, unless another goroutine is writing, which then takes it along.
+// It unlocks mu, which the caller holds.
 func (w *writer) flush() { w.flushRounds(math.MaxInt) }
 
 func (w *writer) flushRounds(rounds int) {

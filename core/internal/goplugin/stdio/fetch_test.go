@@ -89,7 +89,7 @@ func TestFetch(t *testing.T) {
 		{errors.New("nonsense"), codes.Unknown},
 	} {
 		var stdout, stderr bytes.Buffer
-		lost, err := fetch(t.Context(), recording{data: data, end: tt.end}, &stdout, &stderr, func() {})
+		lost, err := fetch(t.Context(), recording{data: data, end: tt.end}, &stdout, &stderr, nil, func() {})
 		if lost != (status.Code(tt.end) == codes.Unavailable) || status.Code(err) != tt.want || stdout.String() != "out!" || stderr.String() != "err" {
 			t.Errorf("after %v: %v, stdout %q, stderr %q", tt.end, err, &stdout, &stderr)
 		}
@@ -126,13 +126,47 @@ func TestDrainWithASlowLogger(t *testing.T) {
 	})
 }
 
+// endedConn is a connection to a plugin that has ended. Its first stream ends with the
+// connection. The dial for another one never ends.
+type endedConn struct {
+	grpc.ClientConnInterface
+	asked *int
+	end   func() // the process ends
+}
+
+func (c endedConn) NewStream(ctx context.Context, _ *grpc.StreamDesc, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	*c.asked++
+	if *c.asked == 1 {
+		return &recordingStream{end: status.Error(codes.Unavailable, "the connection was lost")}, nil
+	}
+	c.end()
+	<-ctx.Done()
+	return nil, status.FromContextError(ctx.Err()).Err()
+}
+
+// TestFetchOfEndedPlugin fetches again before the host knows that the process has ended.
+func TestFetchOfEndedPlugin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exited := make(chan struct{})
+		asked := 0
+		conn := endedConn{asked: &asked, end: func() { close(exited) }}
+		began := time.Now()
+		if err := fetchAll(t.Context(), conn, io.Discard, io.Discard, exited, func() {}); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); asked != 2 || took != minRefetch {
+			t.Errorf("the host asked %d times in %v, want 2 in %v", asked, took, minRefetch)
+		}
+	})
+}
+
 // FuzzFetch reads random messages. It never writes more bytes than came.
 func FuzzFetch(f *testing.F) {
 	f.Add(record(f, &messages.StdioData{Channel: messages.Stdout, Data: []byte("x")}))
 	f.Add([]byte("\x00\x02\x08\x03\x00\x04\x12\x80\x80\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stdout, stderr bytes.Buffer
-		_, _ = fetch(t.Context(), recording{data: data, end: io.EOF}, &stdout, &stderr, func() {}) // it has to return, whatever the result
+		_, _ = fetch(t.Context(), recording{data: data, end: io.EOF}, &stdout, &stderr, nil, func() {}) // it has to return, whatever the result
 		if got := stdout.Len() + stderr.Len(); got > len(data) {
 			t.Errorf("%d bytes were written of %d", got, len(data))
 		}

@@ -36,6 +36,7 @@ type life struct {
 	began     time.Time
 	stopProbe context.CancelFunc
 	unhealthy error     // why it is being stopped; nil if it is not
+	ailed     time.Time // when unhealthy was set
 	resting   bool      // it is being stopped because nobody calls it
 	rollback  *rollback // nil if there is nothing to go back to
 }
@@ -181,7 +182,7 @@ func (m *machine) ail(r report) {
 		return
 	}
 	plugin := m.state.Plugin
-	m.current.unhealthy = r.err
+	m.current.unhealthy, m.current.ailed = r.err, time.Now()
 	m.state.Err = r.err
 	m.publish(PhaseStopping, nil)
 	m.tell(Event{Kind: KindUnhealthy, Err: r.err, Plugin: plugin})
@@ -196,7 +197,7 @@ func (m *machine) exited() {
 	l := m.current
 	m.current = nil
 	l.stopProbe()
-	err := l.Err()
+	err, trouble := l.Err(), time.Now()
 	m.tell(Event{Kind: KindExited, Err: err})
 	if l.resting {
 		m.rested()
@@ -204,11 +205,11 @@ func (m *machine) exited() {
 	}
 	switch {
 	case l.unhealthy != nil:
-		err = errors.Join(l.unhealthy, err)
+		err, trouble = errors.Join(l.unhealthy, err), l.ailed
 	case err == nil:
 		err = Permanent(errStopped)
 	}
-	if l.rollback.due(time.Now()) {
+	if l.rollback.due(trouble) {
 		m.use(l.rollback.plan)
 		m.tell(Event{Kind: KindRolledBack, Err: err})
 	}

@@ -253,6 +253,31 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// A plugin that is unhealthy within the time of the rollback is rolled back, also if it ends
+// after that time.
+func TestRollbackOfAnUnhealthyPlugin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, swapped := new(factory), new(factory)
+		h := startFake(t, f, WithHealth(Health{Interval: time.Second, Failures: 1}))
+		defer closeHandle(t, h)
+		swapped.set(func(_ context.Context, p *fakePlugin) error {
+			p.slow = time.Hour
+			return nil
+		})
+		if err := h.replace(t.Context(), swapped.launch, WithRollback(time.Second+unhealthyGrace/2)); err != nil {
+			t.Fatal(err)
+		}
+		p := swapped.last()
+		p.set(func() { p.health = func(context.Context) error { return errBroken } })
+		<-p.Done()
+		synctest.Wait()
+		if f.count() != 2 || swapped.count() != 1 {
+			t.Errorf("launched %d and %d times", f.count(), swapped.count())
+		}
+	})
+}
+
 // The old plugin gives up what only one process can have before the new one starts, and
 // takes it again if the swap fails.
 func TestQuiesce(t *testing.T) {

@@ -53,8 +53,9 @@ type Event struct {
 // tell logs an event and gives it to the listener.
 func (h *Handle) tell(e Event) {
 	e.Name, e.Time = h.name, time.Now()
-	h.log.add(e)
-	h.events.add(e)
+	q := queued{e, h.target.Load().plan}
+	h.log.add(q)
+	h.events.add(q)
 }
 
 // level returns the level of the event's record.
@@ -74,7 +75,7 @@ func (e Event) level() slog.Level {
 }
 
 // record logs an event.
-func (h *Handle) record(e Event) {
+func record(e queued) {
 	attrs := []slog.Attr{slog.String("plugin", e.Name)}
 	if e.Attempt > 0 {
 		attrs = append(attrs, slog.Int("attempt", e.Attempt))
@@ -88,28 +89,35 @@ func (h *Handle) record(e Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	h.target.Load().plan.logger.LogAttrs(context.Background(), e.level(), "supervised plugin: "+string(e.Kind), attrs...) //nolint:sloglint // a Kind is a constant
+	e.plan.logger.LogAttrs(context.Background(), e.level(), "supervised plugin: "+string(e.Kind), attrs...) //nolint:sloglint // a Kind is a constant
 }
 
 // listen gives an event to the listeners.
-func (h *Handle) listen(e Event) {
-	for _, listener := range h.target.Load().plan.listeners {
-		listener(e)
+func listen(e queued) {
+	for _, listener := range e.plan.listeners {
+		listener(e.Event)
 	}
+}
+
+// queued is an event with the plan of its time, which has the logger and the listeners. A
+// later plan may have others.
+type queued struct {
+	Event
+	plan *plan
 }
 
 // queue hands events over, one at a time and in their order, and holds nobody up. It has a
 // goroutine only while it has events. Events are few: each start makes some, and the
 // policy delays starts.
 type queue struct {
-	handle func(Event)
+	handle func(queued)
 
 	mu      sync.Mutex // guards the fields below
-	waiting []Event
+	waiting []queued
 	busy    bool // a goroutine hands events over
 }
 
-func (q *queue) add(e Event) {
+func (q *queue) add(e queued) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, e)

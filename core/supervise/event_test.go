@@ -49,6 +49,31 @@ func TestSlowListener(t *testing.T) {
 	})
 }
 
+// A change of the listeners, as by Group.Apply, takes no event from a slow one.
+func TestListenersOfAChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, before, after := new(factory), new(recorder), new(recorder)
+		h := startFake(t, f, WithListener(func(e Event) {
+			time.Sleep(time.Hour)
+			before.listen(e)
+		}))
+		next := &plan{launch: f.launch, config: fakeConfig(t, WithListener(after.listen))}
+		if err := h.request(newSwap(t.Context(), &swap{plan: next}, nil)); err != nil {
+			t.Fatal(err)
+		}
+		closeHandle(t, h)
+		time.Sleep(10 * time.Hour)
+		synctest.Wait()
+		if got, want := before.take(), []Kind{KindReady, KindStarting}; !slices.Equal(got, want) {
+			t.Errorf("before the change: %v, want %v", got, want)
+		}
+		if got := after.take(); len(got) < 3 || got[0] != KindReady || got[1] != KindSwapped || got[len(got)-1] != KindClosed {
+			t.Errorf("after the change: %v", got)
+		}
+	})
+}
+
 // Several listeners get each event in the order in which they were added.
 func TestListenersInOrder(t *testing.T) {
 	t.Parallel()

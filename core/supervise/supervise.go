@@ -141,8 +141,8 @@ func newHandle(name string) *Handle {
 		done:    make(chan struct{}),
 	}
 	h.grace, h.endGrace = context.WithCancel(context.Background())
-	h.log.handle = h.record
-	h.events.handle = h.listen
+	h.log.handle = record
+	h.events.handle = listen
 	return h
 }
 

@@ -59,6 +59,8 @@ func (h *Handle) repeats(method string, err error) bool {
 // later makes a call that found no plugin at t, or failed there with err and may be
 // repeated. It returns where the call was made last.
 func (h *Handle) later(ctx context.Context, t *target, err error, method string, opts []grpc.CallOption, call func(instance) error) (*target, error) {
+	h.usage.begin() // the next plugin may be the first that is stopped when nobody calls it
+	defer h.usage.end()
 	var expired <-chan time.Time // nil: the call waits as long as its context
 	wait := true
 	if !waitsForReady(opts) {

@@ -935,3 +935,48 @@ func TestChangeOfABrokenMemberWhileItStops(t *testing.T) {
 		})
 	}
 }
+
+// A call that waited while its member got an idle time counts as a use of the new plugin,
+// which is not stopped during the call.
+func TestCallThatOutlivesAChangeOfIdle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, swapped := new(factory), new(factory)
+		h := startFake(t, f)
+		f.set(func(ctx context.Context, _ *fakePlugin) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		f.last().kill()
+		synctest.Wait()
+		result := make(chan error)
+		go func() {
+			_, err := call(t.Context(), h, grpc.WaitForReady(true))
+			result <- err
+		}()
+		release := make(chan struct{})
+		swapped.set(func(_ context.Context, p *fakePlugin) error {
+			p.call = func(context.Context, string) error {
+				select {
+				case <-release:
+					return nil
+				case <-p.Done():
+					return lost()
+				}
+			}
+			return nil
+		})
+		synctest.Wait()
+		next := &plan{launch: swapped.launch, config: fakeConfig(t)}
+		next.idle = time.Minute
+		if err := h.request(newSwap(t.Context(), &swap{plan: next}, nil)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		close(release)
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+		closeHandle(t, h)
+	})
+}

@@ -16,13 +16,19 @@ func (h *Handle) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 	t := h.target.Load()
 	if t.plan.idle > 0 {
 		return h.usage.stream(ctx, desc, func() (grpc.ClientStream, error) {
-			return h.openStream(ctx, h.target.Load(), desc, method, opts)
+			stream, _, err := h.openStream(ctx, h.target.Load(), desc, method, opts)
+			return stream, err
 		})
 	}
-	return h.openStream(ctx, t, desc, method, opts)
+	stream, t, err := h.openStream(ctx, t, desc, method, opts)
+	if err == nil && t.plan.idle > 0 { // it went to a later plugin, which is stopped when it is idle
+		return h.usage.stream(ctx, desc, func() (grpc.ClientStream, error) { return stream, nil })
+	}
+	return stream, err
 }
 
-func (h *Handle) openStream(ctx context.Context, t *target, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error) {
+// openStream returns also where the stream was opened.
+func (h *Handle) openStream(ctx context.Context, t *target, desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, *target, error) {
 	var stream grpc.ClientStream
 	open := func(p instance) (err error) {
 		stream, err = p.NewStream(ctx, desc, method, opts...)
@@ -36,12 +42,12 @@ func (h *Handle) openStream(ctx context.Context, t *target, desc *grpc.StreamDes
 		t, err = h.later(ctx, t, err, method, opts, open)
 	}
 	if err != nil {
-		return nil, err
+		return nil, t, err
 	}
 	if !desc.ClientStreams {
 		stream = &answerStream{ClientStream: stream, handle: h, ctx: ctx, target: t, desc: desc, method: method, opts: opts}
 	}
-	return stream, nil
+	return stream, t, nil
 }
 
 // answerStream is a stream with a single request. It goes to another plugin until its first

@@ -980,3 +980,47 @@ func TestCallThatOutlivesAChangeOfIdle(t *testing.T) {
 		closeHandle(t, h)
 	})
 }
+
+// A stream that waited while its member got an idle time counts like a call.
+func TestStreamThatOutlivesAChangeOfIdle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, swapped := new(factory), new(factory)
+		h := startFake(t, f)
+		f.set(func(ctx context.Context, _ *fakePlugin) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		f.last().kill()
+		synctest.Wait()
+		opened := make(chan grpc.ClientStream)
+		go func() {
+			s, err := h.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/fake.Fake/Stream", grpc.WaitForReady(true))
+			if err != nil {
+				t.Error(err)
+			}
+			opened <- s
+		}()
+		synctest.Wait()
+		swapped.set(func(_ context.Context, p *fakePlugin) error {
+			p.stream = func(string) grpc.ClientStream { return new(silentStream) }
+			return nil
+		})
+		next := &plan{launch: swapped.launch, config: fakeConfig(t)}
+		next.idle = time.Minute
+		if err := h.request(newSwap(t.Context(), &swap{plan: next}, nil)); err != nil {
+			t.Fatal(err)
+		}
+		stream := <-opened
+		time.Sleep(time.Hour)
+		if phase := h.State().Phase; phase != PhaseReady {
+			t.Errorf("with an open stream the handle is %s", phase)
+		}
+		_ = stream.RecvMsg(nil) // ends the stream
+		time.Sleep(3 * time.Minute)
+		if phase := h.State().Phase; phase != PhaseIdle {
+			t.Errorf("after the end of the stream the handle is %s", phase)
+		}
+		closeHandle(t, h)
+	})
+}

@@ -107,8 +107,9 @@ func (h *Handle) request(s *swap) error {
 }
 
 // swapPatience is how long a swap waits, once its context has ended, until the new plugin
-// is stopped and the launch function has returned.
-const swapPatience = host.DefaultGrace + closePatience
+// is stopped and the launch function has returned. It is [host.DefaultGrace], which the stop
+// may take, and closePatience.
+const swapPatience = 15 * time.Second
 
 // outcomeOf waits for what comes of a swap that the machine has taken.
 func (h *Handle) outcomeOf(s *swap) error {

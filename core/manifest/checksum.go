@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 )
@@ -41,18 +40,11 @@ func checksumOf(path, like string) (string, error) {
 	if like != "" {
 		name, _, _ = strings.Cut(like, ":")
 	}
-	f, err := os.Open(path)
+	f, _, err := openRegular(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a regular file (%v)", path, info.Mode().Type())
-	}
 	sum := hashes[name].New()
 	if _, err := io.Copy(sum, f); err != nil {
 		return "", err

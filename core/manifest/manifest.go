@@ -82,15 +82,11 @@ func Load(path string) (*Manifest, error) {
 const maxFile = 1 << 20
 
 func load(path string, k kind) (*Manifest, error) {
-	f, err := os.Open(path)
+	f, info, err := openRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("load the %s: %w", k, err)
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("load the %s: %w", k, err)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:
@@ -114,6 +110,20 @@ func load(path string, k kind) (*Manifest, error) {
 		}
 	}
 	return &Manifest{Plugins: plugins, mode: info.Mode().Perm()}, nil
+}
+
+// openRegular opens a file for reading. It refuses a FIFO before it opens it, because that
+// blocks until there is a writer.
+func openRegular(path string) (*os.File, fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is not a regular file (%v)", path, info.Mode().Type())
+	}
+	f, err := os.Open(path)
+	return f, info, err
 }
 
 // revision returns what is the same for two entries only if the plugin need not be

@@ -244,6 +244,7 @@ func (p *Plugin) supervise() {
 	if p.err != nil {
 		end = p.err
 	}
+	p.awaitLastAnswers()
 	p.client.Fail(end)
 	p.goplugin.Close(end)
 	p.endSession()
@@ -252,8 +253,23 @@ func (p *Plugin) supervise() {
 	p.child.release()
 }
 
-// streamPatience bounds how long the host can read what the plugin wrote to streams
-// before it ended in good order.
+// awaitLastAnswers waits until the host has read what the plugin sent on its connection
+// before it ended in good order: answers, and which calls it did not take. Without that,
+// calls of a host under load failed, and nobody knew whether they had begun.
+func (p *Plugin) awaitLastAnswers() {
+	if p.err != nil || p.foreign { // the host dials a foreign plugin again, so it has no last connection
+		return
+	}
+	patience := time.NewTimer(streamPatience)
+	defer patience.Stop()
+	select {
+	case <-p.client.Lost():
+	case <-patience.C: // another process holds the connection open
+	}
+}
+
+// streamPatience bounds how long the host can read what the plugin wrote to streams, and to
+// the connection for calls, before it ended in good order.
 const streamPatience = time.Second
 
 func (p *Plugin) endSession() {

@@ -64,13 +64,14 @@ func (c *Client) invoke(ctx context.Context, method string, args, reply any, con
 	if err == nil {
 		return nil
 	}
-	// grpc.ErrClientConnClosing proves nothing: grpc also ends calls with it that were sent,
-	// if Fail closes the connection before grpc has read its end.
+	// grpc.ErrClientConnClosing alone proves nothing: if grpc still has a connection when Fail
+	// closes grpc, the calls that were sent end with this error too.
+	unsent := over || err == grpc.ErrClientConnClosing && c.ended.Load() //nolint:errorlint,staticcheck // a status of the other side that says the same is another value
 	err, unconnected := c.dialer.isOwn(err)
 	switch {
 	case isPlain(opts):
 		return err
-	case over || unconnected:
+	case unsent || unconnected:
 		return calls.Unsent(c.explain(ctx, err, true))
 	default:
 		return c.explain(ctx, err, true)

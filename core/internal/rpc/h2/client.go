@@ -75,6 +75,7 @@ type Client struct {
 	unlog   func()        // stops grpc's errors going to the logger of this Client
 
 	over   atomic.Bool   // set when no call can be sent any more
+	ended  atomic.Bool   // set before conn is closed, if grpc had given up the only connection by then
 	lost   chan struct{} // closed when no calls can be made any more
 	failed chan struct{} // closed by Fail, after reason is set
 	reason error         // why calls fail; read only after failed is closed
@@ -199,6 +200,10 @@ func (c *Client) connectError(ctx context.Context) error {
 // Lost implements [calls.Client].
 func (c *Client) Lost() <-chan struct{} { return c.lost }
 
+// giveUpTimeout bounds how long Fail waits until grpc gives up a connection that Fail has
+// closed. grpc reads all the time, so it takes microseconds.
+const giveUpTimeout = time.Second
+
 // Fail implements [calls.Client].
 func (c *Client) Fail(reason error) {
 	c.failOnce.Do(func() {
@@ -207,9 +212,21 @@ func (c *Client) Fail(reason error) {
 		// Close the connection first. Else grpc waits for a write to a side that no
 		// longer reads.
 		c.dialer.close()
+		c.ended.Store(c.givenUp())
 		_ = c.conn.Close()
 		c.over.Store(true) // not before, as a live connection sends until then
 	})
+}
+
+// givenUp waits until grpc has given up the only connection, which is closed. It returns
+// false if grpc has not, or if there may be another connection.
+func (c *Client) givenUp() bool {
+	if c.dialer.redial != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), giveUpTimeout)
+	defer cancel()
+	return c.conn.WaitForStateChange(ctx, connectivity.Ready)
 }
 
 // ErrClosed is the reason of calls on a Client that its own side has closed.

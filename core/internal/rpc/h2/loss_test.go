@@ -12,7 +12,10 @@ import (
 
 	"google.golang.org/grpc/codes"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
 // halfDeadConn is a connection that can no longer be written to, and whose end has not
@@ -156,6 +159,56 @@ func TestStalled(t *testing.T) {
 		want := strings.TrimSuffix("context deadline exceeded: "+why, ": ")
 		if s := status.Convert(err); s.Code() != codes.DeadlineExceeded || s.Message() != want || asked != 1 {
 			t.Errorf("%v, asked %d times; want %q", err, asked, want)
+		}
+	}
+}
+
+// failingStats fails its client when a call has begun there and has no connection yet.
+type failingStats struct {
+	stats.Handler
+	fail func()
+}
+
+func (s *failingStats) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
+	s.fail()
+	return ctx
+}
+
+func (*failingStats) HandleRPC(context.Context, stats.RPCStats) {}
+
+func (*failingStats) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+
+func (*failingStats) HandleConn(context.Context, stats.ConnStats) {}
+
+// TestFailBeforeACallIsSent fails the client between the beginning of a call and its sending.
+// The call has certainly not begun at the other side.
+func TestFailBeforeACallIsSent(t *testing.T) {
+	t.Parallel()
+	reason := errors.New("the plugin has ended")
+	failing := &failingStats{}
+	p := connect(t, &service{}, func(client *clientConfig, _ *serverConfig) { client.Stats = []stats.Handler{failing} })
+	failing.fail = func() { p.client.Fail(reason) }
+	if _, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{}); !errors.Is(err, reason) || !calls.NotBegun(err) {
+		t.Errorf("%v, which counts as not begun: %t", err, calls.NotBegun(err))
+	}
+}
+
+// TestFailAfterACallIsSent fails the client while a handler runs.
+func TestFailAfterACallIsSent(t *testing.T) {
+	t.Parallel()
+	reason := errors.New("the plugin has ended")
+	for range 20 {
+		begun := make(chan struct{}, 1)
+		p := connect(t, until(begun, nil, true))
+		failed := make(chan error, 1)
+		go func() {
+			_, err := p.UnaryCall(bounded(t), &testpb.SimpleRequest{})
+			failed <- err
+		}()
+		receive(t, "a call", begun)
+		p.client.Fail(reason)
+		if err := receive(t, "the end of the call", failed); !errors.Is(err, reason) || calls.NotBegun(err) {
+			t.Errorf("%v, which counts as not begun: %t", err, calls.NotBegun(err))
 		}
 	}
 }

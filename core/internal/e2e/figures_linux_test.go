@@ -65,8 +65,10 @@ func TestSupervisedFigures(t *testing.T) {
 			if name == "go-plugin" {
 				return // its own server ends the calls in flight when it is asked to stop, so calls fail
 			}
-			changes.add(name+": no swap", measureSwaps(t, launch, rounds, false))
-			changes.add(name+": a swap after the other", measureSwaps(t, launch, rounds, true))
+			began := time.Now()
+			swapped := measureSwaps(t, launch, rounds, 0)
+			changes.add(name+": no swap", measureSwaps(t, launch, 0, time.Since(began)))
+			changes.add(name+": a swap after the other", swapped)
 		})
 	}
 	if full {
@@ -151,9 +153,9 @@ func measureCrashes(t *testing.T, launch supervise.LaunchFunc, kills int) []gap 
 	return gaps
 }
 
-// measureSwaps returns how long each call took, with swaps or for as long without them.
+// measureSwaps returns how long each call took, during the swaps and for idle after them.
 // For each swap a stream is open that was begun before, and goes on after it.
-func measureSwaps(t *testing.T, launch supervise.LaunchFunc, swaps int, swapping bool) []time.Duration {
+func measureSwaps(t *testing.T, launch supervise.LaunchFunc, swaps int, idle time.Duration) []time.Duration {
 	t.Helper()
 	h := superviseTest(t, launch)
 	client := echopb.NewEchoClient(h)
@@ -180,10 +182,6 @@ func measureSwaps(t *testing.T, launch supervise.LaunchFunc, swaps int, swapping
 		return err
 	}
 	for range swaps {
-		if !swapping {
-			time.Sleep(10 * time.Millisecond) // about as long as a swap takes
-			continue
-		}
 		ctx, cancel := context.WithTimeout(t.Context(), hang)
 		held, err := client.Chat(ctx)
 		if err == nil {
@@ -203,6 +201,7 @@ func measureSwaps(t *testing.T, launch supervise.LaunchFunc, swaps int, swapping
 			t.Fatal(err)
 		}
 	}
+	time.Sleep(idle)
 	stopping.Store(true)
 	callers.Wait()
 	return slices.Concat(took...)

@@ -220,6 +220,18 @@ func TestDeadlineWhileOthersTalk(t *testing.T) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
+		for { // a call that is answered, so that the next caller reads
+			f, ok := p.next()
+			if !ok {
+				return
+			}
+			if f.kind == frameOpen && f.id == 3 {
+				p.send(frameEnd, 3, endMessage)
+			}
+			if f.kind == frameOpen && f.id == 5 {
+				break
+			}
+		}
 		frames := encoded(frameCredit, 1, 1)
 		for {
 			select {
@@ -232,6 +244,9 @@ func TestDeadlineWhileOthersTalk(t *testing.T) {
 			}
 		}
 	}()
+	if _, err := caller.UnaryCall(bounded(t), &request{}); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	if _, err := caller.UnaryCall(ctx, &request{}); status.Code(err) != codes.DeadlineExceeded {

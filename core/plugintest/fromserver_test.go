@@ -253,7 +253,7 @@ func (callingBack) UnaryCall(ctx context.Context, req *testpb.SimpleRequest) (*t
 func TestClientConn(t *testing.T) {
 	t.Parallel()
 	var intercepted record
-	p := plugintest.Start(t, protocol.Bind(testProtocol, handler{}), loop{}, host.WithInterceptors(
+	p := plugintest.Start(t, protocol.Bind(testProtocol, handler{}), loop{}, host.WithWire("h2"), host.WithInterceptors(
 		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			err := next(ctx, method, req, reply, cc, opts...)
 			if host.NotBegun(err) {

@@ -15,7 +15,7 @@ import (
 )
 
 // wires are the wires that this process has, the best first.
-var wires = []calls.Wire{h2.Wire{}, pw.Wire{}}
+var wires = []calls.Wire{pw.Wire{}, h2.Wire{}}
 
 // Names returns the names of the wires that this process has, the best first.
 func Names() []string {

@@ -32,6 +32,7 @@ type call struct {
 	rawTrailer []byte
 	ending     []byte // the status as it came; nil if the call is OK
 	hasEnd     bool   // the end has come from the other side
+	untaken    bool   // the other side has said goodbye without having taken the call
 
 	watch *watch // nil without stats handlers
 }
@@ -319,6 +320,8 @@ func (k *call) result() error {
 	switch {
 	case k.refusal != nil:
 		return k.refusal
+	case !k.hasEnd && k.untaken:
+		return errUnsent
 	case !k.hasEnd:
 		return errLost
 	case ending == nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -59,8 +60,9 @@ type conn struct {
 	next     uint32    // number of the next call of this side
 	last     uint32    // number of the last call of the other side
 	methods  []*method // of the other side's calls, by number
-	goodbye  bool
-	lostWith error // why the connection is lost
+	goodbye  bool      // the other side takes no more calls
+	noMore   bool      // this side takes no more calls
+	lostWith error     // why the connection is lost
 
 	tick     *time.Timer
 	writesAt uint64 // w.writes at the last tick
@@ -412,8 +414,7 @@ func (c *conn) passOn() {
 func (c *conn) handle(f frame) (*handling, error) {
 	switch {
 	case f.kind == frameGoodbye && f.id == 0:
-		c.goodbye = true
-		return nil, io.EOF
+		return nil, c.takeGoodbye(f.payload)
 	case f.kind == frameGoodbye || f.id == 0:
 		return nil, broken("a frame of kind %d for call %d", f.kind, f.id)
 	case f.kind == frameOpen:
@@ -431,10 +432,33 @@ func (c *conn) handle(f frame) (*handling, error) {
 	if h := c.served[f.id]; h != nil {
 		return nil, h.take(f)
 	}
-	if isBefore(c.last, f.id) {
+	if isBefore(c.last, f.id) && !c.noMore {
 		return nil, broken("a frame for call %d, which has not begun", f.id)
 	}
 	return nil, nil //nolint:nilnil // it has ended
+}
+
+// takeGoodbye ends the connection. Calls after the last one that the other side has taken
+// have certainly not begun.
+func (c *conn) takeGoodbye(payload []byte) error {
+	last, rest, err := uvarint(payload)
+	if err != nil || len(rest) > 0 || last > math.MaxUint32 {
+		return broken("the number in a goodbye")
+	}
+	c.goodbye = true
+	for id, k := range c.made {
+		k.untaken = isBefore(uint32(last), id) //nolint:gosec // bounded
+	}
+	return io.EOF
+}
+
+// sayNoMore takes no more calls of the other side. It returns the number of the last one
+// that it has taken.
+func (c *conn) sayNoMore() uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noMore = true
+	return c.last
 }
 
 // lose is the end of the connection.

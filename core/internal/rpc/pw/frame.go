@@ -76,7 +76,7 @@ var maxPayload = [...]int{
 	frameEnd:     maxFrame,
 	frameCancel:  0,
 	frameCredit:  longestNumber,
-	frameGoodbye: 0,
+	frameGoodbye: longestNumber,
 }
 
 // longestNumber is the length of the longest number, in bytes.

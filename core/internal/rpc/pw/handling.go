@@ -123,6 +123,9 @@ func (c *conn) handleOpen(f frame) (*handling, error) {
 	if _, taken := c.served[f.id]; taken || f.id&1 == c.next&1 || !isBefore(c.last, f.id) {
 		return nil, broken("call %d begins after call %d", f.id, c.last)
 	}
+	if c.noMore { // the goodbye says that it has not begun
+		return nil, nil //nolint:nilnil // it is nobody's
+	}
 	c.last = f.id
 	h := &handling{server: c.server}
 	h.c, h.id = c, f.id

@@ -229,9 +229,18 @@ func (s *server) Stop(ctx context.Context, patience time.Duration) error {
 // sayGoodbye waits until the other sides have read their answers, or ctx ends.
 func (s *server) sayGoodbye(ctx context.Context) bool {
 	conns := s.all()
+	last := make(map[*conn]uint32)
+	for _, c := range conns {
+		last[c] = c.sayNoMore()
+	}
+	select {
+	case <-s.handlers.wait(): // of calls that came in the last moment, which the gate refuses
+	case <-ctx.Done():
+		return false
+	}
 	for _, c := range conns {
 		c.w.mu.Lock()
-		c.w.add(frameGoodbye, 0, nil)
+		c.w.add(frameGoodbye, 0, appendUvarint(nil, uint64(last[c])))
 		c.w.later()
 	}
 	for _, c := range conns {

@@ -2,7 +2,6 @@ package pw
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"math"
 	"net"
@@ -10,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -416,9 +416,12 @@ func (w *writer) takeOut() { _ = w.raw.SetWriteDeadline(past) }
 // past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
+// isInterruptible reports whether a write to a connection can be ended without an end of the
+// connection. That is so for a socket. A connection with TLS does not survive it, and a stream
+// of yamux does not return before its session has written.
 func isInterruptible(conn net.Conn) bool {
-	_, isTLS := conn.(*tls.Conn)
-	return !isTLS
+	_, ok := conn.(syscall.Conn)
+	return ok
 }
 
 // shut ends the writing.

@@ -57,7 +57,7 @@ func TestAnyProtocolRefused(t *testing.T) {
 		versions []int
 		says     string
 	}{
-		{versions: []int{0}, says: "host.WithAnyProtocol: protocol any: version 0: want 1 or higher"},
+		{versions: []int{-1}, says: "host.WithAnyProtocol: protocol any: version -1"},
 		{versions: make([]int, 65), says: "host.WithAnyProtocol: 65 versions are given, and a plugin reads only 64"},
 	} {
 		if err := startError(testContext(t), t, echoPlugin(), host.WithAnyProtocol(tt.versions...)); err == nil || !strings.Contains(err.Error(), tt.says) {

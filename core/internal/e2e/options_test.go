@@ -237,7 +237,7 @@ func TestInfo(t *testing.T) {
 		security = handshake.SecurityMTLS
 	}
 	info.StartDuration, info.PID = 0, 0
-	want := host.Info{Protocol: "plugwire.e2e", Version: 1, Transport: transport.ID{Name: "unix", Version: 1}, Session: "direct", Wire: "h2", Security: security}
+	want := host.Info{Protocol: "plugwire.e2e", Version: 1, Transport: transport.ID{Name: "unix", Version: 1}, Session: "direct", Wire: "pw/1", Security: security}
 	if diff := cmp.Diff(want, info); diff != "" {
 		t.Errorf("Info (-want +got):\n%s", diff)
 	}

@@ -90,9 +90,14 @@ func tooManyControl(side string) error {
 const RaiseMessageSize = "; raise the limit on both sides with host.WithMaxMessageSize and plugin.WithMaxMessageSize"
 
 // TooLarge returns the error of a message that is larger than the limit on one message.
-// verb is what this side does with it: send or receive.
+// verb is what this side does with it: send or receive. The text is grpc's (rpc_util.go and
+// server.go there), with what to do.
 func TooLarge(verb string, size, limit int) error {
-	return status.Errorf(codes.ResourceExhausted, "trying to %s a message larger than the limit (%d vs. %d bytes)%s", verb, size, limit, RaiseMessageSize)
+	text := "trying to send message larger than max"
+	if verb == "receive" {
+		text = "grpc: received message larger than max"
+	}
+	return status.Errorf(codes.ResourceExhausted, "%s (%d vs. %d)%s", text, size, limit, RaiseMessageSize)
 }
 
 // NoRoom is the status of a call whose message does not fit. other is the side that the

@@ -60,6 +60,7 @@ type conn struct {
 	next     uint32    // number of the next call of this side
 	last     uint32    // number of the last call of the other side
 	methods  []*method // of the other side's calls, by number
+	greeted  bool      // hello is closed
 	goodbye  bool      // the other side takes no more calls
 	noMore   bool      // this side takes no more calls
 	lostWith error     // why the connection is lost
@@ -67,6 +68,7 @@ type conn struct {
 	tick     *time.Timer
 	writesAt uint64 // w.writes at the last tick
 
+	hello    chan struct{} // closed when the other side has let the connection in
 	lost     chan struct{} // closed when the connection is lost
 	failed   chan struct{} // closed by Fail, after reason is set
 	reason   error
@@ -91,7 +93,7 @@ func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first
 	c := &conn{
 		stream: stream, client: client, server: s, auth: calls.NewAuthInfo(stream.Info), next: first,
 		names: make(map[string]uint32), made: make(map[uint32]*call), served: make(map[uint32]*handling),
-		lost: make(chan struct{}), failed: make(chan struct{}),
+		hello: make(chan struct{}), lost: make(chan struct{}), failed: make(chan struct{}),
 	}
 	c.auth.Conn = c
 	c.peer = &peer.Peer{Addr: stream.RemoteAddr(), LocalAddr: stream.LocalAddr(), AuthInfo: c.auth}
@@ -415,6 +417,10 @@ func (c *conn) handle(f frame) (*handling, error) {
 	switch {
 	case f.kind == frameGoodbye && f.id == 0:
 		return nil, c.takeGoodbye(f.payload)
+	case f.kind == frameHello && f.id == 0 && !c.greeted:
+		c.greeted = true
+		close(c.hello)
+		return nil, nil //nolint:nilnil // it is for no call
 	case f.kind == frameGoodbye || f.id == 0:
 		return nil, broken("a frame of kind %d for call %d", f.kind, f.id)
 	case f.kind == frameOpen:

@@ -22,6 +22,7 @@ const (
 	frameCancel  kind = 8  // the caller has given up
 	frameCredit  kind = 9  // so many more bytes of messages may be sent
 	frameGoodbye kind = 10 // all answers are sent: the other side closes the connection
+	frameHello   kind = 11 // the plugin has let the connection in
 )
 
 // The flags of an open frame.
@@ -77,6 +78,7 @@ var maxPayload = [...]int{
 	frameCancel:  0,
 	frameCredit:  longestNumber,
 	frameGoodbye: longestNumber,
+	frameHello:   0,
 }
 
 // longestNumber is the length of the longest number, in bytes.

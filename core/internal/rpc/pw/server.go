@@ -288,5 +288,8 @@ func (a *acceptor) Accept(_ context.Context, stream *session.Stream) (calls.Clie
 		c.Close()
 		return nil, errLost
 	}
+	c.w.mu.Lock()
+	c.w.add(frameHello, 0, nil)
+	c.w.later()
 	return c, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/url"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -35,7 +36,11 @@ func (Wire) Connect(ctx context.Context, open calls.Opener, client calls.ClientC
 		return nil, nil, err
 	}
 	if cfg == nil {
-		return newConn(stream, client, nil, 1), nil, nil
+		c := newConn(stream, client, nil, 1)
+		if err := c.awaitHello(ctx); err != nil {
+			return nil, nil, err
+		}
+		return c, nil, nil
 	}
 	s, err := newServer(*cfg)
 	if err != nil {
@@ -43,7 +48,28 @@ func (Wire) Connect(ctx context.Context, open calls.Opener, client calls.ClientC
 	}
 	c := newConn(stream, client, s, 1)
 	s.add(c)
+	if err := c.awaitHello(ctx); err != nil {
+		return nil, nil, err
+	}
 	return c, s, nil
+}
+
+// awaitHello waits until the plugin has let the connection in. With TLS 1.3 only that shows
+// that it accepts the host's certificate. After an error the connection is closed.
+func (c *conn) awaitHello(ctx context.Context) error {
+	var err error
+	select {
+	case <-c.hello:
+		return nil
+	case <-c.lost:
+		c.mu.Lock()
+		err = c.lostWith
+		c.mu.Unlock()
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	c.Close()
+	return err
 }
 
 // NewAcceptor implements [calls.Wire].
@@ -144,7 +170,7 @@ func (c *conn) Close() {
 
 // identity returns a connection that is never used.
 func identity(target string) *grpc.ClientConn {
-	conn, err := grpc.NewClient("passthrough:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///"+url.PathEscape(target), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/plugwire/plugwire/core/broker"
@@ -33,6 +34,7 @@ type brokerLife struct {
 	end    context.CancelFunc
 	ready  chan struct{} // closed when core is set
 	core   broker.Connector
+	once   sync.Once // for connectOnce
 }
 
 // newBroker returns a broker without a connection. Close it.
@@ -55,14 +57,12 @@ func (b *GRPCBroker) connect(core broker.Broker) error {
 	return nil
 }
 
-// connectOnce is connect for a plugin that several hosts reach, which share its broker.
+// connectOnce is connect for a plugin that several hosts reach, at the same time too. They
+// share the broker.
 func (b *GRPCBroker) connectOnce(core broker.Broker) error {
-	select {
-	case <-b.life.ready:
-		return nil
-	default:
-		return b.connect(core)
-	}
+	var err error
+	b.life.once.Do(func() { err = b.connect(core) })
+	return err
 }
 
 // brokerTimeout bounds how long a call waits for the other side.
@@ -98,8 +98,19 @@ func (b *GRPCBroker) Accept(id uint32) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(b.life.ctx, func() { _ = ln.Close() })
-	return ln, nil
+	return &brokeredListener{ln, context.AfterFunc(b.life.ctx, func() { _ = ln.Close() })}, nil
+}
+
+// brokeredListener is a listener that ends with the broker.
+type brokeredListener struct {
+	net.Listener
+	release func() bool // lets the broker forget the listener
+}
+
+// Close implements [net.Listener].
+func (l *brokeredListener) Close() error {
+	l.release()
+	return l.Listener.Close()
 }
 
 // AcceptAndServe serves under an id with the server that the function returns, until that
@@ -137,7 +148,6 @@ func (b *GRPCBroker) DialWithOptions(id uint32, opts ...grpc.DialOption) (conn *
 		return nil, err
 	}
 	d := &idDialer{core: core, id: id, first: first}
-	d.taken = context.AfterFunc(b.life.ctx, d.drop)
 	conn, err = grpc.NewClient("passthrough:///unused", append([]grpc.DialOption{
 		grpc.WithContextDialer(d.dial),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the connection is authenticated
@@ -147,6 +157,9 @@ func (b *GRPCBroker) DialWithOptions(id uint32, opts ...grpc.DialOption) (conn *
 		d.drop()
 		return nil, err
 	}
+	unused, taken := context.WithCancel(b.life.ctx)
+	d.taken = taken
+	go d.watch(unused, conn)
 	conn.Connect() // takes the first connection
 	return conn, nil
 }
@@ -156,10 +169,20 @@ type idDialer struct {
 	core broker.Connector
 	id   uint32
 
-	taken func() bool // keeps drop from being called
+	taken func() // ends watch
 
 	mu    sync.Mutex // guards first
-	first net.Conn   // made before; nil once it is taken
+	first net.Conn   // the connection that proved the id; nil once it is taken
+}
+
+// watch closes the first connection if the broker or conn is closed before it was taken.
+func (d *idDialer) watch(unused context.Context, conn *grpc.ClientConn) {
+	state := conn.GetState()
+	for state != connectivity.Shutdown && conn.WaitForStateChange(unused, state) {
+		state = conn.GetState()
+	}
+	d.drop()
+	d.taken()
 }
 
 // take returns the first connection, nil if it was taken before.
@@ -171,7 +194,7 @@ func (d *idDialer) take() net.Conn {
 	return conn
 }
 
-// drop closes the first connection if it was never taken.
+// drop closes the first connection, unless it was taken.
 func (d *idDialer) drop() {
 	if conn := d.take(); conn != nil {
 		_ = conn.Close() // nothing was said on it

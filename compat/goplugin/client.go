@@ -14,7 +14,7 @@ import (
 // Killed is 1 after [CleanupClients] was called. Read it with sync/atomic.
 var Killed uint32 = 0
 
-// managed are the clients that CleanupClients ends.
+// managed are the clients that CleanupClients ends: those that are Managed and were started.
 var managed struct {
 	mu      sync.Mutex // guards clients
 	clients []*Client
@@ -42,6 +42,7 @@ type Client struct {
 
 	mu          sync.Mutex         // guards the fields below
 	cancelStart context.CancelFunc // nil unless a start runs
+	kills       int                // number of calls of Kill that run
 	plugin      *host.Plugin       // nil before the start
 	addr        net.Addr           // where the plugin listens
 	id          string             // of the running plugin
@@ -54,13 +55,7 @@ type Client struct {
 // [CleanupClients] for a client that is Managed.
 func NewClient(config *ClientConfig) (c *Client) {
 	config.setDefaults()
-	c = &Client{config: config}
-	if config.Managed {
-		managed.mu.Lock()
-		managed.clients = append(managed.clients, c)
-		managed.mu.Unlock()
-	}
-	return c
+	return &Client{config: config}
 }
 
 // Client starts the plugin, unless it was started before, and returns what dispenses the
@@ -81,7 +76,13 @@ func (c *Client) Start() (addr net.Addr, err error) {
 	c.starting.Lock()
 	defer c.starting.Unlock()
 	c.mu.Lock()
-	addr = c.addr
+	if c.addr != nil || c.kills > 0 {
+		defer c.mu.Unlock()
+		if c.addr == nil {
+			return nil, errKilled
+		}
+		return c.addr, nil
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancelStart = cancel
 	c.mu.Unlock()
@@ -91,25 +92,30 @@ func (c *Client) Start() (addr net.Addr, err error) {
 		c.mu.Unlock()
 		cancel()
 	}()
-	if addr != nil {
-		return addr, nil
-	}
+	c.manage()
 	s, err := c.start(ctx)
 	if err != nil {
 		c.exited.Store(true)
+		c.forget()
 		return nil, err
 	}
 	return s.addr, nil
 }
 
 // Kill ends the plugin, and returns when nothing of it is left. The plugin has ten seconds to
-// finish its calls and to exit. A start that runs is given up.
+// finish its calls and to exit. Starts that run or wait are given up.
 func (c *Client) Kill() {
 	c.mu.Lock()
+	c.kills++
 	if c.cancelStart != nil {
 		c.cancelStart()
 	}
 	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.kills--
+		c.mu.Unlock()
+	}()
 	c.starting.Lock()
 	defer c.starting.Unlock()
 	c.mu.Lock()
@@ -124,6 +130,16 @@ func (c *Client) Kill() {
 	c.id = ""
 	c.mu.Unlock()
 	c.forget()
+}
+
+// manage adds a client that is Managed to those that CleanupClients ends.
+func (c *Client) manage() {
+	if !c.config.Managed {
+		return
+	}
+	managed.mu.Lock()
+	defer managed.mu.Unlock()
+	managed.clients = append(managed.clients, c)
 }
 
 // forget removes the client from those that CleanupClients ends.
@@ -175,6 +191,8 @@ func (c *Client) ReattachConfig() *ReattachConfig {
 	again := *c.reattach
 	return &again
 }
+
+var errKilled = errors.New("plugin: Kill was called during the start")
 
 var errNotOne = errors.New("exactly one of Cmd, or Reattach, or RunnerFunc must be set")
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/plugwire/plugwire/core/host"
 )
@@ -110,33 +111,65 @@ func (r *commandRunner) Start(ctx context.Context, cfg host.StartConfig) (host.P
 	return p, err
 }
 
-// bind shows the user's command what was started, and ends the plugin with the context of
-// the command.
+// bind shows the user's command the process of the plugin, and ends the plugin with the
+// context of the command.
 func (r *commandRunner) bind(p *host.Plugin) {
 	cmd := r.config.Cmd
 	if cmd == nil {
 		return
 	}
-	if process, err := os.FindProcess(p.Info().PID); err == nil {
-		cmd.Process = process
+	process, err := os.FindProcess(p.Info().PID)
+	if err != nil {
+		return // the process has ended
 	}
-	if cmd.Cancel == nil {
-		return
-	}
+	cmd.Process = process
 	if ctx := contextOf(cmd); ctx != nil {
-		stop := context.AfterFunc(ctx, func() { _ = cmd.Cancel() }) // an error means that it has ended
-		context.AfterFunc(endOf(p), func() { stop() })
+		go endWith(ctx, cmd, p.Done())
 	}
 }
 
-// endOf returns a context that ends with the plugin.
-func endOf(p *host.Plugin) context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		<-p.Done()
-		cancel()
-	}()
-	return ctx
+// endWith ends the process of a command with its context, as package exec does. It returns
+// when the process has ended.
+func endWith(ctx context.Context, cmd *exec.Cmd, ended <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-ended:
+		return
+	}
+	if cmd.Cancel != nil {
+		_ = cmd.Cancel() // an error means that the process has ended
+	}
+	if cmd.WaitDelay <= 0 {
+		return
+	}
+	delay := time.NewTimer(cmd.WaitDelay)
+	defer delay.Stop()
+	select {
+	case <-delay.C:
+		_ = cmd.Process.Kill() // an error means that the process has ended
+	case <-ended:
+	}
+}
+
+// bounded returns a context that ends with ctx, and with that of the user's command. Call
+// release after the start.
+func (r *commandRunner) bounded(ctx context.Context) (bound context.Context, release func(), err error) {
+	var own context.Context
+	if r.config.Cmd != nil {
+		own = contextOf(r.config.Cmd)
+	}
+	if own == nil {
+		return ctx, func() {}, nil
+	}
+	if err := own.Err(); err != nil {
+		return nil, nil, err
+	}
+	bound, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(own, func() { cancel(own.Err()) })
+	return bound, func() {
+		stop()
+		cancel(nil)
+	}, nil
 }
 
 // sameAddresses is a process whose plugin has its sockets elsewhere than in the private

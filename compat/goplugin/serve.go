@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -134,19 +137,17 @@ func (o *ServeConfig) binding(broker *GRPCBroker) (protocol.Binding, []plugin.Op
 	if o.GRPCServer == nil {
 		return none, nil, fmt.Errorf("ServeConfig.GRPCServer is not set: %w", errNetRPC)
 	}
+	all, err := served(sets(o.VersionedPlugins, o.version(), o.Plugins, false))
+	if err != nil {
+		return none, nil, err
+	}
 	var versions []protocol.Binding
 	name := offeredProtocol()
-	for version, set := range sets(o.VersionedPlugins, o.version(), o.Plugins, false) {
-		if err := set.check(); err != nil {
-			return none, nil, fmt.Errorf("version %d: %w", version, err)
-		}
+	for version, set := range all {
 		versions = append(versions, protocol.FromNewServer(name, version, set.server(o.GRPCServer, broker)))
 	}
-	if len(versions) == 0 {
-		return none, nil, errors.New("no plugins given: set ServeConfig.Plugins or VersionedPlugins")
-	}
-	served := []plugin.Option{
-		plugin.WithTransports(served()...),
+	opts := []plugin.Option{
+		plugin.WithTransports(listening()...),
 		plugin.WithLogger(slog.New(hclogbridge.NewHandler(broker.life.logger))),
 		plugin.OnReady(func(ctx context.Context) error { return broker.connectOnce(plugin.Broker(ctx)) }),
 	}
@@ -156,15 +157,41 @@ func (o *ServeConfig) binding(broker *GRPCBroker) (protocol.Binding, []plugin.Op
 			return none, nil, fmt.Errorf("TLSProvider: %w", err)
 		}
 		if cfg != nil {
-			served = append(served, plugin.WithTLSConfig(cfg))
+			opts = append(opts, plugin.WithTLSConfig(cfg))
 		}
 	}
-	return protocol.Join(versions...), served, nil
+	return protocol.Join(versions...), opts, nil
 }
 
-// served are the transports of a plugin. Under a host on go-plugin it has one: another would
+// served returns the versions that speak gRPC. A plugin can have others beside them, which
+// go-plugin serves over net/rpc. They are left out, unless the host knows only those.
+func served(all map[int]PluginSet) (map[int]PluginSet, error) {
+	if len(all) == 0 {
+		return nil, errors.New("no plugins given: set ServeConfig.Plugins or VersionedPlugins")
+	}
+	hosts := strings.Split(os.Getenv("PLUGIN_PROTOCOL_VERSIONS"), ",")
+	speaksGRPC := make(map[int]PluginSet, len(all))
+	var refused error
+	var common, missed bool // whether the host knows a version that is served, or refused
+	for _, version := range slices.Sorted(maps.Keys(all)) {
+		known := slices.Contains(hosts, strconv.Itoa(version))
+		if err := all[version].check(); err != nil {
+			refused = errors.Join(refused, fmt.Errorf("version %d: %w", version, err))
+			missed = missed || known
+			continue
+		}
+		speaksGRPC[version] = all[version]
+		common = common || known
+	}
+	if len(speaksGRPC) == 0 || missed && !common {
+		return nil, refused
+	}
+	return speaksGRPC, nil
+}
+
+// listening are the transports of a plugin. Under a host on go-plugin it has one: another would
 // be plaintext on TCP, open to every user of the machine.
-func served() []transport.Transport {
+func listening() []transport.Transport {
 	if os.Getenv(offerVariable) == "" {
 		return transports()[:1]
 	}

@@ -172,7 +172,12 @@ func (s *launch) command(ctx context.Context) error {
 			opts = append(opts, verified)
 		}
 	}
-	if s.plugin, err = host.Launch(ctx, cmd, opts...); err != nil {
+	bound, release, err := runner.bounded(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if s.plugin, err = host.Launch(bound, cmd, opts...); err != nil {
 		return s.explain(err)
 	}
 	runner.bind(s.plugin)

@@ -2,8 +2,12 @@ package plugin_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -117,6 +121,102 @@ func TestBrokerAccept(t *testing.T) {
 	}
 	zero.AcceptAndServe(1, serveEcho)
 	zero.Run()
+}
+
+// TestBrokerForgets closes listeners whose broker goes on. Nothing of them is left. It counts
+// what is in memory, so it does not run beside other tests.
+func TestBrokerForgets(t *testing.T) {
+	cfg := config(t, "plain")
+	cfg.GRPCBrokerMultiplex = true // without sockets
+	_, d := start(t, cfg)
+	const listeners = 2000
+	objects := func() int64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapObjects) //nolint:gosec // small
+	}
+	before := objects()
+	for range listeners {
+		ln, err := d.broker.Accept(d.broker.NextId())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ln.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := objects() - before; left > listeners {
+		t.Errorf("%d objects are left of %d listeners", left, listeners)
+	}
+}
+
+// TestBrokerDialUnused closes connections before they are used. The other side sees that.
+func TestBrokerDialUnused(t *testing.T) {
+	t.Parallel()
+	client, server := plugin.TestPluginGRPCConn(t, false, map[string]plugin.Plugin{"test": testPlugin{version: 1}})
+	raw, err := client.Dispense("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker := raw.(hostSide).broker
+	text, err := do(raw.(hostSide), "listen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return nil, errors.New("it dials nothing") })
+	const dials = 50
+	for i := range dials {
+		conn, err := broker.DialWithOptions(uint32(id), []grpc.DialOption{own}[:i%2]...) //nolint:gosec // small
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	check(t, raw.(hostSide), fmt.Sprint("ended:", dials), "")
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
+	server.Stop()
+	<-server.DoneCh
+}
+
+// TestBrokerTwice accepts an id that is accepted already, and accepts it again after that.
+func TestBrokerTwice(t *testing.T) {
+	t.Parallel()
+	for _, multiplex := range []bool{false, true} {
+		cfg := config(t, "plain")
+		cfg.GRPCBrokerMultiplex = multiplex
+		_, d := start(t, cfg)
+		id := d.broker.NextId()
+		ln, err := d.broker.Accept(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.broker.Accept(id); err == nil {
+			t.Error("an id is accepted twice")
+		}
+		d.broker.AcceptAndServe(id, serveEcho)                                               // logs why it returns
+		d.broker.AcceptAndServe(id+1, func([]grpc.ServerOption) *grpc.Server { return nil }) // likewise
+		for range 2 {
+			if err := ln.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if ln, err = d.broker.Accept(id); err != nil {
+			t.Errorf("accepted again: %v", err)
+		} else if err := ln.Close(); err != nil {
+			t.Error(err)
+		}
+		big := strings.Repeat("x", 5<<20) // more than grpc-go's default
+		check(t, d, "echo:"+big, big)
+	}
 }
 
 // TestMultiplexRefused asks a plugin for the multiplexed mode that does not have it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -58,6 +59,9 @@ func serveRole(name string) {
 	case "versions":
 		cfg.Plugins = nil
 		cfg.VersionedPlugins = map[int]plugin.PluginSet{2: {"test": testPlugin{version: 2}}, 3: {"test": testPlugin{version: 3}}, 7: {"test": testPlugin{version: 7}}}
+	case "net/rpc beside":
+		cfg.Plugins = nil
+		cfg.VersionedPlugins = map[int]plugin.PluginSet{2: {"test": netRPCPlugin{}}, 3: {"test": testPlugin{version: 3}}, 5: {"test": netRPCPlugin{}}}
 	case "version0":
 		cfg.ProtocolVersion = 0
 	case "intercepts":
@@ -146,9 +150,12 @@ type testPlugin struct {
 var _ plugin.GRPCPlugin = testPlugin{}
 
 func (p testPlugin) GRPCServer(broker *plugin.GRPCBroker, s *grpc.Server) error {
-	s.RegisterService(&desc, handler{p.version, broker})
+	s.RegisterService(&desc, handler{p.version, broker, make(chan struct{}, 1000)})
 	return nil
 }
+
+// netRPCPlugin speaks net/rpc only.
+type netRPCPlugin struct{ plugin.NetRPCUnsupportedPlugin }
 
 // hostSide is what a host gets.
 type hostSide struct {
@@ -166,6 +173,22 @@ func (p testPlugin) GRPCClient(ctx context.Context, broker *plugin.GRPCBroker, c
 type handler struct {
 	version int
 	broker  *plugin.GRPCBroker
+	ended   chan struct{} // receives when a connection of "listen" has ended
+}
+
+// count reads the connections of a listener to their ends.
+func (h handler) count(ln net.Listener) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			_, _ = io.Copy(io.Discard, conn) // until the other side closes it
+			_ = conn.Close()
+			h.ended <- struct{}{}
+		}()
+	}
 }
 
 func (h handler) do(ctx context.Context, command string) (string, error) {
@@ -200,6 +223,32 @@ func (h handler) do(ctx context.Context, command string) (string, error) {
 		}
 		answer, err := do(conn, "echo:from the host")
 		return answer, errors.Join(err, conn.Close())
+	case "listen": // counts the connections that have ended
+		id := h.broker.NextId()
+		ln, err := h.broker.Accept(id)
+		if err != nil {
+			return "", err
+		}
+		go h.count(ln)
+		return strconv.Itoa(int(id)), nil
+	case "accept twice": // the broker logs why it does not
+		id := h.broker.NextId()
+		ln, err := h.broker.Accept(id)
+		if err != nil {
+			return "", err
+		}
+		h.broker.AcceptAndServe(id, serveEcho)
+		return "", ln.Close()
+	case "ended":
+		want, _ := strconv.Atoi(arg)
+		for range want {
+			select {
+			case <-h.ended:
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
+		}
+		return "", nil
 	case "serve":
 		id := h.broker.NextId()
 		accepted := make(chan struct{})

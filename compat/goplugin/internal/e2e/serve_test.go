@@ -1,7 +1,6 @@
 package plugin_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -65,7 +64,9 @@ func TestServeLogger(t *testing.T) {
 	cfg := config(t, "logger")
 	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace})
 	c, d := start(t, cfg)
-	check(t, d, "echo:works", "works")
+	check(t, d, "accept twice", "")
+	log.await(t, "the broker does not accept: pid=")
+	log.await(t, "@module=given")
 	c.Kill()
 	if c.ID() != "" {
 		t.Errorf("ID %q after Kill", c.ID())
@@ -349,18 +350,19 @@ func TestOwnServer(t *testing.T) {
 			Server:  plugin.DefaultGRPCServer,
 			DoneCh:  make(chan struct{}),
 			Stdout:  strings.NewReader("from stdout\n"),
-			Stderr:  new(bytes.Buffer),
+			Stderr:  strings.NewReader("from stderr\n"),
 		}
 		if err := s.Init(); err != nil {
 			t.Fatal(err)
 		}
 		go s.Serve(ln)
-		var stdout buffer
+		var stdout, stderr buffer
 		cfg := reattached(t, &plugin.ReattachConfig{Protocol: plugin.ProtocolGRPC, ProtocolVersion: 1, Addr: ln.Addr(), Pid: os.Getpid(), Test: true})
-		cfg.SyncStdout = &stdout
+		cfg.SyncStdout, cfg.SyncStderr = &stdout, &stderr
 		c, d := start(t, cfg)
 		check(t, d, "echo:works", "works")
 		stdout.await(t, "from stdout\n")
+		stderr.await(t, "from stderr\n")
 		c.Kill()
 		if s.Config() != `{"stdout_addr":"","stderr_addr":""}`+"\n" {
 			t.Errorf("Config %q", s.Config())

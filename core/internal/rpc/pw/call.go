@@ -131,6 +131,7 @@ func (k *call) begin(m *message) error {
 		w.later()
 		c.mu.Lock()
 		k.forget()
+		k.id = 0 // the call was never sent
 		c.mu.Unlock()
 		return err
 	}
@@ -348,6 +349,30 @@ func decodeMD(b []byte) metadata.MD {
 	return md
 }
 
+// header returns the metadata before the first message; nil if there is none. The caller holds
+// the mutex of the connection, or the call is over.
+func (k *call) header() metadata.MD {
+	if !k.headerIn {
+		return nil
+	}
+	md := decodeMD(k.rawHeader)
+	md[contentTypeKey] = []string{contentType(k.opts.subtype)}
+	return md
+}
+
+// trailer returns the metadata after the last message, like header. An end alone says in the
+// trailer what a header says otherwise.
+func (k *call) trailer() metadata.MD {
+	if k.id == 0 {
+		return nil
+	}
+	md := decodeMD(k.rawTrailer)
+	if k.hasEnd && !k.headerIn {
+		md[contentTypeKey] = []string{contentType(k.opts.subtype)}
+	}
+	return md
+}
+
 // settle gives the caller what the options ask for, and returns the call's error as the
 // caller gets it.
 func (k *call) settle(err error) error {
@@ -355,16 +380,15 @@ func (k *call) settle(err error) error {
 		err = k.explain(err)
 	}
 	o := &k.opts
-	if len(o.headers)+len(o.trailers)+len(o.peers) > 0 {
+	if k.id != 0 && len(o.headers)+len(o.trailers)+len(o.peers) > 0 {
 		k.c.mu.Lock()
-		header, trailer := k.rawHeader, k.rawTrailer
-		k.c.mu.Unlock()
 		for _, h := range o.headers {
-			*h = decodeMD(header)
+			*h = k.header()
 		}
 		for _, t := range o.trailers {
-			*t = decodeMD(trailer)
+			*t = k.trailer()
 		}
+		k.c.mu.Unlock()
 		for _, p := range o.peers {
 			*p = *k.c.peer
 		}

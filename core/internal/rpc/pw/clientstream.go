@@ -89,26 +89,28 @@ func (s *clientStream) Header() (metadata.MD, error) {
 	c := s.c
 	c.mu.Lock()
 	err := s.await(s.ctx, wantHeader)
-	in, raw := s.headerIn, s.rawHeader
+	md := s.header()
 	c.mu.Unlock()
 	switch {
 	case err != nil:
 		s.abandon()
-		return nil, s.finish(err)
-	case in:
-		return decodeMD(raw), nil
+		_ = s.finish(err)
+	case md != nil:
+		s.watch.header(s.call)
+		return md, nil
+	default:
+		if err := s.result(); err != nil {
+			_ = s.finish(err)
+		}
 	}
-	if err := s.result(); err != nil {
-		return nil, s.finish(err)
-	}
-	return nil, nil //nolint:nilnil // as grpc does for an end without a header
+	return nil, nil //nolint:nilnil // as grpc does: RecvMsg has the error
 }
 
 // Trailer implements [grpc.ClientStream].
 func (s *clientStream) Trailer() metadata.MD {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	return decodeMD(s.rawTrailer)
+	return s.trailer()
 }
 
 // CloseSend implements [grpc.ClientStream].
@@ -123,7 +125,10 @@ func (s *clientStream) CloseSend() error {
 // SendMsg implements [grpc.ClientStream].
 func (s *clientStream) SendMsg(m any) error {
 	if s.halved {
-		return status.Error(codes.Internal, "SendMsg called after CloseSend")
+		err := status.Error(codes.Internal, "SendMsg called after CloseSend")
+		s.abandon()
+		_ = s.finish(err)
+		return err
 	}
 	if !s.desc.ClientStreams {
 		s.halved = true
@@ -159,7 +164,7 @@ func (s *clientStream) RecvMsg(m any) error {
 			if s.desc.ServerStreams {
 				return nil
 			}
-			return s.only()
+			return s.only(m)
 		}
 		s.abandon()
 		return s.finish(err)
@@ -167,23 +172,26 @@ func (s *clientStream) RecvMsg(m any) error {
 	if errors.Is(err, io.EOF) {
 		if err = s.result(); err == nil {
 			if !s.desc.ServerStreams {
-				return s.finish(status.Error(codes.Internal, "cardinality violation: received no response message from non-server-streaming RPC"))
+				err = s.finish(status.Error(codes.Internal, "cardinality violation: received no response message from non-server-streaming RPC"))
+			} else {
+				err = s.finish(nil)
 			}
-			if err = s.finish(nil); err != nil {
+			if err != nil {
 				return err
 			}
-			return io.EOF
+			return io.EOF // the call has ended before, if it has one answer
 		}
 	}
 	s.abandon()
 	return s.finish(err)
 }
 
-// only waits for the end after the only answer.
-func (s *clientStream) only() error {
-	_, _, err := s.receive(s.ctx)
+// only waits for the end after the only answer. m is the message of that.
+func (s *clientStream) only(m any) error {
+	b, _, err := s.receive(s.ctx)
 	switch {
 	case err == nil:
+		s.watch.inPayload(m, len(b))
 		s.abandon()
 		return s.finish(status.Error(codes.Internal, "cardinality violation: expected <EOF> for non server-streaming RPCs, but received another message"))
 	case errors.Is(err, io.EOF):

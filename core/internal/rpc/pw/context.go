@@ -110,6 +110,8 @@ func (c *callContext) incoming() metadata.MD {
 		if c.md == nil {
 			c.md = metadata.MD{}
 		}
+		c.md[authorityKey] = authority
+		c.md[contentTypeKey] = []string{contentType(c.handling.subtype)}
 	}
 	return c.md
 }

@@ -88,10 +88,13 @@ type handling struct {
 	ended                   bool         // the status has been sent
 	unread                  atomic.Int32 // messages sent since the last one was received
 	began                   time.Time
-	fields                  int  // bytes of the caller's metadata, as HTTP/2 counts them
-	alone                   bool // the message came with the open frame: no other comes
-	first                   bool // a message was received; belongs to the receiver
-	batched                 bool // the background writes the status, with those of other calls
+	fields                  int         // bytes of the caller's metadata, as HTTP/2 counts them
+	alone                   bool        // the message came with the open frame: no other comes
+	left                    atomic.Bool // the call was cancelled or lost before its status was sent
+	watched                 bool        // the stats handlers are told of the call
+	told                    bool        // the stats handlers know of the end; belongs to the handler's goroutine
+	first                   bool        // a message was received; belongs to the receiver
+	batched                 bool        // the background writes the status, with those of other calls
 }
 
 var (
@@ -113,8 +116,7 @@ func (t transportStream) SendHeader(md metadata.MD) error { return t.h.sendHeade
 
 // SetTrailer implements [grpc.ServerTransportStream].
 func (t transportStream) SetTrailer(md metadata.MD) error {
-	t.h.SetTrailer(md)
-	return nil
+	return t.h.setTrailer(md)
 }
 
 // handleOpen begins a call of the other side. It returns the call if the background may
@@ -286,6 +288,7 @@ func (h *handling) take(f frame) error {
 // cancelled ends the call from the other side. The caller holds the mutex of the connection.
 func (h *handling) cancelled(err error) {
 	h.over, h.gone = true, true
+	h.left.Store(true)
 	if h.refusal == nil {
 		h.refusal = status.FromContextError(err).Err()
 	}
@@ -315,7 +318,8 @@ func (h *handling) serve() {
 			h.c.w.flush()
 		}
 	}()
-	if h.server.watched {
+	h.watched = h.server.watched && isMethod(h.method.name)
+	if h.watched {
 		h.beginStats()
 	}
 	var err error
@@ -333,12 +337,12 @@ func (h *handling) serve() {
 		reply, err = m.entry.Unary(m.entry.Service, h.context(), h.decodeOnly, nil)
 		m.ran(time.Since(began))
 		if err == nil {
-			h.end(nil, reply)
+			h.finish(nil, reply)
 			returned = true
 			return
 		}
 	}
-	h.end(err, nil)
+	h.finish(err, nil)
 	returned = true
 }
 
@@ -456,6 +460,7 @@ func (h *handling) RecvMsg(m any) error {
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		h.fail(err)
+		h.out = nil
 	}
 	return err
 }
@@ -463,12 +468,19 @@ func (h *handling) RecvMsg(m any) error {
 // fail ends the call with an error that this side has found. Like gRPC, it ignores what the
 // handler returns afterwards.
 func (h *handling) fail(err error) {
-	h.stopSending() // end waits for a goroutine that sends
-	h.end(err, nil)
+	h.c.mu.Lock()
+	if h.gone { // or the handler has returned
+		h.c.mu.Unlock()
+		return
+	}
+	h.gone = true // end waits for a goroutine that sends
+	h.notify()
+	h.c.mu.Unlock()
+	_ = h.end(err, nil)
 	h.c.mu.Lock()
 	defer h.c.mu.Unlock()
 	h.cancelled(context.Canceled)
-	h.out = nil
+	h.data, h.larges = h.data[:0], nil
 }
 
 // receiveInto receives a message.
@@ -480,10 +492,25 @@ func (h *handling) receiveInto(m any) error {
 	if err := decode(b, large, m, h.codec, h.limit); err != nil {
 		return err
 	}
-	if h.server.watched {
+	if h.watched {
 		h.tell(&stats.InPayload{Payload: m, Length: len(b), CompressedLength: len(b), WireLength: len(b) + grpcPrefix, RecvTime: time.Now()})
 	}
 	return nil
+}
+
+// errHeaderSent is the error of metadata that comes too late.
+var errHeaderSent = status.Error(codes.Internal, "transport: SendHeader called multiple times")
+
+// isDone reports whether nothing is sent any more. The caller holds sending.
+func (h *handling) isDone() bool { return h.ended || h.left.Load() }
+
+// doneError is why nothing is sent any more.
+func (h *handling) doneError() error {
+	err := h.ctx.Err()
+	if err == nil {
+		err = context.Canceled
+	}
+	return status.FromContextError(err).Err()
 }
 
 // SetHeader implements [grpc.ServerStream].
@@ -504,8 +531,8 @@ func (h *handling) setHeader(md metadata.MD) error {
 	}
 	h.sending.Lock()
 	defer h.sending.Unlock()
-	if h.sent || h.ended {
-		return status.Error(codes.Internal, "transport: the stream is done or WriteHeader was already called")
+	if h.sent || h.isDone() {
+		return errHeaderSent
 	}
 	h.addHeader(md)
 	return nil
@@ -529,8 +556,11 @@ func (h *handling) SendHeader(md metadata.MD) error {
 func (h *handling) sendHeaderWith(md metadata.MD) error {
 	h.sending.Lock()
 	defer h.sending.Unlock()
-	if h.sent || h.ended {
-		return status.Error(codes.Internal, "transport: SendHeader called multiple times")
+	if h.isDone() {
+		return h.doneError()
+	}
+	if h.sent {
+		return errHeaderSent
 	}
 	h.addHeader(md)
 	return h.sendHeader(true)
@@ -557,34 +587,49 @@ func (h *handling) sendHeader(flush bool) error {
 	} else {
 		w.mu.Unlock()
 	}
-	if h.server.watched {
+	if h.watched {
 		h.tell(&stats.OutHeader{Header: decodeMD(h.header)})
 	}
 	return nil
 }
 
 // SetTrailer implements [grpc.ServerStream].
-func (h *handling) SetTrailer(md metadata.MD) {
+func (h *handling) SetTrailer(md metadata.MD) { _ = h.setTrailer(md) }
+
+func (h *handling) setTrailer(md metadata.MD) error {
 	if len(md) == 0 {
-		return
+		return nil
 	}
 	h.sending.Lock()
 	defer h.sending.Unlock()
+	if h.isDone() {
+		return errHeaderSent
+	}
 	var size int
 	h.trailer, size = appendMetadata(h.trailer, md)
 	h.trailerSize += size
+	return nil
 }
 
 // SendMsg implements [grpc.ServerStream].
 func (h *handling) SendMsg(m any) error {
+	err := h.send(m)
+	if err != nil {
+		h.fail(err)
+	}
+	return err
+}
+
+// send sends a message.
+func (h *handling) send(m any) error {
 	p, err := prepare(m, h.codec, h.server.cfg.MaxMessageSize)
 	if err != nil {
 		return err
 	}
 	h.sending.Lock()
 	defer h.sending.Unlock()
-	if h.ended {
-		return status.Error(codes.Internal, "transport: the stream is done")
+	if h.isDone() {
+		return h.doneError()
 	}
 	if !h.sent {
 		if err := h.sendHeader(false); err != nil {
@@ -594,7 +639,7 @@ func (h *handling) SendMsg(m any) error {
 	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, h.unread.Add(1) > 1); err != nil {
 		return sendError(&h.ctx, err)
 	}
-	if h.server.watched {
+	if h.watched {
 		h.tell(&stats.OutPayload{Payload: m, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
 	}
 	return nil
@@ -604,18 +649,35 @@ func sendError(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return status.FromContextError(ctx.Err()).Err()
+	case errors.Is(err, errGone):
+		return errEnded
 	}
 	return status.Error(codes.Unavailable, errLost.Error())
 }
 
-// end sends the status of the call, after the only message of a unary call.
-func (h *handling) end(err error, reply any) {
+// finish ends the call, and tells the stats handlers what the handler has returned.
+func (h *handling) finish(err error, reply any) {
+	err = h.end(err, reply)
+	if !h.watched || h.told {
+		return
+	}
+	h.told = true
+	h.tell(&stats.End{BeginTime: h.began, EndTime: time.Now(), Error: h.statusOf(err).Err()})
+}
+
+// end sends the status of the call, after the only message of a unary call. It returns how the
+// call ended for this side.
+func (h *handling) end(err error, reply any) error {
 	h.sending.Lock()
 	defer h.sending.Unlock()
-	if h.ended {
-		return
+	if h.isDone() {
+		if err == nil && reply != nil {
+			err = h.doneError()
+		}
+		return err
 	}
 	h.ended = true
 	if err == nil && h.cut != nil {
@@ -630,8 +692,7 @@ func (h *handling) end(err error, reply any) {
 	st := h.statusOf(err)
 	w := h.c.w
 	if w.lock(context.Background()) != nil {
-		h.endStats(err)
-		return // the connection is lost
+		return err // the connection is lost
 	}
 	at := w.begin(frameEnd, h.id)
 	if err := h.appendEnd(st, &p); err != nil {
@@ -648,10 +709,17 @@ func (h *handling) end(err error, reply any) {
 	} else {
 		w.flush()
 	}
-	if h.server.watched && p.size > 0 {
+	if !h.watched {
+		return st.Err()
+	}
+	if !h.sent && (len(h.header) > 0 || reply != nil && st.Code() == codes.OK) {
+		h.tell(&stats.OutHeader{Header: decodeMD(h.header)})
+	}
+	if reply != nil && st.Code() == codes.OK {
 		h.tell(&stats.OutPayload{Payload: reply, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
 	}
-	h.endStats(st.Err())
+	h.tell(&stats.OutTrailer{Trailer: decodeMD(h.trailer)})
+	return st.Err()
 }
 
 func (h *handling) sendLargeReply(p *message) error {
@@ -663,8 +731,7 @@ func (h *handling) sendLargeReply(p *message) error {
 	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, false); err != nil {
 		return sendError(&h.ctx, err)
 	}
-	p.proto, p.bytes = nil, nil
-	p.size = -1
+	p.proto, p.bytes = nil, nil // the end has no message
 	return nil
 }
 
@@ -695,7 +762,9 @@ func (h *handling) appendEnd(st *status.Status, p *message) error {
 	}
 	if st.Code() != codes.OK {
 		flags |= endStatus
-		b, err := proto.Marshal(st.Proto())
+		p := st.Proto()
+		p.Message = string([]rune(p.GetMessage())) // as gRPC sends bytes that are not UTF-8
+		b, err := proto.Marshal(p)
 		if err != nil || len(b) > maxFrame/2 {
 			b, _ = proto.Marshal(status.New(st.Code(), "the status cannot be sent").Proto()) // a status of plain text can always be encoded
 		}
@@ -738,16 +807,11 @@ func (h *handling) beginStats() {
 		begin.IsClientStream, begin.IsServerStream = s.ClientStreams, s.ServerStreams
 	}
 	h.tell(&stats.InHeader{
-		FullMethod: h.method.name, Header: h.ctx.incoming(),
+		FullMethod: h.method.name, Header: h.ctx.incoming().Copy(),
 		RemoteAddr: h.c.stream.RemoteAddr(), LocalAddr: h.c.stream.LocalAddr(),
 	})
-	h.tell(begin)
-}
-
-func (h *handling) endStats(err error) {
-	if !h.server.watched {
-		return
+	h.told = !h.method.known
+	if !h.told {
+		h.tell(begin)
 	}
-	h.tell(&stats.OutTrailer{Trailer: decodeMD(h.trailer)})
-	h.tell(&stats.End{BeginTime: h.began, EndTime: time.Now(), Error: err})
 }

@@ -83,7 +83,9 @@ func TestCancelledHandlersCount(t *testing.T) {
 	for i := range most + more {
 		id := uint32(2*i + 1)
 		p.open(id, duplexName, 0)
-		p.send(frameCancel, id)
+		if i < most { // a call that was cancelled gets no answer
+			p.send(frameCancel, id)
+		}
 	}
 	refused := 0
 	for refused < more {

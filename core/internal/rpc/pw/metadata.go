@@ -14,13 +14,31 @@ import (
 // section 6.5.2).
 const fieldOverhead = 32
 
+const (
+	authorityKey   = ":authority"
+	contentTypeKey = "content-type"
+)
+
+// authority is what gRPC calls the other side where its name means nothing. Nobody changes the
+// list.
+var authority = []string{"localhost"}
+
+// contentType returns what gRPC calls messages of a codec.
+func contentType(subtype string) string {
+	if subtype == "" {
+		return "application/grpc"
+	}
+	return "application/grpc+" + subtype
+}
+
 // isReserved reports whether gRPC keeps a name for itself. Such a field is not sent.
 func isReserved(name string) bool {
 	switch name {
-	case "content-type", "user-agent", "te":
+	case "content-type", "user-agent", "te", "grpc-encoding", "grpc-message", "grpc-message-type", "grpc-status",
+		"grpc-status-details-bin", "grpc-timeout":
 		return true
 	default:
-		return strings.HasPrefix(name, "grpc-") || strings.HasPrefix(name, ":")
+		return strings.HasPrefix(name, ":")
 	}
 }
 

@@ -231,13 +231,11 @@ func (c *conn) metadataOf(k *call) (metadata.MD, error) {
 		}
 		return nil, status.Errorf(codes.Internal, "transport: per-RPC creds failed due to error: %v", err)
 	}
-	if md == nil {
-		md = make(metadata.MD, len(data))
-	}
+	all := make(metadata.MD, len(md)+len(data))
 	for name, value := range data {
-		md.Append(name, value)
+		all.Append(name, value)
 	}
-	return md, nil
+	return metadata.Join(all, md), nil
 }
 
 // serviceOf returns the name of a method without its last part.

@@ -132,7 +132,7 @@ func newServer(cfg calls.ServerConfig) (*server, error) {
 		OnPanic: cfg.OnPanic,
 		End: func(ctx context.Context, err error) {
 			if t, ok := ctx.Value(keys().stream).(transportStream); ok {
-				t.h.end(err, nil)
+				t.h.finish(err, nil)
 			}
 		},
 	})
@@ -143,6 +143,11 @@ func newServer(cfg calls.ServerConfig) (*server, error) {
 		cfg.Control(calls.NewControl(&s.table, cfg.Side, s.stopping))
 	}
 	return s, nil
+}
+
+// isMethod reports whether a name is /SERVICE/METHOD.
+func isMethod(name string) bool {
+	return strings.HasPrefix(name, "/") && strings.Contains(name[1:], "/")
 }
 
 // unknownMethod returns the error for a method that this side does not have, as gRPC has it.

@@ -1,6 +1,7 @@
 package pw
 
 import (
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -15,6 +16,7 @@ type watch struct {
 	c     *conn
 	k     *call
 	began time.Time
+	once  sync.Once // tells of the header
 }
 
 // newWatch lets the handlers tag the context of a call, and tells them that it begins.
@@ -54,20 +56,30 @@ func (w *watch) outPayload(m any, size int) {
 
 func (w *watch) inPayload(m any, size int) {
 	if w != nil {
-		w.header()
+		w.header(w.k)
 		w.tell(&stats.InPayload{Client: true, Payload: m, Length: size, CompressedLength: size, WireLength: size + grpcPrefix, RecvTime: time.Now()})
 	}
 }
 
-func (w *watch) header() {}
+// header tells of the metadata that has come before the first message, if it has come.
+func (w *watch) header(k *call) {
+	if w == nil {
+		return
+	}
+	k.c.mu.Lock()
+	md := k.header()
+	k.c.mu.Unlock()
+	if md != nil {
+		w.once.Do(func() { w.tell(&stats.InHeader{Client: true, Header: md}) })
+	}
+}
 
 func (w *watch) end(err error, k *call) {
+	w.header(k)
 	k.c.mu.Lock()
-	trailer, hasEnd := k.rawTrailer, k.hasEnd
+	md, hasEnd := k.trailer(), k.hasEnd
 	k.c.mu.Unlock()
-	md := decodeMD(trailer)
 	if hasEnd {
-		w.header()
 		w.tell(&stats.InTrailer{Client: true, Trailer: md})
 	}
 	w.tell(&stats.End{Client: true, BeginTime: w.began, EndTime: time.Now(), Trailer: md, Error: err})

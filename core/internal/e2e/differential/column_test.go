@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -129,13 +128,6 @@ func transports() []transport.Transport {
 	return []transport.Transport{unix.New(), tcp.New(), quic.New()}
 }
 
-const (
-	// unsettled is a wire with known differences, which docs/wire.md does not list yet. It
-	// is compared only if unsettledVariable is set.
-	unsettled         = "pw/1"
-	unsettledVariable = "PLUGWIRE_DIFFERENTIAL_ALL"
-)
-
 // startAll returns all columns. The first is the one that the others are compared with.
 func startAll(tb testing.TB) []column {
 	tb.Helper()
@@ -143,9 +135,6 @@ func startAll(tb testing.TB) []column {
 	columns := []column{startWire(tb, reference, first), startPlain(tb)}
 	for _, tr := range transports() {
 		for _, wire := range rpc.Names() {
-			if wire == unsettled && os.Getenv(unsettledVariable) == "" {
-				continue
-			}
 			if wire != reference || tr.Name() != first {
 				columns = append(columns, startWire(tb, wire, tr.Name()))
 			}

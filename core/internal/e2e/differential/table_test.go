@@ -64,7 +64,7 @@ func differencesOf(p program, columns []column, patience time.Duration) (all []s
 	traces, errs := make([][]string, len(columns)), make([]error, len(columns))
 	var running sync.WaitGroup
 	for i, col := range columns {
-		if col.name != plainColumn || !plainLacks.MatchString(p.String()) {
+		if !lacks(col.name, p) {
 			running.Go(func() { traces[i], errs[i] = trace(col, p, patience) })
 		}
 	}

@@ -144,6 +144,8 @@ func (s *clientStream) SendMsg(m any) error {
 	case status.Code(err) == codes.Internal:
 		s.abandon()
 		return s.finish(err)
+	case !s.desc.ClientStreams:
+		return nil // generated code returns an error of this message, and RecvMsg has the status
 	default:
 		return io.EOF // RecvMsg has the status
 	}

@@ -27,7 +27,7 @@ func startCompat(mtls bool) func(context.Context, place) (*Session, error) {
 	return func(_ context.Context, at place) (*Session, error) {
 		cmd := at.command()
 		client := plugin.NewClient(&plugin.ClientConfig{
-			HandshakeConfig:  plugin.HandshakeConfig(handshake.Config),
+			HandshakeConfig:  handshake.Config,
 			Plugins:          plugin.PluginSet{handshake.Name: &compatEcho{}},
 			Cmd:              cmd,
 			AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},

@@ -20,7 +20,7 @@ import (
 func main() {
 	agent.Serve()
 	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: plugin.HandshakeConfig(handshake.Config),
+		HandshakeConfig: handshake.Config,
 		Plugins:         plugin.PluginSet{handshake.Name: &echo{}},
 		GRPCServer:      plugin.DefaultGRPCServer,
 		Logger:          hclog.NewNullLogger(),

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -68,7 +69,10 @@ func (b *GRPCBroker) connectOnce(core broker.Broker) error {
 // brokerTimeout bounds how long a call waits for the other side.
 const brokerTimeout = 10 * time.Second
 
-var errBrokerClosed = errors.New("broker closed")
+var (
+	errBrokerClosed = errors.New("broker closed")
+	errNoOtherSide  = fmt.Errorf("the broker of the other side has not connected within %v", brokerTimeout)
+)
 
 // connected returns the broker of core, and a context that ends with this broker and after
 // brokerTimeout.
@@ -82,7 +86,10 @@ func (b *GRPCBroker) connected() (core broker.Connector, ctx context.Context, ca
 		return b.life.core, ctx, cancel, nil
 	case <-ctx.Done():
 		cancel()
-		return nil, nil, nil, errBrokerClosed
+		if b.life.ctx.Err() != nil {
+			return nil, nil, nil, errBrokerClosed
+		}
+		return nil, nil, nil, errNoOtherSide
 	}
 }
 
@@ -119,7 +126,7 @@ func (l *brokeredListener) Close() error {
 func (b *GRPCBroker) AcceptAndServe(id uint32, newGRPCServer func([]grpc.ServerOption) *grpc.Server) {
 	core, _, cancel, err := b.connected()
 	if err != nil {
-		hclog.Default().Error("plugin: the broker does not accept", "id", id, "error", err)
+		b.logger().Error("plugin: the broker does not accept", "id", id, "error", err)
 		return
 	}
 	cancel()
@@ -129,6 +136,14 @@ func (b *GRPCBroker) AcceptAndServe(id uint32, newGRPCServer func([]grpc.ServerO
 	if err != nil && b.life.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		b.life.logger.Error("plugin: the broker does not accept", "id", id, "error", err)
 	}
+}
+
+// logger returns the logger of the client or the plugin.
+func (b *GRPCBroker) logger() hclog.Logger {
+	if b == nil || b.life == nil {
+		return hclog.Default()
+	}
+	return b.life.logger
 }
 
 // Dial connects to what the other side serves under an id.

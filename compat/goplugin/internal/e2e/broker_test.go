@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -92,6 +93,8 @@ func TestBroker(t *testing.T) {
 func TestBrokerAccept(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, "plain")
+	var log buffer
+	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: &log})
 	cfg.AutoMTLS = true // go-plugin's listener then has no TLS, and nobody can connect
 	c, d := start(t, cfg)
 	id := d.broker.NextId()
@@ -114,6 +117,8 @@ func TestBrokerAccept(t *testing.T) {
 	if _, err := d.broker.Dial(id); err == nil {
 		t.Error("a broker that is closed dials")
 	}
+	d.broker.AcceptAndServe(id, serveEcho)
+	log.await(t, "broker closed")
 	d.broker.Run() // returns
 	var zero plugin.GRPCBroker
 	if _, err := zero.Dial(1); err == nil || zero.Close() != nil || zero.NextId() != 1 {

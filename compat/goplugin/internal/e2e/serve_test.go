@@ -182,6 +182,24 @@ func TestSyncStdio(t *testing.T) {
 	}
 }
 
+// TestSyncStdioOfFailure returns if nothing can be served, and leaves os.Stdout as it was.
+func TestSyncStdioOfFailure(t *testing.T) {
+	before := os.Stdout
+	closed := make(chan struct{})
+	cfg := testConfig()
+	cfg.Plugins = plugin.PluginSet{"test": failingPlugin{}}
+	cfg.Test.SyncStdio, cfg.Test.CloseCh = true, closed
+	go plugin.Serve(cfg)
+	select {
+	case <-closed:
+	case <-time.After(hang):
+		t.Fatal("Serve does not return")
+	}
+	if os.Stdout != before {
+		t.Error("os.Stdout is not what it was")
+	}
+}
+
 // TestReattach attaches to a plugin that another client has started.
 func TestReattach(t *testing.T) {
 	t.Parallel()

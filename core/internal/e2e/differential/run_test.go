@@ -39,8 +39,10 @@ type call struct {
 	handling     *handling
 	callerEnded  chan struct{} // closed by the last event of each side
 	handlerEnded chan struct{}
-	callerOnce   sync.Once // closes callerEnded
-	handlerOnce  sync.Once // closes handlerEnded
+	trailerSent  chan struct{} // closed by the handler's event of the trailer
+	trailerOnce  sync.Once     // closes trailerSent
+	callerOnce   sync.Once     // closes callerEnded
+	handlerOnce  sync.Once     // closes handlerEnded
 
 	// The fields below belong to the goroutine of caller, except ctx and cancel, which are
 	// set before it begins.
@@ -48,6 +50,8 @@ type call struct {
 	cancel   context.CancelFunc
 	deadline time.Time
 	stream   grpc.ClientStream
+
+	named bool // the program names the method
 }
 
 // handling is a run of a handler. Its fields belong to the goroutine of the handler.
@@ -205,6 +209,7 @@ func newCall() *call {
 		began:        make(chan struct{}),
 		callerEnded:  make(chan struct{}),
 		handlerEnded: make(chan struct{}),
+		trailerSent:  make(chan struct{}),
 	}
 	running.Store(c.id, c)
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), callKey{}, c))
@@ -270,6 +275,7 @@ func (r *runner) begin(s step) (*job, error) {
 
 // setContext makes the context of a call.
 func (r *runner) setContext(c *call, s step) error {
+	c.named = s.has("method")
 	if s.has("unsent") {
 		c.notes.mute(handlersStats)
 	}
@@ -318,6 +324,11 @@ func (r *runner) settle() error {
 		select {
 		case <-c.began:
 		default:
+			if c.named && c.notes.has(handlersStats, "in header") { // the other side does not have the method
+				if err := r.wait(fmt.Sprintf("the trailer of call %d", i), c.trailerSent); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		// A handler that has not returned is told to.

@@ -176,6 +176,7 @@ func (observer) HandleRPC(ctx context.Context, s stats.RPCStats) {
 		t.call.notes.add(list, "in payload: %T, %d bytes, compressed %d, received %t", s.Payload, s.Length, s.CompressedLength, !s.RecvTime.IsZero())
 	case *stats.OutTrailer:
 		t.call.notes.add(list, "out trailer: %s", mdText(s.Trailer))
+		t.call.trailerOnce.Do(func() { close(t.call.trailerSent) })
 	case *stats.InTrailer:
 		t.call.notes.add(list+receivedTrailer, "in trailer: %s", mdText(s.Trailer))
 	case *stats.End:

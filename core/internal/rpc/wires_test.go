@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/plugwire/plugwire/core/handshake"
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/internal/exampletest"
 	"github.com/plugwire/plugwire/core/internal/rpc"
@@ -31,11 +30,12 @@ import (
 // hang bounds what a test waits for.
 const hang = 5 * time.Minute
 
-// onEachWire runs a test on h2 and on the toy wire: both must behave the same.
+// onEachWire runs a test on each wire, and on the toy wire of this package: all must behave the
+// same.
 func onEachWire(t *testing.T, test func(t *testing.T, wire string)) {
 	t.Helper()
 	t.Parallel()
-	for _, wire := range []string{handshake.WireH2, rpc.ToyWire, "pw/1"} {
+	for _, wire := range rpc.Names() {
 		t.Run(wire, func(t *testing.T) {
 			t.Parallel()
 			test(t, wire)

@@ -13,11 +13,11 @@ import (
 // demoTransports are all transports of the samples.
 var demoTransports = []string{"unix", "tcp", "quic"}
 
-// Demo runs the four samples over each transport, host and plugin as processes, and prints what was negotiated, measured and done.
+// Demo runs the four samples over each transport, host and plugin as processes, and prints what was negotiated, measured and done. Then it kills and replaces a plugin under load.
 func Demo(ctx context.Context) (err error) {
 	wanted := func(m module) bool {
 		dir := filepath.ToSlash(m.dir)
-		return slices.ContainsFunc(samples, func(s sample) bool { return dir == path.Join("plugins", s.name) })
+		return dir == "plugins/supervised" || slices.ContainsFunc(samples, func(s sample) bool { return dir == path.Join("plugins", s.name) })
 	}
 	if err := build(ctx, wanted); err != nil {
 		return err
@@ -41,7 +41,9 @@ func Demo(ctx context.Context) (err error) {
 		}
 	}
 	fmt.Println("\nREADY is from starting the plugin to the first possible call, CALL is the median of 500 small ones.")
-	return nil
+
+	fmt.Printf("\na plugin with 16 callers is killed and replaced:\n\n")
+	return root.run(ctx, filepath.Join("bin", "supervised-host"), "-duration", "2s")
 }
 
 const (

@@ -287,9 +287,10 @@ func (h *handling) take(f frame) error {
 
 // cancelled ends the call from the other side. The caller holds the mutex of the connection.
 func (h *handling) cancelled(err error) {
+	halved := h.over // the end of the messages comes first
 	h.over, h.gone = true, true
 	h.left.Store(true)
-	if h.refusal == nil {
+	if h.refusal == nil && !halved {
 		h.refusal = status.FromContextError(err).Err()
 	}
 	h.dropLarge()

@@ -148,6 +148,9 @@ func prepare(m any, c codec, limit int) (message, error) {
 		if err != nil {
 			return p, status.Errorf(codes.Internal, "grpc: error while marshaling: %v", err)
 		}
+		if b == nil {
+			b = []byte{} // an empty message is one too
+		}
 		p = message{bytes: b, size: len(b)}
 	} else {
 		pm, err := protoOf(m)

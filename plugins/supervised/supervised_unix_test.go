@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
+// The handle logs that it is closed when nothing of its plugins is left.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "supervised-host"), "-v", "-duration", "1h", "-callers", "1")
-	// The plugin's end is in the log, so the log is complete when the host has ended.
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -136,7 +136,7 @@ func kill(ctx context.Context, h *supervise.Handle) error {
 		return err
 	}
 	for next := p; next == p; {
-		// Right after the kill the handle may not have noticed the end yet.
+		// Right after the kill, h still returns p: it notices the end of p a moment later.
 		select {
 		case <-p.Done():
 		case <-ctx.Done():

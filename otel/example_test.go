@@ -37,7 +37,6 @@ func ExamplePlugin() {
 
 // The host's log, on standard error and at OpenTelemetry.
 func ExampleNewLogHandler() {
-	_ =
-		host.WithLogger(slog.New(slog.NewMultiHandler(
-			slog.NewJSONHandler(os.Stderr, nil), otelplugwire.NewLogHandler())))
+	_ = host.WithLogger(slog.New(slog.NewMultiHandler(
+		slog.NewJSONHandler(os.Stderr, nil), otelplugwire.NewLogHandler())))
 }

@@ -58,7 +58,7 @@ func (s *launch) attach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.trace.network, s.trace.address, s.trace.id = to.Addr.Network(), to.Addr.String(), fmt.Sprint(to.Pid)
+	s.trace.network, s.trace.address, s.trace.id = to.Addr.Network(), to.Addr.String(), strconv.Itoa(to.Pid)
 	if to.Test {
 		s.trace.id = "" // the plugin ends itself
 	}

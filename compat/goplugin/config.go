@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"hash"
 	"io"
+	"maps"
 	"net"
 	"os/exec"
 	"time"
@@ -151,17 +152,15 @@ func (c *ClientConfig) setDefaults() {
 
 // version returns the version of Plugins.
 func (h *HandshakeConfig) version() int {
-	return int(h.ProtocolVersion) //nolint:gosec // versions are small numbers
+	return int(h.ProtocolVersion)
 }
 
 // sets returns the plugins by version. Plugins count under the version of the handshake,
 // unless that has a set of its own and keeps it.
 func sets(versioned map[int]PluginSet, version int, plugins PluginSet, keeps bool) map[int]PluginSet {
 	all := make(map[int]PluginSet, len(versioned)+1)
-	for v, set := range versioned {
-		all[v] = set
-	}
-	if _, taken := all[version]; plugins != nil && !(taken && keeps) {
+	maps.Copy(all, versioned)
+	if _, taken := all[version]; plugins != nil && (!taken || !keeps) {
 		all[version] = plugins
 	}
 	return all

@@ -56,7 +56,7 @@ func grace() time.Duration {
 }
 
 // Dispense returns what the plugin's GRPCClient method returns.
-func (c *GRPCClient) Dispense(name string) (interface{}, error) {
+func (c *GRPCClient) Dispense(name string) (any, error) {
 	raw, ok := c.Plugins[name]
 	if !ok {
 		return nil, fmt.Errorf("unknown plugin type: %s", name)

@@ -22,7 +22,7 @@ type MuxBroker struct {
 func (m *MuxBroker) Accept(uint32) (net.Conn, error) { return nil, errNetRPC }
 
 // AcceptAndServe does nothing.
-func (m *MuxBroker) AcceptAndServe(uint32, interface{}) {}
+func (m *MuxBroker) AcceptAndServe(uint32, any) {}
 
 // Close does nothing.
 func (m *MuxBroker) Close() error { return nil }
@@ -50,7 +50,7 @@ func NewRPCClient(conn io.ReadWriteCloser, _ map[string]Plugin) (*RPCClient, err
 func (c *RPCClient) Close() error { return nil }
 
 // Dispense returns an error.
-func (c *RPCClient) Dispense(string) (interface{}, error) { return nil, errNetRPC }
+func (c *RPCClient) Dispense(string) (any, error) { return nil, errNetRPC }
 
 // Ping returns an error.
 func (c *RPCClient) Ping() error { return errNetRPC }

@@ -52,7 +52,7 @@ type ClientProtocol interface {
 	// Close ends the plugin and the connection to it.
 	io.Closer
 	// Dispense returns the host's side of the plugin with that name in the [PluginSet].
-	Dispense(string) (interface{}, error)
+	Dispense(string) (any, error)
 	// Ping returns nil if the plugin is serving.
 	Ping() error
 }
@@ -76,9 +76,9 @@ type PluginSet map[string]Plugin
 type Plugin interface {
 	// Server returns the value whose methods are served over net/rpc. This module never
 	// calls it.
-	Server(*MuxBroker) (interface{}, error)
+	Server(*MuxBroker) (any, error)
 	// Client returns the host's side over net/rpc. This module never calls it.
-	Client(*MuxBroker, *rpc.Client) (interface{}, error)
+	Client(*MuxBroker, *rpc.Client) (any, error)
 }
 
 // GRPCPlugin is a [Plugin] that speaks gRPC.
@@ -87,16 +87,16 @@ type GRPCPlugin interface {
 	GRPCServer(*GRPCBroker, *grpc.Server) error
 	// GRPCClient returns the host's side, for [ClientProtocol].Dispense. The context ends
 	// with the plugin.
-	GRPCClient(context.Context, *GRPCBroker, *grpc.ClientConn) (interface{}, error)
+	GRPCClient(context.Context, *GRPCBroker, *grpc.ClientConn) (any, error)
 }
 
 // NetRPCUnsupportedPlugin is for a plugin to embed that has no net/rpc.
 type NetRPCUnsupportedPlugin struct{}
 
 // Server returns an error.
-func (p NetRPCUnsupportedPlugin) Server(*MuxBroker) (interface{}, error) { return nil, errNetRPC }
+func (p NetRPCUnsupportedPlugin) Server(*MuxBroker) (any, error) { return nil, errNetRPC }
 
 // Client returns an error.
-func (p NetRPCUnsupportedPlugin) Client(*MuxBroker, *rpc.Client) (interface{}, error) {
+func (p NetRPCUnsupportedPlugin) Client(*MuxBroker, *rpc.Client) (any, error) {
 	return nil, errNetRPC
 }

@@ -8,8 +8,8 @@ import (
 // The types of package runner, by their contents: see there.
 type (
 	addrTranslator = interface {
-		PluginToHost(pluginNet, pluginAddr string) (hostNet string, hostAddr string, err error)
-		HostToPlugin(hostNet, hostAddr string) (pluginNet string, pluginAddr string, err error)
+		PluginToHost(pluginNet, pluginAddr string) (hostNet, hostAddr string, err error)
+		HostToPlugin(hostNet, hostAddr string) (pluginNet, pluginAddr string, err error)
 	}
 	attachedRunner = interface {
 		Wait(ctx context.Context) error

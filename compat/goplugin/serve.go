@@ -91,7 +91,7 @@ func Serve(opts *ServeConfig) {
 		}
 		text = fmt.Sprintf("%s: %v\n", os.Args[0], err)
 	}
-	fmt.Fprint(os.Stderr, text) //nolint:errcheck // there is nothing else to tell
+	fmt.Fprint(os.Stderr, text)
 	os.Exit(1)
 }
 
@@ -250,12 +250,12 @@ type ServeMuxMap map[string]*ServeConfig
 // ServeMux serves what the program's first argument names.
 func ServeMux(m ServeMuxMap) {
 	if len(os.Args) != 2 {
-		fmt.Fprintf(os.Stderr, "Invoked improperly. This is an internal command that shouldn't\nbe manually invoked.\n") //nolint:errcheck // there is nothing else to tell
+		fmt.Fprintf(os.Stderr, "Invoked improperly. This is an internal command that shouldn't\nbe manually invoked.\n")
 		os.Exit(1)
 	}
 	opts, ok := m[os.Args[1]]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "Unknown plugin: %s\n", os.Args[1]) //nolint:errcheck // there is nothing else to tell
+		fmt.Fprintf(os.Stderr, "Unknown plugin: %s\n", os.Args[1])
 		os.Exit(1)
 	}
 	Serve(opts)

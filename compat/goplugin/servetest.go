@@ -20,7 +20,7 @@ func serveTest(opts *ServeConfig) {
 		defer close(opts.Test.CloseCh)
 	}
 	if err := opts.Test.serve(opts); err != nil {
-		fmt.Fprintf(os.Stderr, "serving in a test: %v\n", err) //nolint:errcheck // there is nothing else to tell
+		fmt.Fprintf(os.Stderr, "serving in a test: %v\n", err)
 	}
 }
 

@@ -210,7 +210,7 @@ func (s *launch) options(name string) ([]host.Option, error) {
 		opts = append(opts, host.WithCookie(c.MagicCookieKey, c.MagicCookieValue))
 	}
 	if c.MinPort > 0 { // else the plugin asks the system for a port
-		opts = append(opts, host.WithPortRange(int(c.MinPort), int(c.MaxPort))) //nolint:gosec // checked there
+		opts = append(opts, host.WithPortRange(int(c.MinPort), int(c.MaxPort)))
 	}
 	if c.GRPCBrokerMultiplex {
 		opts = append(opts, host.WithMultiplex())

@@ -81,7 +81,7 @@ func (m *groupModel) random() []Spec {
 		if m.below(4) == 0 {
 			continue
 		}
-		s := spec(fmt.Sprintf("p%d", i), revision(fmt.Sprint(m.below(3)))) // revision 0 is one too
+		s := spec(fmt.Sprintf("p%d", i), revision(strconv.Itoa(m.below(3)))) // revision 0 is one too
 		for _, other := range specs {
 			if m.below(4) == 0 {
 				s.Needs = append(s.Needs, other.Name)

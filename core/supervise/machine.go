@@ -178,7 +178,7 @@ func (m *machine) use(p *plan) {
 // ail takes calls away from an unhealthy plugin and stops it. Its end is then like any
 // other.
 func (m *machine) ail(r report) {
-	if r.life != m.current || r.life.resting {
+	if r.life != m.current || r.resting {
 		return
 	}
 	plugin := m.state.Plugin

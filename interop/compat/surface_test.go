@@ -128,8 +128,8 @@ func typeLines(name string, t types.Type) (lines []string) {
 	}
 	methods := types.NewMethodSet(types.NewPointer(t))
 	onValue := types.NewMethodSet(t)
-	for i := range methods.Len() {
-		if method := methods.At(i).Obj(); method.Exported() {
+	for method := range methods.Methods() {
+		if method := method.Obj(); method.Exported() {
 			lines = append(lines, fmt.Sprintf("type %s: method %s %s, of values %t", name, method.Name(), form(method.Type()), onValue.Lookup(nil, method.Name()) != nil))
 		}
 	}
@@ -166,8 +166,8 @@ func form(t types.Type) string {
 		return fmt.Sprintf("func%s %s, variadic %t", formAll(t.Params()), formAll(t.Results()), t.Variadic())
 	case *types.Interface:
 		var methods []string
-		for i := range t.NumMethods() {
-			methods = append(methods, t.Method(i).Name()+" "+form(t.Method(i).Type()))
+		for method := range t.Methods() {
+			methods = append(methods, method.Name()+" "+form(method.Type()))
 		}
 		slices.Sort(methods)
 		return "interface{" + strings.Join(methods, "; ") + "}"
@@ -178,8 +178,8 @@ func form(t types.Type) string {
 
 func formAll(t *types.Tuple) string {
 	var all []string
-	for i := range t.Len() {
-		all = append(all, form(t.At(i).Type()))
+	for v := range t.Variables() {
+		all = append(all, form(v.Type()))
 	}
 	return "(" + strings.Join(all, ", ") + ")"
 }

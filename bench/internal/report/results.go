@@ -3,6 +3,7 @@
 package report
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -24,9 +25,7 @@ func (r *Results) Add(peer string, round int, v measure.Values) {
 	for len(r.rounds[peer]) <= round {
 		r.rounds[peer] = append(r.rounds[peer], measure.Values{})
 	}
-	for key, value := range v {
-		r.rounds[peer][round][key] = value
-	}
+	maps.Copy(r.rounds[peer][round], v)
 }
 
 // A Summary is the median of some rounds, and the range of their values.

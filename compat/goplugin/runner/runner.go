@@ -45,9 +45,9 @@ type AttachedRunner = interface {
 // file systems or networks.
 type AddrTranslator = interface {
 	// PluginToHost returns how the host reaches an address of the plugin.
-	PluginToHost(pluginNet, pluginAddr string) (hostNet string, hostAddr string, err error)
+	PluginToHost(pluginNet, pluginAddr string) (hostNet, hostAddr string, err error)
 	// HostToPlugin returns how the plugin reaches an address of the host.
-	HostToPlugin(hostNet, hostAddr string) (pluginNet string, pluginAddr string, err error)
+	HostToPlugin(hostNet, hostAddr string) (pluginNet, pluginAddr string, err error)
 }
 
 // ReattachFunc finds a plugin that runs already.

@@ -182,7 +182,7 @@ func TestSoakGroupClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer g.Close() //nolint:errcheck // it is closed below, with errors of stuck members
+	defer g.Close()
 	var specs []supervise.Spec
 	stuck := make(map[string]string)
 	for i, name := range names {

@@ -50,9 +50,9 @@ type row struct {
 func rows() []row {
 	found := []row{
 		{"start", func(r Result) (float64, string) { return r.StartMS, fmt.Sprintf("%.1f ms", r.StartMS) }},
-		{"calls", func(r Result) (float64, string) { return float64(r.Calls), fmt.Sprint(r.Calls) }},
+		{"calls", func(r Result) (float64, string) { return float64(r.Calls), strconv.FormatInt(r.Calls, 10) }},
 		{"calls/s", func(r Result) (float64, string) { return r.PerSecond, fmt.Sprintf("%.0f", r.PerSecond) }},
-		{"errors", func(r Result) (float64, string) { return float64(r.Errors), fmt.Sprint(r.Errors) }},
+		{"errors", func(r Result) (float64, string) { return float64(r.Errors), strconv.FormatInt(r.Errors, 10) }},
 	}
 	for _, q := range []string{"p50", "p90", "p99", "p99.9", "max"} {
 		found = append(found, row{q, func(r Result) (float64, string) {

@@ -122,7 +122,7 @@ func (s *side) measure(ctx context.Context, d time.Duration) error {
 // usage returns the processor time of the plugin so far, and notes its memory. It is 0
 // if the system does not say.
 func (s *side) usage() time.Duration {
-	p, err := process.NewProcess(int32(s.plugin.Info().PID)) //nolint:gosec // numbers of processes have 22 bits
+	p, err := process.NewProcess(int32(s.plugin.Info().PID))
 	if err != nil {
 		return 0
 	}

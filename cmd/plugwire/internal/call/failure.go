@@ -33,10 +33,12 @@ func (i *invocation) failure(err error) error {
 	shown := fmt.Sprintf("%s: %s", s.Code(), s.Message())
 	if details := s.Proto().GetDetails(); len(details) > 0 {
 		objects := make([]json.RawMessage, len(details))
+		var shownSb36 strings.Builder
 		for n, d := range details {
 			objects[n] = detail(d, i.schema.Types())
-			shown += "\n  detail " + string(objects[n])
+			shownSb36.WriteString("\n  detail " + string(objects[n]))
 		}
+		shown += shownSb36.String()
 		fields["details"] = objects
 	}
 	code := output.ExitFailed

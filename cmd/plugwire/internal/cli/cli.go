@@ -4,6 +4,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -124,9 +125,7 @@ func exitCode(ctx context.Context, out *output.Printer, err error) int {
 	}
 	if out.JSON {
 		object := map[string]any{"error": err.Error(), "exit": code}
-		for key, value := range details {
-			object[key] = value
-		}
+		maps.Copy(object, details)
 		if err := out.Object(object); err != nil {
 			out.Note("%v", err)
 		}

@@ -304,7 +304,7 @@ func (b *builder) String() string { return strings.Join(b.command.Args, " ") }
 
 // once returns the command for one run.
 func (b *builder) once(ctx context.Context) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, b.command.Path, b.command.Args[1:]...) //nolint:gosec // the user's command
+	cmd := exec.CommandContext(ctx, b.command.Path, b.command.Args[1:]...)
 	cmd.Dir = b.command.Dir
 	return cmd
 }

@@ -241,7 +241,7 @@ func memory(pid int) *Memory {
 	if pid <= 0 {
 		return nil
 	}
-	p, err := process.NewProcess(int32(pid)) //nolint:gosec // numbers of processes have 22 bits
+	p, err := process.NewProcess(int32(pid))
 	if err != nil {
 		return nil
 	}

@@ -134,7 +134,7 @@ func contains(path string, texts []string) (found map[string]bool, err error) {
 				found[text] = true
 			}
 		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // ReadFull returns exactly these
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			return found, nil
 		}
 		if err != nil {

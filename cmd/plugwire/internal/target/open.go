@@ -115,7 +115,7 @@ func (f *Flags) open(ctx context.Context, ref Ref, c cookie, logger *slog.Logger
 		opened.Foreign, opened.Certificate, opened.VersionKnown = a.Foreign, a.Cert, a.Version > 0
 	} else {
 		opened.Path = ref.Program()
-		cmd := exec.Command(opened.Path, ref.Command[1:]...) //nolint:gosec // the user's choice
+		cmd := exec.Command(opened.Path, ref.Command[1:]...)
 		cmd.Dir = f.Dir
 		if len(env) > 0 {
 			cmd.Env = append(os.Environ(), env...)

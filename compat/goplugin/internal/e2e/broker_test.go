@@ -50,7 +50,7 @@ func checkBroker(t *testing.T, d hostSide) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		conn, err := d.broker.Dial(uint32(id)) //nolint:gosec // small
+		conn, err := d.broker.Dial(uint32(id))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func checkBroker(t *testing.T, d hostSide) {
 		}
 	}
 	var intercepted bool
-	conn, err := d.broker.DialWithOptions(uint32(id), grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error { //nolint:gosec // small
+	conn, err := d.broker.DialWithOptions(uint32(id), grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		intercepted = true
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}))
@@ -139,7 +139,7 @@ func TestBrokerForgets(t *testing.T) {
 		runtime.GC()
 		var stats runtime.MemStats
 		runtime.ReadMemStats(&stats)
-		return int64(stats.HeapObjects) //nolint:gosec // small
+		return int64(stats.HeapObjects)
 	}
 	before := objects()
 	for range listeners {
@@ -181,7 +181,7 @@ func TestBrokerDialUnused(t *testing.T) {
 	own := grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return nil, errors.New("it dials nothing") })
 	const dials = 50
 	for i := range dials {
-		conn, err := broker.DialWithOptions(uint32(id), []grpc.DialOption{own}[:i%2]...) //nolint:gosec // small
+		conn, err := broker.DialWithOptions(uint32(id), []grpc.DialOption{own}[:i%2]...)
 		if err != nil {
 			t.Fatal(err)
 		}

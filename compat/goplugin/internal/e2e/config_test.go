@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/md5" //nolint:gosec // any hash works
+	"crypto/md5"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -162,7 +162,7 @@ func TestSecureConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range []hash.Hash{sha256.New(), md5.New()} { //nolint:gosec // any hash works
+	for _, h := range []hash.Hash{sha256.New(), md5.New()} {
 		h.Write(program)
 		sum := h.Sum(nil)
 		cfg := config(t, "plain")

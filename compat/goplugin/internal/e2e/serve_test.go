@@ -210,7 +210,7 @@ func TestReattach(t *testing.T) {
 	}
 	second, d := start(t, reattached(t, to))
 	check(t, d, "echo:works", "works")
-	if second.ID() != fmt.Sprint(to.Pid) || second.Exited() {
+	if second.ID() != strconv.Itoa(to.Pid) || second.Exited() {
 		t.Errorf("ID %q", second.ID())
 	}
 	second.Kill() // ends the plugin

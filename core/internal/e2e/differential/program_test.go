@@ -161,12 +161,14 @@ func (s step) String() string {
 	if s.goOn {
 		text += "&"
 	}
+	var textSb164 strings.Builder
 	for _, a := range s.args {
-		text += " " + a.name
+		textSb164.WriteString(" " + a.name)
 		if a.value != "" {
-			text += "=" + a.value
+			textSb164.WriteString("=" + a.value)
 		}
 	}
+	text += textSb164.String()
 	return text
 }
 

@@ -181,7 +181,7 @@ func (c *chooser) status() []arg {
 	if c.pick(3) == 0 {
 		return []arg{{"err", choose(c, "plain", "canceled", "deadline", "eof")}, {"code", "1"}}
 	}
-	args := []arg{{"code", fmt.Sprint(c.pick(19))}, {"msg", choose(c, "", "text", "%E4%B8%AD+%25", "%0A%00", "%FF", "a:b")}}
+	args := []arg{{"code", strconv.Itoa(c.pick(19))}, {"msg", choose(c, "", "text", "%E4%B8%AD+%25", "%0A%00", "%FF", "a:b")}}
 	if c.pick(3) == 0 {
 		args = append(args, arg{"detail", "d"})
 	}

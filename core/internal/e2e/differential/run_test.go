@@ -162,7 +162,7 @@ func run(col column, p program, scale int, patience time.Duration) (lines []stri
 	for _, j := range jobs {
 		lines = append(lines, j.step.String()+" -> "+j.result)
 	}
-	for i := range len(p) {
+	for i := range p {
 		if c := r.calls[i]; c != nil {
 			for _, line := range c.notes.lines() {
 				lines = append(lines, fmt.Sprintf("%d %s", i, line))

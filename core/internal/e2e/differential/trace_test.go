@@ -80,10 +80,10 @@ func (n *notes) lines() (all []string) {
 
 // errText returns all that a program can find out about the error of a call.
 func errText(err error) string {
-	switch {
-	case err == nil:
+	switch err {
+	case nil:
 		return "ok"
-	case err == io.EOF: //nolint:errorlint // the contract of streams is this value
+	case io.EOF: //nolint:errorlint // the contract of streams is this value
 		return "EOF"
 	}
 	s, ok := status.FromError(err)
@@ -91,18 +91,22 @@ func errText(err error) string {
 	if !ok {
 		text += " (not a status)"
 	}
+	var textSb94 strings.Builder
 	for _, detail := range s.Details() {
 		// The text of a message has one space or two, at random.
-		text += fmt.Sprintf(" detail %T %s", detail, strings.Join(strings.Fields(fmt.Sprint(detail)), " "))
+		textSb94.WriteString(fmt.Sprintf(" detail %T %s", detail, strings.Join(strings.Fields(fmt.Sprint(detail)), " ")))
 	}
+	text += textSb94.String()
 	if host.NotBegun(err) {
 		text += " (not begun)"
 	}
+	var textSb101 strings.Builder
 	for _, target := range []error{context.Canceled, context.DeadlineExceeded, io.EOF} {
 		if errors.Is(err, target) {
-			text += fmt.Sprintf(" is %v", target)
+			textSb101.WriteString(fmt.Sprintf(" is %v", target))
 		}
 	}
+	text += textSb101.String()
 	return text
 }
 

@@ -1,6 +1,8 @@
 package pw
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -33,7 +35,7 @@ func mergeLarge(b []byte, m protoreflect.Message) error {
 		return err
 	}
 	if fd.Kind() == protoreflect.BytesKind {
-		m.Set(fd, protoreflect.ValueOfBytes(content[:len(content):len(content)]))
+		m.Set(fd, protoreflect.ValueOfBytes(slices.Clip(content)))
 		return nil
 	}
 	return mergeLarge(content, m.Mutable(fd).Message())

@@ -453,7 +453,7 @@ func (c *conn) takeGoodbye(payload []byte) error {
 	}
 	c.goodbye = true
 	for id, k := range c.made {
-		k.untaken = isBefore(uint32(last), id) //nolint:gosec // bounded
+		k.untaken = isBefore(uint32(last), id)
 	}
 	return io.EOF
 }

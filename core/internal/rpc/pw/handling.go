@@ -216,7 +216,7 @@ func (h *handling) parseOpen(b []byte) error {
 		if micros, b, err = uvarint(b); err != nil {
 			return err
 		}
-		h.ctx.deadline = time.Now().Add(time.Duration(min(micros, mostMicros)) * time.Microsecond) //nolint:gosec // bounded
+		h.ctx.deadline = time.Now().Add(time.Duration(min(micros, mostMicros)) * time.Microsecond)
 	}
 	if flags&openMetadata != 0 {
 		var md []byte
@@ -236,7 +236,7 @@ func (h *handling) parseOpen(b []byte) error {
 		h.subtype = string(name)
 		h.codec = codecFor(h.subtype)
 	}
-	h.ctx.base, h.ctx.handling = c.base, h
+	h.ctx.base, h.ctx.handling := c.base, h
 	if flags&openMessage != 0 {
 		if len(b) > smallMessage {
 			return broken("a message of %d bytes in one frame", len(b))

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"io"
 	"math"
 	goruntime "runtime"
@@ -336,9 +336,10 @@ func TestInlineHandlersThatDoNotReturn(t *testing.T) {
 		callers.Go(func() {
 			for i := range 300 {
 				name, want := "", codes.OK
-				if i%50 == 48 {
+				switch i % 50 {
+				case 48:
 					name, want = "goexit", codes.Internal
-				} else if i%50 == 49 {
+				case 49:
 					name, want = "panic", codes.Internal
 				}
 				if _, err := p.toPlugin.UnaryCall(bounded(t), named(name)); status.Code(err) != want {
@@ -421,7 +422,7 @@ func TestNestedCalls(t *testing.T) {
 // calls take.
 func TestBlockedHandlerDelaysNobody(t *testing.T) {
 	for _, processors := range []int{1, 2, 4} {
-		t.Run(fmt.Sprint(processors), func(t *testing.T) {
+		t.Run(strconv.Itoa(processors), func(t *testing.T) {
 			defer goruntime.GOMAXPROCS(goruntime.GOMAXPROCS(processors))
 			release, begun := make(chan struct{}), make(chan struct{}, 1)
 			p := connect(t, &service{unary: func(_ context.Context, req *request) (*response, error) {

@@ -84,7 +84,7 @@ func TestPeerIsStopped(t *testing.T) {
 			theirs = stoppable
 			if secured {
 				theirs = tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
-				ours = tls.Client(ours, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // of this test
+				ours = tls.Client(ours, &tls.Config{InsecureSkipVerify: true})
 			}
 			p := connectOn(t, ours, theirs, &service{}, &service{})
 			t.Cleanup(func() { stoppable.set(false) })

@@ -203,7 +203,7 @@ func (s *stream) beginLarge(payload []byte) error {
 	if err != nil || len(rest) > 0 || size <= smallMessage || size > maxLarge {
 		return broken("the size of a large message")
 	}
-	n := int(size) //nolint:gosec // at most 4 GiB
+	n := int(size)
 	if err := s.admit(n); err != nil {
 		return err
 	}
@@ -395,7 +395,7 @@ func (s *stream) takeCredit(payload []byte) error {
 	if err != nil || len(rest) > 0 || more == 0 || more > maxCredit || s.credit > maxCredit {
 		return broken("credit")
 	}
-	s.credit += int(more) //nolint:gosec // bounded
+	s.credit += int(more)
 	s.notify()
 	return nil
 }

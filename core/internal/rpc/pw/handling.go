@@ -236,7 +236,7 @@ func (h *handling) parseOpen(b []byte) error {
 		h.subtype = string(name)
 		h.codec = codecFor(h.subtype)
 	}
-	h.ctx.base, h.ctx.handling := c.base, h
+	h.ctx.base, h.ctx.handling = c.base, h
 	if flags&openMessage != 0 {
 		if len(b) > smallMessage {
 			return broken("a message of %d bytes in one frame", len(b))
@@ -801,7 +801,7 @@ func (h *handling) beginStats() {
 	h.began = time.Now()
 	h.tagged = &h.ctx
 	for _, handler := range h.server.stats {
-		h.tagged = handler.TagRPC(h.tagged, &stats.RPCTagInfo{FullMethodName: h.method.name})
+		h.tagged = handler.TagRPC(h.tagged, &stats.RPCTagInfo{FullMethodName: h.method.name}) //nolint:fatcontext // one context for one call
 	}
 	begin := &stats.Begin{BeginTime: h.began}
 	if s := h.method.entry.Stream; s != nil {

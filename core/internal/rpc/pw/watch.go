@@ -23,7 +23,7 @@ type watch struct {
 func (c *conn) newWatch(k *call, desc *grpc.StreamDesc) *watch {
 	w := &watch{c: c, k: k, began: time.Now()}
 	for _, h := range c.stats {
-		k.ctx = h.TagRPC(k.ctx, &stats.RPCTagInfo{FullMethodName: k.method, FailFast: !k.opts.waitForReady})
+		k.ctx = h.TagRPC(k.ctx, &stats.RPCTagInfo{FullMethodName: k.method, FailFast: !k.opts.waitForReady}) //nolint:fatcontext // one context for one call
 	}
 	w.tell(&stats.Begin{
 		Client: true, BeginTime: w.began, FailFast: !k.opts.waitForReady,

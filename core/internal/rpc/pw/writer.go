@@ -335,7 +335,7 @@ func (w *writer) writeLarge(ctx context.Context, s *stream, message []byte) erro
 		w.busy = true
 		before := w.buf
 		w.buf = w.spare[:0]
-		w.writing = ctx
+		w.writing = ctx //nolint:fatcontext // it replaces that of the writer before
 		w.writes++
 		w.mu.Unlock()
 		rest, err := w.writeBoth(before, piece)

@@ -22,7 +22,7 @@ func TestCommand(t *testing.T) {
 	}
 	s := shell{dir: t.TempDir(), env: append(environ(), "CGO_ENABLED=0", "LC_ALL=C")}
 	bin := filepath.Join(s.dir, "bin")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator), //nolint:gosec // the clone's own
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator),
 		"./cmd/plugwire", "./cmd/plugwire/internal/trial/trial-plugin", "./plugins/hello/cmd/hello-plugin")
 	build.Dir, build.Env = clone, s.env
 	if out, err := build.CombinedOutput(); err != nil {

@@ -2,6 +2,7 @@ package otelplugwire_test
 
 import (
 	"context"
+	"fmt"
 	"log"
 	"log/slog"
 	"os"
@@ -37,6 +38,9 @@ func ExamplePlugin() {
 
 // The host's log, on standard error and at OpenTelemetry.
 func ExampleNewLogHandler() {
-	_ = host.WithLogger(slog.New(slog.NewMultiHandler(
-		slog.NewJSONHandler(os.Stderr, nil), otelplugwire.NewLogHandler())))
+	logger := slog.New(slog.NewMultiHandler(
+		slog.NewJSONHandler(os.Stderr, nil), otelplugwire.NewLogHandler()))
+	option := host.WithLogger(logger)
+	fmt.Println(option != nil)
+	// Output: true
 }

@@ -19,8 +19,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/log"
-	"go.opentelemetry.io/otel/log/global"
+	otellog "go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -55,7 +54,7 @@ func (f optionFunc) apply(cfg *config) { f(cfg) }
 type config struct {
 	tracers    trace.TracerProvider
 	meters     metric.MeterProvider
-	loggers    log.LoggerProvider
+	loggers    otellog.LoggerProvider
 	propagator propagation.TextMapPropagator
 }
 
@@ -64,7 +63,7 @@ func newConfig(opts []Option) *config {
 	cfg := &config{
 		tracers:    otel.GetTracerProvider(),
 		meters:     otel.GetMeterProvider(),
-		loggers:    global.GetLoggerProvider(),
+		loggers:    otel.GetLoggerProvider(),
 		propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
 	}
 	for _, o := range opts {
@@ -85,7 +84,7 @@ func WithMeterProvider(p metric.MeterProvider) Option {
 
 // WithLoggerProvider sets where [NewLogHandler] sends records. The default is the global
 // provider.
-func WithLoggerProvider(p log.LoggerProvider) Option {
+func WithLoggerProvider(p otellog.LoggerProvider) Option {
 	return optionFunc(func(cfg *config) { cfg.loggers = p })
 }
 

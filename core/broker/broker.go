@@ -56,7 +56,7 @@ type Broker interface {
 
 // Connector is a [Broker] for code that brings its own gRPC client or server, as programs that
 // come from go-plugin do. The brokers of host.Plugin.Broker and plugin.Broker are Connectors.
-// Each connection is authenticated like those of Serve and Dial, which are to be preferred:
+// Each connection is authenticated like those of Serve and Dial, which are better:
 // their calls have interceptors, limits, and errors that say how the other side ended.
 type Connector interface {
 	Broker

@@ -10,7 +10,7 @@ import (
 	"github.com/plugwire/plugwire/core/transport"
 )
 
-// namedTransport is a transport of which only the name counts.
+// namedTransport is a transport that has only a name.
 type namedTransport struct {
 	transport.Transport
 	name string

@@ -59,7 +59,7 @@ func (p Plugin) spec(protocols []*protocol.Protocol, options func(Plugin) []host
 		Lazy:     p.Lazy,
 		Idle:     p.Idle,
 		Launch: func(ctx context.Context) (*host.Plugin, error) {
-			cmd := exec.Command(p.Command, p.Args...) //nolint:gosec,noctx // it is what the manifest is for; Launch has the context
+			cmd := exec.Command(p.Command, p.Args...) //nolint:gosec // it is what the manifest is for; Launch has the context
 			cmd.Env = p.environ()
 			return host.Launch(ctx, cmd, opts...)
 		},

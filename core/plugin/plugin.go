@@ -57,7 +57,7 @@ func Main(binding protocol.Binding, opts ...Option) {
 }
 
 // Run is [Main] for a program that goes on when the plugin has stopped: it returns instead
-// of exiting, and it knows nothing of PLUGWIRE_DEBUG. It changes the process as Main does:
+// of exiting, and it ignores PLUGWIRE_DEBUG. It changes the process as Main does:
 // its signals, what it prints under a host on go-plugin, and its end after the host's. When
 // Run returns, output goes where it went before, and SIGTERM ends the process again. SIGINT
 // stays ignored, because the host decides when the process ends.

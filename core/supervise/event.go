@@ -53,7 +53,7 @@ type Event struct {
 // tell logs an event and gives it to the listener.
 func (h *Handle) tell(e Event) {
 	e.Name, e.Time = h.name, time.Now()
-	q := queued{e, h.target.Load().plan}
+	q := queuedEvent{e, h.target.Load().plan}
 	h.log.add(q)
 	h.events.add(q)
 }
@@ -75,7 +75,7 @@ func (e Event) level() slog.Level {
 }
 
 // record logs an event.
-func record(e queued) {
+func record(e queuedEvent) {
 	attrs := []slog.Attr{slog.String("plugin", e.Name)}
 	if e.Attempt > 0 {
 		attrs = append(attrs, slog.Int("attempt", e.Attempt))
@@ -93,15 +93,15 @@ func record(e queued) {
 }
 
 // listen gives an event to the listeners.
-func listen(e queued) {
+func listen(e queuedEvent) {
 	for _, listener := range e.plan.listeners {
 		listener(e.Event)
 	}
 }
 
-// queued is an event with the plan of its time, which has the logger and the listeners. A
+// queuedEvent is an event with the plan of its time, which has the logger and the listeners. A
 // later plan may have others.
-type queued struct {
+type queuedEvent struct {
 	Event
 	plan *plan
 }
@@ -110,14 +110,14 @@ type queued struct {
 // goroutine only while it has events. Events are few: each start makes some, and the
 // policy delays starts.
 type queue struct {
-	handle func(queued)
+	handle func(queuedEvent)
 
 	mu      sync.Mutex // guards the fields below
-	waiting []queued
+	waiting []queuedEvent
 	busy    bool // a goroutine hands events over
 }
 
-func (q *queue) add(e queued) {
+func (q *queue) add(e queuedEvent) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, e)

@@ -16,9 +16,9 @@ import (
 // has changed. [Watch] starts it.
 //
 // It asks the system for the times and sizes of the files, a few times a second. The
-// notifications of the systems (inotify, kqueue, FSEvents) would save this work, but each
-// differs from the others, has limits on how much is watched, and sees nothing of a change
-// that another machine makes on a network or container file system.
+// notifications of the systems (inotify, kqueue, FSEvents) would save this work. But each
+// differs from the others and has limits on how much is watched. None sees a change that
+// another machine makes on a network or container file system.
 type Watcher struct {
 	handle  *Handle
 	program string

@@ -17,8 +17,8 @@ import (
 // watchHang is the time after which a test of a watcher gives up.
 const watchHang = time.Minute
 
-// watched is a watched handle on plugins of a factory.
-type watched struct {
+// watchedHandle is a watched handle on plugins of a factory.
+type watchedHandle struct {
 	*factory
 	*Handle
 	*Watcher
@@ -28,14 +28,14 @@ type watched struct {
 
 // watchFake watches a program in a directory of the test's own. The plugins are not
 // processes, so the program may be any file.
-func watchFake(t *testing.T, opts ...WatchOption) *watched {
+func watchFake(t *testing.T, opts ...WatchOption) *watchedHandle {
 	t.Helper()
 	return watchFakeAt(t, filepath.Join(t.TempDir(), "program"), opts...)
 }
 
-func watchFakeAt(t *testing.T, program string, opts ...WatchOption) *watched {
+func watchFakeAt(t *testing.T, program string, opts ...WatchOption) *watchedHandle {
 	t.Helper()
-	w := &watched{factory: new(factory), program: program, events: make(chan Event, 100)}
+	w := &watchedHandle{factory: new(factory), program: program, events: make(chan Event, 100)}
 	write(t, w.program, "first")
 	w.Handle = startFake(t, w.factory, WithListener(func(e Event) { w.events <- e }))
 	t.Cleanup(func() { closeHandle(t, w.Handle) })
@@ -53,7 +53,7 @@ func watchFakeAt(t *testing.T, program string, opts ...WatchOption) *watched {
 }
 
 // await returns the next event of a kind. A failure before it fails the test.
-func (w *watched) await(t *testing.T, kind Kind) Event {
+func (w *watchedHandle) await(t *testing.T, kind Kind) Event {
 	t.Helper()
 	timeout := time.After(watchHang)
 	for {

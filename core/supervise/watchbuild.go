@@ -25,8 +25,7 @@ const (
 type BuildError struct {
 	// Command is the command line.
 	Command string
-	// Output is what the command has printed. Of a long output it is the beginning and the
-	// end.
+	// Output is what the command has printed: the beginning and the end if it is long.
 	Output string
 	// Err is how the command ended, or why it did not start.
 	Err error

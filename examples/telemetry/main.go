@@ -80,7 +80,7 @@ func run(ctx context.Context, ln net.Listener, program string, interval time.Dur
 func callEvery(ctx context.Context, interval time.Duration, program string, provider otelplugwire.Option) error {
 	observed := otelplugwire.Host(provider) // once, for all starts
 	h, err := supervise.Start(ctx, func(ctx context.Context) (*host.Plugin, error) {
-		return host.Launch(ctx, exec.Command(program), observed,
+		return host.Launch(ctx, exec.Command(program), observed, //nolint:gosec // the user names it
 			host.WithProtocols(hello.GreeterProtocol), host.WithTransports(unix.New()))
 	}, otelplugwire.Supervise(provider))
 	if err != nil {

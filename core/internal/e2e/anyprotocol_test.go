@@ -29,6 +29,7 @@ func TestAnyProtocol(t *testing.T) {
 		{name: "go-plugin", p: launch(t, command("goplugin-peer", "serve"), host.WithAnyProtocol()), says: "any/1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			if got := tt.p.Info(); got.Protocol != tt.want || got.Version != 1 {
 				t.Errorf("protocol %q, version %d", got.Protocol, got.Version)
 			}

@@ -31,6 +31,7 @@ func benchmarkOnEachWire(b *testing.B, svc *service, run func(b *testing.B, clie
 
 func BenchmarkUnary(b *testing.B) {
 	benchmarkOnEachWire(b, &service{}, func(b *testing.B, client testpb.TestServiceClient) {
+		b.Helper()
 		request := &testpb.SimpleRequest{Payload: payload(64)}
 		for b.Loop() {
 			if _, err := client.UnaryCall(b.Context(), request); err != nil {
@@ -40,7 +41,7 @@ func BenchmarkUnary(b *testing.B) {
 	})
 }
 
-// BenchmarkUnaryMetadata has a deadline, and two pairs of metadata each way.
+// BenchmarkUnaryMetadata makes calls with a deadline, and two pairs of metadata each way.
 func BenchmarkUnaryMetadata(b *testing.B) {
 	svc := &service{unary: func(ctx context.Context, r *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 		if len(metadata.ValueFromIncomingContext(ctx, "key-1")) != 1 {
@@ -49,6 +50,7 @@ func BenchmarkUnaryMetadata(b *testing.B) {
 		return &testpb.SimpleResponse{Payload: r.GetPayload()}, grpc.SetHeader(ctx, metadata.Pairs("key-1", "value-1", "key-2", "value-2"))
 	}}
 	benchmarkOnEachWire(b, svc, func(b *testing.B, client testpb.TestServiceClient) {
+		b.Helper()
 		request := &testpb.SimpleRequest{Payload: payload(64)}
 		for b.Loop() {
 			ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
@@ -65,6 +67,7 @@ func BenchmarkUnaryMetadata(b *testing.B) {
 
 func BenchmarkUnaryCallers(b *testing.B) {
 	benchmarkOnEachWire(b, &service{}, func(b *testing.B, client testpb.TestServiceClient) {
+		b.Helper()
 		request := &testpb.SimpleRequest{Payload: payload(64)}
 		var callers sync.WaitGroup
 		const n = 64
@@ -84,6 +87,7 @@ func BenchmarkUnaryCallers(b *testing.B) {
 
 func BenchmarkEcho64K(b *testing.B) {
 	benchmarkOnEachWire(b, &service{}, func(b *testing.B, client testpb.TestServiceClient) {
+		b.Helper()
 		request := &testpb.SimpleRequest{Payload: payload(64 << 10)}
 		b.SetBytes(64 << 10)
 		for b.Loop() {

@@ -87,8 +87,8 @@ func (*service) StreamingInputCall(stream testpb.TestService_StreamingInputCallS
 }
 
 // bind returns a binding of svc to a protocol with that name.
-func bind(t testing.TB, name string, svc *service) protocol.Binding {
-	t.Helper()
+func bind(tb testing.TB, name string, svc *service) protocol.Binding {
+	tb.Helper()
 	return protocol.Bind(protocol.New(name, 1, &testpb.TestService_ServiceDesc), svc)
 }
 

@@ -47,8 +47,8 @@ const (
 // maxOfGenerated bounds the allocations of one generated package, which registers its types.
 const maxOfGenerated = 40
 
-// initialized is what one package does before main (runtime documentation, GODEBUG=inittrace).
-type initialized struct {
+// initialization is what one package does before main (runtime documentation, GODEBUG=inittrace).
+type initialization struct {
 	bytes, allocations int
 }
 
@@ -56,7 +56,7 @@ var traceLine = regexp.MustCompile(`(?m)^init (\S+) @.* ms clock, (\d+) bytes, (
 
 // initialize runs this program, which links both sides, and returns what its packages do
 // before main.
-func initialize(t *testing.T) map[string]initialized {
+func initialize(t *testing.T) map[string]initialization {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -70,11 +70,11 @@ func initialize(t *testing.T) map[string]initialized {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	packages := make(map[string]initialized)
+	packages := make(map[string]initialization)
 	for _, m := range traceLine.FindAllSubmatch(out, -1) {
 		size, _ := strconv.Atoi(string(m[2]))
 		allocations, _ := strconv.Atoi(string(m[3]))
-		packages[string(m[1])] = initialized{size, allocations}
+		packages[string(m[1])] = initialization{size, allocations}
 	}
 	if len(packages) < 20 {
 		t.Fatalf("only %d packages are traced\n%s", len(packages), out)
@@ -110,8 +110,8 @@ func TestInitializesLittle(t *testing.T) {
 	}
 }
 
-// linked are the modules, beside core and the standard library, of which a plugin may link
-// packages, with the reason.
+// linked are the modules whose packages a plugin may link, beside core and the standard
+// library, with the reason.
 var linked = map[string]string{
 	"google.golang.org/grpc":                    "the calls, and the types that handlers and generated code use",
 	"google.golang.org/protobuf":                "the messages",

@@ -15,20 +15,20 @@ import (
 const Hang = time.Minute
 
 // Bounded returns a context that ends with the test, or after [Hang].
-func Bounded(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), Hang)
-	t.Cleanup(cancel)
+func Bounded(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), Hang)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
 // Receive returns the next value of ch. The test fails if none comes.
-func Receive[T any](t testing.TB, what string, ch <-chan T) (value T) {
-	t.Helper()
+func Receive[T any](tb testing.TB, what string, ch <-chan T) (value T) {
+	tb.Helper()
 	select {
 	case value = <-ch:
 	case <-time.After(Hang):
-		t.Fatalf("%s: nothing after %v", what, Hang)
+		tb.Fatalf("%s: nothing after %v", what, Hang)
 	}
 	return value
 }
@@ -50,37 +50,37 @@ func Go[T any](f func() (T, error)) <-chan Result[T] {
 }
 
 // CheckClose closes each of closers. One may be closed already.
-func CheckClose(t testing.TB, closers ...io.Closer) {
-	t.Helper()
+func CheckClose(tb testing.TB, closers ...io.Closer) {
+	tb.Helper()
 	for _, c := range closers {
 		if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			t.Errorf("close of a %T: %v", c, err)
+			tb.Errorf("close of a %T: %v", c, err)
 		}
 	}
 }
 
 // CheckPassing checks that a and b are the two ends of one open stream.
-func CheckPassing(t testing.TB, a, b net.Conn) {
-	t.Helper()
+func CheckPassing(tb testing.TB, a, b net.Conn) {
+	tb.Helper()
 	for _, ends := range [][2]net.Conn{{a, b}, {b, a}} {
 		from, to := ends[0], ends[1]
 		const text = "what passes"
 		wrote := Go(func() (int, error) { return io.WriteString(from, text) })
 		got := make([]byte, len(text))
 		if _, err := io.ReadFull(to, got); err != nil || string(got) != text {
-			t.Fatalf("read %q, %v; want %q", got, err, text)
+			tb.Fatalf("read %q, %v; want %q", got, err, text)
 		}
-		if r := Receive(t, "the write", wrote); r.Err != nil {
-			t.Fatal(r.Err)
+		if r := Receive(tb, "the write", wrote); r.Err != nil {
+			tb.Fatal(r.Err)
 		}
 	}
 }
 
 // CheckEnded checks that the other end of conn was closed.
-func CheckEnded(t testing.TB, conn net.Conn) {
-	t.Helper()
+func CheckEnded(tb testing.TB, conn net.Conn) {
+	tb.Helper()
 	_ = conn.SetDeadline(time.Now().Add(Hang)) // a pipe refuses it when the other end has gone
 	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("read %d bytes, %v; want the end", n, err)
+		tb.Errorf("read %d bytes, %v; want the end", n, err)
 	}
 }

@@ -136,6 +136,7 @@ func (e *encoder) file(f protoreflect.FileDescriptor) {
 	}
 	e.options(8, f.Options())
 	switch f.Syntax() {
+	case protoreflect.Proto2: // needs no word
 	case protoreflect.Proto3:
 		e.string(12, "proto3")
 	case protoreflect.Editions:

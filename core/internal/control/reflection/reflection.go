@@ -1,10 +1,9 @@
 // Package reflection is gRPC's reflection service (grpc.reflection.v1 and v1alpha): tools ask
 // it for the services of a plugin and for their descriptors. Begin with [Register].
 //
-// google.golang.org/grpc/reflection does the same. It is not used because it links packages
-// descriptorpb and protodesc, which decode tables and register types before main: a third of
-// a millisecond and 200 KiB at each start of each plugin, for a service that is seldom
-// called. This package does nothing before its first call.
+// google.golang.org/grpc/reflection does the same. But it links packages descriptorpb
+// and protodesc, which decode tables and register types before main. That costs a third of a
+// millisecond and 200 KiB at each start of each plugin, and the service is seldom called. This package does nothing before its first call.
 package reflection
 
 import (

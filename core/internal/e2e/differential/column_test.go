@@ -61,7 +61,7 @@ func servePlain(tb testing.TB, name string) *grpc.ClientConn {
 		grpc.ChainUnaryInterceptor(unary), grpc.ChainStreamInterceptor(stream),
 		grpc.StatsHandler(observer{}),
 	)
-	server.RegisterService(&serviceDesc, scripted{})
+	server.RegisterService(&serviceDesc, scriptedService{})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	unaryClient, streamClient := interceptClient(name)
@@ -105,7 +105,7 @@ func startWire(tb testing.TB, wire, transportName string) column {
 	backUnary, backStream := interceptServer("host")
 	clientUnary, clientStream := interceptClient("plugin")
 	backUnaryClient, backStreamClient := interceptClient("host")
-	p := plugintest.StartWith(tb, protocol.Bind(calls, scripted{}), tr,
+	p := plugintest.StartWith(tb, protocol.Bind(calls, scriptedService{}), tr,
 		[]plugin.Option{
 			plugin.WithLogger(quiet), plugin.WithMaxMessageSize(maxMessage),
 			plugin.WithInterceptors(serverUnary, serverStream), plugin.WithHostInterceptors(backUnaryClient, backStreamClient),
@@ -114,7 +114,7 @@ func startWire(tb testing.TB, wire, transportName string) column {
 		host.WithWire(wire), host.WithLogger(quiet), host.WithMaxMessageSize(maxMessage),
 		host.WithInterceptors(clientUnary, clientStream), host.WithServiceInterceptors(backUnary, backStream),
 		host.WithStatsHandler(observer{}, observer{}),
-		host.WithServices(protocol.Bind(calls, scripted{})),
+		host.WithServices(protocol.Bind(calls, scriptedService{})),
 	)
 	if got := p.Info().Wire; got != wire {
 		tb.Fatalf("the wire is %q, want %q", got, wire)

@@ -24,7 +24,7 @@ var differences = []difference{
 	// The errors of Plugwire say which option raises a limit.
 	{plain, regexp.MustCompile(`; raise the limit on both sides with host\.WithMaxMessageSize and plugin\.WithMaxMessageSize`), "", nil},
 	{plain, regexp.MustCompile(`grpc: (received )?message after decompression larger than max (\(100001 vs\. )?100000\)?`), "too large after decompression", nil},
-	// Nothing is compressed on pw/1, and no grpc-go sends what it says of itself.
+	// Nothing is compressed on pw/1, and no grpc-go sends its name and version.
 	{pw, regexp.MustCompile(` ?user-agent=\["grpc-go/[^"]*"\]`), "", nil},
 	{pw, regexp.MustCompile(` ?grpc-accept-encoding=\["gzip"\]`), "", nil},
 	{pw, regexp.MustCompile(`compressors \["gzip"\] ok|compressors \[\] Unknown "failed to fetch the stream from the given context [^"]*" \(not a status\)`), "compressors", nil},
@@ -60,9 +60,9 @@ var (
 // connection without security, and Plugwire never does.
 var plainLacks = regexp.MustCompile(`(?m)^\d+ (s (panic|goexit)|c .* authority=)`)
 
-// pwLacks matches programs that pw/1 cannot run as h2 does: nothing is compressed, the names
-// of HTTP's fields mean nothing, names in upper case are sent in lower case, all numbers are
-// codes, and a message that is not UTF-8 costs a status no details.
+// pwLacks matches programs that pw/1 cannot run as h2 does. It compresses nothing, and the
+// names of HTTP's fields mean nothing to it. It sends names in upper case in lower case. All
+// numbers are codes, and a message that is not UTF-8 costs a status no details.
 var pwLacks = regexp.MustCompile(`(?m)( gzip| compressor=|s compress | md=\S*[A-Z]\S*:| md=(host|connection):|code=4294967295|msg=%FF\S* detail=)`)
 
 // lacks reports whether a column cannot run a program.
@@ -80,8 +80,8 @@ var expires = regexp.MustCompile(`(?m)^\d+ c expire`)
 // because the caller's clock was first and the caller cancelled the call.
 var ended = regexp.MustCompile(`context (deadline exceeded|canceled)|(Canceled|DeadlineExceeded) "`)
 
-// comparable returns a trace without the differences between h2 and a column.
-func comparable(p program, column string, trace []string) []string {
+// normalized returns a trace without the differences between h2 and a column.
+func normalized(p program, column string, trace []string) []string {
 	text := p.String()
 	expired := expires.MatchString(text)
 	var out []string

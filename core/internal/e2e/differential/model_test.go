@@ -259,7 +259,7 @@ func repair(p program) program {
 		add(s)
 	}
 	if m.big.op != "" {
-		other := byte('c' + 's' - m.big.side)
+		other := 'c' + 's' - m.big.side
 		add(step{call: m.big.call, side: other, op: "recv"})
 	}
 	for i := range m.calls {

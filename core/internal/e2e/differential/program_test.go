@@ -139,22 +139,6 @@ func unquote(value string) string {
 	return b.String()
 }
 
-// quote is the inverse of unquote.
-func quote(value string) string {
-	var b strings.Builder
-	for i := range len(value) {
-		switch c := value[i]; {
-		case c == ' ':
-			b.WriteByte('+')
-		case c <= ' ' || c >= 0x7f || c == '%' || c == '+' || c == '&':
-			fmt.Fprintf(&b, "%%%02X", c)
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
-
 // String returns the text of a step.
 func (s step) String() string {
 	text := fmt.Sprintf("%d %c %s", s.call, s.side, s.op)

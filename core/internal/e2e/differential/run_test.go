@@ -307,7 +307,7 @@ func (r *runner) setContext(c *call, s step) error {
 }
 
 // settle ends what the program has left, and waits for the last events of the calls.
-// Observers note nothing of that.
+// Observers do not note these events.
 func (r *runner) settle() error {
 	for _, c := range r.calls {
 		if c.handling == nil || !c.handling.returned {
@@ -582,7 +582,7 @@ func (h *handling) context() string {
 	compressors, err := grpc.ClientSupportedCompressors(h.ctx)
 	text += fmt.Sprintf(", compressors %q %s", compressors, errText(err))
 	_, outgoing := metadata.FromOutgoingContext(h.ctx)
-	tag, _ := h.ctx.Value(taggedKey{}).(*tagged)
+	tag, _ := h.ctx.Value(taggedKey{}).(*tagValue)
 	intercepted, _ := h.ctx.Value(interceptedKey{}).(bool)
 	caller := h.ctx.Value(callKey{})
 	return text + fmt.Sprintf(", outgoing %t, tag of stats %t, value of interceptor %t, value of caller %t, err %v",

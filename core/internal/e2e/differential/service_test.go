@@ -37,9 +37,9 @@ var methods = map[string]string{
 // service is what the handlers are methods of.
 type service interface{ isService() }
 
-type scripted struct{}
+type scriptedService struct{}
 
-func (scripted) isService() {}
+func (scriptedService) isService() {}
 
 // serviceDesc has a method of each kind. The handlers do what the program of their call
 // says.
@@ -56,7 +56,7 @@ var serviceDesc = grpc.ServiceDesc{
 
 var calls = protocol.New("differential", 1, &serviceDesc)
 
-func serveUnary(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+func serveUnary(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // grpc has this order
 	req := new(testpb.Payload)
 	if err := decode(req); err != nil {
 		return nil, err
@@ -126,27 +126,27 @@ func describe(p *testpb.Payload) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// reversed is a codec that reverses the bytes of messages.
-type reversed struct{ encoding.CodecV2 }
+// reversingCodec is a codec that reverses the bytes of messages.
+type reversingCodec struct{ encoding.CodecV2 }
 
 const reversedName = "reversed"
 
 // registerCodec makes servers find the codec by its name.
 func registerCodec() { encoding.RegisterCodecV2(newReversed()) }
 
-func newReversed() reversed { return reversed{encoding.GetCodecV2("proto")} }
+func newReversed() reversingCodec { return reversingCodec{encoding.GetCodecV2("proto")} }
 
 // Name implements [encoding.CodecV2].
-func (reversed) Name() string { return reversedName }
+func (reversingCodec) Name() string { return reversedName }
 
 // Marshal implements [encoding.CodecV2].
-func (r reversed) Marshal(v any) (mem.BufferSlice, error) {
+func (r reversingCodec) Marshal(v any) (mem.BufferSlice, error) {
 	data, err := r.CodecV2.Marshal(v)
 	return backwards(data), err
 }
 
 // Unmarshal implements [encoding.CodecV2].
-func (r reversed) Unmarshal(data mem.BufferSlice, v any) error {
+func (r reversingCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return r.CodecV2.Unmarshal(backwards(data), v)
 }
 

@@ -77,7 +77,7 @@ func differencesOf(p program, columns []column, patience time.Duration) (all []s
 		if traces[i] == nil || errs[0] != nil {
 			continue
 		}
-		want, got := comparable(p, col.name, traces[0]), comparable(p, col.name, traces[i])
+		want, got := normalized(p, col.name, traces[0]), normalized(p, col.name, traces[i])
 		if diff := cmp.Diff(strings.Join(want, "\n"), strings.Join(got, "\n")); diff != "" {
 			all = append(all, fmt.Sprintf("%s (-) and %s (+) differ:\n%s", columns[0].name, col.name, diff))
 		}

@@ -91,22 +91,18 @@ func errText(err error) string {
 	if !ok {
 		text += " (not a status)"
 	}
-	var textSb94 strings.Builder
 	for _, detail := range s.Details() {
 		// The text of a message has one space or two, at random.
-		textSb94.WriteString(fmt.Sprintf(" detail %T %s", detail, strings.Join(strings.Fields(fmt.Sprint(detail)), " ")))
+		text += fmt.Sprintf(" detail %T %s", detail, strings.Join(strings.Fields(fmt.Sprint(detail)), " ")) //nolint:perfsprint // a few
 	}
-	text += textSb94.String()
 	if host.NotBegun(err) {
 		text += " (not begun)"
 	}
-	var textSb101 strings.Builder
 	for _, target := range []error{context.Canceled, context.DeadlineExceeded, io.EOF} {
 		if errors.Is(err, target) {
-			textSb101.WriteString(fmt.Sprintf(" is %v", target))
+			text += fmt.Sprintf(" is %v", target) //nolint:perfsprint // a few
 		}
 	}
-	text += textSb101.String()
 	return text
 }
 
@@ -127,8 +123,8 @@ func mdText(md metadata.MD) string {
 // callKey is the key of the call in the context of its caller.
 type callKey struct{}
 
-// tagged is what TagRPC puts into the context.
-type tagged struct {
+// tagValue is what TagRPC puts into the context.
+type tagValue struct {
 	call *call
 	info stats.RPCTagInfo
 }
@@ -142,7 +138,7 @@ var _ stats.Handler = observer{}
 
 // TagRPC implements [stats.Handler].
 func (observer) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
-	t := &tagged{info: *info}
+	t := &tagValue{info: *info}
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		t.call = c
 		c.notes.add(callersStats, "tag %s fail fast %t", info.FullMethodName, info.FailFast)
@@ -154,7 +150,7 @@ func (observer) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Cont
 
 // HandleRPC implements [stats.Handler].
 func (observer) HandleRPC(ctx context.Context, s stats.RPCStats) {
-	t, ok := ctx.Value(taggedKey{}).(*tagged)
+	t, ok := ctx.Value(taggedKey{}).(*tagValue)
 	if !ok || t.call == nil {
 		return
 	}

@@ -73,7 +73,7 @@ func Fetch(conn grpc.ClientConnInterface, cfg FetchConfig) *Fetcher {
 	return f
 }
 
-// Opened is closed when the plugin was asked for its output, whatever became of that. A plugin
+// Opened is closed when the plugin was asked for its output, with success or not. A plugin
 // that is told to stop before sends nothing.
 func (f *Fetcher) Opened() <-chan struct{} { return f.opened }
 

@@ -45,8 +45,8 @@ func mergeLarge(b []byte, m protoreflect.Message) error {
 type place struct{ begin, value, end int }
 
 // onlyLarge returns the field of b that is large, if there is one such field, which comes
-// once, and whose order among the others does not matter. It is at least half of b, all of
-// which it keeps in memory.
+// once, and whose order among the others does not matter. It is at least half of b, because it
+// keeps all of b in memory.
 func onlyLarge(b []byte, d protoreflect.MessageDescriptor) (place, protoreflect.FieldDescriptor) {
 	var found place
 	var number protowire.Number

@@ -56,7 +56,7 @@ func (c *conn) newStreamOn(ctx context.Context, desc *grpc.StreamDesc, method st
 	if k.ctx.Done() != nil {
 		s.stop = context.AfterFunc(k.ctx, func() {
 			k.abandon()
-			s.end(k.ctx.Err())
+			_ = s.end(k.ctx.Err()) // the caller gets it from the stream
 		})
 	}
 	return s, nil
@@ -181,14 +181,14 @@ func (s *clientStream) RecvMsg(m any) error {
 			if err != nil {
 				return err
 			}
-			return io.EOF // the call has ended before, if it has one answer
+			return io.EOF // the call has ended before, if one answer is all
 		}
 	}
 	s.abandon()
 	return s.finish(err)
 }
 
-// only waits for the end after the only answer. m is the message of that.
+// only waits for the end after the only answer. m is the message of the answer.
 func (s *clientStream) only(m any) error {
 	b, _, err := s.receive(s.ctx)
 	switch {

@@ -11,8 +11,8 @@ import (
 
 // keyCatcher is a context that keeps the key under which a function looks.
 type keyCatcher struct {
-	context.Context
-	key any
+	context.Context //nolint:containedctx // it is one
+	key             any
 }
 
 func (k *keyCatcher) Value(key any) any {

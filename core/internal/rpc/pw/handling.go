@@ -91,8 +91,8 @@ type handling struct {
 	fields                  int         // bytes of the caller's metadata, as HTTP/2 counts them
 	alone                   bool        // the message came with the open frame: no other comes
 	left                    atomic.Bool // the call was cancelled or lost before its status was sent
-	watched                 bool        // the stats handlers are told of the call
-	told                    bool        // the stats handlers know of the end; belongs to the handler's goroutine
+	watched                 bool        // the stats handlers see the call
+	told                    bool        // the stats handlers have seen the end; belongs to the handler's goroutine
 	first                   bool        // a message was received; belongs to the receiver
 	batched                 bool        // the background writes the status, with those of other calls
 }
@@ -236,7 +236,7 @@ func (h *handling) parseOpen(b []byte) error {
 		h.subtype = string(name)
 		h.codec = codecFor(h.subtype)
 	}
-	h.ctx.base, h.ctx.handling = c.base, h
+	h.ctx.base, h.ctx.handling = c.base, h //nolint:fatcontext // the call is new
 	if flags&openMessage != 0 {
 		if len(b) > smallMessage {
 			return broken("a message of %d bytes in one frame", len(b))

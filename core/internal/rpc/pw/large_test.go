@@ -41,45 +41,45 @@ func (echoService) FullDuplexCall(stream testpb.TestService_FullDuplexCallServer
 }
 
 // connect returns a client of svc, over a Unix socket.
-func connect(t testing.TB, svc testpb.TestServiceServer) testpb.TestServiceClient {
-	t.Helper()
-	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+func connect(tb testing.TB, svc testpb.TestServiceServer) testpb.TestServiceClient {
+	tb.Helper()
+	listener, err := net.Listen("unix", filepath.Join(tb.TempDir(), "s"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer listener.Close()
 	near, err := net.Dial("unix", listener.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	far, err := listener.Accept()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	client := calls.ClientConfig{Side: "host", Other: "plugin", MaxMessageSize: 16 << 20, IsControl: func(string) bool { return false }}
 	a, err := pw.Wire{}.NewAcceptor(calls.ServerConfig{
 		Side: "plugin", Other: "host", MaxMessageSize: 16 << 20,
 		IsControl: func(string) bool { return false },
-		OnPanic:   func(_ context.Context, _ string, value any, stack []byte) { t.Errorf("%v\n%s", value, stack) },
+		OnPanic:   func(_ context.Context, _ string, value any, stack []byte) { tb.Errorf("%v\n%s", value, stack) },
 		Application: func(r grpc.ServiceRegistrar) error {
 			testpb.RegisterTestServiceServer(r, svc)
 			return nil
 		},
 	}, calls.ClientConfig{Side: "plugin", Other: "host", MaxMessageSize: 16 << 20, IsControl: client.IsControl})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	back, err := a.Accept(context.Background(), &session.Stream{Conn: far, Info: secure.Info{Security: "none"}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	conn, _, err := pw.Wire{}.Connect(context.Background(), func(context.Context, session.Purpose) (*session.Stream, error) {
 		return &session.Stream{Conn: near, Info: secure.Info{Security: "none"}}, nil
 	}, client, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		conn.Close()
 		back.Close()
 		a.Close()

@@ -105,20 +105,20 @@ func plainStream(conn net.Conn) *session.Stream {
 }
 
 // sockets returns both ends of a loopback connection.
-func sockets(t testing.TB) (ours, theirs net.Conn) {
-	t.Helper()
+func sockets(tb testing.TB) (ours, theirs net.Conn) {
+	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer ln.Close()
 	if ours, err = net.Dial("tcp", ln.Addr().String()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if theirs, err = ln.Accept(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = ours.Close()
 		_ = theirs.Close()
 	})
@@ -133,70 +133,70 @@ type pair struct {
 }
 
 // connect makes a pair. atHost and atPlugin are what the sides serve.
-func connect(t testing.TB, atPlugin, atHost *service, change ...func(*calls.ServerConfig)) *pair {
-	t.Helper()
-	ours, theirs := sockets(t)
-	return connectOn(t, ours, theirs, atPlugin, atHost, change...)
+func connect(tb testing.TB, atPlugin, atHost *service, change ...func(*calls.ServerConfig)) *pair {
+	tb.Helper()
+	ours, theirs := sockets(tb)
+	return connectOn(tb, ours, theirs, atPlugin, atHost, change...)
 }
 
-func connectOn(t testing.TB, ours, theirs net.Conn, atPlugin, atHost *service, change ...func(*calls.ServerConfig)) *pair {
-	t.Helper()
+func connectOn(tb testing.TB, ours, theirs net.Conn, atPlugin, atHost *service, change ...func(*calls.ServerConfig)) *pair {
+	tb.Helper()
 	p := &pair{
-		host:   endpoint(t, ours, "host", "plugin", atHost, 1, change...),
-		plugin: endpoint(t, theirs, "plugin", "host", atPlugin, 2, change...),
+		host:   endpoint(tb, ours, "host", "plugin", atHost, 1, change...),
+		plugin: endpoint(tb, theirs, "plugin", "host", atPlugin, 2, change...),
 	}
 	p.toPlugin, p.toHost = testpb.NewTestServiceClient(p.host), testpb.NewTestServiceClient(p.plugin)
 	return p
 }
 
 // endpoint is one side of a connection, which ends with the test.
-func endpoint(t testing.TB, on net.Conn, side, other string, svc *service, first uint32, change ...func(*calls.ServerConfig)) *conn {
-	t.Helper()
+func endpoint(tb testing.TB, on net.Conn, side, other string, svc *service, first uint32, change ...func(*calls.ServerConfig)) *conn {
+	tb.Helper()
 	cfg := serverConfig(side, other, svc)
 	for _, f := range change {
 		f(&cfg)
 	}
 	s, err := newServer(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c := newConn(plainStream(on), clientConfig(side, other), s, first)
 	s.add(c)
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		c.Close()
 		s.Close()
 		select {
 		case <-s.handlers.wait():
 		case <-time.After(hang):
-			t.Errorf("handlers of the %s go on after its end", side)
+			tb.Errorf("handlers of the %s go on after its end", side)
 		}
 	})
 	return c
 }
 
-func bounded(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hang)
-	t.Cleanup(cancel)
+func bounded(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), hang)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
-func receive[T any](t testing.TB, what string, ch <-chan T) (value T) {
-	t.Helper()
+func receive[T any](tb testing.TB, what string, ch <-chan T) (value T) {
+	tb.Helper()
 	select {
 	case value = <-ch:
 	case <-time.After(hang):
-		t.Fatalf("%s: nothing after %v", what, hang)
+		tb.Fatalf("%s: nothing after %v", what, hang)
 	}
 	return value
 }
 
 // eventually returns when is reports true.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, is func() bool) {
+	tb.Helper()
 	for deadline := time.Now().Add(hang); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after %v", what, hang)
+			tb.Fatalf("%s: not after %v", what, hang)
 		}
 	}
 }
@@ -217,14 +217,14 @@ type rawPeer struct {
 }
 
 // against returns a peer of a real plugin (which has even numbers), or of a real host.
-func against(t testing.TB, side string, svc *service, change ...func(*calls.ServerConfig)) *rawPeer {
-	t.Helper()
-	ours, theirs := sockets(t)
+func against(tb testing.TB, side string, svc *service, change ...func(*calls.ServerConfig)) *rawPeer {
+	tb.Helper()
+	ours, theirs := sockets(tb)
 	other, first := "host", uint32(2)
 	if side == "host" {
 		other, first = "plugin", 1
 	}
-	return &rawPeer{t, ours, endpoint(t, theirs, side, other, svc, first, change...)}
+	return &rawPeer{tb, ours, endpoint(tb, theirs, side, other, svc, first, change...)}
 }
 
 func encoded(k kind, id uint32, payload ...byte) []byte {
@@ -289,14 +289,14 @@ func (p *rawPeer) endOf(id uint32) *status.Status {
 	}
 }
 
-func endStatusOf(t testing.TB, b []byte) *status.Status {
-	t.Helper()
+func endStatusOf(tb testing.TB, b []byte) *status.Status {
+	tb.Helper()
 	k := new(call)
 	k.c = &conn{made: map[uint32]*call{}}
 	k.room = &room{limit: 1 << 40}
 	k.limit, k.allowed = 1<<30, 1<<30
 	if err := k.takeEnd(b); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if k.ending == nil {
 		return status.New(codes.OK, "")

@@ -16,7 +16,7 @@ type watch struct {
 	c     *conn
 	k     *call
 	began time.Time
-	once  sync.Once // tells of the header
+	once  sync.Once // reports the header
 }
 
 // newWatch lets the handlers tag the context of a call, and tells them that it begins.
@@ -61,7 +61,7 @@ func (w *watch) inPayload(m any, size int) {
 	}
 }
 
-// header tells of the metadata that has come before the first message, if it has come.
+// header reports the metadata that has come before the first message, if it has come.
 func (w *watch) header(k *call) {
 	if w == nil {
 		return

@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return exitUsage // flags has printed the error
 	case flags.NArg() > 0 || *duration <= 0 || *callers <= 0:
-		fmt.Fprintln(stderr, "supervised-host: -duration and -callers must be positive, and there are no arguments")
+		_, _ = fmt.Fprintln(stderr, "supervised-host: -duration and -callers must be positive, and there are no arguments")
 		return exitUsage
 	}
 	logger := slog.New(slog.DiscardHandler)
@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case ctx.Err() != nil:
 		return exitInterrupted
 	case err != nil:
-		fmt.Fprintln(stderr, "supervised-host:", err)
+		_, _ = fmt.Fprintln(stderr, "supervised-host:", err)
 		return exitFailed
 	}
 	return 0

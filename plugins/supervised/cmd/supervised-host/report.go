@@ -24,7 +24,7 @@ func newReporter(out io.Writer) *reporter {
 // update shows how a step goes, on a terminal.
 func (r *reporter) update(step string, c counts) {
 	if r.live {
-		fmt.Fprint(r.out, "\r"+line(step, c))
+		_, _ = fmt.Fprint(r.out, "\r"+line(step, c))
 	}
 }
 
@@ -32,9 +32,9 @@ func (r *reporter) update(step string, c counts) {
 func (r *reporter) finish(step string, c counts) {
 	r.update(step, c)
 	if !r.live {
-		fmt.Fprint(r.out, line(step, c))
+		_, _ = fmt.Fprint(r.out, line(step, c))
 	}
-	fmt.Fprintln(r.out)
+	_, _ = fmt.Fprintln(r.out)
 }
 
 // line has fixed widths, so that each update covers the one before.

@@ -114,7 +114,9 @@ func step(ctx context.Context, do func(context.Context) error, d time.Duration, 
 			update()
 		case <-ctx.Done():
 			if done != nil {
-				<-done // ctx ends do too
+				if err := <-done; err != nil && ctx.Err() == nil { // ctx ends do too
+					return err
+				}
 			}
 			return ctx.Err()
 		}

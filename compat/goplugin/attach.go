@@ -118,7 +118,7 @@ func (a *adopter) Start(context.Context, host.StartConfig) (host.Process, error)
 	p := &adoptedProcess{runnerProcess: runnerProcess{attachedRunner: found}, ended: make(chan struct{})}
 	p.stdout = &silentAfter{Reader: strings.NewReader(a.answer), ended: p.ended}
 	p.stderr = &silentAfter{Reader: strings.NewReader(""), ended: p.ended}
-	go p.wait()
+	go p.wait() //nolint:gosec // the plugin may outlive the start, whose context this is
 	return p, nil
 }
 

@@ -34,17 +34,17 @@ type commandRunner struct {
 
 // commanded returns the runner and the command of a start. The runner is nil if the user's
 // command cannot be started.
-func (s *launch) commanded() (*commandRunner, *exec.Cmd, []host.Option) {
+func (s *launch) commanded() (*commandRunner, *exec.Cmd) {
 	c := s.client.config
 	r := &commandRunner{Runner: host.LocalRunner(), config: c}
 	if c.RunnerFunc != nil {
 		cmd := &exec.Cmd{Path: "plugin", Args: []string{"plugin"}}
 		cmd.Env = c.environ(cmd)
 		r.Runner = &funcRunner{config: c}
-		return r, cmd, nil
+		return r, cmd
 	}
 	if c.Cmd.Stdout != nil || c.Cmd.Stderr != nil || c.Cmd.Process != nil && !r.mayRestart() {
-		return nil, c.Cmd, nil
+		return nil, c.Cmd
 	}
 	if keeps(keepOutlive) {
 		r.Runner = outliveRunner{}
@@ -63,7 +63,7 @@ func (s *launch) commanded() (*commandRunner, *exec.Cmd, []host.Option) {
 		Err:         c.Cmd.Err,
 	}
 	cmd.Env = c.environ(c.Cmd)
-	return r, cmd, nil
+	return r, cmd
 }
 
 // mayRestart reports whether the process of the command is that of an earlier start.

@@ -52,7 +52,7 @@ type ServeConfig struct {
 // printed, and hosts reattach to the plugin.
 type ServeTestConfig struct {
 	// Context ends the serving.
-	Context context.Context
+	Context context.Context //nolint:containedctx // go-plugin has this field
 
 	// ReattachConfigCh gets how hosts reach the plugin.
 	ReattachConfigCh chan<- *ReattachConfig
@@ -214,9 +214,9 @@ func (s PluginSet) check() error {
 const streamWindow = 1 << 20
 
 // server returns a function that makes a server with the plugins of the set.
-func (s PluginSet) server(make func([]grpc.ServerOption) *grpc.Server, broker *GRPCBroker) func([]grpc.ServerOption) (*grpc.Server, error) {
+func (s PluginSet) server(create func([]grpc.ServerOption) *grpc.Server, broker *GRPCBroker) func([]grpc.ServerOption) (*grpc.Server, error) {
 	return func(opts []grpc.ServerOption) (*grpc.Server, error) {
-		server := make(append(opts, grpc.StaticStreamWindowSize(streamWindow)))
+		server := create(append(opts, grpc.StaticStreamWindowSize(streamWindow)))
 		if server == nil {
 			return nil, errors.New("GRPCServer returned no server")
 		}

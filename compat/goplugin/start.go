@@ -153,15 +153,14 @@ func resolve(network, address string) (net.Addr, error) {
 func (s *launch) command(ctx context.Context) error {
 	c := s.client.config
 	s.sets = sets(c.VersionedPlugins, c.version(), c.Plugins, true)
-	runner, cmd, opts := s.commanded()
+	runner, cmd := s.commanded()
 	if runner == nil {
 		return errors.New("exec: the command has Stdout, Stderr or was started before: the client needs one of its own")
 	}
-	common, err := s.options(filepath.Base(cmd.Path))
+	opts, err := s.options(filepath.Base(cmd.Path))
 	if err != nil {
 		return err
 	}
-	opts = append(opts, common...)
 	opts = append(opts, s.security(runner)...)
 	if c.SecureConfig != nil {
 		verified, err := c.SecureConfig.verified(cmd.Path)

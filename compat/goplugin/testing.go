@@ -27,7 +27,8 @@ type TestOptions struct {
 
 // TestConn returns the two ends of a connection. The caller closes both.
 func TestConn(t testing.TB) (net.Conn, net.Conn) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the caller closes it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func TestConn(t testing.TB) (net.Conn, net.Conn) {
 		conn, err := ln.Accept()
 		server <- acceptResult{conn, errors.Join(err, ln.Close())}
 	}()
-	client, err := net.Dial("tcp", ln.Addr().String())
+	client, err := net.Dial("tcp", ln.Addr().String()) //nolint:noctx // the listener is here
 	if err != nil {
 		_ = ln.Close() // ends Accept
 		t.Fatal(err)
@@ -54,6 +55,7 @@ func TestConn(t testing.TB) (net.Conn, net.Conn) {
 
 // TestRPCConn returns a client and a server of net/rpc that are connected.
 func TestRPCConn(t testing.TB) (*rpc.Client, *rpc.Server) {
+	t.Helper()
 	client, conn := TestConn(t)
 	server := rpc.NewServer()
 	go server.ServeConn(conn)
@@ -62,6 +64,7 @@ func TestRPCConn(t testing.TB) (*rpc.Client, *rpc.Server) {
 
 // TestPluginRPCConn fails the test: plugins that speak net/rpc are refused.
 func TestPluginRPCConn(t testing.TB, _ map[string]Plugin, _ *TestOptions) (*RPCClient, *RPCServer) {
+	t.Helper()
 	t.Fatal(errNetRPC)
 	return nil, nil
 }
@@ -69,7 +72,8 @@ func TestPluginRPCConn(t testing.TB, _ map[string]Plugin, _ *TestOptions) (*RPCC
 // TestGRPCConn returns a connection and the server at its other end, on which register has
 // registered services. The caller closes both.
 func TestGRPCConn(t testing.TB, register func(*grpc.Server)) (*grpc.ClientConn, *grpc.Server) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the caller closes it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +91,7 @@ func TestGRPCConn(t testing.TB, register func(*grpc.Server)) (*grpc.ClientConn, 
 // TestPluginGRPCConn returns the two sides of the plugins, connected in the process of the
 // test, with multiplexed connections of the broker or separate ones. The caller closes both.
 func TestPluginGRPCConn(t testing.TB, multiplex bool, ps map[string]Plugin) (*GRPCClient, *GRPCServer) {
+	t.Helper()
 	ln, err := transports()[0].Listen(t.Context(), transport.ListenConfig{Version: 1})
 	if err != nil {
 		t.Fatal(err)

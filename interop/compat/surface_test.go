@@ -17,7 +17,7 @@ import (
 	"strings"
 	"testing"
 
-	real "github.com/hashicorp/go-plugin"
+	goplugin "github.com/hashicorp/go-plugin"
 
 	"github.com/plugwire/plugwire/compat/goplugin"
 	ourrunner "github.com/plugwire/plugwire/compat/goplugin/runner"
@@ -188,13 +188,13 @@ func formAll(t *types.Tuple) string {
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for _, pair := range [][2]error{
-		{real.ErrProcessNotFound, plugin.ErrProcessNotFound},
-		{real.ErrChecksumsDoNotMatch, plugin.ErrChecksumsDoNotMatch},
-		{real.ErrSecureConfigNoChecksum, plugin.ErrSecureConfigNoChecksum},
-		{real.ErrSecureConfigNoHash, plugin.ErrSecureConfigNoHash},
-		{real.ErrSecureConfigAndReattach, plugin.ErrSecureConfigAndReattach},
-		{real.ErrGRPCBrokerMuxNotSupported, plugin.ErrGRPCBrokerMuxNotSupported},
-		{real.NewBasicError(io.EOF), plugin.NewBasicError(io.EOF)},
+		{goplugin.ErrProcessNotFound, plugin.ErrProcessNotFound},
+		{goplugin.ErrChecksumsDoNotMatch, plugin.ErrChecksumsDoNotMatch},
+		{goplugin.ErrSecureConfigNoChecksum, plugin.ErrSecureConfigNoChecksum},
+		{goplugin.ErrSecureConfigNoHash, plugin.ErrSecureConfigNoHash},
+		{goplugin.ErrSecureConfigAndReattach, plugin.ErrSecureConfigAndReattach},
+		{goplugin.ErrGRPCBrokerMuxNotSupported, plugin.ErrGRPCBrokerMuxNotSupported},
+		{goplugin.NewBasicError(io.EOF), plugin.NewBasicError(io.EOF)},
 	} {
 		if pair[0].Error() != pair[1].Error() {
 			t.Errorf("%q, want %q", pair[1], pair[0])

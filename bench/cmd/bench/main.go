@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
-		fmt.Fprintln(stderr, "bench:", err)
+		_, _ = fmt.Fprintln(stderr, "bench:", err)
 		return exitUsage
 	case list:
 		_, err = io.WriteString(stdout, listing())
@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case ctx.Err() != nil:
 		return exitInterrupted
 	default:
-		fmt.Fprintln(stderr, "bench:", err)
+		_, _ = fmt.Fprintln(stderr, "bench:", err)
 		return exitFailed
 	}
 }
@@ -97,7 +97,7 @@ func parse(args []string, stderr io.Writer) (cfg config, list bool, err error) {
 	flags.StringVar(&cfg.programs, "programs", "", "`directory` with the plugins' programs, such as those of another commit; without it bench builds them")
 	flags.StringVar(&cfg.profile, "profile", "", "write processor profiles to files whose names begin with this `prefix`")
 	flags.Usage = func() {
-		fmt.Fprint(stderr, "usage: go run ./bench/cmd/bench [flags]\n\nMeasures Plugwire beside other frameworks, and prints medians, ranges and ratios.\n"+
+		_, _ = fmt.Fprint(stderr, "usage: go run ./bench/cmd/bench [flags]\n\nMeasures Plugwire beside other frameworks, and prints medians, ranges and ratios.\n"+
 			"Run it where nothing else runs, and compare ratios. -list shows what it measures.\n\n")
 		flags.PrintDefaults()
 	}

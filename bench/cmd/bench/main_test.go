@@ -126,7 +126,7 @@ func TestExitCodes(t *testing.T) {
 	cancel()
 	for _, tt := range []struct {
 		name string
-		ctx  context.Context
+		ctx  context.Context //nolint:containedctx // an argument of the call
 		args []string
 		code int
 		text string // in what it prints

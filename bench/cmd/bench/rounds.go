@@ -50,14 +50,14 @@ func measureAll(ctx context.Context, cfg config, progress io.Writer) (_ *report.
 			return nil, "", err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(r.programs)) }()
-		fmt.Fprintln(progress, "building the plugins")
+		_, _ = fmt.Fprintln(progress, "building the plugins")
 		if err := build(ctx, r.programs); err != nil {
 			return nil, "", err
 		}
 	}
 	parts, note := r.withoutLoss(ctx, parts)
 	if note != "" {
-		fmt.Fprintln(progress, note)
+		_, _ = fmt.Fprintln(progress, note)
 	}
 
 	results := &report.Results{}
@@ -68,7 +68,7 @@ func measureAll(ctx context.Context, cfg config, progress io.Writer) (_ *report.
 	var failures []error
 	for round := range cfg.rounds {
 		for i, part := range parts {
-			fmt.Fprintf(progress, "round %d of %d: %-17s%s\n", round+1, cfg.rounds, part.Name, remaining(began, round*len(parts)+i, cfg.rounds*len(parts)))
+			_, _ = fmt.Fprintf(progress, "round %d of %d: %-17s%s\n", round+1, cfg.rounds, part.Name, remaining(began, round*len(parts)+i, cfg.rounds*len(parts)))
 			for j := range chosen {
 				peer := chosen[(j+round+i)%len(chosen)]
 				if !part.Measures(peer) {
@@ -80,7 +80,7 @@ func measureAll(ctx context.Context, cfg config, progress io.Writer) (_ *report.
 					return nil, "", ctx.Err()
 				case err != nil:
 					err = fmt.Errorf("%s, %s, round %d: %w", peer.Name, part.Name, round+1, err)
-					fmt.Fprintln(progress, err)
+					_, _ = fmt.Fprintln(progress, err)
 					failures = append(failures, err)
 				default:
 					results.Add(peer.Name, round, values)

@@ -10,7 +10,7 @@ import (
 // TestAgent asks an agent in this process for its usage and a profile.
 func TestAgent(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "agent-") // short enough for a socket
+	dir, err := os.MkdirTemp("", "agent-") //nolint:usetesting // short enough for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func arpcPeers() []*Peer {
 }
 
 func startARPC(ctx context.Context, at place) (*Session, error) {
-	log.SetLevel(log.LevelNone)
+	log.SetLevel(log.LevelNone) //nolint:forbidigo // the log of arpc, which has no other switch
 	process, err := launch.Start(at.command(), "unix")
 	if err != nil {
 		return nil, err

@@ -69,18 +69,18 @@ func (r *Results) compare(title, base string, names []string) string {
 	header := append([]string{"measure", "unit"}, names...)
 	var rows [][]string
 	for _, f := range measure.Figures {
-		row, any := []string{f.Title, f.Unit}, false
+		row, measured := []string{f.Title, f.Unit}, false
 		for _, name := range names {
 			cell := missing
 			if s, ok := r.Figure(name, f.Key); ok {
-				any, cell = true, s.String()
+				measured, cell = true, s.String()
 				if ratio, ok := r.Ratio(name, base, f.Key); ok && name != base {
 					cell += fmt.Sprintf(" **%.2f**", ratio.Median)
 				}
 			}
 			row = append(row, cell)
 		}
-		if any {
+		if measured {
 			rows = append(rows, row)
 		}
 	}

@@ -70,10 +70,10 @@ func (h handler) do(_ context.Context, command string) (string, error) {
 		fmt.Print(strings.Repeat("tail\n", n))
 		return "", nil
 	case "errors": // a long line of a log
-		fmt.Fprintf(originalStderr, `{"@level":"error","@message":"it is broken","@timestamp":"2026-01-01T00:00:00.000000Z","detail":%q}`+"\n", strings.Repeat("x", n))
+		_, _ = fmt.Fprintf(originalStderr, `{"@level":"error","@message":"it is broken","@timestamp":"2026-01-01T00:00:00.000000Z","detail":%q}`+"\n", strings.Repeat("x", n))
 		return "", nil
 	case "sleep":
-		fmt.Fprintln(originalStderr, "[INFO] asleep")
+		_, _ = fmt.Fprintln(originalStderr, "[INFO] asleep")
 		time.Sleep(time.Duration(n) * time.Millisecond)
 		return "slept", nil
 	case "panic":
@@ -121,7 +121,7 @@ var originalStderr = os.Stderr
 // hostHandler is what a host serves through the broker.
 type hostHandler struct{}
 
-func (hostHandler) do(_ context.Context, command string) (string, error) {
+func (hostHandler) do(_ context.Context, command string) (string, error) { //nolint:unparam // like handler.do
 	_, arg, _ := strings.Cut(command, ":")
 	return arg, nil
 }

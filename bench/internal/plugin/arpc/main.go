@@ -23,7 +23,7 @@ func main() {
 }
 
 func serve() error {
-	log.SetLevel(log.LevelNone)
+	log.SetLevel(log.LevelNone) //nolint:forbidigo // the log of arpc, which has no other switch
 	server := arpc.NewServer()
 	server.Codec = protocodec.Codec[any]{}
 	var mixed work.SleepyHandler

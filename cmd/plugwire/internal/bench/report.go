@@ -91,14 +91,14 @@ func (c *command) print(report Report) error {
 	fmt.Fprintf(&b, "%s, %d at a time, for %v\n", strings.TrimPrefix(report.Method, "/"), report.Callers, c.duration)
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', tabwriter.AlignRight)
 	line := func(name string, cell func(Result) string, last string) {
-		fmt.Fprintf(w, "%s\t", name)
+		_, _ = fmt.Fprintf(w, "%s\t", name)
 		for _, r := range report.Sides {
-			fmt.Fprintf(w, "%s\t", cell(r))
+			_, _ = fmt.Fprintf(w, "%s\t", cell(r))
 		}
 		if len(report.Sides) > 1 {
-			fmt.Fprintf(w, "%s\t", last)
+			_, _ = fmt.Fprintf(w, "%s\t", last)
 		}
-		fmt.Fprintln(w)
+		_, _ = fmt.Fprintln(w)
 	}
 	line("", func(r Result) string { return r.Name }, "ratio")
 	line("", func(r Result) string { return r.Transport + " " + r.Wire }, "")

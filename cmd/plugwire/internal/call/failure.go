@@ -3,7 +3,6 @@ package call
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	_ "google.golang.org/genproto/googleapis/rpc/errdetails" // the details that errors usually have
@@ -30,22 +29,21 @@ func (i *invocation) failure(err error) error {
 		return &output.Error{Code: output.ExitFailed, Err: err}
 	}
 	fields := map[string]any{"code": s.Code().String(), "message": s.Message()}
-	shown := fmt.Sprintf("%s: %s", s.Code(), s.Message())
+	var shown strings.Builder
+	shown.WriteString(s.Code().String() + ": " + s.Message())
 	if details := s.Proto().GetDetails(); len(details) > 0 {
 		objects := make([]json.RawMessage, len(details))
-		var shownSb36 strings.Builder
 		for n, d := range details {
 			objects[n] = detail(d, i.schema.Types())
-			shownSb36.WriteString("\n  detail " + string(objects[n]))
+			shown.WriteString("\n  detail " + string(objects[n]))
 		}
-		shown += shownSb36.String()
 		fields["details"] = objects
 	}
 	code := output.ExitFailed
 	if _, ended := errors.AsType[*host.ExitError](err); ended {
 		code = output.ExitLost
 	}
-	return &output.Error{Code: code, Err: &callError{shown, err}, Details: fields}
+	return &output.Error{Code: code, Err: &callError{shown.String(), err}, Details: fields}
 }
 
 // callError is the status of a call in the words of this program.

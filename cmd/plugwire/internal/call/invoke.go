@@ -131,7 +131,7 @@ func (i *invocation) send(stream grpc.ClientStream) error {
 			return err
 		}
 		if stream.SendMsg(request) != nil {
-			return nil
+			return nil //nolint:nilerr // the answers say why
 		}
 	}
 }
@@ -150,14 +150,6 @@ func (i *invocation) show(m proto.Message) error {
 		b = indented.Bytes()
 	}
 	return i.out.Text(string(b) + "\n")
-}
-
-func compact(b []byte) (json.RawMessage, error) {
-	var out bytes.Buffer
-	if err := json.Compact(&out, b); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
 }
 
 func (i *invocation) showMetadata(what string, md metadata.MD) {

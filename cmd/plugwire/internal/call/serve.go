@@ -120,7 +120,7 @@ func parseCode(text json.RawMessage) (codes.Code, error) {
 	wanted := strings.ToLower(strings.ReplaceAll(strings.Trim(string(text), `"`), "_", ""))
 	const last = codes.Unauthenticated
 	for code := codes.Canceled; code <= last; code++ {
-		if wanted == strings.ToLower(code.String()) || wanted == strconv.FormatUint(uint64(uint32(code)), 10) {
+		if wanted == strings.ToLower(code.String()) || wanted == strconv.FormatUint(uint64(code), 10) {
 			return code, nil
 		}
 	}

@@ -44,7 +44,7 @@ func Main(args []string) int {
 
 	out := output.New(os.Stdout, os.Stderr)
 	root := newRoot(out)
-	root.SetArgs(doubleDashes(args, root))
+	root.SetArgs(doubleDashes(args))
 	err := root.ExecuteContext(ctx)
 	return exitCode(ctx, out, err)
 }
@@ -82,7 +82,7 @@ func version() string {
 
 // doubleDashes returns the arguments with -flag as --flag. Go's own programs take both,
 // and pflag only the second. No command has a flag of one letter except -h.
-func doubleDashes(args []string, root *cobra.Command) []string {
+func doubleDashes(args []string) []string {
 	result := make([]string, 0, len(args))
 	completes := len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
 	for i, arg := range args {

@@ -37,7 +37,7 @@ func newPresets(out *output.Printer) *cobra.Command {
 					}
 					continue
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, strings.Trim(strings.Join(strings.Fields(fmt.Sprint(p.Versions)), ","), "[]"), p.About)
+				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, strings.Trim(strings.Join(strings.Fields(fmt.Sprint(p.Versions)), ","), "[]"), p.About)
 			}
 			if err := w.Flush(); err != nil {
 				return err

@@ -316,7 +316,7 @@ func (s *session) prepareBuild() (*builder, error) {
 	}
 	info, err := os.Stat(s.ref.Command[0])
 	if err != nil || !info.IsDir() {
-		return &builder{}, nil
+		return &builder{}, nil //nolint:nilerr // not a directory: a program, which the start looks for
 	}
 	source, err := filepath.Abs(s.ref.Command[0])
 	if err != nil {

@@ -66,7 +66,7 @@ func (c *command) watchHealth(ctx context.Context, p *target.Plugin) error {
 		err = c.poll(ctx, p, show)
 	}
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the person has ended the watching
 	}
 	return ended(p, err)
 }

@@ -12,7 +12,9 @@ import (
 func (c *command) print(r *Report) error {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	row := func(name, format string, args ...any) {
+		_, _ = fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
 	process := ""
 	if r.PID > 0 {
 		process = fmt.Sprintf(", process %d", r.PID)
@@ -68,7 +70,7 @@ func (c *command) print(r *Report) error {
 			fmt.Fprintln(&b, "  its methods are not described by the plugin's reflection")
 		}
 		for _, m := range s.Methods {
-			fmt.Fprintf(w, "  %s\t%s\t%s -> %s\n", m.Name, m.Kind, m.Input, m.Output)
+			_, _ = fmt.Fprintf(w, "  %s\t%s\t%s -> %s\n", m.Name, m.Kind, m.Input, m.Output)
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -78,7 +80,7 @@ func (c *command) print(r *Report) error {
 		for _, m := range r.Messages {
 			fmt.Fprintf(&b, "\n%s\n", m.Name)
 			for _, f := range m.Fields {
-				fmt.Fprintf(w, "  %d\t%s\t%s\n", f.Number, f.Name, f.Type)
+				_, _ = fmt.Fprintf(w, "  %d\t%s\t%s\n", f.Number, f.Name, f.Type)
 			}
 			if err := w.Flush(); err != nil {
 				return err

@@ -144,7 +144,7 @@ const (
 	bold  = "1"
 )
 
-// Good, Bad and Bold mark a word of a text for [Printer.Marked].
+// Good marks what is right. The text that has such words is for [Printer.Marked].
 func (p *Printer) Good(s string) string { return p.paint(green, s) }
 
 // Bad marks what is wrong.

@@ -85,7 +85,7 @@ func TestKeepAnyUser(t *testing.T) {
 		t.Skip("this needs root and setpriv")
 	}
 	const nobody = 65534
-	dir, err := os.MkdirTemp("", "")
+	dir, err := os.MkdirTemp("", "") //nolint:usetesting // one that another user can enter
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,10 +97,10 @@ func TestKeepAnyUser(t *testing.T) {
 	}
 	text, err := os.ReadFile(self)
 	if err == nil {
-		err = os.WriteFile(program, text, 0o755)
+		err = os.WriteFile(program, text, 0o755) // another user runs it
 	}
 	if err == nil {
-		err = os.Chmod(dir, 0o777|os.ModeSticky)
+		err = os.Chmod(dir, 0o777|os.ModeSticky) // another user makes its socket there
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ func main() {
 		}
 		if text, ok := strings.CutPrefix(arg, "-log="); ok {
 			opts = append(opts, plugin.OnReady(func(ctx context.Context) error {
-				plugin.Logger(ctx).Warn(text)
+				plugin.Logger(ctx).Warn(text) //nolint:sloglint // a test gives the whole text
 				return nil
 			}))
 		}

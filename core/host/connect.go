@@ -135,7 +135,7 @@ func (l *launch) open(ctx context.Context, answer *negotiation.Answer) (e ends, 
 		Logger:         l.logger,
 	}
 	if !answer.Plugwire {
-		client.Renewal = &calls.Renewal{Gone: l.goneByItself}
+		client.Renewal = &calls.Renewal{Gone: l.goneByItself, Ending: l.child.isEnding}
 	}
 	var server *calls.ServerConfig
 	// An attached plugin cannot know at start-up whether this host has services, so always

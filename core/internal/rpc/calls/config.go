@@ -48,6 +48,9 @@ type Renewal struct {
 	// Client dials at once, and is Lost if it cannot. Gone is called once, after the first
 	// stream was opened.
 	Gone func() <-chan struct{}
+	// Ending, if set, reports whether the system is ending the other side. It closes the
+	// connections of a process before the process counts as ended.
+	Ending func() bool
 }
 
 // ServerConfig says what a [Server] serves.

@@ -155,7 +155,7 @@ func (c *Client) reasonOf(ctx context.Context, err error, unary bool) error {
 	}
 }
 
-// reasonPatience bounds the wait for the reason of a loss, for a call whose own context
+// reasonPatience bounds the wait for the reason of a loss: for a call whose own context
 // has ended with the connection.
 const reasonPatience = 5 * time.Second
 

@@ -62,6 +62,8 @@ type Link struct {
 	Redial func(ctx context.Context) (net.Conn, error)
 	// Gone is what [calls.Renewal.Gone] returns. It is for a Link with Redial.
 	Gone <-chan struct{}
+	// Ending is [calls.Renewal.Ending].
+	Ending func() bool
 }
 
 // Client makes calls. It implements [calls.Client].
@@ -69,6 +71,7 @@ type Client struct {
 	conn    *grpc.ClientConn
 	dialer  *dialer
 	gone    <-chan struct{} // Link.Gone
+	ending  func() bool     // Link.Ending
 	other   string
 	callers *Server       // serves the other side's calls, if this side does; else nil
 	stalled func() string // may be nil
@@ -98,6 +101,7 @@ func connect(ctx context.Context, cfg calls.ClientConfig, link Link, callers *Se
 	c := &Client{
 		dialer:    newDialer(cfg.Other, link),
 		gone:      link.Gone,
+		ending:    link.Ending,
 		other:     cfg.Other,
 		callers:   callers,
 		stalled:   cfg.Stalled,

@@ -205,11 +205,14 @@ func (c *Client) keep(ctx context.Context) bool {
 // dials again to find out which.
 func (c *Client) explainCut(ctx context.Context, err error) error {
 	ended, reached := c.awaitLoss(ctx)
-	if ended {
+	if ended || !reached && c.isEnding() {
 		// The owner of the peer finds out how, and calls Fail in bounded time.
+		patience := time.NewTimer(reasonPatience)
+		defer patience.Stop()
 		select {
 		case <-c.failed:
 		case <-ctx.Done():
+		case <-patience.C:
 		}
 	}
 	dialErr := c.dialer.failure()
@@ -225,6 +228,8 @@ func (c *Client) explainCut(ctx context.Context, err error) error {
 	}
 	return calls.LostError(nil, fmt.Errorf("the %s has ended the connection, goes on running, and cannot be dialed again: %w", c.dialer.other, dialErr))
 }
+
+func (c *Client) isEnding() bool { return c.ending != nil && c.ending() }
 
 // awaitLoss waits until the other side has ended or calls can be made again, but no
 // longer than a call should wait for either.

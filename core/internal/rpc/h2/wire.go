@@ -37,7 +37,7 @@ func (Wire) Connect(ctx context.Context, open calls.Opener, client calls.ClientC
 	}
 	link := Link{Stream: stream}
 	if client.Renewal != nil {
-		link.Gone = client.Renewal.Gone()
+		link.Gone, link.Ending = client.Renewal.Gone(), client.Renewal.Ending
 		link.Redial = func(ctx context.Context) (net.Conn, error) {
 			s, err := open(ctx, session.Calls)
 			if err != nil {

@@ -40,7 +40,7 @@ func Reload(ctx context.Context, stations *supervise.Group, dir string, opts ...
 		return err
 	}
 	for _, file := range skipped {
-		slog.Warn("not a station", slog.String("file", file.Path), slog.Any("error", file.Err)) //nolint:sloglint // the example has no other logger
+		slog.Warn("not a station", slog.String("file", file.Path), slog.Any("error", file.Err))
 	}
 	var specs []supervise.Spec
 	for _, program := range programs {

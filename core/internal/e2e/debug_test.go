@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto"
 	"errors"
@@ -41,24 +40,6 @@ type byHand struct {
 	stderr lockedBuffer
 	exited chan struct{} // closed when it has ended; err is set then
 	err    error
-}
-
-// lockedBuffer is a buffer that is written while it is read.
-type lockedBuffer struct {
-	mu     sync.Mutex // guards buffer
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
 }
 
 // startByHand starts a plugin with env added to its environment, and waits for the

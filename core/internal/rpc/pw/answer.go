@@ -1,0 +1,321 @@
+package pw
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/plugwire/plugwire/core/internal/rpc/calls"
+)
+
+// transportStream is what grpc.SetHeader and its like find in the context of a handler.
+type transportStream struct{ h *handling }
+
+// Method implements [grpc.ServerTransportStream].
+func (t transportStream) Method() string { return t.h.method.name }
+
+// SetHeader implements [grpc.ServerTransportStream].
+func (t transportStream) SetHeader(md metadata.MD) error { return t.h.setHeader(md) }
+
+// SendHeader implements [grpc.ServerTransportStream].
+func (t transportStream) SendHeader(md metadata.MD) error { return t.h.sendHeaderWith(md) }
+
+// SetTrailer implements [grpc.ServerTransportStream].
+func (t transportStream) SetTrailer(md metadata.MD) error {
+	return t.h.setTrailer(md)
+}
+
+// isDone reports whether nothing is sent any more. The caller holds sending.
+func (h *handling) isDone() bool { return h.ended || h.left.Load() }
+
+// doneError is why nothing is sent any more.
+func (h *handling) doneError() error {
+	err := h.ctx.Err()
+	if err == nil {
+		err = context.Canceled
+	}
+	return status.FromContextError(err).Err()
+}
+
+// SetHeader implements [grpc.ServerStream].
+func (h *handling) SetHeader(md metadata.MD) error {
+	if len(md) == 0 {
+		return nil
+	}
+	if err := validate(md); err != nil {
+		return err
+	}
+	return h.setHeader(md)
+}
+
+// setHeader is SetHeader without a look at md, as for grpc.SetHeader.
+func (h *handling) setHeader(md metadata.MD) error {
+	if len(md) == 0 {
+		return nil
+	}
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if h.sent || h.isDone() {
+		return errHeaderSent
+	}
+	h.addHeader(md)
+	return nil
+}
+
+func (h *handling) addHeader(md metadata.MD) {
+	var size int
+	h.header, size = appendMetadata(h.header, md)
+	h.headerSize += size
+}
+
+// SendHeader implements [grpc.ServerStream].
+func (h *handling) SendHeader(md metadata.MD) error {
+	if err := validate(md); err != nil {
+		return err
+	}
+	return h.sendHeaderWith(md)
+}
+
+// sendHeaderWith is SendHeader without a look at md, as for grpc.SendHeader.
+func (h *handling) sendHeaderWith(md metadata.MD) error {
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if h.isDone() {
+		return h.doneError()
+	}
+	if h.sent {
+		return errHeaderSent
+	}
+	h.addHeader(md)
+	return h.sendHeader(true)
+}
+
+// tooMuchMetadata is grpc's error for it. other is the side that it is sent to.
+func tooMuchMetadata(other string) error {
+	return status.Errorf(codes.Internal, "header list size to send violates the maximum size (%d bytes) set by %s", calls.MaxMetadata, other)
+}
+
+// sendHeader sends the header. The caller holds sending.
+func (h *handling) sendHeader(flush bool) error {
+	h.sent = true
+	if h.headerSize > calls.MaxMetadata {
+		return tooMuchMetadata("client")
+	}
+	w := h.c.w
+	if err := w.lock(h.waiting()); err != nil {
+		return status.Error(codes.Unavailable, errLost.Error())
+	}
+	w.add(frameHeader, h.id, h.header)
+	if flush {
+		w.flushFor(h.waiting())
+	} else {
+		w.mu.Unlock()
+	}
+	if h.watched {
+		h.tell(&stats.OutHeader{Header: decodeMD(h.header)})
+	}
+	return nil
+}
+
+// SetTrailer implements [grpc.ServerStream].
+func (h *handling) SetTrailer(md metadata.MD) { _ = h.setTrailer(md) }
+
+func (h *handling) setTrailer(md metadata.MD) error {
+	if len(md) == 0 {
+		return nil
+	}
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if h.isDone() {
+		return errHeaderSent
+	}
+	var size int
+	h.trailer, size = appendMetadata(h.trailer, md)
+	h.trailerSize += size
+	return nil
+}
+
+// SendMsg implements [grpc.ServerStream].
+func (h *handling) SendMsg(m any) error {
+	err := h.send(m)
+	if err != nil {
+		h.fail(err)
+	}
+	return err
+}
+
+// send sends a message.
+func (h *handling) send(m any) error {
+	p, err := prepare(m, h.codec, h.server.cfg.MaxMessageSize)
+	if err != nil {
+		return err
+	}
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if h.isDone() {
+		return h.doneError()
+	}
+	if !h.sent {
+		if err := h.sendHeader(false); err != nil {
+			return err
+		}
+	}
+	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, h.unread.Add(1) > 1); err != nil {
+		return sendError(&h.ctx, err)
+	}
+	if h.watched {
+		h.tell(&stats.OutPayload{Payload: m, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
+	}
+	return nil
+}
+
+func sendError(ctx context.Context, err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	switch {
+	case ctx.Err() != nil:
+		return status.FromContextError(ctx.Err()).Err()
+	case errors.Is(err, errGone):
+		return errEnded
+	}
+	return status.Error(codes.Unavailable, errLost.Error())
+}
+
+// finish ends the call, and tells the stats handlers what the handler has returned.
+func (h *handling) finish(err error, reply any) {
+	err = h.end(err, reply)
+	if !h.watched || h.told {
+		return
+	}
+	h.told = true
+	h.tell(&stats.End{BeginTime: h.began, EndTime: time.Now(), Error: h.statusOf(err).Err()})
+}
+
+// end sends the status of the call, after the only message of a unary call. It returns how the
+// call ended for this side.
+func (h *handling) end(err error, reply any) error {
+	h.sending.Lock()
+	defer h.sending.Unlock()
+	if h.isDone() {
+		if err == nil && reply != nil {
+			err = h.doneError()
+		}
+		return err
+	}
+	h.ended = true
+	if err == nil && h.cut != nil {
+		err = sendError(&h.ctx, h.cut)
+	}
+	var p message
+	if err == nil && reply != nil {
+		if p, err = prepare(reply, h.codec, h.server.cfg.MaxMessageSize); err == nil && p.size > smallMessage {
+			err = h.sendLargeReply(&p)
+		}
+	}
+	st := h.statusOf(err)
+	w := h.c.w
+	if w.lock(context.Background()) != nil {
+		return err // the connection is lost
+	}
+	at := w.begin(frameEnd, h.id)
+	if err := h.appendEnd(st, &p); err != nil {
+		w.buf = w.buf[:at]
+		at = w.begin(frameEnd, h.id)
+		p = message{}
+		st = h.statusOf(err)
+		_ = h.appendEnd(st, &p) // has nothing left that can fail
+	}
+	w.end(at)
+	if h.batched {
+		w.unsent.Store(true)
+		w.mu.Unlock()
+	} else {
+		w.flush()
+	}
+	if !h.watched {
+		return st.Err()
+	}
+	if !h.sent && (len(h.header) > 0 || reply != nil && st.Code() == codes.OK) {
+		h.tell(&stats.OutHeader{Header: decodeMD(h.header)})
+	}
+	if reply != nil && st.Code() == codes.OK {
+		h.tell(&stats.OutPayload{Payload: reply, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
+	}
+	h.tell(&stats.OutTrailer{Trailer: decodeMD(h.trailer)})
+	return st.Err()
+}
+
+func (h *handling) sendLargeReply(p *message) error {
+	if !h.sent {
+		if err := h.sendHeader(false); err != nil {
+			return err
+		}
+	}
+	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, false); err != nil {
+		return sendError(&h.ctx, err)
+	}
+	p.proto, p.bytes = nil, nil // the end has no message
+	return nil
+}
+
+func (h *handling) statusOf(err error) *status.Status {
+	if err == nil {
+		return nil
+	}
+	s, ok := status.FromError(err)
+	if !ok {
+		s = status.FromContextError(err) // as grpc does
+	}
+	return s
+}
+
+// appendEnd adds the payload of an end frame.
+func (h *handling) appendEnd(st *status.Status, p *message) error {
+	w := h.c.w
+	at := len(w.buf)
+	w.buf = append(w.buf, 0)
+	var flags byte
+	if len(h.header) > 0 && !h.sent {
+		flags |= endHeader
+		if h.headerSize > calls.MaxMetadata {
+			h.header, h.headerSize = nil, 0
+			return tooMuchMetadata("client")
+		}
+		w.buf = appendBlock(w.buf, h.header)
+	}
+	if st.Code() != codes.OK {
+		flags |= endStatus
+		p := st.Proto()
+		p.Message = string([]rune(p.GetMessage())) // as gRPC sends bytes that are not UTF-8
+		b, err := proto.Marshal(p)
+		if err != nil || len(b) > maxFrame/2 {
+			b, _ = proto.Marshal(status.New(st.Code(), "the status cannot be sent").Proto()) // a status of plain text can always be encoded
+		}
+		w.buf = appendBlock(w.buf, b)
+	}
+	if len(h.trailer) > 0 {
+		if h.trailerSize > calls.MaxMetadata {
+			h.trailer, h.trailerSize = nil, 0
+			return tooMuchMetadata("client")
+		}
+		flags |= endTrailer
+		w.buf = appendBlock(w.buf, h.trailer)
+	}
+	if (p.proto != nil || p.bytes != nil) && st.Code() == codes.OK {
+		flags |= endMessage
+		buf, err := p.appendTo(w.buf)
+		if err != nil {
+			return err
+		}
+		w.buf = buf
+	}
+	w.buf[at] = flags
+	return nil
+}

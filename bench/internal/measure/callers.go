@@ -89,7 +89,8 @@ func background(n int, f func() error) (stop func() error) {
 	}
 }
 
-// percentile sorts the times, and returns the one that a share p of them does not exceed.
+// percentile sorts the times, and returns the smallest that is at least as long as a share p
+// of them.
 func percentile(times []time.Duration, p float64) time.Duration {
 	slices.Sort(times)
 	return times[int(p*float64(len(times)-1))]

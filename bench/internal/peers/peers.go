@@ -38,8 +38,8 @@ type Peer struct {
 	start func(context.Context, place) (*Session, error)
 }
 
-// A Session is the host's end of a running plugin. A function that is nil is one that
-// the framework does not have. All may be called concurrently.
+// A Session is the host's end of a running plugin. A function is nil if the framework does
+// not have it. All may be called concurrently.
 type Session struct {
 	PID int
 

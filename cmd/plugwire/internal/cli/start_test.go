@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Everything that this program does before main delays each command: a completion in a
-// shell asks it for every key. The limits are twice what its packages need, which is 5 ms.
+// Everything that this program does before main delays each command, and a completion in a
+// shell runs it for every key. Its packages need half of the limits, in 5 ms.
 const (
 	maxInitBytes       = 3 << 20
 	maxInitAllocations = 20_000

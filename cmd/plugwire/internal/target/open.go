@@ -251,8 +251,8 @@ func (f *Flags) startError(err error) error {
 	return &output.Error{Code: output.ExitStart, Err: &StartError{err}, Details: details}
 }
 
-// Close stops a plugin that was started, and leaves one that ran already. Its error is
-// nil if the plugin ended as it should.
+// Close stops a plugin that this program started. A plugin that ran already goes on. The
+// error is nil if the plugin ended in good order.
 func (p *Plugin) Close() error {
 	if err := p.Plugin.Close(); err != nil {
 		return &output.Error{Code: output.ExitLost, Err: err}

@@ -338,7 +338,7 @@ func TestMaxConnections(t *testing.T) {
 // TestManyStreams holds 10,000 streams open at once. One of them is not read.
 func TestManyStreams(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes seconds")
+		t.Skip("it takes seconds: without -short it runs")
 	}
 	const streams = 10_000
 	p := connect(t, &service{duplex: func(stream duplex) error {

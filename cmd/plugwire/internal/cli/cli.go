@@ -15,6 +15,9 @@ import (
 
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/bench"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/call"
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/conform"
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/conform/hosts"
+	pluginrules "github.com/plugwire/plugwire/cmd/plugwire/internal/conform/plugins"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/dev"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/doctor"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/inspect"
@@ -28,6 +31,10 @@ var errInterrupted = errors.New("interrupted")
 // runs in good order, with the plugin. A second one ends the process at once, and the
 // plugin ends with its host.
 func Main(args []string) int {
+	suites := []*conform.Suite{pluginrules.Suite(), hosts.Suite()}
+	if code, ran := conform.RunRole(args, suites...); ran {
+		return code
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
@@ -43,14 +50,14 @@ func Main(args []string) int {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	out := output.New(os.Stdout, os.Stderr)
-	root := newRoot(out)
+	root := newRoot(out, suites)
 	root.SetArgs(doubleDashes(args))
 	err := root.ExecuteContext(ctx)
 	return exitCode(ctx, out, err)
 }
 
 // newRoot returns the program's command.
-func newRoot(out *output.Printer) *cobra.Command {
+func newRoot(out *output.Printer, suites []*conform.Suite) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "plugwire",
 		Short: "Inspect, call and diagnose plugins of Plugwire and go-plugin",
@@ -68,7 +75,7 @@ Exit codes: 0 done; 1 the plugin answered with an error, or something is wrong w
 	root.SetErr(os.Stderr)
 	root.PersistentFlags().BoolVar(&out.JSON, "json", false, "print JSON, one object on each line")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return output.Usage("%v", err) })
-	root.AddCommand(bench.New(out), inspect.New(out), call.New(out), dev.New(out), doctor.New(out), newPresets(out))
+	root.AddCommand(bench.New(out), inspect.New(out), call.New(out), conform.New(out, suites...), dev.New(out), doctor.New(out), newPresets(out))
 	return root
 }
 

@@ -61,6 +61,7 @@ type Printer struct {
 	terminal bool // standard output is a terminal
 	errTerm  bool // standard error is a terminal
 	color    bool
+	progress bool // a line of progress is shown
 }
 
 // New returns a printer on the files of a process.
@@ -113,6 +114,7 @@ func (p *Printer) Object(v any) error {
 
 // write is called with the mutex.
 func (p *Printer) write(text string) error {
+	p.clear()
 	if _, err := io.WriteString(p.out, text); err != nil {
 		return &writeError{err}
 	}
@@ -133,8 +135,32 @@ func (p *Printer) Note(format string, args ...any) {
 	if p.errTerm {
 		text = Safe(text)
 	}
+	p.clear()
 	// There is no other place to say that standard error cannot be written.
 	_, _ = io.WriteString(p.err, "plugwire: "+strings.TrimRight(text, "\n")+"\n")
+}
+
+// Progress shows a line on a terminal until something else is printed. An empty line only
+// removes the last one.
+func (p *Printer) Progress(format string, args ...any) {
+	if !p.errTerm {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	if text := Safe(fmt.Sprintf(format, args...)); text != "" {
+		_, _ = io.WriteString(p.err, text) // progress is no result
+		p.progress = true
+	}
+}
+
+// clear removes the line of progress. It is called with the mutex.
+func (p *Printer) clear() {
+	if p.progress {
+		p.progress = false
+		_, _ = io.WriteString(p.err, "\r\x1b[K") // to the begin of the line, and erase it
+	}
 }
 
 // The colors of text, which a printer leaves out where they would be noise.

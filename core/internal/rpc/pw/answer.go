@@ -107,7 +107,7 @@ func (h *handling) sendHeader(flush bool) error {
 	if h.headerSize > calls.MaxMetadata {
 		return tooMuchMetadata("client")
 	}
-	w := h.c.w
+	w := h.w
 	if err := w.lock(h.waiting()); err != nil {
 		return status.Error(codes.Unavailable, errLost.Error())
 	}
@@ -220,7 +220,7 @@ func (h *handling) end(err error, reply any) error {
 		}
 	}
 	st := h.statusOf(err)
-	w := h.c.w
+	w := h.w
 	if w.lock(context.Background()) != nil {
 		return err // the connection is lost
 	}
@@ -278,7 +278,7 @@ func (h *handling) statusOf(err error) *status.Status {
 
 // appendEnd adds the payload of an end frame.
 func (h *handling) appendEnd(st *status.Status, p *message) error {
-	w := h.c.w
+	w := h.w
 	at := len(w.buf)
 	w.buf = append(w.buf, 0)
 	var flags byte

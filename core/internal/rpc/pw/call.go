@@ -43,7 +43,7 @@ var pool = sync.Pool{New: func() any { return new(call) }}
 
 func (c *conn) newCall(ctx context.Context, method string, opts []grpc.CallOption, plain bool) (*call, error) {
 	k, _ := pool.Get().(*call)
-	k.c, k.ctx, k.method, k.plain = c, ctx, method, plain
+	k.c, k.w, k.ctx, k.method, k.plain = c, c.w, ctx, method, plain
 	k.allowed, k.credit, k.room = firstWindow, firstWindow, &c.room
 	k.opts.maxReceive, k.opts.maxSend = c.client.MaxMessageSize, c.client.MaxMessageSize
 	if len(opts) > 0 {
@@ -105,7 +105,7 @@ func (k *call) begin(m *message) error {
 	if err := k.ctx.Err(); err != nil { // credentials may take long
 		return err
 	}
-	w := c.w
+	w := k.w
 	if err := w.lock(k.ctx); err != nil {
 		if k.ctx.Err() != nil {
 			return k.ctx.Err()
@@ -153,7 +153,7 @@ func (c *conn) number() uint32 {
 
 // appendOpen adds the payload of an open frame.
 func (k *call) appendOpen(md metadata.MD, m *message) error {
-	c, w := k.c, k.c.w
+	c, w := k.c, k.w
 	flags := len(w.buf)
 	w.buf = append(w.buf, 0)
 	var set byte
@@ -306,9 +306,9 @@ func (k *call) abandon() {
 	if was || lost || k.id == 0 {
 		return
 	}
-	c.w.mu.Lock()
-	c.w.add(frameCancel, k.id, nil)
-	c.w.later()
+	k.w.mu.Lock()
+	k.w.add(frameCancel, k.id, nil)
+	k.w.later()
 }
 
 // result returns the status of a call that is over.
@@ -480,7 +480,7 @@ func (k *call) unary(args, reply any) error {
 
 // half says that no more messages come.
 func (k *call) half() {
-	w := k.c.w
+	w := k.w
 	w.mu.Lock()
 	if !k.live() {
 		w.mu.Unlock()

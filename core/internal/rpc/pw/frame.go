@@ -95,10 +95,19 @@ type frame struct {
 	payload []byte
 }
 
-// putHeader writes the header of a frame into the first bytes of b.
+// putHeader fills b with the header of a frame. The header of a frame on a stream of the call's
+// own has no number.
 func putHeader(b []byte, k kind, id uint32, payload int) {
-	binary.LittleEndian.PutUint32(b, uint32(payload)|uint32(k)<<24) //nolint:gosec // at most maxFrame
-	binary.LittleEndian.PutUint32(b[4:], id)
+	putLength(b, payload)
+	b[3] = byte(k)
+	if len(b) == headerLen {
+		binary.LittleEndian.PutUint32(b[4:], id)
+	}
+}
+
+// putLength writes the length of the payload into a header.
+func putLength(b []byte, payload int) {
+	b[0], b[1], b[2] = byte(payload), byte(payload>>8), byte(payload>>16) //nolint:gosec // at most maxFrame
 }
 
 // parseHeader reads the header of a frame.

@@ -112,8 +112,8 @@ func (h *handling) serve() {
 	defer h.leave()
 	defer func() {
 		if !returned && h.batched { // the goroutine ends, and nobody else sends the status
-			h.c.w.mu.Lock()
-			h.c.w.flush()
+			h.w.mu.Lock()
+			h.w.flush()
 		}
 	}()
 	h.watched = h.server.watched && isMethod(h.method.name)

@@ -23,7 +23,7 @@ func (c *conn) handleOpen(f frame) (*handling, error) {
 	}
 	c.last = f.id
 	h := &handling{server: c.server}
-	h.c, h.id = c, f.id
+	h.c, h.w, h.id = c, c.w, f.id
 	h.allowed, h.credit = firstWindow, firstWindow
 	if err := h.parseOpen(f.payload); err != nil {
 		return nil, err

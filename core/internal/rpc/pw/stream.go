@@ -37,6 +37,7 @@ const (
 // stream is what both sides of a call have in common.
 type stream struct {
 	c  *conn
+	w  *writer // takes the frames of the call
 	id uint32
 
 	// The mutex of the connection guards these.
@@ -382,7 +383,7 @@ func (s *stream) give(ctx context.Context, credit int) {
 	if credit == 0 {
 		return
 	}
-	w := s.c.w
+	w := s.w
 	w.mu.Lock()
 	at := w.begin(frameCredit, s.id)
 	w.buf = appendUvarint(w.buf, uint64(credit)) //nolint:gosec // positive
@@ -434,7 +435,7 @@ func (s *stream) sendMessage(ctx context.Context, size int, put func([]byte) ([]
 	if err := s.spend(ctx, size); err != nil {
 		return err
 	}
-	w := s.c.w
+	w := s.w
 	if size > smallMessage {
 		buf := largeBuffer(size)
 		message, err := put(*buf)

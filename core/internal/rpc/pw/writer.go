@@ -31,7 +31,8 @@ const lazyFlush = 64 << 10
 // writer writes frames. The goroutine that adds a frame writes it, with the frames that others
 // have added meanwhile: no goroutine has to wake up, and many frames share a write.
 type writer struct {
-	raw net.Conn
+	raw    net.Conn
+	header int // length of a frame's header
 	// interruptible is set if a write can be ended without the end of the connection. TLS
 	// does not survive that.
 	interruptible bool
@@ -61,7 +62,7 @@ type writer struct {
 }
 
 func newWriter(raw net.Conn, inFlight *atomic.Int32, failed func(error), watch func()) *writer {
-	w := &writer{raw: raw, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, watch: watch, kick: make(chan struct{}, 1)}
+	w := &writer{raw: raw, header: headerLen, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, watch: watch, kick: make(chan struct{}, 1)}
 	w.changed.L = &w.mu
 	return w
 }
@@ -143,14 +144,13 @@ func (w *writer) flushFor(ctx context.Context) {
 // end with what begin returned. The caller holds mu.
 func (w *writer) begin(k kind, id uint32) int {
 	at := len(w.buf)
-	w.buf = append(w.buf, 0, 0, 0, 0, 0, 0, 0, 0)
+	w.buf = append(w.buf, make([]byte, w.header)...)
 	putHeader(w.buf[at:], k, id, 0)
 	return at
 }
 
 func (w *writer) end(at int) {
-	k, id, _ := parseHeader(w.buf[at:])
-	putHeader(w.buf[at:], k, id, len(w.buf)-at-headerLen)
+	putLength(w.buf[at:], len(w.buf)-at-w.header)
 }
 
 // add adds a whole frame. The caller holds mu.
@@ -329,9 +329,7 @@ func (w *writer) writeLarge(ctx context.Context, s *stream, message []byte) erro
 		if ctx.Done() != nil {
 			w.watch()
 		}
-		var header [headerLen]byte
-		putHeader(header[:], framePiece, id, len(piece))
-		w.buf = append(w.buf, header[:]...)
+		putLength(w.buf[w.begin(framePiece, id):], len(piece))
 		w.busy = true
 		before := w.buf
 		w.buf = w.spare[:0]

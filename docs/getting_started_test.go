@@ -79,11 +79,11 @@ func environ() []string {
 	})
 }
 
-// watchSources looks at the files of the modules, so that the go command runs this test
-// again when one of them has changed.
-func watchSources(t *testing.T) {
+// watchSources looks at the files of the modules that most tests use, and of more modules.
+// The go command then runs the test again when one of them has changed.
+func watchSources(t *testing.T, more ...string) {
 	t.Helper()
-	for _, module := range []string{"codegen", "core", "transport/tcp", "transport/unix"} {
+	for _, module := range append([]string{"codegen", "core", "transport/tcp", "transport/unix"}, more...) {
 		err := filepath.WalkDir(filepath.Join(root, module), func(path string, _ fs.DirEntry, err error) error {
 			if err != nil {
 				return err

@@ -39,7 +39,6 @@ replace (
 	github.com/plugwire/plugwire/hclogbridge => ../hclogbridge
 	github.com/plugwire/plugwire/interop/peer => ./peer
 	github.com/plugwire/plugwire/plugins/dataprocessor => ../plugins/dataprocessor
-	github.com/plugwire/plugwire/plugins/hostcli => ../plugins/hostcli
 	github.com/plugwire/plugwire/transport/quic => ../transport/quic
 	github.com/plugwire/plugwire/transport/tcp => ../transport/tcp
 	github.com/plugwire/plugwire/transport/unix => ../transport/unix

@@ -2,22 +2,25 @@ package targets
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // demoTransports are all transports of the samples.
 var demoTransports = []string{"unix", "tcp", "quic"}
 
-// Demo runs the four samples over each transport, host and plugin as processes, and prints what was negotiated, measured and done. Then it kills and replaces a plugin under load.
+// Demo runs the plugins of four samples over each transport, and prints what was negotiated, measured and done. Then the host of each does its work, and a plugin under load is killed and replaced.
 func Demo(ctx context.Context) (err error) {
 	wanted := func(m module) bool {
 		dir := filepath.ToSlash(m.dir)
-		return dir == "plugins/supervised" || slices.ContainsFunc(samples, func(s sample) bool { return dir == path.Join("plugins", s.name) })
+		return dir == "cmd/plugwire" || dir == "plugins/supervised" ||
+			slices.ContainsFunc(samples, func(s sample) bool { return dir == path.Join("plugins", s.name) })
 	}
 	if err := build(ctx, wanted); err != nil {
 		return err
@@ -28,10 +31,7 @@ func Demo(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 
-	if err := showLines(ctx); err != nil {
-		return err
-	}
-	fmt.Printf("\nthe four samples over each transport:\n\n")
+	fmt.Printf("the plugins of four samples under plugwire, over each transport:\n\n")
 	fmt.Printf(rowFormat, "SAMPLE", "PROTOCOL", "TRANSPORT", "SESSION", "SECURITY", "READY", "CALL", "DONE")
 	for _, s := range samples {
 		for _, transport := range demoTransports {
@@ -40,40 +40,40 @@ func Demo(ctx context.Context) (err error) {
 			}
 		}
 	}
-	fmt.Println("\nREADY is from starting the plugin to the first possible call, CALL is the median of 500 small ones.")
+	fmt.Println("\nREADY is from starting the plugin to the first possible call, CALL is the median of a call of its health.")
 
+	for _, host := range demoHosts {
+		if err := showHost(ctx, host); err != nil {
+			return err
+		}
+	}
 	fmt.Printf("\na plugin with 16 callers is killed and replaced:\n\n")
 	return root.run(ctx, filepath.Join("bin", "supervised-host"), "-duration", "2s")
 }
 
+// demoHosts are the hosts that the demonstration runs.
+var demoHosts = []string{"dataprocessor"}
+
 const (
-	excerptLines = 5
-	excerptWidth = 100 // characters
+	excerptLines = 6
+	excerptWidth = 120 // characters
 )
 
-// showLines sends the first lines of a file to the data processor, and prints what
-// was negotiated and what came back.
-func showLines(ctx context.Context) error {
-	r := runner{sample: samples[0]}
-	objects, err := r.host(ctx, "", "process", "-option", "uppercase=true", "-tag", "demo", demoFile)
+// showHost runs the host of the sample, and prints the first lines of its output.
+func showHost(ctx context.Context, name string) error {
+	out, err := root.output(ctx, filepath.Join("bin", name+"-host"))
 	if err != nil {
 		return err
 	}
-	c := objects[0]
-	fmt.Printf("negotiated: protocol %s version %v over %s, %s session, secured by %s; the plugin was ready after %d ms\n",
-		c.Protocol, c.Version, c.Transport, c.Session, c.Security, c.StartMS)
-	fmt.Printf("\nwhat came back for the first lines of %s:\n", demoFile)
-	shown := 0
-	for _, o := range objects {
-		if o.Type == "result" && o.Result != "" { // an empty line is not sent
-			fmt.Printf("%4d  %s\n", o.Line, excerpt(o.Result))
-			shown++
-		}
-		if shown == excerptLines {
-			return nil
-		}
+	fmt.Printf("\n%s-host prints:\n\n", name)
+	lines := strings.Split(out, "\n")
+	for _, line := range lines[:min(excerptLines, len(lines))] {
+		fmt.Println(excerpt(line))
 	}
-	return errors.New("the plugin sent no results")
+	if more := len(lines) - excerptLines; more > 0 {
+		fmt.Printf("... and %d more lines\n", more)
+	}
+	return nil
 }
 
 func excerpt(text string) string {
@@ -84,26 +84,55 @@ func excerpt(text string) string {
 }
 
 // rowFormat has room for everything that the samples negotiate.
-const rowFormat = "%-13s  %-11s  %-9s  %-7s  %-8s  %6s  %6s  %s\n"
+const rowFormat = "%-13s  %-11s  %-9s  %-7s  %-8s  %7s  %6s  %s\n"
 
-// demonstrate runs the sample over the transport, measures calls, and prints a row
+// demonstrate runs the sample's plugin over the transport, measures calls, and prints a row
 // of the table.
 func demonstrate(ctx context.Context, s sample, transport, scratch string) error {
 	dir := filepath.Join(scratch, s.name+"-"+transport)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	run := runner{sample: s, dir: dir, flags: []string{"-transports", transport}}
+	run := runner{sample: s, bin: "bin", dir: dir, flags: []string{"-transport", transport}}
 	done, err := s.work(ctx, run)
 	if err != nil {
 		return err
 	}
-	objects, err := run.host(ctx, "", "ping")
+	var inspected struct {
+		Protocol  string `json:"protocol"`
+		Version   int    `json:"version"`
+		Transport string `json:"transport"`
+		Session   string `json:"session"`
+		Security  string `json:"security"`
+		Start     struct {
+			Milliseconds float64 `json:"ms"`
+		} `json:"start"`
+	}
+	if err := run.read(ctx, &inspected, "inspect"); err != nil {
+		return err
+	}
+	var measured struct {
+		Sides []struct {
+			Latency map[string]float64 `json:"latency_ms"`
+		} `json:"sides"`
+	}
+	if err := run.read(ctx, &measured, "bench", "-callers", "1", "-duration", "100ms"); err != nil {
+		return err
+	}
+	if len(measured.Sides) != 1 {
+		return fmt.Errorf("plugwire bench has measured %d plugins, want 1", len(measured.Sides))
+	}
+	fmt.Printf(rowFormat, s.name, fmt.Sprintf("%s/%d", inspected.Protocol, inspected.Version), inspected.Transport, inspected.Session, inspected.Security,
+		fmt.Sprintf("%.1f ms", inspected.Start.Milliseconds), fmt.Sprintf("%.0f us", 1000*measured.Sides[0].Latency["p50"]), done)
+	return nil
+}
+
+// read runs a command of plugwire with flags, and decodes the object that it prints.
+func (r runner) read(ctx context.Context, object any, command string, flags ...string) error {
+	r.flags = slices.Concat(r.flags, flags)
+	out, err := r.plugwire(ctx, command)
 	if err != nil {
 		return err
 	}
-	c, l := objects[0], objects[len(objects)-1]
-	fmt.Printf(rowFormat, s.name, fmt.Sprintf("%s/%v", c.Protocol, c.Version), c.Transport, c.Session, c.Security,
-		fmt.Sprintf("%d ms", c.StartMS), fmt.Sprintf("%.0f us", l.MedianUS), done)
-	return nil
+	return json.Unmarshal(out, object)
 }

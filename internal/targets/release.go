@@ -199,22 +199,22 @@ func (p *proof) runCommands(ctx context.Context) error {
 // checkVersions compares the versions that the installed samples report with
 // their tag.
 func (p *proof) checkVersions(ctx context.Context) error {
-	return each([]string{"dataprocessor", "streaming"}, func(name string) error {
+	for name, method := range map[string]string{"dataprocessor": "example.DataProcessor/GetStatus", "streaming": "streaming.StreamingService/GetStatus"} {
 		i := slices.IndexFunc(samples, func(s sample) bool { return s.name == name })
-		objects, err := runner{sample: samples[i], bin: p.path("bin"), dir: p.scratch}.host(ctx, "", "status")
+		answers, err := runner{sample: samples[i], bin: p.path("bin"), dir: p.scratch}.call(ctx, method)
 		if err != nil {
 			return err
 		}
-		version := objects[len(objects)-1].Version
+		version := answers[0].Version
 		if tagged := strings.TrimPrefix(nextVersion, "v"); version != tagged {
 			return fmt.Errorf("%s says that it is version %v, its tag says %s", name, version, tagged)
 		}
 		say("%s reports its tag's version, %v", name, version)
-		return nil
-	})
+	}
+	return nil
 }
 
-// runSamples runs the installed hosts with the installed plugins.
+// runSamples runs the installed plugins under the installed plugwire.
 func (p *proof) runSamples(ctx context.Context) error {
 	return each(samples, func(s sample) error {
 		dir := p.path("consumers", "sample-"+s.name)
@@ -225,7 +225,7 @@ func (p *proof) runSamples(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		say("%s-host: %s", s.name, done)
+		say("%s-plugin: %s", s.name, done)
 		return nil
 	})
 }

@@ -3,9 +3,11 @@ package targets
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,178 +16,180 @@ import (
 // demoFile is the file that the samples work with.
 const demoFile = "README.md"
 
-// A sample is one of the modules in plugins that has a plugin and a host with a
-// command line (plugins/hostcli).
+// A sample is one of the modules in plugins whose plugin has work to do.
 type sample struct {
-	name  string                                              // the directory, and the commands without -host and -plugin
-	flags func(dir string) []string                           // flags that its host always needs; dir is for its files
-	work  func(ctx context.Context, r runner) (string, error) // does what the sample is made for; returns the outcome in a few words
+	name string                                              // the directory, and the commands without -host and -plugin
+	args func(dir string) []string                           // arguments that its plugin needs; dir is for its files
+	work func(ctx context.Context, r runner) (string, error) // does what the plugin is made for; returns the outcome in a few words
 }
 
 var samples = []sample{
-	{"dataprocessor", noFlags, processLines},
-	{"multiservice", func(dir string) []string { return []string{"-dir", dir} }, storeLines},
-	{"versioned", noFlags, speakBoth},
+	{"dataprocessor", noArgs, processText},
+	{"multiservice", func(dir string) []string { return []string{"-dir", dir} }, storeValues},
+	{"versioned", noArgs, speakBoth},
 	{"streaming", func(dir string) []string { return []string{"-root", dir} }, copyFile},
 }
 
-func noFlags(string) []string { return nil }
+func noArgs(string) []string { return nil }
 
-// A runner runs a sample's host.
+// A runner runs a sample's plugin under the command plugwire.
 type runner struct {
 	sample sample
-	bin    string   // directory of the commands; empty for the one that build fills
+	bin    string   // directory of the commands
 	dir    string   // for the sample's files
-	flags  []string // for all of its commands
+	flags  []string // flags of plugwire for all runs
 }
 
-// host runs the host with input and returns what it prints with -json. The first
-// object is the connection.
-func (r runner) host(ctx context.Context, input string, args ...string) ([]object, error) {
-	bin := r.bin
-	if bin == "" {
-		bin = "bin"
-	}
-	name := r.sample.name + "-host"
-	line := append([]string{filepath.Join(bin, name), "-json"}, r.sample.flags(r.dir)...)
-	line = append(append(line, r.flags...), args...)
-	cmd := root.command(ctx, line)
-	cmd.Stdin = strings.NewReader(input)
-	cmd.Stdout = nil // the function returns it
-	out, err := cmd.Output()
+// plugwire runs a command of plugwire on the plugin, with flags and arguments, and returns
+// what it prints.
+func (r runner) plugwire(ctx context.Context, command string, args ...string) ([]byte, error) {
+	line := []string{filepath.Join(r.bin, "plugwire"), command, "-json"}
+	line = append(append(line, r.flags...), filepath.Join(r.bin, r.sample.name+"-plugin"))
+	line = append(append(append(line, args...), "--"), r.sample.args(r.dir)...)
+	out, err := root.command(ctx, line).Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(line, " "), err, out)
 	}
-	objects, err := parseObjects(string(out))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if len(objects) < 2 || objects[0].Type != "connection" {
-		return nil, fmt.Errorf("%s has printed no connection, or nothing after it:\n%s", strings.Join(line, " "), out)
-	}
-	return objects, nil
+	return out, nil
 }
 
-// An object is a line of a host's output with -json. Its type decides which
-// other fields it has.
-type object struct {
-	Type string `json:"type"`
-
-	// Fields of a connection.
-	Protocol  string `json:"protocol"`
-	Transport string `json:"transport"`
-	Session   string `json:"session"`
-	Security  string `json:"security"`
-	StartMS   int    `json:"start_ms"`
-	// A number in a connection and in an entry, a text in a status.
-	Version any `json:"version"`
-
-	MedianUS float64 `json:"median_us"` // of a latency
-	Line     int     `json:"line"`      // of a result of dataprocessor
-	Result   string  `json:"result"`    // of a result
-	Text     string  `json:"text"`      // of a message
-}
-
-func parseObjects(out string) ([]object, error) {
-	var objects []object
-	for line := range strings.Lines(out) {
-		var o object
-		if err := json.Unmarshal([]byte(line), &o); err != nil {
-			return nil, fmt.Errorf("%w in %q", err, line)
+// call calls a method of the plugin, in a process of its own, and returns at least one answer.
+func (r runner) call(ctx context.Context, method string, requests ...map[string]any) ([]answer, error) {
+	var input strings.Builder
+	for _, request := range requests {
+		text, err := json.Marshal(request)
+		if err != nil {
+			return nil, err
 		}
-		objects = append(objects, o)
+		input.Write(text)
 	}
-	return objects, nil
+	out, err := r.plugwire(ctx, "call", method, input.String())
+	if err != nil {
+		return nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(out))
+	var answers []answer
+	for {
+		var a answer
+		switch err := decoder.Decode(&a); {
+		case errors.Is(err, io.EOF) && len(answers) > 0:
+			return answers, nil
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w after %d answers", method, err, len(answers))
+		}
+		answers = append(answers, a)
+	}
 }
 
-// count returns how many objects have the type.
-func count(objects []object, kind string) (n int) {
-	for _, o := range objects {
-		if o.Type == kind {
-			n++
+// An answer has the fields of the samples' messages that the demonstration looks at.
+type answer struct {
+	Result  string `json:"result"`  // of a processed text; version 2 of versioned has it in Text
+	Version any    `json:"version"` // text in a status, number of a stored value
+	Data    []byte `json:"data"`    // of a chunk
+	Text    string `json:"text"`
+	Entries []struct {
+		Value []byte `json:"value"`
+	} `json:"entries"` // of a query
+}
+
+// processText changes a file to upper case.
+func processText(ctx context.Context, r runner) (string, error) {
+	text, err := os.ReadFile(demoFile)
+	if err != nil {
+		return "", err
+	}
+	answers, err := r.call(ctx, "example.DataProcessor/ProcessData",
+		map[string]any{"data": string(text), "options": map[string]string{"uppercase": "true"}})
+	if err != nil {
+		return "", err
+	}
+	if got := answers[0].Result; !strings.HasPrefix(got, "# PLUGWIRE\n") {
+		return "", fmt.Errorf("the result is %.40q", got)
+	}
+	return fmt.Sprintf("made %d bytes upper case", len(text)), nil
+}
+
+// storeValues makes users, stores values under keys, and queries them. Each call is another
+// process of the plugin.
+func storeValues(ctx context.Context, r runner) (string, error) {
+	if _, err := r.call(ctx, "multi.UserService/CreateUser", map[string]any{"name": "ann", "role": "ROLE_ADMIN"}); err != nil {
+		return "", err
+	}
+	if _, err := r.call(ctx, "multi.UserService/CreateUser", map[string]any{"name": "joe", "role": "ROLE_READER", "caller": "ann"}); err != nil {
+		return "", err
+	}
+	const values = 3
+	for i := range values {
+		request := map[string]any{"caller": "ann", "key": fmt.Sprintf("key/%d", i), "value": fmt.Appendf(nil, "value %d", i)}
+		if _, err := r.call(ctx, "multi.DataService/StoreData", request); err != nil {
+			return "", err
 		}
 	}
-	return n
-}
-
-// processLines sends a file to the data processor line by line.
-func processLines(ctx context.Context, r runner) (string, error) {
-	objects, err := r.host(ctx, "", "process", "-option", "uppercase=true", "-query", "PLUGWIRE", demoFile)
+	found, err := r.call(ctx, "multi.DataService/QueryData", map[string]any{"caller": "joe", "prefix": "key/"})
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("processed %d lines, then streamed %d results", count(objects, "result"), count(objects, "stored")), nil
-}
-
-// storeLines makes users, stores lines under keys, and queries some.
-func storeLines(ctx context.Context, r runner) (string, error) {
-	if _, err := r.host(ctx, "", "create-user", "-role", "admin", "ann"); err != nil {
-		return "", err
+	if n := len(found[0].Entries); n != values || string(found[0].Entries[n-1].Value) != "value 2" {
+		return "", fmt.Errorf("found %v", found)
 	}
-	if _, err := r.host(ctx, "", "create-user", "-role", "writer", "-as", "ann", "bob"); err != nil {
-		return "", err
-	}
-	const entries = 100
-	var lines strings.Builder
-	for i := range entries {
-		fmt.Fprintf(&lines, "key/%02d\tvalue %d\n", i, i)
-	}
-	if _, err := r.host(ctx, lines.String(), "import", "-as", "bob", "-"); err != nil {
-		return "", err
-	}
-	found, err := r.host(ctx, "", "query", "-as", "ann", "key/1") // by another process of the plugin
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("stored %d entries, then found %d by prefix", entries, count(found, "entry")), nil
+	return fmt.Sprintf("stored %d values, and found them in another process", values), nil
 }
 
 // speakBoth does the same work in both versions of the protocol.
 func speakBoth(ctx context.Context, r runner) (string, error) {
-	var results []string
-	for i, versions := range []string{"1", "1,2"} {
-		objects, err := r.host(ctx, "", "-versions", versions, "process", "-do", "uppercase", "-do", "sort", demoFile)
-		if err != nil {
-			return "", err
-		}
-		if got := objects[0].Version; got != float64(i+1) {
-			return "", fmt.Errorf("a host with the versions %s got version %v", versions, got)
-		}
-		results = append(results, objects[1].Result)
+	text, err := os.ReadFile(demoFile)
+	if err != nil {
+		return "", err
 	}
-	if results[0] != results[1] {
+	old, latest := r, r
+	old.flags = append([]string{"-protocol-version", "1"}, r.flags...)
+	latest.flags = append([]string{"-protocol-version", "1,2"}, r.flags...)
+	first, err := old.call(ctx, "example.DataProcessorV1/Process",
+		map[string]any{"data": string(text), "options": map[string]string{"uppercase": "true", "sort": "true"}})
+	if err != nil {
+		return "", err
+	}
+	second, err := latest.call(ctx, "example.DataProcessorV2/Process", map[string]any{
+		"text": string(text), "operations": []any{map[string]any{"changeCase": map[string]any{"to": "LETTER_CASE_UPPER"}}, map[string]any{"sortLines": map[string]any{}}},
+	})
+	if err != nil {
+		return "", err
+	}
+	if first[0].Result == "" || first[0].Result != second[0].Text {
 		return "", errors.New("versions 1 and 2 have different results")
 	}
 	return "sorted a file by version 1 and by version 2 of its protocol", nil
 }
 
-// copyFile puts a file, gets it back and compares.
+// copyFile puts a file, gets it back and compares, and asks the room's assistant.
 func copyFile(ctx context.Context, r runner) (string, error) {
-	if _, err := r.host(ctx, "", "put", demoFile, "copy.md"); err != nil {
-		return "", err
-	}
-	back := filepath.Join(r.dir, "back.md")
-	if _, err := r.host(ctx, "", "get", "copy.md", back); err != nil {
-		return "", err
-	}
-	want, err := os.ReadFile(demoFile)
+	content, err := os.ReadFile(demoFile)
 	if err != nil {
 		return "", err
 	}
-	got, err := os.ReadFile(back)
+	sum := sha256.Sum256(content)
+	if _, err := r.call(ctx, "streaming.StreamingService/UploadFile",
+		map[string]any{"data": content, "isLast": true, "sha256": sum[:], "upload": map[string]any{"filePath": "copy.md"}}); err != nil {
+		return "", err
+	}
+	chunks, err := r.call(ctx, "streaming.StreamingService/DownloadFile", map[string]any{"filePath": "copy.md"})
 	if err != nil {
 		return "", err
 	}
-	if !bytes.Equal(want, got) {
+	var back []byte
+	for _, chunk := range chunks {
+		back = append(back, chunk.Data...)
+	}
+	if !bytes.Equal(back, content) {
 		return "", errors.New("the file that came back differs")
 	}
-	chat, err := r.host(ctx, "/calc 6*7\n", "chat", "-user", "ann")
+	messages, err := r.call(ctx, "streaming.StreamingService/Chat", map[string]any{"user": "ann"}, map[string]any{"text": "/calc 6*7"})
 	if err != nil {
 		return "", err
 	}
-	reply := chat[len(chat)-1].Text
+	reply := messages[len(messages)-1].Text
 	if reply != "42" {
 		return "", fmt.Errorf("the assistant replied %q", reply)
 	}
-	return fmt.Sprintf("put %d bytes, got them back, and the assistant replied that 6*7 is %s", len(want), reply), nil
+	return fmt.Sprintf("put %d bytes, got them back, and the assistant replied that 6*7 is %s", len(content), reply), nil
 }

@@ -27,7 +27,27 @@ type goPluginSide = goplugin.HostSide
 
 // Broker returns go-plugin's broker for this plugin, which ends with it. Most programs
 // want [WithServices] and plugin.Host instead: see package broker.
-func (p *Plugin) Broker() broker.Broker { return p.goplugin.Broker() }
+func (p *Plugin) Broker() broker.Broker {
+	if p.foreign {
+		return &drainedBroker{p.goplugin.Broker(), &p.drain}
+	}
+	return p.goplugin.Broker()
+}
+
+// drainedBroker is the broker of a foreign plugin. Its connections count their calls.
+type drainedBroker struct {
+	*brokering.Broker
+	drain *drain
+}
+
+// Dial implements [broker.Broker].
+func (b *drainedBroker) Dial(ctx context.Context, id uint32) (broker.Conn, error) {
+	conn, err := b.Broker.Dial(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &drainedConn{conn, b.drain}, nil
+}
 
 // newGoPlugin returns the host's side of go-plugin's services. A plugin on go-plugin blocks
 // without them, so they begin at once for it.

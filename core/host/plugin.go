@@ -35,7 +35,8 @@ type Plugin struct {
 	session *session.Session
 	ends
 	protocol *protocol.Protocol
-	foreign  bool // it speaks only go-plugin's part of the handshake
+	foreign  bool  // it speaks only go-plugin's part of the handshake
+	drain    drain // of a foreign plugin
 	info     Info
 	goplugin *goPluginSide
 	stuck    stuck
@@ -78,6 +79,9 @@ type Info struct {
 
 // Invoke makes a unary call. It is for generated code.
 func (p *Plugin) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if p.foreign {
+		return p.invokeForeign(ctx, method, args, reply, opts)
+	}
 	err := p.client.Invoke(ctx, method, args, reply, opts...)
 	if err == nil {
 		return nil
@@ -87,6 +91,9 @@ func (p *Plugin) Invoke(ctx context.Context, method string, args, reply any, opt
 
 // NewStream begins a streaming call. It is for generated code.
 func (p *Plugin) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if p.foreign {
+		return p.newStreamForeign(ctx, desc, method, opts)
+	}
 	s, err := p.client.NewStream(ctx, desc, method, opts...)
 	if err != nil {
 		return nil, err

@@ -42,6 +42,10 @@ func (p *Plugin) Close() error {
 // end. If the plugin has not ended when ctx ends, its process group is sent SIGTERM,
 // and a second later SIGKILL. Without a deadline the context ends after [DefaultGrace].
 //
+// A plugin on go-plugin ends its calls as soon as it is asked. So the host refuses new
+// calls itself, and asks when those in flight have ended, or when two thirds of the time
+// are over. Calls on [Plugin.ClientConn] are not counted.
+//
 // Shutdown returns nil if the plugin ended in good order because it was asked to, now
 // or earlier. Otherwise it returns an [*ExitError], whose Step says what was necessary.
 // When it returns, nothing of the plugin is left. The exception is a process that the
@@ -94,6 +98,7 @@ func (p *Plugin) ask(ctx context.Context) bool {
 		p.trace.stopping(step)
 	}
 	if p.foreign {
+		p.drain.wait(ctx, p.child.gone.Done())
 		if err := p.reach(ctx); err != nil {
 			return p.terminateUnasked(fmt.Errorf("it could not be asked to stop: %w", err))
 		}

@@ -181,35 +181,40 @@ func TestSoakSupervisedKills(t *testing.T) {
 	}
 }
 
-// TestSoakSupervisedSwaps swaps the plugin under load, and programs that cannot replace
-// it. No call fails.
+// TestSoakSupervisedSwaps swaps the plugin under load, and tries programs that cannot
+// replace it. No call fails, also not on go-plugin, whose server ends its calls when it is
+// asked to stop.
 func TestSoakSupervisedSwaps(t *testing.T) {
 	t.Parallel()
 	for _, wire := range rpc.Names() {
 		t.Run(wire, func(t *testing.T) {
 			t.Parallel()
-			swaps(t, host.WithWire(wire))
+			swaps(t, echoPlugin(), host.WithWire(wire))
 		})
 	}
+	t.Run("go-plugin", func(t *testing.T) {
+		t.Parallel()
+		swaps(t, onGoPlugin())
+	})
 }
 
-// swaps is TestSoakSupervisedSwaps with an option of the host.
-func swaps(t *testing.T, opt host.Option) {
+// swaps is TestSoakSupervisedSwaps for a plugin.
+func swaps(t *testing.T, plugin *exec.Cmd, opts ...host.Option) {
 	t.Helper()
-	good := launching(t, echoPlugin(), opt)
+	good := launching(t, plugin, opts...)
 	h := superviseTest(t, good)
 	stop := superviseLoad(t, h, true, func(error) bool { return false })
 	broken := map[string]supervise.LaunchFunc{
 		"a program that is missing":       launching(t, exec.Command("/nonexistent")),
 		"a program that is not a plugin":  launching(t, exec.Command("/bin/true")),
-		"another version of the protocol": launching(t, command("matrix-plugin"), host.WithProtocols(matrix.Protocol), opt),
+		"another version of the protocol": launching(t, command("matrix-plugin"), append(opts, host.WithProtocols(matrix.Protocol))...),
 	}
 	swap := func(launch supervise.LaunchFunc) error {
 		ctx, cancel := context.WithTimeout(t.Context(), hang)
 		defer cancel()
 		return h.Swap(ctx, launch)
 	}
-	for range soakLength(1000, 10) {
+	for range soakLength(1000, 20) {
 		if err := swap(good); err != nil {
 			t.Fatal(err)
 		}

@@ -211,14 +211,17 @@ const giveUpTimeout = time.Second
 // Fail implements [calls.Client].
 func (c *Client) Fail(reason error) {
 	c.failOnce.Do(func() {
-		c.reason = reason
-		close(c.failed)
 		// Close the connection first. Else grpc waits for a write to a side that no
 		// longer reads.
 		c.dialer.close()
+		c.over.Store(true) // not before, as a live connection sends until then
+		// A caller that has the reason of one call knows that its next call is not sent.
+		// grpc may need long to close: callers that only saw the reason then began again, call
+		// after call, and left grpc no processor.
+		c.reason = reason
+		close(c.failed)
 		c.ended.Store(c.givenUp())
 		_ = c.conn.Close()
-		c.over.Store(true) // not before, as a live connection sends until then
 	})
 }
 

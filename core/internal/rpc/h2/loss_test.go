@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
+	"github.com/plugwire/plugwire/core/internal/rpc/h2"
 )
 
 // halfDeadConn is a connection that can no longer be written to, and whose end has not
@@ -210,5 +212,52 @@ func TestFailAfterACallIsSent(t *testing.T) {
 		if err := receive(t, "the end of the call", failed); !errors.Is(err, reason) || calls.NotBegun(err) {
 			t.Errorf("%v, which counts as not begun: %t", err, calls.NotBegun(err))
 		}
+	}
+}
+
+// TestFailUnderLoad fails the client while many call it. Of each caller's calls at most one
+// may have begun: the one that was in flight. All later ones have not.
+func TestFailUnderLoad(t *testing.T) {
+	t.Parallel()
+	reason := errors.New("the plugin has ended")
+	for name, client := range map[string]func(t *testing.T) *h2.Client{
+		"one connection": func(t *testing.T) *h2.Client { t.Helper(); return connect(t, &service{}).client },
+		"dialed again":   func(t *testing.T) *h2.Client { t.Helper(); _, c := newEnding(t, nil); return c },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, ctx := client(t), bounded(t)
+			const callers = 64
+			answered := make(chan struct{}, callers)
+			var calling sync.WaitGroup
+			for range callers {
+				calling.Go(func() {
+					uncertain := 0
+					for first := true; ; first = false {
+						_, err := testpb.NewTestServiceClient(c).UnaryCall(ctx, &testpb.SimpleRequest{})
+						switch {
+						case err == nil && first:
+							answered <- struct{}{}
+						case err == nil:
+						case calls.NotBegun(err):
+							if uncertain > 1 {
+								t.Errorf("%d calls of one caller may have begun", uncertain)
+							}
+							return
+						case errors.Is(err, reason):
+							uncertain++
+						default:
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			for range callers {
+				receive(t, "an answer", answered)
+			}
+			c.Fail(reason)
+			calling.Wait()
+		})
 	}
 }

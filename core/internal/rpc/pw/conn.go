@@ -27,17 +27,19 @@ import (
 // reader whose own frame has come gives the role to another goroutine that waits, or leaves
 // it free. A role that is free for a whole tick goes to a goroutine in the background.
 type conn struct {
-	stream *session.Stream
-	client calls.ClientConfig
-	server *server // nil if this side serves nothing
-	auth   *calls.AuthInfo
-	base   context.Context //nolint:containedctx // what the contexts of all served calls have in common
-	ident  *grpc.ClientConn
-	unary  grpc.UnaryInvoker
-	open   grpc.Streamer
-	w      *writer
-	peer   *peer.Peer
-	stats  []stats.Handler
+	stream  *session.Stream
+	client  calls.ClientConfig
+	server  *server // nil if this side serves nothing
+	auth    *calls.AuthInfo
+	base    context.Context //nolint:containedctx // what the contexts of all served calls have in common
+	ident   *grpc.ClientConn
+	unary   grpc.UnaryInvoker
+	open    grpc.Streamer
+	w       *writer
+	spinner *spinner
+	frames  int
+	peer    *peer.Peer
+	stats   []stats.Handler
 
 	inFlight atomic.Int32 // calls in both directions
 
@@ -53,7 +55,7 @@ type conn struct {
 	seen     uint64     // progress at the last tick
 	armed    bool       // a tick will come
 	handed   bool       // since the last read, a frame went to a call that waits
-	inline   *method    // whose handler the background runs itself
+	inline   *method    // of a quick handler that runs while nobody has the role
 	waiting  waitList   // those that wait for a frame, and do not read
 	made     map[uint32]*call
 	served   map[uint32]*handling
@@ -108,6 +110,7 @@ func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first
 	if s, ok := stream.Conn.(*net.UnixConn); ok {
 		_ = s.SetWriteBuffer(sendBuffer) // less is slower, and no more
 	}
+	c.spinner = newSpinner(stream.Conn)
 	c.tick = time.AfterFunc(time.Hour, c.onTick)
 	c.tick.Stop()
 	c.intercept()
@@ -297,11 +300,15 @@ func (c *conn) flushOut() bool {
 
 // fill reads from the connection. It unlocks mu meanwhile.
 func (c *conn) fill() error {
-	c.handed = false
+	handed, frames := c.handed, c.frames
+	c.handed, c.frames = false, 0
 	s, dst := c.pieceFor()
 	c.mu.Unlock()
 	var err error
 	n := 0
+	if frames <= 1 && !handed {
+		c.spinner.spin()
+	}
 	if dst != nil {
 		n, err = c.stream.Read(dst)
 		c.in.left -= n
@@ -349,8 +356,8 @@ func (c *conn) pieceFor() (*stream, []byte) {
 var errEvicted = errors.New("told to leave")
 
 // readAs reads for a call, until it has what it waits for. The caller holds mu and has the
-// role.
-func (c *conn) readAs(ctx context.Context, k *stream, want want) {
+// role. lent means that a quick handler runs, whose goroutine passes the role on.
+func (c *conn) readAs(ctx context.Context, k *stream, want want) (lent bool) {
 	mayLeave := ctx.Done() != nil
 	c.reader, c.mayLeave = k, mayLeave
 	c.progress++
@@ -372,6 +379,10 @@ func (c *conn) readAs(ctx context.Context, k *stream, want want) {
 			}
 			if h != nil {
 				go h.serveAndRead()
+				if lent = !c.in.hasFrame() && !k.has(want); lent {
+					c.inline = h.method
+					break
+				}
 			}
 			continue
 		}
@@ -388,9 +399,10 @@ func (c *conn) readAs(ctx context.Context, k *stream, want want) {
 	if evicted && !k.has(want) && c.lostWith == nil {
 		c.progress++
 		c.goBackground() // has the role
-		return
+		return false
 	}
 	c.leave()
+	return lent
 }
 
 // leave gives the role away. The caller holds mu and has the role.
@@ -414,6 +426,7 @@ func (c *conn) passOn() {
 // handle gives a frame to the call that it is for. A call that the background may serve
 // itself is returned.
 func (c *conn) handle(f frame) (*handling, error) {
+	c.frames++
 	switch {
 	case f.kind == frameGoodbye && f.id == 0:
 		return nil, c.takeGoodbye(f.payload)

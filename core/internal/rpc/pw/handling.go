@@ -168,6 +168,9 @@ func (h *handling) serveAndRead() {
 	h.serve()
 	c := h.c
 	c.mu.Lock()
+	if c.inline == h.method {
+		c.inline = nil
+	}
 	if c.reading || c.lostWith != nil || c.waiting.first != nil {
 		c.passOn()
 		c.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
-// handleOpen begins a call of the other side. It returns the call if the background may
-// serve it itself.
+// handleOpen begins a call of the other side. It returns the call if its handler is quick, so
+// that the reader may run it.
 func (c *conn) handleOpen(f frame) (*handling, error) {
 	if _, taken := c.served[f.id]; taken || f.id&1 == c.next&1 || !isBefore(c.last, f.id) {
 		return nil, broken("call %d begins after call %d", f.id, c.last)
@@ -32,12 +32,14 @@ func (c *conn) handleOpen(f frame) (*handling, error) {
 		return nil, c.refuseOpen(f.id, err)
 	}
 	h.limit, h.room = c.server.cfg.MaxMessageSize, &c.server.room
+	alone := len(c.served) == 0 && !c.in.hasFrame()
 	c.served[f.id] = h
 	c.inFlight.Add(1)
 	c.server.handlers.Add(1)
-	if c.reader == nil && h.over && h.method.isQuick() && !c.server.watched {
+	if h.over && !c.server.watched && h.method.isQuick(alone) {
 		return h, nil
 	}
+	c.handed = true
 	go h.serveAndRead()
 	return nil, nil //nolint:nilnil // somebody else serves it
 }

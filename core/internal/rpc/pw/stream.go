@@ -140,8 +140,9 @@ func (s *stream) await(ctx context.Context, w want) error {
 		}
 		if !c.reading {
 			c.reading = true
-			c.readAs(ctx, s, w)
-			continue
+			if !c.readAs(ctx, s, w) {
+				continue
+			}
 		}
 		me := s.waiter(w)
 		if me.wake == nil {

@@ -39,6 +39,6 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: multiservice-plugin -dir directory\nA host starts it, for example: multiservice-host -dir directory status")
+	fmt.Fprintln(os.Stderr, "usage: multiservice-plugin -dir directory\nA host starts it, for example: multiservice-host -dir directory")
 	flag.PrintDefaults()
 }

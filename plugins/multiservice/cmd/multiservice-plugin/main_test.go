@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -22,14 +23,13 @@ import (
 	"github.com/plugwire/plugwire/transport/unix"
 )
 
-// The tests of this package use the real command, as a process of its own.
+// The tests of this package use the real commands, each as a process of its own.
 
-// path is the path of the command.
-var path string
+// bin is the directory of the commands; set by TestMain.
+var bin string
 
 func TestMain(m *testing.M) {
-	bin, err := build()
-	if err != nil {
+	if err := build(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -42,23 +42,28 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// build builds the command, and returns the directory that holds it.
-func build() (bin string, err error) {
+// build builds the host, and then runs it: without a plugin beside it, as under go run, it builds the plugin.
+func build() (err error) {
 	if bin, err = os.MkdirTemp("", "multiservice-test-"); err != nil {
-		return "", err
+		return err
 	}
-	path = filepath.Join(bin, "multiservice-plugin.exe") // Windows needs the suffix
-	build := exec.Command("go", "build", "-o", path, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // same settings as go tool mage build, to share its build cache
-	if output, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%v: %w\n%s", build, err, output)
+	for _, cmd := range []*exec.Cmd{
+		exec.Command("go", "build", "-o", bin+string(filepath.Separator), "../multiservice-host"),
+		exec.Command(path("multiservice-host")),
+	} {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // same settings as go tool mage build, to share its build cache
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w\n%s", cmd, err, output)
+		}
 	}
-	return bin, nil
+	return nil
 }
+
+func path(command string) string { return filepath.Join(bin, command) }
 
 // launch starts the plugin on a directory.
 func launch(ctx context.Context, dir string, tr transport.Transport) (*host.Plugin, error) {
-	return host.Launch(ctx, exec.Command(path, "-dir", dir),
+	return host.Launch(ctx, exec.Command(path("multiservice-plugin"), "-dir", dir),
 		host.WithProtocols(multi.MultiProtocol),
 		host.WithTransports(tr),
 		host.WithLogger(slog.New(slog.DiscardHandler)))
@@ -142,26 +147,72 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
-func TestByHand(t *testing.T) {
+// run runs a command and returns its exit code and output.
+func run(t *testing.T, name string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), path(name), args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+func TestPluginByHand(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		args []string
 		code int
 		want string
 	}{
-		{"help", []string{"-h"}, 0, "A host starts it, for example: multiservice-host -dir directory status\n  -dir directory"},
+		{"help", []string{"-h"}, 0, "A host starts it, for example: multiservice-host -dir directory\n  -dir directory"},
 		{"no directory", nil, 1, "usage: multiservice-plugin -dir directory\n"},
 		{"an argument", []string{"-dir", "x", "y"}, 1, "usage: multiservice-plugin -dir directory\n"},
 		{"no host", []string{"-dir", t.TempDir()}, 1, "Run the host application instead"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var stdout, stderr bytes.Buffer
-			cmd := exec.CommandContext(t.Context(), path, tt.args...)
-			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			err := cmd.Run()
-			if cmd.ProcessState.ExitCode() != tt.code || stdout.Len() > 0 || !strings.Contains(stderr.String(), tt.want) {
-				t.Errorf("%v, stdout %q, stderr %q, want exit code %d and %q", err, stdout.String(), stderr.String(), tt.code, tt.want)
+			if code, stdout, stderr := run(t, "multiservice-plugin", tt.args...); code != tt.code || stdout != "" || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit code %d, stdout %q, stderr %q, want exit code %d and %q", code, stdout, stderr, tt.code, tt.want)
 			}
 		})
+	}
+}
+
+// The second time the users are there.
+func TestHost(t *testing.T) {
+	const (
+		created = `created ann, ROLE_ADMIN
+created bob, ROLE_WRITER
+created joe, ROLE_READER
+`
+		rest = `bob stored 64 values in \S+
+joe may not: PermissionDenied: the caller joe is ROLE_READER, and this takes ROLE_WRITER
+wrong name: name must begin with a letter or digit of ASCII, and begins with 'é'
+wrong role: role is missing: the roles are ROLE_READER, ROLE_WRITER and ROLE_ADMIN
+wrong caller: caller may have letters and digits of ASCII, and . _ - @, and has ' '
+the next process has 64 values on 4 pages
+`
+	)
+	dir := filepath.Join(t.TempDir(), "data")
+	for _, want := range []string{created + rest, rest} {
+		code, stdout, stderr := run(t, "multiservice-host", "-dir", dir)
+		if !regexp.MustCompile("^"+want+"$").MatchString(stdout) || code != 0 || stderr != "" {
+			t.Errorf("exit code %d, stderr %q, stdout:\n%s", code, stderr, stdout)
+		}
+	}
+}
+
+func TestHostsErrors(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "multiservice.db"), []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := run(t, "multiservice-host", "-dir", dir); code != 1 || stdout != "" || !strings.Contains(stderr, "is damaged: invalid database: put back a copy") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	if code, _, stderr := run(t, "multiservice-host", "-h"); code != 0 || !strings.Contains(stderr, "-dir directory") {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
 	}
 }

@@ -61,9 +61,9 @@ var (
 var plainLacks = regexp.MustCompile(`(?m)^\d+ (s (panic|goexit)|c .* authority=)`)
 
 // pwLacks matches programs that pw/1 cannot run as h2 does. It compresses nothing, and the
-// names of HTTP's fields mean nothing to it. It sends names in upper case in lower case. All
-// numbers are codes, and a message that is not UTF-8 costs a status no details.
-var pwLacks = regexp.MustCompile(`(?m)( gzip| compressor=|s compress | md=\S*[A-Z]\S*:| md=(host|connection):|code=4294967295|msg=%FF\S* detail=)`)
+// names of HTTP's fields mean nothing to it. It sends a handler's names in upper case in lower
+// case. All numbers are codes, and a message that is not UTF-8 costs a status no details.
+var pwLacks = regexp.MustCompile(`(?m)( gzip| compressor=|s compress |^\d+ s .* md=\S*[A-Z]\S*:| md=(host|connection):|code=4294967295|msg=%FF\S* detail=)`)
 
 // lacks reports whether a column cannot run a program.
 func lacks(column string, p program) bool {

@@ -64,14 +64,8 @@ func (h *handling) setHeader(md metadata.MD) error {
 	if h.sent || h.isDone() {
 		return errHeaderSent
 	}
-	h.addHeader(md)
+	h.header.addAll(md)
 	return nil
-}
-
-func (h *handling) addHeader(md metadata.MD) {
-	var size int
-	h.header, size = appendMetadata(h.header, md)
-	h.headerSize += size
 }
 
 // SendHeader implements [grpc.ServerStream].
@@ -92,7 +86,7 @@ func (h *handling) sendHeaderWith(md metadata.MD) error {
 	if h.sent {
 		return errHeaderSent
 	}
-	h.addHeader(md)
+	h.header.addAll(md)
 	return h.sendHeader(true)
 }
 
@@ -104,21 +98,21 @@ func tooMuchMetadata(other string) error {
 // sendHeader sends the header. The caller holds sending.
 func (h *handling) sendHeader(flush bool) error {
 	h.sent = true
-	if h.headerSize > calls.MaxMetadata {
+	if h.header.size > calls.MaxMetadata {
 		return tooMuchMetadata("client")
 	}
 	w := h.w
 	if err := w.lock(h.waiting()); err != nil {
 		return status.Error(codes.Unavailable, errLost.Error())
 	}
-	w.add(frameHeader, h.id, h.header)
+	w.add(frameHeader, h.id, h.header.block)
 	if flush {
 		w.flushFor(h.waiting())
 	} else {
 		w.mu.Unlock()
 	}
 	if h.watched {
-		h.tell(&stats.OutHeader{Header: decodeMD(h.header)})
+		h.tell(&stats.OutHeader{Header: parseMetadata(string(h.header.block))})
 	}
 	return nil
 }
@@ -135,9 +129,7 @@ func (h *handling) setTrailer(md metadata.MD) error {
 	if h.isDone() {
 		return errHeaderSent
 	}
-	var size int
-	h.trailer, size = appendMetadata(h.trailer, md)
-	h.trailerSize += size
+	h.trailer.addAll(md)
 	return nil
 }
 
@@ -242,13 +234,13 @@ func (h *handling) end(err error, reply any) error {
 	if !h.watched {
 		return st.Err()
 	}
-	if !h.sent && (len(h.header) > 0 || reply != nil && st.Code() == codes.OK) {
-		h.tell(&stats.OutHeader{Header: decodeMD(h.header)})
+	if !h.sent && (len(h.header.block) > 0 || reply != nil && st.Code() == codes.OK) {
+		h.tell(&stats.OutHeader{Header: parseMetadata(string(h.header.block))})
 	}
 	if reply != nil && st.Code() == codes.OK {
 		h.tell(&stats.OutPayload{Payload: reply, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
 	}
-	h.tell(&stats.OutTrailer{Trailer: decodeMD(h.trailer)})
+	h.tell(&stats.OutTrailer{Trailer: parseMetadata(string(h.trailer.block))})
 	return st.Err()
 }
 
@@ -282,13 +274,13 @@ func (h *handling) appendEnd(st *status.Status, p *message) error {
 	at := len(w.buf)
 	w.buf = append(w.buf, 0)
 	var flags byte
-	if len(h.header) > 0 && !h.sent {
+	if len(h.header.block) > 0 && !h.sent {
 		flags |= endHeader
-		if h.headerSize > calls.MaxMetadata {
-			h.header, h.headerSize = nil, 0
+		if h.header.size > calls.MaxMetadata {
+			h.header = fields{}
 			return tooMuchMetadata("client")
 		}
-		w.buf = appendBlock(w.buf, h.header)
+		w.buf = appendBlock(w.buf, h.header.block)
 	}
 	if st.Code() != codes.OK {
 		flags |= endStatus
@@ -300,13 +292,13 @@ func (h *handling) appendEnd(st *status.Status, p *message) error {
 		}
 		w.buf = appendBlock(w.buf, b)
 	}
-	if len(h.trailer) > 0 {
-		if h.trailerSize > calls.MaxMetadata {
-			h.trailer, h.trailerSize = nil, 0
+	if len(h.trailer.block) > 0 {
+		if h.trailer.size > calls.MaxMetadata {
+			h.trailer = fields{}
 			return tooMuchMetadata("client")
 		}
 		flags |= endTrailer
-		w.buf = appendBlock(w.buf, h.trailer)
+		w.buf = appendBlock(w.buf, h.trailer.block)
 	}
 	if (p.proto != nil || p.bytes != nil) && st.Code() == codes.OK {
 		flags |= endMessage

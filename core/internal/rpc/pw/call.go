@@ -23,12 +23,12 @@ type call struct {
 	ctx     context.Context //nolint:containedctx // the caller's
 	method  string
 	opts    callOptions
-	isUnary bool        // it has one message each way
-	plain   bool        // its errors are not explained
-	md      metadata.MD // what the caller sends
+	isUnary bool   // it has one message each way
+	plain   bool   // its errors are not explained
+	md      fields // what the caller sends
 
 	// The mutex of the connection guards these.
-	rawHeader  []byte
+	rawHeader  []byte // metadata of the other side, encoded
 	rawTrailer []byte
 	ending     []byte // the status as it came; nil if the call is OK
 	hasEnd     bool   // the end has come from the other side
@@ -62,15 +62,17 @@ func (k *call) recycle() {
 	default:
 	}
 	const most = 128 << 10 // bytes that a call that is over keeps for the next one
-	data, out, wake := k.data, k.base, k.receiver.wake
-	if cap(k.data) > most {
-		data = nil
+	buffers := [...][]byte{k.data, k.base, k.md.block, k.rawHeader, k.rawTrailer}
+	for i, b := range buffers {
+		buffers[i] = b[:0]
+		if cap(b) > most {
+			buffers[i] = nil
+		}
 	}
-	if cap(out) > most {
-		out = nil
-	}
+	wake := k.receiver.wake
 	*k = call{}
-	k.data, k.base, k.receiver.wake = data[:0], out[:0], wake
+	k.data, k.base, k.md.block, k.rawHeader, k.rawTrailer = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
+	k.receiver.wake = wake
 	pool.Put(k)
 }
 
@@ -91,15 +93,14 @@ func (k *call) start(desc *grpc.StreamDesc) error {
 }
 
 func (k *call) readMetadata() error {
-	k.md, _ = metadata.FromOutgoingContext(k.ctx)
-	return validate(k.md)
+	k.md.block, k.md.size = k.md.block[:0], 0
+	return k.md.addOutgoing(k.ctx)
 }
 
 // begin sends the beginning of the call, and the message if it is the only one and small.
 func (k *call) begin(m *message) error {
 	c := k.c
-	md, err := c.metadataOf(k)
-	if err != nil {
+	if err := k.addCredentials(); err != nil {
 		return err
 	}
 	if err := k.ctx.Err(); err != nil { // credentials may take long
@@ -121,12 +122,12 @@ func (k *call) begin(m *message) error {
 	k.id = c.number()
 	c.made[k.id] = k
 	c.inFlight.Add(1)
-	if k.ctx.Done() != nil {
+	if mayEnd(k.ctx) {
 		c.arm()
 	}
 	c.mu.Unlock()
 	at := w.begin(frameOpen, k.id)
-	if err := k.appendOpen(md, m); err != nil {
+	if err := k.appendOpen(m); err != nil {
 		w.buf = w.buf[:at] // the other side never hears of the number
 		w.later()
 		c.mu.Lock()
@@ -152,7 +153,7 @@ func (c *conn) number() uint32 {
 }
 
 // appendOpen adds the payload of an open frame.
-func (k *call) appendOpen(md metadata.MD, m *message) error {
+func (k *call) appendOpen(m *message) error {
 	c, w := k.c, k.w
 	flags := len(w.buf)
 	w.buf = append(w.buf, 0)
@@ -176,17 +177,15 @@ func (k *call) appendOpen(md metadata.MD, m *message) error {
 		set |= openDeadline
 		w.buf = appendUvarint(w.buf, uint64(max(0, time.Until(deadline).Microseconds())))
 	}
-	if len(md) > 0 {
-		var size int
-		w.scratch, size = appendMetadata(w.scratch[:0], md)
-		if size > calls.MaxMetadata {
+	if len(k.md.block) > 0 {
+		if k.md.size > calls.MaxMetadata {
 			if !known {
 				delete(c.names, k.method)
 			}
 			return tooMuchMetadata("server")
 		}
 		set |= openMetadata
-		w.buf = appendBlock(w.buf, w.scratch)
+		w.buf = appendBlock(w.buf, k.md.block)
 	}
 	if k.opts.subtype != "" {
 		set |= openSubtype
@@ -217,10 +216,10 @@ func (k *call) take(f frame) error {
 		if k.headerIn {
 			return broken("a header that nobody expects")
 		}
-		if _, _, err := checkMetadata(f.payload); err != nil {
+		if _, err := checkMetadata(f.payload); err != nil {
 			return err
 		}
-		k.headerIn, k.rawHeader = true, append([]byte{}, f.payload...)
+		k.headerIn, k.rawHeader = true, append(k.rawHeader, f.payload...)
 		k.notify()
 		return nil
 	case frameMessage, frameBegin, framePiece:
@@ -249,7 +248,7 @@ func (k *call) takeEnd(b []byte) (err error) {
 		if k.headerIn {
 			return broken("a header that nobody expects")
 		}
-		k.headerIn, k.rawHeader = true, append([]byte{}, header...)
+		k.headerIn, k.rawHeader = true, append(k.rawHeader, header...)
 	}
 	if flags&endStatus != 0 {
 		if ending, b, err = block(b, maxFrame); err != nil {
@@ -261,7 +260,7 @@ func (k *call) takeEnd(b []byte) (err error) {
 		if trailer, b, err = metadataBlock(b); err != nil {
 			return err
 		}
-		k.rawTrailer = append([]byte{}, trailer...)
+		k.rawTrailer = append(k.rawTrailer, trailer...)
 	}
 	if flags&endMessage != 0 {
 		k.headerIn = true
@@ -341,23 +340,13 @@ func (k *call) result() error {
 	return status.FromProto(p).Err()
 }
 
-func decodeMD(b []byte) metadata.MD {
-	md, err := parseMetadata(b)
-	if err != nil {
-		return metadata.MD{}
-	}
-	return md
-}
-
 // header returns the metadata before the first message; nil if there is none. The caller holds
 // the mutex of the connection, or the call is over.
 func (k *call) header() metadata.MD {
 	if !k.headerIn {
 		return nil
 	}
-	md := decodeMD(k.rawHeader)
-	md[contentTypeKey] = []string{contentType(k.opts.subtype)}
-	return md
+	return parseMetadata(string(k.rawHeader), extra{contentTypeKey, contentType(k.opts.subtype)})
 }
 
 // trailer returns the metadata after the last message, like header. An end alone says in the
@@ -366,11 +355,10 @@ func (k *call) trailer() metadata.MD {
 	if k.id == 0 {
 		return nil
 	}
-	md := decodeMD(k.rawTrailer)
 	if k.hasEnd && !k.headerIn {
-		md[contentTypeKey] = []string{contentType(k.opts.subtype)}
+		return parseMetadata(string(k.rawTrailer), extra{contentTypeKey, contentType(k.opts.subtype)})
 	}
-	return md
+	return parseMetadata(string(k.rawTrailer))
 }
 
 // settle gives the caller what the options ask for, and returns the call's error as the
@@ -380,22 +368,26 @@ func (k *call) settle(err error) error {
 		err = k.explain(err)
 	}
 	o := &k.opts
-	if k.id != 0 && len(o.headers)+len(o.trailers)+len(o.peers) > 0 {
+	if !k.isUnary { // the call is over otherwise
 		k.c.mu.Lock()
+	}
+	if k.id != 0 {
 		for _, h := range o.headers {
 			*h = k.header()
 		}
 		for _, t := range o.trailers {
 			*t = k.trailer()
 		}
+	}
+	k.release()
+	if !k.isUnary {
 		k.c.mu.Unlock()
+	}
+	if k.id != 0 {
 		for _, p := range o.peers {
 			*p = *k.c.peer
 		}
 	}
-	k.c.mu.Lock()
-	k.release()
-	k.c.mu.Unlock()
 	if k.watch != nil {
 		k.watch.end(err, k)
 	}

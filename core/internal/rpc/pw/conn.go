@@ -358,7 +358,7 @@ var errEvicted = errors.New("told to leave")
 // readAs reads for a call, until it has what it waits for. The caller holds mu and has the
 // role. lent means that a quick handler runs, whose goroutine passes the role on.
 func (c *conn) readAs(ctx context.Context, k *stream, want want) (lent bool) {
-	mayLeave := ctx.Done() != nil
+	mayLeave := mayEnd(ctx)
 	c.reader, c.mayLeave = k, mayLeave
 	c.progress++
 	if mayLeave {

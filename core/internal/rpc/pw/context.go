@@ -28,8 +28,16 @@ func keyOf(look func(context.Context)) any {
 	return k.key
 }
 
-var keys = sync.OnceValue(func() (k struct{ metadata, stream any }) {
+// mayEnd reports whether a context can end. Done would allocate the channel of a context with a
+// deadline, and a caller that reads its answer itself never waits for the channel.
+func mayEnd(ctx context.Context) bool {
+	_, ok := ctx.Deadline()
+	return ok || ctx.Done() != nil
+}
+
+var keys = sync.OnceValue(func() (k struct{ metadata, outgoing, stream any }) {
 	k.metadata = keyOf(func(ctx context.Context) { metadata.FromIncomingContext(ctx) })
+	k.outgoing = keyOf(func(ctx context.Context) { metadata.FromOutgoingContext(ctx) })
 	k.stream = keyOf(func(ctx context.Context) { grpc.ServerTransportStreamFromContext(ctx) })
 	return k
 })
@@ -39,7 +47,7 @@ type callContext struct {
 	base     context.Context //nolint:containedctx // what all calls of the connection have
 	handling *handling
 	deadline time.Time // zero means none
-	metadata []byte    // encoded; nil means none
+	metadata string    // encoded
 
 	mu    sync.Mutex // guards the fields below
 	md    metadata.MD
@@ -106,12 +114,7 @@ func (c *callContext) incoming() metadata.MD {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.md == nil {
-		c.md, _ = parseMetadata(c.metadata) // it was checked when it came
-		if c.md == nil {
-			c.md = metadata.MD{}
-		}
-		c.md[authorityKey] = authority
-		c.md[contentTypeKey] = []string{contentType(c.handling.subtype)}
+		c.md = parseMetadata(c.metadata, extra{authorityKey, authority}, extra{contentTypeKey, contentType(c.handling.subtype)})
 	}
 	return c.md
 }

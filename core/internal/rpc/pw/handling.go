@@ -25,21 +25,20 @@ type handling struct {
 	tagged  context.Context //nolint:containedctx // ctx, with what stats handlers have added; nil without
 	server  *server
 
-	sending                 sync.Mutex // guards the fields below, and is held while a message is sent
-	header                  []byte     // encoded, of what SetHeader was given
-	trailer                 []byte
-	headerSize, trailerSize int          // as HTTP/2 counts
-	sent                    bool         // the header has been sent
-	ended                   bool         // the status has been sent
-	unread                  atomic.Int32 // messages sent since the last one was received
-	began                   time.Time
-	fields                  int         // bytes of the caller's metadata, as HTTP/2 counts them
-	alone                   bool        // the message came with the open frame: no other comes
-	left                    atomic.Bool // the call was cancelled or lost before its status was sent
-	watched                 bool        // the stats handlers see the call
-	told                    bool        // the stats handlers have seen the end; belongs to the handler's goroutine
-	first                   bool        // a message was received; belongs to the receiver
-	batched                 bool        // the background writes the status, with those of other calls
+	sending sync.Mutex // guards the fields below, and is held while a message is sent
+	header  fields     // of what SetHeader was given
+	trailer fields
+	sent    bool         // the header has been sent
+	ended   bool         // the status has been sent
+	unread  atomic.Int32 // messages sent since the last one was received
+	began   time.Time
+	fields  int         // bytes of the caller's metadata, as HTTP/2 counts them
+	alone   bool        // the message came with the open frame: no other comes
+	left    atomic.Bool // the call was cancelled or lost before its status was sent
+	watched bool        // the stats handlers see the call
+	told    bool        // the stats handlers have seen the end; belongs to the handler's goroutine
+	first   bool        // a message was received; belongs to the receiver
+	batched bool        // the background writes the status, with those of other calls
 }
 
 var (

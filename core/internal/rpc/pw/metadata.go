@@ -19,9 +19,8 @@ const (
 	contentTypeKey = "content-type"
 )
 
-// authority is what gRPC calls the other side where its name means nothing. Nobody changes the
-// list.
-var authority = []string{"localhost"}
+// authority is what gRPC calls the other side where its name means nothing.
+const authority = "localhost"
 
 // contentType returns what gRPC calls messages of a codec.
 func contentType(subtype string) string {
@@ -42,25 +41,33 @@ func isReserved(name string) bool {
 	}
 }
 
-// validate returns an error for metadata that gRPC does not send. Names that begin with a
-// colon are not the caller's to set, and are left out.
+// validate returns an error for metadata that gRPC does not send.
 func validate(md metadata.MD) error {
 	for name, values := range md {
-		switch {
-		case name == "":
-			return status.Error(codes.Internal, "there is an empty key in the header")
-		case name[0] == ':':
-			continue
-		case strings.ContainsFunc(name, isNotOfNames):
-			return status.Errorf(codes.Internal, "header key %q contains illegal characters not in [0-9a-z-_.]", name)
-		case strings.HasSuffix(name, "-bin"):
-			continue
+		if err := validateField(name, values...); err != nil {
+			return err
 		}
-		for _, value := range values {
-			for i := range len(value) {
-				if value[i] < ' ' || value[i] > '~' {
-					return status.Errorf(codes.Internal, "header key %q contains value with non-printable ASCII characters", name)
-				}
+	}
+	return nil
+}
+
+// validateField is validate for one name. A name that begins with a colon is not the caller's
+// to set, and is left out.
+func validateField(name string, values ...string) error {
+	switch {
+	case name == "":
+		return status.Error(codes.Internal, "there is an empty key in the header")
+	case name[0] == ':':
+		return nil
+	case strings.ContainsFunc(name, isNotOfNames):
+		return status.Errorf(codes.Internal, "header key %q contains illegal characters not in [0-9a-z-_.]", name)
+	case strings.HasSuffix(name, "-bin"):
+		return nil
+	}
+	for _, value := range values {
+		for i := range len(value) {
+			if value[i] < ' ' || value[i] > '~' {
+				return status.Errorf(codes.Internal, "header key %q contains value with non-printable ASCII characters", name)
 			}
 		}
 	}
@@ -71,70 +78,96 @@ func isNotOfNames(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
 }
 
-// appendMetadata adds the fields of md, and returns how many bytes HTTP/2 would count.
-func appendMetadata(b []byte, md metadata.MD) ([]byte, int) {
-	size := 0
-	for name, values := range md {
-		name = strings.ToLower(name)
-		if isReserved(name) {
-			continue
-		}
-		for _, value := range values {
-			b = appendString(appendString(b, name), value)
-			size += len(name) + len(value) + fieldOverhead
-		}
+// fields is metadata, encoded.
+type fields struct {
+	block []byte
+	size  int // in bytes, as HTTP/2 counts them
+}
+
+// add encodes the values of a name. Names that gRPC keeps for itself are left out.
+func (f *fields) add(name string, values ...string) {
+	name = strings.ToLower(name)
+	if isReserved(name) {
+		return
 	}
-	return b, size
+	for _, value := range values {
+		f.block = appendString(appendString(f.block, name), value)
+		f.size += len(name) + len(value) + fieldOverhead
+	}
+}
+
+func (f *fields) addAll(md metadata.MD) {
+	for name, values := range md {
+		f.add(name, values...)
+	}
 }
 
 // metadataBlock takes a block of metadata, with its length before it, from the beginning of b.
 func metadataBlock(b []byte) (md, rest []byte, err error) {
 	if md, rest, err = block(b, calls.MaxMetadata); err == nil {
-		_, _, err = checkMetadata(md)
+		_, err = checkMetadata(md)
 	}
 	return md, rest, err
 }
 
-// checkMetadata returns how many fields a block has, and how many bytes HTTP/2 would count.
-// It is an error if they are malformed or more than a call may have.
-func checkMetadata(b []byte) (fields, size int, err error) {
+// checkMetadata returns how many bytes HTTP/2 would count of a block. It is an error if the
+// fields are malformed or more than a call may have.
+func checkMetadata(b []byte) (size int, err error) {
 	for len(b) > 0 {
 		var name, value []byte
 		if name, b, err = block(b, len(b)); err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		if value, b, err = block(b, len(b)); err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		if size += len(name) + len(value) + fieldOverhead; size > calls.MaxMetadata {
-			return 0, 0, broken("metadata of more than %d bytes", calls.MaxMetadata)
+			return 0, broken("metadata of more than %d bytes", calls.MaxMetadata)
 		}
-		fields++
 	}
-	return fields, size, nil
+	return size, nil
 }
 
-// parseMetadata returns the fields of a block. All of them share one string and, if there
-// is no duplicate name, one list of values.
-func parseMetadata(b []byte) (metadata.MD, error) {
-	fields, _, err := checkMetadata(b)
-	if err != nil {
-		return nil, err
+// extra is a field that this side adds to what was received.
+type extra struct{ name, value string }
+
+// parseMetadata returns the fields of a block that was checked, and extra ones. The names and
+// values are parts of the block. A name that is not a duplicate shares the list of values with
+// others.
+func parseMetadata(b string, more ...extra) metadata.MD {
+	n := 0
+	for rest := b; rest != ""; n++ {
+		_, rest = cutString(rest)
+		_, rest = cutString(rest)
 	}
-	md := make(metadata.MD, fields)
-	values := make([]string, fields)
-	text := string(b)
-	for i := range fields {
-		name, rest, _ := block(b, len(b)) // it was checked
-		value, after, _ := block(rest, len(rest))
-		key := text[len(text)-len(rest)-len(name) : len(text)-len(rest)]
-		values[i] = text[len(text)-len(after)-len(value) : len(text)-len(after)]
-		if have, ok := md[key]; ok {
-			md[key] = append(have, values[i])
-		} else {
-			md[key] = values[i : i+1 : i+1]
+	md := make(metadata.MD, n+len(more))
+	values := make([]string, 0, n+len(more))
+	for b != "" {
+		var name, value string
+		name, b = cutString(b)
+		value, b = cutString(b)
+		if have, ok := md[name]; ok {
+			md[name] = append(have, value)
+			continue
 		}
-		b = after
+		values = append(values, value)
+		md[name] = values[len(values)-1 : len(values) : len(values)]
 	}
-	return md, nil
+	for _, e := range more {
+		values = append(values, e.value)
+		md[e.name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	return md
+}
+
+// cutString takes a string with its length before it from the beginning of b, which was checked.
+func cutString(b string) (s, rest string) {
+	n, shift, at := 0, 0, 0
+	for b[at] >= 0x80 {
+		n |= int(b[at]&0x7f) << shift
+		shift += 7
+		at++
+	}
+	n |= int(b[at]) << shift
+	return b[at+1 : at+1+n], b[at+1+n:]
 }

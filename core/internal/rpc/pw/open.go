@@ -118,10 +118,10 @@ func (h *handling) parseOpen(b []byte) error {
 		if md, b, err = block(b, calls.MaxMetadata); err != nil {
 			return err
 		}
-		if _, h.fields, err = checkMetadata(md); err != nil {
+		if h.fields, err = checkMetadata(md); err != nil {
 			return err
 		}
-		h.ctx.metadata = append([]byte{}, md...)
+		h.ctx.metadata = string(md)
 	}
 	if flags&openSubtype != 0 {
 		var name []byte

@@ -214,31 +214,33 @@ func decode(b []byte, large bool, m any, c codec, limit int) error {
 	return nil
 }
 
-// metadataOf returns the metadata that a call sends, with that of its credentials.
-func (c *conn) metadataOf(k *call) (metadata.MD, error) {
-	o, md := &k.opts, k.md
+// addCredentials adds the metadata of the call's credentials. It comes before what the caller
+// sends, as on h2.
+func (k *call) addCredentials() error {
+	c, o := k.c, &k.opts
 	if o.authority != "" { // a session proves nothing about names of hosts
-		return nil, status.Errorf(codes.Unavailable, "credentials type %q does not implement the AuthorityValidator interface, but authority override specified with CallAuthority call option", c.auth.AuthType())
+		return status.Errorf(codes.Unavailable, "credentials type %q does not implement the AuthorityValidator interface, but authority override specified with CallAuthority call option", c.auth.AuthType())
 	}
 	if o.creds == nil {
-		return md, nil
+		return nil
 	}
 	if o.creds.RequireTransportSecurity() && c.auth.SecurityLevel < credentials.PrivacyAndIntegrity {
-		return nil, status.Error(codes.Unauthenticated, "transport: cannot send secure credentials on an insecure connection")
+		return status.Error(codes.Unauthenticated, "transport: cannot send secure credentials on an insecure connection")
 	}
 	ctx := credentials.NewContextWithRequestInfo(k.ctx, credentials.RequestInfo{Method: k.method, AuthInfo: c.auth})
 	data, err := o.creds.GetRequestMetadata(ctx, "https://localhost"+serviceOf(k.method)) // as on h2
 	if err != nil {
 		if s, ok := status.FromError(err); ok {
-			return nil, s.Err()
+			return s.Err()
 		}
-		return nil, status.Errorf(codes.Internal, "transport: per-RPC creds failed due to error: %v", err)
+		return status.Errorf(codes.Internal, "transport: per-RPC creds failed due to error: %v", err)
 	}
-	all := make(metadata.MD, len(md)+len(data))
+	var all fields
 	for name, value := range data {
-		all.Append(name, value)
+		all.add(name, value)
 	}
-	return metadata.Join(all, md), nil
+	k.md = fields{append(all.block, k.md.block...), all.size + k.md.size}
+	return nil
 }
 
 // serviceOf returns the name of a method without its last part.

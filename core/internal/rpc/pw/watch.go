@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats"
 )
 
@@ -42,8 +43,9 @@ func (w *watch) outHeader(k *call) {
 	if w == nil {
 		return
 	}
+	md, _ := metadata.FromOutgoingContext(k.ctx)
 	w.tell(&stats.OutHeader{
-		Client: true, FullMethod: k.method, Header: k.md, Authority: w.c.client.Other,
+		Client: true, FullMethod: k.method, Header: md, Authority: w.c.client.Other,
 		RemoteAddr: w.c.stream.RemoteAddr(), LocalAddr: w.c.stream.LocalAddr(),
 	})
 }

@@ -44,7 +44,6 @@ type writer struct {
 	changed sync.Cond  // busy has become false, or err is set
 	buf     []byte     // frames that are not written
 	spare   []byte
-	scratch []byte // for metadata that is being encoded
 	busy    bool   // a goroutine writes
 	writes  uint64 // how often a write began
 	patient bool   // the goroutine that writes may wait
@@ -126,7 +125,7 @@ func (w *writer) pay() {
 // flushFor writes like flush, for a goroutine that waits no longer than ctx. It unlocks mu,
 // which the caller holds.
 func (w *writer) flushFor(ctx context.Context) {
-	if ctx.Done() == nil {
+	if !mayEnd(ctx) {
 		w.flush()
 		return
 	}

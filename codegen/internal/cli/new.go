@@ -17,15 +17,17 @@ import (
 const newUsage = `usage: plugwire-gen new [flags] NAME
 
 Makes the directory NAME with a module: a .proto file and its Go code, a handler, a
-plugin, a host, tests, and a README. If a step fails, nothing is left. The protocol
+plugin, a host, tests, and a README. In another language than Go it makes a .proto
+file, a plugin, its tests, and a README. If a step fails, nothing is left. The protocol
 and its Go package have the name without dashes.
 
 `
 
 func runNew(ctx context.Context, args []string, s streams) error {
 	flags := newFlags("new", newUsage, s)
-	module := flags.String("module", "", "module `path`; by default example.com/NAME")
-	clone := flags.String("clone", "", "copy Plugwire's modules from a clone in this `directory`, instead of using a release")
+	lang := flags.String("lang", string(scaffold.Go), "`language` of the plugin: go, python (on grpcio), or node (on @grpc/grpc-js)")
+	module := flags.String("module", "", "module `path`; by default example.com/NAME; only for go")
+	clone := flags.String("clone", "", "copy Plugwire's modules from a clone in this `directory`, instead of using a release; only for go")
 	if err := parse(flags, args, s); err != nil {
 		return err
 	}
@@ -34,7 +36,15 @@ func runNew(ctx context.Context, args []string, s streams) error {
 		flags.Usage()
 		return errUsage
 	}
-	m := scaffold.Module{Name: flags.Arg(0), Module: *module}
+	m := scaffold.Module{Name: flags.Arg(0), Lang: scaffold.Language(*lang), Module: *module}
+	if m.Lang != scaffold.Go {
+		if *module != "" || *clone != "" {
+			s.complain("plugwire-gen new: -module and -clone are for a plugin in Go, not with -lang %s\n\n", m.Lang)
+			flags.Usage()
+			return errUsage
+		}
+		return newForeign(m, s)
+	}
 	if m.Module == "" {
 		m.Module = "example.com/" + m.Name
 	}

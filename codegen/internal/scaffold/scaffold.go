@@ -1,5 +1,5 @@
-// Package scaffold writes the files of a new module with a service, a plugin and a
-// host. Begin with [Write]. It does not generate code from the .proto file.
+// Package scaffold writes the files of a new plugin: in Go a module with a service, a
+// plugin and a host. Begin with [Write]. It does not generate code from the .proto file.
 package scaffold
 
 import (
@@ -12,6 +12,7 @@ import (
 	"go/types"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,12 +26,14 @@ const Version = "v0.1.0"
 //go:embed template
 var templates embed.FS
 
-// A Module describes a new module.
+// A Module describes a new module, or a plugin in another language than Go.
 type Module struct {
 	// Name is the name of the directory and of the commands. Without dashes it is also
 	// the name of the protocol and of the Go package.
 	Name string
-	// Module is the module path.
+	// Lang is the language of the plugin.
+	Lang Language
+	// Module is the module path. Only Go has one.
 	Module string
 	// Clone is the directory of a clone of Plugwire. If it is not empty, the new module
 	// gets copies of Plugwire's modules. Otherwise it requires their release.
@@ -43,7 +46,12 @@ type Module struct {
 func (m Module) Package() string { return strings.ReplaceAll(m.Name, "-", "") }
 
 // Proto returns the slash-separated name of the module's .proto file.
-func (m Module) Proto() string { return m.Package() + "/" + m.Package() + ".proto" }
+func (m Module) Proto() string {
+	if m.Lang == Go {
+		return m.Package() + "/" + m.Package() + ".proto"
+	}
+	return m.Package() + ".proto"
+}
 
 // maxName is the greatest length of a name. The longest file name in the module is
 // NAME_plugwire.pb.go, and file systems allow 255 bytes.
@@ -64,17 +72,26 @@ var (
 		// Variables in the code.
 		"build", "client", "ctx", "dir", "err", "found", "name", "out", "p", "path", "remove", "request", "response", "run", "self", "stop", "t",
 	}
+
+	// takenFiles are names whose .proto file exists in the template of a language.
+	takenFiles = map[Language][]string{Node: {"controller", "health"}}
 )
 
 // Check returns an error if Write does not accept the module.
 func (m Module) Check() error {
 	switch {
+	case !slices.Contains(Languages, m.Lang):
+		return fmt.Errorf("language %q: want %s", m.Lang, languageList())
 	case !validName.MatchString(m.Name):
 		return fmt.Errorf("name %q: want lower-case letters, digits and single dashes between them, beginning with a letter: it names a directory and a Go package", m.Name)
 	case len(m.Name) > maxName:
 		return fmt.Errorf("name %q: want at most %d characters", m.Name, maxName)
+	case slices.Contains(takenFiles[m.Lang], m.Package()):
+		return fmt.Errorf("name %q: the plugin has another file %s: choose another name", m.Name, m.Proto())
 	case token.IsKeyword(m.Package()) || types.Universe.Lookup(m.Package()) != nil || slices.Contains(taken, m.Package()):
 		return fmt.Errorf("name %q: %s has another meaning in the code of the module: choose another name", m.Name, m.Package())
+	case m.Lang != Go:
+		return nil
 	case !validModule.MatchString(m.Module) || m.Module == "go" || m.Module == "toolchain":
 		return fmt.Errorf("module path %q: not valid: want a path like example.com/%s", m.Module, m.Name)
 	default:
@@ -121,31 +138,43 @@ func undo(dir string, isNew bool) error {
 	return err
 }
 
+// service is the template of the .proto file, in every language.
+const service = "template/service.proto.tmpl"
+
 func (m Module) write(dir string) error {
-	return fs.WalkDir(templates, "template", func(path string, entry fs.DirEntry, err error) error {
+	if err := m.writeFile(dir, m.Proto(), service); err != nil {
+		return err
+	}
+	root := "template/" + string(m.Lang) + "/"
+	return fs.WalkDir(templates, path.Clean(root), func(from string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		name := m.fileName(strings.TrimSuffix(strings.TrimPrefix(path, "template/"), ".tmpl"))
+		name := m.fileName(strings.TrimSuffix(strings.TrimPrefix(from, root), ".tmpl"))
 		if strings.HasPrefix(name, copied) && m.Clone == "" {
 			return nil
 		}
-		content, err := m.render(path)
-		if err != nil {
-			return err
-		}
-		path = filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // source files are for everyone to read
-			return err
-		}
-		return os.WriteFile(path, content, 0o644) //nolint:gosec // source files are for everyone to read
+		return m.writeFile(dir, name, from)
 	})
+}
+
+// writeFile executes a template and writes the file with the slash-separated name
+// below dir.
+func (m Module) writeFile(dir, name, from string) error {
+	content, err := m.render(from)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // source files are for everyone to read
+		return err
+	}
+	return os.WriteFile(to, content, 0o644) //nolint:gosec // source files are for everyone to read
 }
 
 // fileName returns the path of a template's file in the module.
 func (m Module) fileName(name string) string {
 	return strings.NewReplacer(
-		"proto/service.proto", m.Proto(),
 		"cmd/plugin/", "cmd/"+m.Name+"-plugin/",
 		"cmd/host/", "cmd/"+m.Name+"-host/",
 		"gitignore", ".gitignore", // go:embed ignores names with a dot
@@ -154,14 +183,14 @@ func (m Module) fileName(name string) string {
 
 // render executes a template. It formats Go code, because the order of imports
 // depends on the module's names.
-func (m Module) render(path string) ([]byte, error) {
-	t, err := template.ParseFS(templates, path)
+func (m Module) render(from string) ([]byte, error) {
+	t, err := template.ParseFS(templates, from)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, struct{ Name, Package, Module, Clone, Commit, Version string }{m.Name, m.Package(), m.Module, m.Clone, m.Commit, Version})
-	if err != nil || !strings.HasSuffix(path, ".go.tmpl") {
+	if err != nil || !strings.HasSuffix(from, ".go.tmpl") {
 		return b.Bytes(), err
 	}
 	return format.Source(b.Bytes())

@@ -15,7 +15,7 @@ import (
 // Otherwise the module's package could hide another identifier.
 func TestNamesInTheCode(t *testing.T) {
 	const probe = "probe"
-	m := Module{Name: probe, Module: "example.com/m"}
+	m := Module{Name: probe, Lang: Go, Module: "example.com/m"}
 	used := make(map[string]bool)
 	err := fs.WalkDir(templates, "template", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go.tmpl") {
@@ -45,7 +45,7 @@ func TestNamesInTheCode(t *testing.T) {
 	}
 	delete(used, probe)
 	for _, name := range slices.Sorted(maps.Keys(used)) {
-		if validName.MatchString(name) && (Module{Name: name, Module: m.Module}).Check() == nil {
+		if validName.MatchString(name) && (Module{Name: name, Lang: Go, Module: m.Module}).Check() == nil {
 			t.Errorf("Check accepts the name %q, which the templates use", name)
 		}
 	}
@@ -53,43 +53,53 @@ func TestNamesInTheCode(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for _, m := range []Module{
-		{Name: "hello", Module: "example.com/hello"},
-		{Name: "a1", Module: "hello"},
-		{Name: "my-plugin", Module: "example.com/my-plugin"},
-		{Name: "a-1-b", Module: "example.com/m"},
-		{Name: "hello", Module: "github.com/Some-One/x_y/v2"},
-		{Name: "hello", Module: "example.com/~me/hello.v2"},
+		{Name: "hello", Lang: Go, Module: "example.com/hello"},
+		{Name: "a1", Lang: Go, Module: "hello"},
+		{Name: "my-plugin", Lang: Go, Module: "example.com/my-plugin"},
+		{Name: "a-1-b", Lang: Go, Module: "example.com/m"},
+		{Name: "hello", Lang: Go, Module: "github.com/Some-One/x_y/v2"},
+		{Name: "hello", Lang: Go, Module: "example.com/~me/hello.v2"},
+		{Name: "health", Lang: Go, Module: "example.com/health"},
+		{Name: "my-plugin", Lang: Python},
+		{Name: "health", Lang: Python},
+		{Name: "my-plugin", Lang: Node},
 	} {
 		if err := m.Check(); err != nil {
 			t.Errorf("%+v: %v", m, err)
 		}
 	}
 	for _, m := range []Module{
-		{Name: "", Module: "example.com/m"},
-		{Name: "Hello", Module: "example.com/m"},
-		{Name: "1a", Module: "example.com/m"},
-		{Name: "a_b", Module: "example.com/m"},
-		{Name: "init", Module: "example.com/m"},
-		{Name: "func", Module: "example.com/m"},
-		{Name: "fu-nc", Module: "example.com/m"},
-		{Name: "-a", Module: "example.com/m"},
-		{Name: "a-", Module: "example.com/m"},
-		{Name: "a--b", Module: "example.com/m"},
-		{Name: "string", Module: "example.com/m"},
-		{Name: strings.Repeat("a", 101), Module: "example.com/m"},
-		{Name: "hello", Module: ""},
-		{Name: "hello", Module: "https://example.com/m"},
-		{Name: "hello", Module: "/m"},
-		{Name: "hello", Module: "./m"},
-		{Name: "hello", Module: "example.com/../m"},
-		{Name: "hello", Module: "example.com//m"},
-		{Name: "hello", Module: "example.com/m/"},
-		{Name: "hello", Module: "example.com/m;n"},
-		{Name: "hello", Module: "example.com/m n"},
-		{Name: "hello", Module: "example.com/größe"},
-		{Name: "hello", Module: "-m"},
-		{Name: "hello", Module: "go"},
-		{Name: "hello", Module: "toolchain"},
+		{Name: "", Lang: Go, Module: "example.com/m"},
+		{Name: "Hello", Lang: Go, Module: "example.com/m"},
+		{Name: "1a", Lang: Go, Module: "example.com/m"},
+		{Name: "a_b", Lang: Go, Module: "example.com/m"},
+		{Name: "init", Lang: Go, Module: "example.com/m"},
+		{Name: "func", Lang: Go, Module: "example.com/m"},
+		{Name: "fu-nc", Lang: Go, Module: "example.com/m"},
+		{Name: "-a", Lang: Go, Module: "example.com/m"},
+		{Name: "a-", Lang: Go, Module: "example.com/m"},
+		{Name: "a--b", Lang: Go, Module: "example.com/m"},
+		{Name: "string", Lang: Go, Module: "example.com/m"},
+		{Name: strings.Repeat("a", 101), Lang: Go, Module: "example.com/m"},
+		{Name: "hello", Lang: Go, Module: ""},
+		{Name: "hello", Lang: Go, Module: "https://example.com/m"},
+		{Name: "hello", Lang: Go, Module: "/m"},
+		{Name: "hello", Lang: Go, Module: "./m"},
+		{Name: "hello", Lang: Go, Module: "example.com/../m"},
+		{Name: "hello", Lang: Go, Module: "example.com//m"},
+		{Name: "hello", Lang: Go, Module: "example.com/m/"},
+		{Name: "hello", Lang: Go, Module: "example.com/m;n"},
+		{Name: "hello", Lang: Go, Module: "example.com/m n"},
+		{Name: "hello", Lang: Go, Module: "example.com/größe"},
+		{Name: "hello", Lang: Go, Module: "-m"},
+		{Name: "hello", Lang: Go, Module: "go"},
+		{Name: "hello", Lang: Go, Module: "toolchain"},
+		{Name: "hello", Module: "example.com/m"},
+		{Name: "hello", Lang: "ruby"},
+		{Name: "plugin", Lang: Python},
+		{Name: "my_plugin", Lang: Python},
+		{Name: "health", Lang: Node},
+		{Name: "con-troller", Lang: Node},
 	} {
 		if err := m.Check(); err == nil {
 			t.Errorf("Check accepts %+v", m)

@@ -54,6 +54,7 @@ var slowPackages = []string{
 	"docs",
 	"interop/foreign",
 	"interop/pyvider",
+	"codegen/internal/e2e/languages",
 }
 
 // Test runs the tests of all modules, with the race detector if a C compiler works.

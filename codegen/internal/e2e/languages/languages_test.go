@@ -87,6 +87,12 @@ func greeter() *protocol.Protocol {
 	return protocol.New("hello", 1, &grpc.ServiceDesc{ServiceName: "hello.Greeter"})
 }
 
+// options returns the options of hosts of ours.
+func options(t *testing.T) []host.Option {
+	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	return []host.Option{host.WithProtocols(greeter()), host.WithTransports(unix.New()), host.WithLogger(logger)}
+}
+
 // TestUnderOurHost launches a new plugin, calls it, and asks it to end.
 func TestUnderOurHost(t *testing.T) {
 	t.Parallel()
@@ -103,8 +109,7 @@ func TestUnderOurHost(t *testing.T) {
 				Stopping:      func(e host.StoppingEvent) { mu.Lock(); defer mu.Unlock(); steps = append(steps, e.Step) },
 				ProcessExited: func(e host.ProcessExitedEvent) { mu.Lock(); defer mu.Unlock(); exit = &e.Status },
 			}
-			p, err := host.Launch(testContext(t), l.plugin(dir), host.WithProtocols(greeter()), host.WithTransports(unix.New()),
-				host.WithTrace(trace), host.WithLogger(slog.New(slog.NewTextHandler(t.Output(), nil))))
+			p, err := host.Launch(testContext(t), l.plugin(dir), append(options(t), host.WithTrace(trace))...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,7 +145,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"another cookie", "PLUGIN_MAGIC_COOKIE=hello", "This is a plugin, meant to be started by its host application, which sets PLUGIN_MAGIC_COOKIE=plugwire."},
 		{"another transport", "PLUGIN_TRANSPORTS=tcp", "The host offers the transports tcp. This plugin has unix."},
-		{"no directory", "PLUGIN_UNIX_SOCKET_DIR=/dev/null", "/dev/null/plugin-"},
+		{"no directory", "PLUGIN_UNIX_SOCKET_DIR=/dev/null", "Cannot listen on /dev/null/plugin-"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -149,7 +154,7 @@ func TestRefusals(t *testing.T) {
 					t.Parallel()
 					plugin := l.plugin(l.require(t))
 					cmd := exec.Command("env", append([]string{tt.variable}, plugin.Args...)...)
-					p, err := host.Launch(testContext(t), cmd, host.WithProtocols(greeter()), host.WithTransports(unix.New()))
+					p, err := host.Launch(testContext(t), cmd, options(t)...)
 					if err == nil {
 						_ = p.Close()
 						t.Fatal("the plugin started")

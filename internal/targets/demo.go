@@ -52,7 +52,7 @@ func Demo(ctx context.Context) (err error) {
 }
 
 // demoHosts are the hosts that the demonstration runs.
-var demoHosts = []string{"dataprocessor", "multiservice"}
+var demoHosts = []string{"dataprocessor", "multiservice", "versioned"}
 
 const (
 	excerptLines = 6

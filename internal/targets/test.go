@@ -50,7 +50,7 @@ var slowPackages = []string{
 	"transport/quic",
 	"interop/goplugin",
 	"interop/compat",
-	"plugins/versioned/cmd/versioned-host",
+	"plugins/versioned/cmd/versioned-plugin",
 	"docs",
 	"interop/foreign",
 	"interop/pyvider",

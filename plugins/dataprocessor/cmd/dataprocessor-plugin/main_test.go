@@ -17,7 +17,6 @@ import (
 	"github.com/plugwire/plugwire/core/host"
 	"github.com/plugwire/plugwire/core/transport"
 	"github.com/plugwire/plugwire/plugins/dataprocessor/example"
-	"github.com/plugwire/plugwire/plugins/dataprocessor/processor"
 	"github.com/plugwire/plugwire/transport/quic"
 	"github.com/plugwire/plugwire/transport/tcp"
 	"github.com/plugwire/plugwire/transport/unix"
@@ -59,13 +58,13 @@ func build() (err error) {
 	return nil
 }
 
-// launch starts the plugin, and stops it when the test ends.
+// launch starts the plugin, and stops it when the test ends. The host sends larger messages than the plugin
+// accepts.
 func launch(t *testing.T, tr transport.Transport) *host.Plugin {
 	t.Helper()
 	started, err := host.Launch(t.Context(), exec.Command(filepath.Join(bin, "dataprocessor-plugin")),
 		host.WithProtocols(example.DataProcessorProtocol),
 		host.WithTransports(tr),
-		host.WithMaxMessageSize(processor.MaxMessageSize),
 		host.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)

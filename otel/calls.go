@@ -23,6 +23,8 @@ import (
 //     machine
 //   - spans and durations of calls, and plugwire.client.active_calls and
 //     plugwire.server.active_calls
+//   - a span for each named stream, with a link to the span in whose context this side opened
+//     or accepted the stream
 //
 // The option may be given to many plugins: make it once.
 func Host(opts ...Option) host.Option {
@@ -32,10 +34,12 @@ func Host(opts ...Option) host.Option {
 		host.WithInterceptors(nameUnary, nameStream),
 		host.WithStatsHandler(client[0], server[0]),
 		host.WithStatsHandler(client[1], server[1]),
+		host.WithNamedStreams(cfg.hostStreams()),
 		host.WithTrace(newLives(cfg).trace()))
 }
 
-// Plugin makes a plugin tell about the calls that it serves and makes. Records that are
+// Plugin makes a plugin tell about the calls that it serves and makes, and about its named
+// streams, as [Host] does. Records that are
 // logged with the context of a call get the attributes trace_id and span_id.
 func Plugin(opts ...Option) plugin.Option {
 	cfg := newConfig(opts)
@@ -43,6 +47,7 @@ func Plugin(opts ...Option) plugin.Option {
 	return plugin.Options(
 		plugin.WithStatsHandler(client[0], server[0]),
 		plugin.WithStatsHandler(client[1], server[1]),
+		plugin.WithNamedStreams(cfg.pluginStreams()),
 		plugin.WithLogHandler(newTraceIDs))
 }
 

@@ -38,6 +38,7 @@ const (
 	sessionKind = attribute.Key("plugwire.session")
 	wireName    = attribute.Key("plugwire.wire")
 	securityKey = attribute.Key("plugwire.security")
+	streamName  = attribute.Key("plugwire.stream.name")
 	attemptKey  = attribute.Key("plugwire.attempt")
 	errorType   = attribute.Key("error.type")
 )

@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +35,11 @@ type noTransport struct{ transport.Transport }
 func (noTransport) Name() string    { return "none" }
 func (noTransport) Versions() []int { return []int{1} }
 
+// meetOnly is a [NamedStreamInterceptor] that does nothing.
+func meetOnly(ctx context.Context, _ NamedStream, meet func(ctx context.Context) (net.Conn, error)) (net.Conn, error) {
+	return meet(ctx)
+}
+
 // everyOption is an argument for each option, so that a test can go through all pairs.
 func everyOption(t *testing.T) map[string]Option {
 	t.Helper()
@@ -49,6 +55,7 @@ func everyOption(t *testing.T) map[string]Option {
 		"WithServices":            WithServices(),
 		"WithServiceInterceptors": WithServiceInterceptors(nil, nil),
 		"WithStatsHandler":        WithStatsHandler(nil, nil),
+		"WithNamedStreams":        WithNamedStreams(meetOnly),
 		"WithPortRange":           WithPortRange(1, 2),
 		"WithMaxMessageSize":      WithMaxMessageSize(1000),
 		"WithMaxCalls":            WithMaxCalls(1),

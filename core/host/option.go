@@ -68,6 +68,7 @@ type config struct {
 	clientStats    []stats.Handler
 	dialOptions    []grpc.DialOption
 	serverStats    []stats.Handler
+	namedStreams   []NamedStreamInterceptor
 	maxMessageSize int
 	limits         calls.Limits
 	wires          []string

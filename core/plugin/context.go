@@ -19,6 +19,8 @@ type runtime struct {
 	broker   *brokerEnd
 	stacks   func(method string) string // nil if the plugin tells no stacks
 	stopping chan struct{}              // closed when the plugin begins to stop
+
+	namedStreams []NamedStreamInterceptor
 }
 
 // runtimeKey is the key under which the context of an OnShutdown function holds the

@@ -9,12 +9,18 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 )
+
+// meetOnly is a [NamedStreamInterceptor] that does nothing.
+func meetOnly(ctx context.Context, _ NamedStream, meet func(ctx context.Context) (net.Conn, error)) (net.Conn, error) {
+	return meet(ctx)
+}
 
 // TestPairsOfOptions gives each pair of options. Only pairs that contradict each other are
 // an error, which names both.
@@ -34,6 +40,7 @@ func TestPairsOfOptions(t *testing.T) {
 		"WithCookie":           WithCookie("COOKIE", ""),
 		"WithTLSConfig":        WithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS13}),
 		"WithStatsHandler":     WithStatsHandler(nil, nil),
+		"WithNamedStreams":     WithNamedStreams(meetOnly),
 		"OnReady":              OnReady(func(context.Context) error { return nil }),
 		"OnShutdown":           OnShutdown(func(context.Context) error { return nil }),
 		"IgnoresSIGTERM":       IgnoresSIGTERM(),

@@ -2,15 +2,12 @@ package plugin
 
 import (
 	"context"
-	"fmt"
-	"net"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/internal/rpc"
-	"github.com/plugwire/plugwire/core/internal/session"
 )
 
 // Host returns the connection on which a plugin calls the services of its host
@@ -34,44 +31,6 @@ func Host(ctx context.Context) grpc.ClientConnInterface {
 		return rt.calls.AnyHost()
 	}
 	return brokenConn{status.Error(codes.FailedPrecondition, "plugin.Host: the context is not one of a handler of this plugin, nor derived from one")}
-}
-
-// OpenStream opens a stream of bytes to the host, and returns when the host has
-// accepted it under the same name (host.Plugin.AcceptStream). The context is one that
-// [Logger] takes. It bounds the wait and nothing after it. Without a deadline the wait
-// lasts until the plugin ends.
-//
-// The caller closes the stream. On every transport of this project a stream has the
-// method CloseWrite() error, which ends one direction. Streams end with the process. A
-// name has at most 255 bytes. On a unix socket, on TCP and on an inherited connection,
-// a reader gets io.EOF also when the other process has died. If half of the data must
-// not pass for the whole, send its length with it. A writer whose reader has closed the
-// stream gets an error, except on an inherited connection, where what it writes is
-// discarded.
-func OpenStream(ctx context.Context, name string) (net.Conn, error) {
-	return named(ctx, name, "open", (*session.Listener).OpenNamed)
-}
-
-// AcceptStream returns the next stream that the host opens under that name
-// (host.Plugin.OpenStream). All else is as for [OpenStream].
-func AcceptStream(ctx context.Context, name string) (net.Conn, error) {
-	return named(ctx, name, "accept", (*session.Listener).AcceptNamed)
-}
-
-func named(ctx context.Context, name, verb string, meet func(l *session.Listener, ctx context.Context, session, name string) (net.Conn, error)) (net.Conn, error) {
-	rt := fromContext(ctx)
-	if rt == nil {
-		return nil, fmt.Errorf("%s stream %q: the context is not one of a handler of this plugin, nor derived from one", verb, name)
-	}
-	host := rpc.HostOf(ctx)
-	if host == nil {
-		host = rt.calls.AnyHost()
-	}
-	conn, err := meet(rt.session, ctx, host.Session(), name)
-	if err != nil {
-		return nil, fmt.Errorf("%s stream %q: %w", verb, name, err)
-	}
-	return conn, nil
 }
 
 // brokenConn fails every call with the same error.

@@ -57,6 +57,7 @@ type config struct {
 	serverStats      []stats.Handler
 	maxMessageSize   int
 	limits           calls.Limits
+	namedStreams     []NamedStreamInterceptor
 	wires            []string
 	cookie           negotiation.Cookie
 	tls              *tls.Config

@@ -59,7 +59,7 @@ func serve(ctx context.Context, binding protocol.Binding, opts []Option, own fun
 	cfg, optErr := newConfig(opts)
 	offer, err := negotiation.ParseOffer(cfg.lookupEnv, cfg.cookie, goruntime.GOOS)
 	s := &server{config: cfg, offer: offer}
-	s.runtime = &runtime{logger: s.newLogger(), stacks: s.takeStacks(), stopping: make(chan struct{})}
+	s.runtime = &runtime{logger: s.newLogger(), stacks: s.takeStacks(), stopping: make(chan struct{}), namedStreams: cfg.namedStreams}
 	if err != nil {
 		return s.refuse(err)
 	}

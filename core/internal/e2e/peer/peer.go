@@ -19,6 +19,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/e2e/peer/hostile"
 	"github.com/plugwire/plugwire/core/internal/e2e/peer/misbehave"
 	"github.com/plugwire/plugwire/core/internal/e2e/peer/ongoplugin"
+	"github.com/plugwire/plugwire/core/internal/e2e/peer/traced"
 	"github.com/plugwire/plugwire/core/internal/e2e/ways"
 	"github.com/plugwire/plugwire/core/plugin"
 	"github.com/plugwire/plugwire/core/transport"
@@ -37,6 +38,7 @@ var programs = map[string]func(){
 	"interop-plugin":  grpcinterop.Plugin,
 	"matrix-plugin":   matrixPlugin,
 	"misbehave":       misbehave.Main,
+	"traced-plugin":   traced.Main,
 	"versions-plugin": versionsPlugin,
 }
 

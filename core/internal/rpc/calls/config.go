@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/stats"
+
+	"github.com/plugwire/plugwire/core/internal/meter"
 )
 
 // ClientConfig says how a [Client] makes calls.
@@ -25,6 +27,8 @@ type ClientConfig struct {
 	Stream []grpc.StreamClientInterceptor
 	// Stats see the application's calls.
 	Stats []stats.Handler
+	// Meter, if set, counts the application's calls.
+	Meter *meter.Meter
 	// DialOptions are for the connection of the wire h2. The wire's own have precedence.
 	DialOptions []grpc.DialOption
 	// IsControl reports whether a method is one of the framework's own.

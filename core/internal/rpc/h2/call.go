@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/plugwire/plugwire/core/internal/meter"
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
@@ -56,9 +58,27 @@ func (p plainConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method 
 	return p.conn.NewStream(ctx, desc, method, append(slices.Clip(opts), plainOption{})...)
 }
 
-// invoke is the innermost interceptor of unary calls. It explains their errors, so that
-// the interceptors around it see what the caller sees. One that repeats calls needs that.
+// counted returns the meter that counts a call, nil if none does.
+func (c *Client) counted(method string, opts []grpc.CallOption) *meter.Meter {
+	if c.meter == nil || isPlain(opts) || c.control(method) {
+		return nil
+	}
+	return c.meter
+}
+
+// invoke is the innermost interceptor of unary calls. It counts them and explains their
+// errors, so that the interceptors around it see what the caller sees. One that repeats
+// calls needs that.
 func (c *Client) invoke(ctx context.Context, method string, args, reply any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	m := c.counted(method, opts)
+	began := m.Begin()
+	err := c.explained(ctx, method, args, reply, conn, next, opts...)
+	m.End(began, err)
+	return err
+}
+
+// explained makes a unary call, and returns its error as the caller gets it.
+func (c *Client) explained(ctx context.Context, method string, args, reply any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	over := c.over.Load()
 	err := next(ctx, method, args, reply, conn, opts...)
 	if err == nil {
@@ -80,6 +100,9 @@ func (c *Client) invoke(ctx context.Context, method string, args, reply any, con
 
 // newStream is the innermost interceptor of streams. If it fails, grpc has sent nothing.
 func (c *Client) newStream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if m := c.counted(method, opts); m != nil {
+		opts = append(slices.Clip(opts), countStream(m))
+	}
 	s, err := next(ctx, desc, conn, method, opts...)
 	if err != nil {
 		err, _ = c.dialer.isOwn(err)
@@ -92,6 +115,14 @@ func (c *Client) newStream(ctx context.Context, desc *grpc.StreamDesc, conn *grp
 	default:
 		return &clientStream{ClientStream: s, client: c, ctx: ctx}, nil
 	}
+}
+
+// countStream returns an option that counts a stream: from now on until it ends, which is
+// when its caller has received the end, or when its context has ended.
+func countStream(m *meter.Meter) grpc.CallOption {
+	var ended sync.Once
+	began := m.Begin()
+	return grpc.OnFinish(func(err error) { ended.Do(func() { m.End(began, err) }) })
 }
 
 // clientStream explains the errors of a stream.

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 
+	"github.com/plugwire/plugwire/core/internal/meter"
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 	"github.com/plugwire/plugwire/core/internal/session"
 )
@@ -73,9 +74,11 @@ type Client struct {
 	gone    <-chan struct{} // Link.Gone
 	ending  func() bool     // Link.Ending
 	other   string
-	callers *Server       // serves the other side's calls, if this side does; else nil
-	stalled func() string // may be nil
-	unlog   func()        // stops grpc's errors going to the logger of this Client
+	callers *Server                      // serves the other side's calls, if this side does; else nil
+	stalled func() string                // may be nil
+	meter   *meter.Meter                 // nil if calls are not counted
+	control func(fullMethod string) bool // reports which methods are the framework's own
+	unlog   func()                       // stops grpc's errors going to the logger of this Client
 
 	over   atomic.Bool   // set when no call can be sent any more
 	ended  atomic.Bool   // set before conn is closed, if grpc had given up the only connection by then
@@ -105,6 +108,8 @@ func connect(ctx context.Context, cfg calls.ClientConfig, link Link, callers *Se
 		other:     cfg.Other,
 		callers:   callers,
 		stalled:   cfg.Stalled,
+		meter:     cfg.Meter,
+		control:   cfg.IsControl,
 		unlog:     reports.to(cfg.Logger),
 		lost:      make(chan struct{}),
 		failed:    make(chan struct{}),

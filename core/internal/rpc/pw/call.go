@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/plugwire/plugwire/core/internal/meter"
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
@@ -34,7 +35,9 @@ type call struct {
 	hasEnd     bool   // the end has come from the other side
 	untaken    bool   // the other side has said goodbye without having taken the call
 
-	watch *watch // nil without stats handlers
+	watch *watch       // nil without stats handlers
+	meter *meter.Meter // nil if the call is not counted
+	began time.Time    // set with meter
 }
 
 // calls that are over, for the next ones. Only unary calls come back: nobody has them any
@@ -76,8 +79,8 @@ func (k *call) recycle() {
 	pool.Put(k)
 }
 
-// start checks the call, and then tells the stats handlers of it. Like gRPC, it does not tell
-// them of a call with malformed metadata, or whose context has ended.
+// start checks the call, and then tells the meter and the stats handlers of it. Like gRPC, it
+// does not tell them of a call with malformed metadata, or whose context has ended.
 func (k *call) start(desc *grpc.StreamDesc) error {
 	if err := k.readMetadata(); err != nil {
 		return err
@@ -85,7 +88,13 @@ func (k *call) start(desc *grpc.StreamDesc) error {
 	if err := k.ctx.Err(); err != nil {
 		return err
 	}
-	if len(k.c.stats) == 0 || k.plain {
+	if k.plain {
+		return nil
+	}
+	if cfg := &k.c.client; cfg.Meter != nil && !cfg.IsControl(k.method) {
+		k.meter, k.began = cfg.Meter, cfg.Meter.Begin()
+	}
+	if len(k.c.stats) == 0 {
 		return nil
 	}
 	k.watch = k.c.newWatch(k, desc)
@@ -388,6 +397,7 @@ func (k *call) settle(err error) error {
 			*p = *k.c.peer
 		}
 	}
+	k.meter.End(k.began, err)
 	if k.watch != nil {
 		k.watch.end(err, k)
 	}

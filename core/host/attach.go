@@ -52,6 +52,7 @@ func (l *launch) runAttach(ctx context.Context, info handshake.AttachInfo, opts 
 	if l.config, err = newConfig("", opts); err != nil {
 		return nil, err
 	}
+	l.showStatus(ctx)
 	ctx, cancel := context.WithTimeoutCause(ctx, l.startTimeout, &timeoutError{l.startTimeout})
 	defer cancel()
 	if err := because(ctx, nil); err != nil {
@@ -117,5 +118,6 @@ func (l *launch) attach(ctx context.Context, info handshake.AttachInfo) (_ *Plug
 	if !a.take(l.peerPID, p.client.Lost()) && !a.stays {
 		l.child.logger.Warn("nothing proves which process the attached plugin is: the host can ask it to end, and never sends it a signal")
 	}
+	l.shown.Started(l.child.localProcessID())
 	return p, nil
 }

@@ -41,6 +41,7 @@ func (l *launch) ready(ctx context.Context, answer *negotiation.Answer) (*Plugin
 	if skipped := p.info.Skipped; skipped != "" {
 		l.child.logger.Warn("a transport that the host prefers was not taken", "transport", answer.Transport.String(), "skipped", skipped)
 	}
+	l.shown.Ready(boardInfo(p.info))
 	l.trace.ready(p.info)
 	if l.private != nil {
 		l.private.Sweep() // in the background, and not before the start is over
@@ -129,6 +130,7 @@ func (l *launch) open(ctx context.Context, answer *negotiation.Answer) (e ends, 
 		Unary:          l.unary,
 		Stream:         l.stream,
 		Stats:          l.clientStats,
+		Meter:          l.shown.Meter(),
 		DialOptions:    l.dialOptions,
 		IsControl:      control.IsControl,
 		Stalled:        l.child.whyStopped,

@@ -56,6 +56,7 @@ func everyOption(t *testing.T) map[string]Option {
 		"WithServiceInterceptors": WithServiceInterceptors(nil, nil),
 		"WithStatsHandler":        WithStatsHandler(nil, nil),
 		"WithNamedStreams":        WithNamedStreams(meetOnly),
+		"WithStatus":              WithStatus(),
 		"WithPortRange":           WithPortRange(1, 2),
 		"WithMaxMessageSize":      WithMaxMessageSize(1000),
 		"WithMaxCalls":            WithMaxCalls(1),

@@ -78,6 +78,7 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if l.config, err = newConfig(programName(template), opts); err != nil {
 		return nil, err
 	}
+	l.showStatus(ctx)
 	ctx, cancelTimeout := context.WithTimeoutCause(ctx, l.startTimeout, &timeoutError{l.startTimeout})
 	defer cancelTimeout()
 	if err := because(ctx, nil); err != nil {
@@ -108,6 +109,7 @@ func (l *launch) run(ctx context.Context, template *exec.Cmd, opts []Option) (*P
 	if err := l.start(ctx, cmd); err != nil {
 		return nil, err
 	}
+	l.shown.Started(l.child.localProcessID())
 	// From here on the end of the process ends every wait.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/stats"
 
 	"github.com/plugwire/plugwire/core/handshake"
+	"github.com/plugwire/plugwire/core/internal/board"
 	"github.com/plugwire/plugwire/core/internal/control"
 	"github.com/plugwire/plugwire/core/internal/logs"
 	"github.com/plugwire/plugwire/core/internal/negotiation"
@@ -90,6 +91,8 @@ type config struct {
 	trace          *tracer
 	runner         Runner
 	checksum       *checksum // nil for any program
+	status         bool
+	shown          *board.Run // nil without status
 }
 
 // newConfig returns the configuration that the options make. The plugin's name is that

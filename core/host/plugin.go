@@ -186,6 +186,7 @@ func (p *Plugin) supervise() {
 	p.close()
 	p.awaitHandlers()
 	p.child.release()
+	p.shown.End(p.err)
 }
 
 // awaitLastAnswers waits until the host has read what the plugin sent on its connection

@@ -89,12 +89,14 @@ func (p *Plugin) take(step Step) {
 		return
 	}
 	p.step.Store(&step)
+	p.shown.Stopping()
 	p.trace.stopping(step)
 }
 
 // ask reports whether it is worth waiting for the plugin to end.
 func (p *Plugin) ask(ctx context.Context) bool {
 	if step := StepAsk; !p.child.hasExited() && p.step.CompareAndSwap(nil, &step) {
+		p.shown.Stopping()
 		p.trace.stopping(step)
 	}
 	if p.foreign {

@@ -45,6 +45,7 @@ func (l *launch) fail(cause error) error {
 	if l.trace != nil { // nil if the options were wrong
 		l.trace.failed(e)
 	}
+	l.shown.End(e)
 	return e
 }
 

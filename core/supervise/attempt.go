@@ -19,7 +19,7 @@ type outcome struct {
 
 // begin runs bringUp in a goroutine of its own.
 func (m *machine) begin(ctx context.Context, p *plan, bringUp func(ctx context.Context) outcome) *attempt {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(m.row.WithRow(ctx))
 	a := &attempt{plan: p, outcome: make(chan outcome), abandoned: make(chan struct{}), cancel: cancel}
 	m.working.Go(func() {
 		defer cancel()

@@ -75,7 +75,7 @@ func (e Event) level() slog.Level {
 }
 
 // record logs an event.
-func record(e queuedEvent) {
+func (h *Handle) record(e queuedEvent) {
 	attrs := []slog.Attr{slog.String("plugin", e.Name)}
 	if e.Attempt > 0 {
 		attrs = append(attrs, slog.Int("attempt", e.Attempt))
@@ -89,7 +89,9 @@ func record(e queuedEvent) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	e.plan.logger.LogAttrs(context.Background(), e.level(), "supervised plugin: "+string(e.Kind), attrs...) //nolint:sloglint // a Kind is a constant
+	message := "supervised plugin: " + string(e.Kind)
+	e.plan.logger.LogAttrs(context.Background(), e.level(), message, attrs...) //nolint:sloglint // a Kind is a constant
+	h.row.Log(e.level(), message, attrs[1:]...)                                // the row has the name
 }
 
 // listen gives an event to the listeners.

@@ -67,6 +67,7 @@ func newMachine(ctx context.Context, h *Handle, p *plan) *machine {
 // run is the goroutine that owns the machine.
 func (m *machine) run() {
 	defer close(m.done)
+	defer m.row.Close()
 	defer m.endGrace()
 	defer m.working.Wait()
 	defer m.cancel()

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/board"
 )
 
 // Phase is what a handle is doing.
@@ -42,6 +43,12 @@ type State struct {
 
 // State returns what the handle is doing now.
 func (h *Handle) State() State { return h.target.Load().state }
+
+// supervision is the state for the board (host.WithStatus).
+func (h *Handle) supervision() board.Supervision {
+	s := h.State()
+	return board.Supervision{State: string(s.Phase), Since: s.Since, Attempt: s.Attempt, Next: s.Next, Err: s.Err}
+}
 
 // target is where calls go. It never changes: the machine replaces it.
 type target struct {

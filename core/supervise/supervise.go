@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/plugwire/plugwire/core/host"
+	"github.com/plugwire/plugwire/core/internal/board"
 	"github.com/plugwire/plugwire/core/protocol"
 )
 
@@ -40,6 +41,7 @@ type LaunchFunc func(ctx context.Context) (*host.Plugin, error)
 // clients are made from it. Its methods are safe for concurrent use.
 type Handle struct {
 	name     string
+	row      *board.Row               // for host.WithStatus
 	contract atomic.Pointer[contract] // nil until the first plugin is ready; only the machine stores it
 	usage    usage
 
@@ -110,28 +112,32 @@ func Start(ctx context.Context, launch LaunchFunc, opts ...Option) (*Handle, err
 }
 
 func start(ctx context.Context, launch launcher, cfg *config) (*Handle, error) {
-	p := &plan{launch: launch, config: cfg}
-	first, err := p.bringUp(ctx, nil, func(p instance) { stop(context.WithoutCancel(ctx), p) })
+	p, row := &plan{launch: launch, config: cfg}, board.NewRow()
+	first, err := p.bringUp(row.WithRow(ctx), nil, func(p instance) { stop(context.WithoutCancel(ctx), p) })
 	if err != nil {
+		row.Close()
 		return nil, err
 	}
-	m := newMachine(context.WithoutCancel(ctx), newHandle(first.Name()), p)
+	m := newMachine(context.WithoutCancel(ctx), newHandle(first.Name(), row), p)
 	m.adopt(first, p)
+	m.row.Supervise(m.supervision)
 	go m.run()
 	return m.Handle, nil
 }
 
 // startIdle returns a handle that starts its first plugin when it is called.
 func startIdle(ctx context.Context, name string, p *plan) *Handle {
-	m := newMachine(context.WithoutCancel(ctx), newHandle(name), p)
+	m := newMachine(context.WithoutCancel(ctx), newHandle(name, board.NewRow()), p)
 	m.publish(PhaseIdle, nil)
+	m.row.Supervise(m.supervision)
 	go m.run()
 	return m.Handle
 }
 
-func newHandle(name string) *Handle {
+func newHandle(name string, row *board.Row) *Handle {
 	h := &Handle{
 		name:    name,
+		row:     row,
 		usage:   usage{epoch: time.Now()},
 		swaps:   make(chan *swap),
 		stuck:   make(chan *swap),
@@ -141,7 +147,7 @@ func newHandle(name string) *Handle {
 		done:    make(chan struct{}),
 	}
 	h.grace, h.endGrace = context.WithCancel(context.Background())
-	h.log.handle = record
+	h.log.handle = h.record
 	h.events.handle = listen
 	return h
 }

@@ -15,6 +15,9 @@ func New(*User) (*Dir, error) { return nil, errors.ErrUnsupported }
 // NewIn returns an error.
 func NewIn(string, *User) (*Dir, error) { return nil, errors.ErrUnsupported }
 
+// Common returns an error.
+func Common() (string, error) { return "", errors.ErrUnsupported }
+
 // Path returns nothing.
 func (*Dir) Path() string { return "" }
 

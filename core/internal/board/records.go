@@ -1,0 +1,129 @@
+package board
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/plugwire/plugwire/core/internal/logs"
+)
+
+// Handler returns a handler that gives records to next, and keeps them for readers. next
+// decides which records there are. It may be called on nil.
+func (r *Run) Handler(next slog.Handler) slog.Handler {
+	if r == nil {
+		return next
+	}
+	own := r.row.records()
+	return &tee{next: next, root: own, own: own.WithGroup(attrsKey)}
+}
+
+// Log keeps a record for readers that no logger of a plugin has. It may be called on nil,
+// and does nothing if the row is not on the board.
+func (r *Row) Log(level slog.Level, message string, attrs ...slog.Attr) {
+	process.mu.Lock()
+	shown := r.number > 0
+	process.mu.Unlock()
+	if shown {
+		slog.New(r.records().WithGroup(attrsKey)).LogAttrs(context.Background(), level, message, attrs...) //nolint:sloglint // the caller's
+	}
+}
+
+// attrsKey is the key of the attributes in a line.
+const attrsKey = "attrs"
+
+// records returns a handler that keeps records as lines of JSON.
+func (r *Row) records() slog.Handler {
+	process.mu.Lock()
+	name := r.name
+	process.mu.Unlock()
+	return slog.NewJSONHandler(lineWriter{r}, &slog.HandlerOptions{Level: slog.Level(minLevel)}).
+		WithAttrs([]slog.Attr{slog.String(logs.PluginKey, name)})
+}
+
+// minLevel is below all levels in use.
+const minLevel = -1 << 20
+
+// lineWriter gets one line with each Write.
+type lineWriter struct{ row *Row }
+
+// errLong is why a line was not kept.
+type longError struct{ bytes int }
+
+func (e *longError) Error() string { return "the line has " + strconv.Itoa(e.bytes) + " bytes" }
+
+// Write implements [io.Writer].
+func (w lineWriter) Write(line []byte) (int, error) {
+	if len(line) > maxLineBytes {
+		return 0, &longError{len(line)}
+	}
+	process.add(w.row, bytes.Clone(line))
+	return len(line), nil
+}
+
+// tee gives records to two handlers.
+type tee struct {
+	next slog.Handler
+	root slog.Handler // of the line; nil when attributes have been added
+	own  slog.Handler // of its attributes
+}
+
+var _ slog.Handler = (*tee)(nil)
+
+// Enabled implements [slog.Handler].
+func (t *tee) Enabled(ctx context.Context, level slog.Level) bool { return t.next.Enabled(ctx, level) }
+
+// maxMessage bounds the message of a record that is too long, which then has no attributes.
+// Quoted, each byte may take six.
+const maxMessage = 1 << 10
+
+// Handle implements [slog.Handler].
+func (t *tee) Handle(ctx context.Context, record slog.Record) error {
+	if err, long := t.own.Handle(ctx, record).(*longError); long { //nolint:errorlint // a handler of this package returns what its writer does
+		short := slog.NewRecord(record.Time, record.Level, cut(record.Message, maxMessage), record.PC)
+		short.AddAttrs(slog.Int("cut", err.bytes))
+		_ = t.own.Handle(ctx, short) // no longer too long
+	}
+	return t.next.Handle(ctx, record)
+}
+
+// WithAttrs implements [slog.Handler].
+func (t *tee) WithAttrs(attrs []slog.Attr) slog.Handler {
+	inner := &tee{next: t.next.WithAttrs(attrs), own: t.own}
+	if t.root != nil && len(attrs) == 1 && attrs[0].Key == logs.ProcessKey {
+		inner.root = t.root.WithAttrs([]slog.Attr{processAttr(attrs[0])})
+		inner.own = inner.root.WithGroup(attrsKey)
+		return inner
+	}
+	inner.own = t.own.WithAttrs(attrs)
+	return inner
+}
+
+// processAttr returns the attribute of a process's number as a number.
+func processAttr(a slog.Attr) slog.Attr {
+	if pid, err := strconv.Atoi(a.Value.String()); err == nil {
+		return slog.Int(a.Key, pid)
+	}
+	return a
+}
+
+// WithGroup implements [slog.Handler].
+func (t *tee) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return t
+	}
+	return &tee{next: t.next.WithGroup(name), own: t.own.WithGroup(name)}
+}
+
+// cut returns text with at most limit bytes, and a mark if some are missing.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit] + " [...]"
+}

@@ -15,28 +15,26 @@ import (
 )
 
 // transportStream is what grpc.SetHeader and its like find in the context of a handler.
-type transportStream struct{ h *handling }
+type transportStream struct{ c *callContext }
 
 // Method implements [grpc.ServerTransportStream].
-func (t transportStream) Method() string { return t.h.method.name }
+func (t transportStream) Method() string { return t.c.method }
 
 // SetHeader implements [grpc.ServerTransportStream].
-func (t transportStream) SetHeader(md metadata.MD) error { return t.h.setHeader(md) }
+func (t transportStream) SetHeader(md metadata.MD) error { return t.c.setHeader(md) }
 
 // SendHeader implements [grpc.ServerTransportStream].
-func (t transportStream) SendHeader(md metadata.MD) error { return t.h.sendHeaderWith(md) }
+func (t transportStream) SendHeader(md metadata.MD) error { return t.c.sendHeader(md) }
 
 // SetTrailer implements [grpc.ServerTransportStream].
-func (t transportStream) SetTrailer(md metadata.MD) error {
-	return t.h.setTrailer(md)
-}
+func (t transportStream) SetTrailer(md metadata.MD) error { return t.c.setTrailer(md) }
 
 // isDone reports whether nothing is sent any more. The caller holds sending.
 func (h *handling) isDone() bool { return h.ended || h.left.Load() }
 
 // doneError is why nothing is sent any more.
-func (h *handling) doneError() error {
-	err := h.ctx.Err()
+func (c *callContext) doneError() error {
+	err := c.Err()
 	if err == nil {
 		err = context.Canceled
 	}
@@ -51,17 +49,18 @@ func (h *handling) SetHeader(md metadata.MD) error {
 	if err := validate(md); err != nil {
 		return err
 	}
-	return h.setHeader(md)
+	return h.ctx.setHeader(md)
 }
 
 // setHeader is SetHeader without a look at md, as for grpc.SetHeader.
-func (h *handling) setHeader(md metadata.MD) error {
+func (c *callContext) setHeader(md metadata.MD) error {
 	if len(md) == 0 {
 		return nil
 	}
-	h.sending.Lock()
-	defer h.sending.Unlock()
-	if h.sent || h.isDone() {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	h := c.handling
+	if h == nil || h.sent || h.isDone() {
 		return errHeaderSent
 	}
 	h.header.addAll(md)
@@ -73,15 +72,16 @@ func (h *handling) SendHeader(md metadata.MD) error {
 	if err := validate(md); err != nil {
 		return err
 	}
-	return h.sendHeaderWith(md)
+	return h.ctx.sendHeader(md)
 }
 
-// sendHeaderWith is SendHeader without a look at md, as for grpc.SendHeader.
-func (h *handling) sendHeaderWith(md metadata.MD) error {
-	h.sending.Lock()
-	defer h.sending.Unlock()
-	if h.isDone() {
-		return h.doneError()
+// sendHeader is SendHeader without a look at md, as for grpc.SendHeader.
+func (c *callContext) sendHeader(md metadata.MD) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	h := c.handling
+	if h == nil || h.isDone() {
+		return c.doneError()
 	}
 	if h.sent {
 		return errHeaderSent
@@ -118,15 +118,16 @@ func (h *handling) sendHeader(flush bool) error {
 }
 
 // SetTrailer implements [grpc.ServerStream].
-func (h *handling) SetTrailer(md metadata.MD) { _ = h.setTrailer(md) }
+func (h *handling) SetTrailer(md metadata.MD) { _ = h.ctx.setTrailer(md) }
 
-func (h *handling) setTrailer(md metadata.MD) error {
+func (c *callContext) setTrailer(md metadata.MD) error {
 	if len(md) == 0 {
 		return nil
 	}
-	h.sending.Lock()
-	defer h.sending.Unlock()
-	if h.isDone() {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	h := c.handling
+	if h == nil || h.isDone() {
 		return errHeaderSent
 	}
 	h.trailer.addAll(md)
@@ -148,10 +149,10 @@ func (h *handling) send(m any) error {
 	if err != nil {
 		return err
 	}
-	h.sending.Lock()
-	defer h.sending.Unlock()
+	h.ctx.sending.Lock()
+	defer h.ctx.sending.Unlock()
 	if h.isDone() {
-		return h.doneError()
+		return h.ctx.doneError()
 	}
 	if !h.sent {
 		if err := h.sendHeader(false); err != nil {
@@ -159,7 +160,7 @@ func (h *handling) send(m any) error {
 		}
 	}
 	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, h.unread.Add(1) > 1); err != nil {
-		return sendError(&h.ctx, err)
+		return sendError(h.ctx, err)
 	}
 	if h.watched {
 		h.tell(&stats.OutPayload{Payload: m, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
@@ -193,17 +194,17 @@ func (h *handling) finish(err error, reply any) {
 // end sends the status of the call, after the only message of a unary call. It returns how the
 // call ended for this side.
 func (h *handling) end(err error, reply any) error {
-	h.sending.Lock()
-	defer h.sending.Unlock()
+	h.ctx.sending.Lock()
+	defer h.ctx.sending.Unlock()
 	if h.isDone() {
 		if err == nil && reply != nil {
-			err = h.doneError()
+			err = h.ctx.doneError()
 		}
 		return err
 	}
 	h.ended = true
 	if err == nil && h.cut != nil {
-		err = sendError(&h.ctx, h.cut)
+		err = sendError(h.ctx, h.cut)
 	}
 	var p message
 	if err == nil && reply != nil {
@@ -251,7 +252,7 @@ func (h *handling) sendLargeReply(p *message) error {
 		}
 	}
 	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, false); err != nil {
-		return sendError(&h.ctx, err)
+		return sendError(h.ctx, err)
 	}
 	p.proto, p.bytes = nil, nil // the end has no message
 	return nil

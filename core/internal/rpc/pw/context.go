@@ -43,11 +43,16 @@ var keys = sync.OnceValue(func() (k struct{ metadata, outgoing, stream any }) {
 })
 
 // callContext is the context of a handler. It makes its channel and its timer on first use.
+// A handler may keep it: it is all that a goroutine has that outlives the handler of a unary call.
 type callContext struct {
 	base     context.Context //nolint:containedctx // what all calls of the connection have
-	handling *handling
+	method   string
+	subtype  string    // of the codec; empty for Protocol Buffers
 	deadline time.Time // zero means none
 	metadata string    // encoded
+
+	sending  sync.Mutex // guards the next field and the answer of the call, and is held while a message is sent
+	handling *handling  // nil when the handler has returned
 
 	mu    sync.Mutex // guards the fields below
 	md    metadata.MD
@@ -104,7 +109,7 @@ func (c *callContext) Value(key any) any {
 	case k.metadata:
 		return c.incoming()
 	case k.stream:
-		return transportStream{c.handling}
+		return transportStream{c}
 	}
 	return c.base.Value(key)
 }
@@ -114,7 +119,7 @@ func (c *callContext) incoming() metadata.MD {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.md == nil {
-		c.md = parseMetadata(c.metadata, extra{authorityKey, authority}, extra{contentTypeKey, contentType(c.handling.subtype)})
+		c.md = parseMetadata(c.metadata, extra{authorityKey, authority}, extra{contentTypeKey, contentType(c.subtype)})
 	}
 	return c.md
 }

@@ -18,18 +18,18 @@ import (
 // [grpc.ServerTransportStream] of its context.
 type handling struct {
 	stream
-	method  *method
-	codec   codec
-	subtype string
-	ctx     callContext
-	tagged  context.Context //nolint:containedctx // ctx, with what stats handlers have added; nil without
-	server  *server
+	method *method
+	codec  codec
+	ctx    *callContext
+	tagged context.Context //nolint:containedctx // ctx, with what stats handlers have added; nil without
+	server *server
 
-	sending sync.Mutex // guards the fields below, and is held while a message is sent
-	header  fields     // of what SetHeader was given
+	// ctx.sending guards these.
+	header  fields // of what SetHeader was given
 	trailer fields
-	sent    bool         // the header has been sent
-	ended   bool         // the status has been sent
+	sent    bool // the header has been sent
+	ended   bool // the status has been sent
+
 	unread  atomic.Int32 // messages sent since the last one was received
 	began   time.Time
 	fields  int         // bytes of the caller's metadata, as HTTP/2 counts them
@@ -39,6 +39,9 @@ type handling struct {
 	told    bool        // the stats handlers have seen the end; belongs to the handler's goroutine
 	first   bool        // a message was received; belongs to the receiver
 	batched bool        // the background writes the status, with those of other calls
+
+	decode   func(any) error // decodeOnly
+	reusable bool            // only ctx is left of the call
 }
 
 var (
@@ -55,6 +58,37 @@ const (
 	// counted. Nearly all calls have less. The limit on calls bounds it.
 	lightMetadata = 8 << 10
 )
+
+// handlings are calls that are over, for the next ones.
+var handlings = sync.Pool{New: func() any { return new(handling) }}
+
+func (c *conn) newHandling(id uint32) *handling {
+	h, _ := handlings.Get().(*handling)
+	if h.decode == nil {
+		h.decode = h.decodeOnly
+	}
+	h.c, h.w, h.id, h.server = c, c.w, id, c.server
+	h.allowed, h.credit = firstWindow, firstWindow
+	h.ctx = &callContext{base: c.base, handling: h}
+	return h
+}
+
+// recycle gives back a unary call whose only message came with its beginning. Nothing refers
+// to it any more, since only its handler has received and sent.
+func (h *handling) recycle() {
+	const most = 128 << 10 // bytes that a call that is over keeps for the next one
+	buffers := [...][]byte{h.base, h.header.block, h.trailer.block}
+	for i, b := range buffers {
+		buffers[i] = b[:0]
+		if cap(b) > most {
+			buffers[i] = nil
+		}
+	}
+	decode := h.decode
+	*h = handling{}
+	h.base, h.header.block, h.trailer.block, h.decode = buffers[0], buffers[1], buffers[2], decode
+	handlings.Put(h)
+}
 
 // take takes a frame for the call. The caller holds the mutex of the connection.
 func (h *handling) take(f frame) error {
@@ -101,7 +135,7 @@ func (h *handling) context() context.Context {
 	if h.tagged != nil {
 		return h.tagged
 	}
-	return &h.ctx
+	return h.ctx
 }
 
 // serve runs the handler.
@@ -124,23 +158,23 @@ func (h *handling) serve() {
 	switch m := h.method; {
 	case !m.known:
 		err = unknownMethod(h.server, m.name)
-	case h.subtype != "" && h.codec == nil:
-		err = status.Errorf(codes.Internal, "no codec registered for content-subtype %s", h.subtype)
+	case h.ctx.subtype != "" && h.codec == nil:
+		err = status.Errorf(codes.Internal, "no codec registered for content-subtype %s", h.ctx.subtype)
 	case m.entry.Stream != nil:
 		err = m.entry.Stream.Handler(m.entry.Service, h)
 		h.stopSending()
 	default:
 		var reply any
-		reply, err = m.entry.Unary(m.entry.Service, h.context(), h.decodeOnly, nil)
+		reply, err = m.entry.Unary(m.entry.Service, h.context(), h.decode, nil)
 		m.ran(time.Since(began))
 		if err == nil {
 			h.finish(nil, reply)
-			returned = true
+			returned, h.reusable = true, h.alone
 			return
 		}
 	}
 	h.finish(err, nil)
-	returned = true
+	returned, h.reusable = true, h.alone && h.method.entry.Unary != nil
 }
 
 // stopSending ends the wait of a goroutine that has outlived its handler, and sends a
@@ -158,16 +192,16 @@ func (h *handling) waiting() context.Context {
 	if h.ctx.deadline.IsZero() {
 		return context.Background()
 	}
-	return &h.ctx
+	return h.ctx
 }
 
 // serveAndRead runs the handler in a goroutine of its own. If nobody reads afterwards, this
 // goroutine does.
 func (h *handling) serveAndRead() {
+	c, m := h.c, h.method
 	h.serve()
-	c := h.c
 	c.mu.Lock()
-	if c.inline == h.method {
+	if c.inline == m {
 		c.inline = nil
 	}
 	if c.reading || c.lostWith != nil || c.waiting.first != nil {
@@ -184,6 +218,9 @@ func (h *handling) serveAndRead() {
 
 func (h *handling) leave() {
 	h.ctx.cancel(context.Canceled)
+	h.ctx.sending.Lock()
+	h.ctx.handling = nil
+	h.ctx.sending.Unlock()
 	c := h.c
 	c.mu.Lock()
 	h.over, h.gone = true, true
@@ -201,6 +238,9 @@ func (h *handling) leave() {
 		h.room.fields.Add(-int64(h.fields))
 	}
 	c.mu.Unlock()
+	if h.reusable {
+		h.recycle()
+	}
 }
 
 // errEnded is why nothing comes any more for a handler that has returned.
@@ -309,7 +349,7 @@ func (h *handling) tell(s stats.RPCStats) {
 
 func (h *handling) beginStats() {
 	h.began = time.Now()
-	h.tagged = &h.ctx
+	h.tagged = h.ctx
 	for _, handler := range h.server.stats {
 		h.tagged = handler.TagRPC(h.tagged, &stats.RPCTagInfo{FullMethodName: h.method.name}) //nolint:fatcontext // one context for one call
 	}

@@ -2,6 +2,7 @@ package pw
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +23,7 @@ func (c *conn) handleOpen(f frame) (*handling, error) {
 		return nil, nil //nolint:nilnil // it is nobody's
 	}
 	c.last = f.id
-	h := &handling{server: c.server}
-	h.c, h.w, h.id = c, c.w, f.id
-	h.allowed, h.credit = firstWindow, firstWindow
+	h := c.newHandling(f.id)
 	if err := h.parseOpen(f.payload); err != nil {
 		return nil, err
 	}
@@ -128,15 +127,15 @@ func (h *handling) parseOpen(b []byte) error {
 		if name, b, err = block(b, maxSubtype); err != nil {
 			return err
 		}
-		h.subtype = string(name)
-		h.codec = codecFor(h.subtype)
+		h.ctx.subtype = string(name)
+		h.codec = codecFor(h.ctx.subtype)
 	}
-	h.ctx.base, h.ctx.handling = c.base, h //nolint:fatcontext // the call is new
+	h.ctx.method = h.method.name
 	if flags&openMessage != 0 {
 		if len(b) > smallMessage {
 			return broken("a message of %d bytes in one frame", len(b))
 		}
-		h.base = append(appendUvarint(make([]byte, 0, len(b)+binary.MaxVarintLen32), uint64(len(b))<<1), b...)
+		h.base = append(appendUvarint(slices.Grow(h.base, len(b)+binary.MaxVarintLen32), uint64(len(b))<<1), b...)
 		h.out = h.base // nobody else has the call yet
 		h.over, h.alone = true, true
 	} else if len(b) > 0 {

@@ -144,6 +144,13 @@ func (c *Case) release(result *Result) {
 	}
 }
 
+// Processes returns the processes that the check has started.
+func (c *Case) Processes() []*Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.processes)
+}
+
 // maxOutput is how much of what processes printed is part of a result, in lines.
 const maxOutput = 12
 

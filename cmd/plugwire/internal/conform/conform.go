@@ -88,6 +88,9 @@ type Rule struct {
 	Title string
 	// Profiles are the profiles beside Full that the rule is in.
 	Profiles Profile
+	// Needs are the identifiers of rules without which this one says nothing: where one of
+	// them is broken, this one is not checked. So one mistake of a program breaks one rule.
+	Needs []string
 	// Bound is how long the check may take. 0 means [DefaultBound].
 	Bound time.Duration
 	// Check makes the check. Checks of several rules run at the same time.

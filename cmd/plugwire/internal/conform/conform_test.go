@@ -47,6 +47,9 @@ func startStays(ctx context.Context, c *Case) (*Process, error) {
 func suite() *Suite {
 	return &Suite{Kind: "plugin", Rules: []Rule{
 		{Section: "wire 1", Name: "none", Title: "It does not apply.", Check: func(context.Context, *Case) error { return NotApplicable("there is %s", "none") }},
+		{Section: "protocol 1", Name: "blocked", Title: "It needs a broken rule.", Needs: []string{"protocol-2/blocked"}, Check: func(context.Context, *Case) error { panic("checked") }},
+		{Section: "protocol 2", Name: "blocked", Title: "It needs a broken rule.", Needs: []string{"wire-1/none", "protocol-10/fail"}, Check: func(context.Context, *Case) error { panic("checked") }},
+		{Section: "protocol 3", Name: "free", Title: "It needs a rule that does not apply.", Needs: []string{"wire-1/none", "not/chosen"}, Check: func(context.Context, *Case) error { return nil }},
 		{Section: "protocol 10", Name: "fail", Title: "It fails.", Profiles: GoPlugin, Check: func(context.Context, *Case) error { return Fail("one", "two", "three") }},
 		{Section: "protocol 9", Name: "pass", Title: "It passes.", Profiles: Minimal | GoPlugin, Check: func(ctx context.Context, c *Case) error {
 			_, err := startStays(ctx, c)
@@ -68,7 +71,7 @@ func suite() *Suite {
 func TestRun(t *testing.T) {
 	t.Parallel()
 	var done []string
-	r := &Runner{Suite: suite(), Profile: Full, Parallel: 3, Done: func(r Result) { done = append(done, r.Rule) }}
+	r := &Runner{Suite: suite(), Profile: Full, Parallel: 1, Done: func(r Result) { done = append(done, r.Rule) }}
 	results, err := r.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +81,9 @@ func TestRun(t *testing.T) {
 		state State
 		text  string
 	}{
+		{"protocol-1/blocked", NotMeant, "rule protocol-2/blocked is broken"},
+		{"protocol-2/blocked", NotMeant, "rule protocol-10/fail is broken"},
+		{"protocol-3/free", Pass, ""},
 		{"protocol-9/pass", Pass, ""},
 		{"protocol-9/panic", Broken, "the check panics: no"},
 		{"protocol-9/hang", Failed, "nothing: "},

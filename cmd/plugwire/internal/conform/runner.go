@@ -1,8 +1,10 @@
 package conform
 
 import (
+	"cmp"
 	"context"
 	"regexp"
+	"slices"
 	"sync"
 )
 
@@ -40,67 +42,136 @@ func (r *Runner) Rules() []*Rule {
 // Run runs the rules. It returns the results in the order of the rules, or the cause of
 // the context's end: no process is left then either.
 func (r *Runner) Run(ctx context.Context) ([]Result, error) {
-	rules := r.Rules()
-	results := make([]Result, len(rules))
-	ready := make([]chan struct{}, len(rules)) // each is closed when the result is there
-	next := make(chan int)
-	for i := range rules {
-		ready[i] = make(chan struct{})
+	run := &run{Runner: r, byID: map[string]*task{}}
+	for _, rule := range r.Rules() {
+		t := &task{rule: rule, done: make(chan struct{})}
+		run.tasks = append(run.tasks, t)
+		run.byID[rule.ID()] = t
 	}
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex // guards ended, and calls of Begun
-		ended int
-	)
-	for range min(max(1, r.Parallel), len(rules)) {
+	return run.all(ctx)
+}
+
+// run is one run of the rules.
+type run struct {
+	*Runner
+	tasks []*task // in the order of the rules
+	byID  map[string]*task
+
+	mu    sync.Mutex // guards ended, and calls of Begun
+	ended int
+}
+
+// task is a rule that is to be checked.
+type task struct {
+	rule    *Rule
+	done    chan struct{} // closed when what follows is valid
+	result  Result
+	blocked bool // it was not checked, because a rule that it needs is broken
+}
+
+func (r *run) all(ctx context.Context) ([]Result, error) {
+	next := make(chan *task)
+	var wg sync.WaitGroup
+	for range min(max(1, r.Parallel), len(r.tasks)) {
 		wg.Go(func() {
-			for i := range next {
-				if r.Begun != nil {
-					mu.Lock()
-					r.Begun(rules[i], ended, len(rules))
-					mu.Unlock()
-				}
-				results[i] = r.one(ctx, rules[i])
-				mu.Lock()
-				ended++
-				mu.Unlock()
-				close(ready[i])
+			for t := range next {
+				r.one(ctx, t)
 			}
 		})
 	}
 	wg.Go(func() {
 		defer close(next)
-		for i := range rules {
+		for _, t := range r.byDepth() {
 			select {
-			case next <- i:
+			case next <- t:
 			case <-ctx.Done():
 				return
 			}
 		}
 	})
 	defer wg.Wait()
-	for i := range rules {
+	results := make([]Result, 0, len(r.tasks))
+	for _, t := range r.tasks {
 		select {
-		case <-ready[i]:
+		case <-t.done:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		results = append(results, t.result)
 		if r.Done != nil {
-			r.Done(results[i])
+			r.Done(t.result)
 		}
 	}
 	return results, nil
 }
 
-func (r *Runner) one(ctx context.Context, rule *Rule) Result {
+// byDepth returns the tasks so that each comes after those that it needs. Without that,
+// all workers could wait for a task that none of them has.
+func (r *run) byDepth() []*task {
+	depth := map[*task]int{}
+	var measure func(t *task) int
+	measure = func(t *task) int {
+		if _, measured := depth[t]; !measured {
+			depth[t] = 0 // a rule that needs itself has no more depth
+			for _, need := range r.needs(t) {
+				depth[t] = max(depth[t], measure(need)+1)
+			}
+		}
+		return depth[t]
+	}
+	for _, t := range r.tasks {
+		measure(t)
+	}
+	return slices.SortedStableFunc(slices.Values(r.tasks), func(a, b *task) int { return cmp.Compare(depth[a], depth[b]) })
+}
+
+// needs returns what a task needs. A rule that was not chosen is taken for kept.
+func (r *run) needs(t *task) []*task {
+	var needed []*task
+	for _, id := range t.rule.Needs {
+		if n := r.byID[id]; n != nil {
+			needed = append(needed, n)
+		}
+	}
+	return needed
+}
+
+// one checks a rule, unless one that it needs is broken.
+func (r *run) one(ctx context.Context, t *task) {
+	defer close(t.done)
+	t.result = Result{Rule: t.rule.ID(), Title: t.rule.Title}
+	for _, n := range r.needs(t) {
+		select {
+		case <-n.done:
+		case <-ctx.Done():
+			return
+		}
+		if n.blocked || n.result.State == Failed || n.result.State == Broken {
+			t.blocked = true
+			t.result.set(NotApplicable("rule %s is broken", n.rule.ID()))
+			r.count()
+			return
+		}
+	}
+	if r.Begun != nil {
+		r.mu.Lock()
+		r.Begun(t.rule, r.ended, len(r.tasks))
+		r.mu.Unlock()
+	}
 	c, err := newCase(r.Command, r.Env, r.WorkDir)
 	if err != nil {
-		result := Result{Rule: rule.ID(), Title: rule.Title}
-		result.set(err)
-		return result
+		t.result.set(err)
+	} else {
+		t.result = c.check(ctx, t.rule)
 	}
-	return c.check(ctx, rule)
+	r.count()
+}
+
+// count counts a task that has ended.
+func (r *run) count() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended++
 }

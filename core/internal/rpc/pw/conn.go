@@ -96,6 +96,7 @@ func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first
 		stream: stream, client: client, server: s, auth: calls.NewAuthInfo(stream.Info), next: first,
 		names: make(map[string]uint32), made: make(map[uint32]*call), served: make(map[uint32]*handling),
 		hello: make(chan struct{}), lost: make(chan struct{}), failed: make(chan struct{}),
+		greeted: first%2 == 0, // a plugin gets no hello: only plugins send one
 	}
 	c.auth.Conn = c
 	c.peer = &peer.Peer{Addr: stream.RemoteAddr(), LocalAddr: stream.LocalAddr(), AuthInfo: c.auth}

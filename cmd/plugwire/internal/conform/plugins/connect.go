@@ -3,6 +3,7 @@ package plugins
 import (
 	"context"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
@@ -40,12 +41,13 @@ func (p *started) dial(ctx context.Context) (net.Conn, error) {
 	return conn, conn.SetDeadline(time.Now().Add(callTimeout))
 }
 
-// preamble returns the preamble of a stream, or nothing for a foreign plugin.
+// preamble returns the preamble of a stream, or nothing for a foreign plugin. Each stream
+// is a session of its own, as those of hosts that attach.
 func (p *started) preamble(purpose byte) []byte {
 	if p.foreign() {
 		return nil
 	}
-	identity := p.offer.plugwire["instance"]
+	identity := rand.Text()
 	if p.extended["preamble"] < "2" {
 		return makePreamble(1, purpose, "", "")
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // samplePages are the samples whose READMEs show what host and plugin print.
-var samplePages = []string{"dataprocessor", "multiservice", "versioned"}
+var samplePages = []string{"dataprocessor", "multiservice", "versioned", "streaming"}
 
 // TestSamples runs the commands at the beginning of the samples' READMEs, and those of the section By hand.
 func TestSamples(t *testing.T) {

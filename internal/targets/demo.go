@@ -42,8 +42,8 @@ func Demo(ctx context.Context) (err error) {
 	}
 	fmt.Println("\nREADY is from starting the plugin to the first possible call, CALL is the median of a call of its health.")
 
-	for _, host := range demoHosts {
-		if err := showHost(ctx, host); err != nil {
+	for _, s := range samples {
+		if err := showHost(ctx, s.name); err != nil {
 			return err
 		}
 	}
@@ -51,11 +51,8 @@ func Demo(ctx context.Context) (err error) {
 	return root.run(ctx, filepath.Join("bin", "supervised-host"), "-duration", "2s")
 }
 
-// demoHosts are the hosts that the demonstration runs.
-var demoHosts = []string{"dataprocessor", "multiservice", "versioned"}
-
 const (
-	excerptLines = 6
+	excerptLines = 9
 	excerptWidth = 120 // characters
 )
 

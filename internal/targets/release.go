@@ -214,7 +214,7 @@ func (p *proof) checkVersions(ctx context.Context) error {
 	return nil
 }
 
-// runSamples runs the installed plugins under the installed plugwire.
+// runSamples runs the installed plugins under the installed plugwire, and the installed hosts.
 func (p *proof) runSamples(ctx context.Context) error {
 	return each(samples, func(s sample) error {
 		dir := p.path("consumers", "sample-"+s.name)
@@ -226,7 +226,8 @@ func (p *proof) runSamples(ctx context.Context) error {
 			return err
 		}
 		say("%s-plugin: %s", s.name, done)
-		return nil
+		host := place{name: "installed host", dir: dir, env: p.consumer}
+		return host.quiet(ctx, p.executable(s.name+"-host"))
 	})
 }
 

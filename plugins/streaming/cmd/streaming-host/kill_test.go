@@ -3,20 +3,22 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/plugwire/plugwire/plugins/hostcli"
-	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
+	"github.com/plugwire/plugwire/plugins/streaming/streaming"
+	"github.com/plugwire/plugwire/transport/unix"
 )
 
 // patience bounds a wait for something that happens soon, unless the machine is
@@ -39,21 +41,44 @@ func random(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// A process is a running host, with -json.
+// transferMain is the main function of a host that makes one transfer: "put FILE NAME" or "get NAME FILE", after the
+// root. It prints the process of its plugin, and in the end where the transfer began.
+func transferMain(args []string) error {
+	ctx := context.Background()
+	p, err := launch(ctx, unix.New(), "-root", args[0])
+	if err != nil {
+		return err
+	}
+	fmt.Println(p.Info().PID)
+	client := streaming.NewStreamingServiceClient(p)
+	var began int64
+	if args[1] == "put" {
+		var response *streaming.UploadResponse
+		response, err = put(ctx, client, args[2], args[3])
+		began = response.GetOffset()
+	} else {
+		began, err = get(ctx, client, args[2], args[3])
+	}
+	fmt.Println(began)
+	return errors.Join(err, p.Close())
+}
+
+// A process is a running host that makes a transfer.
 type process struct {
 	cmd    *exec.Cmd
 	stdout *bufio.Scanner
 	stderr bytes.Buffer
 	plugin int // its process
 	ended  chan struct{}
-	result transferObject // valid when ended is closed
+	began  int64 // valid when ended is closed
 	err    error
 }
 
-// run starts the host and returns when its plugin runs.
-func run(t *testing.T, args ...string) *process {
+// start starts a host with the arguments of [transferMain], and returns when its plugin runs.
+func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.CommandContext(t.Context(), clitest.Path("streaming-host"), append([]string{"-json"}, args...)...), ended: make(chan struct{})}
+	p := &process{cmd: exec.CommandContext(t.Context(), path("transfer"), args...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), binVariable+"="+bin)
 	p.cmd.Stderr = &p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -63,17 +88,16 @@ func run(t *testing.T, args ...string) *process {
 		t.Fatal(err)
 	}
 	p.stdout = bufio.NewScanner(stdout)
-	var c hostcli.Connection
-	if !p.stdout.Scan() || json.Unmarshal(p.stdout.Bytes(), &c) != nil || c.PID == 0 {
-		t.Fatalf("no connection: %v %s", p.cmd.Wait(), p.stderr.String())
+	if !p.stdout.Scan() {
+		t.Fatalf("no plugin: %v %s", p.cmd.Wait(), p.stderr.String())
 	}
-	p.plugin = c.PID
+	if p.plugin, err = strconv.Atoi(p.stdout.Text()); err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		defer close(p.ended)
 		for p.stdout.Scan() {
-			if r := (transferObject{}); json.Unmarshal(p.stdout.Bytes(), &r) == nil && r.Type != "error" {
-				p.result = r
-			}
+			p.began, _ = strconv.ParseInt(p.stdout.Text(), 10, 64) // a line that was cut off by a kill does not matter
 		}
 		p.err = p.cmd.Wait()
 	}()
@@ -112,18 +136,18 @@ func TestSoakKilled(t *testing.T) {
 		sent, got := filepath.Join(root, name), filepath.Join(dir, name)
 		size := int64(len(data))
 		journey{
-			[]string{"-root", root, "put", "-overwrite", source, name},
+			[]string{root, "put", source, name},
 			source, size, filepath.Join(root, ".plugwire-uploads", "*"), sent,
 		}.untilDone(t, rnd)
 		journey{
-			[]string{"-root", root, "get", "-overwrite", name, got},
-			source, size, got + ".plugwire-part", got,
+			[]string{root, "get", name, got},
+			source, size, got + ".part", got,
 		}.untilDone(t, rnd)
 		left, err := os.ReadDir(root)
 		if err != nil || len(left) != 1 {
 			t.Errorf("left in the root: %v, %v", left, err)
 		}
-		parts, err := filepath.Glob(filepath.Join(dir, "*.plugwire-part"))
+		parts, err := filepath.Glob(filepath.Join(dir, "*.part"))
 		if err != nil || len(parts) != 0 {
 			t.Errorf("left: %v, %v", parts, err)
 		}
@@ -138,7 +162,7 @@ func TestSoakKilled(t *testing.T) {
 
 // A journey is a transfer of a file that is killed on its way.
 type journey struct {
-	args     []string // arguments of the host
+	args     []string // of transferMain
 	source   string
 	size     int64  // content of the source
 	arriving string // pattern of the file that holds the data until it is complete
@@ -160,7 +184,7 @@ func (j journey) untilDone(t *testing.T, rnd *rand.Rand) {
 		case kills == 2:
 			target = max(there+1, j.size-rnd.Int64N(2)*rnd.Int64N((j.size-there)/2))
 		}
-		p := run(t, j.args...)
+		p := start(t, j.args...)
 		for p.running() && sizeOf(t, j.arriving) < target {
 			if time.Now().After(deadline) {
 				t.Fatalf("%v does not get on", j.args)
@@ -183,8 +207,8 @@ func (j journey) untilDone(t *testing.T, rnd *rand.Rand) {
 		if p.err != nil {
 			t.Fatalf("%v: %v: %s", j.args, p.err, p.stderr.String())
 		}
-		if p.result.ResumedAt < there {
-			t.Errorf("%v resumed at %d where %d were there", j.args, p.result.ResumedAt, there)
+		if p.began < there {
+			t.Errorf("%v resumed at %d where %d were there", j.args, p.began, there)
 		}
 	}
 	t.Logf("%s: %d kills, the last with %d of %d bytes there", filepath.Base(j.arrived), kills, there, j.size)
@@ -206,19 +230,19 @@ func (j journey) absent(t *testing.T) bool {
 // kill kills the host or its plugin, and waits for both to end.
 func (p *process) kill(t *testing.T, rnd *rand.Rand, deadline time.Time) {
 	t.Helper()
-	who := p.cmd.Process
+	victim := p.cmd.Process
 	if rnd.IntN(2) == 0 {
 		var err error
-		if who, err = os.FindProcess(p.plugin); err != nil {
+		if victim, err = os.FindProcess(p.plugin); err != nil {
 			t.Fatal(err)
 		}
-		defer who.Release()
+		defer victim.Release()
 	}
-	if err := who.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := victim.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
 	}
 	<-p.ended
-	for clitest.Exited(p.plugin) != nil {
+	for isRunning(p.plugin) {
 		if time.Now().After(deadline) {
 			t.Fatal("the plugin outlives its host")
 		}
@@ -240,3 +264,43 @@ func sizeOf(t *testing.T, pattern string) (size int64) {
 	}
 	return size
 }
+
+// isRunning reports whether the process runs.
+func isRunning(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	defer p.Release() // on Linux a process has a descriptor
+	return !errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
+}
+
+// sameContent reports whether two files have the same bytes, in little memory.
+func sameContent(a, b string) (bool, error) {
+	fa, err := os.Open(a)
+	if err != nil {
+		return false, err
+	}
+	defer fa.Close()
+	fb, err := os.Open(b)
+	if err != nil {
+		return false, err
+	}
+	defer fb.Close()
+	bufA, bufB := make([]byte, 1<<20), make([]byte, 1<<20)
+	for {
+		n, errA := io.ReadFull(fa, bufA)
+		m, errB := io.ReadFull(fb, bufB)
+		switch {
+		case !bytes.Equal(bufA[:n], bufB[:m]):
+			return false, nil
+		case ended(errA) || ended(errB):
+			return ended(errA) && ended(errB), nil
+		case errA != nil || errB != nil:
+			return false, errors.Join(errA, errB)
+		}
+	}
+}
+
+// ended reports whether an error of ReadFull means the end of the file.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"math/rand/v2"
@@ -13,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/plugwire/plugwire/plugins/hostcli/clitest"
 )
 
 const (
@@ -47,19 +46,16 @@ func TestTwoGiB(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeBig(t, source)
-	for _, args := range [][]string{
-		{"-root", root, "put", source, "big"},
-		{"-root", root, "get", "big", got},
-	} {
-		p := run(t, args...)
+	for _, args := range [][]string{{root, "put", source, "big"}, {root, "get", "big", got}} {
+		p := start(t, args...)
 		host, plugin := watch(t, p)
-		if p.err != nil || p.result.Bytes != bigSize {
-			t.Fatalf("%v: %v, %d bytes: %s", args, p.err, p.result.Bytes, p.stderr.String())
+		if p.err != nil {
+			t.Fatalf("%v: %v: %s", args, p.err, p.stderr.String())
 		}
-		t.Logf("%s: %.1f s, host %d MiB, plugin %d MiB", p.result.Type, p.result.Seconds, host>>20, plugin>>20)
+		t.Logf("%s: host %d MiB, plugin %d MiB", args[1], host>>20, plugin>>20)
 		for name, resident := range map[string]int64{"host": host, "plugin": plugin} {
 			if resident == 0 || resident > maxResident {
-				t.Errorf("%s: the %s had %d bytes in memory, want at most %d", p.result.Type, name, resident, maxResident)
+				t.Errorf("%s: the %s had %d bytes in memory, want at most %d", args[1], name, resident, maxResident)
 			}
 		}
 	}
@@ -135,7 +131,7 @@ func watch(t *testing.T, p *process) (host, plugin int64) {
 	sample := func(pid int, most *int64) {
 		both.Go(func() {
 			for p.running() {
-				*most = max(*most, clitest.Peak(pid))
+				*most = max(*most, peak(pid))
 				select {
 				case <-p.ended:
 				case <-time.After(20 * time.Millisecond):
@@ -147,4 +143,18 @@ func watch(t *testing.T, p *process) (host, plugin int64) {
 	sample(p.plugin, &plugin)
 	both.Wait()
 	return host, plugin
+}
+
+// peak returns the peak of a process's memory in bytes, or 0 after its end.
+func peak(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, after, ok := bytes.Cut(status, []byte("VmHWM:"))
+	var kib int64
+	if _, err := fmt.Sscan(string(after), &kib); !ok || err != nil {
+		return 0
+	}
+	return kib << 10
 }

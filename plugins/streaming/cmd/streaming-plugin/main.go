@@ -23,7 +23,7 @@ func main() {
 	root := flag.String("root", "", "`directory` whose files are served; requests cannot leave it")
 	maxSize := flag.Int64("max-size", files.DefaultMaxSize, "size in `bytes` of the largest file that can be uploaded")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: streaming-plugin -root directory [-max-size bytes]\nA host starts it, for example: streaming-host -root directory status")
+		fmt.Fprintln(os.Stderr, "usage: streaming-plugin -root directory [-max-size bytes]\nA host starts it, for example: streaming-host -root directory")
 		flag.PrintDefaults()
 	}
 	flag.Parse()

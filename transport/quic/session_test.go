@@ -251,14 +251,31 @@ func TestPluginVanishes(t *testing.T) {
 	ln.running.Wait()
 }
 
-// Keep-alive packets keep an idle session open for longer than the idle
-// timeout, which ends a session without them.
+// Keep-alive packets keep an idle session open for longer than the idle timeout, which ends
+// a session without them. A host that does not watch the process has packets of its own,
+// because it notices by them that the process has ended.
 func TestIdleSession(t *testing.T) {
 	t.Parallel()
-	for name, keptAlive := range map[string]bool{"kept alive": true, "not kept alive": false} {
+	for name, tt := range map[string]struct {
+		unwatched          bool
+		keepAlive, watched time.Duration // tenths of the idle timeout; 0 for no packets
+		kept               bool
+	}{
+		"kept alive":                {keepAlive: 1, kept: true},
+		"not kept alive":            {watched: 1},
+		"kept alive, unwatched":     {unwatched: true, watched: 1, kept: true},
+		"not kept alive, unwatched": {unwatched: true, keepAlive: 1},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eventually(t, 400*time.Millisecond, func(idle time.Duration) error { return beIdle(t, idle, keptAlive) })
+			eventually(t, 400*time.Millisecond, func(idle time.Duration) error {
+				p := listen(t, func(l *limits) {
+					l.idle, l.keepAlive, l.watched = idle, tt.keepAlive*idle/10, tt.watched*idle/10
+				})
+				cfg := p.dialConfig()
+				cfg.Unwatched = tt.unwatched
+				return beIdle(t, p, cfg, tt.kept)
+			})
 		})
 	}
 }
@@ -266,15 +283,10 @@ func TestIdleSession(t *testing.T) {
 // beIdle leaves a session idle for several times the idle timeout. It returns an
 // error unless a session with keep-alive packets is still open and one without
 // has ended.
-func beIdle(t *testing.T, idle time.Duration, keptAlive bool) error {
+func beIdle(t *testing.T, p *plugin, cfg transport.DialConfig, keptAlive bool) error {
 	t.Helper()
-	p := listen(t, func(l *limits) {
-		l.idle, l.keepAlive = idle, 0
-		if keptAlive {
-			l.keepAlive = idle / 10
-		}
-	})
-	dialed, err := p.tr.DialSession(t.Context(), p.dialConfig())
+	idle := p.tr.limits.idle
+	dialed, err := p.tr.DialSession(t.Context(), cfg)
 	if err != nil {
 		return err
 	}

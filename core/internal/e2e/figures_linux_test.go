@@ -19,10 +19,10 @@ import (
 	"github.com/plugwire/plugwire/core/supervise"
 )
 
-// TestSupervisedFigures measures what callers see of a crash and of a swap. With
-// PLUGWIRE_FIGURES=full it prints the tables of docs/performance.md. Otherwise it shows
-// that the measurement works. One part runs after the other, so that none is load for
-// another.
+// TestSupervisedFigures measures what callers see of a crash, of a swap and of a saved
+// source. With PLUGWIRE_FIGURES=full it prints the tables of docs/performance.md. Otherwise
+// it shows that the measurement of crashes and swaps works; [TestWatchedSource] shows the
+// same of the other one. One part runs after the other, so that none is load for another.
 func TestSupervisedFigures(t *testing.T) {
 	full := os.Getenv("PLUGWIRE_FIGURES") == "full"
 	if full && raceEnabled {
@@ -69,8 +69,24 @@ func TestSupervisedFigures(t *testing.T) {
 		})
 	}
 	if full {
-		fmt.Printf("\nFrom SIGKILL to the next answer, %d callers:\n\n%s\nWhere the time goes:\n\n%s\nA call, %d callers, %d swaps:\n\n%s\n",
-			chaosCallers, crashes.String("kills"), stages.String("kills"), chaosCallers, rounds, changes.String("calls"))
+		var saved table
+		saves := measureSaves(t, min(rounds, 20)) // a build takes seconds
+		for _, row := range []struct {
+			name string
+			took func(saveTimes) time.Duration
+		}{
+			{"build", func(s saveTimes) time.Duration { return s.build }},
+			{"from the save to the first answer", func(s saveTimes) time.Duration { return s.serving }},
+			{"the same, without the build", func(s saveTimes) time.Duration { return s.serving - s.build }},
+		} {
+			var all []time.Duration
+			for _, s := range saves {
+				all = append(all, row.took(s))
+			}
+			saved.add(row.name, all)
+		}
+		fmt.Printf("\nFrom SIGKILL to the next answer, %d callers:\n\n%s\nWhere the time goes:\n\n%s\nA call, %d callers, %d swaps:\n\n%s\nFrom a saved source to the new version, %d callers, no failed call:\n\n%s\n",
+			chaosCallers, crashes.String("kills"), stages.String("kills"), chaosCallers, rounds, changes.String("calls"), chaosCallers, saved.String("saves"))
 	}
 }
 

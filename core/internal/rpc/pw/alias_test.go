@@ -2,6 +2,7 @@ package pw
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	testpb "google.golang.org/grpc/interop/grpc_testing"
@@ -33,6 +34,56 @@ func TestSharedFields(t *testing.T) {
 			}
 			if !proto.Equal(got, m) {
 				t.Error("another message")
+			}
+		})
+	}
+}
+
+// TestParts sends messages whose largest field is not copied.
+func TestParts(t *testing.T) {
+	large := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
+	unknown := wrapperspb.Bytes(large)
+	unknown.ProtoReflect().SetUnknown([]byte{0xf8, 0x7f, 0x01})
+	required := &descriptorpb.UninterpretedOption_NamePart{}
+	for name, test := range map[string]struct {
+		message proto.Message
+		field   []byte // what is not copied; nil if all is
+		fails   bool
+	}{
+		"bytes alone":            {wrapperspb.Bytes(large), large, false},
+		"bytes in a message":     {&testpb.SimpleRequest{ResponseSize: 7, Payload: &testpb.Payload{Type: 3, Body: large}, FillUsername: true}, large, false},
+		"unknown fields":         {unknown, large, false},
+		"optional bytes":         {&descriptorpb.UninterpretedOption{StringValue: large, DoubleValue: proto.Float64(1)}, large, false},
+		"text":                   {wrapperspb.String(string(large)), nil, false},
+		"much beside":            {&testpb.SimpleRequest{Payload: &testpb.Payload{Body: large}, OrcaPerQueryReport: &testpb.TestOrcaReport{RequestCost: map[string]float64{string(large[:mostRest]): 1}}}, nil, false},
+		"text that is not UTF-8": {wrapperspb.String("\xff" + string(large)), nil, true},
+		"a required field":       {&descriptorpb.UninterpretedOption{StringValue: large, Name: []*descriptorpb.UninterpretedOption_NamePart{required}}, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := proto.Clone(test.message)
+			p := message{proto: test.message, size: proto.Size(test.message)}
+			head, body, err := p.parts(nil)
+			if test.fails {
+				if err == nil {
+					t.Error("there is no error")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.field == nil && len(body) > 0 || test.field != nil && (len(body) == 0 || &body[0] != &test.field[0]) {
+				t.Errorf("%d bytes are copied, and %d are not", len(head), len(body))
+			}
+			got := test.message.ProtoReflect().New().Interface()
+			if err := proto.Unmarshal(append(slices.Clip(head), body...), got); err != nil {
+				t.Fatal(err)
+			}
+			if !proto.Equal(got, before) {
+				t.Error("another message")
+			}
+			if !proto.Equal(test.message, before) {
+				t.Error("the caller's message has changed")
 			}
 		})
 	}

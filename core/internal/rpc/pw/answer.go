@@ -3,6 +3,7 @@ package pw
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -159,7 +160,7 @@ func (h *handling) send(m any) error {
 			return err
 		}
 	}
-	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, h.unread.Add(1) > 1); err != nil {
+	if err := h.sendMessage(h.waiting(), &p, nil, h.unread.Add(1) > 1); err != nil {
 		return sendError(h.ctx, err)
 	}
 	if h.watched {
@@ -207,30 +208,18 @@ func (h *handling) end(err error, reply any) error {
 		err = sendError(h.ctx, h.cut)
 	}
 	var p message
+	complete := false
 	if err == nil && reply != nil {
 		if p, err = prepare(reply, h.codec, h.server.cfg.MaxMessageSize); err == nil && p.size > smallMessage {
-			err = h.sendLargeReply(&p)
+			complete, err = h.sendLargeReply(&p)
 		}
 	}
 	st := h.statusOf(err)
-	w := h.w
-	if w.lock(context.Background()) != nil {
-		return err // the connection is lost
-	}
-	at := w.begin(frameEnd, h.id)
-	if err := h.appendEnd(st, &p); err != nil {
-		w.buf = w.buf[:at]
-		at = w.begin(frameEnd, h.id)
-		p = message{}
-		st = h.statusOf(err)
-		_ = h.appendEnd(st, &p) // has nothing left that can fail
-	}
-	w.end(at)
-	if h.batched {
-		w.unsent.Store(true)
-		w.mu.Unlock()
-	} else {
-		w.flush()
+	if !complete {
+		var ok bool
+		if st, ok = h.sendEnd(st, &p); !ok {
+			return err
+		}
 	}
 	if !h.watched {
 		return st.Err()
@@ -245,17 +234,67 @@ func (h *handling) end(err error, reply any) error {
 	return st.Err()
 }
 
-func (h *handling) sendLargeReply(p *message) error {
+// sendEnd sends the end frame, unless the connection is lost. It returns the status that the
+// other side gets.
+func (h *handling) sendEnd(st *status.Status, p *message) (sent *status.Status, ok bool) {
+	w := h.w
+	if w.lock(context.Background()) != nil {
+		return nil, false
+	}
+	at := w.begin(frameEnd, h.id)
+	if err := h.appendEnd(st, p); err != nil {
+		w.buf = w.buf[:at]
+		at = w.begin(frameEnd, h.id)
+		*p = message{}
+		st = h.statusOf(err)
+		_ = h.appendEnd(st, p) // has nothing left that can fail
+	}
+	w.end(at)
+	if h.batched {
+		w.unsent.Store(true)
+		w.mu.Unlock()
+	} else {
+		w.flush()
+	}
+	return st, true
+}
+
+// sendLargeReply sends the message of the end, and if that works the end after it.
+func (h *handling) sendLargeReply(p *message) (complete bool, err error) {
 	if !h.sent {
 		if err := h.sendHeader(false); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if err := h.sendMessage(h.waiting(), p.size, p.appendTo, false); err != nil {
-		return sendError(h.ctx, err)
+	end, err := h.endFrame()
+	if err != nil {
+		return false, sendError(h.ctx, err)
+	}
+	if err := h.sendMessage(h.waiting(), p, end, false); err != nil {
+		return false, sendError(h.ctx, err)
 	}
 	p.proto, p.bytes = nil, nil // the end has no message
-	return nil
+	return len(end) > 0, nil
+}
+
+// endFrame returns the end frame of a call that ends well. It is nil if the call cannot end
+// so.
+func (h *handling) endFrame() ([]byte, error) {
+	w := h.w
+	if err := w.lock(h.waiting()); err != nil {
+		return nil, err
+	}
+	defer w.mu.Unlock()
+	at := w.begin(frameEnd, h.id)
+	var end []byte
+	if trailer := h.trailer; h.appendEnd(nil, new(message)) == nil {
+		w.end(at)
+		end = slices.Clone(w.buf[at:])
+	} else {
+		h.trailer = trailer // the end that follows says what is wrong
+	}
+	w.buf = w.buf[:at]
+	return end, nil
 }
 
 func (h *handling) statusOf(err error) *status.Status {

@@ -146,6 +146,10 @@ func (k *call) begin(m *message) error {
 		return err
 	}
 	w.end(at)
+	if m == nil && k.isUnary {
+		w.mu.Unlock() // the message follows, and takes it along
+		return nil
+	}
 	w.flushFor(k.ctx)
 	return nil
 }
@@ -443,10 +447,8 @@ func (k *call) unary(args, reply any) error {
 	}
 	k.watch.outHeader(k)
 	if small == nil {
-		err := k.sendMessage(k.ctx, m.size, m.appendTo, false)
-		if err == nil {
-			k.half()
-		} else if !errors.Is(err, errLost) && !errors.Is(err, errGone) {
+		err := k.sendMessage(k.ctx, &m, k.halfFrame(), false)
+		if err != nil && !errors.Is(err, errLost) && !errors.Is(err, errGone) {
 			k.abandon()
 			return err
 		}
@@ -480,7 +482,14 @@ func (k *call) unary(args, reply any) error {
 	return nil
 }
 
-// half says that no more messages come.
+// halfFrame says that no more messages come.
+func (k *call) halfFrame() []byte {
+	b := make([]byte, headerLen)
+	putHeader(b, frameHalf, k.id, 0)
+	return b
+}
+
+// half sends that no more messages come.
 func (k *call) half() {
 	w := k.w
 	w.mu.Lock()

@@ -138,7 +138,7 @@ func (s *clientStream) SendMsg(m any) error {
 		s.abandon()
 		return s.finish(err)
 	}
-	err = s.sendMessage(s.ctx, p.size, p.appendTo, s.unread.Add(1) > 1)
+	err = s.sendMessage(s.ctx, &p, nil, s.unread.Add(1) > 1)
 	switch {
 	case err == nil:
 	case status.Code(err) == codes.Internal:

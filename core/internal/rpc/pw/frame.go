@@ -46,9 +46,10 @@ const (
 	// headerLen is the length of a frame's header: three bytes for the length of the
 	// payload, one for the kind, four for the number of the call.
 	headerLen = 8
-	// smallMessage is the size up to which a message travels in one frame. Others wait
-	// while that is written: 128 KiB take some 40 us.
-	smallMessage = 128 << 10
+	// smallMessage is the size up to which a message travels in one frame, which is copied
+	// on its way. A larger one is read straight into its own memory, and others wait less
+	// for it.
+	smallMessage = 32 << 10
 	// pieceSize is the size of a part of a large message, after which other frames may
 	// go first.
 	pieceSize = 256 << 10

@@ -12,10 +12,17 @@ type inbuf struct {
 	r, w int
 	left int    // bytes of a piece that are still to come
 	id   uint32 // the call that the piece is for
+
+	piece bool // a piece began since the last read
 }
 
-// readSize is how much is read at once.
-const readSize = 64 << 10
+const (
+	// readSize is how much is read at once.
+	readSize = 64 << 10
+	// shortRead is how much is read where the next large message may begin, so that most of
+	// that is read straight into the message.
+	shortRead = 4 << 10
+)
 
 // frame returns the next frame, if it is there.
 func (b *inbuf) frame() (frame, bool, error) {
@@ -34,7 +41,7 @@ func (b *inbuf) frame() (frame, bool, error) {
 	}
 	if k == framePiece && n > 0 { // it comes in parts
 		b.r += headerLen
-		b.left, b.id = n, id
+		b.left, b.id, b.piece = n, id, true
 		return b.frame()
 	}
 	if b.w-b.r < headerLen+n {
@@ -56,10 +63,14 @@ func (b *inbuf) hasFrame() bool {
 
 // fill reads more.
 func (b *inbuf) fill(conn net.Conn) error {
-	need := readSize
+	need, most := readSize, maxFrame
+	if b.left == 0 && b.piece {
+		most = shortRead
+	}
 	if b.left == 0 && b.w-b.r >= headerLen {
 		_, _, n := parseHeader(b.buf[b.r:])
 		need = max(need, headerLen+n)
+		most = max(most, headerLen+n-(b.w-b.r))
 	}
 	switch {
 	case b.r == b.w:
@@ -77,7 +88,8 @@ func (b *inbuf) fill(conn net.Conn) error {
 		b.r = 0
 		b.buf = larger
 	}
-	n, err := conn.Read(b.buf[b.w:])
+	b.piece = b.left > 0
+	n, err := conn.Read(b.buf[b.w:min(len(b.buf), b.w+most)])
 	b.w += n
 	if n > 0 && (err == nil || errors.Is(err, io.EOF)) {
 		return nil

@@ -65,7 +65,7 @@ func TestProtocolErrors(t *testing.T) {
 		{"an empty piece", join(openOf(1), large, encoded(framePiece, 1))},
 		{"a piece too much", join(openOf(1), large, encoded(framePiece, 1, make([]byte, 100<<10+1)...))},
 		{"a piece that is too large", join(openOf(1), large, encoded(framePiece, 1, make([]byte, pieceSize+1)...))},
-		{"messages without credit", join(openOf(1), encoded(frameMessage, 1, make([]byte, smallMessage)...), encoded(frameMessage, 1))},
+		{"messages without credit", join(openOf(1), bytes.Repeat(encoded(frameMessage, 1, make([]byte, smallMessage)...), firstWindow/smallMessage), encoded(frameMessage, 1))},
 		{"empty messages without credit", join(openOf(1), bytes.Repeat(encoded(frameMessage, 1), firstWindow/messageCost+1))},
 		{"no credit", join(openOf(1), encoded(frameCredit, 1, 0))},
 		{"too much credit", join(openOf(1), encoded(frameCredit, 1, uvarintOf(maxCredit+1)...))},

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"sync"
 
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
@@ -218,6 +217,7 @@ func (s *stream) beginLarge(payload []byte) error {
 		s.refuse(n, calls.NoRoom(s.room.side, true))
 	default:
 		s.held += held(n)
+		keepHeadroom(n)
 		s.size, s.large = n, make([]byte, 0, min(n, firstLarge))
 	}
 	return nil
@@ -427,32 +427,25 @@ func (s *stream) spend(ctx context.Context, size int) error {
 	return nil
 }
 
-// sendMessage sends a message that was encoded by put, which appends it. lazy leaves the
-// writing of it to the flusher.
-func (s *stream) sendMessage(ctx context.Context, size int, put func([]byte) ([]byte, error), lazy bool) error {
+// sendMessage sends a message, and tail after it, which is a whole frame. lazy leaves the
+// writing of a small message to the flusher.
+func (s *stream) sendMessage(ctx context.Context, m *message, tail []byte, lazy bool) error {
 	if s.cut != nil {
 		return s.cut
 	}
-	if err := s.spend(ctx, size); err != nil {
+	if err := s.spend(ctx, m.size); err != nil {
 		return err
 	}
 	w := s.w
-	if size > smallMessage {
-		buf := largeBuffer(size)
-		message, err := put(*buf)
-		if err == nil {
-			err = w.writeLarge(ctx, s, message)
-		}
-		*buf = message[:0]
-		larges.Put(buf)
-		s.cut = err
-		return err
+	if m.size > smallMessage {
+		s.cut = s.sendLarge(ctx, m, tail)
+		return s.cut
 	}
 	if err := w.lock(ctx); err != nil {
 		return err
 	}
 	at := w.begin(frameMessage, s.id)
-	buf, err := put(w.buf)
+	buf, err := m.appendTo(w.buf)
 	if err != nil {
 		w.buf = w.buf[:at]
 		w.mu.Unlock()
@@ -460,24 +453,13 @@ func (s *stream) sendMessage(ctx context.Context, size int, put func([]byte) ([]
 	}
 	w.buf = buf
 	w.end(at)
+	w.buf = append(w.buf, tail...)
 	if lazy && len(w.buf) < lazyFlush {
 		w.later()
 	} else {
 		w.flushFor(ctx)
 	}
 	return nil
-}
-
-// larges are buffers for large messages that are sent.
-var larges sync.Pool
-
-// largeBuffer returns an empty buffer for that many bytes.
-func largeBuffer(size int) *[]byte {
-	if b, ok := larges.Get().(*[]byte); ok && cap(*b) >= size {
-		return b
-	}
-	b := make([]byte, 0, size)
-	return &b
 }
 
 // waitList is a list of those that wait, the first one first.

@@ -5,17 +5,16 @@
 // plugin needs, and therefore runs under hosts of both. They call such a plugin
 // foreign; §16 says what that means.
 //
-// npm ci installs what it needs, apart from openssl.
+// npm ci installs what it needs.
 
-import { execFileSync } from 'node:child_process';
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 import grpc from '@grpc/grpc-js';
 
+import { makeIdentity } from './identity.js';
 import { addServices } from './services.js';
 
 // §2: a hint for people who start the program by hand.
@@ -40,7 +39,6 @@ async function main() {
   }
   // §13: a terminal sends SIGINT to the plugin too, but the host decides.
   process.on('SIGINT', () => {});
-  process.once('SIGTERM', stop);
 
   const version = chooseVersion();
   const identity = env.PLUGIN_CLIENT_CERT ? makeIdentity() : null;
@@ -50,29 +48,36 @@ async function main() {
   });
   const health = addServices(server, version, stop);
   const listener = await listen(server, credentials(identity));
+  process.on('SIGTERM', stop);
+  endWithHost(end);
 
   // §6: one line in one write, and nothing on standard output before it.
-  const answer = [1, version, listener.network, listener.address, 'grpc', identity ? identity.der : ''];
+  const answer = [1, version, listener.network, listener.address, 'grpc', identity ? identity.field : ''];
   if (env.PLUGIN_MULTIPLEX_GRPC) {
     answer.push(false);
   }
   process.stdout.write(answer.join('|') + '\n');
 
-  let stopping = false;
   function stop() {
-    if (stopping) {
-      return;
-    }
-    stopping = true;
-    // §13: no new calls, and those in flight may end. When the server has
-    // closed everything, nothing keeps Node.js running, and it exits with 0.
+    // §13: no new calls, and those in flight may end. Asking again changes nothing.
     health.serving = false;
-    const cutOff = setTimeout(() => server.forceShutdown(), drainMilliseconds);
-    server.tryShutdown(() => {
-      clearTimeout(cutOff);
-      listener.remove();
-    });
+    server.tryShutdown(() => end(0));
+    setTimeout(() => end(0), drainMilliseconds);
   }
+
+  function end(code) {
+    listener.remove();
+    process.exit(code);
+  }
+}
+
+// endWithHost ends the plugin when its host has died. Node.js cannot wait until nobody
+// reads what the plugin prints, as §16 says. But the plugin then has another parent, and
+// what it prints is an error.
+function endWithHost(end) {
+  const host = process.ppid;
+  setInterval(() => process.ppid !== host && end(1), 500);
+  process.stdout.on('error', () => end(1));
 }
 
 // chooseVersion returns the highest version that the host has too. If there is
@@ -88,19 +93,6 @@ function chooseVersion() {
   return common.length > 0 ? Math.max(...common) : Math.min(...versions);
 }
 
-// makeIdentity makes a one-time key and certificate (§10). Node.js cannot make
-// certificates, openssl can; key and certificate come back in one PEM text.
-function makeIdentity() {
-  const config = fileURLToPath(new URL('openssl.cnf', import.meta.url));
-  const pem = execFileSync(
-    'openssl',
-    ['req', '-x509', '-config', config, '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-keyout', '-', '-days', '10950'],
-    { stdio: ['ignore', 'pipe', 'ignore'] },
-  );
-  // §6, field 6: DER in base64 without padding.
-  return { pem, der: new X509Certificate(pem).raw.toString('base64').replace(/=+$/, '') };
-}
-
 // credentials returns those of mutual TLS if the host sent a certificate (§5,
 // step 8). Its certificate is then the only one in the pool of roots, so that
 // the client must have it, or one that its key has signed. On a unix socket
@@ -113,7 +105,7 @@ function credentials(identity) {
   const host = new X509Certificate(env.PLUGIN_CLIENT_CERT); // throws if it is none
   return grpc.ServerCredentials.createSsl(
     Buffer.from(host.toString()),
-    [{ private_key: identity.pem, cert_chain: identity.pem }],
+    [{ private_key: Buffer.from(identity.key), cert_chain: Buffer.from(identity.certificate) }],
     true, // the client's certificate is required
   );
 }

@@ -10,11 +10,14 @@ On Debian: apt-get install python3-grpcio python3-cryptography
 """
 
 import os
+import pathlib
 import secrets
+import select
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 from concurrent import futures
 
 import grpc
@@ -65,6 +68,7 @@ def main():
     health = services.add(server, version, stop)
     network, address, remove = listen(server, credentials)
     server.start()
+    threading.Thread(target=end_with_host, args=(remove,), daemon=True).start()
 
     # §6: one line in one write, and nothing on standard output before it.
     answer = [1, version, network, address, "grpc", own.field if own else ""]
@@ -78,11 +82,24 @@ def main():
     health.serving = False
     server.stop(DRAIN_SECONDS).wait()
     remove()
+    os._exit(0)  # does not wait for a handler that goes on
 
 
 def stop():
     """Begins what a SIGTERM from outside does too."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_with_host(remove):
+    """Ends the plugin when its host has died: nobody reads its standard output
+    and standard error any more (§16).
+    """
+    for output in (sys.stdout, sys.stderr):
+        poll = select.poll()
+        poll.register(output, 0)  # for errors only
+        poll.poll()
+    remove()
+    os._exit(1)
 
 
 def refuse(reason):
@@ -154,8 +171,10 @@ def listen_unix(server, credentials):
     os.chmod(address, 0o600)
 
     def remove():  # grpcio may have removed the socket already
-        if not given:
-            shutil.rmtree(directory)
+        if given:
+            pathlib.Path(address).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
 
     return "unix", address, remove
 

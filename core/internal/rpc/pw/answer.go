@@ -113,7 +113,7 @@ func (h *handling) sendHeader(flush bool) error {
 		w.mu.Unlock()
 	}
 	if h.watched {
-		h.tell(&stats.OutHeader{Header: parseMetadata(string(h.header.block))})
+		h.tell(&stats.OutHeader{Header: parseMetadata(nil, string(h.header.block))})
 	}
 	return nil
 }
@@ -225,12 +225,12 @@ func (h *handling) end(err error, reply any) error {
 		return st.Err()
 	}
 	if !h.sent && (len(h.header.block) > 0 || reply != nil && st.Code() == codes.OK) {
-		h.tell(&stats.OutHeader{Header: parseMetadata(string(h.header.block))})
+		h.tell(&stats.OutHeader{Header: parseMetadata(nil, string(h.header.block))})
 	}
 	if reply != nil && st.Code() == codes.OK {
 		h.tell(&stats.OutPayload{Payload: reply, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
 	}
-	h.tell(&stats.OutTrailer{Trailer: parseMetadata(string(h.trailer.block))})
+	h.tell(&stats.OutTrailer{Trailer: parseMetadata(nil, string(h.trailer.block))})
 	return st.Err()
 }
 

@@ -31,6 +31,8 @@ type call struct {
 	// The mutex of the connection guards these.
 	rawHeader  []byte // metadata of the other side, encoded
 	rawTrailer []byte
+	headerText string // of the last header; a call that is used again often gets the same
+	lists      lists
 	ending     []byte // the status as it came; nil if the call is OK
 	hasEnd     bool   // the end has come from the other side
 	untaken    bool   // the other side has said goodbye without having taken the call
@@ -72,10 +74,13 @@ func (k *call) recycle() {
 			buffers[i] = nil
 		}
 	}
-	wake := k.receiver.wake
+	wake, text, lists := k.receiver.wake, k.headerText, k.lists
+	if len(text) > most {
+		text = ""
+	}
 	*k = call{}
 	k.data, k.base, k.md.block, k.rawHeader, k.rawTrailer = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
-	k.receiver.wake = wake
+	k.receiver.wake, k.headerText, k.lists = wake, text, lists
 	pool.Put(k)
 }
 
@@ -359,7 +364,14 @@ func (k *call) header() metadata.MD {
 	if !k.headerIn {
 		return nil
 	}
-	return parseMetadata(string(k.rawHeader), extra{contentTypeKey, contentType(k.opts.subtype)})
+	if k.headerText != string(k.rawHeader) {
+		k.headerText = string(k.rawHeader)
+	}
+	l := &k.lists
+	if !k.isUnary { // it is not used again
+		l = nil
+	}
+	return parseMetadata(l, k.headerText, extra{contentTypeKey, contentType(k.opts.subtype)})
 }
 
 // trailer returns the metadata after the last message, like header. An end alone says in the
@@ -369,9 +381,9 @@ func (k *call) trailer() metadata.MD {
 		return nil
 	}
 	if k.hasEnd && !k.headerIn {
-		return parseMetadata(string(k.rawTrailer), extra{contentTypeKey, contentType(k.opts.subtype)})
+		return parseMetadata(nil, string(k.rawTrailer), extra{contentTypeKey, contentType(k.opts.subtype)})
 	}
-	return parseMetadata(string(k.rawTrailer))
+	return parseMetadata(nil, string(k.rawTrailer))
 }
 
 // settle gives the caller what the options ask for, and returns the call's error as the

@@ -62,6 +62,7 @@ type conn struct {
 	next     uint32    // number of the next call of this side
 	last     uint32    // number of the last call of the other side
 	methods  []*method // of the other side's calls, by number
+	incoming *incoming // metadata of the last call of the other side
 	greeted  bool      // hello is closed
 	goodbye  bool      // the other side takes no more calls
 	noMore   bool      // this side takes no more calls

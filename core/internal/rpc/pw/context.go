@@ -47,15 +47,14 @@ var keys = sync.OnceValue(func() (k struct{ metadata, outgoing, stream any }) {
 type callContext struct {
 	base     context.Context //nolint:containedctx // what all calls of the connection have
 	method   string
-	subtype  string    // of the codec; empty for Protocol Buffers
 	deadline time.Time // zero means none
-	metadata string    // encoded
+	metadata *incoming
+	own      incoming // what metadata points to if the call before had other metadata
 
 	sending  sync.Mutex // guards the next field and the answer of the call, and is held while a message is sent
 	handling *handling  // nil when the handler has returned
 
 	mu    sync.Mutex // guards the fields below
-	md    metadata.MD
 	done  chan struct{}
 	timer *time.Timer
 	err   error
@@ -107,21 +106,11 @@ func (c *callContext) Err() error {
 func (c *callContext) Value(key any) any {
 	switch k := keys(); key {
 	case k.metadata:
-		return c.incoming()
+		return c.metadata.parsed()
 	case k.stream:
 		return transportStream{c}
 	}
 	return c.base.Value(key)
-}
-
-// incoming returns the metadata of the call.
-func (c *callContext) incoming() metadata.MD {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.md == nil {
-		c.md = parseMetadata(c.metadata, extra{authorityKey, authority}, extra{contentTypeKey, contentType(c.subtype)})
-	}
-	return c.md
 }
 
 // AfterFunc is what package context asks of a context that is not its own, so that it needs

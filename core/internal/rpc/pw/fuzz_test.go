@@ -56,7 +56,7 @@ func FuzzMetadata(f *testing.F) {
 			b = after
 		}
 		want["extra"] = []string{"value"}
-		if got := parseMetadata(string(data), extra{"extra", "value"}); !reflect.DeepEqual(got, want) {
+		if got := parseMetadata(nil, string(data), extra{"extra", "value"}); !reflect.DeepEqual(got, want) {
 			t.Fatalf("%x was read as %#v, and is %#v", data, got, want)
 		}
 	})

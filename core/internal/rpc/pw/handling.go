@@ -41,6 +41,7 @@ type handling struct {
 	batched bool        // the background writes the status, with those of other calls
 
 	decode   func(any) error // decodeOnly
+	contexts []callContext   // for the next calls
 	reusable bool            // only ctx is left of the call
 }
 
@@ -62,16 +63,30 @@ const (
 // handlings are calls that are over, for the next ones.
 var handlings = sync.Pool{New: func() any { return new(handling) }}
 
-func (c *conn) newHandling(id uint32) *handling {
+// newHandling returns the call that an open frame begins.
+func (c *conn) newHandling(f frame) *handling {
 	h, _ := handlings.Get().(*handling)
-	if h.decode == nil {
+	switch {
+	case h.decode == nil: // it is new, and may never be used again
 		h.decode = h.decodeOnly
+		h.ctx = new(callContext)
+	case len(f.payload) > lightMetadata:
+		h.ctx = new(callContext)
+	default:
+		if len(h.contexts) == 0 {
+			h.contexts = make([]callContext, contextsAtOnce)
+		}
+		h.ctx, h.contexts = &h.contexts[0], h.contexts[1:]
 	}
-	h.c, h.w, h.id, h.server = c, c.w, id, c.server
+	h.c, h.w, h.id, h.server = c, c.w, f.id, c.server
 	h.allowed, h.credit = firstWindow, firstWindow
-	h.ctx = &callContext{base: c.base, handling: h}
+	h.ctx.base, h.ctx.handling = c.base, h //nolint:fatcontext // the call is new
 	return h
 }
+
+// contextsAtOnce is how many contexts of calls share an allocation. A goroutine that keeps one
+// also keeps the others, with their metadata, which is at most lightMetadata each.
+const contextsAtOnce = 4
 
 // recycle gives back a unary call whose only message came with its beginning. Nothing refers
 // to it any more, since only its handler has received and sent.
@@ -84,9 +99,9 @@ func (h *handling) recycle() {
 			buffers[i] = nil
 		}
 	}
-	decode := h.decode
+	decode, contexts := h.decode, h.contexts
 	*h = handling{}
-	h.base, h.header.block, h.trailer.block, h.decode = buffers[0], buffers[1], buffers[2], decode
+	h.base, h.header.block, h.trailer.block, h.decode, h.contexts = buffers[0], buffers[1], buffers[2], decode, contexts
 	handlings.Put(h)
 }
 
@@ -158,8 +173,8 @@ func (h *handling) serve() {
 	switch m := h.method; {
 	case !m.known:
 		err = unknownMethod(h.server, m.name)
-	case h.ctx.subtype != "" && h.codec == nil:
-		err = status.Errorf(codes.Internal, "no codec registered for content-subtype %s", h.ctx.subtype)
+	case h.ctx.metadata.subtype != "" && h.codec == nil:
+		err = status.Errorf(codes.Internal, "no codec registered for content-subtype %s", h.ctx.metadata.subtype)
 	case m.entry.Stream != nil:
 		err = m.entry.Stream.Handler(m.entry.Service, h)
 		h.stopSending()
@@ -358,7 +373,7 @@ func (h *handling) beginStats() {
 		begin.IsClientStream, begin.IsServerStream = s.ClientStreams, s.ServerStreams
 	}
 	h.tell(&stats.InHeader{
-		FullMethod: h.method.name, Header: h.ctx.incoming().Copy(),
+		FullMethod: h.method.name, Header: h.ctx.metadata.parsed().Copy(),
 		RemoteAddr: h.c.stream.RemoteAddr(), LocalAddr: h.c.stream.LocalAddr(),
 	})
 	h.told = !h.method.known

@@ -43,6 +43,7 @@ type (
 type service struct {
 	testpb.UnimplementedTestServiceServer
 	unary  func(ctx context.Context, req *request) (*response, error)
+	empty  func(ctx context.Context) error
 	duplex func(stream duplex) error
 }
 
@@ -53,7 +54,12 @@ func (s *service) UnaryCall(ctx context.Context, req *request) (*response, error
 	return s.unary(ctx, req)
 }
 
-func (*service) EmptyCall(context.Context, *testpb.Empty) (*testpb.Empty, error) {
+func (s *service) EmptyCall(ctx context.Context, _ *testpb.Empty) (*testpb.Empty, error) {
+	if s.empty != nil {
+		if err := s.empty(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return &testpb.Empty{}, nil
 }
 

@@ -131,17 +131,42 @@ func checkMetadata(b []byte) (size int, err error) {
 // extra is a field that this side adds to what was received.
 type extra struct{ name, value string }
 
+// lists is memory for the lists of values in metadata, so that many share an allocation.
+type lists struct{ free []string }
+
+const (
+	// listsAtOnce is how many values share an allocation. Metadata that a caller keeps also
+	// keeps the others.
+	listsAtOnce = 32
+	// listsUpTo bounds the metadata, in bytes, whose values share an allocation with those of
+	// other calls.
+	listsUpTo = 1 << 10
+)
+
+// take returns an empty list for n values of metadata of that many bytes. A nil lists makes an
+// allocation for each.
+func (l *lists) take(n, size int) []string {
+	if l == nil || n > listsAtOnce/4 || size > listsUpTo {
+		return make([]string, 0, n)
+	}
+	if len(l.free) < n {
+		l.free = make([]string, listsAtOnce)
+	}
+	list := l.free[:0:n]
+	l.free = l.free[n:]
+	return list
+}
+
 // parseMetadata returns the fields of a block that was checked, and extra ones. The names and
-// values are parts of the block. A name that is not a duplicate shares the list of values with
-// others.
-func parseMetadata(b string, more ...extra) metadata.MD {
+// values are parts of the block. The lists of values come from l, which may be nil.
+func parseMetadata(l *lists, b string, more ...extra) metadata.MD {
 	n := 0
 	for rest := b; rest != ""; n++ {
 		_, rest = cutString(rest)
 		_, rest = cutString(rest)
 	}
 	md := make(metadata.MD, n+len(more))
-	values := make([]string, 0, n+len(more))
+	values := l.take(n+len(more), len(b))
 	for b != "" {
 		var name, value string
 		name, b = cutString(b)

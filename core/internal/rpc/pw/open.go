@@ -23,7 +23,7 @@ func (c *conn) handleOpen(f frame) (*handling, error) {
 		return nil, nil //nolint:nilnil // it is nobody's
 	}
 	c.last = f.id
-	h := c.newHandling(f.id)
+	h := c.newHandling(f)
 	if err := h.parseOpen(f.payload); err != nil {
 		return nil, err
 	}
@@ -112,25 +112,26 @@ func (h *handling) parseOpen(b []byte) error {
 		}
 		h.ctx.deadline = time.Now().Add(time.Duration(min(micros, mostMicros)) * time.Microsecond)
 	}
+	var md []byte
 	if flags&openMetadata != 0 {
-		var md []byte
 		if md, b, err = block(b, calls.MaxMetadata); err != nil {
 			return err
 		}
-		if h.fields, err = checkMetadata(md); err != nil {
-			return err
-		}
-		h.ctx.metadata = string(md)
 	}
+	subtype := ""
 	if flags&openSubtype != 0 {
 		var name []byte
 		if name, b, err = block(b, maxSubtype); err != nil {
 			return err
 		}
-		h.ctx.subtype = string(name)
-		h.codec = codecFor(h.ctx.subtype)
+		subtype = string(name)
+		h.codec = codecFor(subtype)
 	}
 	h.ctx.method = h.method.name
+	if h.ctx.metadata, err = c.incomingOf(md, subtype, &h.ctx.own); err != nil {
+		return err
+	}
+	h.fields = h.ctx.metadata.size
 	if flags&openMessage != 0 {
 		if len(b) > smallMessage {
 			return broken("a message of %d bytes in one frame", len(b))

@@ -37,7 +37,7 @@ func TestOutgoing(t *testing.T) {
 		want, _ := metadata.FromOutgoingContext(ctx)
 		want = want.Copy()
 		delete(want, "empty") // a name without a value is not sent
-		if got := parseMetadata(string(f.block)); !reflect.DeepEqual(got, want) {
+		if got := parseMetadata(nil, string(f.block)); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: sent %#v, want %#v", name, got, want)
 		}
 	}

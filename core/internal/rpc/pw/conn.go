@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -88,10 +87,6 @@ type conn struct {
 // them.
 const tickEvery = time.Millisecond
 
-// sendBuffer is how many bytes a Unix socket takes before a write waits. With the system's
-// 208 KiB each large piece waits for the other side to read.
-const sendBuffer = 512 << 10
-
 func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first uint32) *conn {
 	c := &conn{
 		stream: stream, client: client, server: s, auth: calls.NewAuthInfo(stream.Info), next: first,
@@ -109,9 +104,6 @@ func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first
 		defer c.mu.Unlock()
 		c.arm()
 	})
-	if s, ok := stream.Conn.(*net.UnixConn); ok {
-		_ = s.SetWriteBuffer(sendBuffer) // less is slower, and no more
-	}
 	c.spinner = newSpinner(stream.Conn)
 	c.tick = time.AfterFunc(time.Hour, c.onTick)
 	c.tick.Stop()

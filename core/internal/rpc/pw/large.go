@@ -115,10 +115,11 @@ func appendRest(b []byte, m protoreflect.Message, without protoreflect.FieldDesc
 	return proto.MarshalOptions{AllowPartial: true}.MarshalAppend(b, rest.Interface())
 }
 
-// nextPiece returns what of a message the next piece has, and what is left after it.
-func nextPiece(head, body []byte) (first, second, headLeft, bodyLeft []byte) {
-	n := min(len(head), pieceSize)
-	k := min(len(body), pieceSize-n)
+// nextPiece returns what of a message the next piece of at most size bytes has, and what is
+// left after it.
+func nextPiece(size int, head, body []byte) (first, second, headLeft, bodyLeft []byte) {
+	n := min(len(head), size)
+	k := min(len(body), size-n)
 	return head[:n], body[:k], head[n:], body[k:]
 }
 
@@ -139,17 +140,21 @@ func (w *writer) beginPiece(id uint32, size, piece int, first bool) {
 func (w *writer) writeLarge(ctx context.Context, s *stream, head, body, tail []byte) error {
 	size := len(head) + len(body)
 	for first := true; len(head)+len(body) > 0; first = false {
-		var a, b []byte
-		a, b, head, body = nextPiece(head, body)
-		var after []byte
+		var a, b, after []byte
+		a, b, head, body = nextPiece(w.lane.pieceSize(w.inFlight.Load() > 1), head, body)
 		if len(head)+len(body) == 0 {
 			after = tail
 		}
+		if err := w.lane.enter(ctx); err != nil {
+			return err
+		}
 		w.mu.Lock()
 		if err := w.wait(ctx, func() bool { return !w.busy }); err != nil {
+			w.lane.leave()
 			return err
 		}
 		if !s.live() {
+			w.lane.leave()
 			w.flushFor(ctx)
 			return errGone
 		}
@@ -164,6 +169,7 @@ func (w *writer) writeLarge(ctx context.Context, s *stream, head, body, tail []b
 		w.writes++
 		w.mu.Unlock()
 		rest, err := w.writeAll(before, a, b, after)
+		w.lane.leave()
 		w.mu.Lock()
 		w.writing = nil
 		if len(rest) > 0 && err == nil {
@@ -185,7 +191,7 @@ func (w *writer) leaveLarge(ctx context.Context, s *stream, head, body, tail []b
 	size := len(head) + len(body)
 	for first := true; len(head)+len(body) > 0; first = false {
 		var a, b []byte
-		a, b, head, body = nextPiece(head, body)
+		a, b, head, body = nextPiece(pieceSize, head, body)
 		w.mu.Lock()
 		if err := w.wait(ctx, func() bool { return len(w.buf) < pieceSize }); err != nil {
 			return err

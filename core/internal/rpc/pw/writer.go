@@ -38,7 +38,8 @@ type writer struct {
 	interruptible bool
 	inFlight      *atomic.Int32 // calls of the connection: with more than one, a write waits for others to add frames
 	failed        func(error)   // called once, without the lock
-	watch         func()        // makes a tick come, which takes a goroutine out of a write that lasts
+	lane          *lane
+	watch         func() // makes a tick come, which takes a goroutine out of a write that lasts
 
 	mu      sync.Mutex // guards the fields below
 	changed sync.Cond  // busy has become false, or err is set
@@ -61,7 +62,7 @@ type writer struct {
 }
 
 func newWriter(raw net.Conn, inFlight *atomic.Int32, failed func(error), watch func()) *writer {
-	w := &writer{raw: raw, header: headerLen, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, watch: watch, kick: make(chan struct{}, 1)}
+	w := &writer{raw: raw, header: headerLen, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, lane: newLane(raw), watch: watch, kick: make(chan struct{}, 1)}
 	w.changed.L = &w.mu
 	return w
 }

@@ -28,6 +28,7 @@
 package multi
 
 import (
+	_ "github.com/plugwire/plugwire/core/proto/plugwire"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -100,6 +101,97 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{0}
 }
 
+type RecordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the user on whose behalf the change was made. Empty for the first
+	// user.
+	Caller string `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
+	// The user who was created.
+	Created       *User `protobuf:"bytes,2,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordRequest) Reset() {
+	*x = RecordRequest{}
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordRequest) ProtoMessage() {}
+
+func (x *RecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordRequest.ProtoReflect.Descriptor instead.
+func (*RecordRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *RecordRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *RecordRequest) GetCreated() *User {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+type RecordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordResponse) Reset() {
+	*x = RecordResponse{}
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordResponse) ProtoMessage() {}
+
+func (x *RecordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordResponse.ProtoReflect.Descriptor instead.
+func (*RecordResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{1}
+}
+
 // A user. Users do not change and are not removed.
 type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -117,7 +209,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[0]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -129,7 +221,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[0]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -142,7 +234,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{0}
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *User) GetName() string {
@@ -181,7 +273,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[1]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -193,7 +285,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[1]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -206,7 +298,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{1}
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateUserRequest) GetName() string {
@@ -242,7 +334,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[2]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -254,7 +346,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[2]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -267,7 +359,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{2}
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -300,7 +392,7 @@ type StoreRequest struct {
 
 func (x *StoreRequest) Reset() {
 	*x = StoreRequest{}
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[3]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +404,7 @@ func (x *StoreRequest) String() string {
 func (*StoreRequest) ProtoMessage() {}
 
 func (x *StoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[3]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +417,7 @@ func (x *StoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreRequest.ProtoReflect.Descriptor instead.
 func (*StoreRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{3}
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StoreRequest) GetCaller() string {
@@ -360,7 +452,7 @@ type StoreResponse struct {
 
 func (x *StoreResponse) Reset() {
 	*x = StoreResponse{}
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[4]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -372,7 +464,7 @@ func (x *StoreResponse) String() string {
 func (*StoreResponse) ProtoMessage() {}
 
 func (x *StoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[4]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -385,7 +477,7 @@ func (x *StoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreResponse.ProtoReflect.Descriptor instead.
 func (*StoreResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{4}
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StoreResponse) GetVersion() int64 {
@@ -416,7 +508,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[5]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +520,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[5]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,7 +533,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{5}
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *QueryRequest) GetCaller() string {
@@ -486,7 +578,7 @@ type QueryResponse struct {
 
 func (x *QueryResponse) Reset() {
 	*x = QueryResponse{}
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[6]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +590,7 @@ func (x *QueryResponse) String() string {
 func (*QueryResponse) ProtoMessage() {}
 
 func (x *QueryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[6]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +603,7 @@ func (x *QueryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
 func (*QueryResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{6}
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *QueryResponse) GetEntries() []*Entry {
@@ -545,7 +637,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[7]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +649,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[7]
+	mi := &file_plugins_multiservice_multi_multi_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +662,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{7}
+	return file_plugins_multiservice_multi_multi_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Entry) GetKey() string {
@@ -612,7 +704,11 @@ var File_plugins_multiservice_multi_multi_proto protoreflect.FileDescriptor
 
 const file_plugins_multiservice_multi_multi_proto_rawDesc = "" +
 	"\n" +
-	"&plugins/multiservice/multi/multi.proto\x12\x05multi\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
+	"&plugins/multiservice/multi/multi.proto\x12\x05multi\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16plugwire/options.proto\"N\n" +
+	"\rRecordRequest\x12\x16\n" +
+	"\x06caller\x18\x01 \x01(\tR\x06caller\x12%\n" +
+	"\acreated\x18\x02 \x01(\v2\v.multi.UserR\acreated\"\x10\n" +
+	"\x0eRecordResponse\"x\n" +
 	"\x04User\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
 	"\x04role\x18\x02 \x01(\x0e2\v.multi.RoleR\x04role\x12;\n" +
@@ -660,7 +756,10 @@ const file_plugins_multiservice_multi_multi_proto_rawDesc = "" +
 	"\aGetUser\x12\x15.multi.GetUserRequest\x1a\v.multi.User\"\x03\x90\x02\x012\x87\x01\n" +
 	"\vDataService\x12;\n" +
 	"\tStoreData\x12\x13.multi.StoreRequest\x1a\x14.multi.StoreResponse\"\x03\x90\x02\x02\x12;\n" +
-	"\tQueryData\x12\x13.multi.QueryRequest\x1a\x14.multi.QueryResponse\"\x03\x90\x02\x01B9Z7github.com/plugwire/plugwire/plugins/multiservice/multib\x06proto3"
+	"\tQueryData\x12\x13.multi.QueryRequest\x1a\x14.multi.QueryResponse\"\x03\x90\x02\x012T\n" +
+	"\bAuditLog\x125\n" +
+	"\x06Record\x12\x14.multi.RecordRequest\x1a\x15.multi.RecordResponse\x1a\x11\xea\xa1\x19\r\n" +
+	"\vmulti.auditB9Z7github.com/plugwire/plugwire/plugins/multiservice/multib\x06proto3"
 
 var (
 	file_plugins_multiservice_multi_multi_proto_rawDescOnce sync.Once
@@ -675,38 +774,43 @@ func file_plugins_multiservice_multi_multi_proto_rawDescGZIP() []byte {
 }
 
 var file_plugins_multiservice_multi_multi_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_plugins_multiservice_multi_multi_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_plugins_multiservice_multi_multi_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_plugins_multiservice_multi_multi_proto_goTypes = []any{
 	(Role)(0),                     // 0: multi.Role
-	(*User)(nil),                  // 1: multi.User
-	(*CreateUserRequest)(nil),     // 2: multi.CreateUserRequest
-	(*GetUserRequest)(nil),        // 3: multi.GetUserRequest
-	(*StoreRequest)(nil),          // 4: multi.StoreRequest
-	(*StoreResponse)(nil),         // 5: multi.StoreResponse
-	(*QueryRequest)(nil),          // 6: multi.QueryRequest
-	(*QueryResponse)(nil),         // 7: multi.QueryResponse
-	(*Entry)(nil),                 // 8: multi.Entry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*RecordRequest)(nil),         // 1: multi.RecordRequest
+	(*RecordResponse)(nil),        // 2: multi.RecordResponse
+	(*User)(nil),                  // 3: multi.User
+	(*CreateUserRequest)(nil),     // 4: multi.CreateUserRequest
+	(*GetUserRequest)(nil),        // 5: multi.GetUserRequest
+	(*StoreRequest)(nil),          // 6: multi.StoreRequest
+	(*StoreResponse)(nil),         // 7: multi.StoreResponse
+	(*QueryRequest)(nil),          // 8: multi.QueryRequest
+	(*QueryResponse)(nil),         // 9: multi.QueryResponse
+	(*Entry)(nil),                 // 10: multi.Entry
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_plugins_multiservice_multi_multi_proto_depIdxs = []int32{
-	0, // 0: multi.User.role:type_name -> multi.Role
-	9, // 1: multi.User.create_time:type_name -> google.protobuf.Timestamp
-	0, // 2: multi.CreateUserRequest.role:type_name -> multi.Role
-	8, // 3: multi.QueryResponse.entries:type_name -> multi.Entry
-	9, // 4: multi.Entry.update_time:type_name -> google.protobuf.Timestamp
-	2, // 5: multi.UserService.CreateUser:input_type -> multi.CreateUserRequest
-	3, // 6: multi.UserService.GetUser:input_type -> multi.GetUserRequest
-	4, // 7: multi.DataService.StoreData:input_type -> multi.StoreRequest
-	6, // 8: multi.DataService.QueryData:input_type -> multi.QueryRequest
-	1, // 9: multi.UserService.CreateUser:output_type -> multi.User
-	1, // 10: multi.UserService.GetUser:output_type -> multi.User
-	5, // 11: multi.DataService.StoreData:output_type -> multi.StoreResponse
-	7, // 12: multi.DataService.QueryData:output_type -> multi.QueryResponse
-	9, // [9:13] is the sub-list for method output_type
-	5, // [5:9] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	3,  // 0: multi.RecordRequest.created:type_name -> multi.User
+	0,  // 1: multi.User.role:type_name -> multi.Role
+	11, // 2: multi.User.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 3: multi.CreateUserRequest.role:type_name -> multi.Role
+	10, // 4: multi.QueryResponse.entries:type_name -> multi.Entry
+	11, // 5: multi.Entry.update_time:type_name -> google.protobuf.Timestamp
+	4,  // 6: multi.UserService.CreateUser:input_type -> multi.CreateUserRequest
+	5,  // 7: multi.UserService.GetUser:input_type -> multi.GetUserRequest
+	6,  // 8: multi.DataService.StoreData:input_type -> multi.StoreRequest
+	8,  // 9: multi.DataService.QueryData:input_type -> multi.QueryRequest
+	1,  // 10: multi.AuditLog.Record:input_type -> multi.RecordRequest
+	3,  // 11: multi.UserService.CreateUser:output_type -> multi.User
+	3,  // 12: multi.UserService.GetUser:output_type -> multi.User
+	7,  // 13: multi.DataService.StoreData:output_type -> multi.StoreResponse
+	9,  // 14: multi.DataService.QueryData:output_type -> multi.QueryResponse
+	2,  // 15: multi.AuditLog.Record:output_type -> multi.RecordResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_plugins_multiservice_multi_multi_proto_init() }
@@ -720,9 +824,9 @@ func file_plugins_multiservice_multi_multi_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_multiservice_multi_multi_proto_rawDesc), len(file_plugins_multiservice_multi_multi_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_plugins_multiservice_multi_multi_proto_goTypes,
 		DependencyIndexes: file_plugins_multiservice_multi_multi_proto_depIdxs,

@@ -396,3 +396,115 @@ var DataService_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "plugins/multiservice/multi/multi.proto",
 }
+
+const (
+	AuditLog_Record_FullMethodName = "/multi.AuditLog/Record"
+)
+
+// AuditLogClient is the client API for AuditLog service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// AuditLog is a service of the host. The plugin calls it after each user that it
+// has created. A host may be without it.
+type AuditLogClient interface {
+	// Record takes note of a change. If it fails, the change stays, and the plugin
+	// logs the failure.
+	Record(ctx context.Context, in *RecordRequest, opts ...grpc.CallOption) (*RecordResponse, error)
+}
+
+type auditLogClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewAuditLogClient(cc grpc.ClientConnInterface) AuditLogClient {
+	return &auditLogClient{cc}
+}
+
+func (c *auditLogClient) Record(ctx context.Context, in *RecordRequest, opts ...grpc.CallOption) (*RecordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordResponse)
+	err := c.cc.Invoke(ctx, AuditLog_Record_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// AuditLogServer is the server API for AuditLog service.
+// All implementations must embed UnimplementedAuditLogServer
+// for forward compatibility.
+//
+// AuditLog is a service of the host. The plugin calls it after each user that it
+// has created. A host may be without it.
+type AuditLogServer interface {
+	// Record takes note of a change. If it fails, the change stays, and the plugin
+	// logs the failure.
+	Record(context.Context, *RecordRequest) (*RecordResponse, error)
+	mustEmbedUnimplementedAuditLogServer()
+}
+
+// UnimplementedAuditLogServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedAuditLogServer struct{}
+
+func (UnimplementedAuditLogServer) Record(context.Context, *RecordRequest) (*RecordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Record not implemented")
+}
+func (UnimplementedAuditLogServer) mustEmbedUnimplementedAuditLogServer() {}
+func (UnimplementedAuditLogServer) testEmbeddedByValue()                  {}
+
+// UnsafeAuditLogServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to AuditLogServer will
+// result in compilation errors.
+type UnsafeAuditLogServer interface {
+	mustEmbedUnimplementedAuditLogServer()
+}
+
+func RegisterAuditLogServer(s grpc.ServiceRegistrar, srv AuditLogServer) {
+	// If the following call panics, it indicates UnimplementedAuditLogServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&AuditLog_ServiceDesc, srv)
+}
+
+func _AuditLog_Record_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditLogServer).Record(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuditLog_Record_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditLogServer).Record(ctx, req.(*RecordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// AuditLog_ServiceDesc is the grpc.ServiceDesc for AuditLog service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var AuditLog_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "multi.AuditLog",
+	HandlerType: (*AuditLogServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Record",
+			Handler:    _AuditLog_Record_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "plugins/multiservice/multi/multi.proto",
+}

@@ -13,9 +13,10 @@ import (
 // github.com/plugwire/plugwire/core to the version in the name. If the second
 // fails, core is too new: generate this file again with a newer codegen.
 const (
-	_                        = protocol.IsAtLeastVersion0_1_0
-	_                        = protocol.SupportsGeneratedV1
-	generateInOneRun_multi_1 = true // if redeclared: the protocol's files were not generated in one run
+	_                              = protocol.IsAtLeastVersion0_1_0
+	_                              = protocol.SupportsGeneratedV1
+	generateInOneRun_multi_1       = true // if redeclared: the protocol's files were not generated in one run
+	generateInOneRun_multi_audit_1 = true // if redeclared: the protocol's files were not generated in one run
 )
 
 // MultiProtocol is version 1 of the protocol "multi", which consists of the
@@ -129,3 +130,38 @@ func ServeMulti(handler MultiHandler) protocol.Binding {
 	}
 	return protocol.Join(ServeUserService(handler), ServeDataService(handler))
 }
+
+// AuditLogProtocol is version 1 of the protocol "multi.audit", which consists
+// of the service AuditLog. A host offers it with host.WithProtocols. A plugin
+// serves it with ServeAuditLog.
+var AuditLogProtocol = protocol.New("multi.audit", 1, &AuditLog_ServiceDesc)
+
+// AuditLogHandler is what a plugin implements to serve AuditLog. Its methods
+// may be called concurrently.
+//
+// AuditLog is a service of the host. The plugin calls it after each user that it
+// has created. A host may be without it.
+type AuditLogHandler interface {
+	// Record takes note of a change. If it fails, the change stays, and the plugin
+	// logs the failure.
+	Record(context.Context, *RecordRequest) (*RecordResponse, error)
+}
+
+// ServeAuditLog binds handler to AuditLogProtocol, for plugin.Main or
+// plugin.Serve. A nil handler is an error, which those functions return.
+func ServeAuditLog(handler AuditLogHandler) protocol.Binding {
+	if handler == nil {
+		return protocol.Bind(AuditLogProtocol, nil)
+	}
+	return protocol.Bind(AuditLogProtocol, auditLogAdaptor{handler})
+}
+
+// auditLogAdaptor makes an AuditLogHandler an AuditLogServer. Its only method
+// is a mark that AuditLogServer requires, and is never called. Unlike
+// UnimplementedAuditLogServer it has no RPC methods, which could hide a missing
+// one.
+type auditLogAdaptor struct{ AuditLogHandler }
+
+func (auditLogAdaptor) mustEmbedUnimplementedAuditLogServer() {}
+
+var _ AuditLogServer = auditLogAdaptor{}

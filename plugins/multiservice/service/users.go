@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -34,7 +35,22 @@ func (s *Service) CreateUser(ctx context.Context, request *multi.CreateUserReque
 	}
 	plugin.Logger(ctx).LogAttrs(ctx, slog.LevelInfo, "created a user",
 		slog.String("name", user.GetName()), slog.String("role", user.GetRole().String()), slog.String("caller", request.GetCaller()))
+	record(ctx, &multi.RecordRequest{Caller: request.GetCaller(), Created: user})
 	return user, nil
+}
+
+// recordTimeout bounds how long CreateUser waits for the host's audit log.
+const recordTimeout = 10 * time.Second
+
+// record reports a change to the host's audit log, if the host has one. The change is on the disk, so it is
+// reported also if the caller has given up, and a failure is only logged.
+func record(ctx context.Context, request *multi.RecordRequest) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	_, err := multi.NewAuditLogClient(plugin.Host(ctx)).Record(ctx, request)
+	if err != nil && status.Code(err) != codes.Unimplemented {
+		plugin.Logger(ctx).LogAttrs(ctx, slog.LevelWarn, "the host did not record a change", slog.Any("error", err))
+	}
 }
 
 // mayCreate returns why the user of request cannot be created.

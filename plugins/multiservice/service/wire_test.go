@@ -28,7 +28,7 @@ const patience = 20 * time.Second
 
 // serve serves a database with a user of each role like the plugin's command,
 // through a real handshake and transport.
-func serve(t *testing.T) *host.Plugin {
+func serve(t *testing.T, opts ...host.Option) *host.Plugin {
 	t.Helper()
 	db, err := store.Open(t.TempDir())
 	if err != nil {
@@ -39,7 +39,45 @@ func serve(t *testing.T) *host.Plugin {
 	return plugintest.StartWith(t, multi.ServeMulti(s), unix.New(), []plugin.Option{
 		plugin.WithMaxMessageSize(service.MaxMessageSize),
 		plugin.OnShutdown(func(context.Context) error { return db.Close() }),
-	})
+	}, opts...)
+}
+
+// scriptedLog is the audit log of a host. It returns its error.
+type scriptedLog struct {
+	requests chan *multi.RecordRequest
+	err      error
+}
+
+// Record implements multi.AuditLogHandler.
+func (s scriptedLog) Record(_ context.Context, request *multi.RecordRequest) (*multi.RecordResponse, error) {
+	s.requests <- request
+	return &multi.RecordResponse{}, s.err
+}
+
+// The host's audit log has each created user. If the log fails, the user is there all the same.
+func TestAuditLog(t *testing.T) {
+	for _, failure := range []error{nil, status.Error(codes.Internal, "the log is full")} {
+		log := scriptedLog{make(chan *multi.RecordRequest, 1), failure}
+		users := multi.NewUserServiceClient(serve(t, host.WithServices(multi.ServeAuditLog(log))))
+		created, err := users.CreateUser(t.Context(), &multi.CreateUserRequest{Name: "new", Role: multi.Role_ROLE_WRITER, Caller: admin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case request := <-log.requests:
+			if request.GetCaller() != admin || !proto.Equal(request.GetCreated(), created) {
+				t.Errorf("recorded %v", request)
+			}
+		default:
+			t.Error("nothing was recorded")
+		}
+		if _, err := users.CreateUser(t.Context(), &multi.CreateUserRequest{Name: "new2", Caller: admin}); err == nil {
+			t.Error("a user without a role was created")
+		}
+		if len(log.requests) > 0 {
+			t.Errorf("recorded %v, which was refused", <-log.requests)
+		}
+	}
 }
 
 // One handler serves both services, over one connection.

@@ -58,6 +58,7 @@ func withPlugin(ctx context.Context, dir string, work func(context.Context, *hos
 	}
 	p, err := host.Launch(ctx, cmd,
 		host.WithProtocols(multi.MultiProtocol),
+		host.WithServices(multi.ServeAuditLog(auditLog{})), // the plugin calls the host
 		host.WithTransports(unix.New(), quic.New(), tcp.New()),
 		host.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))), // the plugin's records come here
 		host.WithMaxMessageSize(service.MaxMessageSize))
@@ -65,6 +66,15 @@ func withPlugin(ctx context.Context, dir string, work func(context.Context, *hos
 		return err // if the database does not open, it says why
 	}
 	return errors.Join(work(ctx, p), p.Close()) // Close waits until the plugin has closed its database
+}
+
+// auditLog is the service of the host.
+type auditLog struct{}
+
+// Record prints what the plugin has changed.
+func (auditLog) Record(_ context.Context, request *multi.RecordRequest) (*multi.RecordResponse, error) {
+	fmt.Printf("audit: %q created %s, %v\n", request.GetCaller(), request.GetCreated().GetName(), request.GetCreated().GetRole())
+	return &multi.RecordResponse{}, nil
 }
 
 // write creates users, and stores values on behalf of one of them.
@@ -78,11 +88,9 @@ func write(ctx context.Context, p *host.Plugin) error {
 		if _, err := users.GetUser(ctx, &multi.GetUserRequest{Name: request.GetName(), Caller: request.GetName()}); err == nil {
 			continue // the directory has a database from before
 		}
-		user, err := users.CreateUser(ctx, request)
-		if err != nil {
+		if _, err := users.CreateUser(ctx, request); err != nil {
 			return err
 		}
-		fmt.Printf("created %s, %v\n", user.GetName(), user.GetRole())
 	}
 
 	const callers = 64 // those at the same time share a transaction

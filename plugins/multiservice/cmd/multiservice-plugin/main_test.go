@@ -183,9 +183,9 @@ func TestPluginByHand(t *testing.T) {
 // The second time the users are there.
 func TestHost(t *testing.T) {
 	const (
-		created = `created ann, ROLE_ADMIN
-created bob, ROLE_WRITER
-created joe, ROLE_READER
+		created = `audit: "" created ann, ROLE_ADMIN
+audit: "ann" created bob, ROLE_WRITER
+audit: "ann" created joe, ROLE_READER
 `
 		rest = `bob stored 64 values in \S+
 joe may not: PermissionDenied: the caller joe is ROLE_READER, and this takes ROLE_WRITER

@@ -154,6 +154,9 @@ func (c *Case) Processes() []*Process {
 // maxOutput is how much of what processes printed is part of a result, in lines.
 const maxOutput = 12
 
+// maxLine is how much of each line is part of a result, in bytes.
+const maxLine = 300
+
 // output returns the last lines that the processes have printed.
 func (c *Case) output() string {
 	c.mu.Lock()
@@ -163,5 +166,10 @@ func (c *Case) output() string {
 		lines = append(lines, slices.Collect(strings.Lines(string(p.Stderr.Bytes())))...)
 	}
 	lines = lines[max(0, len(lines)-maxOutput):]
+	for i, line := range lines {
+		if len(line) > maxLine {
+			lines[i] = line[:maxLine] + "...\n"
+		}
+	}
 	return strings.TrimRight(strings.Join(lines, ""), "\n")
 }

@@ -21,7 +21,7 @@ const healthCheck = "/grpc.health.v1.Health/Check"
 func (s *suite) callRules() []conform.Rule {
 	return []conform.Rule{
 		{
-			Section: "protocol 12", Name: "health", Profiles: all, Needs: []string{needAnswer},
+			Section: "protocol 12", Name: "health", Profiles: all, Needs: []string{needAnswer, "protocol-6/unasked-certificate"},
 			Title: "The service plugin is healthy as soon as the plugin has answered.",
 			Check: func(ctx context.Context, c *conform.Case) error { return s.healthy(ctx, c, "plugin") },
 		},
@@ -77,7 +77,7 @@ func (s *suite) healthy(ctx context.Context, c *conform.Case, service string) er
 	if err != nil {
 		return err
 	}
-	if err := ask(ctx, conn, service); err != nil {
+	if err := s.ask(ctx, conn, service); err != nil {
 		return conform.Fail("the status SERVING", err.Error(), fmt.Sprintf("serve grpc.health.v1.Health, and set the service %q to SERVING before you answer", service))
 	}
 	return nil
@@ -92,7 +92,7 @@ func (s *suite) info(ctx context.Context, c *conform.Case) error {
 	if err != nil {
 		return err
 	}
-	answer, err := unary(ctx, conn, "/plugwire.v1.Control/Info", nil)
+	answer, err := s.unary(ctx, conn, "/plugwire.v1.Control/Info", nil)
 	if err != nil {
 		return conform.Fail("an answer to Control/Info", err.Error(), "serve plugwire.v1.Control")
 	}
@@ -138,7 +138,7 @@ func (s *suite) reflection(ctx context.Context, c *conform.Case) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	const fieldListServices = 7
 	request := protowire.AppendTag(nil, fieldListServices, protowire.BytesType)
@@ -171,7 +171,7 @@ func (s *suite) unknownMethod(ctx context.Context, c *conform.Case) error {
 		return err
 	}
 	for _, method := range []string{"/conform.Nobody/Serves", "/grpc.health.v1.Health/Nobody"} {
-		if _, err := unary(ctx, conn, method, nil); !isCode(err, codes.Unimplemented) {
+		if _, err := p.suite.unary(ctx, conn, method, nil); !isCode(err, codes.Unimplemented) {
 			return conform.Fail("UNIMPLEMENTED for "+method, fmt.Sprint(err), "let gRPC answer: hosts find out in this way what a plugin has")
 		}
 	}
@@ -191,7 +191,7 @@ func (s *suite) manyCalls(ctx context.Context, c *conform.Case) error {
 	errs := make([]error, calls)
 	var wg sync.WaitGroup
 	for i := range errs {
-		wg.Go(func() { errs[i] = ask(ctx, conn, "plugin") })
+		wg.Go(func() { errs[i] = s.ask(ctx, conn, "plugin") })
 	}
 	wg.Wait()
 	for _, err := range errs {
@@ -214,7 +214,7 @@ func (s *suite) largeMessage(ctx context.Context, c *conform.Case) error {
 	const size = 8 << 20
 	request := protowire.AppendTag(nil, 1, protowire.BytesType)
 	request = protowire.AppendString(request, strings.Repeat("a", size))
-	if _, err := unary(ctx, conn, healthCheck, request); !isCode(err, codes.NotFound) {
+	if _, err := s.unary(ctx, conn, healthCheck, request); !isCode(err, codes.NotFound) {
 		text := fmt.Sprint(err)
 		return conform.Fail("NOT_FOUND for the health of a service with a name of 8 MiB", clip(text), "raise the limit of gRPC's messages to 256 MiB: its default is 4 MiB")
 	}
@@ -232,7 +232,7 @@ func (s *suite) largeMetadata(ctx context.Context, c *conform.Case) error {
 	}
 	const size = 64 << 10
 	large := metadata.AppendToOutgoingContext(ctx, "x-conform", strings.Repeat("a", size))
-	err = ask(large, conn, "plugin")
+	err = s.ask(large, conn, "plugin")
 	refused := []codes.Code{codes.OK, codes.ResourceExhausted, codes.Internal, codes.Unavailable, codes.Unknown}
 	if !slices.Contains(refused, status.Code(err)) {
 		return conform.Fail("an answer or a refusal", clip(fmt.Sprint(err)), "refuse the call alone if the metadata is above a limit")
@@ -251,7 +251,7 @@ func (s *suite) manyConnections(ctx context.Context, c *conform.Case) error {
 			if err != nil {
 				return err
 			}
-			if err := ask(ctx, conn, "plugin"); err != nil {
+			if err := s.ask(ctx, conn, "plugin"); err != nil {
 				return conform.Fail("the plugin serves each connection", err.Error(), "accept connections until the end")
 			}
 		}

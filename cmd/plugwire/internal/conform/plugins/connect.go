@@ -27,9 +27,6 @@ const (
 	purposeCalls = 1
 )
 
-// callTimeout bounds a call, or any other answer of the plugin on a connection.
-const callTimeout = 10 * time.Second
-
 // dial connects to the plugin, without a byte.
 func (p *started) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
@@ -38,7 +35,7 @@ func (p *started) dial(ctx context.Context) (net.Conn, error) {
 		return nil, conform.Fail("the plugin accepts connections at "+p.network+" "+p.address, err.Error(), "listen before you print the answer, and accept connections until the end")
 	}
 	p.c.Own(conn)
-	return conn, conn.SetDeadline(time.Now().Add(callTimeout))
+	return conn, conn.SetDeadline(time.Now().Add(p.suite.callTimeout))
 }
 
 // preamble returns the preamble of a stream, or nothing for a foreign plugin. Each stream
@@ -120,8 +117,8 @@ func (p *started) client() (*grpc.ClientConn, error) {
 }
 
 // ask asks for the health of a service on a connection.
-func ask(ctx context.Context, conn *grpc.ClientConn, service string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func (s *suite) ask(ctx context.Context, conn *grpc.ClientConn, service string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
 	if err == nil && answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
@@ -137,7 +134,7 @@ func (p *started) serves(ctx context.Context, after string) error {
 		return err
 	}
 	defer conn.Close() //nolint:errcheck // nothing waits to be sent
-	if err := ask(ctx, conn, "plugin"); err != nil {
+	if err := p.suite.ask(ctx, conn, "plugin"); err != nil {
 		seen := err.Error()
 		select {
 		case <-p.Exited():
@@ -150,8 +147,8 @@ func (p *started) serves(ctx context.Context, after string) error {
 }
 
 // unary makes a call with messages that are already encoded.
-func unary(ctx context.Context, conn *grpc.ClientConn, method string, request []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func (s *suite) unary(ctx context.Context, conn *grpc.ClientConn, method string, request []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	var answer []byte
 	err := conn.Invoke(ctx, method, &request, &answer, grpc.ForceCodec(bytesCodec{}))

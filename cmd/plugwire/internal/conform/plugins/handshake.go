@@ -28,8 +28,17 @@ func (s *suite) handshakeRules() []conform.Rule {
 	return []conform.Rule{
 		{
 			Section: "protocol 2", Name: "versions-in-any-order", Profiles: all, Needs: []string{needAnswer},
-			Title: "The plugin reads versions in any order, skips what is no number, and takes the highest that it has.",
+			Title: "The plugin reads versions in any order, and takes the highest that it has.",
 			Check: s.versionsInAnyOrder,
+		},
+		{
+			Section: "protocol 2", Name: "other-items-of-versions", Profiles: conform.Minimal, Needs: []string{"protocol-2/versions-in-any-order"},
+			Title: "The plugin skips items of the versions that are no number, and the spaces around items.",
+			Check: func(ctx context.Context, c *conform.Case) error {
+				plain := join(s.versions)
+				_, err := s.sameVersion(ctx, c, plain, "x,, -1,"+strings.ReplaceAll(plain, ",", " , ")+" ,1e3")
+				return err
+			},
 		},
 		{
 			Section: "protocol 4", Name: "plugwire-host", Profiles: all, Needs: []string{needAnswer, needHealth},
@@ -102,6 +111,12 @@ func (s *suite) refusesCookie(ctx context.Context, c *conform.Case, o offer) err
 		return err
 	}
 	const advice = "look for the cookie's variable first; without its value, write a sentence to standard error and exit with 1"
+	bounded, cancel := context.WithTimeout(ctx, s.grace)
+	defer cancel()
+	printed, err := p.Stdout.Wait(bounded, func(b []byte) bool { return bytes.ContainsRune(b, '\n') })
+	if err == nil && len(bytes.TrimSpace(printed)) > 0 {
+		return conform.Fail("nothing on standard output", clip(strings.TrimSpace(string(printed))), advice)
+	}
 	if err := exits(ctx, s, p, 1); err != nil {
 		return withAdvice(err, advice)
 	}
@@ -112,35 +127,47 @@ func (s *suite) refusesCookie(ctx context.Context, c *conform.Case, o offer) err
 	if len(bytes.TrimSpace(said)) == 0 {
 		return conform.Fail("a sentence on standard error", "nothing", advice)
 	}
-	if printed := p.Stdout.Bytes(); len(bytes.TrimSpace(printed)) > 0 {
-		return conform.Fail("nothing on standard output", clip(strings.TrimSpace(string(printed))), advice)
-	}
 	return nil
 }
 
-// versionsInAnyOrder offers the same versions in three forms.
+// versionsInAnyOrder offers the same versions from the lowest to the highest, and back.
 func (s *suite) versionsInAnyOrder(ctx context.Context, c *conform.Case) error {
 	sorted := slices.Sorted(slices.Values(s.versions))
+	if len(sorted) == 1 {
+		sorted = append(sorted, unlikelyVersion)
+	}
 	reversed := slices.Clone(sorted)
 	slices.Reverse(reversed)
-	if len(sorted) == 1 {
-		sorted = append([]int{unlikelyVersion}, sorted...)
+	taken, err := s.sameVersion(ctx, c, join(sorted), join(reversed))
+	if err != nil {
+		return err
 	}
-	var first int
-	for i, versions := range []string{join(sorted), join(reversed), "x,, -1," + strings.ReplaceAll(join(sorted), ",", " , ") + ",1e3"} {
+	// Without the version that it has taken and all below, it must have none.
+	above := append(sorted[slices.Index(sorted, taken)+1:], unlikelyVersion)
+	p, err := s.start(ctx, c, offer{versions: join(above)})
+	if err == nil && slices.Contains(above, p.version) {
+		return conform.Fail(fmt.Sprintf("version %d for PLUGIN_PROTOCOL_VERSIONS=%s", p.version, clip(join(sorted))), strconv.Itoa(taken), "take the highest version that both sides have")
+	}
+	return nil // how it answers a host without a common version is another rule
+}
+
+// sameVersion checks that all lists mean the same version, and returns it.
+func (s *suite) sameVersion(ctx context.Context, c *conform.Case, lists ...string) (int, error) {
+	first := 0
+	for i, versions := range lists {
 		p, err := s.start(ctx, c, offer{versions: versions})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if i == 0 {
 			first = p.version
 		}
 		if p.version != first || !slices.Contains(s.versions, p.version) {
-			return conform.Fail(fmt.Sprintf("version %d for PLUGIN_PROTOCOL_VERSIONS=%s", first, versions), strconv.Itoa(p.version),
-				"take the highest version that both sides have, whatever the order is")
+			return 0, conform.Fail(fmt.Sprintf("version %d for PLUGIN_PROTOCOL_VERSIONS=%s", first, clip(versions)), strconv.Itoa(p.version),
+				"take the highest version that both sides have")
 		}
 	}
-	return nil
+	return first, nil
 }
 
 // unlikelyVersion is one that no plugin has.

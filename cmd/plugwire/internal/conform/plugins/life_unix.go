@@ -78,7 +78,7 @@ func (s *suite) hostDies(ctx context.Context, c *conform.Case) error {
 	if err := host.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	timer := time.NewTimer(s.grace)
+	timer := time.NewTimer(s.life)
 	defer timer.Stop()
 	select {
 	case <-ended:
@@ -86,7 +86,7 @@ func (s *suite) hostDies(ctx context.Context, c *conform.Case) error {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return conform.Fail("the plugin ends", fmt.Sprintf("it runs %v after its host was killed", s.grace),
+	return conform.Fail("the plugin ends", fmt.Sprintf("it runs %v after its host was killed", s.life),
 		"watch the host: wait until nobody reads standard output and standard error, or until the parent process is another one")
 }
 
@@ -116,14 +116,14 @@ func (s *suite) lifelineEnds(ctx context.Context, c *conform.Case, stopped bool)
 	if err := p.lifeline.Close(); err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.grace)
+	bounded, cancel := context.WithTimeout(ctx, s.life)
 	defer cancel()
 	if _, err := p.Wait(bounded); err != nil {
 		advice := "watch the lifeline: its end of file means that the host has died"
 		if stopped {
 			advice = "ask the kernel for SIGCONT at the end of the lifeline"
 		}
-		return conform.Fail("the plugin ends", fmt.Sprintf("it runs %v after its lifeline has ended", s.grace), advice)
+		return conform.Fail("the plugin ends", fmt.Sprintf("it runs %v after its lifeline has ended", s.life), advice)
 	}
 	return p.socketGone()
 }

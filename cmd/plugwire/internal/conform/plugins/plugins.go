@@ -23,6 +23,8 @@ type suite struct {
 	prints       string
 	startTimeout time.Duration // until the answer
 	grace        time.Duration // until the plugin has ended
+	callTimeout  time.Duration // until a call, or anything else on a connection, is answered
+	life         time.Duration // until the plugin has ended after its host
 
 	cookieName, cookieValue string // by the flags
 }
@@ -35,8 +37,14 @@ const (
 
 // Suite returns the rules.
 func Suite() *conform.Suite {
-	s := &suite{}
-	return &conform.Suite{
+	_, rules := newSuite()
+	return rules
+}
+
+// newSuite returns the rules, and what tests of them change.
+func newSuite() (*suite, *conform.Suite) {
+	s := &suite{startTimeout: defaultStartTimeout, grace: defaultGrace, callTimeout: defaultGrace, life: defaultGrace}
+	return s, &conform.Suite{
 		Kind: "plugin",
 		Long: "Plugin starts a program that is a plugin, and plays its hosts.",
 		Rules: slices.Concat(s.handshakeRules(), s.refusalRules(), s.transportRules(), s.securityRules(), s.callRules(),
@@ -52,8 +60,8 @@ func (s *suite) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.cookie, "cookie", "", "cookie by which the plugin knows its host, as `NAME=VALUE`")
 	flags.IntSliceVar(&s.versions, "protocol-version", nil, "`versions` of the protocol to offer (default 1 to 64, or the preset's)")
 	flags.StringVar(&s.prints, "prints", "", "unary `method` that prints on standard output and standard error when its request is empty")
-	flags.DurationVar(&s.startTimeout, "start-timeout", defaultStartTimeout, "how long the plugin may take for its answer")
-	flags.DurationVar(&s.grace, "grace", defaultGrace, "how long the plugin may take to end")
+	flags.DurationVar(&s.startTimeout, "start-timeout", s.startTimeout, "how long the plugin may take for its answer")
+	flags.DurationVar(&s.grace, "grace", s.grace, "how long the plugin may take to end")
 }
 
 // The waits of checks. A plugin needs a fraction of them, but a machine may be busy.

@@ -43,7 +43,7 @@ func (s *suite) stopRules() []conform.Rule {
 			Check: s.controlShutdown,
 		},
 		{
-			Section: "protocol 13", Name: "silent-connection-at-the-end", Profiles: all, Needs: []string{"protocol-13/ends"},
+			Section: "protocol 13", Name: "silent-connection-at-the-end", Profiles: conform.Minimal, Needs: []string{"protocol-13/ends"},
 			Title: "A connection that says nothing does not hold up the end.",
 			Check: func(ctx context.Context, c *conform.Case) error {
 				p, err := s.start(ctx, c, ours())
@@ -94,7 +94,7 @@ func (p *started) stop(ctx context.Context) error {
 	if !p.foreign() {
 		method, request = controlShutdown, graceRequest(p.suite.grace)
 	}
-	_, err = unary(ctx, conn, method, request)
+	_, err = p.suite.unary(ctx, conn, method, request)
 	switch {
 	case isCode(err, codes.Unimplemented) && hasSignals:
 		if err := p.Signal(syscall.SIGTERM); err != nil {
@@ -133,10 +133,10 @@ func (s *suite) controlShutdown(ctx context.Context, c *conform.Case) error {
 	if err != nil {
 		return err
 	}
-	if _, err := unary(ctx, conn, controlShutdown, graceRequest(s.grace)); err != nil {
+	if _, err := s.unary(ctx, conn, controlShutdown, graceRequest(s.grace)); err != nil {
 		return conform.Fail("an empty answer to "+controlShutdown, err.Error(), "answer at once, and end after that")
 	}
-	if _, err := unary(ctx, conn, controlShutdown, nil); err != nil && !isCode(err, codes.Unavailable) {
+	if _, err := s.unary(ctx, conn, controlShutdown, nil); err != nil && !isCode(err, codes.Unavailable) {
 		return conform.Fail("an empty answer to the second call, or UNAVAILABLE", err.Error(), "asking again changes nothing")
 	}
 	if err := p.exits(ctx, 0); err != nil {
@@ -153,6 +153,10 @@ func (s *suite) sigint(ctx context.Context, c *conform.Case) error {
 	}
 	p, err := s.start(ctx, c, offer{})
 	if err != nil {
+		return err
+	}
+	// Plugins on go-plugin ignore the signal from when they serve, and not before.
+	if err := p.serves(ctx, "before SIGINT"); err != nil {
 		return err
 	}
 	if err := p.Signal(os.Interrupt); err != nil {

@@ -18,7 +18,7 @@ import (
 func (s *suite) transportRules() []conform.Rule {
 	return []conform.Rule{
 		{
-			Section: "protocol 5", Name: "host-order", Needs: []string{needFields},
+			Section: "protocol 5", Name: "host-order", Needs: []string{needFields, needMTLS},
 			Title: "The plugin takes the first transport, wire and security in the host's order that it has.",
 			Check: s.hostOrder,
 		},
@@ -43,7 +43,7 @@ func (s *suite) transportRules() []conform.Rule {
 			Check: s.longDirectory,
 		},
 		{
-			Section: "protocol 8", Name: "tcp", Needs: []string{needFields},
+			Section: "protocol 8", Name: "tcp", Needs: []string{needFields, needMTLS},
 			Title: "On tcp, the plugin listens on the loopback, on a port of the host's range, with mutual TLS.",
 			Check: s.tcp,
 		},

@@ -137,7 +137,16 @@ type wire struct {
 
 // onWire starts the plugin with pw/1.
 func (s *suite) onWire(ctx context.Context, c *conform.Case) (*started, error) {
-	return s.start(ctx, c, ours("wires", "pw/1", "security", "peercred,mtls"))
+	p, err := s.startAny(ctx, c, ours("wires", "pw/1"))
+	switch {
+	case err != nil:
+		return nil, err
+	case p.refusal == "wire":
+		return nil, conform.NotApplicable("the plugin does not have the wire pw/1")
+	case p.extended["wire"] != "pw/1":
+		return nil, conform.Fail("wire=pw/1 for an offer of pw/1 alone", clip(p.line), "refuse with code wire, or choose what was offered")
+	}
+	return p, nil
 }
 
 // openWire opens a connection, and reads hello.
@@ -152,6 +161,14 @@ func (p *started) openWire(ctx context.Context) (*wire, error) {
 		return nil, conform.Fail("hello: kind 11, call 0, empty", fmt.Sprintf("kind %d, call %d, %d bytes, error %v", kind, call, len(payload), err), "send it when the connection is let in")
 	}
 	return w, nil
+}
+
+// send writes frames that the plugin must take.
+func (w *wire) send(frames ...[]byte) error {
+	if _, err := w.Write(slices.Concat(frames...)); err != nil {
+		return conform.Fail("the plugin reads the frames", err.Error(), "see sections 2 to 5")
+	}
+	return nil
 }
 
 // maxEnd is the longest payload that a frame may have.
@@ -230,8 +247,8 @@ func (w *wire) checkHealth(call uint32, first bool) error {
 		w.methods++
 		name = healthCheck
 	}
-	if _, err := w.Write(openFrame(call, w.methods, name, healthRequest(), 0)); err != nil {
-		return conform.Fail("the plugin reads the call", err.Error(), "see section 3")
+	if err := w.send(openFrame(call, w.methods, name, healthRequest(), 0)); err != nil {
+		return err
 	}
 	code, message, err := w.end(call)
 	if err != nil {
@@ -266,7 +283,7 @@ func (s *suite) wireCall(ctx context.Context, c *conform.Case) error {
 func (s *suite) wireUnknown(ctx context.Context, c *conform.Case) error {
 	return s.onOne(ctx, c, func(w *wire) error {
 		w.methods++
-		if _, err := w.Write(openFrame(1, w.methods, "/conform.Nobody/Serves", []byte{}, 0)); err != nil {
+		if err := w.send(openFrame(1, w.methods, "/conform.Nobody/Serves", []byte{}, 0)); err != nil {
 			return err
 		}
 		code, _, err := w.end(1)
@@ -292,18 +309,15 @@ func (s *suite) wirePieces(ctx context.Context, c *conform.Case) error {
 		w.methods++
 		sent := openFrame(1, w.methods, healthCheck, nil, 0)
 		sent = append(sent, frame(kindBegin, 1, protowire.AppendVarint(nil, uint64(len(message)))...)...)
-		if _, err := w.Write(sent); err != nil {
+		if err := w.send(sent); err != nil {
 			return err
 		}
 		for i := range slices.Chunk(message, piece) {
-			if _, err := w.Write(frame(kindPiece, 1, i...)); err != nil {
+			if err := w.send(frame(kindPiece, 1, i...)); err != nil {
 				return err
 			}
-			if len(i) < piece {
-				continue
-			}
 		}
-		if _, err := w.Write(frame(kindHalf, 1)); err != nil {
+		if err := w.send(frame(kindHalf, 1)); err != nil {
 			return err
 		}
 		code, _, err := w.end(1)
@@ -317,7 +331,7 @@ func (s *suite) wirePieces(ctx context.Context, c *conform.Case) error {
 		begun := openFrame(3, w.methods, "", nil, 0)
 		begun = append(begun, frame(kindBegin, 3, protowire.AppendVarint(nil, uint64(len(message)))...)...)
 		begun = append(begun, frame(kindPiece, 3, message[:piece]...)...)
-		if _, err := w.Write(begun); err != nil {
+		if err := w.send(begun); err != nil {
 			return err
 		}
 		return w.checkHealth(5, false)
@@ -329,7 +343,7 @@ func (s *suite) wirePieces(ctx context.Context, c *conform.Case) error {
 func (s *suite) wireCredit(ctx context.Context, c *conform.Case) error {
 	return s.onOne(ctx, c, func(w *wire) error {
 		w.methods++
-		if _, err := w.Write(openFrame(1, w.methods, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", nil, 0)); err != nil {
+		if err := w.send(openFrame(1, w.methods, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", nil, 0)); err != nil {
 			return err
 		}
 		const size = 60 << 10
@@ -350,7 +364,7 @@ func (s *suite) wireCredit(ctx context.Context, c *conform.Case) error {
 					credit += int(more) //nolint:gosec // of a test
 				}
 			}
-			if _, err := w.Write(frame(kindMessage, 1, request...)); err != nil {
+			if err := w.send(frame(kindMessage, 1, request...)); err != nil {
 				return err
 			}
 			credit -= len(request) + 8
@@ -364,7 +378,7 @@ func (s *suite) wireLate(ctx context.Context, c *conform.Case) error {
 		if err := w.checkHealth(1, true); err != nil {
 			return err
 		}
-		if _, err := w.Write(append(frame(kindCancel, 1), frame(kindCredit, 1, 1)...)); err != nil {
+		if err := w.send(append(frame(kindCancel, 1), frame(kindCredit, 1, 1)...)); err != nil {
 			return err
 		}
 		return w.checkHealth(3, false)
@@ -374,7 +388,7 @@ func (s *suite) wireLate(ctx context.Context, c *conform.Case) error {
 func (s *suite) wireBadMessage(ctx context.Context, c *conform.Case) error {
 	return s.onOne(ctx, c, func(w *wire) error {
 		w.methods++
-		if _, err := w.Write(openFrame(1, w.methods, healthCheck, []byte{0xff, 0xff, 0xff}, 0)); err != nil {
+		if err := w.send(openFrame(1, w.methods, healthCheck, []byte{0xff, 0xff, 0xff}, 0)); err != nil {
 			return err
 		}
 		code, _, err := w.end(1)

@@ -18,6 +18,7 @@ import (
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/conform"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/conform/hosts"
 	pluginrules "github.com/plugwire/plugwire/cmd/plugwire/internal/conform/plugins"
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/conform/probe"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/dev"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/doctor"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/inspect"
@@ -31,6 +32,7 @@ var errInterrupted = errors.New("interrupted")
 // runs in good order, with the plugin. A second one ends the process at once, and the
 // plugin ends with its host.
 func Main(args []string) int {
+	probe.Main() // does not return in a plugin that conform gives to a host
 	suites := []*conform.Suite{pluginrules.Suite(), hosts.Suite()}
 	if code, ran := conform.RunRole(args, suites...); ran {
 		return code

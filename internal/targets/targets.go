@@ -19,7 +19,9 @@ const (
 	benchCommand     = "./bench/cmd/bench"
 	benchPage        = "docs/performance.md"
 	supervisePackage = "./core/supervise"
-	e2ePackages      = "./core/internal/e2e/..."
+	// conformPackage has the defects of hosts, each with all rules.
+	conformPackage = "./cmd/plugwire/internal/conform/hosts"
+	e2ePackages    = "./core/internal/e2e/..."
 
 	streamingPackages    = "./plugins/streaming/cmd/..."
 	multiservicePackages = "./plugins/multiservice/cmd/..."
@@ -117,7 +119,7 @@ func benchOnce(ctx context.Context) error {
 
 // Soak runs the long life tests: plugins that die 1,000 times in every way, hosts that are killed 600 times, file transfers that are killed.
 func Soak(ctx context.Context) error {
-	soaked := []string{e2ePackages, supervisePackage, streamingPackages, multiservicePackages}
+	soaked := []string{e2ePackages, supervisePackage, streamingPackages, multiservicePackages, conformPackage}
 	full := root.with("PLUGWIRE_SOAK=full")
 	for _, packages := range soaked {
 		found, err := tests(ctx, scope{full, packages}, "Soak")

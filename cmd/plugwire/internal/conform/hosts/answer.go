@@ -13,7 +13,7 @@ func (s *suite) lineRules() []*rule {
 		{
 			section: "protocol 6", name: "white-space", profiles: everyHost, judge: works,
 			title: "White space around the answer, and CR LF at its end, are no part of it.",
-			stage: foreign(printed("  {answer}\t\r\n")),
+			stage: foreign(printing("  {answer}\t\r\n")),
 		},
 		{
 			section: "protocol 6", name: "core-version", profiles: everyHost, judge: refuses,
@@ -23,7 +23,7 @@ func (s *suite) lineRules() []*rule {
 		{
 			section: "protocol 6", name: "no-rpc-protocol", profiles: everyHost, judge: refuses,
 			title: "An answer of four fields, which means net/rpc, is refused.",
-			stage: foreign(printed("1|{version}|{network}|{address}\n")),
+			stage: foreign(func(s *probe.Scene) { s.Security, s.Print = "none", []string{"1|{version}|{network}|{address}\n"} }),
 		},
 		{
 			section: "protocol 6", name: "rpc-protocol", profiles: everyHost, judge: refuses,
@@ -53,7 +53,7 @@ func (s *suite) lineRules() []*rule {
 		{
 			section: "protocol 6", name: "noise", judge: works,
 			title: "Lines before the answer that are no answers are let through.",
-			stage: foreign(printed("\n", "a banner\n", "a|table|of\n", "one|two|three|four|five\n", "{long}\n", "{answer}\n")),
+			stage: foreign(printing("\n", "a banner\n", "a|table|of\n", "one|two|three|four|five\n", "{long}\n", "{answer}\n")),
 		},
 		{
 			section: "protocol 6", name: "no-line-end", judge: works,
@@ -181,7 +181,7 @@ func (s *suite) answerRules() []*rule {
 		{
 			section: "protocol 6", name: "other-instance", judge: works,
 			title: "A line with another instance is let through: it is another plugin's answer.",
-			stage: own(printed("1|{version}|{network}|/nowhere/conform|grpc|||instance=another|transport={network}/1\n", "{answer}\n")),
+			stage: own(printing("1|{version}|{network}|/nowhere/conform|grpc|||instance=another|transport={network}/1\n", "{answer}\n")),
 		},
 		{
 			section: "protocol 6", name: "unknown-key", judge: works,

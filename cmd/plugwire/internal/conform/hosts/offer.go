@@ -5,7 +5,6 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -294,7 +293,7 @@ func directoryIsRemoved(r *record) error {
 	if dir == "" {
 		return conform.NotApplicable("the host sends no %s", probe.EnvSocketDir)
 	}
-	if _, err := os.Lstat(dir); err == nil {
+	if r.directoryLeft {
 		return conform.Fail("the directory for sockets is removed when the plugin has ended", dir+" is left", "remove it with everything in it")
 	}
 	return nil

@@ -7,20 +7,20 @@ import (
 
 // outputRules are about what the plugin prints, and about go-plugin's streams.
 func outputRules() []*rule {
-	printing := func(call probe.Call) stage {
+	calling := func(call probe.Call) stage {
 		return foreign(func(s *probe.Scene) { s.Call = call })
 	}
 	return []*rule{
 		{
-			section: "protocol 14", name: "output", profiles: everyHost, needs: plain, judge: drained, stage: printing(probe.Write),
+			section: "protocol 14", name: "output", profiles: everyHost, needs: plain, judge: drained, stage: calling(probe.Write),
 			title: "The host reads what the plugin prints, on both outputs, until the end.",
 		},
 		{
-			section: "protocol 14", name: "long-lines", needs: plain, judge: drained, stage: printing(probe.Long),
+			section: "protocol 14", name: "long-lines", needs: plain, judge: drained, stage: calling(probe.Long),
 			title: "A line of a mebibyte does not stop the host from reading.",
 		},
 		{
-			section: "protocol 14", name: "odd-lines", needs: plain, judge: drained, stage: printing(probe.Odd),
+			section: "protocol 14", name: "odd-lines", needs: plain, judge: drained, stage: calling(probe.Odd),
 			title: "Lines that look like a log and are none do the host no harm.",
 		},
 		{

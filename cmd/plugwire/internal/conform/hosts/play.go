@@ -52,6 +52,8 @@ type record struct {
 	took   time.Duration
 	output string // the end of what the host printed
 	memory int64  // the host's peak, in bytes; 0 if it is not known
+	// directoryLeft is set if the directory for sockets was there when the host had ended.
+	directoryLeft bool
 }
 
 // leftTime is how long the processes of a plugin may live on when the host has ended. The
@@ -121,8 +123,27 @@ func play(ctx context.Context, c *conform.Case, st *stage) (*record, error) {
 	if r.actors, err = house.empty(ctx, leftTime); err != nil {
 		return nil, err
 	}
-	r.output = string(host.Stdout.Bytes()) + string(host.Stderr.Bytes())
+	if dir := r.env().Get(probe.EnvSocketDir); dir != "" {
+		_, err := os.Lstat(dir)
+		r.directoryLeft = err == nil
+	}
+	r.output = printed(ctx, host)
 	return r, nil
+}
+
+// outputTime is how long the rest of the host's output may take. Another process may hold it.
+const outputTime = time.Second
+
+// printed returns what the host has printed.
+func printed(ctx context.Context, host *conform.Process) string {
+	ctx, cancel := context.WithTimeout(ctx, outputTime)
+	defer cancel()
+	var all strings.Builder
+	for _, r := range []*conform.Recording{host.Stdout, host.Stderr} {
+		text, _ := r.Wait(ctx, func([]byte) bool { return false }) // an error means that there may be more
+		all.Write(text)
+	}
+	return all.String()
 }
 
 // verdictTime is what is left of a check for its verdict when the host hangs.

@@ -35,8 +35,8 @@ func edited(field, value string) func(*probe.Scene) {
 	return func(s *probe.Scene) { s.Edits = map[string]string{field: value} }
 }
 
-// printed returns a change of what is printed before the connections.
-func printed(parts ...string) func(*probe.Scene) {
+// printing returns a change of what is printed before the connections.
+func printing(parts ...string) func(*probe.Scene) {
 	return func(s *probe.Scene) { s.Print = parts }
 }
 

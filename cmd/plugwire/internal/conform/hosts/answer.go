@@ -67,8 +67,8 @@ func (s *suite) lineRules() []*rule {
 		},
 		{
 			section: "protocol 6", name: "endless-line", profiles: everyHost, judge: s.boundedMemory(refuses),
-			title: "A line of 64 MiB costs the host no memory.",
-			stage: foreign(func(s *probe.Scene) { s.Start = probe.Leave; s.Print = repeated("{huge}", 64) }),
+			title: "A line of 128 MiB costs the host no memory.",
+			stage: foreign(func(s *probe.Scene) { s.Start = probe.Leave; s.Print = repeated("{huge}", 128) }),
 		},
 		{
 			section: "protocol 7", name: "version", profiles: everyHost, judge: refuses,

@@ -103,11 +103,12 @@ func (h *brokenHost) run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.stop()) }()
-	ctx, cancel := context.WithTimeout(context.Background(), hostStart)
-	defer cancel()
-	if h.defect == "waits" {
-		ctx = context.Background()
+	patience := hostStart
+	if h.defect == "waits" || h.defect == "unbounded-line" { // which is to read the whole line
+		patience = time.Minute
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	if err := h.handshake(ctx); err != nil {
 		if h.defect == "hides-refusal" {
 			return errors.New("the plugin did not start")

@@ -87,10 +87,14 @@ func play(ctx context.Context, c *conform.Case, st *stage) (*record, error) {
 		}
 		defer start.Stdin.Close()
 	}
-	house := &audience{c: c, address: scene.Control, called: make(chan struct{}), last: make(chan struct{})}
+	house := &audience{c: c, address: scene.Control, called: make(chan struct{}), last: make(chan struct{}), started: make(chan struct{})}
 	go house.admit(listener) // until the case ends
 	begun := time.Now()
 	host, err := c.Start(start)
+	if err == nil {
+		house.host = host.Pid()
+	}
+	close(house.started)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +123,7 @@ func play(ctx context.Context, c *conform.Case, st *stage) (*record, error) {
 		}
 	}
 	r.took = time.Since(begun)
-	r.memory, _ = host.PeakMemory()
-	if r.actors, err = house.empty(ctx, leftTime); err != nil {
+	if r.actors, r.memory, err = house.empty(ctx, leftTime); err != nil {
 		return nil, err
 	}
 	if dir := r.env().Get(probe.EnvSocketDir); dir != "" {
@@ -224,10 +227,13 @@ type audience struct {
 	last    chan struct{} // closed when all connections before that of [audience.empty] are known
 	once    sync.Once
 	wg      sync.WaitGroup // readers
+	host    int            // the host's process, 0 if it did not start; set when started is closed
+	started chan struct{}
 
 	mu     sync.Mutex // guards the rest
 	actors []*actor
 	full   bool // no more are admitted
+	memory int64
 }
 
 // admit takes connections until the listener is closed.
@@ -256,6 +262,11 @@ const maxEvent = 4 << 20
 
 // watch reads the events of a process.
 func (h *audience) watch(conn net.Conn, a *actor) {
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		a.alive = false
+	}()
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(nil, maxEvent)
 	for lines.Scan() {
@@ -272,13 +283,25 @@ func (h *audience) watch(conn net.Conn, a *actor) {
 		switch e.Kind {
 		case probe.Called:
 			h.once.Do(func() { close(h.called) })
+		case probe.Weighed:
+			if err := h.weigh(conn); err != nil {
+				return // the process has ended
+			}
 		case curtain:
 			close(h.last)
 		}
 	}
+}
+
+// weigh measures the host's memory while the probe waits.
+func (h *audience) weigh(conn net.Conn) error {
+	<-h.started
+	memory := peakMemory(h.host)
 	h.mu.Lock()
-	a.alive = false
+	h.memory = max(h.memory, memory)
 	h.mu.Unlock()
+	_, err := conn.Write([]byte{1})
+	return err
 }
 
 // curtain is the event of a connection that is none of the probe's.
@@ -287,19 +310,19 @@ const curtain probe.Kind = "curtain"
 // empty waits for the end of all processes, but no longer than limit, and returns what was
 // seen of them. The host has ended, so that no others come. A connection of this process
 // shows that all of theirs are known: a listener gives them out in their order.
-func (h *audience) empty(ctx context.Context, limit time.Duration) ([]*actor, error) {
+func (h *audience) empty(ctx context.Context, limit time.Duration) (actors []*actor, memory int64, err error) {
 	conn, err := net.Dial("unix", h.address)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	err = json.NewEncoder(conn).Encode(probe.Event{Kind: curtain})
 	if err = errors.Join(err, conn.Close()); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	select {
 	case <-h.last:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	}
 	h.mu.Lock()
 	h.full = true
@@ -325,5 +348,5 @@ func (h *audience) empty(ctx context.Context, limit time.Duration) ([]*actor, er
 		copied := *a
 		seen = append(seen, &copied)
 	}
-	return seen, nil
+	return seen, h.memory, nil
 }

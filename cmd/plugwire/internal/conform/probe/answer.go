@@ -219,6 +219,9 @@ const omitted = "-"
 
 func encodeCert(der []byte) string { return base64.RawStdEncoding.EncodeToString(der) }
 
+// maxReported is how much of what the probe prints is reported.
+const maxReported = 4096
+
 // The sizes of what {long} and {huge} stand for: a line of the first is above the limit for
 // an answer, and one of the second is above all buffers.
 const (
@@ -269,7 +272,7 @@ func (p *player) print() error {
 	}
 	for _, part := range parts {
 		text := p.expand(strings.ReplaceAll(part, "{answer}", p.answer()))
-		p.report.event(Event{Kind: Printed, Text: text[:min(len(text), longSize)]})
+		p.report.event(Event{Kind: Printed, Text: text[:min(len(text), maxReported)]})
 		if _, err := os.Stdout.WriteString(text); err != nil {
 			return err
 		}

@@ -38,6 +38,7 @@ const (
 	Broken     Kind = "broken"     // the probe has broken the wire
 	Closed     Kind = "closed"     // the host has closed a connection for calls
 	CalledBack Kind = "calledBack" // the host's answer to a call of the probe
+	Weighed    Kind = "weighed"    // the probe waits until the host's memory was measured
 	Leaving    Kind = "leaving"    // the probe exits with code N by itself
 )
 

@@ -81,6 +81,8 @@ type player struct {
 	env    Env
 	offer  *Offer
 	report *reporter
+	// weighed gets a value when the host's memory was measured.
+	weighed <-chan struct{}
 
 	transport, security, wire string
 	multiplexed               bool             // yamux carries everything
@@ -107,14 +109,18 @@ func play(scene *Scene) error {
 	if err != nil {
 		return err
 	}
+	weighed := make(chan struct{})
 	go func() { // until the end of the process
-		_, _ = io.Copy(io.Discard, control)
-		os.Exit(0) // the test is over
+		for ack := make([]byte, 1); ; weighed <- struct{}{} {
+			if _, err := control.Read(ack); err != nil {
+				os.Exit(0) // the test is over
+			}
+		}
 	}()
 	signal.Ignore(os.Interrupt)
 	child := len(os.Args) > 1 && os.Args[1] == childArg
 	p := &player{
-		scene: scene, env: Env(os.Environ()), report: newReporter(control),
+		scene: scene, env: Env(os.Environ()), report: newReporter(control), weighed: weighed,
 		calls: make(chan net.Conn), stdin: make(chan struct{}), extra: make(chan struct{}), stopping: make(chan struct{}),
 		conns: map[net.Conn]struct{}{},
 	}
@@ -125,7 +131,8 @@ func play(scene *Scene) error {
 	p.report.event(Event{Kind: Started, Process: p.process(child)})
 	p.watchSignals(child)
 	if child {
-		select {} // until the control connection ends
+		_, _ = os.Stdin.Write([]byte{1}) // startChild reads it, or has gone
+		select {}                        // until the control connection ends
 	}
 	go p.readStdin()
 	p.watchLifeline()
@@ -165,6 +172,7 @@ func (p *player) run() error {
 	}
 	switch p.scene.Start {
 	case Leave:
+		p.weigh()
 		p.leave(3)
 	case Silent, NoListener:
 		select {} // until the host or the test ends the process
@@ -184,16 +192,30 @@ func (p *player) run() error {
 	}
 }
 
-// startChild starts a process that holds the output.
+// startChild starts a process that holds the output, and waits until the test knows it.
 func startChild() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
+	known, childEnd, err := os.Pipe()
+	if err != nil {
+		return err
+	}
 	cmd := exec.Command(self, childArg) //nolint:gosec,noctx // it ends with the test
 	cmd.Args[0] = os.Args[0]
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Start()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = childEnd, os.Stdout, os.Stderr
+	if err := errors.Join(cmd.Start(), childEnd.Close()); err != nil {
+		return errors.Join(err, known.Close())
+	}
+	_, err = known.Read(make([]byte, 1)) // an error is the end of the child
+	return errors.Join(err, known.Close())
+}
+
+// weigh waits until the host's memory was measured.
+func (p *player) weigh() {
+	p.report.event(Event{Kind: Weighed})
+	<-p.weighed
 }
 
 // leave ends the process in order.

@@ -203,6 +203,7 @@ func (s *rawServer) breakWire(stream uint32) error {
 	s.done = true
 	err := s.breakStream(stream)
 	s.p.report.event(Event{Kind: Broken})
+	s.p.weigh()
 	switch way := s.p.scene.Raw; {
 	case way == H2GoAway:
 		return errors.Join(err, s.conn.Close())

@@ -315,6 +315,7 @@ func (p *player) call(ctx context.Context, method string, headers map[string][]s
 			p.pause(ctx, p.extra, extraTime)
 		}
 		err = p.write()
+		p.weigh()
 	})
 	return err
 }

@@ -1,6 +1,7 @@
 package pw
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -96,10 +97,22 @@ func (f *fields) add(name string, values ...string) {
 	}
 }
 
+// addAll encodes metadata. The same metadata gives the same bytes.
 func (f *fields) addAll(md metadata.MD) {
-	for name, values := range md {
-		f.add(name, values...)
+	var room [8]string
+	for _, name := range appendNames(room[:0], md) {
+		f.add(name, md[name]...)
 	}
+}
+
+// appendNames adds the names in md to a list, and sorts it: the other side parses metadata only
+// if its bytes are not those of the call before.
+func appendNames(names []string, md metadata.MD) []string {
+	for name := range md {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // metadataBlock takes a block of metadata, with its length before it, from the beginning of b.

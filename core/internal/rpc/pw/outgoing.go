@@ -51,7 +51,9 @@ var rawOutgoing = sync.OnceValue(func() reflect.Type {
 // addOutgoing validates and adds the metadata of a context, in gRPC's order.
 func (f *fields) addOutgoing(ctx context.Context) error {
 	out := outgoingOf(ctx)
-	for name, values := range out.md {
+	var room [8]string
+	for _, name := range appendNames(room[:0], out.md) {
+		values := out.md[name]
 		if err := validateField(name, values...); err != nil {
 			return err
 		}

@@ -96,7 +96,7 @@ func (Bench) Peers(ctx context.Context) error {
 	return root.run(ctx, "go", "run", benchCommand, "-write", benchPage)
 }
 
-// Supervise measures what callers see when a supervised plugin crashes and when it is replaced, and prints the tables. It takes about ten minutes, on Linux, and wants a quiet machine.
+// Supervise measures what callers see when a supervised plugin crashes, when it is replaced and when its source is saved, and prints the tables. It takes about ten minutes, on Linux, and wants a quiet machine.
 func (Bench) Supervise(ctx context.Context) error {
 	s := scope{root.with("PLUGWIRE_FIGURES=full"), e2ePackages}
 	return s.run(ctx, "go", "test", "-count", "1", "-v", "-timeout", soakTimeout, "-run", "^TestSupervisedFigures$", s.pattern)

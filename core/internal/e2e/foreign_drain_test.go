@@ -43,7 +43,8 @@ func TestShutdownDrainsGoPlugin(t *testing.T) {
 	exchange(t, chat)
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.Shutdown(testContext(t)) }()
-	for ; err == nil; _, err = client.Unary(testContext(t), payload("new")) { // until the stop has begun
+	for err == nil { // until the stop has begun
+		_, err = client.Unary(testContext(t), payload("new"))
 	}
 	if status.Code(err) != codes.Unavailable || !host.NotBegun(err) {
 		t.Errorf("a new call: %v, not begun %t", err, host.NotBegun(err))
@@ -90,5 +91,52 @@ func TestShutdownCutsOffGoPlugin(t *testing.T) {
 	taken.assert(t, host.StepAsk)
 	if _, err := chat.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("the call in flight ended with %v", err)
+	}
+}
+
+// TestShutdownDrainsBrokeredCalls stops a plugin on go-plugin during a call on a brokered
+// connection. That call counts, and the host takes more calls there: the one in flight may
+// need them.
+func TestShutdownDrainsBrokeredCalls(t *testing.T) {
+	t.Parallel()
+	p := launch(t, onGoPlugin())
+	client := echopb.NewEchoClient(p)
+	id, err := client.Fail(testContext(t), fail("serve"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := p.Broker().Dial(testContext(t), uint32(atoi(t, string(id.GetData()))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // always nil
+	brokered := echopb.NewEchoClient(conn)
+	chat, err := brokered.Chat(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, chat)
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Shutdown(testContext(t)) }()
+	for err == nil { // until the stop has begun
+		_, err = client.Unary(testContext(t), payload("new"))
+	}
+	if _, err := brokered.Unary(testContext(t), payload("nested")); err != nil {
+		t.Errorf("a new call on the brokered connection: %v", err)
+	}
+	nested, err := brokered.Chat(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, nested)
+	exchange(t, chat)
+	if err := chat.CloseSend(); err != nil {
+		t.Error(err)
+	}
+	if _, err := chat.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("the call in flight ended with %v", err)
+	}
+	if err := waitFor(t, "the end of the plugin", stopped); err != nil {
+		t.Errorf("Shutdown: %v", err)
 	}
 }

@@ -130,12 +130,30 @@ type echoPlugin struct {
 
 var _ goplugin.GRPCPlugin = echoPlugin{}
 
-func (echoPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	echopb.RegisterEchoServer(s, struct {
-		echo.Handler
-		echopb.UnsafeEchoServer
-	}{})
+func (echoPlugin) GRPCServer(b *goplugin.GRPCBroker, s *grpc.Server) error {
+	echopb.RegisterEchoServer(s, brokeringEcho{broker: b})
 	return nil
+}
+
+// brokeringEcho is the echo service, which can also be served by the broker.
+type brokeringEcho struct {
+	echo.Handler
+	echopb.UnsafeEchoServer
+	broker *goplugin.GRPCBroker
+}
+
+// Fail has one more way than the handler of package echo.
+func (e brokeringEcho) Fail(ctx context.Context, req *echopb.FailRequest) (*echopb.Payload, error) {
+	if req.GetHow() != "serve" {
+		return e.Handler.Fail(ctx, req)
+	}
+	id := e.broker.NextId()
+	go e.broker.AcceptAndServe(id, func(opts []grpc.ServerOption) *grpc.Server { // until the plugin ends
+		s := grpc.NewServer(opts...)
+		echopb.RegisterEchoServer(s, e)
+		return s
+	})
+	return &echopb.Payload{Data: []byte(strconv.FormatUint(uint64(id), 10))}, nil
 }
 
 func (echoPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {

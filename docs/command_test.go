@@ -3,11 +3,16 @@
 package docs_test
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 const command = "docs/command.md"
@@ -23,11 +28,12 @@ func TestCommand(t *testing.T) {
 	s := shell{dir: t.TempDir(), env: append(environ(), "CGO_ENABLED=0", "LC_ALL=C")}
 	bin := filepath.Join(s.dir, "bin")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator),
-		"./cmd/plugwire", "./cmd/plugwire/internal/trial/trial-plugin", "./plugins/hello/cmd/hello-plugin")
+		"./cmd/plugwire", "./cmd/plugwire/internal/trial/trial-plugin", "./cmd/plugwire/internal/trial/trial-host", "./plugins/hello/cmd/hello-plugin")
 	build.Dir, build.Env = clone, s.env
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	s.env = append(s.env, "XDG_RUNTIME_DIR="+startWordsHost(t, bin))
 	ran := 0
 	// dev, the last section, runs until Ctrl-C: the scripts of cmd/plugwire test it.
 	page, _, _ := strings.Cut(read(t, command), "\n## dev\n")
@@ -35,11 +41,11 @@ func TestCommand(t *testing.T) {
 		if step.command == "" {
 			continue
 		}
-		text := regexp.MustCompile(`\bplugwire (inspect|call|presets|doctor|bench)`).ReplaceAllString(step.command, "bin/plugwire $1")
+		text := regexp.MustCompile(`\bplugwire (inspect|call|presets|doctor|bench|top|logs)`).ReplaceAllString(step.command, "bin/plugwire $1")
 		// The page shows failures too, whose exit codes the tests of the command check.
 		got := s.run(t, "{ "+text+"; } || true")
 		ran++
-		if strings.Contains(step.command, " bench ") {
+		if strings.Contains(step.command, " bench ") || strings.Contains(step.command, " top ") {
 			got, step.want = table(got), table(step.want)
 		}
 		if measured(got) != measured(step.want) {
@@ -49,6 +55,41 @@ func TestCommand(t *testing.T) {
 	if ran < 5 {
 		t.Errorf("only %d commands were run", ran)
 	}
+}
+
+// startWordsHost starts a host with the plugins words and numbers, the first of which has died
+// once, until the test ends. It returns the directory in which hosts are found.
+func startWordsHost(t *testing.T, bin string) (runtime string) {
+	t.Helper()
+	runtime, err := os.MkdirTemp("", "r-") //nolint:usetesting // short, because the path of a socket is limited
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(runtime) })
+	program := filepath.Join(bin, "words-host")
+	if err := os.Rename(filepath.Join(bin, "trial-host"), program); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, "-plugins", "words,numbers", "-load", "10ms", "-die", filepath.Join(bin, "trial-plugin"))
+	cmd.Env = append(environ(), "XDG_RUNTIME_DIR="+runtime)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // its plugins end with it
+		if err := cmd.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("the host: %v", err)
+		}
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.HasPrefix(line, "ready ") {
+		t.Fatalf("the host says %q, %v", line, err)
+	}
+	return runtime
 }
 
 var (
@@ -68,6 +109,7 @@ func measured(output string) string {
 
 // table replaces the numbers and units of a table, and what aligns them.
 func table(output string) string {
+	output = regexp.MustCompile(`\d+m\d+s`).ReplaceAllString(output, "*s") // on a slow machine
 	output = regexp.MustCompile(`\d[\d.]*( (µs|ms|s))?`).ReplaceAllString(output, "*")
 	output = regexp.MustCompile(`[ \t]+`).ReplaceAllString(output, " ")
 	return regexp.MustCompile(`(?m) $`).ReplaceAllString(output, "")

@@ -234,7 +234,7 @@ func TestLog(t *testing.T) {
 	if len(log) != 4 {
 		t.Fatalf("log %v", log)
 	}
-	if l := log[0]; l["version"] != 1.0 || l["plugin"] != "l" || l["pid"] != 42.0 || l["level"] != "INFO" || l["msg"] != "hello" || fmt.Sprint(l["attrs"]) != "map[msg:1 plugin:not me]" {
+	if l := log[0]; l["version"] != 1.0 || l["seq"].(float64) < 1 || l["plugin"] != "l" || l["pid"] != 42.0 || l["level"] != "INFO" || l["msg"] != "hello" || fmt.Sprint(l["attrs"]) != "map[msg:1 plugin:not me]" {
 		t.Errorf("%v", l)
 	}
 	if l := log[1]; fmt.Sprint(l["attrs"]) != "map[a:1 g:map[b:2]]" {
@@ -297,7 +297,10 @@ func TestFollow(t *testing.T) {
 	}
 	a.End(nil)
 	b.End(nil)
-	for lines.Scan() { // the end of the endpoint ends the answer
+	for lines.Scan() { // the end of the endpoint ends the answer in good order
+	}
+	if err := lines.Err(); err != nil {
+		t.Error(err)
 	}
 	if _, missed, _ := (&board{rows: []*Row{{number: 1, lines: ring{next: 9}}}}).read(position{}); missed != 0 {
 		t.Errorf("a new reader has missed %d lines", missed)

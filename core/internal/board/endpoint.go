@@ -2,6 +2,7 @@ package board
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -38,6 +39,8 @@ const (
 	// writeTimeout bounds how long a reader may not read. Nothing waits for such a reader,
 	// and it must not hold one of the connections either.
 	writeTimeout = 10 * time.Second
+	// finishTimeout bounds how long the end waits until readers have their answers.
+	finishTimeout = 100 * time.Millisecond
 )
 
 // endpoint serves a board.
@@ -88,7 +91,10 @@ func withoutBody(next http.Handler) http.Handler {
 // when the goroutines have ended.
 func (e *endpoint) close() {
 	close(e.closing)
-	_ = e.server.Close() // closes the listener too, and nothing was written
+	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
+	defer cancel()
+	_ = e.server.Shutdown(ctx) // an error means that a reader does not read
+	_ = e.server.Close()       // closes the listener too, and nothing was written
 	e.tasks.Wait()
 	e.socket.remove()
 }
@@ -208,7 +214,7 @@ func writeLines(w io.Writer, lines []entry, missed uint64) error {
 		}
 	}
 	for _, l := range lines {
-		_, _ = fmt.Fprintf(&b, `{"version":%d,`, formatVersion)
+		_, _ = fmt.Fprintf(&b, `{"version":%d,"seq":%d,`, formatVersion, l.number)
 		b.Write(l.line[1:]) // it begins with a brace, and has a level at least
 	}
 	_, err := w.Write(b.Bytes())

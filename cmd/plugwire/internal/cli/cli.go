@@ -22,7 +22,9 @@ import (
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/dev"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/doctor"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/inspect"
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/logs"
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/output"
+	"github.com/plugwire/plugwire/cmd/plugwire/internal/top"
 )
 
 // errInterrupted is the cause of a context that a signal ended.
@@ -77,7 +79,7 @@ Exit codes: 0 done; 1 the plugin answered with an error, or something is wrong w
 	root.SetErr(os.Stderr)
 	root.PersistentFlags().BoolVar(&out.JSON, "json", false, "print JSON, one object on each line")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return output.Usage("%v", err) })
-	root.AddCommand(bench.New(out), inspect.New(out), call.New(out), conform.New(out, suites...), dev.New(out), doctor.New(out), newPresets(out))
+	root.AddCommand(bench.New(out), inspect.New(out), call.New(out), conform.New(out, suites...), dev.New(out), doctor.New(out), logs.New(out), top.New(out), newPresets(out))
 	return root
 }
 
@@ -90,7 +92,7 @@ func version() string {
 }
 
 // doubleDashes returns the arguments with -flag as --flag. Go's own programs take both,
-// and pflag only the second. No command has a flag of one letter except -h.
+// and pflag only the second. A flag of one letter, such as -h, stays as it is.
 func doubleDashes(args []string) []string {
 	result := make([]string, 0, len(args))
 	completes := len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)

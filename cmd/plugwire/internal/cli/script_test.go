@@ -19,6 +19,7 @@ import (
 // plugins are the directories of the programs that the scripts use, from here.
 var plugins = []string{
 	"../trial/trial-plugin",
+	"../trial/trial-host",
 	"../../../../plugins/hello/cmd/hello-plugin",
 	"../../../../bench/internal/plugin/goplugin", // a plugin on go-plugin
 	"../../../../interop/terraform",              // a provider on terraform-plugin-go

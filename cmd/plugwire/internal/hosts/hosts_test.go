@@ -1,0 +1,170 @@
+//go:build unix
+
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// directory makes a directory for sockets.
+func directory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "h-") //nolint:usetesting // short, because the path of a socket is limited
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// serve serves a status at a socket until the test ends.
+func serve(t *testing.T, path, plugins, log string) {
+	t.Helper()
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/plugins", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, plugins) })
+	mux.HandleFunc("/v1/logs", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, log) })
+	server := &http.Server{Handler: mux} //nolint:gosec // the test is the only client
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(ln)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-served
+	})
+}
+
+func newFinder(t *testing.T, dir string) *Finder {
+	t.Helper()
+	f, err := NewFinder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	return f
+}
+
+// Fields that this program does not know are ignored, and what is wrong with one host does
+// not hide the others.
+func TestReadAll(t *testing.T) {
+	t.Parallel()
+	dir := directory(t)
+	serve(t, filepath.Join(dir, "1.sock"), `{"version":1,"new":{},"host":{"name":"h","pid":7,"new":1},"plugins":[{"id":1,"name":"p","calls":{"durations":[[1024,3]]}}]}`, "")
+	serve(t, filepath.Join(dir, "2.sock"), `{"version":2}`, "")
+	serve(t, filepath.Join(dir, "3.sock"), `nonsense`, "")
+	serve(t, filepath.Join(dir, "not-a-host"), `{}`, "")
+	f := newFinder(t, dir)
+	for range 2 { // the second time on the same connections
+		answers, err := f.ReadAll(t.Context())
+		if err != nil || len(answers) != 3 {
+			t.Fatalf("%d answers, %v", len(answers), err)
+		}
+		if a := answers[0]; a.Err != nil || a.Report.Host.Name != "h" || a.Report.Plugins[0].Calls.Durations[0] != [2]uint64{1024, 3} {
+			t.Errorf("%+v", a)
+		}
+		var version *VersionError
+		if err := answers[1].Err; !errors.As(err, &version) || version.Version != 2 {
+			t.Errorf("%v", err)
+		}
+		if err := answers[2].Err; err == nil || !strings.Contains(err.Error(), "its answer: invalid character") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// The socket of a host that was killed is removed.
+func TestStale(t *testing.T) {
+	t.Parallel()
+	dir := directory(t)
+	path := filepath.Join(dir, "1.sock")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	answers, err := newFinder(t, dir).ReadAll(t.Context())
+	if err != nil || len(answers) != 0 {
+		t.Errorf("%v, %v", answers, err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket: %v", err)
+	}
+}
+
+func TestDirectory(t *testing.T) {
+	t.Parallel()
+	dir := directory(t)
+	if _, err := NewFinder(filepath.Join(dir, "missing")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a directory that is not there: %v", err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // what the test is about
+		t.Fatal(err)
+	}
+	if _, err := newFinder(t, dir).Find(); err == nil || !strings.Contains(err.Error(), "is not a directory that only user") {
+		t.Errorf("a directory that others can enter: %v", err)
+	}
+}
+
+func TestLog(t *testing.T) {
+	t.Parallel()
+	dir := directory(t)
+	serve(t, filepath.Join(dir, "1.sock"), "", `{"version":1,"seq":1,"msg":"a","attrs":{"b":1}}
+{"version":1,"missed":3}
+`)
+	serve(t, filepath.Join(dir, "2.sock"), "", fmt.Sprintf("{%q}\n", strings.Repeat("x", 2*maxLine)))
+	found, err := newFinder(t, dir).Find()
+	if err != nil || len(found) != 2 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	var records []Record
+	keep := func(r Record) error {
+		records = append(records, r)
+		return nil
+	}
+	if err := found[0].Log(t.Context(), false, keep); err != nil || len(records) != 2 || records[0].Message != "a" || records[1].Missed != 3 {
+		t.Errorf("%+v, %v", records, err)
+	}
+	if err := found[1].Log(t.Context(), true, keep); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("a line without an end: %v", err)
+	}
+	enough := errors.New("enough")
+	if err := found[0].Log(t.Context(), true, func(Record) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := found[0].Log(ctx, true, keep); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// FuzzDecode: no answer of a host can do more than fail.
+func FuzzDecode(f *testing.F) {
+	f.Add(`{"version":1,"plugins":[{"calls":{"durations":[[1,2]]}}]}`)
+	f.Add(`{"version":1,"seq":18446744073709551615,"attrs":{"a":[1,{}]}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if r, err := parseReport([]byte(text)); err == nil && r.Version != version {
+			t.Errorf("version %d", r.Version)
+		}
+		if r, err := parseRecord([]byte(text)); err == nil && r.Version != version {
+			t.Errorf("version %d", r.Version)
+		}
+	})
+}

@@ -1,0 +1,4 @@
+package top
+
+// onSuspend does nothing: this system cannot suspend a command.
+func (*command) onSuspend() (stop func()) { return func() {} }

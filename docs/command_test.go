@@ -57,8 +57,8 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// startWordsHost starts a host with the plugins words and numbers, the first of which has died
-// once, until the test ends. It returns the directory in which hosts are found.
+// startWordsHost starts a host with the plugins words and numbers, until the test ends. The
+// plugin words has died once. It returns the directory in which hosts are found.
 func startWordsHost(t *testing.T, bin string) (runtime string) {
 	t.Helper()
 	runtime, err := os.MkdirTemp("", "r-") //nolint:usetesting // short, because the path of a socket is limited

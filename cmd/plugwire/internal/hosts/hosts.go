@@ -72,7 +72,7 @@ func (p Plugin) Ended() bool { return p.State == "ended" || p.State == "closed" 
 type Record struct {
 	Version int             `json:"version"`
 	Seq     uint64          `json:"seq"`
-	Missed  uint64          `json:"missed"` // how many records were not read in time, in a line of its own
+	Missed  uint64          `json:"missed"` // how many records this reader was too slow for, in a line of its own
 	Time    time.Time       `json:"time"`
 	Level   string          `json:"level"`
 	Message string          `json:"msg"`

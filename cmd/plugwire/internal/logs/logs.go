@@ -143,7 +143,7 @@ func (c *command) isNamed(name string, pid int) bool {
 	return slices.Contains(c.names, name) || pid > 0 && slices.Contains(c.names, strconv.Itoa(pid))
 }
 
-// wants reports whether a record is to be shown.
+// wants reports whether the command shows a record.
 func (c *command) wants(o origin, r hosts.Record) bool {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(r.Level)); err == nil && level < c.lowest { // a level of another kind is shown
@@ -260,12 +260,12 @@ func (f *follower) follow(ctx context.Context, fail context.CancelCauseFunc, h *
 	err = h.Log(ctx, true, func(r hosts.Record) error {
 		switch {
 		case r.Missed > 0:
-			f.out.Note("%s: %d records were not read in time", o.name, r.Missed)
+			f.out.Note("%s: %d records are missing, because the output was not read fast enough", o.name, r.Missed)
 			return nil
 		case r.Seq <= seen:
 			return nil
 		case seen > 0 && r.Seq > seen+1:
-			f.out.Note("%s: %d records were not read in time", o.name, r.Seq-seen-1)
+			f.out.Note("%s: %d records are missing, because the output was not read fast enough", o.name, r.Seq-seen-1)
 		}
 		seen = r.Seq
 		if !f.wants(o, r) {

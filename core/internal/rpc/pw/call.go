@@ -260,7 +260,7 @@ func (k *call) takeEnd(b []byte) (err error) {
 	b = b[1:]
 	var header, ending, trailer []byte
 	if flags&endHeader != 0 {
-		if header, b, err = metadataBlock(b); err != nil {
+		if header, b, err = metadataBlock(b, k.headerText); err != nil {
 			return err
 		}
 		if k.headerIn {
@@ -275,7 +275,7 @@ func (k *call) takeEnd(b []byte) (err error) {
 		k.ending = append([]byte{}, ending...)
 	}
 	if flags&endTrailer != 0 {
-		if trailer, b, err = metadataBlock(b); err != nil {
+		if trailer, b, err = metadataBlock(b, ""); err != nil {
 			return err
 		}
 		k.rawTrailer = append(k.rawTrailer, trailer...)

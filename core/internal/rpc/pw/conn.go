@@ -41,6 +41,7 @@ type conn struct {
 	stats   []stats.Handler
 
 	inFlight atomic.Int32 // calls in both directions
+	armed    atomic.Bool  // a tick will come; set and cleared with mu
 
 	names map[string]uint32 // numbers of methods that were sent; guarded by w.mu
 
@@ -52,7 +53,6 @@ type conn struct {
 	evicted  bool       // the reader was told to leave
 	progress uint64     // how often the role was taken, left, or has read
 	seen     uint64     // progress at the last tick
-	armed    bool       // a tick will come
 	handed   bool       // since the last read, a frame went to a call that waits
 	inline   *method    // of a quick handler that runs while nobody has the role
 	waiting  waitList   // those that wait for a frame, and do not read
@@ -100,6 +100,9 @@ func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first
 	c.stats = calls.ApplicationStats(client.Stats, client.IsControl)
 	c.room.side, c.room.limit = client.Side, int64(calls.Limits{Buffered: client.Buffered}.WithDefaults(client.MaxMessageSize).Buffered)
 	c.w = newWriter(stream.Conn, &c.inFlight, c.lose, func() {
+		if c.armed.Load() { // the tick sees that the writer is busy, since it locks the writer's mutex after armed is cleared
+			return
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.arm()
@@ -151,15 +154,15 @@ func (c *conn) wait() {
 
 // arm makes a tick come. The caller holds mu.
 func (c *conn) arm() {
-	if !c.armed && c.lostWith == nil {
-		c.armed = true
+	if !c.armed.Load() && c.lostWith == nil {
+		c.armed.Store(true)
 		c.tick.Reset(tickEvery)
 	}
 }
 
 func (c *conn) onTick() {
 	c.mu.Lock()
-	c.armed = false
+	c.armed.Store(false)
 	if c.lostWith != nil {
 		c.mu.Unlock()
 		return

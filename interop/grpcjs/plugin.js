@@ -56,7 +56,7 @@ async function main() {
   if (env.PLUGIN_MULTIPLEX_GRPC) {
     answer.push(false);
   }
-  process.stdout.write(answer.join('|') + '\n');
+  process.stdout.write(answer.join('|') + '\n', (error) => error && end(1));
 
   function stop() {
     // §13: no new calls, and those in flight may end. Asking again changes nothing.
@@ -72,12 +72,13 @@ async function main() {
 }
 
 // endWithHost ends the plugin when its host has died. Node.js cannot wait until nobody
-// reads what the plugin prints, as §16 says. But the plugin then has another parent, and
-// what it prints is an error.
+// reads what the plugin prints, as §16 says. But the plugin then has another parent.
 function endWithHost(end) {
   const host = process.ppid;
   setInterval(() => process.ppid !== host && end(1), 500);
-  process.stdout.on('error', () => end(1));
+  // A host may close an output: what the plugin prints there is then lost.
+  process.stdout.on('error', () => {});
+  process.stderr.on('error', () => {});
 }
 
 // chooseVersion returns the highest version that the host has too. If there is

@@ -9,6 +9,7 @@ foreign; §16 says what that means. This one is for Unix.
 On Debian: apt-get install python3-grpcio python3-cryptography
 """
 
+import contextlib
 import os
 import pathlib
 import secrets
@@ -74,7 +75,8 @@ def main():
     answer = [1, version, network, address, "grpc", own.field if own else ""]
     if os.environ.get("PLUGIN_MULTIPLEX_GRPC"):
         answer.append("false")
-    print(*answer, sep="|", flush=True)
+    with contextlib.suppress(BrokenPipeError):  # end_with_host ends the plugin then
+        print(*answer, sep="|", flush=True)
 
     signal.sigwait({signal.SIGTERM})
     # §13: refuse new calls, and let those in flight end. The program then exits

@@ -203,6 +203,36 @@ func TestUnderGoPlugin(t *testing.T) {
 	}
 }
 
+// TestHostDiesAtTheStart starts a plugin whose output nobody reads, as when the host dies
+// before the plugin answers.
+func TestHostDiesAtTheStart(t *testing.T) {
+	t.Parallel()
+	for _, l := range languages {
+		t.Run(string(l.name), func(t *testing.T) {
+			t.Parallel()
+			plugin := l.plugin(l.require(t))
+			cmd := exec.CommandContext(testContext(t), plugin.Path, plugin.Args[1:]...)
+			tmp := shortDir(t)
+			cmd.Env = append(os.Environ(), "TMPDIR="+tmp, handshake.DefaultCookieName+"="+handshake.DefaultCookieValue)
+			reader, writer, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd.Stdout, cmd.Stderr = writer, writer
+			err = errors.Join(reader.Close(), cmd.Start(), writer.Close())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+				t.Errorf("%v, want exit code 1", err)
+			}
+			if left, err := filepath.Glob(tmp + "/*"); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %q, %v", left, err)
+			}
+		})
+	}
+}
+
 // TestHostKilled kills hosts, which then cannot end their plugins.
 func TestHostKilled(t *testing.T) {
 	t.Parallel()

@@ -83,6 +83,9 @@ func prepare(scratch string) error {
 	if err := build(plugwire, "../cmd/plugwire-peer", raceEnabled); err != nil {
 		return err
 	}
+	if err := build(conformBinary, "../../cmd/plugwire", false); err != nil {
+		return err
+	}
 	for _, release := range append(releases, compat) {
 		if err := build(release, release, false, "GOWORK=off"); err != nil {
 			return err
@@ -120,7 +123,7 @@ func readSources() error {
 		_, err = os.ReadFile(path)
 		return err
 	}
-	return errors.Join(filepath.WalkDir("..", read), filepath.WalkDir("../../compat/goplugin", read))
+	return errors.Join(filepath.WalkDir("..", read), filepath.WalkDir("../../compat/goplugin", read), filepath.WalkDir("../../cmd/plugwire", read))
 }
 
 // TestReleases checks that each peer is linked with the release in its name.

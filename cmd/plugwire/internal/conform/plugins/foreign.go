@@ -167,8 +167,9 @@ func (s *suite) printed(ctx context.Context, c *conform.Case) error {
 		wg.Go(func() { got.read(stream) })
 	}
 	out, errs := len(p.Stdout.Bytes()), len(p.Stderr.Bytes())
-	if _, err := s.unary(ctx, conn, s.prints, nil); err != nil {
-		return conform.Fail("an answer of "+s.prints, err.Error(), "-prints is a method that needs nothing in its request")
+	text := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "printed by plugwire conform\n")
+	if _, err := s.unary(ctx, conn, s.prints, text); err != nil {
+		return conform.Fail("an answer of "+s.prints, err.Error(), "-prints is a method whose request may have a text in field 1")
 	}
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()

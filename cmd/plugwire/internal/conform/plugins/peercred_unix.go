@@ -41,10 +41,10 @@ func (s *suite) anotherUser(ctx context.Context, c *conform.Case) error {
 	if err != nil {
 		return err
 	}
-	if runtime.GOOS == "linux" {
-		command[0] = "/proc/self/exe" // the other user may not be able to enter the program's directory
-	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // this program
+	if runtime.GOOS == "linux" {
+		cmd.Path = "/proc/self/exe" // the other user may not be able to enter the program's directory
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	cmd.Env = []string{}
 	cmd.Dir = "/"

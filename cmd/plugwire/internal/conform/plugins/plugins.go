@@ -59,7 +59,7 @@ func (s *suite) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.preset, "preset", "", "cookie and versions of an `application`: plugwire presets lists them")
 	flags.StringVar(&s.cookie, "cookie", "", "cookie by which the plugin knows its host, as `NAME=VALUE`")
 	flags.IntSliceVar(&s.versions, "protocol-version", nil, "`versions` of the protocol to offer (default 1 to 64, or the preset's)")
-	flags.StringVar(&s.prints, "prints", "", "unary `method` that prints on standard output and standard error when its request is empty")
+	flags.StringVar(&s.prints, "prints", "", "unary `method` that prints on standard output and standard error; field 1 of its request gets a text")
 	flags.DurationVar(&s.startTimeout, "start-timeout", s.startTimeout, "how long the plugin may take for its answer")
 	flags.DurationVar(&s.grace, "grace", s.grace, "how long the plugin may take to end")
 }

@@ -29,6 +29,9 @@ const (
 	kindHello   = 11
 )
 
+// maxMessage is the largest message that is one frame.
+const maxMessage = 32 << 10
+
 const needWire = "wire-2/hello"
 
 // wireRules are about the wire pw/1.
@@ -72,7 +75,7 @@ func (s *suite) wireRules() []conform.Rule {
 		},
 		{
 			Section: "wire 4", Name: "pieces", Needs: []string{needWire},
-			Title: "A message of more than 128 KiB comes in pieces, and frames of other calls may come between them.",
+			Title: "A message of more than 32 KiB comes in pieces, and frames of other calls may come between them.",
 			Check: s.wirePieces,
 		},
 		{
@@ -346,11 +349,11 @@ func (s *suite) wireCredit(ctx context.Context, c *conform.Case) error {
 		if err := w.send(openFrame(1, w.methods, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", nil, 0)); err != nil {
 			return err
 		}
-		const size = 60 << 10
+		const size, messages = 20 << 10, 8
 		// file_by_filename of a file that there is not: the handler answers, and goes on.
 		request := protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), slices.Repeat([]byte("a"), size))
 		credit := 64 << 10
-		for range 3 {
+		for range messages {
 			for credit <= 0 {
 				kind, _, payload, err := w.read()
 				if err != nil {
@@ -431,7 +434,7 @@ func (s *suite) wireErrors(ctx context.Context, c *conform.Case) error {
 		{"a method number above 4096", openFrame(1, 5000, healthCheck, nil, 0)},
 		{"an open frame without a payload", frame(kindOpen, 1)},
 		{"a name that is longer than the frame", frame(kindOpen, 1, flagName, 1, 0x7f, '/')},
-		{"a message of more than 128 KiB in one frame", after(frameHeader(kindMessage, 1, 128<<10+1))},
+		{"a message of more than 32 KiB in one frame", after(frameHeader(kindMessage, 1, maxMessage+1))},
 		{"a half with a payload", after(frame(kindHalf, 1, 0))},
 		{"a cancel with a payload", after(frameHeader(kindCancel, 1, 1<<20))},
 		{"credit of 0", after(frame(kindCredit, 1, 0))},

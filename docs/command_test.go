@@ -41,7 +41,7 @@ func TestCommand(t *testing.T) {
 		if step.command == "" {
 			continue
 		}
-		text := regexp.MustCompile(`\bplugwire (inspect|call|presets|doctor|bench|top|logs)`).ReplaceAllString(step.command, "bin/plugwire $1")
+		text := regexp.MustCompile(`\bplugwire (inspect|call|presets|doctor|bench|conform|top|logs)`).ReplaceAllString(step.command, "bin/plugwire $1")
 		// The page shows failures too, whose exit codes the tests of the command check.
 		got := s.run(t, "{ "+text+"; } || true")
 		ran++

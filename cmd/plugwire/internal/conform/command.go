@@ -88,7 +88,7 @@ program cannot be started, or a check could not be made; 130 interrupted.`,
 	flags.StringVar(&c.run, "run", "", "check only the rules whose identifiers match this regular `expression`")
 	flags.StringVar(&c.junit, "junit", "", "`file` for the report as JUnit's XML")
 	flags.BoolVar(&c.list, "list", false, "list the rules, and check nothing")
-	flags.IntVar(&c.parallel, "parallel", max(2, runtime.GOMAXPROCS(0)), "how many checks run at the same `time`")
+	flags.IntVar(&c.parallel, "parallel", max(2, runtime.GOMAXPROCS(0)), "how many checks run at once")
 	flags.StringArrayVar(&c.env, "env", nil, "variable for the program's environment, as `NAME=VALUE`; may be repeated")
 	flags.StringVar(&c.dir, "dir", "", "working `directory` of the program")
 	if s.Flags != nil {

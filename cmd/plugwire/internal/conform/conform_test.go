@@ -49,6 +49,7 @@ func suite() *Suite {
 		{Section: "wire 1", Name: "none", Title: "It does not apply.", Check: func(context.Context, *Case) error { return NotApplicable("there is %s", "none") }},
 		{Section: "protocol 1", Name: "blocked", Title: "It needs a broken rule.", Needs: []string{"protocol-2/blocked"}, Check: func(context.Context, *Case) error { panic("checked") }},
 		{Section: "protocol 2", Name: "blocked", Title: "It needs a broken rule.", Needs: []string{"wire-1/none", "protocol-10/fail"}, Check: func(context.Context, *Case) error { panic("checked") }},
+		{Section: "protocol 2", Name: "through", Title: "It needs a broken rule by way of one that is not chosen.", Needs: []string{"protocol-2/blocked"}, Check: func(context.Context, *Case) error { panic("checked") }},
 		{Section: "protocol 3", Name: "free", Title: "It needs a rule that does not apply.", Needs: []string{"wire-1/none", "not/chosen"}, Check: func(context.Context, *Case) error { return nil }},
 		{Section: "protocol 10", Name: "fail", Title: "It fails.", Profiles: GoPlugin, Check: func(context.Context, *Case) error { return Fail("one", "two", "three") }},
 		{Section: "protocol 9", Name: "pass", Title: "It passes.", Profiles: Minimal | GoPlugin, Check: func(ctx context.Context, c *Case) error {
@@ -83,6 +84,7 @@ func TestRun(t *testing.T) {
 	}{
 		{"protocol-1/blocked", NotMeant, "rule protocol-2/blocked is broken"},
 		{"protocol-2/blocked", NotMeant, "rule protocol-10/fail is broken"},
+		{"protocol-2/through", NotMeant, "rule protocol-2/blocked is broken"},
 		{"protocol-3/free", Pass, ""},
 		{"protocol-9/pass", Pass, ""},
 		{"protocol-9/panic", Broken, "the check panics: no"},
@@ -122,6 +124,17 @@ func TestSelect(t *testing.T) {
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("profile %s and %q choose %v, want %v", tt.profile, tt.run, got, tt.want)
 		}
+	}
+}
+
+// TestNeedsThrough checks that what a rule needs counts also if it is needed by way of a
+// rule that was not chosen.
+func TestNeedsThrough(t *testing.T) {
+	t.Parallel()
+	r := Runner{Suite: suite(), Profile: Full, Select: regexp.MustCompile("through|fail")}
+	results, err := r.Run(t.Context())
+	if err != nil || len(results) != 2 || results[0].Reason != "rule protocol-10/fail is broken" {
+		t.Errorf("the results are %+v, %v", results, err)
 	}
 }
 

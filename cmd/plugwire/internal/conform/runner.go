@@ -42,7 +42,10 @@ func (r *Runner) Rules() []*Rule {
 // Run runs the rules. It returns the results in the order of the rules, or the cause of
 // the context's end: no process is left then either.
 func (r *Runner) Run(ctx context.Context) ([]Result, error) {
-	run := &run{Runner: r, byID: map[string]*task{}}
+	run := &run{Runner: r, byID: map[string]*task{}, rules: map[string]*Rule{}}
+	for i := range r.Suite.Rules {
+		run.rules[r.Suite.Rules[i].ID()] = &r.Suite.Rules[i]
+	}
 	for _, rule := range r.Rules() {
 		t := &task{rule: rule, done: make(chan struct{})}
 		run.tasks = append(run.tasks, t)
@@ -56,6 +59,7 @@ type run struct {
 	*Runner
 	tasks []*task // in the order of the rules
 	byID  map[string]*task
+	rules map[string]*Rule // all of the suite, by ID
 
 	mu    sync.Mutex // guards ended, and calls of Begun
 	ended int
@@ -127,14 +131,26 @@ func (r *run) byDepth() []*task {
 	return slices.SortedStableFunc(slices.Values(r.tasks), func(a, b *task) int { return cmp.Compare(depth[a], depth[b]) })
 }
 
-// needs returns what a task needs. A rule that was not chosen is taken for kept.
+// needs returns what a task needs. A rule that was not chosen is taken for kept, but what
+// it needs itself counts.
 func (r *run) needs(t *task) []*task {
 	var needed []*task
-	for _, id := range t.rule.Needs {
-		if n := r.byID[id]; n != nil {
-			needed = append(needed, n)
+	seen := map[string]bool{}
+	var add func(rule *Rule)
+	add = func(rule *Rule) {
+		for _, id := range rule.Needs {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			if n := r.byID[id]; n != nil {
+				needed = append(needed, n)
+			} else if other := r.rules[id]; other != nil {
+				add(other)
+			}
 		}
 	}
+	add(t.rule)
 	return needed
 }
 

@@ -38,7 +38,7 @@ const maxAddress = 1024
 func parseAnswer(line string) (*answer, error) {
 	parts := strings.Split(line, "|")
 	if len(parts) < 6 {
-		return nil, fmt.Errorf("it has %d fields, not 6", len(parts))
+		return nil, fmt.Errorf("it has %d of the 6 fields", len(parts))
 	}
 	a := &answer{line: line, network: parts[2], address: parts[3]}
 	if len(parts) > 6 {

@@ -10,7 +10,7 @@ import (
 )
 
 // conformBinary is the name of the command plugwire among the binaries.
-const conformBinary = "plugwire-command"
+const conformBinary = "conform-command"
 
 // conformProfiles has the profile that each peer claims. go-plugin v1.0.1
 // passes on nothing that its plugin prints, and is not asked to.
@@ -29,8 +29,8 @@ var conformProfiles = map[string]struct {
 	plugwire:  {profile: "full", prints: true},
 }
 
-// TestConform runs plugwire conform on the plugin of each peer.
-func TestConform(t *testing.T) {
+// TestConformPlugins runs plugwire conform on the plugin of each peer.
+func TestConformPlugins(t *testing.T) {
 	t.Parallel()
 	for name, claim := range conformProfiles {
 		t.Run(name, func(t *testing.T) {
@@ -67,8 +67,8 @@ func TestConform(t *testing.T) {
 	}
 }
 
-// TestConformHasAll checks that no peer is left out.
-func TestConformHasAll(t *testing.T) {
+// TestConformPluginsHasAll checks that no peer is left out.
+func TestConformPluginsHasAll(t *testing.T) {
 	t.Parallel()
 	for _, name := range append([]string{plugwire, compat}, releases...) {
 		if _, ok := conformProfiles[name]; !ok {

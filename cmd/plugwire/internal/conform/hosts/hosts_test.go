@@ -3,7 +3,6 @@
 package hosts_test
 
 import (
-	"context"
 	"flag"
 	"os"
 	"regexp"
@@ -26,33 +25,35 @@ func TestMain(m *testing.M) {
 		runtime.LockOSThread() // the plugin ends with the thread that started it
 		os.Exit(hostMain(os.Args[2:]))
 	}
+	if len(os.Args) > 2 && os.Args[1] == coreArg {
+		os.Exit(coreMain(os.Args[2]))
+	}
 	if err := flag.Set("test.parallel", "16"); err != nil { // a check spends most of its time waiting
 		panic(err)
 	}
 	os.Exit(m.Run())
 }
 
-// check runs the rules of a profile against the test's own host, and returns the results.
-func check(t *testing.T, profile conform.Profile, selected string, args ...string) []conform.Result {
+// check runs rules of a profile against one of the test's hosts, and returns the results.
+func check(t *testing.T, suite *conform.Suite, profile conform.Profile, selected string, args ...string) []conform.Result {
 	t.Helper()
-	return run(t.Context(), t, hosts.Suite(), profile, selected, args...)
-}
-
-func run(ctx context.Context, t *testing.T, suite *conform.Suite, profile conform.Profile, selected string, args ...string) []conform.Result {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	runner := &conform.Runner{
-		Suite: suite, Command: append(append([]string{self, hostArg}, args...), "{plugin}"),
-		Profile: profile, Select: regexp.MustCompile(selected), Parallel: 8, // most of the time they wait
-	}
-	results, err := runner.Run(ctx)
+	results, err := runner(t, suite, profile, selected, args...).Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return results
+}
+
+func runner(t *testing.T, suite *conform.Suite, profile conform.Profile, selected string, args ...string) *conform.Runner {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Error(err)
+	}
+	return &conform.Runner{
+		Suite: suite, Command: append(append([]string{self}, args...), "{plugin}"),
+		Profile: profile, Select: regexp.MustCompile(selected), Parallel: 16, // most of the time they wait
+	}
 }
 
 // failed returns the rules that are broken, and reports those that could not be checked.
@@ -92,12 +93,13 @@ func TestRight(t *testing.T) {
 		args    []string
 		without []string // beginnings of the rules that do not apply
 	}{
-		{"full", conform.Full, nil, []string{"protocol-7/certificate-unasked", "protocol-7/no-multiplexing", "wire-"}},
-		{"go-plugin", conform.GoPlugin, []string{"-foreign"}, []string{"protocol-7/no-multiplexing"}},
+		{"full", conform.Full, []string{hostArg}, []string{"protocol-7/certificate-unasked", "protocol-7/no-multiplexing", "wire-"}},
+		{"go-plugin", conform.GoPlugin, []string{hostArg, "-foreign"}, []string{"protocol-7/no-multiplexing"}},
+		{"on Plugwire", conform.Full, []string{coreArg}, []string{"protocol-7/certificate-unasked", "protocol-7/no-multiplexing"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			results := check(t, tt.profile, "", tt.args...)
+			results := check(t, hosts.Suite(), tt.profile, "", tt.args...)
 			if rules := failed(t, results); len(rules) > 0 {
 				t.Errorf("failed: %q", rules)
 			}
@@ -190,15 +192,15 @@ func TestHangingHost(t *testing.T) {
 			r.Bound = 10 * time.Second // half of it is for the host
 		}
 	}
-	results := run(t.Context(), t, suite, conform.Full, "^"+id+"$", "-defect", "waits")
+	results := check(t, suite, conform.Full, "^"+id+"$", hostArg, "-defect", "waits")
 	if len(results) != 1 || results[0].State != conform.Failed || !strings.Contains(results[0].Seen, "it still ran after") {
 		t.Errorf("%+v, want that the host still runs", results)
 	}
 }
 
-func checkDefect(t *testing.T, defect, run string, want []string) {
+func checkDefect(t *testing.T, defect, selected string, want []string) {
 	t.Helper()
-	if diff := cmp.Diff(want, failed(t, check(t, conform.Full, run, "-defect", defect))); diff != "" {
+	if diff := cmp.Diff(want, failed(t, check(t, hosts.Suite(), conform.Full, selected, hostArg, "-defect", defect))); diff != "" {
 		t.Errorf("rules that fail (-want +got):\n%s", diff)
 	}
 }

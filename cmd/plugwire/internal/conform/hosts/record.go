@@ -1,8 +1,10 @@
 package hosts
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/conform"
@@ -59,11 +61,16 @@ func (r *record) has(kind probe.Kind, prefix string) bool {
 
 // streams returns how the host opened the streams of the plugin, in order.
 func (r *record) streams() []*probe.Stream {
-	var streams []*probe.Stream
+	var opened []probe.Event
 	for _, e := range r.plugin().events {
 		if e.Kind == probe.Connected && e.Stream != nil {
-			streams = append(streams, e.Stream)
+			opened = append(opened, e)
 		}
+	}
+	slices.SortStableFunc(opened, func(a, b probe.Event) int { return cmp.Compare(a.N, b.N) }) // they are taken at the same time
+	streams := make([]*probe.Stream, len(opened))
+	for i, e := range opened {
+		streams[i] = e.Stream
 	}
 	return streams
 }

@@ -24,7 +24,7 @@ const (
 	Skip       Kind = "skip"       // the scene does not fit this host; Text says why
 	Failed     Kind = "failed"     // the probe itself cannot go on; Text says why
 	Printed    Kind = "printed"    // Text is what was printed on standard output
-	Connected  Kind = "connected"  // the host has connected; Stream says how
+	Connected  Kind = "connected"  // the host has opened its stream N; Stream says how
 	Called     Kind = "called"     // a call of the host; Text is the method
 	Answered   Kind = "answered"   // the probe has answered that call
 	Streamed   Kind = "streamed"   // go-plugin's stream of the name in Text was opened

@@ -180,7 +180,7 @@ func (p *player) run() error {
 	if p.scene.Raw == NotRaw && p.wire == wireH2 {
 		go p.serveGRPC()
 	}
-	for {
+	for number := int64(1); ; number++ {
 		conn, err := p.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			select {} // the probe leaves, or lives on without connections
@@ -188,7 +188,7 @@ func (p *player) run() error {
 		if err != nil {
 			return err
 		}
-		go p.accept(conn)
+		go p.accept(conn, number)
 	}
 }
 

@@ -24,21 +24,21 @@ import (
 const openTime = 10 * time.Second
 
 // accept treats a connection as the scene wants.
-func (p *player) accept(conn net.Conn) {
+func (p *player) accept(conn net.Conn, number int64) {
 	p.keep(conn)
 	defer p.forget(conn)
 	switch p.scene.Start {
 	case Cut:
-		p.report.event(Event{Kind: Connected, Stream: &Stream{}})
+		p.report.event(Event{Kind: Connected, N: number, Stream: &Stream{}})
 		return
 	case Mute:
-		p.report.event(Event{Kind: Connected, Stream: &Stream{}})
+		p.report.event(Event{Kind: Connected, N: number, Stream: &Stream{}})
 		_, _ = io.Copy(io.Discard, conn) // until the host closes it
 		p.report.event(Event{Kind: Closed})
 		return
 	}
 	if !p.multiplexed {
-		p.stream(conn)
+		p.stream(conn, number)
 		return
 	}
 	cfg := yamux.DefaultConfig()
@@ -49,7 +49,7 @@ func (p *player) accept(conn net.Conn) {
 		return
 	}
 	defer session.Close()
-	for {
+	for ; ; number++ {
 		stream, err := session.Accept()
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
@@ -57,13 +57,13 @@ func (p *player) accept(conn net.Conn) {
 			}
 			return
 		}
-		go p.stream(stream)
+		go p.stream(stream, number)
 	}
 }
 
 // stream authenticates a stream, and gives it to what serves it. It returns when the stream
 // is over.
-func (p *player) stream(conn net.Conn) {
+func (p *player) stream(conn net.Conn, number int64) {
 	s := &Stream{Purpose: PurposeCalls}
 	_ = conn.SetDeadline(time.Now().Add(openTime)) // an error shows when the connection is read
 	var err error
@@ -76,12 +76,12 @@ func (p *player) stream(conn net.Conn) {
 	}
 	if err != nil {
 		s.Wrong = err.Error()
-		p.report.event(Event{Kind: Connected, Stream: s})
+		p.report.event(Event{Kind: Connected, N: number, Stream: s})
 		_ = conn.Close()
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	p.report.event(Event{Kind: Connected, Stream: s})
+	p.report.event(Event{Kind: Connected, N: number, Stream: s})
 	switch {
 	case s.Purpose == PurposeCallbacks && p.wire == wireH2:
 		p.callBack(conn)

@@ -307,8 +307,8 @@ func (s *pwServer) called(number uint32, call *pwCall, headers map[string][]stri
 // ended answers a call.
 func (s *pwServer) ended(number uint32, call *pwCall) error {
 	delete(s.open, number)
-	if s.done {
-		return nil // the wire was broken: nothing is answered any more
+	if s.done && s.p.scene.Raw != PWTooMuch {
+		return nil // the connection is to end: nothing is answered any more
 	}
 	answer := empty
 	switch call.method {
@@ -408,6 +408,7 @@ func (s *pwServer) breakWire(number uint32) error {
 				return err
 			}
 		}
+		delete(s.open, number) // only this call ends
 		return s.write(pwEnd, number, 0)
 	case PWTrailing:
 		return s.write(pwEnd, number, append(endPayload(0), 1, 2, 3)...)

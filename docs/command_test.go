@@ -28,7 +28,7 @@ func TestCommand(t *testing.T) {
 	s := shell{dir: t.TempDir(), env: append(environ(), "CGO_ENABLED=0", "LC_ALL=C")}
 	bin := filepath.Join(s.dir, "bin")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator),
-		"./cmd/plugwire", "./cmd/plugwire/internal/trial/trial-plugin", "./cmd/plugwire/internal/trial/trial-host", "./plugins/hello/cmd/hello-plugin")
+		"./cmd/plugwire", "./cmd/plugwire/internal/trial/trial-plugin", "./cmd/plugwire/internal/trial/trial-host", "./plugins/hello/cmd/hello-plugin", "./plugins/hello/cmd/hello-host")
 	build.Dir, build.Env = clone, s.env
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

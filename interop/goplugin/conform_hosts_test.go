@@ -47,20 +47,16 @@ func conformedHosts() []conformed {
 	return all
 }
 
-// TestConform checks hosts from outside with plugwire conform.
-func TestConform(t *testing.T) {
+// TestConformHosts checks hosts from outside with plugwire conform.
+func TestConformHosts(t *testing.T) {
 	t.Parallel()
-	const command = "plugwire-command"
-	if err := build(command, "../../cmd/plugwire", false); err != nil {
-		t.Fatal(err)
-	}
 	for _, h := range conformedHosts() {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
 			// The hosts' patience is 15 s for a start, and 20 s for a stop.
 			args := []string{"conform", "host", "-json", "-profile", h.profile, "-run", h.rules, "-parallel", "12", "-start-timeout", "1m", "-stop-timeout", "1m", "--", binary(h.peer), "host"}
 			args = append(append(args, h.args...), "-checks", "ping", "{plugin}")
-			out, err := exec.CommandContext(t.Context(), binary(command), args...).Output()
+			out, err := exec.CommandContext(t.Context(), binary(conformBinary), args...).Output()
 			var report conformReport
 			if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
 				t.Fatalf("%v, %v\n%s", err, jsonErr, out)

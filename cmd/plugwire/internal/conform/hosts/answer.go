@@ -67,8 +67,8 @@ func (s *suite) lineRules() []*rule {
 		},
 		{
 			section: "protocol 6", name: "endless-line", profiles: everyHost, judge: s.boundedMemory(refuses),
-			title: "A line of 128 MiB costs the host no memory.",
-			stage: foreign(func(s *probe.Scene) { s.Start = probe.Leave; s.Print = repeated("{huge}", 128) }),
+			title: "A line of 256 MiB costs the host no memory.",
+			stage: foreign(func(s *probe.Scene) { s.Start = probe.Leave; s.Print = repeated("{huge}", 256) }),
 		},
 		{
 			section: "protocol 7", name: "version", profiles: everyHost, judge: refuses,
@@ -155,7 +155,7 @@ func refusesNoMultiplexing(r *record) error {
 
 // memoryRoom is how much memory a hostile plugin may cost a host, beside what it needs with
 // one that does everything right: some buffers, of messages that may have 256 MiB.
-const memoryRoom = 64 << 20
+const memoryRoom = 128 << 20
 
 // boundedMemory adds to a judge that the host needs no more memory than with a plugin that
 // does everything right.

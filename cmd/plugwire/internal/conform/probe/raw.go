@@ -192,7 +192,7 @@ func (s *rawServer) write(stream uint32, end bool, fields ...string) error {
 // The sizes of what breaks the wire.
 const (
 	hugeFrame     = 1 << 20   // frames of HTTP/2 may have 16 KiB, unless a side allows more
-	endlessBlocks = 4096      // of 16 KiB each, without an end
+	endlessBlocks = 16_384    // of 16 KiB each, without an end
 	floods        = 20_000    // pings and settings
 	tooMuchCredit = 1<<31 - 1 // on top of what there is
 )

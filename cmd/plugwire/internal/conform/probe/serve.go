@@ -360,7 +360,7 @@ const unknownMethod = "/conform.Nothing/Nothing"
 // write prints what the scene wants on both outputs, and reports when the host has read it.
 func (p *player) write() error {
 	var out, errs string
-	const lines = 40_000
+	const lines = 6000 // much more than a pipe and a reader hold
 	line := strings.Repeat("x", 99) + "\n"
 	switch p.scene.Call {
 	case Write:

@@ -3,6 +3,8 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 )
 
@@ -35,6 +37,49 @@ type Session interface {
 	// Close ends the connection and every stream on it at once, without waiting
 	// for the delivery of written bytes. A second Close is harmless.
 	Close() error
+}
+
+// Multiplexed is implemented by both ends of a stream of a [Session], if both sides can open
+// further streams on the connection. A wire then gives each call a stream of its own. The
+// methods are safe for concurrent use, and work until the connection ends.
+type Multiplexed interface {
+	// OpenStream opens a stream, which the other end's AcceptStream returns when its first
+	// byte has come. OpenStream never blocks: the error is [ErrStreamLimit] if too many
+	// streams are open. The caller closes the stream.
+	OpenStream() (CancelableStream, error)
+
+	// AcceptStream waits for a stream that the other end has opened, until ctx ends. The
+	// caller closes the stream. A stream waits for AcceptStream for some seconds.
+	AcceptStream(ctx context.Context) (CancelableStream, error)
+}
+
+// ErrStreamLimit is why no stream can be opened until another one has ended.
+var ErrStreamLimit = errors.New("too many streams of the connection are open")
+
+// ErrNotAccepted is the error of Read and Write for a stream that the other end's AcceptStream
+// will never return. Nobody has seen what was written.
+var ErrNotAccepted = errors.New("the other side has not accepted the stream")
+
+// CancelableStream is a stream that either end can end at once.
+type CancelableStream interface {
+	net.Conn
+
+	// Cancel ends both directions. What was written and has not arrived may be lost. At
+	// the other end, Read and Write return a [*CanceledError] with the code. Codes below 16
+	// belong to the transport.
+	Cancel(code uint32)
+
+	// Context ends when nothing can be written any more: after Close or Cancel at either
+	// end, or with the connection.
+	Context() context.Context
+}
+
+// CanceledError is the error of Read and Write after the other end has canceled the stream.
+type CanceledError struct{ Code uint32 }
+
+// Error returns a text with the code.
+func (e *CanceledError) Error() string {
+	return fmt.Sprintf("the other side has ended the stream with code %d", e.Code)
 }
 
 // Lingerer is implemented by the listener of a transport that, like QUIC,

@@ -16,6 +16,8 @@ type conn struct {
 	quic *quic.Conn
 	use  byte
 
+	calls *calls
+
 	over chan struct{} // closed when no stream is left and no more can come
 
 	mu   sync.Mutex // guards what follows
@@ -31,7 +33,7 @@ func (l *listener) serve(ctx context.Context, qc *quic.Conn) {
 		_ = qc.CloseWithError(codeProtocol, err.Error()) // always nil
 		return
 	}
-	c := &conn{ln: l, quic: qc, use: use, over: make(chan struct{})}
+	c := &conn{ln: l, quic: qc, use: use, calls: newCalls(qc, l.limits), over: make(chan struct{})}
 	var streams sync.WaitGroup
 	streams.Go(func() { c.acceptStreams(&streams) })
 	stop := context.AfterFunc(ctx, c.takeNoMore)
@@ -79,25 +81,41 @@ func (c *conn) acceptStreams(streams *sync.WaitGroup) {
 		if err != nil {
 			return
 		}
-		if !c.take() {
+		admitted := c.take()
+		if !admitted && c.use == oneStream {
 			refuse(str, codeRefused)
 			continue
 		}
-		streams.Go(func() { c.hand(str) }) // a late first byte blocks no other stream
+		streams.Go(func() { c.hand(str, admitted) }) // a late first byte blocks no other stream
 	}
 }
 
-// hand checks how a stream starts and gives it to Accept.
-func (c *conn) hand(str *quic.Stream) {
-	_ = str.SetReadDeadline(time.Now().Add(c.ln.limits.firstByte)) // never fails, by its contract
-	if err := expectFirstByte(str); err != nil {
-		refuse(str, codeBadStart)
-		c.release()
+// hand checks how a stream starts, and gives it to Accept or AcceptStream. One that was not
+// admitted can only be for AcceptStream.
+func (c *conn) hand(str *quic.Stream, admitted bool) {
+	b, err := awaitByte(str, c.ln.limits.firstByte)
+	isCall := err == nil && b == callByte && c.use == manyStreams
+	isStream := err == nil && b == firstByte
+	if isStream && admitted {
+		c.handToAccept(str)
 		return
 	}
-	_ = str.SetReadDeadline(time.Time{})
+	if isStream {
+		refuse(str, codeRefused)
+	} else if !isCall {
+		refuse(str, codeBadStart)
+	}
+	if admitted {
+		c.release()
+	}
+	if isCall {
+		c.calls.give(str)
+	}
+}
+
+func (c *conn) handToAccept(str *quic.Stream) {
 	select {
-	case c.ln.streams <- newStream(str, c.quic, c.release):
+	case c.ln.streams <- newStream(str, c.calls, c.release):
 	case <-c.ln.closed:
 		refuse(str, codeRefused)
 		c.release()

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"syscall"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/plugwire/plugwire/core/transport"
 )
 
 // streamError translates the error of a call on a stream into one of package
@@ -19,8 +22,13 @@ func streamError(err error) error {
 		case codeClosed:
 			return fmt.Errorf("the peer has closed the stream: %w", syscall.EPIPE)
 		case codeRefused:
-			return fmt.Errorf("the plugin takes no more streams: %w", syscall.ECONNREFUSED)
+			return fmt.Errorf("%w, because it takes no more streams: %w", transport.ErrNotAccepted, syscall.ECONNREFUSED)
+		case codeBadStart:
+			return fmt.Errorf("%w: %w: %w", transport.ErrNotAccepted, err, syscall.ECONNRESET)
 		default:
+			if str.ErrorCode >= firstFreeCode && str.ErrorCode <= math.MaxUint32 {
+				return &transport.CanceledError{Code: uint32(str.ErrorCode)}
+			}
 			return fmt.Errorf("%w: %w", err, syscall.ECONNRESET)
 		}
 	}

@@ -3,10 +3,10 @@ package quic
 import "time"
 
 const (
-	// maxStreams is how many streams of one connection may be open at a time.
-	// Calls of one wire share a stream, so a busy plugin needs some dozens, and
-	// hundreds are enough.
-	maxStreams = 512
+	// maxStreams is how many streams each side of a connection may have open at a time.
+	// Each call has a stream of its own, and 10,000 calls at once are no exception. With
+	// one packet, a peer can make the other side keep about a kilobyte for each stream.
+	maxStreams = 1 << 14
 
 	// maxConns is how many connections a listener has at a time, those that are
 	// still in their handshake included. A host needs one, or one for each Dial.
@@ -17,10 +17,10 @@ const (
 	streamWindow = 512 << 10
 
 	// connWindow is how many bytes of one connection are buffered. An unread
-	// stream must never block another, so there is room for every stream to be
-	// unread. It bounds what an authenticated peer can make this process hold:
-	// 256 MiB.
-	connWindow = maxStreams * streamWindow
+	// stream must never block another, so there is room for 2,048 streams that are
+	// full and unread: as many calls as may be in flight, unless that limit was
+	// raised. It bounds what an authenticated peer can make this process hold: 1 GiB.
+	connWindow = 2048 * streamWindow
 
 	// keepAlive is how long a host stays silent. Firewalls and address
 	// translators forget a flow of UDP after 30 s or more (RFC 4787 section 4.3
@@ -52,6 +52,8 @@ const (
 
 // limits has the limits that tests shorten.
 type limits struct {
+	// streams is maxStreams.
+	streams int64
 	// handshake bounds a handshake, with the greeting that follows it. It is
 	// long for a machine that is busy with starting other things.
 	handshake time.Duration
@@ -65,6 +67,7 @@ type limits struct {
 }
 
 var defaultLimits = limits{
+	streams:   maxStreams,
 	handshake: 10 * time.Second,
 	firstByte: 10 * time.Second,
 	keepAlive: keepAlive,

@@ -96,7 +96,7 @@ func (t *Transport) listen(socket *net.UDPConn, tlsConfig *tls.Config) (*listene
 	}
 	enlargeBuffers(socket)
 	cfg := t.config(socket.LocalAddr().(*net.UDPAddr).AddrPort().Addr())
-	cfg.MaxIncomingStreams = maxStreams + 1 // the control stream
+	cfg.MaxIncomingStreams = t.limits.streams + 1 // the control stream
 	var err error
 	if l.quic, err = l.tr.Listen(tlsConfig, cfg); err != nil {
 		end()

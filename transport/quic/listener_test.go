@@ -223,7 +223,7 @@ func TestBadStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong := rawStream(t, conn, 1, 2, 3)
+	wrong := rawStream(t, conn, 2, 2, 3)
 	good := rawStream(t, conn, firstByte, 42)
 	accepted := p.accept(t)
 	if b, err := readByte(accepted); err != nil || b != 42 {

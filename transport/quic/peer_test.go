@@ -163,7 +163,7 @@ func (p *plugin) rawGreeted(tb testing.TB) *quic.Conn {
 		tb.Fatal(err)
 	}
 	control := rawStream(tb, conn, manyStreams)
-	if err := errors.Join(control.Close(), expectFirstByte(control)); err != nil {
+	if err := errors.Join(control.Close(), expectByte(control, firstByte)); err != nil {
 		tb.Fatal(err)
 	}
 	return conn

@@ -19,9 +19,11 @@ import (
 type session struct {
 	conn    *quic.Conn
 	control *quic.Stream
+	calls   *calls
 	tr      *quic.Transport
 	socket  *net.UDPConn
 	limits  limits
+	running sync.WaitGroup
 	close   func() error // closes the session once
 }
 
@@ -60,9 +62,16 @@ func (t *Transport) tryConnect(ctx context.Context, address netip.AddrPort, tlsC
 	enlargeBuffers(s.socket)
 	cfg := t.config(address.Addr())
 	cfg.KeepAlivePeriod = keepAlive // one side is enough
+	if use == manyStreams {
+		cfg.MaxIncomingStreams = t.limits.streams
+	}
 	s.conn, err = s.tr.Dial(ctx, net.UDPAddrFromAddrPort(address), tlsConfig, cfg)
 	if err == nil {
+		s.calls = newCalls(s.conn, t.limits)
 		err = s.greet(ctx, use)
+	}
+	if err == nil && use == manyStreams {
+		s.running.Go(s.calls.acceptAll)
 	}
 	if err != nil {
 		return nil, errors.Join(dialError(ctx, err), s.Close())
@@ -84,7 +93,7 @@ func (s *session) greet(ctx context.Context, use byte) error {
 	if err := s.control.Close(); err != nil {
 		return err
 	}
-	return within(ctx, s.control, expectFirstByte)
+	return within(ctx, s.control, func(r io.Reader) error { return expectByte(r, firstByte) })
 }
 
 // OpenStream implements [transport.Session].
@@ -99,7 +108,7 @@ func (s *session) open(ctx context.Context, onClose func()) (net.Conn, error) {
 	}
 	switch {
 	case err == nil:
-		return newStream(str, s.conn, onClose), nil
+		return newStream(str, s.calls, onClose), nil
 	case s.conn.Context().Err() != nil:
 		return nil, fmt.Errorf("quic: open a stream: %w", connError(err))
 	default:
@@ -115,6 +124,7 @@ func (s *session) closeAll() error {
 	if s.conn != nil {
 		err = s.conn.CloseWithError(codeDone, "")
 	}
+	s.running.Wait()
 	return errors.Join(err, s.tr.Close(), s.socket.Close())
 }
 

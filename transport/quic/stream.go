@@ -1,6 +1,7 @@
 package quic
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -13,8 +14,8 @@ import (
 
 // stream is a net.Conn over one stream of a connection.
 type stream struct {
-	str  *quic.Stream
-	conn *quic.Conn
+	*calls
+	str *quic.Stream
 	// onClose is called once, when its owner has closed the stream.
 	onClose func()
 
@@ -26,8 +27,8 @@ type stream struct {
 	writeClosed bool
 }
 
-func newStream(str *quic.Stream, conn *quic.Conn, onClose func()) *stream {
-	return &stream{str: str, conn: conn, onClose: onClose}
+func newStream(str *quic.Stream, calls *calls, onClose func()) *stream {
+	return &stream{calls: calls, str: str, onClose: onClose}
 }
 
 // Read implements [net.Conn].
@@ -59,6 +60,15 @@ func (s *stream) Write(p []byte) (int, error) {
 	}
 	return n, s.opError("write", err)
 }
+
+// Cancel implements [transport.CancelableStream].
+func (s *stream) Cancel(code uint32) {
+	s.str.CancelRead(quic.StreamErrorCode(code))
+	s.str.CancelWrite(quic.StreamErrorCode(code))
+}
+
+// Context implements [transport.CancelableStream].
+func (s *stream) Context() context.Context { return s.str.Context() }
 
 // Close implements [net.Conn]. The peer reads what was written and then io.EOF;
 // its writes fail.

@@ -19,6 +19,9 @@ const (
 // its user may wait for the plugin to speak first.
 const firstByte byte = 0
 
+// callByte starts a stream that either side opens for the other side's AcceptStream.
+const callByte byte = 1
+
 // These codes tell why a connection is closed.
 const (
 	codeDone     quic.ApplicationErrorCode = 0 // its owner has closed it
@@ -30,6 +33,9 @@ const (
 	codeClosed   quic.StreamErrorCode = 0 // its owner has closed the stream
 	codeRefused  quic.StreamErrorCode = 1 // the listener is closed, or the one announced stream was opened before
 	codeBadStart quic.StreamErrorCode = 2 // the first byte is wrong or late
+
+	// firstFreeCode is the first one of those that belong to the streams' users.
+	firstFreeCode quic.StreamErrorCode = 16
 )
 
 // readByte reads the byte that starts a stream.
@@ -41,11 +47,11 @@ func readByte(r io.Reader) (byte, error) {
 	return b[0], nil
 }
 
-// expectFirstByte reads the byte that starts a stream and checks it.
-func expectFirstByte(r io.Reader) error {
+// expectByte reads the byte that starts a stream and checks it.
+func expectByte(r io.Reader, want byte) error {
 	b, err := readByte(r)
-	if err == nil && b != firstByte {
-		err = fmt.Errorf("the stream starts with byte %#x, want %#x", b, firstByte)
+	if err == nil && b != want {
+		err = fmt.Errorf("the stream starts with byte %#x, want %#x", b, want)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"github.com/plugwire/plugwire/core/internal/secure"
+	"github.com/plugwire/plugwire/core/transport"
 )
 
 // Stream is an authenticated stream of a session.
@@ -16,4 +17,15 @@ type Stream struct {
 	// Session is the identity of the session, which the host has chosen. It is empty for a
 	// host that chooses none.
 	Session string
+}
+
+// Multiplexed returns what opens and accepts further streams on the connection of the stream. It
+// returns nil if only the host can open streams.
+func (s *Stream) Multiplexed() transport.Multiplexed {
+	conn := s.Conn
+	if c, ok := conn.(*callsStream); ok {
+		conn = c.Conn
+	}
+	m, _ := conn.(transport.Multiplexed)
+	return m
 }

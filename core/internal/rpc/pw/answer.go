@@ -238,7 +238,7 @@ func (h *handling) end(err error, reply any) error {
 // other side gets.
 func (h *handling) sendEnd(st *status.Status, p *message) (sent *status.Status, ok bool) {
 	w := h.w
-	if w.lock(context.Background()) != nil {
+	if h.lockToEnd(p.size) != nil {
 		return nil, false
 	}
 	at := w.begin(frameEnd, h.id)
@@ -257,6 +257,21 @@ func (h *handling) sendEnd(st *status.Status, p *message) (sent *status.Status, 
 		w.flush()
 	}
 	return st, true
+}
+
+// lockToEnd locks the writer for an end frame with a message of that size.
+func (h *handling) lockToEnd(size int) error {
+	w := h.w
+	if h.l == nil {
+		return w.lock(context.Background())
+	}
+	w.mu.Lock() // nothing follows on the track that room is kept for
+	if w.err != nil {
+		w.mu.Unlock()
+		return errLost
+	}
+	w.widen(size)
+	return nil
 }
 
 // sendLargeReply sends the message of the end, and if that works the end after it.
@@ -347,6 +362,9 @@ func (h *handling) appendEnd(st *status.Status, p *message) error {
 			return err
 		}
 		w.buf = buf
+	}
+	if h.l != nil && h.l.goesOn() {
+		flags |= endAgain
 	}
 	w.buf[at] = flags
 	return nil

@@ -35,11 +35,13 @@ type call struct {
 	lists      lists
 	ending     []byte // the status as it came; nil if the call is OK
 	hasEnd     bool   // the end has come from the other side
+	again      bool   // the end said that the stream may carry another call
 	untaken    bool   // the other side has said goodbye without having taken the call
 
-	watch *watch       // nil without stats handlers
-	meter *meter.Meter // nil if the call is not counted
-	began time.Time    // set with meter
+	watch     *watch       // nil without stats handlers
+	meter     *meter.Meter // nil if the call is not counted
+	began     time.Time    // set with meter
+	stopWatch func() bool  // of the watch on the context that ends a track; nil without
 }
 
 // calls that are over, for the next ones. Only unary calls come back: nobody has them any
@@ -120,6 +122,9 @@ func (k *call) begin(m *message) error {
 	if err := k.ctx.Err(); err != nil { // credentials may take long
 		return err
 	}
+	if c.tracks != nil {
+		return k.beginOnTrack(m)
+	}
 	w := k.w
 	if err := w.lock(k.ctx); err != nil {
 		if k.ctx.Err() != nil {
@@ -182,7 +187,7 @@ func (k *call) appendOpen(m *message) error {
 	}
 	if !known {
 		set |= openNewMethod
-		if len(c.names) < maxMethods && len(k.method) <= maxNumbered {
+		if k.l == nil && len(c.names) < maxMethods && len(k.method) <= maxNumbered {
 			number = uint32(len(c.names)) + 1 //nolint:gosec // bounded
 			c.names[k.method] = number
 		}
@@ -197,7 +202,7 @@ func (k *call) appendOpen(m *message) error {
 	}
 	if len(k.md.block) > 0 {
 		if k.md.size > calls.MaxMetadata {
-			if !known {
+			if !known && number > 0 {
 				delete(c.names, k.method)
 			}
 			return tooMuchMetadata("server")
@@ -213,7 +218,7 @@ func (k *call) appendOpen(m *message) error {
 		set |= openMessage
 		buf, err := m.appendTo(w.buf)
 		if err != nil {
-			if !known {
+			if !known && number > 0 {
 				delete(c.names, k.method)
 			}
 			return err
@@ -296,6 +301,7 @@ func (k *call) takeEnd(b []byte) (err error) {
 		return broken("the end of a call in the middle of a message")
 	}
 	k.hasEnd = true
+	k.again = flags&endAgain != 0
 	k.forget()
 	return nil
 }
@@ -310,6 +316,9 @@ func (k *call) forget() {
 	delete(k.c.made, k.id)
 	k.c.inFlight.Add(-1)
 	k.notify()
+	if k.l != nil {
+		k.c.tracks.forgot()
+	}
 }
 
 // abandon ends the call from this side.
@@ -321,6 +330,10 @@ func (k *call) abandon() {
 	lost := c.lostWith != nil
 	c.mu.Unlock()
 	if was || lost || k.id == 0 {
+		return
+	}
+	if k.l != nil {
+		k.l.cancel(trackCanceled)
 		return
 	}
 	k.w.mu.Lock()
@@ -413,6 +426,9 @@ func (k *call) settle(err error) error {
 			*p = *k.c.peer
 		}
 	}
+	if k.l != nil {
+		k.leaveTrack()
+	}
 	k.meter.End(k.began, err)
 	if k.watch != nil {
 		k.watch.end(err, k)
@@ -496,7 +512,7 @@ func (k *call) unary(args, reply any) error {
 
 // halfFrame says that no more messages come.
 func (k *call) halfFrame() []byte {
-	b := make([]byte, headerLen)
+	b := make([]byte, k.w.header)
 	putHeader(b, frameHalf, k.id, 0)
 	return b
 }

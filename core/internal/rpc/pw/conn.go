@@ -35,6 +35,7 @@ type conn struct {
 	unary   grpc.UnaryInvoker
 	open    grpc.Streamer
 	w       *writer
+	tracks  *tracks // nil if the calls share the stream
 	spinner *spinner
 	frames  int
 	peer    *peer.Peer
@@ -113,6 +114,10 @@ func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first
 	c.intercept()
 	c.reading = true
 	c.workers.Go(func() { c.w.flusher(c.lost) })
+	if m := stream.Multiplexed(); m != nil {
+		c.tracks = newTracks(c, m)
+		c.workers.Go(c.tracks.accept)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.goBackground()
@@ -433,6 +438,8 @@ func (c *conn) handle(f frame) (*handling, error) {
 		return nil, nil //nolint:nilnil // it is for no call
 	case f.kind == frameGoodbye || f.id == 0:
 		return nil, broken("a frame of kind %d for call %d", f.kind, f.id)
+	case c.tracks != nil:
+		return nil, broken("a frame of kind %d on the first stream", f.kind)
 	case f.kind == frameOpen:
 		return c.handleOpen(f)
 	}
@@ -462,6 +469,9 @@ func (c *conn) takeGoodbye(payload []byte) error {
 		return broken("the number in a goodbye")
 	}
 	c.goodbye = true
+	if c.tracks != nil {
+		return c.tracks.finish()
+	}
 	for id, k := range c.made {
 		k.untaken = isBefore(uint32(last), id)
 	}
@@ -474,6 +484,9 @@ func (c *conn) sayNoMore() uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.noMore = true
+	if c.tracks != nil {
+		return 0 // each call that comes is refused on its own stream
+	}
 	return c.last
 }
 
@@ -493,6 +506,9 @@ func (c *conn) loseLocked(err error) {
 	}
 	c.lostWith = err
 	c.tick.Stop()
+	if c.tracks != nil {
+		c.tracks.end()
+	}
 	c.w.over.Store(true) // handlers end with the connection, and what they answer is not sent
 	c.workers.Go(func() {
 		// Over TLS, Close says so to the other side, which may not read: that can last.

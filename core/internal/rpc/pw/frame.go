@@ -40,6 +40,7 @@ const (
 	endStatus                   // a google.rpc.Status follows; without it the call is OK
 	endTrailer                  // metadata follows
 	endMessage                  // the rest is a message
+	endAgain                    // the stream may carry another call; only on a stream of the call's own
 )
 
 const (

@@ -40,6 +40,8 @@ type handling struct {
 	first   bool        // a message was received; belongs to the receiver
 	batched bool        // the background writes the status, with those of other calls
 
+	watchesWrite bool // a write on the track ends with the deadline; guarded by the mutex of the writer
+
 	decode   func(any) error // decodeOnly
 	contexts []callContext   // for the next calls
 	reusable bool            // only ctx is left of the call
@@ -261,6 +263,9 @@ func (h *handling) leave() {
 		c.evict()
 	}
 	delete(c.served, h.id)
+	if h.l != nil {
+		h.l.h = nil
+	}
 	c.inFlight.Add(-1)
 	h.release()
 	if h.fields > lightMetadata {

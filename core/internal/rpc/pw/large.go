@@ -131,9 +131,7 @@ func (w *writer) beginPiece(id uint32, size, piece int, first bool) {
 		w.buf = appendUvarint(w.buf, uint64(size)) //nolint:gosec // positive
 		w.end(at)
 	}
-	var header [headerLen]byte
-	putHeader(header[:], framePiece, id, piece)
-	w.buf = append(w.buf, header[:]...)
+	putLength(w.buf[w.begin(framePiece, id):], piece)
 }
 
 // writeLarge writes a message in pieces.

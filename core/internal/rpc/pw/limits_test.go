@@ -254,6 +254,11 @@ func TestLargeMessagesAreBounded(t *testing.T) {
 // TestMetadataIsBounded opens calls with as much metadata as a call may have.
 func TestMetadataIsBounded(t *testing.T) {
 	t.Parallel()
+	onEachMapping(t, testMetadataIsBounded)
+}
+
+func testMetadataIsBounded(t *testing.T, connect connector) {
+	t.Helper()
 	p := connect(t, holding(), &service{}, limited(calls.Limits{Buffered: 64 << 20})) // 4 MiB of metadata
 	much := metadata.AppendToOutgoingContext(bounded(t), "much", strings.Repeat("y", 700<<10))
 	ctx, cancel := context.WithCancel(much)
@@ -263,6 +268,11 @@ func TestMetadataIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	eventually(t, "all have begun", func() bool { // streams have no order
+		p.plugin.mu.Lock()
+		defer p.plugin.mu.Unlock()
+		return len(p.plugin.served) == 5
+	})
 	_, err := p.toPlugin.UnaryCall(much, &request{})
 	assertExhausted(t, "one more", err, "metadata", "plugin.WithMaxBuffered")
 	if !calls.NotBegun(err) {
@@ -337,6 +347,11 @@ func TestMaxConnections(t *testing.T) {
 
 // TestManyStreams holds 10,000 streams open at once. One of them is not read.
 func TestManyStreams(t *testing.T) {
+	onEachMapping(t, testManyStreams)
+}
+
+func testManyStreams(t *testing.T, connect connector) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("it takes seconds: without -short it runs")
 	}

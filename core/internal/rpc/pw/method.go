@@ -1,6 +1,7 @@
 package pw
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -77,4 +78,21 @@ func (m *method) hurry() {
 func (m *method) slow() {
 	m.hurry()
 	m.mean.Store(int64(slowMean))
+}
+
+// methodNamed returns the method of a call of the other side. The caller holds mu.
+func (c *conn) methodNamed(name []byte) *method {
+	if c.tracks != nil {
+		if m := c.tracks.methods[string(name)]; m != nil {
+			return m
+		}
+	}
+	m := newMethod(string(name))
+	if c.server != nil && strings.HasPrefix(m.name, "/") { // else the name is malformed
+		m.entry, m.known = c.server.table.Method(m.name)
+	}
+	if c.tracks != nil && m.known {
+		c.tracks.methods[m.name] = m
+	}
+	return m
 }

@@ -3,7 +3,6 @@ package pw
 import (
 	"encoding/binary"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -88,14 +87,9 @@ func (h *handling) parseOpen(b []byte) error {
 		if name, b, err = block(b, maxMethod); err != nil {
 			return err
 		}
-		h.method = newMethod(string(name))
-		if c.server != nil {
-			if strings.HasPrefix(h.method.name, "/") { // else the name is malformed
-				h.method.entry, h.method.known = c.server.table.Method(h.method.name)
-			}
-		}
+		h.method = c.methodNamed(name)
 		if number > 0 {
-			if number != uint64(len(c.methods))+1 || number > maxMethods || len(name) > maxNumbered {
+			if h.l != nil || number != uint64(len(c.methods))+1 || number > maxMethods || len(name) > maxNumbered {
 				return broken("method number %d after %d", number, len(c.methods))
 			}
 			c.methods = append(c.methods, h.method)

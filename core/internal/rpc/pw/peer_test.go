@@ -159,6 +159,11 @@ func TestFramesAfterTheEnd(t *testing.T) {
 // goes on.
 func TestCancelWhileSending(t *testing.T) {
 	t.Parallel()
+	onEachMapping(t, testCancelWhileSending)
+}
+
+func testCancelWhileSending(t *testing.T, connect connector) {
+	t.Helper()
 	p := connect(t, &service{duplex: func(stream duplex) error {
 		for {
 			if _, err := stream.Recv(); err != nil {
@@ -199,6 +204,11 @@ func TestCancelWhileSending(t *testing.T) {
 // for the other side.
 func TestBothDirectionsWait(t *testing.T) {
 	t.Parallel()
+	onEachMapping(t, testBothDirectionsWait)
+}
+
+func testBothDirectionsWait(t *testing.T, connect connector) {
+	t.Helper()
 	p := connect(t, &service{}, &service{})
 	const messages = 200
 	var streams sync.WaitGroup
@@ -281,6 +291,11 @@ func TestNumbersBeginAgain(t *testing.T) {
 // returned.
 func TestHandlerIsOutlived(t *testing.T) {
 	t.Parallel()
+	onEachMapping(t, testHandlerIsOutlived)
+}
+
+func testHandlerIsOutlived(t *testing.T, connect connector) {
+	t.Helper()
 	ended := make(chan error, 2)
 	begun := make(chan struct{}, 2)
 	p := connect(t, &service{duplex: func(stream duplex) error {
@@ -322,6 +337,11 @@ func TestHandlerIsOutlived(t *testing.T) {
 // TestInlineHandlersThatDoNotReturn ends the goroutine of the reader, or panics in it.
 func TestInlineHandlersThatDoNotReturn(t *testing.T) {
 	t.Parallel()
+	onEachMapping(t, testInlineHandlersThatDoNotReturn)
+}
+
+func testInlineHandlersThatDoNotReturn(t *testing.T, connect connector) {
+	t.Helper()
 	p := connect(t, &service{unary: func(_ context.Context, req *request) (*response, error) {
 		switch string(req.GetPayload().GetBody()) {
 		case "goexit":
@@ -356,6 +376,11 @@ func TestInlineHandlersThatDoNotReturn(t *testing.T) {
 // context.
 func TestCloseWithInlineHandler(t *testing.T) {
 	t.Parallel()
+	onEachMapping(t, testCloseWithInlineHandler)
+}
+
+func testCloseWithInlineHandler(t *testing.T, connect connector) {
+	t.Helper()
 	release, begun := make(chan struct{}), make(chan struct{}, 1)
 	p := connect(t, &service{unary: func(_ context.Context, req *request) (*response, error) {
 		if string(req.GetPayload().GetBody()) == "wait" {
@@ -390,6 +415,11 @@ func TestCloseWithInlineHandler(t *testing.T) {
 // TestNestedCalls nests calls 100 deep over one connection.
 func TestNestedCalls(t *testing.T) {
 	t.Parallel()
+	onEachMapping(t, testNestedCalls)
+}
+
+func testNestedCalls(t *testing.T, connect connector) {
+	t.Helper()
 	var p *pair
 	relay := func(next func() testpb.TestServiceClient) *service {
 		return &service{unary: func(ctx context.Context, req *request) (*response, error) {
@@ -421,6 +451,11 @@ func TestNestedCalls(t *testing.T) {
 // TestBlockedHandlerDelaysNobody blocks a handler that was quick before, for as long as other
 // calls take.
 func TestBlockedHandlerDelaysNobody(t *testing.T) {
+	onEachMapping(t, testBlockedHandlerDelaysNobody)
+}
+
+func testBlockedHandlerDelaysNobody(t *testing.T, connect connector) {
+	t.Helper()
 	for _, processors := range []int{1, 2, 4} {
 		t.Run(strconv.Itoa(processors), func(t *testing.T) {
 			defer goruntime.GOMAXPROCS(goruntime.GOMAXPROCS(processors))

@@ -37,6 +37,7 @@ const (
 type stream struct {
 	c  *conn
 	w  *writer // takes the frames of the call
+	l  *track  // the stream of the transport that the call has of its own; nil without
 	id uint32
 
 	// The mutex of the connection guards these.
@@ -119,7 +120,7 @@ func (s *stream) has(w want) bool {
 func (s *stream) notify() {
 	for _, w := range [...]*waiter{&s.receiver, &s.sender, &s.reads} {
 		if w.isListed {
-			s.c.handed = true
+			s.c.handed = s.l == nil
 			w.wakeUp()
 		}
 	}
@@ -131,6 +132,9 @@ func (s *stream) await(ctx context.Context, w want) error {
 	c := s.c
 	if s.has(w) {
 		return nil
+	}
+	if s.l != nil {
+		return s.l.await(ctx, s, w)
 	}
 	for !s.has(w) && c.lostWith == nil {
 		if err := ctx.Err(); err != nil {
@@ -443,6 +447,9 @@ func (s *stream) sendMessage(ctx context.Context, m *message, tail []byte, lazy 
 	}
 	if err := w.lock(ctx); err != nil {
 		return err
+	}
+	if s.l != nil {
+		w.widen(m.size)
 	}
 	at := w.begin(frameMessage, s.id)
 	buf, err := m.appendTo(w.buf)

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// maxUnsent is how many bytes may wait to be written until those who add more wait too.
+// maxUnsent is how many bytes of a connection may wait to be written until those who add more
+// wait too.
 const maxUnsent = 1 << 20
 
 // maxOwed is how many bytes of answers to refused calls may wait to be written. A peer that
@@ -33,6 +34,7 @@ const lazyFlush = 64 << 10
 type writer struct {
 	raw    net.Conn
 	header int // length of a frame's header
+	most   int // bytes that may wait to be written until those who add more wait too
 	// interruptible is set if a write can be ended without the end of the connection. TLS
 	// does not survive that.
 	interruptible bool
@@ -58,11 +60,12 @@ type writer struct {
 
 	over   atomic.Bool   // the connection is lost: nothing is written any more
 	unsent atomic.Bool   // frames were added that nobody is going to write
-	kick   chan struct{} // wakes the flusher
+	kick   chan struct{} // wakes the flusher; nil for a writer that has none, see flushSoon
+	soon   atomic.Bool   // flushSoon has started a goroutine that has not begun
 }
 
 func newWriter(raw net.Conn, inFlight *atomic.Int32, failed func(error), watch func()) *writer {
-	w := &writer{raw: raw, header: headerLen, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, lane: newLane(raw), watch: watch, kick: make(chan struct{}, 1)}
+	w := &writer{raw: raw, header: headerLen, most: maxUnsent, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, lane: newLane(raw), watch: watch, kick: make(chan struct{}, 1)}
 	w.changed.L = &w.mu
 	return w
 }
@@ -91,10 +94,26 @@ func (w *writer) later() {
 }
 
 func (w *writer) wakeFlusher() {
+	if w.kick == nil {
+		w.flushSoon()
+		return
+	}
 	select {
 	case w.kick <- struct{}{}:
 	default:
 	}
+}
+
+// flushSoon writes in a goroutine of its own. The frames that are added until it runs go along.
+func (w *writer) flushSoon() {
+	if w.soon.Swap(true) {
+		return
+	}
+	go func() {
+		w.soon.Store(false)
+		w.mu.Lock()
+		w.flush()
+	}()
 }
 
 // owe leaves a whole frame to the flusher. It never waits, and reports whether there is room.
@@ -271,13 +290,13 @@ func (w *writer) fail(err error) {
 // lock locks mu when there is room for another frame. It returns why there will be none.
 func (w *writer) lock(ctx context.Context) error {
 	w.mu.Lock()
-	if len(w.buf) < maxUnsent && w.err == nil {
+	if len(w.buf) < w.most && w.err == nil {
 		return nil
 	}
 	if !w.busy {
 		w.wakeFlusher() // nobody writes what there is
 	}
-	return w.wait(ctx, func() bool { return len(w.buf) < maxUnsent })
+	return w.wait(ctx, func() bool { return len(w.buf) < w.most })
 }
 
 // wait waits for a state of the writer. It holds mu when it returns nil, and not otherwise.
@@ -324,6 +343,37 @@ var past = time.Unix(1, 0)
 func isInterruptible(conn net.Conn) bool {
 	_, ok := conn.(syscall.Conn)
 	return ok
+}
+
+// settle waits until all frames are written.
+func (w *writer) settle() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.err == nil && (w.busy || len(w.buf) > 0) {
+		w.changed.Wait()
+	}
+}
+
+// widen makes room for a message of that size in the buffer of a track, which gives up large
+// buffers between two calls. The caller holds mu.
+func (w *writer) widen(message int) {
+	if need := len(w.buf) + message; message > restingTrack && cap(w.buf) < need {
+		w.buf = append(takeLarge(need+restingTrack), w.buf...)
+	}
+}
+
+// rest gives up large buffers of a writer that is not used for a while.
+func (w *writer) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if cap(w.spare) > restingTrack {
+		giveLarge(w.spare)
+		w.spare = nil
+	}
+	if len(w.buf) == 0 && cap(w.buf) > restingTrack {
+		giveLarge(w.buf)
+		w.buf = nil
+	}
 }
 
 // shut ends the writing.

@@ -35,6 +35,14 @@ type vectors struct {
 		Sent, Repeated hexBytes
 		Repeat         int
 	}
+	TrackConversation []struct {
+		What           string
+		Sent, Received hexBytes
+	} `json:"track_conversation"`
+	TrackBroken []struct {
+		What string
+		Sent hexBytes
+	} `json:"track_broken"`
 }
 
 func readVectors(t *testing.T) (v vectors) {
@@ -48,7 +56,7 @@ func readVectors(t *testing.T) (v vectors) {
 	if err := decoder.Decode(&v); err != nil {
 		t.Fatal(err)
 	}
-	if len(v.Frames) == 0 || len(v.Conversation) == 0 || len(v.Broken) == 0 {
+	if len(v.Frames) == 0 || len(v.Conversation) == 0 || len(v.Broken) == 0 || len(v.TrackConversation) == 0 || len(v.TrackBroken) == 0 {
 		t.Fatal("a part of the vectors is empty")
 	}
 	return v
@@ -101,5 +109,34 @@ func TestVectorsOfBrokenRules(t *testing.T) {
 			t.Errorf("%s: lost with %v, want %v", v.What, p.real.lostWith, errProtocol)
 		}
 		p.real.mu.Unlock()
+	}
+}
+
+// TestVectorsOfTrackConversation plays the host of a plugin that echoes, on one stream of calls.
+func TestVectorsOfTrackConversation(t *testing.T) {
+	t.Parallel()
+	p := againstMesh(t, "plugin", &service{})
+	l := p.open()
+	for _, step := range readVectors(t).TrackConversation {
+		l.write(step.Sent)
+		got := make([]byte, len(step.Received))
+		if _, err := io.ReadFull(l, got); err != nil {
+			t.Fatalf("%s: %v", step.What, err)
+		}
+		if !bytes.Equal(got, step.Received) {
+			t.Fatalf("%s: received\n%x, want\n%x", step.What, got, []byte(step.Received))
+		}
+	}
+	if _, err := l.next(); !errors.Is(err, io.EOF) {
+		t.Errorf("after the last step: %v, want %v", err, io.EOF)
+	}
+}
+
+func TestVectorsOfBrokenTracks(t *testing.T) {
+	t.Parallel()
+	for _, v := range readVectors(t).TrackBroken {
+		p := againstMesh(t, "plugin", &service{})
+		p.open(v.Sent...)
+		p.assertLost(v.What, errProtocol)
 	}
 }

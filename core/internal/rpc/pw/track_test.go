@@ -416,13 +416,6 @@ func TestStopOnTracks(t *testing.T) {
 	}
 	drained := make(chan error, 1)
 	go func() { drained <- p.plugin.server.Drain(bounded(t)) }()
-	eventually(t, "refusal", func() bool {
-		_, err := p.toPlugin.FullDuplexCall(bounded(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return true
-	})
 	close(release)
 	if err := receive(t, "Drain", drained); err != nil {
 		t.Error(err)

@@ -304,7 +304,7 @@ func (c *conn) flushOut() bool {
 func (c *conn) fill() error {
 	handed, frames := c.handed, c.frames
 	c.handed, c.frames = false, 0
-	s, dst := c.pieceFor()
+	dst := c.pieceFor()
 	c.mu.Unlock()
 	var err error
 	n := 0
@@ -321,7 +321,7 @@ func (c *conn) fill() error {
 		err = c.in.fill(c.stream.Conn)
 	}
 	c.mu.Lock()
-	if n > 0 {
+	if s := c.streamOf(c.in.id); n > 0 && s != nil && c.lostWith == nil { // else the call may be used again
 		s.took(dst, n)
 	}
 	c.progress++
@@ -338,21 +338,27 @@ func (c *conn) fill() error {
 
 // pieceFor returns where the rest of a piece goes that is under way. It is nil if there is
 // none, or if what was read has not been handled yet.
-func (c *conn) pieceFor() (*stream, []byte) {
+func (c *conn) pieceFor() []byte {
 	if c.in.left == 0 || c.in.r < c.in.w {
-		return nil, nil
+		return nil
 	}
-	var s *stream
-	if k := c.made[c.in.id]; k != nil {
-		s = &k.stream
-	} else if h := c.served[c.in.id]; h != nil {
-		s = &h.stream
-	}
+	s := c.streamOf(c.in.id)
 	if s == nil || s.large == nil || s.size-len(s.large) < c.in.left {
-		return nil, nil // the handling of the piece says what is wrong
+		return nil // the handling of the piece says what is wrong
 	}
 	s.grow(c.in.left)
-	return s, s.large[len(s.large) : len(s.large)+c.in.left]
+	return s.large[len(s.large) : len(s.large)+c.in.left]
+}
+
+// streamOf returns the call with that number; nil if it has ended. The caller holds mu.
+func (c *conn) streamOf(id uint32) *stream {
+	if k := c.made[id]; k != nil {
+		return &k.stream
+	}
+	if h := c.served[id]; h != nil {
+		return &h.stream
+	}
+	return nil
 }
 
 var errEvicted = errors.New("told to leave")
@@ -363,6 +369,9 @@ func (c *conn) readAs(ctx context.Context, k *stream, want want) (lent bool) {
 	mayLeave := mayEnd(ctx)
 	c.reader, c.mayLeave = k, mayLeave
 	c.progress++
+	if c.w.unsent.Load() && c.w.unsent.Swap(false) {
+		c.w.wakeFlusher() // the background runs a handler, which may block
+	}
 	if mayLeave {
 		c.arm()
 	}

@@ -30,18 +30,8 @@ const (
 // newSpinner returns the spinner of a connection. It is nil if bytes cannot come while this
 // side looks, since there is one processor, or if the connection is no socket.
 func newSpinner(conn net.Conn) *spinner {
-	if runtime.GOMAXPROCS(0) == 1 || runtime.NumCPU() == 1 {
-		return nil
-	}
-	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
-		conn = t.NetConn()
-	}
-	socket, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
+	raw := socketOf(conn)
+	if raw == nil || runtime.GOMAXPROCS(0) == 1 || runtime.NumCPU() == 1 {
 		return nil
 	}
 	s := &spinner{raw: raw}
@@ -71,4 +61,20 @@ func (s *spinner) spin() {
 	}
 	s.misses++
 	s.skip = min(1<<min(s.misses, 16), rarely)
+}
+
+// socketOf returns the socket below a connection, or nil.
+func socketOf(conn net.Conn) syscall.RawConn {
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+		conn = t.NetConn()
+	}
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil // it is closed, and reads and writes say so
+	}
+	return raw
 }

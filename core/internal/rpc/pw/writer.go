@@ -38,8 +38,11 @@ type writer struct {
 	// interruptible is set if a write can be ended without the end of the connection. TLS
 	// does not survive that.
 	interruptible bool
-	inFlight      *atomic.Int32 // calls of the connection: with more than one, a write waits for others to add frames
-	failed        func(error)   // called once, without the lock
+	socket        syscall.RawConn  // below TLS; nil if there is none
+	look          func(fd uintptr) // a field, so that a write does not allocate it
+	writable      bool             // what look saw; guarded by mu
+	inFlight      *atomic.Int32    // calls of the connection: with more than one, a write waits for others to add frames
+	failed        func(error)      // called once, without the lock
 	lane          *lane
 	watch         func() // makes a tick come, which takes a goroutine out of a write that lasts
 
@@ -67,6 +70,8 @@ type writer struct {
 func newWriter(raw net.Conn, inFlight *atomic.Int32, failed func(error), watch func()) *writer {
 	w := &writer{raw: raw, header: headerLen, most: maxUnsent, interruptible: isInterruptible(raw), inFlight: inFlight, failed: failed, lane: newLane(raw), watch: watch, kick: make(chan struct{}, 1)}
 	w.changed.L = &w.mu
+	w.socket = socketOf(raw)
+	w.look = func(fd uintptr) { w.writable = isWritable(fd) }
 	return w
 }
 
@@ -150,13 +155,13 @@ func (w *writer) flushFor(ctx context.Context) {
 		return
 	}
 	if !w.interruptible {
-		w.later()
+		w.flushRounds(roundsInTurn, w.hasRoom)
 		return
 	}
 	if !w.busy && len(w.buf) > 0 {
 		w.watch()
 	}
-	w.flushRounds(roundsInTurn)
+	w.flushRounds(roundsInTurn, nil)
 }
 
 // begin adds the header of a frame whose payload the caller adds to buf, and then calls
@@ -181,25 +186,27 @@ func (w *writer) add(k kind, id uint32, payload []byte) {
 
 // flush writes what there is, unless another goroutine is writing, which then takes it along.
 // It unlocks mu, which the caller holds.
-func (w *writer) flush() { w.flushRounds(math.MaxInt) }
+func (w *writer) flush() { w.flushRounds(math.MaxInt, nil) }
 
-func (w *writer) flushRounds(rounds int) {
+// flushRounds is flush with a bound on the writes. What is left then, or may not be written
+// now, is the flusher's.
+func (w *writer) flushRounds(rounds int, may func() bool) {
 	if w.busy || w.err != nil || len(w.buf) == 0 || w.over.Load() {
 		w.mu.Unlock()
 		return
 	}
 	w.busy = true
 	for round := 0; len(w.buf) > 0 && w.err == nil; round++ {
-		if round == rounds {
-			w.busy = false
-			w.changed.Broadcast()
-			w.later()
-			return
-		}
 		if w.inFlight.Load() > 1 {
 			w.mu.Unlock()
 			runtime.Gosched() // others may add frames
 			w.mu.Lock()
+		}
+		if round == rounds || may != nil && !may() {
+			w.busy = false
+			w.changed.Broadcast()
+			w.later()
+			return
 		}
 		b := w.buf
 		w.buf = w.spare[:0]
@@ -216,6 +223,19 @@ func (w *writer) flushRounds(rounds int) {
 		}
 	}
 	w.free()
+}
+
+// roomFor is how many bytes a socket takes at once that is writable: a third of the smallest
+// buffer that systems use.
+const roomFor = 16 << 10
+
+// hasRoom reports whether the frames can be written without waiting. The caller holds mu.
+func (w *writer) hasRoom() bool {
+	if w.socket == nil || len(w.buf) > roomFor {
+		return false
+	}
+	w.writable = false
+	return w.socket.Control(w.look) == nil && w.writable
 }
 
 // unwritten leaves bytes, and the writing, to a goroutine that has nothing else to do. It

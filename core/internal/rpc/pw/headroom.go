@@ -2,39 +2,60 @@ package pw
 
 import (
 	"math"
+	"runtime"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 )
 
-// headroom has memory that nobody touches, while large messages come. The collector counts it
-// as live, and lets garbage grow by as much before it runs: with the least heap of 4 MiB it
-// would run for every third message of 1 MiB, which takes half of the time of the message.
-// The system gives no page to memory that nobody touches. The collector drops it when no large
-// message comes between two of its runs.
-var headroom sync.Pool
-
-// largeBytes counts what large messages have brought since the headroom was made.
-var largeBytes atomic.Int64
+// headroom is memory that nobody touches, while many large messages come. The collector counts
+// it as live, and lets garbage grow by as much before it runs. With the least heap of 4 MiB it
+// would run for every third message of 1 MiB, which takes half of the time of the message. The
+// system gives no page to memory that nobody touches.
+var headroom struct {
+	memory atomic.Pointer[[headroomSize]byte]
+	used   atomic.Bool  // a large message has come since the collector ran
+	come   atomic.Int64 // bytes of large messages since there is no memory
+}
 
 const (
 	headroomSize = 8 << 20
 	// headroomAfter is how many bytes of large messages come before there is headroom. A
 	// process that gets few large messages has none, and to make it again and again costs
 	// little beside the messages.
-	headroomAfter = 8 * headroomSize
+	headroomAfter = 4 * headroomSize
 )
 
 // keepHeadroom is called for each large message that comes.
 func keepHeadroom(size int) {
-	room := headroom.Get()
-	if largeBytes.Add(int64(size)) > headroomAfter && room == nil {
-		largeBytes.Store(0)
-		if debug.SetMemoryLimit(-1) == math.MaxInt64 { // it would count against a limit
-			room = new([headroomSize]byte)
+	if headroom.memory.Load() != nil {
+		if !headroom.used.Load() {
+			headroom.used.Store(true)
 		}
+		return
 	}
-	if room != nil {
-		headroom.Put(room)
+	if headroom.come.Add(int64(size)) < headroomAfter {
+		return
+	}
+	headroom.come.Store(0)
+	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
+		return // it would count against the limit
+	}
+	if headroom.memory.CompareAndSwap(nil, new([headroomSize]byte)) {
+		headroom.used.Store(true)
+		awaitCollection()
+	}
+}
+
+// awaitCollection calls collected after the collector has run.
+func awaitCollection() {
+	runtime.AddCleanup(new([64]byte), func(struct{}) { collected() }, struct{}{}) // nothing refers to it
+}
+
+// collected drops the memory if no large message has come since the collector ran before.
+func collected() {
+	if headroom.used.Swap(false) {
+		awaitCollection()
+	} else {
+		headroom.memory.Store(nil)
 	}
 }

@@ -1,23 +1,41 @@
 package pw
 
-import "testing"
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
 
 func TestHeadroomIsForManyLargeMessages(t *testing.T) {
-	largeBytes.Store(0)
-	for headroom.Get() != nil { // another test's
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // the collector runs when the test says so
+	has := func() bool { return headroom.memory.Load() != nil }
+	gone := func() bool {
+		for end := time.Now().Add(time.Minute); has() && time.Now().Before(end); {
+			runtime.GC()
+		}
+		return !has()
 	}
-	keepHeadroom(headroomAfter)
-	if headroom.Get() != nil {
+	if !gone() { // other tests have sent large messages
+		t.Fatal("there is headroom though no large messages come")
+	}
+	headroom.come.Store(0)
+	keepHeadroom(headroomAfter - 1)
+	if has() {
 		t.Error("there is headroom before it pays")
 	}
-	for range 100 { // under the race detector the pool drops some
-		keepHeadroom(headroomAfter)
+	keepHeadroom(1)
+	if !has() {
+		t.Error("there is no headroom though many large messages come")
 	}
-	for range 100 {
-		if headroom.Get() != nil {
-			return
-		}
-		keepHeadroom(headroomAfter + 1)
+	for range 10 {
+		keepHeadroom(smallMessage + 1)
+		collected()
 	}
-	t.Error("there is no headroom though many large messages come")
+	if !has() {
+		t.Error("the headroom was dropped while large messages come")
+	}
+	if !gone() {
+		t.Error("the headroom stays when no large messages come any more")
+	}
 }

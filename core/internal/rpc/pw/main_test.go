@@ -207,11 +207,18 @@ func eventually(tb testing.TB, what string, is func() bool) {
 	}
 }
 
+// heap returns the memory that is in use, without the headroom.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
+	room := headroom.memory.Load()
+	runtime.GC() // what was dropped is free then
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
+	runtime.KeepAlive(room)
+	if room != nil {
+		return int64(m.HeapAlloc) - headroomSize
+	}
 	return int64(m.HeapAlloc)
 }
 

@@ -221,7 +221,6 @@ func (s *stream) beginLarge(payload []byte) error {
 		s.refuse(n, calls.NoRoom(s.room.side, true))
 	default:
 		s.held += held(n)
-		keepHeadroom(n)
 		s.size, s.large = n, make([]byte, 0, min(n, firstLarge))
 	}
 	return nil
@@ -307,6 +306,7 @@ func (s *stream) took(dst []byte, n int) {
 // complete hands a large message over when all of it is there.
 func (s *stream) complete() {
 	if len(s.large) == s.size {
+		keepHeadroom(s.size)
 		s.larges = append(s.larges, s.large)
 		s.large = nil
 		s.data = append(s.data, 1)

@@ -33,7 +33,7 @@ func (receiver) UnaryCall(ctx context.Context, _ *testpb.SimpleRequest) (*testpb
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close() //nolint:errcheck // it was read to its end
+	defer conn.Close()
 	body, err := io.ReadAll(conn)
 	return &testpb.SimpleResponse{Payload: &testpb.Payload{Body: body}}, err
 }

@@ -41,7 +41,7 @@ func (d *drain) newStream(ctx context.Context, conn grpc.ClientConnInterface, de
 		return nil, err
 	}
 	leave := sync.OnceFunc(d.gate.Leave)
-	stop := context.AfterFunc(ctx, leave) // grpc demands that a caller who does not read a stream to its end ends the context
+	stop := context.AfterFunc(ctx, leave) // grpc demands that a caller ends the context of a stream that it does not read to the end
 	return &drainedStream{ClientStream: s, answers: desc.ServerStreams, leave: func() { stop(); leave() }}, nil
 }
 

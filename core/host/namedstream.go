@@ -13,7 +13,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/session"
 )
 
-// NamedStream is what a [NamedStreamInterceptor] knows of a stream.
+// NamedStream describes a stream to a [NamedStreamInterceptor].
 type NamedStream struct {
 	Plugin   string // the plugin's name ([WithName])
 	Name     string // the name of the stream

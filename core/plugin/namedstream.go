@@ -11,7 +11,7 @@ import (
 	"github.com/plugwire/plugwire/core/internal/session"
 )
 
-// NamedStream is what a [NamedStreamInterceptor] knows of a stream.
+// NamedStream describes a stream to a [NamedStreamInterceptor].
 type NamedStream struct {
 	Name     string // the name of the stream
 	Accepted bool   // this side accepts the stream, and the host opens it

@@ -39,10 +39,10 @@ type Session interface {
 	Close() error
 }
 
-// Multiplexed is implemented by both ends of a stream of a [Session], if both sides can open
+// Multiplexer is implemented by both ends of a stream of a [Session], if both sides can open
 // further streams on the connection. A wire then gives each call a stream of its own. The
 // methods are safe for concurrent use, and work until the connection ends.
-type Multiplexed interface {
+type Multiplexer interface {
 	// OpenStream opens a stream, which the other end's AcceptStream returns when its first
 	// byte has come. OpenStream never blocks: the error is [ErrStreamLimit] if too many
 	// streams are open. The caller closes the stream.

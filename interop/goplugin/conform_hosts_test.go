@@ -22,8 +22,8 @@ type conformReport struct {
 	} `json:"results"`
 }
 
-// conformed is a host that plugwire conform checks.
-type conformed struct {
+// checkedHost is a host that plugwire conform checks.
+type checkedHost struct {
 	name, peer, profile string
 	args                []string
 	rules               string   // a regular expression; empty for all of the profile
@@ -33,16 +33,16 @@ type conformed struct {
 
 // conformedHosts are our host, by the full profile, and those of go-plugin by its own.
 // Release v1.0.1 is left out, because it does not open the stream for a plugin's output.
-func conformedHosts() []conformed {
+func conformedHosts() []checkedHost {
 	keeps := []string{"protocol-6/endless-line"}                // our peer keeps all that a plugin prints, so that checks can compare it
 	const quick = `^(protocol-([2-9]|1[0124]|16|21)|wire-\d+)/` // the tests of conform have the rest, with a host that waits less
-	all := []conformed{
+	all := []checkedHost{
 		{name: "plugwire", peer: plugwire, profile: "full", rules: quick, least: 80, fails: keeps},
 		{name: "plugwire with mutual TLS", peer: plugwire, profile: "full", args: []string{"-mtls"}, rules: quick, least: 85, fails: keeps},
 		{name: "v1.8.0, multiplexed", peer: "v1.8.0", profile: "go-plugin", args: []string{"-mtls", "-mux"}, least: 42},
 	}
 	for _, release := range releases[1:] {
-		all = append(all, conformed{name: release, peer: release, profile: "go-plugin", args: []string{"-mtls"}, least: 40})
+		all = append(all, checkedHost{name: release, peer: release, profile: "go-plugin", args: []string{"-mtls"}, least: 40})
 	}
 	return all
 }

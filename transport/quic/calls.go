@@ -21,7 +21,7 @@ type calls struct {
 }
 
 var (
-	_ transport.Multiplexed      = (*stream)(nil)
+	_ transport.Multiplexer      = (*stream)(nil)
 	_ transport.CancelableStream = (*stream)(nil)
 )
 
@@ -29,7 +29,7 @@ func newCalls(conn *quic.Conn, limits limits) *calls {
 	return &calls{conn: conn, limits: limits, came: make(chan *quic.Stream)}
 }
 
-// OpenStream implements [transport.Multiplexed].
+// OpenStream implements [transport.Multiplexer].
 func (c *calls) OpenStream() (transport.CancelableStream, error) {
 	str, err := c.conn.OpenStream()
 	if err == nil {
@@ -45,7 +45,7 @@ func (c *calls) OpenStream() (transport.CancelableStream, error) {
 	}
 }
 
-// AcceptStream implements [transport.Multiplexed].
+// AcceptStream implements [transport.Multiplexer].
 func (c *calls) AcceptStream(ctx context.Context) (transport.CancelableStream, error) {
 	select {
 	case str := <-c.came:

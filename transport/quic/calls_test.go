@@ -14,14 +14,14 @@ import (
 )
 
 // pair returns both ends of a stream of a session.
-func (p *plugin) pair(t *testing.T) (host, plugin transport.Multiplexed) {
+func (p *plugin) pair(t *testing.T) (host, plugin transport.Multiplexer) {
 	t.Helper()
 	opened, accepted := p.open(t, p.session(t))
-	return opened.(transport.Multiplexed), accepted.(transport.Multiplexed)
+	return opened.(transport.Multiplexer), accepted.(transport.Multiplexer)
 }
 
 // openCall opens a stream, and accepts it at the other end.
-func openCall(t *testing.T, from, to transport.Multiplexed) (opened, accepted transport.CancelableStream) {
+func openCall(t *testing.T, from, to transport.Multiplexer) (opened, accepted transport.CancelableStream) {
 	t.Helper()
 	opened, err := from.OpenStream()
 	if err != nil {
@@ -36,7 +36,7 @@ func openCall(t *testing.T, from, to transport.Multiplexed) (opened, accepted tr
 }
 
 // onBothSides runs a test for streams that the host opens, and for those of the plugin.
-func onBothSides(t *testing.T, test func(t *testing.T, from, to transport.Multiplexed)) {
+func onBothSides(t *testing.T, test func(t *testing.T, from, to transport.Multiplexer)) {
 	t.Helper()
 	t.Run("host", func(t *testing.T) {
 		host, plugin := listen(t, nil).pair(t)
@@ -49,7 +49,7 @@ func onBothSides(t *testing.T, test func(t *testing.T, from, to transport.Multip
 }
 
 func TestCallStreams(t *testing.T) {
-	onBothSides(t, func(t *testing.T, from, to transport.Multiplexed) {
+	onBothSides(t, func(t *testing.T, from, to transport.Multiplexer) {
 		t.Helper()
 		for range 3 {
 			opened, accepted := openCall(t, from, to)
@@ -69,7 +69,7 @@ func TestCallStreams(t *testing.T) {
 }
 
 func TestCancelCallStream(t *testing.T) {
-	onBothSides(t, func(t *testing.T, from, to transport.Multiplexed) {
+	onBothSides(t, func(t *testing.T, from, to transport.Multiplexer) {
 		t.Helper()
 		opened, accepted := openCall(t, from, to)
 		reading := start(func() error { _, err := readByte(opened); return err })
@@ -135,8 +135,8 @@ func TestCallStreamsEndWithConnection(t *testing.T) {
 	p := listen(t, nil)
 	s := p.session(t)
 	opened, accepted := p.open(t, s)
-	host, plugin := opened.(transport.Multiplexed), accepted.(transport.Multiplexed)
-	accept := func(m transport.Multiplexed) <-chan error {
+	host, plugin := opened.(transport.Multiplexer), accepted.(transport.Multiplexer)
+	accept := func(m transport.Multiplexer) <-chan error {
 		return start(func() error { _, err := m.AcceptStream(context.Background()); return err })
 	}
 	ofHost, ofPlugin := accept(host), accept(plugin)
@@ -148,7 +148,7 @@ func TestCallStreamsEndWithConnection(t *testing.T) {
 			t.Errorf("AcceptStream of the %s: %v, want %v", name, err, net.ErrClosed)
 		}
 	}
-	for name, m := range map[string]transport.Multiplexed{"host": host, "plugin": plugin} {
+	for name, m := range map[string]transport.Multiplexer{"host": host, "plugin": plugin} {
 		if _, err := m.OpenStream(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("OpenStream of the %s: %v, want %v", name, err, net.ErrClosed)
 		}

@@ -5,6 +5,7 @@ import "strings"
 // A Language is what a plugin is written in.
 type Language string
 
+// The languages of plugins.
 const (
 	Go     Language = "go"
 	Python Language = "python" // on grpcio

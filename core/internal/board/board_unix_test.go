@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,7 +78,7 @@ func get(t *testing.T, c *http.Client, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s, %v: %s", path, resp.Status, err, b)
@@ -163,7 +164,7 @@ func TestEnded(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	for i := range 3 * maxEnded {
-		begin(t, t.Context(), fmt.Sprint("many", i)).End(nil)
+		begin(t, t.Context(), "many"+strconv.Itoa(i)).End(nil)
 	}
 	p := report(t, c).Plugins
 	if last := p[len(p)-1]; len(p) != maxEnded+1 || last.Name != fmt.Sprint("many", 3*maxEnded-1) {
@@ -269,21 +270,25 @@ func TestRing(t *testing.T) {
 	}
 }
 
+// wanted is a handler that wants all records, and drops them.
+type wanted struct{ slog.Handler }
+
+func (wanted) Enabled(context.Context, slog.Level) bool { return true }
+
 // A reader that follows gets the lines that there are and those to come, in their order, and
 // learns how many it has missed.
 func TestFollow(t *testing.T) {
 	dir := directory(t)
 	a, b := begin(t, t.Context(), "a"), begin(t, t.Context(), "b")
-	la, lb := slog.New(a.Handler(slog.DiscardHandler)), slog.New(b.Handler(slog.DiscardHandler))
-	la.Info("dropped, because no handler wants it")
-	la = slog.New(a.Handler(slog.NewTextHandler(io.Discard, nil)))
-	lb = slog.New(b.Handler(slog.NewTextHandler(io.Discard, nil)))
+	slog.New(a.Handler(slog.DiscardHandler)).Info("dropped, because no handler wants it")
+	la := slog.New(a.Handler(wanted{slog.DiscardHandler}))
+	lb := slog.New(b.Handler(wanted{slog.DiscardHandler}))
 	la.Info("0")
 	resp, err := client(t, dir).Get("http://plugwire" + logsPath + "?follow")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
 	for i := range 100 {
 		if !lines.Scan() || !strings.Contains(lines.Text(), fmt.Sprintf(`"msg":"%d"`, i)) {
@@ -293,7 +298,7 @@ func TestFollow(t *testing.T) {
 		if i%2 == 0 {
 			logger = lb
 		}
-		logger.Info(fmt.Sprint(i + 1))
+		logger.Info(strconv.Itoa(i + 1))
 	}
 	a.End(nil)
 	b.End(nil)
@@ -320,15 +325,15 @@ func TestFollow(t *testing.T) {
 func TestBadReaders(t *testing.T) {
 	dir := directory(t)
 	run := begin(t, t.Context(), "r")
-	logger := slog.New(run.Handler(slog.NewTextHandler(io.Discard, nil)))
+	logger := slog.New(run.Handler(wanted{slog.DiscardHandler}))
 	path := sockets(t, dir)[0]
 	for i := range maxReaders {
 		conn, err := net.Dial("unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close() //nolint:errcheck // nothing was written
-		if i > 0 {         // the first says nothing
+		defer conn.Close()
+		if i > 0 { // the first says nothing
 			if _, err := io.WriteString(conn, "GET "+logsPath+"?follow HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 				t.Fatal(err)
 			}
@@ -399,7 +404,7 @@ func TestStale(t *testing.T) {
 		if path == stale {
 			_ = ln.Close()
 		} else {
-			defer ln.Close() //nolint:errcheck // nothing was written
+			defer ln.Close()
 		}
 	}
 	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
@@ -447,10 +452,10 @@ func TestConcurrent(t *testing.T) {
 		working.Go(func() {
 			for range 50 {
 				row := NewRow()
-				run := begin(t, row.WithRow(t.Context()), fmt.Sprint(i%4))
+				run := begin(t, row.WithRow(t.Context()), strconv.Itoa(i%4))
 				run.Ready(Info{})
 				run.Meter().End(run.Meter().Begin(), nil)
-				slog.New(run.Handler(slog.NewTextHandler(io.Discard, nil))).Info("x")
+				slog.New(run.Handler(wanted{slog.DiscardHandler})).Info("x")
 				process.snapshot()
 				process.read(make(position))
 				run.End(nil)
@@ -504,7 +509,7 @@ func TestStranger(t *testing.T) {
 	}
 	b, err := os.ReadFile(self)
 	if err == nil {
-		err = os.WriteFile(program, b, 0o755) //nolint:gosec // another user runs it
+		err = os.WriteFile(program, b, 0o755)
 	}
 	for path, mode := range map[string]os.FileMode{filepath.Dir(dir): 0o755, dir: 0o755, path: 0o666} {
 		err = errors.Join(err, os.Chmod(path, mode))

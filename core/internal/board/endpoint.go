@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -69,7 +69,7 @@ func open(b *board) (*endpoint, error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxRequest,
 		ConnState:         e.changed,
-		ErrorLog:          log.New(io.Discard, "", 0), // mistakes of readers: each gets an answer
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // mistakes of readers: each gets an answer
 	}
 	e.tasks.Go(func() { _ = e.server.Serve(&readers{s, e.places}) }) // ends with close
 	return e, nil

@@ -3,6 +3,7 @@
 package board
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func removeStale(dir string) {
 			continue
 		}
 		path := filepath.Join(dir, name)
-		conn, err := net.DialTimeout("unix", path, staleTimeout)
+		conn, err := (&net.Dialer{Timeout: staleTimeout}).DialContext(context.Background(), "unix", path)
 		switch {
 		case err == nil:
 			_ = conn.Close() // nothing was written

@@ -109,7 +109,7 @@ func TestShutdownDrainsBrokeredCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // always nil
+	defer conn.Close()
 	brokered := echopb.NewEchoClient(conn)
 	chat, err := brokered.Chat(testContext(t))
 	if err != nil {

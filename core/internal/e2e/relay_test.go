@@ -17,13 +17,13 @@ import (
 	"github.com/plugwire/plugwire/transport/quic"
 )
 
-// relayed is quic through a relay that loses packets of the host when a test says so.
-type relayed struct {
+// relayedTransport is quic through a relay that loses packets of the host when a test says so.
+type relayedTransport struct {
 	*quic.Transport
 	relay *relay
 }
 
-func (r relayed) DialSession(ctx context.Context, cfg transport.DialConfig) (transport.Session, error) {
+func (r relayedTransport) DialSession(ctx context.Context, cfg transport.DialConfig) (transport.Session, error) {
 	address, err := r.relay.start(cfg.Address)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func TestLostPacketDelaysOneCall(t *testing.T) {
 	binding := protocol.Bind(protocol.New("calls", 1, &testpb.TestService_ServiceDesc), svc)
 	between := &relay{lost: make(chan struct{}, 1)}
 	t.Cleanup(between.close)
-	p := plugintest.Start(t, binding, relayed{quic.New(), between}, host.WithWire("pw/1"))
+	p := plugintest.Start(t, binding, relayedTransport{quic.New(), between}, host.WithWire("pw/1"))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	client := testpb.NewTestServiceClient(p)

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -219,7 +220,7 @@ func TestStatusSupervised(t *testing.T) {
 		log = string(statusGet(t, "/v1/logs"))
 	}
 	for _, want := range []string{
-		`"level":"WARN","msg":"a word from the handler","plugin":"status-supervised","pid":` + fmt.Sprint(first.PID),
+		`"level":"WARN","msg":"a word from the handler","plugin":"status-supervised","pid":` + strconv.Itoa(first.PID),
 		`"msg":"leaving with code 7"`,
 		`"level":"WARN","msg":"supervised plugin: exited","plugin":"status-supervised","attrs":{"error":"plugin`,
 	} {

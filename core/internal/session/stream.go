@@ -21,11 +21,11 @@ type Stream struct {
 
 // Multiplexed returns what opens and accepts further streams on the connection of the stream. It
 // returns nil if only the host can open streams.
-func (s *Stream) Multiplexed() transport.Multiplexed {
+func (s *Stream) Multiplexed() transport.Multiplexer {
 	conn := s.Conn
 	if c, ok := conn.(*callsStream); ok {
 		conn = c.Conn
 	}
-	m, _ := conn.(transport.Multiplexed)
+	m, _ := conn.(transport.Multiplexer)
 	return m
 }

@@ -197,8 +197,8 @@ func TestLinksWhatItNeeds(t *testing.T) {
 			if why, ok := dear[p.ImportPath]; ok {
 				t.Errorf("%s links %s: %s", side, p.ImportPath, why)
 			}
-			if strings.HasPrefix(p.ImportPath, repository) {
-				if name := strings.TrimPrefix(p.ImportPath, repository); mayImport[name] != "" {
+			if name, ours := strings.CutPrefix(p.ImportPath, repository); ours {
+				if mayImport[name] != "" {
 					if side == sides[0] {
 						t.Errorf("%s links %s, which is for hosts: %s", side, name, mayImport[name])
 					}

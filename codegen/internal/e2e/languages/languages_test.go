@@ -89,6 +89,7 @@ func greeter() *protocol.Protocol {
 
 // options returns the options of hosts of ours.
 func options(t *testing.T) []host.Option {
+	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	return []host.Option{host.WithProtocols(greeter()), host.WithTransports(unix.New()), host.WithLogger(logger)}
 }

@@ -175,7 +175,7 @@ func eventually(tb testing.TB, check func() (complaint string)) {
 // shortDir returns a directory for sockets, whose paths have a limit of about 100 bytes.
 func shortDir(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "l-")
+	dir, err := os.MkdirTemp("", "l-") //nolint:usetesting // that of a test has its name
 	if err != nil {
 		tb.Fatal(err)
 	}

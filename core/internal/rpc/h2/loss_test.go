@@ -215,8 +215,8 @@ func TestFailAfterACallIsSent(t *testing.T) {
 	}
 }
 
-// TestFailUnderLoad fails the client while many call it. Of each caller's calls at most one
-// may have begun: the one that was in flight. All later ones have not.
+// TestFailUnderLoad fails the client while many call it. At most one call of each
+// caller may have begun: the one that was in flight. All later ones have not.
 func TestFailUnderLoad(t *testing.T) {
 	t.Parallel()
 	reason := errors.New("the plugin has ended")

@@ -311,7 +311,7 @@ func FuzzTracks(f *testing.F) {
 				case 0:
 					_ = str.Close()
 				case 1:
-					str.Cancel(uint32(how)) //nolint:gosec // any code
+					str.Cancel(uint32(how))
 				}
 			})
 		}

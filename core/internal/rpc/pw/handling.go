@@ -82,7 +82,7 @@ func (c *conn) newHandling(f frame) *handling {
 	}
 	h.c, h.w, h.id, h.server = c, c.w, f.id, c.server
 	h.allowed, h.credit = firstWindow, firstWindow
-	h.ctx.base, h.ctx.handling = c.base, h //nolint:fatcontext // the call is new
+	h.ctx.base, h.ctx.handling = c.base, h
 	return h
 }
 

@@ -39,7 +39,7 @@ func TestLaneTakesTurns(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := l.enter(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("a turn that is another's: %v", err)
+		t.Errorf("the lane of another: %v", err)
 	}
 	entered := make(chan error, 1)
 	go func() { entered <- l.enter(context.Background()) }()
@@ -49,6 +49,6 @@ func TestLaneTakesTurns(t *testing.T) {
 	}
 	l.leave()
 	if err := l.enter(ctx); err != nil {
-		t.Errorf("a turn that is free: %v", err)
+		t.Errorf("a free lane: %v", err)
 	}
 }

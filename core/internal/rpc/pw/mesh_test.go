@@ -21,7 +21,7 @@ const meshWindow = 512 << 10
 type mesh struct {
 	other *mesh
 	came  chan *meshStream
-	ended context.Context
+	ended context.Context    //nolint:containedctx // as long as the connection
 	end   context.CancelFunc // ends both ends
 
 	mu     sync.Mutex // guards the fields below
@@ -76,7 +76,7 @@ func (m *mesh) AcceptStream(ctx context.Context) (transport.CancelableStream, er
 // meshPipe is one direction of a stream.
 type meshPipe struct {
 	mesh *mesh
-	done context.Context // ends when nothing can be written any more
+	done context.Context //nolint:containedctx // ends when nothing can be written any more
 	end  context.CancelFunc
 
 	mu                 sync.Mutex // guards the fields below
@@ -215,6 +215,12 @@ func connectMesh(tb testing.TB, atPlugin, atHost *service, change ...func(*calls
 // their own.
 func onEachMapping(t *testing.T, test func(t *testing.T, connect connector)) {
 	t.Helper()
-	t.Run("shared", func(t *testing.T) { test(t, connect) })
-	t.Run("tracks", func(t *testing.T) { test(t, connectMesh) })
+	t.Run("shared", func(t *testing.T) {
+		t.Parallel()
+		test(t, connect)
+	})
+	t.Run("tracks", func(t *testing.T) {
+		t.Parallel()
+		test(t, connectMesh)
+	})
 }

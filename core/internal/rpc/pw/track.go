@@ -294,7 +294,7 @@ func (l *track) watchWrite() {
 	}
 }
 
-// goesOn decides whether the track may carry another call, of which the end of this one tells the
+// goesOn decides whether the track may carry another call. The end of this one says so to the
 // caller: a caller that still sends must not begin another call behind that.
 func (l *track) goesOn() bool {
 	l.c.mu.Lock()

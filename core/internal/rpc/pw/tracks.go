@@ -15,7 +15,7 @@ import (
 // then carries only hello and goodbye.
 type tracks struct {
 	c      *conn
-	mux    transport.Multiplexed
+	mux    transport.Multiplexer
 	lost   context.Context //nolint:containedctx // ends with the connection
 	cancel context.CancelFunc
 
@@ -29,7 +29,7 @@ type tracks struct {
 // that waits.
 const maxIdle = 128
 
-func newTracks(c *conn, m transport.Multiplexed) *tracks {
+func newTracks(c *conn, m transport.Multiplexer) *tracks {
 	ls := &tracks{c: c, mux: m, all: make(map[*track]struct{}), methods: make(map[string]*method)}
 	ls.lost, ls.cancel = context.WithCancel(context.Background())
 	return ls

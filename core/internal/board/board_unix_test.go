@@ -226,7 +226,7 @@ func TestLog(t *testing.T) {
 	logger.Debug("below the level")
 	logger.Info("hello", "plugin", "not me", "msg", 1)
 	logger.With("a", 1).WithGroup("g").Warn("grouped", "b", 2)
-	logger.Error(strings.Repeat("long", maxLineBytes))
+	logger.Error(strings.Repeat("long", maxLineBytes)) //nolint:sloglint // the text is what is tested
 	slog.New(run.Handler(slog.NewTextHandler(&next, nil))).Info("no process")
 	if n := strings.Count(next.String(), "\n"); n != 4 {
 		t.Errorf("the next handler has %d lines", n)
@@ -270,10 +270,10 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// wanted is a handler that wants all records, and drops them.
-type wanted struct{ slog.Handler }
+// droppingHandler is a handler that wants all records, and drops them.
+type droppingHandler struct{ slog.Handler }
 
-func (wanted) Enabled(context.Context, slog.Level) bool { return true }
+func (droppingHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 // A reader that follows gets the lines that there are and those to come, in their order, and
 // learns how many it has missed.
@@ -281,8 +281,8 @@ func TestFollow(t *testing.T) {
 	dir := directory(t)
 	a, b := begin(t, t.Context(), "a"), begin(t, t.Context(), "b")
 	slog.New(a.Handler(slog.DiscardHandler)).Info("dropped, because no handler wants it")
-	la := slog.New(a.Handler(wanted{slog.DiscardHandler}))
-	lb := slog.New(b.Handler(wanted{slog.DiscardHandler}))
+	la := slog.New(a.Handler(droppingHandler{slog.DiscardHandler}))
+	lb := slog.New(b.Handler(droppingHandler{slog.DiscardHandler}))
 	la.Info("0")
 	resp, err := client(t, dir).Get("http://plugwire" + logsPath + "?follow")
 	if err != nil {
@@ -298,7 +298,7 @@ func TestFollow(t *testing.T) {
 		if i%2 == 0 {
 			logger = lb
 		}
-		logger.Info(strconv.Itoa(i + 1))
+		logger.Info(strconv.Itoa(i + 1)) //nolint:sloglint // the text is what is tested
 	}
 	a.End(nil)
 	b.End(nil)
@@ -325,7 +325,7 @@ func TestFollow(t *testing.T) {
 func TestBadReaders(t *testing.T) {
 	dir := directory(t)
 	run := begin(t, t.Context(), "r")
-	logger := slog.New(run.Handler(wanted{slog.DiscardHandler}))
+	logger := slog.New(run.Handler(droppingHandler{slog.DiscardHandler}))
 	path := sockets(t, dir)[0]
 	for i := range maxReaders {
 		conn, err := net.Dial("unix", path)
@@ -340,7 +340,7 @@ func TestBadReaders(t *testing.T) {
 		}
 	}
 	for range 20 * maxLines { // more than the sockets can hold
-		logger.Info(strings.Repeat("x", 1000))
+		logger.Info(strings.Repeat("x", 1000)) //nolint:sloglint // the text is what is tested
 	}
 	c := client(t, dir)
 	if resp, err := c.Get("http://plugwire" + pluginsPath); err == nil {
@@ -455,7 +455,7 @@ func TestConcurrent(t *testing.T) {
 				run := begin(t, row.WithRow(t.Context()), strconv.Itoa(i%4))
 				run.Ready(Info{})
 				run.Meter().End(run.Meter().Begin(), nil)
-				slog.New(run.Handler(wanted{slog.DiscardHandler})).Info("x")
+				slog.New(run.Handler(droppingHandler{slog.DiscardHandler})).Info("x")
 				process.snapshot()
 				process.read(make(position))
 				run.End(nil)

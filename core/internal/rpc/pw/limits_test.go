@@ -347,7 +347,7 @@ func TestMaxConnections(t *testing.T) {
 
 // TestManyStreams holds 10,000 streams open at once. One of them is not read.
 func TestManyStreams(t *testing.T) {
-	onEachMapping(t, testManyStreams)
+	inTurn(t, testManyStreams)
 }
 
 func testManyStreams(t *testing.T, connect connector) {

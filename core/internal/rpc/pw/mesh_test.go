@@ -215,12 +215,16 @@ func connectMesh(tb testing.TB, atPlugin, atHost *service, change ...func(*calls
 // their own.
 func onEachMapping(t *testing.T, test func(t *testing.T, connect connector)) {
 	t.Helper()
-	t.Run("shared", func(t *testing.T) {
+	inTurn(t, func(t *testing.T, connect connector) {
+		t.Helper()
 		t.Parallel()
 		test(t, connect)
 	})
-	t.Run("tracks", func(t *testing.T) {
-		t.Parallel()
-		test(t, connectMesh)
-	})
+}
+
+// inTurn is onEachMapping for a test that must run alone.
+func inTurn(t *testing.T, test func(t *testing.T, connect connector)) {
+	t.Helper()
+	t.Run("shared", func(t *testing.T) { test(t, connect) })
+	t.Run("tracks", func(t *testing.T) { test(t, connectMesh) })
 }

@@ -451,7 +451,7 @@ func testNestedCalls(t *testing.T, connect connector) {
 // TestBlockedHandlerDelaysNobody blocks a handler that was quick before, for as long as other
 // calls take.
 func TestBlockedHandlerDelaysNobody(t *testing.T) {
-	onEachMapping(t, testBlockedHandlerDelaysNobody)
+	inTurn(t, testBlockedHandlerDelaysNobody)
 }
 
 func testBlockedHandlerDelaysNobody(t *testing.T, connect connector) {

@@ -187,7 +187,7 @@ func (c *command) report(ctx context.Context, runner *Runner) error {
 }
 
 func writeFile(name string, report *Report) error {
-	f, err := os.Create(name) //nolint:gosec // a person has named the file
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}

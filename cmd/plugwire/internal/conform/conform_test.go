@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 // roles has a process that goes on until it is killed.
 var roles = &Suite{Kind: "test", Roles: []Role{{Name: "stays", Main: func(args []string) int {
 	_, _ = os.Stdout.WriteString(args[0] + "\n")
-	select {} //nolint:revive // until it is killed
+	select {}
 }}}}
 
 // startStays starts the process, and waits until it runs.

@@ -36,7 +36,7 @@ func serve(t *testing.T, path, plugins, log string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/plugins", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, plugins) })
 	mux.HandleFunc("/v1/logs", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, log) })
-	server := &http.Server{Handler: mux} //nolint:gosec // the test is the only client
+	server := &http.Server{Handler: mux}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -114,7 +114,7 @@ func TestDirectory(t *testing.T) {
 	if _, err := NewFinder(filepath.Join(dir, "missing")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a directory that is not there: %v", err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // what the test is about
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := newFinder(t, dir).Find(); err == nil || !strings.Contains(err.Error(), "is not a directory that only user") {

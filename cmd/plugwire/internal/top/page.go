@@ -208,7 +208,7 @@ func (p *pageServer) next(ctx context.Context) (*Sample, error) {
 
 func (p *pageServer) page(s *Sample) *page {
 	result := &page{
-		Style: template.CSS(style), Script: template.JS(script), //nolint:gosec // they are files of this program
+		Style: template.CSS(style), Script: template.JS(script),
 		Interval: p.interval.Milliseconds(), Seconds: max(1, int64(p.interval/time.Second)),
 		Time: s.Time.Format(time.DateTime), Columns: columns, Problems: s.Problems,
 	}

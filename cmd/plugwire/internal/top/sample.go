@@ -125,7 +125,7 @@ func rowOf(r *hosts.Report, p hosts.Plugin) (Row, last) {
 
 // measure asks the system about the plugin's process.
 func (r *Row) measure(current *last) {
-	p := &process.Process{Pid: int32(r.PID)} //nolint:gosec // numbers of processes are small; a wrong one is not found
+	p := &process.Process{Pid: int32(r.PID)}
 	if memory, err := p.MemoryInfo(); err == nil {
 		r.Memory = &memory.RSS
 	}
@@ -214,7 +214,7 @@ var columns = []string{"HOST", "PID", "PLUGIN", "PID", "STATE", "FOR", "RESTARTS
 func (r Row) cells() []string {
 	pid := "-"
 	if r.PID > 0 {
-		pid = fmt.Sprint(r.PID)
+		pid = strconv.Itoa(r.PID)
 	}
 	cpu, memory := "-", "-"
 	if r.CPU != nil {
@@ -225,8 +225,8 @@ func (r Row) cells() []string {
 		memory = fmt.Sprintf("%.1f MiB", float64(*r.Memory)/mib)
 	}
 	return []string{
-		r.Host, fmt.Sprint(r.HostPID), r.Plugin, pid, r.State, age(r.Since), fmt.Sprint(r.Restarts),
-		fmt.Sprintf("%.1f", r.CallsPerSecond), milliseconds(r.P50), milliseconds(r.P99), fmt.Sprint(r.Errors), cpu, memory,
+		r.Host, strconv.Itoa(r.HostPID), r.Plugin, pid, r.State, age(r.Since), strconv.Itoa(r.Restarts),
+		fmt.Sprintf("%.1f", r.CallsPerSecond), milliseconds(r.P50), milliseconds(r.P99), strconv.FormatUint(r.Errors, 10), cpu, memory,
 	}
 }
 

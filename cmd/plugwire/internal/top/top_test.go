@@ -120,7 +120,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Skip("hosts show no status on this system:", err)
 	}
-	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
+	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	p := &pageServer{command: &command{finder: finder, sort: "host", interval: time.Second}, name: "MyMachine"}

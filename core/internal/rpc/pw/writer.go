@@ -370,7 +370,12 @@ func (w *writer) settle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.err == nil && (w.busy || len(w.buf) > 0) {
-		w.changed.Wait()
+		if w.busy {
+			w.changed.Wait()
+			continue
+		}
+		w.flush() // a header whose message was not sent
+		w.mu.Lock()
 	}
 }
 

@@ -1,6 +1,7 @@
 package hosts
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/conform"
@@ -124,12 +125,7 @@ func onlyWithPeerCred(judge func(*record) error) func(*record) error {
 }
 
 func offersPeerCred(r *record) bool {
-	for _, item := range r.offer().List("security", "mtls") {
-		if item == "peercred" {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.offer().List("security", "mtls"), "peercred")
 }
 
 func refusesUnasked(r *record) error {

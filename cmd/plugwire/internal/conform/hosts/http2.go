@@ -114,7 +114,7 @@ func requestIsGRPC(r *record) error {
 	want := map[string]string{":method": "POST", "te": "trailers", "content-type": "application/grpc"}
 	for name, value := range want {
 		got := e.Headers[name]
-		if len(got) != 1 || got[0] != value && !(name == "content-type" && hasSubtype(got[0])) {
+		if len(got) != 1 || got[0] != value && (name != "content-type" || !hasSubtype(got[0])) {
 			return conform.Fail(name+": "+value, name+": "+sprint(got), "a call of gRPC needs it")
 		}
 	}

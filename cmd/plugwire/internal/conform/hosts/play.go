@@ -190,7 +190,7 @@ func place(dir string) (string, error) {
 
 // copyProgram copies a program.
 func copyProgram(from, to string) error {
-	source, err := os.Open(from) //nolint:gosec // this program
+	source, err := os.Open(from)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func copyProgram(from, to string) error {
 func writeProgram(name string, content io.Reader) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	target, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700) //nolint:gosec // a program
+	target, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func preparedInput(name, text string) (*os.File, error) {
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return os.Open(name) //nolint:gosec // just written
+	return os.Open(name)
 }
 
 // audience takes the events of all processes of the probe.

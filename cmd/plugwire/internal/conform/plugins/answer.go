@@ -66,7 +66,7 @@ func parseAnswer(line string) (*answer, error) {
 	}
 	if a.refusal != "" {
 		if a.network+a.address+parts[5] != "" {
-			return nil, fmt.Errorf("a refusal has a network, an address or a certificate")
+			return nil, errors.New("a refusal has a network, an address or a certificate")
 		}
 		return a, nil
 	}
@@ -77,7 +77,7 @@ func parseAnswer(line string) (*answer, error) {
 		return nil, fmt.Errorf("field 4, the address, is empty, too long or has control characters: %q", a.address)
 	}
 	if !certForm.MatchString(parts[5]) {
-		return nil, fmt.Errorf("field 6 is not base64 with the standard alphabet and without padding")
+		return nil, errors.New("field 6 is not base64 with the standard alphabet and without padding")
 	}
 	if parts[5] != "" {
 		der, err := base64.RawStdEncoding.DecodeString(parts[5])

@@ -101,7 +101,7 @@ func (s *suite) info(ctx context.Context, c *conform.Case) error {
 	if err != nil {
 		return conform.Fail("a message of the form in section 12", err.Error(), "compare it with control.proto")
 	}
-	if numbers[fieldVersion] != uint64(p.version) || numbers[fieldPid] != uint64(p.Pid()) { //nolint:gosec // both are positive
+	if numbers[fieldVersion] != uint64(p.version) || numbers[fieldPid] != uint64(p.Pid()) {
 		return conform.Fail(fmt.Sprintf("version %d and process %d", p.version, p.Pid()), fmt.Sprintf("version %d and process %d", numbers[fieldVersion], numbers[fieldPid]),
 			"tell what was negotiated, and the process of the plugin")
 	}

@@ -56,7 +56,7 @@ const preambleMagic = "\x00PLUGWIRE\n"
 
 func makePreamble(version, purpose byte, name, identity string) []byte {
 	b := append([]byte(preambleMagic), version, purpose)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(name))) //nolint:gosec // names of tests are short
+	b = binary.BigEndian.AppendUint16(b, uint16(len(name)))
 	b = append(b, byte(len(identity)), 0)
 	b = append(b, name...)
 	return append(b, identity...)

@@ -157,7 +157,7 @@ func TestDefectsAreAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields(string(out)) {
+	for name := range strings.FieldsSeq(string(out)) {
 		if _, ok := found[name]; !ok {
 			t.Errorf("defect %s is not tested", name)
 		}

@@ -101,7 +101,7 @@ func (p *started) throw(ctx context.Context, sent []byte) error {
 		return err
 	}
 	if _, err := conn.Write(sent); err != nil {
-		return nil //nolint:nilerr // the plugin has closed it
+		return nil
 	}
 	_, _ = io.Copy(io.Discard, conn) // until it is closed, or the moment has passed
 	return nil

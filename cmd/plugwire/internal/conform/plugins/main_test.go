@@ -50,5 +50,5 @@ func prepare(scratch string) error {
 	}
 	// Another user must be able to reach a socket.
 	// A run spends most of its time waiting.
-	return errors.Join(flag.Set("test.parallel", "8"), os.Chmod(scratch, 0o711), os.Setenv("TMPDIR", scratch)) //nolint:gosec // see above
+	return errors.Join(flag.Set("test.parallel", "8"), os.Chmod(scratch, 0o711), os.Setenv("TMPDIR", scratch))
 }

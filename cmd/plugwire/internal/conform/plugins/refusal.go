@@ -53,7 +53,8 @@ func (s *suite) malformedOffers(ctx context.Context, c *conform.Case) error {
 		o.lifeline = false
 		o.rawOffer = o.fields() + mistake
 		if err := s.refuses(ctx, c, o, "offer"); err != nil {
-			if f, ok := err.(*conform.Failure); ok {
+			f := &conform.Failure{}
+			if errors.As(err, &f) {
 				f.Seen += ", for an offer that ends with " + clip(mistake)
 			}
 			return err

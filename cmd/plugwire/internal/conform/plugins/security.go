@@ -150,7 +150,8 @@ func speaks(conn net.Conn) (bool, error) {
 	}
 	frame, err := framer.ReadFrame()
 	if err != nil {
-		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		var ne net.Error
+		if errors.As(err, &ne) {
 			return false, conform.Fail("the connection is closed", "it stays open, and nothing comes", "close a connection that is refused")
 		}
 		return false, nil

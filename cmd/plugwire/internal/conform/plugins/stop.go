@@ -109,7 +109,7 @@ func (p *started) stop(ctx context.Context) error {
 // graceRequest is a ShutdownRequest.
 func graceRequest(grace time.Duration) []byte {
 	b := protowire.AppendTag(nil, 1, protowire.VarintType)
-	return protowire.AppendVarint(b, uint64(grace.Milliseconds())) //nolint:gosec // positive
+	return protowire.AppendVarint(b, uint64(grace.Milliseconds()))
 }
 
 // socketGone checks that the plugin has removed its socket.

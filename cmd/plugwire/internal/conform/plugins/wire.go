@@ -209,7 +209,7 @@ func (w *wire) end(call uint32) (codes.Code, []byte, error) {
 
 // parseEnd reads the payload of an end frame.
 func parseEnd(payload []byte) (codes.Code, []byte, error) {
-	bad := conform.Fail("an end frame as in section 5", fmt.Sprintf("%x", payload[:min(len(payload), 64)]), "compare it with the vectors")
+	bad := conform.Fail("an end frame as in section 5", hex.EncodeToString(payload[:min(len(payload), 64)]), "compare it with the vectors")
 	if len(payload) == 0 {
 		return 0, nil, bad
 	}
@@ -229,7 +229,7 @@ func parseEnd(payload []byte) (codes.Code, []byte, error) {
 			if err != nil {
 				return 0, nil, bad
 			}
-			code = codes.Code(numbers[1]) //nolint:gosec // a status may have any code of 32 bits
+			code = codes.Code(numbers[1])
 		}
 	}
 	if flags&8 == 0 && len(rest) > 0 || flags > 15 {
@@ -364,7 +364,7 @@ func (s *suite) wireCredit(ctx context.Context, c *conform.Case) error {
 				}
 				if kind == kindCredit {
 					more, _ := protowire.ConsumeVarint(payload)
-					credit += int(more) //nolint:gosec // of a test
+					credit += int(more)
 				}
 			}
 			if err := w.send(frame(kindMessage, 1, request...)); err != nil {
@@ -454,7 +454,8 @@ func (s *suite) wireErrors(ctx context.Context, c *conform.Case) error {
 		last = broken.what
 		if _, err := w.Write(broken.sent); err == nil {
 			_, err = io.Copy(io.Discard, w)
-			if ne, ok := err.(net.Error); ok && ne.Timeout() {
+			var ne net.Error
+			if errors.As(err, &ne) {
 				return conform.Fail("the connection ends after "+broken.what, "it stays open", "close the connection: section 8")
 			}
 		}

@@ -37,7 +37,7 @@ func (p *player) sendStdio(stream grpc.ServerStream) error {
 
 func stdioMessage(channel int, data string) []byte {
 	b := protowire.AppendTag(nil, 1, protowire.VarintType)
-	b = protowire.AppendVarint(b, uint64(channel)) //nolint:gosec // small numbers
+	b = protowire.AppendVarint(b, uint64(channel))
 	b = protowire.AppendTag(b, 2, protowire.BytesType)
 	return protowire.AppendString(b, data)
 }
@@ -53,7 +53,7 @@ func (p *player) sendBroker(stream grpc.ServerStream) error {
 	defer close(p.extra)
 	var messages [][]byte
 	for i := range oddMessages {
-		id := uint32(i + 1) //nolint:gosec // small numbers
+		id := uint32(i + 1)
 		messages = append(messages,
 			connInfo(id, "carrier-pigeon", "nowhere"),
 			connInfo(id, "unix", "/nowhere/"+strings.Repeat("z", 200)),

@@ -102,7 +102,7 @@ func ParseOffer(env Env) (*Offer, error) {
 		o.fields[key] = value
 	}
 	if o.Get("instance") == "" {
-		return o, fmt.Errorf("no instance")
+		return o, errors.New("no instance")
 	}
 	return o, nil
 }

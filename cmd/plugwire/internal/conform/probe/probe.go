@@ -60,7 +60,7 @@ func Main() {
 	if self, err := os.Executable(); err == nil && filepath.Base(self) == base {
 		dir = filepath.Dir(self) // the host may have changed the directory
 	}
-	text, err := os.ReadFile(filepath.Join(dir, sceneFile)) //nolint:gosec // beside the program
+	text, err := os.ReadFile(filepath.Join(dir, sceneFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return
 	}
@@ -269,8 +269,8 @@ func (p *player) watchLifeline() {
 	if err != nil || fd < 3 || p.scene.Foreign {
 		return
 	}
-	f := os.NewFile(uintptr(fd), "lifeline") //nolint:gosec // a small number
-	go func() {                              // until the end of the process
+	f := os.NewFile(uintptr(fd), "lifeline")
+	go func() { // until the end of the process
 		n, err := f.Read(make([]byte, 1))
 		if n > 0 {
 			p.report.event(Event{Kind: Wrong, Text: "the host has written to the lifeline"})

@@ -122,7 +122,6 @@ func (s *pwServer) run() error {
 
 // write writes a frame.
 func (s *pwServer) write(kind byte, number uint32, payload ...byte) error {
-
 	n := len(payload)
 	frame := binary.LittleEndian.AppendUint32([]byte{byte(n), byte(n >> 8), byte(n >> 16), kind}, number)
 	_, err := s.conn.Write(append(frame, payload...))
@@ -158,7 +157,7 @@ func (s *pwServer) take(kind byte, number uint32, payload []byte) error {
 	}
 	call, ok := s.open[number]
 	if !ok {
-		if number%2 == 1 && int32(s.last-number) >= 0 && number != 0 { //nolint:gosec // as the page compares numbers
+		if number%2 == 1 && int32(s.last-number) >= 0 && number != 0 {
 			return nil // it was on its way when the call ended
 		}
 		return wrong("a frame of kind %d for call %d, which has not begun", kind, number)
@@ -187,7 +186,7 @@ func (s *pwServer) take(kind byte, number uint32, payload []byte) error {
 
 // begin reads an open frame.
 func (s *pwServer) begin(number uint32, b []byte) error {
-	if number%2 == 0 || int32(number-s.last) <= 0 && s.last != 0 { //nolint:gosec // as the page compares numbers
+	if number%2 == 0 || int32(number-s.last) <= 0 && s.last != 0 {
 		return wrong("call %d after call %d", number, s.last)
 	}
 	s.last = number

@@ -276,7 +276,7 @@ func (p *player) asked(method string, request []byte) {
 	e := Event{Kind: Asked, Text: method}
 	if num, kind, n := protowire.ConsumeTag(request); n > 0 && num == 1 && kind == protowire.VarintType {
 		if v, m := protowire.ConsumeVarint(request[n:]); m > 0 {
-			e.N = int64(v) //nolint:gosec // as protobuf reads an int64
+			e.N = int64(v)
 		}
 	}
 	p.report.event(e)

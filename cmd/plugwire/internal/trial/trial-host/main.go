@@ -42,7 +42,7 @@ func main() {
 }
 
 func run(ctx context.Context, names []string, calls int, load time.Duration, die bool) (err error) {
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	group, err := supervise.NewGroup(supervise.WithLogger(logger), supervise.WithPolicy(supervise.Policy{Delay: time.Millisecond, MaxDelay: time.Millisecond}))
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ var defects = map[string]defect{
 	"refuses-with-zero": {exit: func(int) int { return 0 }},
 
 	// Where the plugin listens.
-	"open-socket": {listening: func(path string) { must(os.Chmod(path, 0o666)) }}, //nolint:gosec // the defect
+	"open-socket": {listening: func(path string) { must(os.Chmod(path, 0o666)) }},
 	"socket-stays": {options: []plugin.Option{plugin.OnShutdown(func(context.Context) error { return nil })}, listening: func(path string) {
 		socket = path
 	}, exit: func(code int) int {
@@ -177,7 +177,7 @@ var defects = map[string]defect{
 	"outlives-host":   {options: []plugin.Option{plugin.OutlivesHost()}},
 	"ends-with-output": {answering: func(p *broken) {
 		go func() { // lives as long as the process
-			fds := []unix.PollFd{{Fd: int32(p.out.Fd())}} //nolint:gosec // a descriptor
+			fds := []unix.PollFd{{Fd: int32(p.out.Fd())}}
 			for {
 				if n, err := unix.Poll(fds, -1); n > 0 && err == nil {
 					os.Exit(0)

@@ -42,7 +42,7 @@ func (c *Case) Start(s Start) (*Process, error) {
 	if s.Env == nil {
 		s.Env = c.Environ()
 	}
-	cmd := exec.Command(s.Command[0], s.Command[1:]...) //nolint:gosec,noctx // a person has named the program; the case ends it
+	cmd := exec.Command(s.Command[0], s.Command[1:]...)
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = c.WorkDir, s.Env, s.Files
 	if s.Stdin != nil {
 		cmd.Stdin = s.Stdin

@@ -9,7 +9,7 @@ import (
 )
 
 // Failure says that a program breaks a rule.
-type Failure struct {
+type Failure struct { //nolint:errname // what a rule reports
 	// Expected and Seen are what should have been, and what was.
 	Expected, Seen string
 	// Advice is what to do.
@@ -26,14 +26,14 @@ func Fail(expected, seen, advice string) error {
 	return &Failure{Expected: expected, Seen: seen, Advice: advice}
 }
 
-// notApplicable is the reason why a rule has no meaning for a program.
-type notApplicable struct{ reason string }
+// notApplicableError is the reason why a rule has no meaning for a program.
+type notApplicableError struct{ reason string }
 
-func (e *notApplicable) Error() string { return "does not apply: " + e.reason }
+func (e *notApplicableError) Error() string { return "does not apply: " + e.reason }
 
 // NotApplicable returns what a check returns if the rule has no meaning for this program.
 func NotApplicable(format string, args ...any) error {
-	return &notApplicable{fmt.Sprintf(format, args...)}
+	return &notApplicableError{fmt.Sprintf(format, args...)}
 }
 
 // State is how a check ended.
@@ -72,7 +72,7 @@ func (r *Result) set(err error) {
 		r.State, r.Expected, r.Seen, r.Advice = Failed, f.Expected, f.Seen, f.Advice
 		return
 	}
-	if n, ok := errors.AsType[*notApplicable](err); ok {
+	if n, ok := errors.AsType[*notApplicableError](err); ok {
 		r.State, r.Reason = NotMeant, n.reason
 		return
 	}

@@ -123,7 +123,7 @@ func (c *command) run(ctx context.Context) error {
 // end returns the error of the command. A person ends it with Ctrl-C, which is not an error.
 func (c *command) end(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the user has ended it
 	}
 	return err
 }

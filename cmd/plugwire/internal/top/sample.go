@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // Row is a plugin of a host. Its JSON is the interface of -json: fields are only added. What
 // is about time is about the time since the last sample.
-type Row struct {
+type Row struct { //nolint:recvcheck // only the decoder changes it
 	Host           string   `json:"host"`
 	HostPID        int      `json:"host_pid"`
 	Plugin         string   `json:"plugin"`

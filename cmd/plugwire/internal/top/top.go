@@ -125,7 +125,7 @@ func (c *command) eachSample(ctx context.Context, show func(*Sample) error) erro
 
 func ignoreEnd(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the user has ended it
 	}
 	return err
 }

@@ -75,12 +75,12 @@ type brokenHost struct {
 
 // answer is what the plugin has answered.
 type answer struct {
-	version             int
-	network, address    string
-	cert                []byte
-	plugwire            bool
-	fields              map[string]string
-	security, transport string
+	version          int
+	network, address string
+	cert             []byte
+	plugwire         bool
+	fields           map[string]string
+	security         string
 }
 
 func hostMain(args []string) int {
@@ -343,7 +343,7 @@ func (h *brokenHost) parse(line string) (noise bool, err error) {
 	core, coreErr := strconv.Atoi(fields[0])
 	version, versionErr := strconv.Atoi(fields[1])
 	if coreErr != nil || versionErr != nil {
-		return true, nil
+		return true, nil //nolint:nilerr // what is no number is left out
 	}
 	if core != 1 && h.defect != "any-core" {
 		return false, fmt.Errorf("core version %d", core)

@@ -61,7 +61,7 @@ func failed(t *testing.T, results []conform.Result) []string {
 	t.Helper()
 	var rules []string
 	for _, r := range results {
-		switch r.State {
+		switch r.State { //nolint:exhaustive // others are as they should be
 		case conform.Failed:
 			rules = append(rules, r.Rule)
 			t.Logf("%s: expected %s, seen %s\n%s", r.Rule, r.Expected, r.Seen, r.Output)
@@ -169,7 +169,7 @@ func TestDefects(t *testing.T) {
 }
 
 // TestSoakDefects does the same with all rules.
-func TestSoakDefects(t *testing.T) {
+func TestSoakDefects(t *testing.T) { //nolint:tparallel // it takes all processors by itself
 	if os.Getenv("PLUGWIRE_SOAK") != "full" {
 		t.Skip("skipped, as it takes a minute: PLUGWIRE_SOAK=full has it")
 	}

@@ -72,7 +72,7 @@ func play(ctx context.Context, c *conform.Case, st *stage) (*record, error) {
 	}
 	scene := st.scene
 	scene.Control = filepath.Join(dir, "c")
-	listener, err := net.Listen("unix", scene.Control)
+	listener, err := net.Listen("unix", scene.Control) //nolint:noctx // the case ends it
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func play(ctx context.Context, c *conform.Case, st *stage) (*record, error) {
 		if start.Stdin, err = preparedInput(filepath.Join(dir, "stdin"), st.stdin); err != nil {
 			return nil, err
 		}
-		defer start.Stdin.Close()
+		defer start.Stdin.Close() //nolint:errcheck // the host ends, or has ended
 	}
 	house := &audience{c: c, address: scene.Control, called: make(chan struct{}), last: make(chan struct{}), started: make(chan struct{})}
 	go house.admit(listener) // until the case ends
@@ -194,7 +194,7 @@ func copyProgram(from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer source.Close()
+	defer source.Close() //nolint:errcheck // it was read
 	return writeProgram(to, source)
 }
 
@@ -280,7 +280,7 @@ func (h *audience) watch(conn net.Conn, a *actor) {
 			a.process = e.Process
 		}
 		h.mu.Unlock()
-		switch e.Kind {
+		switch e.Kind { //nolint:exhaustive // others say nothing here
 		case probe.Called:
 			h.once.Do(func() { close(h.called) })
 		case probe.Weighed:
@@ -311,7 +311,7 @@ const curtain probe.Kind = "curtain"
 // seen of them. The host has ended, so that no others come. A connection of this process
 // shows that all of theirs are known: a listener gives them out in their order.
 func (h *audience) empty(ctx context.Context, limit time.Duration) (actors []*actor, memory int64, err error) {
-	conn, err := net.Dial("unix", h.address)
+	conn, err := net.Dial("unix", h.address) //nolint:noctx // a socket of this machine
 	if err != nil {
 		return nil, 0, err
 	}

@@ -3,6 +3,7 @@ package plugins
 import (
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"

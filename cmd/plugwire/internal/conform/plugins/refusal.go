@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/conform"

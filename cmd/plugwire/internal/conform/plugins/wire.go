@@ -3,6 +3,7 @@ package plugins
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -118,7 +119,7 @@ const (
 )
 
 // openFrame begins a call of a method that gets the number, with name, or has it.
-func openFrame(call uint32, number uint64, name string, message []byte, flags byte) []byte {
+func openFrame(call uint32, number uint64, name string, message []byte, flags byte) []byte { //nolint:unparam // the flags are part of the frame
 	payload := []byte{flags}
 	payload = protowire.AppendVarint(payload, number)
 	if name != "" {

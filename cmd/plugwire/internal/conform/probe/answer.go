@@ -124,7 +124,7 @@ func (p *player) listen() (err error) {
 		if dir == "" || p.scene.Foreign {
 			dir = filepath.Dir(p.scene.Control)
 		}
-		p.listener, err = net.Listen("unix", filepath.Join(dir, "plugin-"+strconv.Itoa(os.Getpid())))
+		p.listener, err = net.Listen("unix", filepath.Join(dir, "plugin-"+strconv.Itoa(os.Getpid()))) //nolint:noctx // it does not wait
 	}
 	if err == nil {
 		p.address = p.listener.Addr().String()
@@ -140,13 +140,13 @@ func listenPort(lowest, highest string) (net.Listener, error) {
 	low, lowErr := strconv.Atoi(lowest)
 	high, highErr := strconv.Atoi(highest)
 	if lowErr != nil || highErr != nil || high == 0 || high < low {
-		return net.Listen("tcp", "127.0.0.1:0")
+		return net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
 	}
 	offset := os.Getpid() % (high - low + 1) // probes of other scenes look for a port too
 	var errs error
 	for i := range min(high-low+1, portAttempts) {
 		port := low + (offset+i)%(high-low+1)
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // it does not wait
 		if err == nil {
 			return ln, nil
 		}

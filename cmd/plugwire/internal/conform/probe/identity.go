@@ -78,7 +78,7 @@ func encrypt(conn net.Conn, own *tls.Certificate, hosts *x509.Certificate, alpn 
 		},
 		SessionTicketsDisabled: true,
 	})
-	if err := server.Handshake(); err != nil {
+	if err := server.Handshake(); err != nil { //nolint:noctx // the scene bounds the process
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	state := server.ConnectionState()

@@ -105,7 +105,7 @@ type player struct {
 
 // play returns only with an error, before the probe serves.
 func play(scene *Scene) error {
-	control, err := net.Dial("unix", scene.Control)
+	control, err := net.Dial("unix", scene.Control) //nolint:noctx // a socket of this machine
 	if err != nil {
 		return err
 	}
@@ -136,24 +136,22 @@ func play(scene *Scene) error {
 	}
 	go p.readStdin()
 	p.watchLifeline()
-	if err := p.run(); err != nil {
-		p.report.event(Event{Kind: Failed, Text: err.Error()})
-		p.leave(1)
-	}
+	p.report.event(Event{Kind: Failed, Text: p.run().Error()}) // it returns only if it fails
+	p.leave(1)
 	return nil
 }
 
-// errSkip is the reason why a scene does not fit the host.
-type errSkip struct{ reason string }
+// skipError is the reason why a scene does not fit the host.
+type skipError struct{ reason string }
 
-func (e *errSkip) Error() string { return e.reason }
+func (e *skipError) Error() string { return e.reason }
 
-func skip(format string, args ...any) error { return &errSkip{fmt.Sprintf(format, args...)} }
+func skip(format string, args ...any) error { return &skipError{fmt.Sprintf(format, args...)} }
 
 // run plays the scene.
 func (p *player) run() error {
 	if err := p.choose(); err != nil {
-		if reason, ok := errors.AsType[*errSkip](err); ok {
+		if reason, ok := errors.AsType[*skipError](err); ok {
 			p.report.event(Event{Kind: Skip, Text: reason.reason})
 			p.leave(1)
 		}
@@ -170,7 +168,7 @@ func (p *player) run() error {
 	if err := p.print(); err != nil {
 		return err
 	}
-	switch p.scene.Start {
+	switch p.scene.Start { //nolint:exhaustive // others begin later
 	case Leave:
 		p.weigh()
 		p.leave(3)
@@ -202,7 +200,7 @@ func startChild() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self, childArg) //nolint:gosec,noctx // it ends with the test
+	cmd := exec.Command(self, childArg)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = childEnd, os.Stdout, os.Stderr
 	if err := errors.Join(cmd.Start(), childEnd.Close()); err != nil {

@@ -27,7 +27,7 @@ const openTime = 10 * time.Second
 func (p *player) accept(conn net.Conn, number int64) {
 	p.keep(conn)
 	defer p.forget(conn)
-	switch p.scene.Start {
+	switch p.scene.Start { //nolint:exhaustive // others are no starts of their own
 	case Cut:
 		p.report.event(Event{Kind: Connected, N: number, Stream: &Stream{}})
 		return
@@ -48,7 +48,7 @@ func (p *player) accept(conn net.Conn, number int64) {
 		p.report.event(Event{Kind: Failed, Text: err.Error()})
 		return
 	}
-	defer session.Close()
+	defer session.Close() //nolint:errcheck // the process ends
 	for ; ; number++ {
 		stream, err := session.Accept()
 		if err != nil {
@@ -224,7 +224,7 @@ func (p *player) handle(_ any, stream grpc.ServerStream) error {
 	}
 	for { // a stream ends when the host has sent everything
 		if err := stream.RecvMsg(&request); err != nil {
-			return nil
+			return nil //nolint:nilerr // the stream has ended
 		}
 	}
 }
@@ -258,7 +258,7 @@ func (p *player) shutdown(stream grpc.ServerStream, method string) error {
 		return err
 	}
 	p.asked(method, request)
-	switch p.scene.Stop {
+	switch p.scene.Stop { //nolint:exhaustive // others end as they should
 	case Deaf:
 		select {} // until the host or the test ends the process
 	case Unknown:
@@ -297,7 +297,7 @@ const extraTime = 5 * time.Second
 // nil.
 func (p *player) call(ctx context.Context, method string, headers map[string][]string) (err error) {
 	p.report.event(Event{Kind: Called, Text: method, Headers: headers})
-	switch p.scene.Call {
+	switch p.scene.Call { //nolint:exhaustive // others answer as they should
 	case Die:
 		p.leave(3)
 	case HangUp:
@@ -358,7 +358,7 @@ func (p *player) callBack(conn net.Conn) {
 const unknownMethod = "/conform.Nothing/Nothing"
 
 // write prints what the scene wants on both outputs, and reports when the host has read it.
-func (p *player) write() error {
+func (p *player) write() error { //nolint:unparam // as the other parts of a scene
 	var out, errs string
 	const lines = 6000 // much more than a pipe and a reader hold
 	line := strings.Repeat("x", 99) + "\n"

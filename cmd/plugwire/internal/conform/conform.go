@@ -17,7 +17,7 @@
 // The context of a check ends at the rule's bound. The case then ends all processes and
 // closes what it owns (see [Case.Own]), so that a check which reads or writes returns too.
 //
-// A rule that needs another process of this program, such as a host that is to be killed,
+// A rule that needs another process of this program, such as a host that the case kills,
 // declares a [Role] in its suite, and starts it with [Case.RoleCommand].
 //
 // To add rules: append to the Rules of the suite. The title is one sentence of what must be

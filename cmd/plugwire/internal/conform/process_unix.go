@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// setGroup makes a command the leader of a session, and so of a process group, if it is
-// to be one.
+// setGroup makes a command the leader of a session, and so of a process group, if leads is
+// true.
 func setGroup(cmd *exec.Cmd, leads bool) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: leads} }
 
 // killGroup kills a process group. It may have ended.

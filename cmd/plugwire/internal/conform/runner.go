@@ -65,7 +65,7 @@ type run struct {
 	ended int
 }
 
-// task is a rule that is to be checked.
+// task is a rule that the runner checks.
 type task struct {
 	rule    *Rule
 	done    chan struct{} // closed when what follows is valid

@@ -13,7 +13,7 @@ func (s *suite) lineRules() []*rule {
 	all := []*rule{
 		{
 			section: "protocol 6", name: "white-space", profiles: everyHost, judge: works,
-			title: "White space around the answer, and CR LF at its end, are no part of it.",
+			title: "White space around the answer, and CR LF at its end, do not belong to it.",
 			stage: foreign(printing("  {answer}\t\r\n")),
 		},
 		{
@@ -191,7 +191,7 @@ func (s *suite) answerRules() []*rule {
 		},
 		{
 			section: "protocol 6", name: "duplicate-key", judge: refuses,
-			title: "A key that is there twice is refused.",
+			title: "A duplicate key is refused.",
 			stage: own(func(s *probe.Scene) { s.Extra = "|session=direct" }),
 		},
 		{

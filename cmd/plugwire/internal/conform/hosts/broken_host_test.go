@@ -318,7 +318,7 @@ func (h *brokenHost) handshake(ctx context.Context) error {
 			}
 			if line != "" && h.defect == "first-line-only" {
 				h.lines <- "enough"
-				return fmt.Errorf("the first line is no answer: %.100q", line)
+				return fmt.Errorf("the first line is not a valid answer: %.100q", line)
 			}
 			h.lines <- "more"
 		case <-ctx.Done():
@@ -327,7 +327,7 @@ func (h *brokenHost) handshake(ctx context.Context) error {
 					h.lines <- "enough"
 				}
 			}()
-			return errors.New("the plugin did not answer in time")
+			return errors.New("the plugin did not answer before the start timeout")
 		}
 	}
 }
@@ -532,7 +532,7 @@ func (h *brokenHost) connect(ctx context.Context) (err error) {
 			return errors.New("no connection to the plugin")
 		}
 		if !h.conn.WaitForStateChange(ctx, state) {
-			return errors.New("the plugin did not take the connection in time")
+			return errors.New("the plugin did not take the connection before the start timeout")
 		}
 	}
 	if !h.answer.plugwire {

@@ -43,7 +43,7 @@ func (s *suite) http2Rules() []*rule {
 		},
 		{
 			section: "protocol 11", name: "odd-status", profiles: everyHost, stage: raw(probe.H2OddStatus), judge: fails,
-			title: "A call whose grpc-status is no number fails.",
+			title: "A call whose grpc-status is not a valid number fails.",
 		},
 		{
 			section: "protocol 11", name: "http-error", profiles: everyHost, stage: raw(probe.H2HTTPError), judge: fails,

@@ -157,7 +157,7 @@ func versionsAreNumbers(r *record) error {
 	}
 	for item := range strings.SplitSeq(text, ",") {
 		if v, err := strconv.Atoi(item); err != nil || v < 0 {
-			return conform.Fail("decimal numbers with commas between them", fmt.Sprintf("%s=%s", probe.EnvVersions, text), "plugins skip what is no number")
+			return conform.Fail("decimal numbers with commas between them", fmt.Sprintf("%s=%s", probe.EnvVersions, text), "plugins skip what is not a number")
 		}
 	}
 	return nil

@@ -29,7 +29,7 @@ func outputRules() []*rule {
 			judge: func(r *record) error {
 				for _, name := range []string{"StartStream", "StreamStdio"} {
 					if !r.has(probe.Streamed, name) {
-						return conform.Fail("a call of "+name, "none; the plugin saw: "+r.steps(), "call it as soon as the connection is there; UNIMPLEMENTED is no error")
+						return conform.Fail("a call of "+name, "none; the plugin saw: "+r.steps(), "call it as soon as the connection is there; UNIMPLEMENTED is not an error")
 					}
 				}
 				return nil

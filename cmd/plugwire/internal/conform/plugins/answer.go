@@ -105,7 +105,7 @@ func parseFields(fields []string) (map[string]string, error) {
 		key, value, ok := strings.Cut(field, "=")
 		switch {
 		case !ok || !keyForm.MatchString(key):
-			return nil, fmt.Errorf("%q is no field of the form key=value", field)
+			return nil, fmt.Errorf("%q is not a field of the form key=value", field)
 		case !valueForm.MatchString(value):
 			return nil, fmt.Errorf("the value of key %s has bytes that are not escaped: %q", key, value)
 		}

@@ -28,7 +28,7 @@ const (
 )
 
 // dial connects to the plugin, without a byte.
-func (p *started) dial(ctx context.Context) (net.Conn, error) {
+func (p *answeredPlugin) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, p.network, p.address)
 	if err != nil {
@@ -40,7 +40,7 @@ func (p *started) dial(ctx context.Context) (net.Conn, error) {
 
 // preamble returns the preamble of a stream, or nothing for a foreign plugin. Each stream
 // is a session of its own, as those of hosts that attach.
-func (p *started) preamble(purpose byte) []byte {
+func (p *answeredPlugin) preamble(purpose byte) []byte {
 	if p.foreign() {
 		return nil
 	}
@@ -63,7 +63,7 @@ func makePreamble(version, purpose byte, name, identity string) []byte {
 }
 
 // open opens a stream for calls: with preamble and TLS as the answer has it.
-func (p *started) open(ctx context.Context) (net.Conn, error) {
+func (p *answeredPlugin) open(ctx context.Context) (net.Conn, error) {
 	conn, err := p.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (p *started) open(ctx context.Context) (net.Conn, error) {
 }
 
 // alpn returns the name of the wire in TLS.
-func (p *started) alpn() string {
+func (p *answeredPlugin) alpn() string {
 	if wire := p.extended["wire"]; wire != "" {
 		return wire
 	}
@@ -80,7 +80,7 @@ func (p *started) alpn() string {
 }
 
 // secure sends the preamble, and makes TLS.
-func (p *started) secure(ctx context.Context, conn net.Conn, own *identity, alpn ...string) (net.Conn, error) {
+func (p *answeredPlugin) secure(ctx context.Context, conn net.Conn, own *identity, alpn ...string) (net.Conn, error) {
 	if preamble := p.preamble(purposeCalls); len(preamble) > 0 {
 		if _, err := conn.Write(preamble); err != nil {
 			return nil, conform.Fail("the plugin reads the preamble", err.Error(), "read it before anything else")
@@ -97,7 +97,7 @@ func (p *started) secure(ctx context.Context, conn net.Conn, own *identity, alpn
 }
 
 // client returns a client on a connection of its own.
-func (p *started) client() (*grpc.ClientConn, error) {
+func (p *answeredPlugin) client() (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///localhost",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the dialer makes TLS
 		grpc.WithAuthority("localhost"),
@@ -128,7 +128,7 @@ func (s *suite) ask(ctx context.Context, conn *grpc.ClientConn, service string) 
 }
 
 // serves checks that the plugin is healthy, on a new connection.
-func (p *started) serves(ctx context.Context, after string) error {
+func (p *answeredPlugin) serves(ctx context.Context, after string) error {
 	conn, err := p.client()
 	if err != nil {
 		return err

@@ -93,9 +93,9 @@ var found = map[string][]string{
 	"drops-pieces":   {"wire-4/pieces"},
 }
 
-// inert says which rules can see a defect at all, where the program does the same as
-// without it under all others: TLS of its own under foreign hosts with a certificate, and
-// the wire pw/1. It saves most of the time of the test.
+// inert says which rules can see a defect at all. Under all others the program does the same
+// as without it. Such defects are in TLS under foreign hosts with a certificate, and in the
+// wire pw/1. It saves most of the time of the test.
 var inert = map[string]string{
 	"no-client-certificate": "^protocol-10/", "any-certificate": "^protocol-10/", "wrong-name": "^protocol-10/",
 	"short-lived": "^protocol-10/", "other-curve": "^protocol-10/", "one-curve": "^protocol-10/",

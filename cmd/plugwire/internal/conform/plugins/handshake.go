@@ -33,7 +33,7 @@ func (s *suite) handshakeRules() []conform.Rule {
 		},
 		{
 			Section: "protocol 2", Name: "other-items-of-versions", Profiles: conform.Minimal, Needs: []string{"protocol-2/versions-in-any-order"},
-			Title: "The plugin skips items of the versions that are no number, and the spaces around items.",
+			Title: "The plugin skips items of the versions that are not numbers, and the spaces around items.",
 			Check: func(ctx context.Context, c *conform.Case) error {
 				plain := join(s.versions)
 				_, err := s.sameVersion(ctx, c, plain, "x,, -1,"+strings.ReplaceAll(plain, ",", " , ")+" ,1e3")

@@ -90,7 +90,7 @@ func (s *suite) silentConnections(ctx context.Context, c *conform.Case) error {
 
 // throw sends bytes on a connection of its own, and reads what comes until the plugin
 // closes it or a moment has passed.
-func (p *started) throw(ctx context.Context, sent []byte) error {
+func (p *answeredPlugin) throw(ctx context.Context, sent []byte) error {
 	conn, err := p.dial(ctx)
 	if err != nil {
 		return err

@@ -54,8 +54,7 @@ func (s *suite) malformedOffers(ctx context.Context, c *conform.Case) error {
 		o.lifeline = false
 		o.rawOffer = o.fields() + mistake
 		if err := s.refuses(ctx, c, o, "offer"); err != nil {
-			f := &conform.Failure{}
-			if errors.As(err, &f) {
+			if f, ok := errors.AsType[*conform.Failure](err); ok {
 				f.Seen += ", for an offer that ends with " + clip(mistake)
 			}
 			return err

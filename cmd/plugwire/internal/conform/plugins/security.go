@@ -84,7 +84,7 @@ func (s *suite) securityRules() []conform.Rule {
 }
 
 // withTLS starts the plugin under a foreign host with a certificate.
-func (s *suite) withTLS(ctx context.Context, c *conform.Case, curve elliptic.Curve) (*started, error) {
+func (s *suite) withTLS(ctx context.Context, c *conform.Case, curve elliptic.Curve) (*answeredPlugin, error) {
 	host, err := newIdentity(curve)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (s *suite) withTLS(ctx context.Context, c *conform.Case, curve elliptic.Cur
 }
 
 // tls is withTLS for rules that have no meaning without TLS.
-func (s *suite) tls(ctx context.Context, c *conform.Case, curve elliptic.Curve) (*started, error) {
+func (s *suite) tls(ctx context.Context, c *conform.Case, curve elliptic.Curve) (*answeredPlugin, error) {
 	p, err := s.withTLS(ctx, c, curve)
 	if err == nil && p.cert == nil {
 		return nil, conform.NotApplicable("the plugin has no mutual TLS")
@@ -151,8 +151,7 @@ func speaks(conn net.Conn) (bool, error) {
 	}
 	frame, err := framer.ReadFrame()
 	if err != nil {
-		var ne net.Error
-		if errors.As(err, &ne) {
+		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 			return false, conform.Fail("the connection is closed", "it stays open, and nothing comes", "close a connection that is refused")
 		}
 		return false, nil
@@ -162,7 +161,7 @@ func speaks(conn net.Conn) (bool, error) {
 }
 
 // refused checks that a connection is refused, and that the plugin serves others.
-func (p *started) refused(ctx context.Context, conn net.Conn, who, advice string) error {
+func (p *answeredPlugin) refused(ctx context.Context, conn net.Conn, who, advice string) error {
 	answered, err := speaks(conn)
 	if err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 	"github.com/plugwire/plugwire/cmd/plugwire/internal/conform"
 )
 
-// started is a plugin that has answered.
-type started struct {
+// answeredPlugin is a plugin that has answered.
+type answeredPlugin struct {
 	*answer
 	*conform.Process
 	suite *suite
@@ -32,10 +32,10 @@ func mkdir(c *conform.Case, name string) (string, error) {
 
 // start starts the plugin, and fails unless it answers with something else than a
 // refusal.
-func (s *suite) start(ctx context.Context, c *conform.Case, o offer) (*started, error) {
+func (s *suite) start(ctx context.Context, c *conform.Case, o offer) (*answeredPlugin, error) {
 	p, err := s.startAny(ctx, c, o)
 	if err == nil && p.refusal != "" {
-		return nil, conform.Fail("an answer", "a refusal: "+p.extended["error"], "see what the offer has, and what section 5 makes of that")
+		return nil, conform.Fail("an answer", "a refusal: "+p.extended["error"], "see what the offer has, and what section 5 makes of the offer")
 	}
 	return p, err
 }
@@ -72,7 +72,7 @@ func (s *suite) launch(c *conform.Case, o *offer) (*conform.Process, *os.File, e
 }
 
 // startAny starts the plugin, and waits for its answer, which may be a refusal.
-func (s *suite) startAny(ctx context.Context, c *conform.Case, o offer) (*started, error) {
+func (s *suite) startAny(ctx context.Context, c *conform.Case, o offer) (*answeredPlugin, error) {
 	process, lifeline, err := s.launch(c, &o)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (s *suite) startAny(ctx context.Context, c *conform.Case, o offer) (*starte
 		return nil, conform.Fail("an answer of the form 1|version|network|address|grpc|certificate", fmt.Sprintf("%q: %v", clip(line), err),
 			"compare the first line on standard output with the grammar; nothing else may be printed before it")
 	}
-	return &started{answer: a, Process: process, suite: s, c: c, offer: o, lifeline: lifeline}, nil
+	return &answeredPlugin{answer: a, Process: process, suite: s, c: c, offer: o, lifeline: lifeline}, nil
 }
 
 // exitOf says how a process that has closed its output has ended.
@@ -142,7 +142,7 @@ func withAdvice(err error, advice string) error {
 }
 
 // exits waits until the process ends, which must be with a code.
-func (p *started) exits(ctx context.Context, code int) error {
+func (p *answeredPlugin) exits(ctx context.Context, code int) error {
 	return exits(ctx, p.suite, p.Process, code)
 }
 

@@ -85,7 +85,7 @@ func (s *suite) stopRules() []conform.Rule {
 }
 
 // stop asks the plugin to end as a host does, and waits for the end.
-func (p *started) stop(ctx context.Context) error {
+func (p *answeredPlugin) stop(ctx context.Context) error {
 	conn, err := p.client()
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func graceRequest(grace time.Duration) []byte {
 }
 
 // socketGone checks that the plugin has removed its socket.
-func (p *started) socketGone() error {
+func (p *answeredPlugin) socketGone() error {
 	if p.network != "unix" {
 		return nil
 	}

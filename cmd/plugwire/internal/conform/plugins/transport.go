@@ -51,7 +51,7 @@ func (s *suite) transportRules() []conform.Rule {
 }
 
 // onUnix starts the plugin, which must take unix.
-func (s *suite) onUnix(ctx context.Context, c *conform.Case, o offer) (*started, error) {
+func (s *suite) onUnix(ctx context.Context, c *conform.Case, o offer) (*answeredPlugin, error) {
 	p, err := s.start(ctx, c, o)
 	if err == nil && p.network != "unix" {
 		return nil, conform.NotApplicable("the plugin listens on %s", p.network)

@@ -140,7 +140,7 @@ type wire struct {
 }
 
 // onWire starts the plugin with pw/1.
-func (s *suite) onWire(ctx context.Context, c *conform.Case) (*started, error) {
+func (s *suite) onWire(ctx context.Context, c *conform.Case) (*answeredPlugin, error) {
 	p, err := s.startAny(ctx, c, ours("wires", "pw/1"))
 	switch {
 	case err != nil:
@@ -154,7 +154,7 @@ func (s *suite) onWire(ctx context.Context, c *conform.Case) (*started, error) {
 }
 
 // openWire opens a connection, and reads hello.
-func (p *started) openWire(ctx context.Context) (*wire, error) {
+func (p *answeredPlugin) openWire(ctx context.Context) (*wire, error) {
 	conn, err := p.open(ctx)
 	if err != nil {
 		return nil, err
@@ -455,8 +455,7 @@ func (s *suite) wireErrors(ctx context.Context, c *conform.Case) error {
 		last = broken.what
 		if _, err := w.Write(broken.sent); err == nil {
 			_, err = io.Copy(io.Discard, w)
-			var ne net.Error
-			if errors.As(err, &ne) {
+			if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 				return conform.Fail("the connection ends after "+broken.what, "it stays open", "close the connection: section 8")
 			}
 		}

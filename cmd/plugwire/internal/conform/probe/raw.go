@@ -248,7 +248,7 @@ func (s *rawServer) breakStream(stream uint32) error {
 }
 
 // endlessHeaders sends headers that do not end. The host may close the connection in the
-// middle, which is no error here.
+// middle, which is not an error here.
 func (s *rawServer) endlessHeaders(stream uint32) error {
 	s.block.Reset()
 	value := strings.Repeat("h", 15_000)

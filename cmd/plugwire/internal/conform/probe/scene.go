@@ -107,7 +107,7 @@ const (
 	H2Reset     Raw = "h2 reset"      // RST_STREAM
 	H2GoAway    Raw = "h2 goaway"     // GOAWAY that has not taken the call, and the end
 	H2NoStatus  Raw = "h2 no status"  // a trailer without grpc-status
-	H2OddStatus Raw = "h2 odd status" // a grpc-status that is no number
+	H2OddStatus Raw = "h2 odd status" // a grpc-status that is not a number
 	H2HTTPError Raw = "h2 http error" // status 502 and a page for people
 	H2Giant     Raw = "h2 giant"      // the head of a message of 4 GiB
 	H2Frame     Raw = "h2 frame"      // a frame of more than the host allows

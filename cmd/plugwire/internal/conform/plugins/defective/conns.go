@@ -72,9 +72,9 @@ func (g *greedy) Read(p []byte) (int, error) {
 	return g.UnixConn.Read(p)
 }
 
-// framed is a connection of pw/1 whose frames are changed. A change returns the frame, or
+// framedConn is a connection of pw/1 whose frames are changed. A change returns the frame, or
 // nothing if the frame is dropped.
-type framed struct {
+type framedConn struct {
 	*net.UnixConn
 	// in changes the header of a frame that comes, and out a whole frame that goes.
 	in, out func(frame []byte) []byte
@@ -92,7 +92,7 @@ func frames(in, out func(frame []byte) []byte) func(*broken, *net.UnixConn) net.
 		if !p.pw() {
 			return c
 		}
-		return &framed{UnixConn: c, in: in, out: out}
+		return &framedConn{UnixConn: c, in: in, out: out}
 	}
 }
 
@@ -111,7 +111,7 @@ const frameHeader = 8
 func length(frame []byte) int { return int(binary.LittleEndian.Uint32(frame) & 0xffffff) }
 
 // Read implements [net.Conn].
-func (f *framed) Read(p []byte) (int, error) {
+func (f *framedConn) Read(p []byte) (int, error) {
 	if f.in == nil {
 		return f.UnixConn.Read(p)
 	}
@@ -130,7 +130,7 @@ func (f *framed) Read(p []byte) (int, error) {
 }
 
 // take changes what is pending.
-func (f *framed) take() {
+func (f *framedConn) take() {
 	pass := func(n int) {
 		f.ready, f.pending = append(f.ready, f.pending[:n]...), f.pending[n:]
 	}
@@ -155,7 +155,7 @@ func (f *framed) take() {
 }
 
 // Write implements [net.Conn].
-func (f *framed) Write(p []byte) (int, error) {
+func (f *framedConn) Write(p []byte) (int, error) {
 	if f.out == nil {
 		return f.UnixConn.Write(p)
 	}

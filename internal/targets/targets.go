@@ -60,7 +60,7 @@ func Fuzz(ctx context.Context) error {
 
 // slowFuzz are targets whose inputs are whole connections or programs of calls. An input
 // takes milliseconds, so that fuzzInCI of them would take minutes.
-var slowFuzz = []string{"FuzzPeer", "FuzzPrograms"}
+var slowFuzz = []string{"FuzzPeer", "FuzzPrograms", "FuzzTracks"}
 
 const slowFuzzInCI = "1000x"
 

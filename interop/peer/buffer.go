@@ -8,7 +8,11 @@ import (
 	"sync"
 )
 
-// Buffer keeps what is written to it. It is safe for concurrent use.
+// maxKept bounds what a Buffer keeps: more than any check prints, and little memory for a host
+// whose plugin prints without an end.
+const maxKept = 2 << 20
+
+// Buffer keeps the first maxKept bytes that are written to it. It is safe for concurrent use.
 type Buffer struct {
 	mu sync.Mutex // guards b
 	b  bytes.Buffer
@@ -18,10 +22,11 @@ type Buffer struct {
 func (b *Buffer) Write(data []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.b.Write(data)
+	_, err := b.b.Write(data[:min(len(data), maxKept-b.b.Len())])
+	return len(data), err
 }
 
-// String returns all that was written.
+// String returns what is kept.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

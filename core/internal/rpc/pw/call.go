@@ -457,8 +457,14 @@ func (c *conn) invokeOn(ctx context.Context, method string, args, reply any, opt
 	}
 	err = k.settle(err)
 	k.recycle()
+	if method == shutdownMethod {
+		c.keepReading()
+	}
 	return err
 }
+
+// shutdownMethod asks a plugin to stop. Its goodbye comes next, which is for no call.
+const shutdownMethod = "/plugwire.v1.Control/Shutdown"
 
 // unary makes a call with one message each way.
 func (k *call) unary(args, reply any) error {

@@ -131,6 +131,18 @@ func (c *conn) goBackground() {
 	go c.background()
 }
 
+// keepReading gives the role to the background at once, if it is nobody's: something is
+// expected that is for no call.
+func (c *conn) keepReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.reading && c.lostWith == nil {
+		c.reading, c.reader = true, nil
+		c.progress++
+		c.goBackground()
+	}
+}
+
 // rest notes that a goroutine of the background has ended, or runs a handler. The caller
 // holds mu.
 func (c *conn) rest() {

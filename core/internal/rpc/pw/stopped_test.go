@@ -256,3 +256,25 @@ func TestDeadlineWhileOthersTalk(t *testing.T) {
 	<-stopped
 	_ = stream.CloseSend()
 }
+
+// TestGoodbyeIsAwaitedAfterShutdown asks the other side to stop. The goodbye that comes next is
+// for no call, so the background reads at once, and not after a tick.
+func TestGoodbyeIsAwaitedAfterShutdown(t *testing.T) {
+	t.Parallel()
+	p := against(t, "host", &service{})
+	ended := make(chan error, 1)
+	go func() { ended <- p.real.Invoke(bounded(t), shutdownMethod, &request{}, &response{}) }()
+	f, ok := p.next()
+	if !ok || f.kind != frameOpen {
+		t.Fatal(f, ok)
+	}
+	p.send(frameEnd, f.id, endMessage)
+	if err := receive(t, "the call", ended); err != nil {
+		t.Fatal(err)
+	}
+	p.real.mu.Lock()
+	defer p.real.mu.Unlock()
+	if !p.real.reading {
+		t.Error("nobody reads")
+	}
+}

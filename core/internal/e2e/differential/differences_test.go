@@ -73,6 +73,10 @@ func lacks(column string, p program) bool {
 // unsentHeader is an event that pw/1 does not have for a call that it never sends.
 var unsentHeader = regexp.MustCompile(`^(\d+) caller's stats: out header`)
 
+// sentTrailer is an event that a server does not have if it learns first that the caller has
+// left. The caller leaves when it has the message, which can be before or after the trailer.
+var sentTrailer = regexp.MustCompile(`^(\d+) handler's stats: out trailer`)
+
 // expires matches programs in which a deadline ends a call.
 var expires = regexp.MustCompile(`(?m)^\d+ c expire`)
 
@@ -86,7 +90,10 @@ func normalized(p program, column string, trace []string) []string {
 	expired := expires.MatchString(text)
 	var out []string
 	for _, line := range trace {
-		if m := unsentHeader.FindStringSubmatch(line); m != nil && pw.MatchString(column) && isUnsent(p, m[1]) {
+		if m := unsentHeader.FindStringSubmatch(line); m != nil && pw.MatchString(column) && hasWord(p, m[1], "unsent") {
+			continue
+		}
+		if m := sentTrailer.FindStringSubmatch(line); m != nil && hasWord(p, m[1], "leaves") {
 			continue
 		}
 		for _, d := range differences {
@@ -102,10 +109,10 @@ func normalized(p program, column string, trace []string) []string {
 	return out
 }
 
-// isUnsent reports whether the caller of a call fails while it sends the message.
-func isUnsent(p program, call string) bool {
+// hasWord reports whether a step of a call has a word.
+func hasWord(p program, call, word string) bool {
 	for _, s := range p {
-		if strconv.Itoa(s.call) == call && s.has("unsent") {
+		if strconv.Itoa(s.call) == call && s.has(word) {
 			return true
 		}
 	}

@@ -8,8 +8,10 @@ import "slices"
 type model struct {
 	calls [maxCalls]callModel
 	// big is the step of a message that is larger than the windows. The other side must
-	// receive it next.
-	big step
+	// receive it next. Then the sender must join: its SendMsg returns, and tells the stats
+	// handlers, after the message has arrived, and a cancellation could come before that.
+	big      step
+	received bool // the message of big was received
 }
 
 // maxCalls is how many calls a random program may have.
@@ -57,6 +59,9 @@ func (c *callModel) manyReplies() bool { return c.kind == "server" || c.kind == 
 func (m *model) allows(s step) bool {
 	if s.call >= maxCalls {
 		return false
+	}
+	if m.received {
+		return s.call == m.big.call && s.side == m.big.side && s.op == "join"
 	}
 	if m.big.op != "" {
 		return s.call == m.big.call && s.side != m.big.side && s.op == "recv"
@@ -184,7 +189,11 @@ func (c *callModel) allowsHandler(s step) bool {
 
 // apply changes the model by a step that it allows.
 func (m *model) apply(s step) {
-	m.big = step{}
+	if m.received { // s is the join
+		m.big, m.received = step{}, false
+		return
+	}
+	m.received = m.big.op != ""
 	c := &m.calls[s.call]
 	if c.known && s.side == 'c' {
 		c.after++
@@ -261,6 +270,7 @@ func repair(p program) program {
 	if m.big.op != "" {
 		other := 'c' + 's' - m.big.side
 		add(step{call: m.big.call, side: other, op: "recv"})
+		add(step{call: m.big.call, side: m.big.side, op: "join"})
 	}
 	for i := range m.calls {
 		c := &m.calls[i]

@@ -33,9 +33,10 @@ type program []step
 //	join                waits for the steps that go on
 //
 // A call that fails while its caller sends the message is unsent: grpc-go has sent its header
-// by then, and the other side may see that or not. A caller leaves if it gives up for
-// another reason than its context: it may see the trailer or not. A call is refused if no
-// handler gets it: the answer can come before grpc-go has sent the message.
+// by then, and the other side may see that or not. A caller leaves if it gives up for another
+// reason than its context: the caller and the stats handlers of its server may see the trailer
+// or not. A call is refused if no handler gets it: the answer can come before grpc-go has sent
+// the message.
 //
 // The handler's operations:
 //
@@ -43,6 +44,7 @@ type program []step
 //	setheader, sendheader, settrailer   with md
 //	ctx                                 what its context has
 //	done                                waits for the end of its context
+//	join                                waits for the steps that go on
 //	reply N                             a unary handler returns a message of N bytes
 //	return                              it returns, with code, msg, details, or err
 //	panic, goexit                       how else it can end

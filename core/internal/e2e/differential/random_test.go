@@ -115,6 +115,7 @@ var operations = []step{
 	{side: 's', op: "settrailer"},
 	{side: 's', op: "ctx"},
 	{side: 's', op: "done"},
+	{side: 's', op: "join"},
 	{side: 's', op: "reply"},
 	{side: 's', op: "return", args: []arg{{"code", "1"}}},
 	{side: 's', op: "panic"},

@@ -40,7 +40,10 @@ type call struct {
 	callerEnded  chan struct{} // closed by the last event of each side
 	handlerEnded chan struct{}
 	trailerSent  chan struct{} // closed by the handler's event of the trailer
+	headerSeen   chan struct{} // closed by the caller's event of the header
+	finished     chan struct{} // closed by OnFinish
 	trailerOnce  sync.Once     // closes trailerSent
+	headerOnce   sync.Once     // closes headerSeen
 	callerOnce   sync.Once     // closes callerEnded
 	handlerOnce  sync.Once     // closes handlerEnded
 
@@ -51,7 +54,7 @@ type call struct {
 	deadline time.Time
 	stream   grpc.ClientStream
 
-	named bool // the program names the method
+	finishes bool // the caller has asked for OnFinish; set before the call begins
 }
 
 // handling is a run of a handler. Its fields belong to the goroutine of the handler.
@@ -125,6 +128,7 @@ func run(col column, p program, scale int, patience time.Duration) (lines []stri
 		if r.calls[s.call] == nil {
 			r.calls[s.call] = newCall()
 		}
+		r.expires = r.expires || s.op == "expire"
 	}
 	defer r.end()
 	var jobs []*job
@@ -198,6 +202,7 @@ type runner struct {
 	column   column
 	scale    int
 	patience time.Duration
+	expires  bool // a later step waits until a deadline has passed
 	calls    map[int]*call
 }
 
@@ -210,6 +215,8 @@ func newCall() *call {
 		callerEnded:  make(chan struct{}),
 		handlerEnded: make(chan struct{}),
 		trailerSent:  make(chan struct{}),
+		headerSeen:   make(chan struct{}),
+		finished:     make(chan struct{}),
 	}
 	running.Store(c.id, c)
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(context.Background(), callKey{}, c))
@@ -232,7 +239,7 @@ func (r *runner) begin(s step) (*job, error) {
 	c := r.calls[s.call]
 	j := &job{step: s, done: make(chan struct{})}
 	if s.side == 's' {
-		if err := r.wait("the beginning of the handler, for "+s.String(), c.began); err != nil {
+		if err := r.awaitHandler(c, s); err != nil {
 			return nil, err
 		}
 		c.handler.jobs <- j
@@ -256,6 +263,7 @@ func (r *runner) begin(s step) (*job, error) {
 		// The handler's own clock may be first: then the call can still be answered.
 		c.notes.mute(handlersStats, callersStats+receivedTrailer)
 		<-c.ctx.Done()
+		r.expires = false
 		j.result = c.ctx.Err().Error()
 		close(j.done)
 		return j, nil
@@ -263,7 +271,7 @@ func (r *runner) begin(s step) (*job, error) {
 	conn := r.column.conn
 	if s.has("via") {
 		via := r.calls[s.int("via", 0)]
-		if err := r.wait("the handler of call "+s.text("via"), via.began); err != nil {
+		if err := r.awaitHandler(via, s); err != nil {
 			return nil, err
 		}
 		conn = r.column.back(via.handling.ctx)
@@ -273,9 +281,27 @@ func (r *runner) begin(s step) (*job, error) {
 	return j, nil
 }
 
+// awaitHandler waits for the handler of a call to begin, for a step.
+func (r *runner) awaitHandler(c *call, s step) error {
+	ended := c.ctx.Done()
+	if !r.expires { // a program that cancels a call does that later
+		ended = nil
+	}
+	timer := time.NewTimer(r.patience)
+	defer timer.Stop()
+	select {
+	case <-c.began:
+		return nil
+	case <-ended:
+		return errTooSlow
+	case <-timer.C:
+		return fmt.Errorf("the beginning of the handler, for %s: nothing after %v", s, r.patience)
+	}
+}
+
 // setContext makes the context of a call.
 func (r *runner) setContext(c *call, s step) error {
-	c.named = s.has("method")
+	c.finishes = s.has("onfinish")
 	if s.has("unsent") {
 		c.notes.mute(handlersStats)
 	}
@@ -290,7 +316,7 @@ func (r *runner) setContext(c *call, s step) error {
 	parent := c.ctx      // which a step before may have cancelled
 	if s.has("parent") { // the context of the handler that calls
 		via := r.calls[s.int("via", 0)]
-		if err := r.wait("the handler of call "+s.text("via"), via.began); err != nil {
+		if err := r.awaitHandler(via, s); err != nil {
 			return err
 		}
 		parent = context.WithValue(via.handling.ctx, callKey{}, c)
@@ -306,11 +332,16 @@ func (r *runner) setContext(c *call, s step) error {
 	return nil
 }
 
-// settle ends what the program has left, and waits for the last events of the calls.
-// Observers do not note these events.
+// settle waits for the last events of the calls, and ends what the program has left.
+// Observers do not note what that changes.
 func (r *runner) settle() error {
+	for i, c := range r.calls {
+		if err := r.awaitRefusal(i, c); err != nil {
+			return err
+		}
+	}
 	for _, c := range r.calls {
-		if c.handling == nil || !c.handling.returned {
+		if !isClosed(c.began) || !c.handling.returned {
 			c.notes.mute(handlersStats, "handler's interceptor")
 		}
 	}
@@ -320,15 +351,13 @@ func (r *runner) settle() error {
 			if err := r.wait(fmt.Sprintf("the last event of the caller of call %d", i), c.callerEnded); err != nil {
 				return err
 			}
-		}
-		select {
-		case <-c.began:
-		default:
-			if c.named && c.notes.has(handlersStats, "in header") { // the other side does not have the method
-				if err := r.wait(fmt.Sprintf("the trailer of call %d", i), c.trailerSent); err != nil {
+			if c.finishes { // grpc-go calls OnFinish after the last event
+				if err := r.wait(fmt.Sprintf("OnFinish of call %d", i), c.finished); err != nil {
 					return err
 				}
 			}
+		}
+		if !isClosed(c.began) {
 			continue
 		}
 		// A handler that has not returned is told to.
@@ -339,6 +368,22 @@ func (r *runner) settle() error {
 		}
 	}
 	return nil
+}
+
+// awaitRefusal waits for the last events of a call that a server has answered without a
+// handler: it has no such method, or gets the wrong number of messages. The server sends the
+// answer before it tells the stats handlers.
+func (r *runner) awaitRefusal(i int, c *call) error {
+	if isClosed(c.began) || !c.notes.has(handlersStats, "in header") {
+		return nil
+	}
+	if err := r.wait(fmt.Sprintf("the trailer of call %d", i), c.trailerSent); err != nil {
+		return err
+	}
+	if !c.notes.has(handlersStats, "begin") { // grpc-go has only these events of an unknown method
+		return nil
+	}
+	return r.wait(fmt.Sprintf("the last event of the server of call %d", i), c.handlerEnded)
 }
 
 // do performs a step of the caller.
@@ -372,6 +417,15 @@ func (c *call) do(s step, conn grpc.ClientConnInterface) string {
 		}
 	case "header":
 		md, err := c.stream.Header()
+		if md != nil { // the reader of grpc-go tells the stats handlers after that
+			timer := time.NewTimer(hang)
+			defer timer.Stop()
+			select {
+			case <-c.headerSeen:
+			case <-timer.C:
+				return "the stats handlers do not see the header"
+			}
+		}
 		return mdText(md) + " " + errText(err)
 	case "trailer":
 		return mdText(c.stream.Trailer())
@@ -416,7 +470,10 @@ func (c *call) options(s step) ([]grpc.CallOption, *results) {
 		case "creds":
 			opts = append(opts, grpc.PerRPCCredentials(perCall{call: c, text: a.value}))
 		case "onfinish":
-			opts = append(opts, grpc.OnFinish(func(err error) { c.notes.add("caller's OnFinish", "%s", errText(err)) }))
+			opts = append(opts, grpc.OnFinish(func(err error) {
+				c.notes.add("caller's OnFinish", "%s", errText(err))
+				close(c.finished)
+			}))
 		}
 	}
 	return opts, res
@@ -502,6 +559,8 @@ func (c *call) open(s step, conn grpc.ClientConnInterface) string {
 // do performs a step of the handler.
 func (h *handling) do(s step) string {
 	switch s.op {
+	case "join":
+		return "ok"
 	case "recv":
 		if h.stream == nil {
 			return describe(h.request)

@@ -170,6 +170,9 @@ func (observer) HandleRPC(ctx context.Context, s stats.RPCStats) {
 			list += receivedHeader
 		}
 		t.call.notes.add(list, "in header: method %q, compression %q, %s, addresses %t", s.FullMethod, s.Compression, mdText(s.Header), s.LocalAddr != nil && s.RemoteAddr != nil)
+		if s.Client {
+			t.call.headerOnce.Do(func() { close(t.call.headerSeen) })
+		}
 	case *stats.OutPayload:
 		t.call.notes.add(list, "out payload: %T, %d bytes, compressed %d, sent %t", s.Payload, s.Length, s.CompressedLength, !s.SentTime.IsZero())
 	case *stats.InPayload:

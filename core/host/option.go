@@ -173,8 +173,9 @@ func WithTransports(transports ...transport.Transport) Option {
 }
 
 // WithLogger sets where the plugin's log lines and the framework's own records go. The
-// plugin learns the level of the logger. By default, records at info and above go to
-// standard error, as text for people if that is a terminal and as JSON otherwise.
+// plugin learns the level of the logger, with [WithStatus] info at most. By default, records
+// at info and above go to standard error, as text for people if that is a terminal and as
+// JSON otherwise.
 //
 // A slow handler slows the plugin down. When the process has ended, the host logs its
 // last lines, and Done and Close wait for that. Lines that the handler does not take

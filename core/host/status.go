@@ -19,6 +19,10 @@ import (
 // answers only processes of this user and root. Nobody can change anything by it. If the
 // socket cannot be made, the host logs a warning and goes on without it.
 //
+// Readers get what the plugin logs at info and above, even if the host's own logger wants
+// less ([WithLogger]). The plugin then learns the level info. Readers get lower levels only
+// if that logger wants them.
+//
 // A plugin that package supervise starts again keeps its counts and its log. So does one
 // that is launched under the name of one that has ended, while the socket is there.
 //

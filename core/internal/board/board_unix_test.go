@@ -270,19 +270,45 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// droppingHandler is a handler that wants all records, and drops them.
-type droppingHandler struct{ slog.Handler }
-
-func (droppingHandler) Enabled(context.Context, slog.Level) bool { return true }
+// Readers get what a plugin logs at info and above, whatever the host's own logger wants. The
+// logger gets nothing that it does not want.
+func TestLogOfAQuietHost(t *testing.T) {
+	dir := directory(t)
+	run := begin(t, t.Context(), "q")
+	defer run.End(nil)
+	var next strings.Builder
+	for _, handler := range []slog.Handler{
+		slog.DiscardHandler,
+		slog.NewTextHandler(&next, &slog.HandlerOptions{Level: slog.LevelError}),
+	} {
+		logger := slog.New(run.Handler(handler)).With(logs.ProcessKey, "42")
+		if lowest := logs.Lowest(logger); lowest != slog.LevelInfo {
+			t.Errorf("the plugin is asked for records from %v on, want info", lowest)
+		}
+		logger.Debug("debug")
+		logger.Info("info")
+		logger.With("a", 1).WithGroup("g").Warn("warn", "b", 2)
+		logger.Error("error")
+	}
+	if text := next.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "msg=error pid=42") {
+		t.Errorf("a logger at error has %s", text)
+	}
+	var messages []any
+	for _, record := range records(t, get(t, client(t, dir), logsPath)) {
+		messages = append(messages, record["msg"])
+	}
+	if got := fmt.Sprint(messages); got != "[info warn error info warn error]" {
+		t.Errorf("readers have %s", got)
+	}
+}
 
 // A reader that follows gets the lines that there are and those to come, in their order, and
 // learns how many it has missed.
 func TestFollow(t *testing.T) {
 	dir := directory(t)
 	a, b := begin(t, t.Context(), "a"), begin(t, t.Context(), "b")
-	slog.New(a.Handler(slog.DiscardHandler)).Info("dropped, because no handler wants it")
-	la := slog.New(a.Handler(droppingHandler{slog.DiscardHandler}))
-	lb := slog.New(b.Handler(droppingHandler{slog.DiscardHandler}))
+	la := slog.New(a.Handler(slog.DiscardHandler))
+	lb := slog.New(b.Handler(slog.DiscardHandler))
 	la.Info("0")
 	resp, err := client(t, dir).Get("http://plugwire" + logsPath + "?follow")
 	if err != nil {
@@ -325,7 +351,7 @@ func TestFollow(t *testing.T) {
 func TestBadReaders(t *testing.T) {
 	dir := directory(t)
 	run := begin(t, t.Context(), "r")
-	logger := slog.New(run.Handler(droppingHandler{slog.DiscardHandler}))
+	logger := slog.New(run.Handler(slog.DiscardHandler))
 	path := sockets(t, dir)[0]
 	for i := range maxReaders {
 		conn, err := net.Dial("unix", path)
@@ -455,7 +481,7 @@ func TestConcurrent(t *testing.T) {
 				run := begin(t, row.WithRow(t.Context()), strconv.Itoa(i%4))
 				run.Ready(Info{})
 				run.Meter().End(run.Meter().Begin(), nil)
-				slog.New(run.Handler(droppingHandler{slog.DiscardHandler})).Info("x")
+				slog.New(run.Handler(slog.DiscardHandler)).Info("x")
 				process.snapshot()
 				process.read(make(position))
 				run.End(nil)

@@ -10,8 +10,13 @@ import (
 	"github.com/plugwire/plugwire/core/internal/logs"
 )
 
-// Handler returns a handler that gives records to next, and keeps them for readers. next
-// decides which records there are. It may be called on nil.
+// keptLevel is the lowest level of the records that the board keeps even if the host's own
+// logger does not want them. A host that logs nothing would otherwise show an operator the
+// events of a supervised plugin, and none of the plugin's words about their cause.
+const keptLevel = slog.LevelInfo
+
+// Handler returns a handler that gives next the records that it wants. It keeps these for
+// readers, and also all others from keptLevel on. Handler may be called on nil.
 func (r *Run) Handler(next slog.Handler) slog.Handler {
 	if r == nil {
 		return next
@@ -73,7 +78,9 @@ type tee struct {
 var _ slog.Handler = (*tee)(nil)
 
 // Enabled implements [slog.Handler].
-func (t *tee) Enabled(ctx context.Context, level slog.Level) bool { return t.next.Enabled(ctx, level) }
+func (t *tee) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= keptLevel || t.next.Enabled(ctx, level)
+}
 
 // maxMessage bounds the message of a record that is too long, which then has no attributes.
 // Quoted, each byte may take six.
@@ -85,6 +92,9 @@ func (t *tee) Handle(ctx context.Context, record slog.Record) error {
 		short := slog.NewRecord(record.Time, record.Level, cut(record.Message, maxMessage), record.PC)
 		short.AddAttrs(slog.Int("cut", err.bytes))
 		_ = t.own.Handle(ctx, short) // no longer too long
+	}
+	if !t.next.Enabled(ctx, record.Level) {
+		return nil
 	}
 	return t.next.Handle(ctx, record)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -103,6 +104,32 @@ func awaitStatus(tb testing.TB, name string, ok func(statusPlugin) bool) statusP
 			tb.Fatalf("after %v the status is %+v", hang, p)
 		}
 	}
+}
+
+// awaitStatusLog waits until the log of this process has a text, and returns the log.
+func awaitStatusLog(tb testing.TB, text string) string {
+	tb.Helper()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(hang); ; <-poll.C {
+		log := string(statusGet(tb, "/v1/logs"))
+		if strings.Contains(log, text) {
+			return log
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("the log has no %q after %v:\n%s", text, hang, log)
+		}
+	}
+}
+
+// The status has what a plugin logs, even if the host's own logger discards everything.
+func TestStatusOfAQuietHost(t *testing.T) {
+	t.Parallel()
+	p := launch(t, echoPlugin(), host.WithName("status-quiet"), host.WithStatus(), host.WithLogger(slog.New(slog.DiscardHandler)))
+	if _, err := echopb.NewEchoClient(p).Fail(testContext(t), &echopb.FailRequest{How: "log"}); err != nil {
+		t.Fatal(err)
+	}
+	awaitStatusLog(t, `"level":"WARN","msg":"a word from the handler","plugin":"status-quiet","pid":`+strconv.Itoa(p.Info().PID))
 }
 
 // The status counts calls of all kinds, over each wire, and none of the framework's own.
@@ -210,15 +237,7 @@ func TestStatusSupervised(t *testing.T) {
 	if s := statusOf(t, name); s.Starts != 3 || s.Restarts != 1 || s.State != "ready" || s.Error != "" {
 		t.Errorf("after a swap: %+v", s)
 	}
-	var log string
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	for deadline := time.Now().Add(hang); !strings.Contains(log, "supervised plugin: swapped"); <-poll.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("the log has no swap after %v:\n%s", hang, log)
-		}
-		log = string(statusGet(t, "/v1/logs"))
-	}
+	log := awaitStatusLog(t, "supervised plugin: swapped")
 	for _, want := range []string{
 		`"level":"WARN","msg":"a word from the handler","plugin":"status-supervised","pid":` + strconv.Itoa(first.PID),
 		`"msg":"leaving with code 7"`,

@@ -63,19 +63,23 @@ func (b *board) leave() {
 	b.mu.Lock()
 	b.inUse--
 	over := b.inUse == 0
-	if over {
-		for _, r := range b.rows {
-			r.number = 0
-		}
-		b.rows = nil
-	} else {
+	if !over {
 		b.dropOldest()
 	}
 	b.mu.Unlock()
-	if over && b.endpoint != nil {
-		b.endpoint.close()
+	if !over {
+		return
+	}
+	if b.endpoint != nil {
+		b.endpoint.close() // readers that follow still get the last lines of the rows
 		b.endpoint = nil
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.rows {
+		r.number = 0
+	}
+	b.rows = nil
 }
 
 // dropOldest removes the rows of plugins that have ended, down to maxEnded. The caller

@@ -346,6 +346,59 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// A reader that follows gets what was logged right before the last plugin ended. That tells
+// why it ended.
+func TestFollowToTheEnd(t *testing.T) {
+	dir := directory(t)
+	for range 50 {
+		run := begin(t, t.Context(), "e")
+		logger := slog.New(run.Handler(slog.DiscardHandler))
+		logger.Info("first")
+		resp, err := client(t, dir).Get("http://plugwire" + logsPath + "?follow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(resp.Body)
+		if !lines.Scan() { // the reader follows
+			t.Fatal(lines.Err())
+		}
+		logger.Error("last")
+		run.End(nil)
+		if !lines.Scan() || !strings.Contains(lines.Text(), `"msg":"last"`) {
+			t.Fatalf("the last line is %s, %v", lines.Text(), lines.Err())
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+// When a connection of a reader ends with the host, its socket is no longer there.
+func TestSocketGoesFirst(t *testing.T) {
+	dir := directory(t)
+	for range 50 {
+		run := begin(t, t.Context(), "s")
+		path := sockets(t, dir)[0]
+		get(t, client(t, dir), pluginsPath) // the server is there
+		gone := make(chan error, 1)
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "GET "+logsPath+"?follow HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, _ = io.Copy(io.Discard, conn) // any end will do
+			_, err := os.Lstat(path)
+			gone <- err
+		}()
+		run.End(nil)
+		if err := <-gone; !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("the socket after the end of a connection: %v", err)
+		}
+		_ = conn.Close()
+	}
+}
+
 // Readers that read nothing, say nothing or say nonsense keep nobody from anything, and the
 // end does not wait for them.
 func TestBadReaders(t *testing.T) {

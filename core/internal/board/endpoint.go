@@ -39,8 +39,9 @@ const (
 	// writeTimeout bounds how long a reader may not read. Nothing waits for such a reader,
 	// and it must not hold one of the connections either.
 	writeTimeout = 10 * time.Second
-	// finishTimeout bounds how long the end waits until readers have their answers.
-	finishTimeout = 100 * time.Millisecond
+	// finishTimeout bounds how long the end waits until readers have their answers. That takes
+	// microseconds, unless a reader does not read or the machine is overloaded.
+	finishTimeout = time.Second
 )
 
 // endpoint serves a board.
@@ -87,16 +88,17 @@ func withoutBody(next http.Handler) http.Handler {
 	})
 }
 
-// close ends the endpoint, with what readers are getting, and removes the socket. It returns
-// when the goroutines have ended.
+// close removes the socket, and ends the endpoint with what readers are getting. It returns
+// when the goroutines have ended. The socket goes first: a reader whose connection ends can
+// tell by that whether the host has ended or refuses the reader.
 func (e *endpoint) close() {
+	e.socket.remove()
 	close(e.closing)
 	ctx, cancel := context.WithTimeout(context.Background(), finishTimeout)
 	defer cancel()
 	_ = e.server.Shutdown(ctx) // an error means that a reader does not read
 	_ = e.server.Close()       // closes the listener too, and nothing was written
 	e.tasks.Wait()
-	e.socket.remove()
 }
 
 // changed counts the connections of readers. The server calls it for a new connection before
@@ -186,22 +188,22 @@ func (e *endpoint) serveLogs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
 	at := make(position)
-	for {
+	for last := !follow; ; {
 		lines, missed, more := e.board.read(at)
 		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a connection has deadlines
 		err := writeLines(w, lines, missed)
 		if err == nil {
 			err = control.Flush()
 		}
-		if err != nil || !follow {
-			return // the reader has gone, or is too slow
+		if err != nil || last {
+			return // an error means that the reader has gone, or is too slow
 		}
 		select {
 		case <-more:
 		case <-r.Context().Done():
 			return
 		case <-e.closing:
-			return
+			last = true // why the last plugin ended may be in its last lines
 		}
 	}
 }

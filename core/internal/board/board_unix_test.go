@@ -486,15 +486,18 @@ func TestStale(t *testing.T) {
 			defer ln.Close()
 		}
 	}
-	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
-		t.Fatal(err)
+	file := filepath.Join(dir, "file.sock")
+	for _, path := range []string{foreign, file} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	run := begin(t, t.Context(), "x")
 	defer run.End(nil)
 	if _, err := os.Lstat(stale); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the stale socket: %v", err)
 	}
-	for _, path := range []string{live, foreign} {
+	for _, path := range []string{live, foreign, file} {
 		if _, err := os.Lstat(path); err != nil {
 			t.Error(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -74,10 +75,11 @@ func removeStale(dir string) {
 	if err != nil {
 		return // listen says why
 	}
-	names, _ := f.Readdirnames(maxStale) // fewer than there are will do
-	_ = f.Close()                        // opened for reading
-	for _, name := range names {
-		if !strings.HasSuffix(name, socketSuffix) {
+	entries, _ := f.ReadDir(maxStale) // fewer than there are will do
+	_ = f.Close()                     // opened for reading
+	for _, e := range entries {
+		name := e.Name()
+		if e.Type() != fs.ModeSocket || !strings.HasSuffix(name, socketSuffix) { // connecting to a file is refused too
 			continue
 		}
 		path := filepath.Join(dir, name)

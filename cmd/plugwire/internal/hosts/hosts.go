@@ -102,28 +102,31 @@ var ErrCut = errors.New("the host has cut its answer off")
 // use.
 type Host struct {
 	Path   string // of its socket; no other host ever has the same
+	own    bool   // the socket is in a directory of this user's hosts
 	client *http.Client
 }
 
 // Finder finds hosts, and keeps the connections to them from one time to the next.
 type Finder struct {
 	dirs  []string
+	own   bool // they are the directories of this user's hosts
 	known map[string]*Host
 }
 
 // NewFinder returns a Finder for the directory dir, or for those of this user if dir is
 // empty.
 func NewFinder(dir string) (*Finder, error) {
-	dirs := []string{dir}
-	if dir == "" {
-		var err error
-		if dirs, err = directories(); err != nil {
-			return nil, err
-		}
-	} else if _, err := os.Stat(dir); err != nil {
+	f := &Finder{dirs: []string{dir}, own: dir == "", known: make(map[string]*Host)}
+	var err error
+	if f.own {
+		f.dirs, err = directories()
+	} else {
+		_, err = os.Stat(dir)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return &Finder{dirs: dirs, known: make(map[string]*Host)}, nil
+	return f, nil
 }
 
 // suffix ends the names of sockets.
@@ -145,7 +148,7 @@ func (f *Finder) Find() ([]*Host, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if name := e.Name(); strings.HasSuffix(name, suffix) && len(paths) < maxHosts {
+			if name := e.Name(); e.Type() == fs.ModeSocket && strings.HasSuffix(name, suffix) && len(paths) < maxHosts {
 				paths = append(paths, filepath.Join(dir, name))
 			}
 		}
@@ -154,7 +157,7 @@ func (f *Finder) Find() ([]*Host, error) {
 	for _, path := range paths {
 		h := f.known[path]
 		if h == nil {
-			h = newHost(path)
+			h = newHost(path, f.own)
 			f.known[path] = h
 		}
 		found = append(found, h)
@@ -175,8 +178,8 @@ func (f *Finder) Close() {
 	}
 }
 
-func newHost(path string) *Host {
-	return &Host{Path: path, client: &http.Client{Transport: &http.Transport{
+func newHost(path string, own bool) *Host {
+	return &Host{Path: path, own: own, client: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
@@ -193,20 +196,50 @@ func (h *Host) get(ctx context.Context, path string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	resp, err := h.client.Do(request)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED): // nobody listens: the host was killed
-		_ = os.Remove(h.Path) // another reader may have done it
-		return nil, ErrGone
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, ErrGone
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		return nil, fmt.Errorf("it closes the connection: it is ending, belongs to another user, or has too many readers (%w)", err)
-	case err != nil:
-		return nil, err
-	case resp.StatusCode != http.StatusOK:
+	if err != nil {
+		return nil, h.explain(ctx, err)
+	}
+	if resp.StatusCode != http.StatusOK {
 		return nil, errors.Join(fmt.Errorf("it answers with %s", resp.Status), resp.Body.Close())
+	}
+	return resp.Body, nil
+}
+
+// explain returns the error for a connection that failed, or ended before there was an
+// answer. That is ErrGone if the host has ended.
+func (h *Host) explain(ctx context.Context, err error) error {
+	if !isLost(err) {
+		return h.removeStale(err)
+	}
+	conn, dialErr := new(net.Dialer).DialContext(ctx, "unix", h.Path)
+	if dialErr == nil {
+		_ = conn.Close() // nothing was written
+	}
+	if dialErr = h.removeStale(dialErr); errors.Is(dialErr, ErrGone) {
+		return dialErr
+	}
+	return fmt.Errorf("it closes the connection: it belongs to another user, or has too many readers (%w)", err)
+}
+
+// isLost reports whether an error is the end of a connection.
+func isLost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// removeStale returns ErrGone for the error of a connection to a socket where nobody listens,
+// because the host has ended. Such a socket is removed from the directories of this user's
+// hosts. Other directories may have sockets of other programs or other users.
+func (h *Host) removeStale(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ErrGone
+	case errors.Is(err, syscall.ECONNREFUSED):
+		if h.own {
+			_ = os.Remove(h.Path) // another reader may have done it
+		}
+		return ErrGone
 	default:
-		return resp.Body, nil
+		return err
 	}
 }
 
@@ -220,7 +253,9 @@ func (h *Host) Read(ctx context.Context) (_ *Report, err error) {
 	}
 	defer body.Close()                                    //nolint:errcheck // it was read
 	b, err := io.ReadAll(io.LimitReader(body, maxReport)) // with the line end, so that the connection can be used again
-	if err != nil {
+	if isLost(err) {
+		return nil, h.explain(ctx, err)
+	} else if err != nil {
 		return nil, err
 	}
 	return parseReport(b)
@@ -264,7 +299,7 @@ func (h *Host) Log(ctx context.Context, follow bool, yield func(Record) error) e
 			return err
 		}
 	}
-	if err := lines.Err(); errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+	if err := lines.Err(); isLost(err) {
 		return ErrCut
 	} else if err != nil {
 		return err

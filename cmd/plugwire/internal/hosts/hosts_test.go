@@ -86,11 +86,9 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// The socket of a host that was killed is removed.
-func TestStale(t *testing.T) {
-	t.Parallel()
-	dir := directory(t)
-	path := filepath.Join(dir, "1.sock")
+// stale makes a socket where nobody listens.
+func stale(t *testing.T, path string) {
+	t.Helper()
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
 	if err != nil {
 		t.Fatal(err)
@@ -99,12 +97,82 @@ func TestStale(t *testing.T) {
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	answers, err := newFinder(t, dir).ReadAll(t.Context())
-	if err != nil || len(answers) != 0 {
-		t.Errorf("%v, %v", answers, err)
+}
+
+// The socket of a host that was killed is removed, and no other file is. A directory that a
+// person names may belong to other programs: nothing is removed there.
+func TestStale(t *testing.T) {
+	runtime := directory(t)
+	t.Setenv("XDG_RUNTIME_DIR", runtime)
+	t.Setenv("TMPDIR", runtime)
+	own, other := filepath.Join(runtime, "plugwire"), directory(t)
+	if err := os.Mkdir(own, 0o700); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the socket: %v", err)
+	for _, tt := range []struct {
+		dir, flag string
+		kept      bool
+	}{{own, "", false}, {other, other, true}} {
+		socket, file := filepath.Join(tt.dir, "1.sock"), filepath.Join(tt.dir, "file.sock")
+		stale(t, socket)
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		answers, err := newFinder(t, tt.flag).ReadAll(t.Context())
+		if err != nil || len(answers) != 0 {
+			t.Errorf("-dir %q: %v, %v", tt.flag, answers, err)
+		}
+		if _, err := os.Lstat(socket); errors.Is(err, os.ErrNotExist) == tt.kept {
+			t.Errorf("-dir %q: the socket: %v", tt.flag, err)
+		}
+		if _, err := os.Lstat(file); err != nil {
+			t.Errorf("-dir %q: the file: %v", tt.flag, err)
+		}
+	}
+}
+
+// A host that ends while it is asked is not an error. One that refuses a reader is.
+func TestEndWhileAsked(t *testing.T) {
+	t.Parallel()
+	dir := directory(t)
+	for _, answer := range []string{"", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"} {
+		for name, end := range map[string]func(*net.UnixListener) error{
+			"stops":   func(ln *net.UnixListener) error { return os.Remove(ln.Addr().String()) },
+			"killed":  (*net.UnixListener).Close,
+			"refuses": func(*net.UnixListener) error { return nil },
+		} {
+			path := filepath.Join(dir, name+".sock")
+			ln, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ln.SetUnlinkOnClose(false)
+			served := make(chan error, 1)
+			go func() {
+				conn, err := ln.Accept()
+				if err == nil {
+					_, writeErr := io.WriteString(conn, answer)
+					err = errors.Join(writeErr, end(ln), conn.Close())
+				}
+				served <- err
+			}()
+			found, err := newFinder(t, dir).Find()
+			if err != nil || len(found) != 1 {
+				t.Fatalf("%v, %v", found, err)
+			}
+			_, err = found[0].Read(t.Context())
+			if errors.Is(err, ErrGone) != (name != "refuses") || err == nil {
+				t.Errorf("a host that %s after %q: %v", name, answer, err)
+			}
+			if name == "refuses" && !strings.Contains(err.Error(), "too many readers") {
+				t.Errorf("a host that refuses: %v", err)
+			}
+			if err := <-served; err != nil {
+				t.Fatal(err)
+			}
+			_ = ln.Close()
+			_ = os.Remove(path) // it may have gone
+		}
 	}
 }
 

@@ -257,15 +257,20 @@ func (f *follower) follow(ctx context.Context, fail context.CancelCauseFunc, h *
 	f.mu.Lock()
 	seen := f.seen[h.Path]
 	f.mu.Unlock()
+	// Numbers may be missing among the records that a host has kept, because it drops the old
+	// ones of each plugin. Only a reader that was cut off has missed those after its last one,
+	// until the host itself says what this connection has missed.
+	cut := seen > 0
 	err = h.Log(ctx, true, func(r hosts.Record) error {
 		switch {
 		case r.Missed > 0:
-			f.out.Note("%s: %d records are missing, because the output was not read fast enough", o.name, r.Missed)
+			f.noteMissing(o, r.Missed)
+			cut = false
 			return nil
 		case r.Seq <= seen:
 			return nil
-		case seen > 0 && r.Seq > seen+1:
-			f.out.Note("%s: %d records are missing, because the output was not read fast enough", o.name, r.Seq-seen-1)
+		case cut && r.Seq > seen+1:
+			f.noteMissing(o, r.Seq-seen-1)
 		}
 		seen = r.Seq
 		if !f.wants(o, r) {
@@ -281,6 +286,10 @@ func (f *follower) follow(ctx context.Context, fail context.CancelCauseFunc, h *
 	f.seen[h.Path] = seen
 	f.mu.Unlock()
 	return err
+}
+
+func (f *follower) noteMissing(o origin, records uint64) {
+	f.out.Note("%s: %d records are missing, because the output was not read fast enough", o.name, records)
 }
 
 // print prints a record.

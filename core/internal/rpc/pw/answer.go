@@ -3,6 +3,7 @@ package pw
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -182,9 +183,14 @@ func sendError(ctx context.Context, err error) error {
 	return status.Error(codes.Unavailable, errLost.Error())
 }
 
-// finish ends the call, and tells the stats handlers what the handler has returned.
-func (h *handling) finish(err error, reply any) {
-	err = h.end(err, reply)
+// finish ends the call, and tells the stats handlers what the handler has returned. answers
+// says that reply is the answer of a unary call, which may be nil.
+func (h *handling) finish(err error, reply any, answers bool) {
+	err = h.end(err, reply, answers)
+	if p := h.panicked; p != nil {
+		h.panicked = nil
+		h.server.cfg.OnPanic(h.context(), h.method.name, p.value, p.stack)
+	}
 	if !h.watched || h.told {
 		return
 	}
@@ -194,40 +200,47 @@ func (h *handling) finish(err error, reply any) {
 
 // end sends the status of the call, after the only message of a unary call. It returns how the
 // call ended for this side.
-func (h *handling) end(err error, reply any) error {
+func (h *handling) end(err error, reply any, answers bool) error {
 	h.ctx.sending.Lock()
 	defer h.ctx.sending.Unlock()
 	if h.isDone() {
-		if err == nil && reply != nil {
+		if err == nil && answers {
 			err = h.ctx.doneError()
 		}
 		return err
 	}
 	h.ended = true
-	if err == nil && h.cut != nil {
+	encoded := false
+	defer func() { h.ended = encoded }() // false after runtime.Goexit
+	if h.cut != nil && h.statusOf(err).Code() == codes.OK {
 		err = sendError(h.ctx, h.cut)
 	}
 	var p message
 	complete := false
-	if err == nil && reply != nil {
-		if p, err = prepare(reply, h.codec, h.server.cfg.MaxMessageSize); err == nil && p.size > smallMessage {
-			complete, err = h.sendLargeReply(&p)
-		}
+	if err == nil && answers {
+		err = h.guarded(func() (err error) {
+			if p, err = prepare(reply, h.codec, h.server.cfg.MaxMessageSize); err == nil && p.size > smallMessage {
+				complete, err = h.sendLargeReply(&p)
+			}
+			return err
+		})
 	}
 	st := h.statusOf(err)
 	if !complete {
 		var ok bool
 		if st, ok = h.sendEnd(st, &p); !ok {
+			encoded = true
 			return err
 		}
 	}
+	encoded = true
 	if !h.watched {
 		return st.Err()
 	}
-	if !h.sent && (len(h.header.block) > 0 || reply != nil && st.Code() == codes.OK) {
+	if !h.sent && (len(h.header.block) > 0 || answers && st.Code() == codes.OK) {
 		h.tell(&stats.OutHeader{Header: parseMetadata(nil, string(h.header.block))})
 	}
-	if reply != nil && st.Code() == codes.OK {
+	if answers && st.Code() == codes.OK {
 		h.tell(&stats.OutPayload{Payload: reply, Length: p.size, CompressedLength: p.size, WireLength: p.size + grpcPrefix, SentTime: time.Now()})
 	}
 	h.tell(&stats.OutTrailer{Trailer: parseMetadata(nil, string(h.trailer.block))})
@@ -241,15 +254,23 @@ func (h *handling) sendEnd(st *status.Status, p *message) (sent *status.Status, 
 	if h.lockToEnd(p.size) != nil {
 		return nil, false
 	}
-	at := w.begin(frameEnd, h.id)
-	if err := h.appendEnd(st, p); err != nil {
+	at, added := w.begin(frameEnd, h.id), false
+	defer func() {
+		if !added { // the encoding has ended the goroutine
+			w.buf = w.buf[:at]
+			w.later()
+		}
+	}()
+	err := h.guarded(func() error { return h.appendEnd(st, p) })
+	for err != nil { // each error drops what it is about
 		w.buf = w.buf[:at]
 		at = w.begin(frameEnd, h.id)
 		*p = message{}
 		st = h.statusOf(err)
-		_ = h.appendEnd(st, p) // has nothing left that can fail
+		err = h.appendEnd(st, p)
 	}
 	w.end(at)
+	added = true
 	if h.batched {
 		w.unsent.Store(true)
 		w.mu.Unlock()
@@ -258,6 +279,28 @@ func (h *handling) sendEnd(st *status.Status, p *message) (sent *status.Status, 
 	}
 	return st, true
 }
+
+// panicValue is what the encoding of an answer has panicked with.
+type panicValue struct {
+	value any
+	stack []byte
+}
+
+// guarded calls encode, which encodes the answer of a handler that has returned. A panic ends
+// the call only: no handler is left to get it, and the end of the process would end all other
+// calls too.
+func (h *handling) guarded(encode func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			h.panicked = &panicValue{value, debug.Stack()}
+			err = status.Errorf(codes.Internal, "panic in the encoding of an answer of %s: %v", h.method.name, value)
+		}
+	}()
+	return encode()
+}
+
+// errGoexit is the error of a call whose answer ends the goroutine that encodes it.
+var errGoexit = status.Error(codes.Internal, "the encoding of the answer called runtime.Goexit")
 
 // lockToEnd locks the writer for an end frame with a message of that size.
 func (h *handling) lockToEnd(size int) error {

@@ -145,17 +145,9 @@ func (k *call) begin(m *message) error {
 		c.arm()
 	}
 	c.mu.Unlock()
-	at := w.begin(frameOpen, k.id)
-	if err := k.appendOpen(m); err != nil {
-		w.buf = w.buf[:at] // the other side never hears of the number
-		w.later()
-		c.mu.Lock()
-		k.forget()
-		k.id = 0 // the call was never sent
-		c.mu.Unlock()
+	if err := k.addOpen(m); err != nil {
 		return err
 	}
-	w.end(at)
 	if m == nil && k.isUnary {
 		w.mu.Unlock() // the message follows, and takes it along
 		return nil
@@ -175,6 +167,33 @@ func (c *conn) number() uint32 {
 	}
 }
 
+// addOpen adds the open frame. If the message fails to encode, or panics, the call was never
+// sent, and the mutex of the writer is unlocked. The caller holds that mutex.
+func (k *call) addOpen(m *message) error {
+	c, w := k.c, k.w
+	at, added := w.begin(frameOpen, k.id), false
+	defer func() {
+		if added {
+			return
+		}
+		w.buf = w.buf[:at] // the other side never hears of the number
+		w.later()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		k.forget()
+		if k.l != nil {
+			c.tracks.put(k.l, true)
+		}
+		k.id, k.l = 0, nil
+	}()
+	if err := k.appendOpen(m); err != nil {
+		return err
+	}
+	w.end(at)
+	added = true
+	return nil
+}
+
 // appendOpen adds the payload of an open frame.
 func (k *call) appendOpen(m *message) error {
 	c, w := k.c, k.w
@@ -189,7 +208,6 @@ func (k *call) appendOpen(m *message) error {
 		set |= openNewMethod
 		if k.l == nil && len(c.names) < maxMethods && len(k.method) <= maxNumbered {
 			number = uint32(len(c.names)) + 1 //nolint:gosec // bounded
-			c.names[k.method] = number
 		}
 	}
 	w.buf = appendUvarint(w.buf, uint64(number))
@@ -202,9 +220,6 @@ func (k *call) appendOpen(m *message) error {
 	}
 	if len(k.md.block) > 0 {
 		if k.md.size > calls.MaxMetadata {
-			if !known && number > 0 {
-				delete(c.names, k.method)
-			}
 			return tooMuchMetadata("server")
 		}
 		set |= openMetadata
@@ -218,12 +233,12 @@ func (k *call) appendOpen(m *message) error {
 		set |= openMessage
 		buf, err := m.appendTo(w.buf)
 		if err != nil {
-			if !known && number > 0 {
-				delete(c.names, k.method)
-			}
 			return err
 		}
 		w.buf = buf
+	}
+	if !known && number > 0 { // now the other side gets the name
+		c.names[k.method] = number
 	}
 	w.buf[flags] = set
 	return nil
@@ -323,13 +338,16 @@ func (k *call) forget() {
 
 // abandon ends the call from this side.
 func (k *call) abandon() {
+	if k.id == 0 { // it has not begun
+		return
+	}
 	c := k.c
 	c.mu.Lock()
 	was := k.over
 	k.forget()
 	lost := c.lostWith != nil
 	c.mu.Unlock()
-	if was || lost || k.id == 0 {
+	if was || lost {
 		return
 	}
 	if k.l != nil {
@@ -446,15 +464,26 @@ func (c *conn) invoke(ctx context.Context, method string, args, reply any, _ *gr
 	return c.invokeOn(ctx, method, args, reply, opts, false)
 }
 
+// errPanic is the error that statistics show of a call whose caller panics.
+var errPanic = status.Error(codes.Internal, "a panic while a message was encoded or decoded")
+
 func (c *conn) invokeOn(ctx context.Context, method string, args, reply any, opts []grpc.CallOption, plain bool) error {
 	k, err := c.newCall(ctx, method, opts, plain)
 	if err != nil {
 		return err
 	}
 	k.isUnary = true
+	returned := false
+	defer func() {
+		if !returned { // a message has panicked, which is the caller's to handle
+			k.abandon()
+			_ = k.settle(errPanic)
+		}
+	}()
 	if err = k.start(unaryDesc); err == nil {
 		err = k.unary(args, reply)
 	}
+	returned = true
 	err = k.settle(err)
 	k.recycle()
 	if method == shutdownMethod {

@@ -40,6 +40,8 @@ type handling struct {
 	first   bool        // a message was received; belongs to the receiver
 	batched bool        // the background writes the status, with those of other calls
 
+	panicked *panicValue // of the encoding of the answer; nil without
+
 	watchesWrite bool // a write on the track ends with the deadline; guarded by the mutex of the writer
 
 	decode   func(any) error // decodeOnly
@@ -161,7 +163,11 @@ func (h *handling) serve() {
 	defer h.server.handlers.Done()
 	defer h.leave()
 	defer func() {
-		if !returned && h.batched { // the goroutine ends, and nobody else sends the status
+		if returned {
+			return
+		}
+		h.finish(errGoexit, nil, false) // unless the handler is what has ended the goroutine
+		if h.batched {                  // no other goroutine sends the status
 			h.w.mu.Lock()
 			h.w.flush()
 		}
@@ -185,12 +191,12 @@ func (h *handling) serve() {
 		reply, err = m.entry.Unary(m.entry.Service, h.context(), h.decode, nil)
 		m.ran(time.Since(began))
 		if err == nil {
-			h.finish(nil, reply)
+			h.finish(nil, reply, true)
 			returned, h.reusable = true, h.alone
 			return
 		}
 	}
-	h.finish(err, nil)
+	h.finish(err, nil, false)
 	returned, h.reusable = true, h.alone && h.method.entry.Unary != nil
 }
 
@@ -350,7 +356,7 @@ func (h *handling) fail(err error) {
 	h.gone = true // end waits for a goroutine that sends
 	h.notify()
 	h.c.mu.Unlock()
-	_ = h.end(err, nil)
+	_ = h.end(err, nil, false)
 	h.c.mu.Lock()
 	defer h.c.mu.Unlock()
 	h.cancelled(context.Canceled)

@@ -140,10 +140,12 @@ type message struct {
 	size  int
 }
 
-// prepare measures a message.
+// prepare measures a message. Like grpc-go, it takes nil for an empty message.
 func prepare(m any, c codec, limit int) (message, error) {
 	var p message
-	if c != nil {
+	if m == nil {
+		p.bytes = []byte{}
+	} else if c != nil {
 		b, err := c.marshal(m)
 		if err != nil {
 			return p, status.Errorf(codes.Internal, "grpc: error while marshaling: %v", err)
@@ -159,7 +161,7 @@ func prepare(m any, c codec, limit int) (message, error) {
 		}
 		p = message{proto: pm, size: proto.Size(pm)}
 	}
-	if p.size > limit {
+	if limit = int(min(int64(limit), maxLarge)); p.size > limit {
 		return p, calls.TooLarge("send", p.size, limit)
 	}
 	return p, nil
@@ -177,12 +179,16 @@ func protoOf(m any) (proto.Message, error) {
 	}
 }
 
-// appendTo encodes the message at the end of b.
+// appendTo encodes the message at the end of b. The length must be the one that prepare has
+// measured: frames and credit depend on it.
 func (p *message) appendTo(b []byte) ([]byte, error) {
 	if p.proto == nil {
 		return append(b, p.bytes...), nil
 	}
 	encoded, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, p.proto)
+	if err == nil && len(encoded)-len(b) != p.size {
+		err = fmt.Errorf("the message has %d bytes and had %d: it was changed while it was sent", len(encoded)-len(b), p.size)
+	}
 	if err != nil {
 		return b, status.Errorf(codes.Internal, "grpc: error while marshaling: %v", err)
 	}

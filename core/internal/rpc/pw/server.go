@@ -132,7 +132,7 @@ func newServer(cfg calls.ServerConfig) (*server, error) {
 		OnPanic: cfg.OnPanic,
 		End: func(ctx context.Context, err error) {
 			if t, ok := ctx.Value(keys().stream).(transportStream); ok {
-				t.c.handling.finish(err, nil)
+				t.c.handling.finish(err, nil, false)
 			}
 		},
 	})

@@ -54,7 +54,7 @@ func (s *stoppableConn) Close() error {
 	return s.Conn.Close()
 }
 
-func certificate(t *testing.T) tls.Certificate {
+func certificate(t testing.TB) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"io"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/plugwire/plugwire/core/internal/rpc/calls"
 )
 
@@ -63,7 +66,7 @@ type stream struct {
 	base      []byte // what out is a part of
 	outLarges [][]byte
 
-	cut error // why a message was sent in part, so that none can follow; belongs to the sender
+	cut error // why a message was not sent whose credit is spent, so that none can follow; belongs to the sender
 
 	limit int   // of a message that is received
 	room  *room // what this side holds for calls
@@ -440,11 +443,21 @@ func (s *stream) sendMessage(ctx context.Context, m *message, tail []byte, lazy 
 	if err := s.spend(ctx, m.size); err != nil {
 		return err
 	}
-	w := s.w
+	s.cut = errNotEncoded // in case the encoding panics
 	if m.size > smallMessage {
 		s.cut = s.sendLarge(ctx, m, tail)
-		return s.cut
+	} else {
+		s.cut = s.sendSmall(ctx, m, tail, lazy)
 	}
+	return s.cut
+}
+
+// errNotEncoded is why no message follows one whose encoding has panicked.
+var errNotEncoded = status.Error(codes.Internal, "grpc: error while marshaling: a message before has panicked")
+
+// sendSmall sends a message in one frame, and tail after it.
+func (s *stream) sendSmall(ctx context.Context, m *message, tail []byte, lazy bool) error {
+	w := s.w
 	if err := w.lock(ctx); err != nil {
 		return err
 	}
@@ -452,13 +465,9 @@ func (s *stream) sendMessage(ctx context.Context, m *message, tail []byte, lazy 
 		w.widen(m.size)
 	}
 	at := w.begin(frameMessage, s.id)
-	buf, err := m.appendTo(w.buf)
-	if err != nil {
-		w.buf = w.buf[:at]
-		w.mu.Unlock()
+	if err := w.encode(m, at); err != nil {
 		return err
 	}
-	w.buf = buf
 	w.end(at)
 	w.buf = append(w.buf, tail...)
 	if lazy && len(w.buf) < lazyFlush {

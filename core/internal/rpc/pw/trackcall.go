@@ -29,18 +29,9 @@ func (k *call) beginOnTrack(m *message) error {
 	if m != nil {
 		l.w.widen(m.size)
 	}
-	at := l.w.begin(frameOpen, 0)
-	if err := k.appendOpen(m); err != nil {
-		l.w.buf = l.w.buf[:at] // the other side never hears of the call
-		l.w.mu.Unlock()
-		c.mu.Lock()
-		k.forget()
-		k.id, k.l = 0, nil // the call was never sent
-		c.tracks.put(l, true)
-		c.mu.Unlock()
+	if err := k.addOpen(m); err != nil {
 		return err
 	}
-	l.w.end(at)
 	if k.ctx.Done() != nil {
 		k.stopWatch = context.AfterFunc(k.ctx, func() { l.cancelUse(use) })
 	}

@@ -184,6 +184,23 @@ func (w *writer) add(k kind, id uint32, payload []byte) {
 	w.end(at)
 }
 
+// encode adds a message to the frame that begins at at. If the message fails to encode, or
+// panics, the frame is gone and mu is unlocked. The caller holds mu.
+func (w *writer) encode(m *message, at int) error {
+	encoded := false
+	defer func() {
+		if !encoded {
+			w.buf = w.buf[:at]
+			w.later()
+		}
+	}()
+	b, err := m.appendTo(w.buf)
+	if err == nil {
+		w.buf, encoded = b, true
+	}
+	return err
+}
+
 // flush writes what there is, unless another goroutine is writing, which then takes it along.
 // It unlocks mu, which the caller holds.
 func (w *writer) flush() { w.flushRounds(math.MaxInt, nil) }

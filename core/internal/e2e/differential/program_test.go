@@ -36,7 +36,7 @@ type program []step
 // by then, and the other side may see that or not. A caller leaves if it gives up for another
 // reason than its context: the caller and the stats handlers of its server may see the trailer
 // or not. A call is refused if no handler gets it: the answer can come before grpc-go has sent
-// the message.
+// the message. A call is unended if grpc-go never tells the stats handlers of its end.
 //
 // The handler's operations:
 //

@@ -305,7 +305,7 @@ func (r *runner) setContext(c *call, s step) error {
 	if s.has("unsent") {
 		c.notes.mute(handlersStats)
 	}
-	if s.has("refused") {
+	if s.has("refused") || s.has("unended") {
 		c.notes.mute(callersStats)
 	}
 	if s.has("leaves") {

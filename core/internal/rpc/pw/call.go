@@ -3,7 +3,6 @@ package pw
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -517,32 +516,61 @@ func (k *call) unary(args, reply any) error {
 		}
 	}
 	k.watch.outPayload(args, m.size)
-	c := k.c
-	c.mu.Lock()
-	err = k.await(k.ctx, wantEnd)
-	if err == nil && k.hasEnd {
-		k.takeAll()
-	}
-	c.mu.Unlock()
-	if err != nil {
+	if err := k.awaitAnswer(); err != nil {
 		k.abandon()
 		return err
 	}
-	if err := k.result(); err != nil {
+	answered := len(k.out) > 0
+	if answered {
+		b, large, err := k.receive(k.ctx)
+		if err != nil {
+			return err
+		}
+		if err := decode(b, large, reply, k.opts.codec, k.opts.maxReceive); err != nil {
+			return err
+		}
+		k.watch.inPayload(reply, len(b))
+	}
+	switch err := k.result(); {
+	case err != nil:
 		return err
+	case len(k.out) > 0:
+		return errManyAnswers
+	case !answered:
+		return errNoAnswer
+	default:
+		return nil
 	}
-	b, large, err := k.receive(k.ctx)
-	if errors.Is(err, io.EOF) {
-		return status.Error(codes.Internal, "cardinality violation: received no response message from non-server-streaming RPC")
+}
+
+var (
+	errNoAnswer    = status.Error(codes.Internal, "cardinality violation: received no response message from non-server-streaming RPC")
+	errManyAnswers = status.Error(codes.Internal, "cardinality violation: expected <EOF> for non server-streaming RPCs, but received another message")
+)
+
+// awaitAnswer waits for the end of a unary call, and takes its messages. The other side may think
+// that the call is a stream: it gets credit, and an error when it sends a second message.
+func (k *call) awaitAnswer() error {
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	for {
+		if err := k.await(k.ctx, wantAnswer); err != nil {
+			return err
+		}
+		switch {
+		case k.over || k.c.lostWith != nil:
+			k.takeAll()
+			return nil
+		case k.refusal != nil:
+			return k.refusal
+		case k.hasSecond():
+			return errManyAnswers
+		}
+		more := k.owe()
+		k.c.mu.Unlock()
+		k.give(k.ctx, more)
+		k.c.mu.Lock()
 	}
-	if err != nil {
-		return err
-	}
-	if err := decode(b, large, reply, k.opts.codec, k.opts.maxReceive); err != nil {
-		return err
-	}
-	k.watch.inPayload(reply, len(b))
-	return nil
 }
 
 // halfFrame says that no more messages come.

@@ -174,7 +174,7 @@ func (s *clientStream) RecvMsg(m any) error {
 	if errors.Is(err, io.EOF) {
 		if err = s.result(); err == nil {
 			if !s.desc.ServerStreams {
-				err = s.finish(status.Error(codes.Internal, "cardinality violation: received no response message from non-server-streaming RPC"))
+				err = s.finish(errNoAnswer)
 			} else {
 				err = s.finish(nil)
 			}
@@ -195,7 +195,7 @@ func (s *clientStream) only(m any) error {
 	case err == nil:
 		s.watch.inPayload(m, len(b))
 		s.abandon()
-		return s.finish(status.Error(codes.Internal, "cardinality violation: expected <EOF> for non server-streaming RPCs, but received another message"))
+		return s.finish(errManyAnswers)
 	case errors.Is(err, io.EOF):
 		return s.finish(s.result())
 	default:

@@ -511,6 +511,9 @@ func (c *conn) takeGoodbye(payload []byte) error {
 	if err != nil || len(rest) > 0 || last > math.MaxUint32 {
 		return broken("the number in a goodbye")
 	}
+	if c.goodbye {
+		return broken("a second goodbye")
+	}
 	c.goodbye = true
 	if c.tracks != nil {
 		return c.tracks.finish()

@@ -32,7 +32,8 @@ type want int
 const (
 	wantMessage want = iota // a message, or the end
 	wantHeader              // metadata, or what comes after it
-	wantEnd                 // the end
+	wantAnswer              // the end, or what a unary call must not wait for any longer
+	wantEnd                 // the end, beside a goroutine that wants something else
 	wantCredit              // permission to send
 )
 
@@ -59,6 +60,7 @@ type stream struct {
 	receiver waiter // waits for a message, or for the end
 	sender   waiter // waits for credit
 	reads    waiter // waits for the header
+	ends     waiter // waits for the end
 	wide     bool   // the other side has credit up to window
 
 	// These belong to the goroutine that receives.
@@ -101,6 +103,8 @@ func (s *stream) waiter(w want) *waiter {
 		return &s.sender
 	case wantHeader:
 		return &s.reads
+	case wantEnd:
+		return &s.ends
 	default:
 		return &s.receiver
 	}
@@ -112,6 +116,8 @@ func (s *stream) has(w want) bool {
 		return len(s.data) > 0 || s.over || s.refusal != nil
 	case wantHeader:
 		return s.headerIn || s.over
+	case wantAnswer:
+		return s.over || s.refusal != nil || s.hasSecond() || s.isStalled()
 	case wantCredit:
 		return s.credit > 0 || s.gone
 	default:
@@ -119,9 +125,21 @@ func (s *stream) has(w want) bool {
 	}
 }
 
+// hasSecond reports whether a message has come, and at least a part of another.
+func (s *stream) hasSecond() bool {
+	if len(s.data) == 0 {
+		return false
+	}
+	size, n := binary.Uvarint(s.data)
+	return s.large != nil || uint64(len(s.data)) > uint64(n)+size>>1 //nolint:gosec // positive
+}
+
+// isStalled reports whether a message has come, and the other side needs credit for another.
+func (s *stream) isStalled() bool { return len(s.data) > 0 && s.allowed <= 0 }
+
 // notify wakes those that wait at the call. The caller holds the mutex of the connection.
 func (s *stream) notify() {
-	for _, w := range [...]*waiter{&s.receiver, &s.sender, &s.reads} {
+	for _, w := range [...]*waiter{&s.receiver, &s.sender, &s.reads, &s.ends} {
 		if w.isListed {
 			s.c.handed = s.l == nil
 			w.wakeUp()

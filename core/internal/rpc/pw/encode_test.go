@@ -68,7 +68,9 @@ func oddMessages() map[string]*oddMessage {
 		return &oddMessage{new(request), func() int { return size }, marshal}
 	}
 	bytesOf := func(n int) func() ([]byte, error) {
-		return func() ([]byte, error) { return proto.Marshal(&request{Payload: &testpb.Payload{Body: make([]byte, n)}}) }
+		return func() ([]byte, error) {
+			return proto.Marshal(&request{Payload: &testpb.Payload{Body: make([]byte, n)}})
+		}
 	}
 	panics := func() ([]byte, error) { panic(errOdd) }
 	fails := func() ([]byte, error) { return []byte("half"), errOdd }

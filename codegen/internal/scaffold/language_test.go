@@ -17,8 +17,8 @@ func done() error { return nil }
 func TestOtherLanguages(t *testing.T) {
 	t.Parallel()
 	for lang, want := range map[Language][]string{
-		Python: {".gitignore", "README.md", "myplugin.proto", "plugin.py", "requirements.txt", "test_plugin.py"},
-		Node:   {".gitignore", "README.md", "controller.proto", "health.proto", "myplugin.proto", "package.json", "plugin.js", "plugin.test.js"},
+		Python: {".gitignore", "README.md", "certificate.py", "mtls.py", "myplugin.proto", "plugin.py", "requirements.txt", "test_plugin.py"},
+		Node:   {".gitignore", "README.md", "certificate.js", "controller.proto", "health.proto", "mtls.js", "myplugin.proto", "package.json", "plugin.js", "plugin.test.js"},
 	} {
 		dir := filepath.Join(t.TempDir(), "my-plugin")
 		if err := Write(dir, Module{Name: "my-plugin", Lang: lang}, done); err != nil {

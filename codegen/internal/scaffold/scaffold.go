@@ -75,6 +75,12 @@ var (
 
 	// takenFiles are names whose .proto file exists in the template of a language.
 	takenFiles = map[Language][]string{Node: {"controller", "health"}}
+
+	// takenIn are names with another meaning in one language.
+	takenIn = map[Language][]string{
+		Python: {"health"},                   // its module health_pb2 would hide that of grpcio-health-checking
+		Node:   {"constructor", "prototype"}, // grpc-js leaves out packages with these names
+	}
 )
 
 // Check returns an error if Write does not accept the module.
@@ -88,6 +94,8 @@ func (m Module) Check() error {
 		return fmt.Errorf("name %q: want at most %d characters", m.Name, maxName)
 	case slices.Contains(takenFiles[m.Lang], m.Package()):
 		return fmt.Errorf("name %q: the plugin has another file %s: choose another name", m.Name, m.Proto())
+	case slices.Contains(takenIn[m.Lang], m.Package()):
+		return fmt.Errorf("name %q: %s has another meaning in the code of the plugin: choose another name", m.Name, m.Package())
 	case token.IsKeyword(m.Package()) || types.Universe.Lookup(m.Package()) != nil || slices.Contains(taken, m.Package()):
 		return fmt.Errorf("name %q: %s has another meaning in the code of the module: choose another name", m.Name, m.Package())
 	case m.Lang != Go:

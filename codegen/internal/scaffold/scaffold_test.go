@@ -61,8 +61,9 @@ func TestCheck(t *testing.T) {
 		{Name: "hello", Lang: Go, Module: "example.com/~me/hello.v2"},
 		{Name: "health", Lang: Go, Module: "example.com/health"},
 		{Name: "my-plugin", Lang: Python},
-		{Name: "health", Lang: Python},
+		{Name: "class", Lang: Python},
 		{Name: "my-plugin", Lang: Node},
+		{Name: "prototype", Lang: Python},
 	} {
 		if err := m.Check(); err != nil {
 			t.Errorf("%+v: %v", m, err)
@@ -98,6 +99,9 @@ func TestCheck(t *testing.T) {
 		{Name: "hello", Lang: "ruby"},
 		{Name: "plugin", Lang: Python},
 		{Name: "my_plugin", Lang: Python},
+		{Name: "health", Lang: Python},
+		{Name: "constructor", Lang: Node},
+		{Name: "proto-type", Lang: Node},
 		{Name: "health", Lang: Node},
 		{Name: "con-troller", Lang: Node},
 	} {

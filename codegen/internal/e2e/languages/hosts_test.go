@@ -23,12 +23,13 @@ import (
 )
 
 // goPluginClient returns a host on go-plugin for one plugin.
-func goPluginClient(cmd *exec.Cmd, logs io.Writer) *goplugin.Client {
+func goPluginClient(cmd *exec.Cmd, logs io.Writer, mutualTLS bool) *goplugin.Client {
 	return goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  goplugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "PLUGIN_MAGIC_COOKIE", MagicCookieValue: "plugwire"},
 		Plugins:          goplugin.PluginSet{"greeter": connection{}},
 		Cmd:              cmd,
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		AutoMTLS:         mutualTLS,
 		Logger:           hclog.New(&hclog.LoggerOptions{Output: logs}),
 	})
 }
@@ -92,7 +93,7 @@ func holdOurs(cmd *exec.Cmd) error {
 }
 
 func holdGoPlugin(cmd *exec.Cmd) error {
-	client := goPluginClient(cmd, io.Discard)
+	client := goPluginClient(cmd, io.Discard, true)
 	defer client.Kill()
 	conn, err := connect(client)
 	if err != nil {

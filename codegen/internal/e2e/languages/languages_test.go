@@ -31,8 +31,8 @@ import (
 func TestOwnTests(t *testing.T) {
 	t.Parallel()
 	passed := map[*language]*regexp.Regexp{
-		python: regexp.MustCompile(`(?m)^Ran 5 tests in .*\n\nOK$`),
-		node:   regexp.MustCompile(`(?m)^# pass 5$`),
+		python: regexp.MustCompile(`(?m)^Ran 7 tests in .*\n\nOK$`),
+		node:   regexp.MustCompile(`(?m)^# pass 6$`),
 	}
 	for _, l := range languages {
 		t.Run(string(l.name), func(t *testing.T) {
@@ -97,44 +97,102 @@ func options(t *testing.T) []host.Option {
 // TestUnderOurHost launches a new plugin, calls it, and asks it to end.
 func TestUnderOurHost(t *testing.T) {
 	t.Parallel()
-	for _, l := range languages {
-		t.Run(string(l.name), func(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string
+		options    []host.Option
+	}{
+		{"peer credentials", handshake.SecurityPeerCred, nil},
+		{"mutual TLS", handshake.SecurityMTLS, []host.Option{host.WithMutualTLS()}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			dir := l.require(t)
-			var mu sync.Mutex // guards the variables below
-			var private string
-			var steps []host.Step
-			var exit *host.ExitStatus
-			trace := &host.Trace{
-				ProcessStart:  func(e host.ProcessStartEvent) { mu.Lock(); defer mu.Unlock(); private = e.PrivateDir },
-				Stopping:      func(e host.StoppingEvent) { mu.Lock(); defer mu.Unlock(); steps = append(steps, e.Step) },
-				ProcessExited: func(e host.ProcessExitedEvent) { mu.Lock(); defer mu.Unlock(); exit = &e.Status },
-			}
-			p, err := host.Launch(testContext(t), l.plugin(dir), append(options(t), host.WithTrace(trace))...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Close()
-			want := transport.ID{Name: "unix", Version: 1}
-			if info := p.Info(); info.Transport != want || info.Security != handshake.SecurityPeerCred || info.Version != 1 {
-				t.Errorf("%+v, want version 1 over %s with %s", info, want, handshake.SecurityPeerCred)
-			}
-			checkGreet(t, p)
-			if err := p.Ping(testContext(t)); err != nil {
-				t.Errorf("Ping: %v", err)
-			}
-			if err := p.Shutdown(testContext(t)); err != nil {
-				t.Errorf("Shutdown: %v", err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if !slices.Equal(steps, []host.Step{host.StepAsk}) || exit == nil || *exit != (host.ExitStatus{}) {
-				t.Errorf("steps %q and %v, want that the plugin is asked and exits with 0", steps, exit)
-			}
-			if _, err := os.Lstat(private); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("directory %s is left: %v", private, err)
+			for _, l := range languages {
+				t.Run(string(l.name), func(t *testing.T) {
+					t.Parallel()
+					checkUnderOurHost(t, l.plugin(l.require(t)), tt.want, tt.options...)
+				})
 			}
 		})
+	}
+}
+
+// TestCertificateByCommand launches a plugin in Python that has no package for
+// certificates.
+func TestCertificateByCommand(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	plugin := python.plugin(python.require(t))
+	plugin.Env = append(os.Environ(), "PYTHONPATH="+withoutCryptography(t))
+	checkUnderOurHost(t, plugin, handshake.SecurityMTLS, host.WithMutualTLS())
+}
+
+// TestNoCertificate launches a plugin in Python that cannot make a certificate.
+func TestNoCertificate(t *testing.T) {
+	t.Parallel()
+	plugin := python.plugin(python.require(t))
+	plugin.Env = append(os.Environ(), "PYTHONPATH="+withoutCryptography(t), "PATH="+t.TempDir())
+	p, err := host.Launch(testContext(t), plugin, append(options(t), host.WithMutualTLS())...)
+	if err == nil {
+		_ = p.Close()
+		t.Fatal("the plugin started")
+	}
+	const want = "the host demands mutual TLS, for which this plugin needs the Python package cryptography or the command openssl"
+	e, ok := errors.AsType[*host.StartError](err)
+	if !ok || e.Exit == nil || *e.Exit != (host.ExitStatus{Code: 1}) || e.Stdout != "" || !strings.Contains(e.Stderr, want) {
+		t.Errorf("%v, want exit code 1 and %q on standard error", err, want)
+	}
+}
+
+// withoutCryptography returns a directory that hides Python's package for certificates.
+func withoutCryptography(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "cryptography.py"), []byte("raise ImportError\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// checkUnderOurHost launches a plugin, calls it, and asks it to end.
+func checkUnderOurHost(t *testing.T, plugin *exec.Cmd, security string, more ...host.Option) {
+	t.Helper()
+	var mu sync.Mutex // guards the variables below
+	var private string
+	var steps []host.Step
+	var exit *host.ExitStatus
+	trace := &host.Trace{
+		ProcessStart:  func(e host.ProcessStartEvent) { mu.Lock(); defer mu.Unlock(); private = e.PrivateDir },
+		Stopping:      func(e host.StoppingEvent) { mu.Lock(); defer mu.Unlock(); steps = append(steps, e.Step) },
+		ProcessExited: func(e host.ProcessExitedEvent) { mu.Lock(); defer mu.Unlock(); exit = &e.Status },
+	}
+	p, err := host.Launch(testContext(t), plugin, append(append(options(t), host.WithTrace(trace)), more...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	want := transport.ID{Name: "unix", Version: 1}
+	if info := p.Info(); info.Transport != want || info.Security != security || info.Version != 1 {
+		t.Errorf("%+v, want version 1 over %s with %s", info, want, security)
+	}
+	checkGreet(t, p)
+	if err := p.Ping(testContext(t)); err != nil {
+		t.Errorf("Ping: %v", err)
+	}
+	if err := p.Shutdown(testContext(t)); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(steps, []host.Step{host.StepAsk}) || exit == nil || *exit != (host.ExitStatus{}) {
+		t.Errorf("steps %q and %v, want that the plugin is asked and exits with 0", steps, exit)
+	}
+	if _, err := os.Lstat(private); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("directory %s is left: %v", private, err)
 	}
 }
 
@@ -173,34 +231,43 @@ func TestRefusals(t *testing.T) {
 // TestUnderGoPlugin launches a new plugin from a host on go-plugin.
 func TestUnderGoPlugin(t *testing.T) {
 	t.Parallel()
-	for _, l := range languages {
-		t.Run(string(l.name), func(t *testing.T) {
+	for name, mutualTLS := range map[string]bool{"without TLS": false, "mutual TLS": true} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := l.plugin(l.require(t))
-			tmp := shortDir(t)
-			cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
-			client := goPluginClient(cmd, t.Output())
-			defer client.Kill()
-			conn, err := connect(client)
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkGreet(t, conn)
-			rpc, err := client.Client()
-			if err == nil {
-				err = rpc.Ping()
-			}
-			if err != nil {
-				t.Errorf("Ping: %v", err)
-			}
-			client.Kill()
-			if state := cmd.ProcessState; state == nil || !state.Success() {
-				t.Errorf("%v, want exit code 0", state)
-			}
-			if left, err := filepath.Glob(tmp + "/*"); err != nil || len(left) > 0 {
-				t.Errorf("left behind: %q, %v", left, err)
+			for _, l := range languages {
+				t.Run(string(l.name), func(t *testing.T) {
+					t.Parallel()
+					checkUnderGoPlugin(t, l.plugin(l.require(t)), mutualTLS)
+				})
 			}
 		})
+	}
+}
+
+func checkUnderGoPlugin(t *testing.T, cmd *exec.Cmd, mutualTLS bool) {
+	t.Helper()
+	tmp := shortDir(t)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	client := goPluginClient(cmd, t.Output(), mutualTLS)
+	defer client.Kill()
+	conn, err := connect(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkGreet(t, conn)
+	rpc, err := client.Client()
+	if err == nil {
+		err = rpc.Ping()
+	}
+	if err != nil {
+		t.Errorf("Ping: %v", err)
+	}
+	client.Kill()
+	if state := cmd.ProcessState; state == nil || !state.Success() {
+		t.Errorf("%v, want exit code 0", state)
+	}
+	if left, err := filepath.Glob(tmp + "/*"); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -253,6 +254,12 @@ func checkUnderGoPlugin(t *testing.T, cmd *exec.Cmd, mutualTLS bool) {
 	conn, err := connect(client)
 	if err != nil {
 		t.Fatal(err)
+	}
+	// A terminal sends these to the plugin too, and the host decides.
+	for _, terminal := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if err := cmd.Process.Signal(terminal); err != nil {
+			t.Fatal(err)
+		}
 	}
 	checkGreet(t, conn)
 	rpc, err := client.Client()

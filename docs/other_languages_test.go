@@ -55,11 +55,14 @@ func TestOtherLanguages(t *testing.T) {
 		checkRules(t, s.run(t, "plugwire conform plugin -list -json"))
 	})
 	steps := stepsOf(t, strings.Join(unfenced(read(t, otherLanguages)), "\n"))
-	var report string
+	var reports []step // those of conform
 	for _, step := range steps {
 		if strings.Contains(step.command, " conform ") {
-			report = strings.TrimRight(step.want, "\n")
+			reports = append(reports, step)
 		}
+	}
+	if len(reports) != 2 {
+		t.Fatalf("%s: %d reports of conform, want one without TLS and one with it", otherLanguages, len(reports))
 	}
 	t.Run("python", func(t *testing.T) {
 		t.Parallel()
@@ -83,9 +86,11 @@ func TestOtherLanguages(t *testing.T) {
 		s.run(t, "plugwire-gen new -lang node hello")
 		s.dir = filepath.Join(s.dir, "hello")
 		s.install(t, "node")
-		got := s.run(t, "plugwire conform plugin -profile minimal -- node plugin.js")
-		if report == "" || !shows(report, got) {
-			t.Errorf("conform prints\n%s\nand not\n%s", got, report)
+		for _, report := range reports {
+			command := strings.Replace(report.command, ".venv/bin/python plugin.py", "node plugin.js", 1)
+			if got := s.run(t, command); !shows(report.want, got) {
+				t.Errorf("%s prints\n%s\nand not\n%s", command, got, report.want)
+			}
 		}
 	})
 }

@@ -89,7 +89,7 @@ func (m Module) Check() error {
 	case !slices.Contains(Languages, m.Lang):
 		return fmt.Errorf("language %q: want %s", m.Lang, languageList())
 	case !validName.MatchString(m.Name):
-		return fmt.Errorf("name %q: want lower-case letters, digits and single dashes between them, beginning with a letter: it names a directory and a Go package", m.Name)
+		return fmt.Errorf("name %q: want lower-case letters, digits and single dashes between them, beginning with a letter: it names a directory and the protocol", m.Name)
 	case len(m.Name) > maxName:
 		return fmt.Errorf("name %q: want at most %d characters", m.Name, maxName)
 	case slices.Contains(takenFiles[m.Lang], m.Package()):
@@ -112,6 +112,9 @@ func (m Module) Check() error {
 func Write(dir string, m Module, complete func() error) error {
 	if err := m.Check(); err != nil {
 		return err
+	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s: is not a directory", dir)
 	}
 	entries, err := os.ReadDir(dir)
 	isNew := errors.Is(err, fs.ErrNotExist)

@@ -66,7 +66,7 @@ func TestSecondGoodbye(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.accept()
+	p.acceptOpen()
 	for range 2 {
 		if _, err := p.first.Write(encoded(frameGoodbye, 0, 0)); err != nil {
 			t.Fatal(err)
@@ -91,10 +91,7 @@ func TestGoodbyeWhileOthersWait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := p.accept()
-		if f, err := l.next(); err != nil || f.kind != frameOpen {
-			t.Fatal(f, err)
-		}
+		l := p.acceptOpen()
 		var k *call
 		p.real.mu.Lock()
 		for _, k = range p.real.made {

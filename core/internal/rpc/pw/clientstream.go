@@ -115,8 +115,13 @@ func (s *clientStream) Trailer() metadata.MD {
 
 // CloseSend implements [grpc.ClientStream].
 func (s *clientStream) CloseSend() error {
-	if !s.halved {
-		s.halved = true
+	if s.halved {
+		return nil
+	}
+	s.halved = true
+	// A message that was sent in part cannot end any more, and nothing may follow it: its
+	// context has ended, or the call has.
+	if s.cut == nil || s.cut == errNotEncoded { //nolint:errorlint // it is never wrapped
 		s.half()
 	}
 	return nil

@@ -364,3 +364,29 @@ func TestTooMuchMetadataInHeaderAndTrailer(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseSendAfterAPanic says that no more messages come, after one that has panicked. The other
+// side has got nothing of that message.
+func TestCloseSendAfterAPanic(t *testing.T) {
+	t.Parallel()
+	onEachMapping(t, func(t *testing.T, connect connector) {
+		t.Helper()
+		p := connect(t, &service{}, &service{})
+		for _, name := range []string{"panic in a small message", "panic in a large message"} {
+			stream, err := p.toPlugin.FullDuplexCall(bounded(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if value := recovered(func() { _ = stream.SendMsg(oddMessages()[name]) }); value == nil {
+				t.Errorf("%s: no panic", name)
+			}
+			if err := stream.CloseSend(); err != nil {
+				t.Error(err)
+			}
+			if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+				t.Errorf("%s: %v, want %v", name, err, io.EOF)
+			}
+		}
+		assertNothingLeft(t, p)
+	})
+}

@@ -162,7 +162,7 @@ func (w *writer) writeLarge(ctx context.Context, s *stream, head, body, tail []b
 		w.beginPiece(s.id, size, len(a)+len(b), first)
 		w.busy = true
 		before := w.buf
-		w.buf = w.spare[:0]
+		w.buf, w.spare = w.spare, nil
 		w.writing = ctx //nolint:fatcontext // it replaces that of the writer before
 		w.writes++
 		w.mu.Unlock()

@@ -34,7 +34,7 @@ type track struct {
 	reading  bool      // a goroutine reads
 	canceled bool      // by this side
 	halved   bool      // the caller has sent all messages
-	answered bool      // the end was sent
+	answered bool      // the end was sent, and nothing of this call is read any more
 	again    bool      // the end said that the track may carry another call
 	counted  int       // bytes of a large frame that are taken of the room
 
@@ -101,7 +101,7 @@ func (l *track) await(ctx context.Context, s *stream, w want) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !l.reading {
+		if !l.reading && !l.answered {
 			l.reading = true
 			l.read(ctx, s, w)
 			l.reading = false
@@ -295,10 +295,11 @@ func (l *track) watchWrite() {
 }
 
 // goesOn decides whether the track may carry another call. The end of this one says so to the
-// caller: a caller that still sends must not begin another call behind that.
+// caller: a caller that still sends must not begin another call behind that. A goroutine that has
+// outlived its handler, and still reads, would take the beginning of the next call.
 func (l *track) goesOn() bool {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
-	l.answered, l.again = true, l.halved && !l.canceled
+	l.answered, l.again = true, l.halved && !l.canceled && !l.reading
 	return l.again
 }

@@ -55,6 +55,17 @@ func (p *meshPeer) open(b ...byte) *rawTrack {
 	return l
 }
 
+// acceptOpen waits for a track of the other side, and for the call that begins on it. Before
+// that, the other side may still give up the call.
+func (p *meshPeer) acceptOpen() *rawTrack {
+	p.t.Helper()
+	l := p.accept()
+	if f, err := l.next(); err != nil || f.kind != frameOpen {
+		p.t.Fatalf("%v, %v, want an open frame", f, err)
+	}
+	return l
+}
+
 // accept waits for a track of the other side.
 func (p *meshPeer) accept() *rawTrack {
 	p.t.Helper()
@@ -336,17 +347,17 @@ func TestGoodbyeOnTracks(t *testing.T) {
 		_, err := client.UnaryCall(bounded(t), &request{})
 		answered <- err
 	}()
-	first := p.accept()
+	first := p.acceptOpen()
 	stream, err := client.FullDuplexCall(bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := p.accept()
+	second := p.acceptOpen()
 	go func() {
 		_, err := client.UnaryCall(bounded(t), &request{})
 		refused <- err
 	}()
-	third := p.accept()
+	third := p.acceptOpen()
 	if _, err := p.first.Write(encoded(frameGoodbye, 0, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -594,5 +605,50 @@ func TestCallerEndsTrack(t *testing.T) {
 				t.Errorf("a call after that: %v", s)
 			}
 		})
+	}
+}
+
+// TestHandlerIsOutlivedByAReader returns from a handler while a goroutine of it receives. The
+// caller's last frame comes between the return and the status. The goroutine still reads the
+// track, so that the track must not carry another call: the goroutine would take its beginning.
+func TestHandlerIsOutlivedByAReader(t *testing.T) {
+	t.Parallel()
+	received, leave := make(chan error, 1), make(chan struct{})
+	p := againstMesh(t, "plugin", &service{duplex: func(stream duplex) error {
+		go func() {
+			_, err := stream.Recv()
+			received <- err
+		}()
+		<-leave
+		return nil
+	}})
+	l := p.open(trackOpen(duplexName, 0)...)
+	var h *handling
+	eventually(t, "a goroutine reads", func() bool {
+		p.real.mu.Lock()
+		defer p.real.mu.Unlock()
+		for _, h = range p.real.served {
+			return h.l.reading
+		}
+		return false
+	})
+	h.ctx.sending.Lock() // the status waits for it
+	close(leave)
+	is := func(what string, f func() bool) {
+		eventually(t, what, func() bool {
+			p.real.mu.Lock()
+			defer p.real.mu.Unlock()
+			return f()
+		})
+	}
+	is("the handler has returned", func() bool { return h.gone })
+	l.write(trackFrame(frameHalf))
+	is("the last frame is read", func() bool { return h.l.halved })
+	h.ctx.sending.Unlock()
+	if s, again := l.end(); s.Code() != codes.OK || again {
+		t.Errorf("%v, and another call may begin: %t", s, again)
+	}
+	if err := receive(t, "the goroutine's message", received); err == nil {
+		t.Error("the goroutine gets a message")
 	}
 }

@@ -49,10 +49,10 @@ type writer struct {
 	mu      sync.Mutex // guards the fields below
 	changed sync.Cond  // busy has become false, or err is set
 	buf     []byte     // frames that are not written
-	spare   []byte
-	busy    bool   // a goroutine writes
-	writes  uint64 // how often a write began
-	patient bool   // the goroutine that writes may wait
+	spare   []byte     // an empty buffer for the next frames; shares no memory with buf
+	busy    bool       // a goroutine writes
+	writes  uint64     // how often a write began
+	patient bool       // the goroutine that writes may wait
 	// writing is the context of the goroutine that writes a large message, which nobody else
 	// needs: it is taken out only when the context has ended.
 	writing context.Context //nolint:containedctx // for the time of a write
@@ -226,7 +226,7 @@ func (w *writer) flushRounds(rounds int, may func() bool) {
 			return
 		}
 		b := w.buf
-		w.buf = w.spare[:0]
+		w.buf, w.spare = w.spare, nil // not both: rest gives them away
 		w.writes++
 		w.mu.Unlock()
 		rest, err := w.write(b)

@@ -35,6 +35,7 @@ type call struct {
 	ending     []byte // the status as it came; nil if the call is OK
 	hasEnd     bool   // the end has come from the other side
 	again      bool   // the end said that the stream may carry another call
+	left       error  // why this side has given the call up
 	untaken    bool   // the other side has said goodbye without having taken the call
 
 	watch     *watch       // nil without stats handlers
@@ -335,14 +336,17 @@ func (k *call) forget() {
 	}
 }
 
-// abandon ends the call from this side.
-func (k *call) abandon() {
+// abandon ends the call from this side. Other goroutines that use it get why.
+func (k *call) abandon(why error) {
 	if k.id == 0 { // it has not begun
 		return
 	}
 	c := k.c
 	c.mu.Lock()
 	was := k.over
+	if !was {
+		k.left = why
+	}
 	k.forget()
 	lost := c.lostWith != nil
 	c.mu.Unlock()
@@ -368,6 +372,8 @@ func (k *call) result() error {
 	switch {
 	case k.refusal != nil:
 		return k.refusal
+	case !k.hasEnd && k.left != nil:
+		return k.left
 	case !k.hasEnd && k.untaken:
 		return errUnsent
 	case !k.hasEnd:
@@ -475,7 +481,7 @@ func (c *conn) invokeOn(ctx context.Context, method string, args, reply any, opt
 	returned := false
 	defer func() {
 		if !returned { // a message has panicked, which is the caller's to handle
-			k.abandon()
+			k.abandon(errPanic)
 			_ = k.settle(errPanic)
 		}
 	}()
@@ -511,13 +517,13 @@ func (k *call) unary(args, reply any) error {
 	if small == nil {
 		err := k.sendMessage(k.ctx, &m, k.halfFrame(), false)
 		if err != nil && !errors.Is(err, errLost) && !errors.Is(err, errGone) {
-			k.abandon()
+			k.abandon(err)
 			return err
 		}
 	}
 	k.watch.outPayload(args, m.size)
 	if err := k.awaitAnswer(); err != nil {
-		k.abandon()
+		k.abandon(err)
 		return err
 	}
 	answered := len(k.out) > 0

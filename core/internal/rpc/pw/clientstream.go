@@ -55,7 +55,7 @@ func (c *conn) newStreamOn(ctx context.Context, desc *grpc.StreamDesc, method st
 	s := &clientStream{call: k, desc: desc, done: make(chan struct{})}
 	if k.ctx.Done() != nil {
 		s.stop = context.AfterFunc(k.ctx, func() {
-			k.abandon()
+			k.abandon(k.ctx.Err())
 			_ = s.end(k.ctx.Err()) // the caller gets it from the stream
 		})
 	}
@@ -93,7 +93,7 @@ func (s *clientStream) Header() (metadata.MD, error) {
 	c.mu.Unlock()
 	switch {
 	case err != nil:
-		s.abandon()
+		s.abandon(err)
 		_ = s.finish(err)
 	case md != nil:
 		s.watch.header(s.call)
@@ -131,7 +131,7 @@ func (s *clientStream) CloseSend() error {
 func (s *clientStream) SendMsg(m any) error {
 	if s.halved {
 		err := status.Error(codes.Internal, "SendMsg called after CloseSend")
-		s.abandon()
+		s.abandon(err)
 		_ = s.finish(err)
 		return err
 	}
@@ -140,14 +140,14 @@ func (s *clientStream) SendMsg(m any) error {
 	}
 	p, err := prepare(m, s.opts.codec, s.opts.maxSend)
 	if err != nil {
-		s.abandon()
+		s.abandon(err)
 		return s.finish(err)
 	}
 	err = s.sendMessage(s.ctx, &p, nil, s.unread.Add(1) > 1)
 	switch {
 	case err == nil:
 	case status.Code(err) == codes.Internal:
-		s.abandon()
+		s.abandon(err)
 		return s.finish(err)
 	case !s.desc.ClientStreams:
 		return nil // generated code returns an error of this message, and RecvMsg has the status
@@ -173,7 +173,7 @@ func (s *clientStream) RecvMsg(m any) error {
 			}
 			return s.only(m)
 		}
-		s.abandon()
+		s.abandon(err)
 		return s.finish(err)
 	}
 	if errors.Is(err, io.EOF) {
@@ -189,7 +189,7 @@ func (s *clientStream) RecvMsg(m any) error {
 			return io.EOF // the call has ended before, if one answer is all
 		}
 	}
-	s.abandon()
+	s.abandon(err)
 	return s.finish(err)
 }
 
@@ -199,12 +199,12 @@ func (s *clientStream) only(m any) error {
 	switch {
 	case err == nil:
 		s.watch.inPayload(m, len(b))
-		s.abandon()
+		s.abandon(errManyAnswers)
 		return s.finish(errManyAnswers)
 	case errors.Is(err, io.EOF):
 		return s.finish(s.result())
 	default:
-		s.abandon()
+		s.abandon(err)
 		return s.finish(err)
 	}
 }

@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
 )
 
 // heldContext is a context that ends before the functions run that wait for its end.
@@ -124,4 +127,43 @@ func TestBuffersOfABusyWriter(t *testing.T) {
 		conn.goOn <- struct{}{}
 		receive(t, "the end of a write", written)
 	}
+}
+
+// TestRoomIsGivenBackOnce ends a call in the middle of a large message in both ways. A goroutine
+// that has outlived its handler can be the second.
+func TestRoomIsGivenBackOnce(t *testing.T) {
+	t.Parallel()
+	s := &stream{room: &room{limit: 1 << 30}, limit: 1 << 20, allowed: firstWindow}
+	if err := s.beginLarge(uvarintOf(200 << 10)); err != nil {
+		t.Fatal(err)
+	}
+	if held := s.room.held.Load(); held != 200<<10 {
+		t.Errorf("%d bytes are held for the message", held)
+	}
+	s.release()
+	s.dropLarge()
+	if held := s.room.held.Load(); held != 0 {
+		t.Errorf("%d bytes are held after that", held)
+	}
+}
+
+// TestOtherGoroutinesLearnWhyACallWasGivenUp ends a stream because a message cannot be encoded,
+// while another goroutine receives. That goroutine once waited for the end of the connection.
+func TestOtherGoroutinesLearnWhyACallWasGivenUp(t *testing.T) {
+	t.Parallel()
+	onEachMapping(t, func(t *testing.T, connect connector) {
+		t.Helper()
+		p := connect(t, &service{}, &service{})
+		stream, err := p.host.NewStream(context.Background(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, duplexName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		received := make(chan error, 1)
+		go func() { received <- stream.RecvMsg(new(response)) }()
+		why := status.Error(codes.Internal, "the message cannot be encoded")
+		stream.(*clientStream).abandon(why) // as SendMsg does, which then ends the call
+		if err := receive(t, "the receiver's error", received); !errors.Is(err, why) {
+			t.Errorf("%v, want %v", err, why)
+		}
+	})
 }

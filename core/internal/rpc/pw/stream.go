@@ -279,6 +279,7 @@ func (s *stream) dropLarge() {
 // release gives back what the call has taken of the room. The caller holds the mutex of the
 // connection.
 func (s *stream) release() {
+	s.dropLarge()
 	if s.held > 0 {
 		s.room.give(s.held)
 		s.held = 0

@@ -174,13 +174,21 @@ func (l *track) fill(ctx context.Context, s *stream) (err error) {
 	} else {
 		err = l.in.fill(l.str)
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		_ = l.str.SetReadDeadline(time.Time{})
-		err = nil
-	}
+	err = l.ignoreDeadline(err)
 	l.c.mu.Lock()
 	if n > 0 {
 		s.took(dst, n)
+	}
+	return err
+}
+
+// ignoreDeadline returns nil for the error of a read that was woken by the end of a context. The
+// deadline can be set late, when the call with that context has ended, and the track carries none
+// or another.
+func (l *track) ignoreDeadline(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = l.str.SetReadDeadline(time.Time{}) // fails only if the stream has ended, and then the next read does
+		return nil
 	}
 	return err
 }

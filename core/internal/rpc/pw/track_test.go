@@ -652,3 +652,23 @@ func TestHandlerIsOutlivedByAReader(t *testing.T) {
 		t.Error("the goroutine gets a message")
 	}
 }
+
+// TestLateDeadlineOnATrack sets the deadline of a read as the context of a call does, whose function
+// runs after the call has ended. The track carries another call.
+func TestLateDeadlineOnATrack(t *testing.T) {
+	t.Parallel()
+	p := againstMesh(t, "plugin", &service{})
+	l := p.open(trackOpen(unaryName, openMessage)...)
+	if s, again := l.end(); s.Code() != codes.OK || !again {
+		t.Fatalf("%v, and another call may begin: %t", s, again)
+	}
+	p.real.mu.Lock()
+	for track := range p.real.tracks.all {
+		_ = track.str.SetReadDeadline(past)
+	}
+	p.real.mu.Unlock()
+	l.write(trackOpen(unaryName, openMessage))
+	if s, again := l.end(); s.Code() != codes.OK || !again {
+		t.Errorf("%v, and another call may begin: %t", s, again)
+	}
+}

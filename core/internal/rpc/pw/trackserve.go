@@ -100,7 +100,7 @@ func (l *track) awaitOpen() *handling {
 // fillIdle reads more while the track carries no call. It reports false at the end of the track.
 func (l *track) fillIdle() bool {
 	l.c.mu.Unlock()
-	err := l.in.fill(l.str)
+	err := l.ignoreDeadline(l.in.fill(l.str))
 	l.c.mu.Lock()
 	if err != nil && !l.canceled && !isOfStream(err) {
 		l.c.loseLocked(err)

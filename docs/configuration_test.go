@@ -138,6 +138,7 @@ var noLimits = map[string]string{
 	"core/host.maxSocketDir":                  "is the system's",
 	"core/host.maxGroup":                      "is the system's",
 	"transport/unix.maxPath":                  "is the system's",
+	"core/internal/board.maxPath":             "is the system's",
 }
 
 // TestConfigurationNamesEveryLimit checks that each constant of core and the transports

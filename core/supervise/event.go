@@ -91,7 +91,7 @@ func (h *Handle) record(e queuedEvent) {
 	}
 	message := "supervised plugin: " + string(e.Kind)
 	e.plan.logger.LogAttrs(context.Background(), e.level(), message, attrs...) //nolint:sloglint // a Kind is a constant
-	h.row.Log(e.level(), message, attrs[1:]...)                                // the row has the name
+	h.row.Log(e.level(), e.Name, message, attrs[1:]...)                        // without the name
 }
 
 // listen gives an event to the listeners.

@@ -37,6 +37,12 @@ type board struct {
 // enter makes a row one that is in use, and opens the endpoint for the first one. warn gets
 // the reason if that fails: a plugin must not fail because nobody can watch it.
 func (b *board) enter(r *Row, warn func(error)) {
+	if err := b.use(r); err != nil {
+		warn(err) // without a mutex, because a logger may do anything
+	}
+}
+
+func (b *board) use(r *Row) (err error) {
 	b.opening.Lock()
 	defer b.opening.Unlock()
 	b.mu.Lock()
@@ -45,15 +51,14 @@ func (b *board) enter(r *Row, warn func(error)) {
 		b.numbers++
 		r.number = b.numbers
 		b.rows = append(b.rows, r)
+		b.keep(r, r.early...)
+		r.early = nil
 	}
 	b.mu.Unlock()
-	if b.endpoint != nil {
-		return
+	if b.endpoint == nil {
+		b.endpoint, err = open(b)
 	}
-	var err error
-	if b.endpoint, err = open(b); err != nil {
-		warn(err)
-	}
+	return err
 }
 
 // leave ends the use of a row. The last one closes the endpoint, and clears the board.
@@ -107,13 +112,32 @@ func (b *board) again(name string) *Row {
 	return nil
 }
 
-// add adds a line to the log of a row, and wakes the readers that follow.
+// maxEarly bounds the lines of a row that is not on the board. A handle logs one or two
+// events before each start. If its plugins do not have the option, nobody reads these lines.
+const maxEarly = 4
+
+// add adds a line to the log of a row, and wakes the readers that follow. A row that is not
+// on the board keeps its last lines until it is.
 func (b *board) add(r *Row, line []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sequence++
-	r.lines.add(entry{b.sequence, line})
-	if b.followers > 0 {
+	if r.number > 0 {
+		b.keep(r, line)
+		return
+	}
+	if len(r.early) == maxEarly {
+		r.early = slices.Delete(r.early, 0, 1)
+	}
+	r.early = append(r.early, line)
+}
+
+// keep keeps lines for readers. The caller holds mu.
+func (b *board) keep(r *Row, lines ...[]byte) {
+	for _, line := range lines {
+		b.sequence++
+		r.lines.add(entry{b.sequence, line})
+	}
+	if b.followers > 0 && len(lines) > 0 {
 		close(b.news)
 		b.news = make(chan struct{})
 	}
@@ -164,10 +188,17 @@ func (b *board) read(at position) (lines []entry, missed uint64, more <-chan str
 // snapshot returns what the board tells now.
 func (b *board) snapshot() []Plugin {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	plugins := make([]Plugin, 0, len(b.rows))
+	supervisions := make([]func() Supervision, 0, len(b.rows))
 	for _, r := range b.rows {
 		plugins = append(plugins, r.snapshot())
+		supervisions = append(supervisions, r.supervision)
+	}
+	b.mu.Unlock()
+	for i, supervision := range supervisions {
+		if supervision != nil {
+			plugins[i].supervise(supervision())
+		}
 	}
 	return plugins
 }

@@ -177,7 +177,9 @@ func TestSupervised(t *testing.T) {
 	dir := directory(t)
 	row := NewRow()
 	ctx := row.WithRow(t.Context())
-	row.Log(slog.LevelInfo, "before the first start") // nobody can see it
+	for i := range 2 * maxEarly {
+		row.Log(slog.LevelInfo, "s", "before the first start", slog.Int("i", i))
+	}
 	first := begin(t, ctx, "s")
 	row.Supervise(func() Supervision {
 		return Supervision{State: "waiting", Attempt: 2, Next: time.Now(), Err: errors.New("broken")}
@@ -192,7 +194,7 @@ func TestSupervised(t *testing.T) {
 	third := begin(t, ctx, "s")
 	third.Ready(Info{})
 	third.End(errors.New("crash"))
-	row.Log(slog.LevelWarn, "restarting", slog.Int("attempt", 2))
+	row.Log(slog.LevelWarn, "s", "restarting", slog.Int("attempt", 2))
 	c := client(t, dir)
 	p := report(t, c).Plugins
 	if len(p) != 2 || p[1].Name != "helper" || p[1].Supervised {
@@ -202,8 +204,16 @@ func TestSupervised(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	log := records(t, get(t, c, logsPath))
-	if len(log) != 1 || log[0]["msg"] != "restarting" || log[0]["plugin"] != "s" || log[0]["level"] != "WARN" || log[0]["attrs"].(map[string]any)["attempt"] != 2.0 {
-		t.Errorf("log %v", log)
+	if len(log) != maxEarly+1 {
+		t.Fatalf("log %v", log)
+	}
+	for i, l := range log[:maxEarly] { // the last ones from before the first start
+		if l["seq"] != log[0]["seq"].(float64)+float64(i) || l["plugin"] != "s" || l["attrs"].(map[string]any)["i"] != float64(maxEarly+i) {
+			t.Errorf("%v", l)
+		}
+	}
+	if l := log[maxEarly]; l["msg"] != "restarting" || l["plugin"] != "s" || l["level"] != "WARN" || l["attrs"].(map[string]any)["attempt"] != 2.0 {
+		t.Errorf("%v", l)
 	}
 	row.Close()
 	row.Close()
@@ -523,6 +533,53 @@ func TestNoDirectory(t *testing.T) {
 	begin(t, t.Context(), "o").End(nil)
 	if r := report(t, client(t, dir)); len(r.Plugins) != 2 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// loggingError is an error whose method logs, as one of a program's own may.
+type loggingError struct{ logger *slog.Logger }
+
+func (e *loggingError) Error() string {
+	e.logger.Warn("asked for the text")
+	return "the text"
+}
+
+// An error whose text is made by a method that logs does not block the board.
+func TestErrorThatLogs(t *testing.T) {
+	dir := directory(t)
+	row := NewRow()
+	defer row.Close()
+	run := begin(t, row.WithRow(t.Context()), "e")
+	broken := &loggingError{slog.New(run.Handler(slog.DiscardHandler))}
+	row.Supervise(func() Supervision { return Supervision{State: "waiting", Err: broken} })
+	run.End(broken)
+	if p := report(t, client(t, dir)).Plugins; len(p) != 1 || p[0].Error != "the text" {
+		t.Errorf("%+v", p)
+	}
+}
+
+// A path that is too long is said to be, at the very byte, and nothing is left.
+func TestLongPath(t *testing.T) {
+	dir := directory(t)
+	begin(t, t.Context(), "makes the directory").End(nil)
+	for _, over := range []int{0, 1} {
+		runtime := filepath.Dir(dir)
+		name := filepath.Join("plugwire", fmt.Sprintf("%d-12345678%s", os.Getpid(), socketSuffix))
+		runtime = filepath.Join(runtime, strings.Repeat("x", maxPath+over-len(filepath.Join(runtime, "/", name))-1))
+		if err := os.Mkdir(runtime, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("XDG_RUNTIME_DIR", runtime)
+		var warning error
+		run := Begin(t.Context(), "n", func(err error) { warning = err })
+		left := sockets(t, filepath.Join(runtime, "plugwire"))
+		if over == 0 && (warning != nil || report(t, client(t, filepath.Join(runtime, "plugwire"))).Version != 1) {
+			t.Errorf("the longest path: %v", warning)
+		}
+		if over == 1 && (warning == nil || !strings.Contains(warning.Error(), "shorter directory") || len(left) != 0) {
+			t.Errorf("a path that is too long: %v, %v left", warning, left)
+		}
+		run.End(nil)
 	}
 }
 

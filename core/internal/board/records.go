@@ -21,29 +21,27 @@ func (r *Run) Handler(next slog.Handler) slog.Handler {
 	if r == nil {
 		return next
 	}
-	own := r.row.records()
+	process.mu.Lock()
+	name := r.row.name
+	process.mu.Unlock()
+	own := r.row.records(name)
 	return &tee{next: next, root: own, own: own.WithGroup(attrsKey)}
 }
 
-// Log keeps a record for readers that no logger of a plugin has. It may be called on nil,
-// and does nothing if the row is not on the board.
-func (r *Row) Log(level slog.Level, message string, attrs ...slog.Attr) {
-	process.mu.Lock()
-	shown := r.number > 0
-	process.mu.Unlock()
-	if shown {
-		slog.New(r.records().WithGroup(attrsKey)).LogAttrs(context.Background(), level, message, attrs...) //nolint:sloglint // the caller's
+// Log keeps a record about the plugin name for readers that no logger of a plugin has. It may
+// be called on nil. The row need not be on the board yet: that a plugin is being started is
+// logged before its start has said what it wants.
+func (r *Row) Log(level slog.Level, name, message string, attrs ...slog.Attr) {
+	if r != nil {
+		slog.New(r.records(name).WithGroup(attrsKey)).LogAttrs(context.Background(), level, message, attrs...) //nolint:sloglint // the caller's
 	}
 }
 
 // attrsKey is the key of the attributes in a line.
 const attrsKey = "attrs"
 
-// records returns a handler that keeps records as lines of JSON.
-func (r *Row) records() slog.Handler {
-	process.mu.Lock()
-	name := r.name
-	process.mu.Unlock()
+// records returns a handler that keeps records about the plugin name as lines of JSON.
+func (r *Row) records(name string) slog.Handler {
 	return slog.NewJSONHandler(lineWriter{r}, &slog.HandlerOptions{Level: slog.Level(minLevel)}).
 		WithAttrs([]slog.Attr{slog.String(logs.PluginKey, name)})
 }

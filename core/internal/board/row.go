@@ -24,6 +24,7 @@ type Row struct {
 	starts      int                // how many became ready
 	restarts    int                // how many of them when no other one was
 	lines       ring
+	early       [][]byte // lines from when it is not on the board
 }
 
 // Supervision is what package supervise knows about a plugin.
@@ -40,7 +41,7 @@ type Supervision struct {
 func NewRow() *Row { return new(Row) }
 
 // Supervise sets what tells the state of the plugin. The function is called when the board
-// is read, and must not block.
+// is read.
 func (r *Row) Supervise(supervision func() Supervision) {
 	process.mu.Lock()
 	defer process.mu.Unlock()
@@ -179,13 +180,10 @@ func (r *Run) Stopping() {
 // End tells how the plugin ended, or why it did not start: nil for an end in good order.
 // Only the first call counts.
 func (r *Run) End(err error) {
-	last := false
+	last, reason := false, reasonOf(err)
 	r.change(func() {
 		r.become(stateEnded)
-		r.over, r.pid = true, 0
-		if err != nil {
-			r.reason = cut(err.Error(), maxReason)
-		}
+		r.over, r.pid, r.reason = true, 0, reason
 		row := r.row
 		row.runs = slices.DeleteFunc(row.runs, func(other *Run) bool { return other == r })
 		if row.current == nil || row.current.over {
@@ -201,6 +199,15 @@ func (r *Run) End(err error) {
 // maxReason bounds the bytes of an error on the board. Errors have the last lines of a
 // plugin, which are in its log too.
 const maxReason = 4 << 10
+
+// reasonOf returns the text of an error. Call it without the mutex of the board: the error
+// may be of a type of the program's own, and its method may log.
+func reasonOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return cut(err.Error(), maxReason)
+}
 
 // Plugin is a row of the board as readers get it.
 type Plugin struct {
@@ -227,7 +234,8 @@ type Calls struct {
 	Durations [][2]uint64       `json:"durations"` // the bound of a bucket in nanoseconds, and its calls
 }
 
-// snapshot returns what readers get. The caller holds the mutex of the board.
+// snapshot returns what readers get, without what package supervise knows. The caller holds
+// the mutex of the board.
 func (r *Row) snapshot() Plugin {
 	p := Plugin{ID: r.number, Name: r.name, Starts: r.starts, Restarts: r.restarts, Supervised: r.supervision != nil, Calls: countsOf(&r.meter)}
 	shown := r.current
@@ -241,19 +249,15 @@ func (r *Row) snapshot() Plugin {
 			p.Info = &info
 		}
 	}
-	if r.supervision == nil {
-		return p
-	}
-	s := r.supervision()
-	p.State, p.Since, p.Attempt = s.State, s.Since, s.Attempt
+	return p
+}
+
+// supervise fills in what package supervise knows.
+func (p *Plugin) supervise(s Supervision) {
+	p.State, p.Since, p.Attempt, p.Error = s.State, s.Since, s.Attempt, reasonOf(s.Err)
 	if !s.Next.IsZero() {
 		p.Next = &s.Next
 	}
-	p.Error = ""
-	if s.Err != nil {
-		p.Error = cut(s.Err.Error(), maxReason)
-	}
-	return p
 }
 
 func countsOf(m *meter.Meter) Calls {

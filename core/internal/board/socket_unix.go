@@ -28,6 +28,9 @@ const socketSuffix = ".sock"
 // maxStale bounds how many sockets of others a host looks at when it opens its own.
 const maxStale = 64
 
+// maxPath is the longest path of a socket in bytes. The system keeps a byte for its end.
+const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
 // staleTimeout bounds how long it waits for one of them. Connecting on one machine takes
 // microseconds, or fails.
 const staleTimeout = 100 * time.Millisecond
@@ -51,6 +54,9 @@ func listen() (*socket, error) {
 	// The socket gets its name when it listens, because readers take one that refuses
 	// connections for stale.
 	hidden, path := filepath.Join(dir, "."+name), filepath.Join(dir, name+socketSuffix)
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("the path %s has %d bytes, and that of a socket at most %d: set XDG_RUNTIME_DIR or TMPDIR to a shorter directory", path, len(path), maxPath)
+	}
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: hidden})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)

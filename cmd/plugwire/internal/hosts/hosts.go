@@ -208,6 +208,9 @@ func (h *Host) get(ctx context.Context, path string) (io.ReadCloser, error) {
 // explain returns the error for a connection that failed, or ended before there was an
 // answer. That is ErrGone if the host has ended.
 func (h *Host) explain(ctx context.Context, err error) error {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return &silentError{err}
+	}
 	if !isLost(err) {
 		return h.removeStale(err)
 	}
@@ -220,6 +223,14 @@ func (h *Host) explain(ctx context.Context, err error) error {
 	}
 	return fmt.Errorf("it closes the connection: it belongs to another user, or has too many readers (%w)", err)
 }
+
+// silentError is the error of a host that does not answer. It unwraps to the timeout.
+type silentError struct{ err error }
+
+func (e *silentError) Error() string {
+	return fmt.Sprintf("it has not answered for %v: its process is stopped, hangs, or gets no processor time", answerTimeout)
+}
+func (e *silentError) Unwrap() error { return e.err }
 
 // isLost reports whether an error is the end of a connection.
 func isLost(err error) bool {
@@ -253,10 +264,8 @@ func (h *Host) Read(ctx context.Context) (_ *Report, err error) {
 	}
 	defer body.Close()                                    //nolint:errcheck // it was read
 	b, err := io.ReadAll(io.LimitReader(body, maxReport)) // with the line end, so that the connection can be used again
-	if isLost(err) {
+	if err != nil {
 		return nil, h.explain(ctx, err)
-	} else if err != nil {
-		return nil, err
 	}
 	return parseReport(b)
 }

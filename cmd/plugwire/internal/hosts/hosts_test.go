@@ -176,6 +176,28 @@ func TestEndWhileAsked(t *testing.T) {
 	}
 }
 
+// A host that is stopped is said to be silent, and hides no other.
+func TestSilent(t *testing.T) {
+	t.Parallel()
+	dir := directory(t)
+	ln, err := net.Listen("unix", filepath.Join(dir, "1.sock")) // the system accepts, and nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	serve(t, filepath.Join(dir, "2.sock"), `{"version":1,"host":{"name":"h"}}`, "")
+	answers, err := newFinder(t, dir).ReadAll(t.Context())
+	if err != nil || len(answers) != 2 {
+		t.Fatalf("%v, %v", answers, err)
+	}
+	if err := answers[0].Err; err == nil || !strings.Contains(err.Error(), "has not answered for 2s") || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a silent host: %v", err)
+	}
+	if a := answers[1]; a.Err != nil || a.Report.Host.Name != "h" {
+		t.Errorf("the other host: %+v", a)
+	}
+}
+
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 	dir := directory(t)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/mattn/go-isatty"
 )
@@ -107,9 +108,31 @@ func (p *Printer) Object(v any) error {
 	if err := encoder.Encode(v); err != nil {
 		return err
 	}
+	text := b.String()
+	if p.terminal {
+		text = escaped(text)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.write(b.String())
+	return p.write(text)
+}
+
+// escaped returns JSON with escapes for the characters that JSON may have as they are, and
+// that can control a terminal. Such characters are in strings only.
+func escaped(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			_, _ = fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			_, _ = fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 // write is called with the mutex.

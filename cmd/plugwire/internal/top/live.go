@@ -33,16 +33,23 @@ func (c *command) live(ctx context.Context) (err error) {
 	}()
 	defer c.onSuspend()()
 	return c.eachSample(ctx, func(s *Sample) error {
-		width, height, err := term.GetSize(int(os.Stdout.Fd()))
-		if err != nil {
-			width, height = 80, 24 // what terminals have had for long
-		}
+		width, height, _ := term.GetSize(int(os.Stdout.Fd())) // frame knows what to do without one
 		return c.out.Marked(frame(s, width, height, c.out.Bold))
 	})
 }
 
+// The size of a terminal that does not tell its own, or says 0, as terminals of containers
+// and serial lines do. It is what terminals have had for long.
+const (
+	defaultWidth  = 80
+	defaultHeight = 24
+)
+
 // frame returns what shows a sample on a screen.
 func frame(s *Sample, width, height int, bold func(string) string) string {
+	if width <= 0 || height <= 0 {
+		width, height = defaultWidth, defaultHeight
+	}
 	head := fmt.Sprintf("plugwire top, %s: %d plugins", s.Time.Format("15:04:05"), len(s.Plugins))
 	lines := append([]string{head, ""}, strings.Split(strings.TrimRight(table(s), "\n"), "\n")...)
 	if len(lines) > height {

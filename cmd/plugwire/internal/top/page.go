@@ -89,6 +89,7 @@ func (c *command) servePage(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // nothing was written
 	defer stop()
+	defer p.end()
 	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -122,6 +123,14 @@ type pageServer struct {
 
 	mu     sync.Mutex // guards the rest, and the finder and the sampler of the command
 	sample *Sample    // the last one
+	ended  bool       // the command ends, and closes the finder
+}
+
+// end waits until no request uses the finder any more. The server ends before its handlers.
+func (p *pageServer) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
 }
 
 // securityHeaders are for each answer. The page loads nothing, and its style and script are
@@ -193,6 +202,9 @@ func (p *pageServer) serve(w http.ResponseWriter, r *http.Request) {
 func (p *pageServer) next(ctx context.Context) (*Sample, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ended {
+		return nil, http.ErrServerClosed
+	}
 	if p.sample != nil && time.Since(p.sample.Time) < min(p.interval, firstInterval) {
 		return p.sample, nil
 	}

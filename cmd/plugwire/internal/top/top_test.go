@@ -110,6 +110,14 @@ h     1    b                                         2    ready    59s    0     
 	if text := frame(sample, 20, 4, strings.ToLower); text != "\x1b[Hplugwire top, 03:04:\x1b[K\n\x1b[K\nhost  pid  plugin   \x1b[K\n2 more lines\x1b[K\x1b[J" {
 		t.Errorf("%q", text)
 	}
+	for _, size := range [][2]int{{0, 0}, {80, 0}, {0, 24}, {-1, -1}} { // terminals that do not know their size
+		if text := frame(sample, size[0], size[1], strings.ToLower); strings.Count(text, "\n") != 4 {
+			t.Errorf("with the size %v: %q", size, text)
+		}
+	}
+	if text := frame(sample, 1, 1, strings.ToLower); text != "\x1b[H5\x1b[K\x1b[J" {
+		t.Errorf("%q", text)
+	}
 }
 
 // The page answers only for its own names, and can only be read.
@@ -150,6 +158,20 @@ func TestPage(t *testing.T) {
 		if policy := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") || strings.Contains(policy, "unsafe") {
 			t.Errorf("policy %q", policy)
 		}
+	}
+}
+
+// A request that comes while the command ends does not use what the command closes.
+func TestPageEnd(t *testing.T) {
+	t.Parallel()
+	p := &pageServer{command: &command{sort: "host"}} // without a finder
+	p.end()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
+	r.Host = "localhost"
+	p.ServeHTTP(w, r)
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

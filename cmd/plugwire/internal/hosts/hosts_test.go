@@ -3,6 +3,7 @@
 package hosts
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -150,7 +151,10 @@ func TestEndWhileAsked(t *testing.T) {
 			served := make(chan error, 1)
 			go func() {
 				conn, err := ln.Accept()
-				if err == nil {
+				if err == nil && answer != "" {
+					_, err = http.ReadRequest(bufio.NewReader(conn))
+				}
+				if err == nil { // a host that refuses does not read the request
 					_, writeErr := io.WriteString(conn, answer)
 					err = errors.Join(writeErr, end(ln), conn.Close())
 				}

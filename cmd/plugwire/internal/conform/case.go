@@ -94,9 +94,7 @@ func (c *Case) check(ctx context.Context, r *Rule) (result Result) {
 		c.end()
 	} else {
 		<-stopped
-	}
-	if _, failed := errors.AsType[*Failure](err); err != nil && !failed && bounded.Err() != nil {
-		err = Fail("a result within "+r.bound().String(), "nothing: "+err.Error(), "see at which step the program hangs: plugwire doctor")
+		err = late(err, r.bound())
 	}
 	result.set(err)
 	if result.State == Failed || result.State == Broken {
@@ -105,6 +103,21 @@ func (c *Case) check(ctx context.Context, r *Rule) (result Result) {
 	c.release(&result)
 	result.Seconds = time.Since(begun).Seconds()
 	return result
+}
+
+// late returns the result of a check that ended after its bound. By then the case had begun
+// to kill the program. What the check saw after that, such as an exit that a rule demands,
+// says nothing about the program, and so a check that passed has failed too. A failure is
+// kept: checks look for hangs with bounds of their own, which are shorter.
+func late(err error, bound time.Duration) error {
+	seen := "none until the program was killed"
+	if err != nil {
+		if _, failed := errors.AsType[*Failure](err); failed {
+			return err
+		}
+		seen = "nothing: " + err.Error()
+	}
+	return Fail("a result within "+bound.String(), seen, "see at which step the program hangs: plugwire doctor")
 }
 
 // protect turns a panic of a check into an error: the other rules are still checked.

@@ -65,6 +65,14 @@ func suite() *Suite {
 			<-p.Exited() // the bound of the rule kills it
 			return errors.New("killed")
 		}},
+		{Section: "protocol 9", Name: "killed", Title: "It passes because its bound kills the program.", Bound: 100 * time.Millisecond, Check: func(ctx context.Context, c *Case) error {
+			p, err := startStays(ctx, c)
+			if err != nil {
+				return err
+			}
+			<-p.Exited()
+			return nil
+		}},
 	}}
 }
 
@@ -89,6 +97,7 @@ func TestRun(t *testing.T) {
 		{"protocol-9/pass", Pass, ""},
 		{"protocol-9/panic", Broken, "the check panics: no"},
 		{"protocol-9/hang", Failed, "nothing: "},
+		{"protocol-9/killed", Failed, "none until the program was killed"},
 		{"protocol-10/fail", Failed, "two"},
 		{"wire-1/none", NotMeant, "there is none"},
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -113,6 +114,9 @@ func (c *command) main(ctx context.Context, args []string) error {
 			return output.Usage("-env %q: want NAME=VALUE", entry)
 		}
 	}
+	if c.parallel < 1 {
+		return output.Usage("-parallel %d: want at least 1", c.parallel)
+	}
 	if len(runner.Rules()) == 0 {
 		return output.Usage("-run %q: no rule of profile %s matches", c.run, c.profile)
 	}
@@ -122,21 +126,62 @@ func (c *command) main(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return output.Usage("no program is named: give its command after --")
 	}
-	if path, err := exec.LookPath(args[0]); err == nil {
-		runner.Command = append([]string{path}, args[1:]...)
-	} else if !errors.Is(err, exec.ErrDot) {
+	if err := c.checkDir(); err != nil {
+		return err
+	}
+	path, err := exec.LookPath(args[0])
+	if err == nil {
+		path, err = filepath.Abs(path) // the program may have another working directory
+	}
+	if err != nil {
 		return &output.Error{Code: output.ExitStart, Err: err}
 	}
+	runner.Command = append([]string{path}, args[1:]...)
 	if c.suite.Prepare != nil {
 		if err := c.suite.Prepare(runner.Command); err != nil {
 			return err
 		}
 	}
-	return c.report(ctx, runner)
+	if c.junit == "" {
+		return c.report(ctx, runner, nil)
+	}
+	// A run takes minutes, so find out before it whether the report can be written.
+	file, err := os.Create(c.junit)
+	if err != nil {
+		return output.Usage("-junit: %v", err)
+	}
+	written := false
+	err = c.report(ctx, runner, func(report *Report) error {
+		written = true
+		return writeJUnit(file, report)
+	})
+	closeErr := file.Close()
+	if !written { // an empty file would be a malformed report
+		closeErr = errors.Join(closeErr, os.Remove(c.junit))
+	}
+	if closeErr != nil {
+		return errors.Join(err, closeErr)
+	}
+	return err
 }
 
-// report runs the rules and prints the results.
-func (c *command) report(ctx context.Context, runner *Runner) error {
+// checkDir checks the working directory of the program.
+func (c *command) checkDir() error {
+	if c.dir == "" {
+		return nil
+	}
+	info, err := os.Stat(c.dir)
+	if err != nil {
+		return output.Usage("-dir: %v", err)
+	}
+	if !info.IsDir() {
+		return output.Usage("-dir %s: not a directory", c.dir)
+	}
+	return nil
+}
+
+// report runs the rules, prints the results, and gives the report to write, which may be nil.
+func (c *command) report(ctx context.Context, runner *Runner, write func(*Report) error) error {
 	var failed error // the first error of the output
 	runner.Begun = func(r *Rule, ended, all int) { c.out.Progress("%d of %d: %s", ended, all, r.ID()) }
 	if !c.out.JSON {
@@ -165,8 +210,8 @@ func (c *command) report(ctx context.Context, runner *Runner) error {
 			report.Errors++
 		}
 	}
-	if c.junit != "" {
-		if err := writeFile(c.junit, report); err != nil {
+	if write != nil {
+		if err := write(report); err != nil {
 			return err
 		}
 	}
@@ -184,14 +229,6 @@ func (c *command) report(ctx context.Context, runner *Runner) error {
 		return &output.Error{Code: output.ExitStart, Err: errors.New("a check could not be made"), Printed: true}
 	}
 	return nil
-}
-
-func writeFile(name string, report *Report) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(writeJUnit(f, report), f.Close())
 }
 
 // mark returns the word for a state, with its color.

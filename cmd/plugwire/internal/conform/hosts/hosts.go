@@ -65,13 +65,13 @@ func Suite() *conform.Suite {
 	result := &conform.Suite{Kind: "host", Long: long, Flags: s.flags}
 	for _, r := range s.rules() {
 		result.Rules = append(result.Rules, conform.Rule{
-			Section: r.section, Name: r.name, Title: r.title, Profiles: r.profiles, Bound: s.bound(r.slow),
+			Section: r.section, Name: r.name, Title: r.title, Profiles: r.profiles, Bound: s.bound(r),
 			Check: func(ctx context.Context, c *conform.Case) error { return s.check(ctx, c, r) },
 		})
 	}
 	result.Prepare = func([]string) error {
 		for i, r := range s.rules() {
-			result.Rules[i].Bound = s.bound(r.slow)
+			result.Rules[i].Bound = s.bound(r)
 		}
 		return s.prepare()
 	}
@@ -116,8 +116,18 @@ const (
 	slowStop           // the host's patience with a plugin that does not stop
 )
 
-// bound returns how long a check may take.
-func (s *suite) bound(slow slowness) time.Duration {
+// bound returns how long a check may take: the run by which the rule is judged, and the run on
+// which it builds. The host has its whole time in each of them. Where both shared one bound, a
+// slow first run left too little for the second, and a host without a defect seemed to hang.
+func (s *suite) bound(r *rule) time.Duration {
+	if r.needs != nil {
+		return s.runBound(quick) + s.runBound(r.slow)
+	}
+	return s.runBound(r.slow)
+}
+
+// runBound returns how long a run of the host may take.
+func (s *suite) runBound(slow slowness) time.Duration {
 	switch slow {
 	case slowStart:
 		return conform.DefaultBound + s.startTimeout
@@ -151,7 +161,7 @@ type need struct {
 // check runs the host, and judges.
 func (s *suite) check(ctx context.Context, c *conform.Case, r *rule) error {
 	if r.needs != nil {
-		base, err := s.run(ctx, c, &r.needs.stage)
+		base, err := s.run(ctx, c, &r.needs.stage, quick)
 		if err == nil {
 			err = base.check()
 		}
@@ -165,7 +175,7 @@ func (s *suite) check(ctx context.Context, c *conform.Case, r *rule) error {
 			return err
 		}
 	}
-	seen, err := s.run(ctx, c, &r.stage)
+	seen, err := s.run(ctx, c, &r.stage, r.slow)
 	if err != nil {
 		return err
 	}
@@ -201,7 +211,7 @@ func (s *suite) played(st *stage) (*record, error) {
 }
 
 // run runs the host in a stage, once for all rules.
-func (s *suite) run(ctx context.Context, c *conform.Case, st *stage) (*record, error) {
+func (s *suite) run(ctx context.Context, c *conform.Case, st *stage, slow slowness) (*record, error) {
 	name, err := st.key()
 	if err != nil {
 		return nil, err
@@ -222,6 +232,8 @@ func (s *suite) run(ctx context.Context, c *conform.Case, st *stage) (*record, e
 		}
 	}
 	defer close(shared.done)
-	shared.record, shared.err = play(ctx, c, st)
+	bounded, cancel := context.WithTimeout(ctx, s.runBound(slow))
+	defer cancel()
+	shared.record, shared.err = play(bounded, c, st)
 	return shared.record, shared.err
 }

@@ -34,7 +34,7 @@ func (s *suite) hostDies(ctx context.Context, c *conform.Case) error {
 	}
 	c.Own(r)
 	defer w.Close() //nolint:errcheck // nothing is written
-	spec, err := json.Marshal(hostSpec{Command: c.Command, Dir: c.WorkDir, Env: s.environ(c, &offer{})})
+	spec, err := json.Marshal(hostSpec{Command: c.Command, Dir: c.WorkDir})
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,8 @@ func (s *suite) hostDies(ctx context.Context, c *conform.Case) error {
 	if err != nil {
 		return err
 	}
-	host, err := c.Start(conform.Start{Command: command, Files: []*os.File{w}})
+	// Other users can read the arguments of a process, but not its environment.
+	host, err := c.Start(conform.Start{Command: command, Env: s.environ(c, &offer{}), Files: []*os.File{w}})
 	if err != nil {
 		return err
 	}

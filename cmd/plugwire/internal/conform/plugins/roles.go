@@ -20,11 +20,11 @@ var roles = []conform.Role{
 	{Name: "plugin-stranger", Main: strangerMain},
 }
 
-// hostSpec is what the role of a host does, in JSON as its argument.
+// hostSpec is what the role of a host does, in JSON as its argument. The plugin gets the
+// environment of the role.
 type hostSpec struct {
 	Command []string
 	Dir     string
-	Env     []string
 	// Session makes the plugin the leader of a session, as a Plugwire host does.
 	Session bool
 }
@@ -42,7 +42,7 @@ func hostMain(args []string) int {
 		return 1
 	}
 	cmd := exec.Command(spec.Command[0], spec.Command[1:]...)
-	cmd.Dir, cmd.Env = spec.Dir, spec.Env
+	cmd.Dir = spec.Dir
 	witness := os.NewFile(witnessFD, "witness")
 	cmd.ExtraFiles = []*os.File{witness}
 	stdout, err := cmd.StdoutPipe()

@@ -18,6 +18,10 @@ import (
 // hang bounds a drill. The slowest takes 15 s.
 const hang = time.Minute
 
+// tries is how often a drill may be repeated until it shows a defect of go-plugin's. Some are
+// races: one drill in 150 found no line lost.
+const tries = 10
+
 // crashed is the result of a host that ended by a panic.
 const crashed = "the host crashed"
 
@@ -53,7 +57,11 @@ func TestDefects(t *testing.T) {
 			for name, want := range map[string]string{original: tt.original, ours: tt.ours} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					if got := drill(t, name, tt.scenario).result; got != want {
+					got := drill(t, name, tt.scenario).result
+					for try := 1; name == original && got != want && try < tries; try++ {
+						got = drill(t, name, tt.scenario).result
+					}
+					if got != want {
 						t.Errorf("%s: %q, want %q", tt.what, got, want)
 					}
 				})

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 // roles has a process that goes on until it is killed.
 var roles = &Suite{Kind: "test", Roles: []Role{{Name: "stays", Main: func(args []string) int {
 	_, _ = os.Stdout.WriteString(args[0] + "\n")
-	select {}
+	<-time.After(time.Hour) // without a timer, the runtime would see a deadlock
+	return 1
 }}}}
 
 // startStays starts the process, and waits until it runs.

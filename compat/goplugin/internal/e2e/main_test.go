@@ -82,13 +82,13 @@ func serveRole(name string) {
 		cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Trace, JSONFormat: true, Name: "given"})
 	case "mute":
 		fmt.Fprintln(os.Stderr, "[INFO] it runs")
-		select {}
+		<-time.After(time.Hour) // until the host kills it; without a timer, the runtime would see a deadlock
 	case "exits":
 		fmt.Fprintln(os.Stderr, "[ERROR] it does not work")
 		os.Exit(7)
 	case "netrpc":
 		fmt.Println("1|1|unix|/nothing|netrpc|")
-		select {}
+		<-time.After(time.Hour) // until the host kills it; without a timer, the runtime would see a deadlock
 	case "nothing":
 		fmt.Println("this is not an answer")
 		os.Exit(0)

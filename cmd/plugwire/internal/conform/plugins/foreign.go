@@ -81,12 +81,10 @@ func (s *suite) goesOn(ctx context.Context, c *conform.Case, method string, mess
 	if err != nil {
 		return err
 	}
-	const moment = 200 * time.Millisecond // a stream that is not served ends at once
 	const want = "the stream goes on"
 	// Not a deadline: the plugin would know it, and end the stream itself.
 	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer time.AfterFunc(moment, cancel).Stop()
 	stream, err := watch(bounded, conn, method, message)
 	if err != nil {
 		return conform.Fail(want, err.Error(), "serve "+method)
@@ -96,6 +94,13 @@ func (s *suite) goesOn(ctx context.Context, c *conform.Case, method string, mess
 			return err
 		}
 	}
+	// A stream that is not served ends at once. The moment begins when the plugin has
+	// answered a later call on this connection, and so it is as long under load.
+	if err := s.ask(ctx, conn, ""); err != nil && !isCode(err, codes.NotFound) {
+		return conform.Fail(want, "a call after it: "+err.Error(), "serve "+method)
+	}
+	const moment = 200 * time.Millisecond
+	defer time.AfterFunc(moment, cancel).Stop()
 	for {
 		var got []byte
 		err := stream.RecvMsg(&got)

@@ -96,12 +96,15 @@ func (p *answeredPlugin) throw(ctx context.Context, sent []byte) error {
 		return err
 	}
 	defer conn.Close() //nolint:errcheck // it may be closed
-	const moment = 50 * time.Millisecond
-	if err := conn.SetDeadline(time.Now().Add(moment)); err != nil {
+	if err := conn.SetWriteDeadline(time.Now().Add(p.suite.callTimeout)); err != nil {
 		return err
 	}
 	if _, err := conn.Write(sent); err != nil {
 		return nil
+	}
+	const moment = 50 * time.Millisecond
+	if err := conn.SetReadDeadline(time.Now().Add(moment)); err != nil {
+		return err
 	}
 	_, _ = io.Copy(io.Discard, conn) // until it is closed, or the moment has passed
 	return nil

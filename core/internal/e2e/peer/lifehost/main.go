@@ -9,6 +9,7 @@ import (
 	"crypto"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -185,7 +186,10 @@ func (h *lifeHost) close() error {
 	if err := p.Close(); err != nil {
 		return err
 	}
-	select {}
+	// The test kills the host, at the latest here. Without a goroutine that can go on, the
+	// runtime would end it.
+	<-time.After(time.Hour)
+	return errors.New("nobody has killed the host")
 }
 
 // drain prints "ready" during a call. The call continues after SIGINT. When it

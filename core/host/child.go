@@ -309,11 +309,11 @@ func (c *child) whyStopped() string {
 	return ""
 }
 
-// isEnding reports whether the system is ending the process, or has ended it and the host
-// has not noticed yet.
+// isEnding reports whether the system is ending the process or has ended it, which the host
+// may not have noticed yet.
 func (c *child) isEnding() bool {
 	pid := c.localProcessID()
-	return pid != 0 && process.IsEnding(pid)
+	return pid != 0 && process.IsEnding(pid) || c.hasExited()
 }
 
 // exitsAfterLoss reports whether the process ends within exitAfterLoss, or when the system

@@ -1,10 +1,12 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // WhyStopped explains, for people, that a signal or a tracer has stopped a process. It
@@ -28,13 +30,13 @@ const exitingFlag = 0x4
 // flagsField is the index of the flags among what [statFields] returns.
 const flagsField = 6
 
-// IsEnding reports whether the kernel is ending a process, or has ended it and nothing
-// has waited for it yet. On a busy machine that takes a process with many threads longer
-// than its peers take to notice that its connections are closed.
+// IsEnding reports whether the kernel is ending a process or has ended it. On a busy machine
+// that takes a process with many threads longer than its peers take to notice that its
+// connections are closed.
 func IsEnding(pid int) bool {
 	fields, err := statFields(pid)
-	if err != nil {
-		return false
+	if err != nil { // the process is gone, or the system hides it
+		return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 	}
 	if state := fields[0]; state == "Z" || state == "X" {
 		return true

@@ -24,7 +24,8 @@ import (
 // One goroutine at a time has the role of the reader: a goroutine that waits for its own
 // frame, or one in the background. The reader hands frames to the calls that they are for. A
 // reader whose own frame has come gives the role to another goroutine that waits, or leaves
-// it free. A role that is free for a whole tick goes to a goroutine in the background.
+// it free. A role that is free for a whole tick goes to a goroutine in the background, and at
+// once if the other side may begin a call by itself.
 type conn struct {
 	stream  *session.Stream
 	client  calls.ClientConfig
@@ -55,6 +56,7 @@ type conn struct {
 	progress uint64     // how often the role was taken, left, or has read
 	seen     uint64     // progress at the last tick
 	slept    bool       // the last read has slept, and few calls come at once
+	expected int        // how many more times the background reads though no call waits
 	handed   bool       // since the last read, a frame went to a call that waits
 	inline   *method    // of a quick handler that runs while nobody has the role
 	waiting  waitList   // those that wait for a frame, and do not read
@@ -249,7 +251,7 @@ func (c *conn) readOne() bool {
 		if !c.flushOut() {
 			return false
 		}
-		if c.handed && len(c.served) <= 1 {
+		if c.handed && len(c.served) <= 1 && !c.expectsCalls() {
 			c.leave()
 			return false
 		}
@@ -452,9 +454,29 @@ func (c *conn) readAs(ctx context.Context, k *stream, want want) (lent bool) {
 
 // leave gives the role away. The caller holds mu and has the role.
 func (c *conn) leave() {
-	c.reading, c.reader = false, nil
+	c.reader = nil
 	c.progress++
+	if c.waiting.first == nil && c.lostWith == nil && c.expectsCalls() {
+		c.goBackground()
+		return
+	}
+	c.reading = false
 	c.passOn()
+}
+
+// expectCalls is how often the background takes the role at once, after it has read a call of
+// the other side. A role that is nobody's delays the next such call by up to two ticks.
+const expectCalls = 64
+
+// expectsCalls reports whether the background reads though no call waits: the other side has
+// begun a call by itself lately. While this side serves a call, its handler may call back,
+// and is faster if it reads itself. The caller holds mu.
+func (c *conn) expectsCalls() bool {
+	if len(c.served) > 0 {
+		return false
+	}
+	c.expected = max(c.expected-1, 0)
+	return c.expected > 0
 }
 
 // passOn wakes a call that can take the role, if it is nobody's.

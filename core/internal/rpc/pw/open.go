@@ -30,6 +30,9 @@ func (c *conn) handleOpen(f frame) (*handling, error) {
 		return nil, c.refuseOpen(f.id, err)
 	}
 	h.limit, h.room = c.server.cfg.MaxMessageSize, &c.server.room
+	if len(c.made) == 0 { // else it may be a call back from a handler
+		c.expected = expectCalls
+	}
 	alone := len(c.served) == 0 && !c.in.hasFrame()
 	c.served[f.id] = h
 	c.inFlight.Add(1)

@@ -149,6 +149,11 @@ func TestFramesAfterTheEnd(t *testing.T) {
 	p.send(frameCredit, 1, 1)
 	p.send(frameCancel, 1)
 	p.assertServes(3)
+	eventually(t, "the call has ended", func() bool { // its end was sent a little before
+		p.real.mu.Lock()
+		defer p.real.mu.Unlock()
+		return p.real.served[3] == nil
+	})
 	for _, k := range []kind{frameMessage, frameHalf, frameCancel} {
 		p.send(k, 3)
 	}

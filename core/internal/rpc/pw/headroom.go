@@ -7,25 +7,28 @@ import (
 	"sync/atomic"
 )
 
-// headroom is memory that nobody touches, while many large messages come. The collector counts
-// it as live, and lets garbage grow by as much before it runs. With the least heap of 4 MiB it
-// would run for every third message of 1 MiB, which takes half of the time of the message. The
-// system gives no page to memory that nobody touches.
+// headroom is memory that nobody touches, while much comes: large messages, or many on one
+// stream. The collector counts it as live, and lets garbage grow by as much before it runs.
+// With the least heap of 4 MiB it would run for every third message of 1 MiB, which takes half
+// of the time of the message, and a third of the time of those of 1 KiB. The system gives no
+// page to memory that nobody touches.
 var headroom struct {
 	memory atomic.Pointer[[headroomSize]byte]
-	used   atomic.Bool  // a large message has come since the collector ran
-	come   atomic.Int64 // bytes of large messages since there is no memory
+	used   atomic.Bool  // much has come since the collector ran
+	come   atomic.Int64 // bytes of what came since there is no memory
 }
 
 const (
 	headroomSize = 8 << 20
-	// headroomAfter is how many bytes of large messages come before there is headroom. A
-	// process that gets few large messages has none, and to make it again and again costs
-	// little beside the messages.
+	// headroomFrom is how many bytes of messages a stream has at once when much comes.
+	headroomFrom = 4 << 10
+	// headroomAfter is how many such bytes come before there is headroom. A process to which
+	// much comes rarely has none, and to make it again and again costs little beside the
+	// messages.
 	headroomAfter = 4 * headroomSize
 )
 
-// keepHeadroom is called for each large message that comes.
+// keepHeadroom is called when much has come.
 func keepHeadroom(size int) {
 	if headroom.memory.Load() != nil {
 		if !headroom.used.Load() {
@@ -51,7 +54,7 @@ func awaitCollection() {
 	runtime.AddCleanup(new([64]byte), func(struct{}) { collected() }, struct{}{}) // nothing refers to it
 }
 
-// collected drops the memory if no large message has come since the collector ran before.
+// collected drops the memory if not much has come since the collector ran before.
 func collected() {
 	if headroom.used.Swap(false) {
 		awaitCollection()

@@ -356,6 +356,9 @@ func (s *stream) receive(ctx context.Context) (message []byte, large bool, err e
 		s.takeAll()
 		more := s.owe()
 		s.c.mu.Unlock()
+		if len(s.out) >= headroomFrom {
+			keepHeadroom(len(s.out))
+		}
 		s.give(ctx, more)
 	}
 	size, n := binary.Uvarint(s.out)

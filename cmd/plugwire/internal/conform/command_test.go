@@ -12,13 +12,13 @@ import (
 )
 
 // runCommand runs the command with a suite of one rule, and returns its error.
-func runCommand(t *testing.T, ctx context.Context, check func(context.Context, *Case) error, args ...string) error {
+func runCommand(ctx context.Context, t *testing.T, check func(context.Context, *Case) error, args ...string) error {
 	t.Helper()
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close() //nolint:errcheck // nothing is kept
+	defer null.Close()
 	cmd := New(output.New(null, null), &Suite{Kind: "plugin", Rules: []Rule{{Section: "protocol 1", Name: "one", Title: "One.", Check: check}}})
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(append([]string{"plugin"}, args...))
@@ -39,7 +39,7 @@ func TestCommandLine(t *testing.T) {
 		{"--dir", filepath.Join(dir, "none"), "--", self},
 		{"--dir", self, "--", self},
 	} {
-		err := runCommand(t, t.Context(), func(context.Context, *Case) error {
+		err := runCommand(t.Context(), t, func(context.Context, *Case) error {
 			t.Errorf("%q: the check is made", args)
 			return nil
 		}, args...)
@@ -58,7 +58,7 @@ func TestJUnitFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := filepath.Join(t.TempDir(), "report.xml")
-	if err := runCommand(t, t.Context(), func(context.Context, *Case) error { return nil }, "--junit", name, "--", self); err != nil {
+	if err := runCommand(t.Context(), t, func(context.Context, *Case) error { return nil }, "--junit", name, "--", self); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(name)
@@ -71,7 +71,7 @@ func TestJUnitFile(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err = runCommand(t, ctx, func(context.Context, *Case) error {
+	err = runCommand(ctx, t, func(context.Context, *Case) error {
 		cancel()
 		return nil
 	}, "--junit", name, "--", self)
@@ -99,7 +99,7 @@ func TestRelativeProgram(t *testing.T) {
 	if err != nil {
 		t.Skipf("the program is on another volume: %v", err)
 	}
-	err = runCommand(t, t.Context(), func(_ context.Context, c *Case) error {
+	err = runCommand(t.Context(), t, func(_ context.Context, c *Case) error {
 		if !filepath.IsAbs(c.Command[0]) {
 			t.Errorf("the program is %s", c.Command[0])
 		}

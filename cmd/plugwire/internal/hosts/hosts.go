@@ -207,7 +207,7 @@ func (h *Host) get(ctx context.Context, path string) (io.ReadCloser, error) {
 
 // explain returns the error for a connection that failed, or ended before there was an
 // answer. That is ErrGone if the host has ended. net/http has many errors for the end of a
-// connection, some without a type, so explain connects again and looks at what comes of that.
+// connection, some without a type, so explain connects again and looks how that fails.
 func (h *Host) explain(ctx context.Context, err error) error {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return &silentError{err}

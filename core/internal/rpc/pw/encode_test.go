@@ -167,9 +167,9 @@ func testEncodingFailsAtTheCaller(t *testing.T, connect connector) {
 func assertNothingLeft(t *testing.T, p *pair) {
 	t.Helper()
 	for _, c := range []*conn{p.host, p.plugin} {
-		left := ""
 		for deadline := time.Now().Add(hang); ; time.Sleep(time.Millisecond) {
-			if left = c.left(); left == "" {
+			left := c.left()
+			if left == "" {
 				break
 			}
 			if time.Now().After(deadline) {

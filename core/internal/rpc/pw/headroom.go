@@ -9,8 +9,8 @@ import (
 
 // headroom is memory that nobody touches, while much comes: large messages, or many on one
 // stream. The collector counts it as live, and lets garbage grow by as much before it runs.
-// With the least heap of 4 MiB it would run for every third message of 1 MiB, which takes half
-// of the time of the message, and a third of the time of those of 1 KiB. The system gives no
+// With the least heap of 4 MiB it would run for every third message of 1 MiB. That takes half
+// of the time of such a message, and a third of the time of one of 1 KiB. The system gives no
 // page to memory that nobody touches.
 var headroom struct {
 	memory atomic.Pointer[[headroomSize]byte]

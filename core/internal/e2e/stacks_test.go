@@ -51,11 +51,13 @@ func TestStuckCall(t *testing.T) {
 
 // untilStuck makes calls that end by their deadlines, until one has stacks, and returns its
 // error. On a busy machine a deadline may pass before the handler runs, and the stacks may
-// come too late.
+// come too late. Later calls wait for as long as a host asks for no more stacks: each leaves a
+// handler, and with hundreds of them the stacks would always come too late.
 func untilStuck(t *testing.T, call func(context.Context) error) error {
 	t.Helper()
-	for end := time.Now().Add(hang); ; {
-		ctx, cancel := context.WithTimeout(testContext(t), soon)
+	wait := soon
+	for end := time.Now().Add(hang); ; wait = time.Second {
+		ctx, cancel := context.WithTimeout(testContext(t), wait)
 		err := call(ctx)
 		cancel()
 		if _, ok := errors.AsType[*host.StuckError](err); ok || time.Now().After(end) || status.Code(err) != codes.DeadlineExceeded {

@@ -47,10 +47,10 @@ const hostArg = "be-a-host"
 
 // The host's patience. It is long enough for a busy machine, and short enough for a test.
 const (
-	hostStart = 5 * time.Second
+	hostStart = 15 * time.Second
 	hostCall  = 10 * time.Second
-	hostGrace = 2 * time.Second
-	hostTerm  = 500 * time.Millisecond
+	hostGrace = 5 * time.Second
+	hostTerm  = 2 * time.Second
 )
 
 // brokenHost is a run of the host.

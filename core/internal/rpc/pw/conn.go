@@ -277,7 +277,7 @@ func (c *conn) runInline(h *handling) bool {
 		c.slept = false
 		go findNothing()
 	}
-	h.batched = c.in.hasFrame()
+	h.batched = c.in.hasFrame() && c.frames%answersAtOnce != 0
 	c.rest() // the handler may end this goroutine, or never return
 	c.mu.Unlock()
 	h.serve()
@@ -297,6 +297,11 @@ func (c *conn) runInline(h *handling) bool {
 	c.progress++
 	return true
 }
+
+// answersAtOnce is how many answers of handlers that the background runs share a write. With
+// one write for all calls of a read, each side waits while the other works: 64 callers made a
+// sixth fewer calls. With writes for 4 answers, the writes take more than that.
+const answersAtOnce = 12
 
 const (
 	// sleepTime is how long a read takes at least whose thread has slept.

@@ -49,8 +49,8 @@ const hostArg = "be-a-host"
 const (
 	hostStart = 15 * time.Second
 	hostCall  = 10 * time.Second
-	hostGrace = 5 * time.Second
-	hostTerm  = 2 * time.Second
+	hostGrace = 3 * time.Second
+	hostTerm  = time.Second
 )
 
 // brokenHost is a run of the host.

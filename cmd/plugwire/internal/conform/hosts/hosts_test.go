@@ -189,19 +189,25 @@ func TestSoakDefects(t *testing.T) { //nolint:tparallel // it takes all processo
 }
 
 // TestHangingHost checks a host that never gives up a plugin which does not answer. The
-// check ends at the rule's bound, and the host with it.
+// check ends at the rule's bound, and the host with it. On a busy machine a short bound may pass
+// before the host has started the plugin.
 func TestHangingHost(t *testing.T) {
 	t.Parallel()
 	const id = "protocol-15/start"
-	suite := hosts.Suite()
-	for i := range suite.Rules {
-		if r := &suite.Rules[i]; r.ID() == id {
-			r.Bound = 10 * time.Second // half of it is for the host
+	for bound := 10 * time.Second; ; bound *= 2 { // half of it is for the host
+		suite := hosts.Suite()
+		for i := range suite.Rules {
+			if r := &suite.Rules[i]; r.ID() == id {
+				r.Bound = bound
+			}
 		}
-	}
-	results := check(t, suite, conform.Full, "^"+id+"$", hostArg, "-defect", "waits")
-	if len(results) != 1 || results[0].State != conform.Failed || !strings.Contains(results[0].Seen, "it still ran after") {
-		t.Errorf("%+v, want that the host still runs", results)
+		results := check(t, suite, conform.Full, "^"+id+"$", hostArg, "-defect", "waits")
+		if len(results) == 1 && results[0].State == conform.Failed && strings.Contains(results[0].Seen, "it still ran after") {
+			return
+		}
+		if bound > time.Minute {
+			t.Fatalf("%+v, want that the host still runs", results)
+		}
 	}
 }
 

@@ -127,8 +127,11 @@ func newConn(stream *session.Stream, client calls.ClientConfig, s *server, first
 	return c
 }
 
-// goBackground starts a goroutine that reads. The caller holds mu, and has given it the role.
+// goBackground gives the role to a new goroutine in the background. The caller holds mu, and
+// the role is the caller's or nobody's.
 func (c *conn) goBackground() {
+	c.reading, c.reader = true, nil
+	c.progress++
 	c.active++
 	go c.background()
 }
@@ -139,8 +142,6 @@ func (c *conn) keepReading() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.reading && c.lostWith == nil {
-		c.reading, c.reader = true, nil
-		c.progress++
 		c.goBackground()
 	}
 }
@@ -195,8 +196,6 @@ func (c *conn) onTick() {
 			c.inline.slow()
 			c.inline = nil
 		}
-		c.reading, c.reader = true, nil
-		c.progress++
 		c.goBackground()
 	case c.reading && c.reader != nil && c.mayLeave && still && !c.evicted:
 		c.evict()
@@ -449,8 +448,7 @@ func (c *conn) readAs(ctx context.Context, k *stream, want want) (lent bool) {
 	}
 	c.reader = nil
 	if evicted && !k.has(want) && c.lostWith == nil {
-		c.progress++
-		c.goBackground() // has the role
+		c.goBackground()
 		return false
 	}
 	c.leave()
@@ -459,13 +457,8 @@ func (c *conn) readAs(ctx context.Context, k *stream, want want) (lent bool) {
 
 // leave gives the role away. The caller holds mu and has the role.
 func (c *conn) leave() {
-	c.reader = nil
+	c.reading, c.reader = false, nil
 	c.progress++
-	if c.waiting.first == nil && c.lostWith == nil && c.expectsCalls() {
-		c.goBackground()
-		return
-	}
-	c.reading = false
 	c.passOn()
 }
 
@@ -484,13 +477,17 @@ func (c *conn) expectsCalls() bool {
 	return c.expected > 0
 }
 
-// passOn wakes a call that can take the role, if it is nobody's.
+// passOn wakes a call that can take the role, if the role is nobody's. If no call waits, the
+// background takes the role when the other side may begin a call. The caller holds mu.
 func (c *conn) passOn() {
 	if c.reading || c.lostWith != nil {
 		return
 	}
 	if k := c.waiting.first; k != nil {
 		k.wakeUp()
+	} else if c.expectsCalls() {
+		c.goBackground()
+		return
 	}
 	c.arm()
 }

@@ -231,6 +231,7 @@ func dieOnce(t *testing.T, way chaosWay, death death, rnd *rand.Rand) (o chaosOu
 		complain(&o.late, "%v", err)
 	}
 	if death.lives {
+		load.Orderly() // the host refuses calls while it stops the plugin
 		ctx, cancel := context.WithTimeout(t.Context(), upTo(rnd, 2*time.Second))
 		_ = p.Shutdown(ctx) // its error does not matter
 		cancel()

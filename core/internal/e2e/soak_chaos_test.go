@@ -214,7 +214,9 @@ func dieOnce(t *testing.T, way chaosWay, death death, rnd *rand.Rand) (o chaosOu
 		return o
 	}
 	load, err := chaos.Start(p, chaos.Config{Dir: place.dir, Callers: chaosCallers, Callbacks: way.own, Dead: func(err error) bool {
-		return chaos.ExitError(err) || death.cut && strings.Contains(err.Error(), "was lost while it went on running")
+		// A handler may find its file closed before the connection is.
+		return chaos.ExitError(err) || death.cut &&
+			(strings.Contains(err.Error(), "was lost while it went on running") || strings.Contains(err.Error(), syscall.EBADF.Error()))
 	}})
 	if err != nil {
 		complain(&o.late, "%v", errors.Join(err, p.Close()))

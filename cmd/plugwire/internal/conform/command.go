@@ -145,7 +145,12 @@ func (c *command) main(ctx context.Context, args []string) error {
 	if c.junit == "" {
 		return c.report(ctx, runner, nil)
 	}
-	// A run takes minutes, so find out before it whether the report can be written.
+	return c.reportWithJUnit(ctx, runner)
+}
+
+// reportWithJUnit does what report does, and writes the report for CI systems. A run takes
+// minutes, so it finds out before the run whether the report can be written.
+func (c *command) reportWithJUnit(ctx context.Context, runner *Runner) error {
 	file, err := os.Create(c.junit)
 	if err != nil {
 		return output.Usage("-junit: %v", err)

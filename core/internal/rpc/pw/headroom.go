@@ -9,9 +9,9 @@ import (
 
 // headroom is memory that nobody touches, while much comes: large messages, or many on one
 // stream. The collector counts it as live, and lets garbage grow by as much before it runs.
-// With the least heap of 4 MiB it would run for every third message of 1 MiB. That takes half
-// of the time of such a message, and a third of the time of one of 1 KiB. The system gives no
-// page to memory that nobody touches.
+// With the least heap of 4 MiB it would run for every third message of 1 MiB, and take half of
+// the receiver's time; with messages of 1 KiB, a third of it. The system gives no page to memory
+// that nobody touches.
 var headroom struct {
 	memory atomic.Pointer[[headroomSize]byte]
 	used   atomic.Bool  // much has come since the collector ran

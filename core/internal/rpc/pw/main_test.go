@@ -329,6 +329,19 @@ func (p *rawPeer) assertEnded(what string) {
 	receive(p.t, what+": the end of the connection", p.real.lost)
 }
 
+// answer answers the next call of the other side. ended has the result of that call.
+func (p *rawPeer) answer(ended <-chan error) {
+	p.t.Helper()
+	f, ok := p.next()
+	if !ok || f.kind != frameOpen {
+		p.t.Fatal(f, ok)
+	}
+	p.send(frameEnd, f.id, endMessage)
+	if err := receive(p.t, "the call", ended); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // assertServes checks that the connection goes on.
 func (p *rawPeer) assertServes(id uint32) {
 	p.t.Helper()

@@ -45,7 +45,8 @@ import (
 // stops it. A defect breaks one rule.
 const hostArg = "be-a-host"
 
-// The host's patience. It is long enough for a busy machine, and short enough for a test.
+// The host's patience. It is long enough for a busy machine, and short enough for a test: a
+// call and a stop together take less than a rule's bound.
 const (
 	hostStart = 15 * time.Second
 	hostCall  = 10 * time.Second
